@@ -1,0 +1,114 @@
+/* The continuous tokenizer of Spiking Patches (arXiv 2510.26614): events in, tokens out. */
+#ifndef SP_TOKENIZER_H_INCLUDED
+#define SP_TOKENIZER_H_INCLUDED
+
+#include "error.h"
+#include "event.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What happens when an event finds no free slot in the pool. */
+enum {
+    SP_POOL_EVICTS = 0, /* bounded: see sp_tokenizer_push */
+    SP_POOL_GROWS = 1   /* push returns SP_ERR_POOL; the caller gives more with sp_tokenizer_grow */
+};
+
+/* Zero means default where a default is named. */
+typedef struct sp_tokenizer_config {
+    uint16_t width, height;          /* pixels, > 0 */
+    uint16_t patch_size;             /* pixels; default 16 */
+    uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
+    uint8_t reserved;
+    uint32_t pool_events;            /* event slots, rounded up to whole blocks of 16 */
+    double threshold;                /* > 0; default 256 */
+    uint64_t absolute_refractory_us; /* default 0: none */
+    uint64_t relative_refractory_us; /* default 0: none */
+    double relative_scale;           /* 0 < s < 1; default 0.4 */
+    double decay_per_us;             /* >= 0; default 0: none */
+} sp_tokenizer_config_t;
+
+/* Where every event went: taken = in_tokens + pending + refractory + decayed
+ * + pool_lost + outside + backwards. */
+typedef struct sp_tokenizer_stats {
+    uint64_t taken;      /* events given to push and consumed */
+    uint64_t in_tokens;  /* handed out in tokens */
+    uint64_t pending;    /* waiting in the pool */
+    uint64_t refractory; /* dropped by the absolute refractory period (the method) */
+    uint64_t decayed;    /* discarded because the potential fell to 0 (the method) */
+    uint64_t pool_lost;  /* lost because the pool was full */
+    uint64_t outside;    /* x or y outside the sensor */
+    uint64_t backwards;  /* older than the event before it */
+    uint64_t tokens;     /* fired */
+    uint32_t pool_used;  /* slots in blocks in use, now */
+    uint32_t pool_peak;  /* the most so far */
+} sp_tokenizer_stats_t;
+
+/* A token: patch column and row, the time of the event that made it fire, its events. */
+typedef struct sp_token {
+    uint64_t t; /* us */
+    uint16_t x;
+    uint16_t y;
+    uint32_t n; /* events */
+} sp_token_t;
+
+/* Opaque; lives in the caller's memory. */
+typedef struct sp_tokenizer sp_tokenizer_t;
+
+/* Reads the events of the ready token in arrival order. */
+typedef struct sp_token_cursor {
+    const sp_tokenizer_t *tokenizer;
+    uint32_t block;
+    uint32_t slot;
+    uint32_t left;
+} sp_token_cursor_t;
+
+/* Fill in defaults and check. Returns SP_OK or SP_ERR_CONFIG. */
+int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_config_t *full);
+
+/* Bytes that sp_tokenizer_init needs (8-byte aligned), 0 if the configuration is bad. */
+size_t sp_tokenizer_size(const sp_tokenizer_config_t *config);
+
+/* Build a tokenizer in mem. *tok points into mem, which the caller owns and keeps.
+ * Returns SP_OK, SP_ERR_CONFIG or SP_ERR_MEMORY. */
+int sp_tokenizer_init(sp_tokenizer_t **tok, const sp_tokenizer_config_t *config, void *mem, size_t size);
+
+/* Forget all state and counts. */
+void sp_tokenizer_reset(sp_tokenizer_t *tok);
+
+/* Feed events in time order. Consumes events up to and including the one that makes a
+ * token fire; *used says how many. Releases the token of the call before.
+ * Returns SP_OK (all consumed), SP_TOKEN (one is ready: sp_tokenizer_token), or
+ * SP_ERR_POOL (SP_POOL_GROWS only; nothing of the event at in[*used] has happened yet).
+ *
+ * An event outside the sensor or older than its predecessor changes nothing but its count.
+ *
+ * SP_POOL_EVICTS, no free block: the pending events of the patch whose newest pending event
+ * is the oldest (ties: the lowest patch index; the event's own patch only if it alone holds
+ * events) are lost and counted, and that patch's potential starts again from 0; its
+ * refractory state stays. Same on host and device for the same pool_events. */
+int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
+
+/* The ready token; valid until the next push or reset. NULL when none is ready. */
+const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok);
+
+/* Start reading the ready token's events. */
+void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok);
+
+/* Copy up to capacity further events to out (sensor coordinates, full times); returns how many. */
+size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity);
+
+/* Move to a larger memory block, built for the same configuration but for pool_events.
+ * The old block may be freed afterwards. Returns SP_OK, SP_ERR_CONFIG or SP_ERR_MEMORY. */
+int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, size_t size);
+
+void sp_tokenizer_stats(const sp_tokenizer_t *tok, sp_tokenizer_stats_t *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,35 @@
+/* The interface between a compiled model (spedge compile) and the application. */
+#ifndef SP_MODEL_H_INCLUDED
+#define SP_MODEL_H_INCLUDED
+
+#include "spedge/embed.h"
+#include "spedge/tokenizer.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sp_model {
+    uint8_t hash[32];                /* SHA-256 of the bundle, as in bundle.json */
+    const char *name;
+    sp_tokenizer_config_t tokenizer; /* pool_events 0: the application decides */
+    sp_embed_config_t embed;         /* weights in flash */
+    uint16_t tokens;                 /* T, the window's capacity */
+    uint16_t classes;
+    const char *const *labels;       /* [classes] */
+    uint32_t arena_bytes;            /* 16-byte aligned working memory, the encoder's input included */
+    uint32_t input_offset;           /* in the arena: float [tokens][hidden], written by the caller */
+    /* Run the encoder on the first `count` rows (0 <= count <= tokens) of the input in the arena.
+     * Writes float [classes]. Destroys the input. Returns SP_OK or an SP_ERR_*. Never blocks; not reentrant. */
+    int (*encode)(void *arena, uint32_t count, float *logits);
+} sp_model_t;
+
+/* The model linked into this image. */
+extern const sp_model_t sp_model;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
