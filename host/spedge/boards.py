@@ -1,0 +1,155 @@
+"""Board manifests: what a board is, how it is built and how it runs.
+
+A manifest is `boards/<name>.json`, a PlatformIO board file with one more section, `spedge`. Nothing here
+knows a board by name: a new one is a new file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from spedge.errors import UsageError
+from spedge.paths import boards_dir
+
+Runs = Literal["process", "qemu", "serial"]
+RUNS: tuple[Runs, ...] = ("process", "qemu", "serial")
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """How QEMU is started for a board: program, `-machine`, `-cpu` and further arguments."""
+
+    program: str
+    machine: str
+    cpu: str
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Serial:
+    """How a board on a cable is found and spoken to: (vendor, product) ids of its USB port, and the baud rate."""
+
+    usb_ids: tuple[tuple[int, int], ...] = ()
+    baud: int = 115200
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program a board needs on this machine, and the Debian packages that bring it."""
+
+    program: str
+    packages: tuple[str, ...]
+
+    @property
+    def present(self) -> bool:
+        return shutil.which(self.program) is not None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board, from its manifest.
+
+    `target` is what `spedge compile --target` takes; `port` is a folder of firmware/port; `flash_bytes` and
+    `ram_bytes` are limits of the chip; `cost_unit` is the unit of the costs the board reports; `silicon` is
+    False for boards that are emulated. Exactly one of `qemu` and `serial` is set when `runs` names it.
+    """
+
+    name: str
+    title: str
+    description: str
+    core: str
+    target: str
+    port: str
+    runs: Runs
+    flash_bytes: int
+    ram_bytes: int
+    cost_unit: str
+    silicon: bool
+    manifest: Path
+    requires: tuple[Tool, ...] = ()
+    qemu: Qemu | None = None
+    serial: Serial | None = None
+
+    @property
+    def environment(self) -> str:
+        """The board's environment in firmware/platformio.ini."""
+        return self.name
+
+    @property
+    def missing(self) -> tuple[Tool, ...]:
+        """Required programs that this machine does not have; empty when the board can be built and run here."""
+        return tuple(tool for tool in self.requires if not tool.present)
+
+    @property
+    def packages_missing(self) -> tuple[str, ...]:
+        """Debian packages that bring what is missing."""
+        return tuple(package for tool in self.missing for package in tool.packages)
+
+
+def board_names() -> list[str]:
+    """Names of all boards, the simulated board first."""
+    names = sorted(path.stem for path in boards_dir().glob("*.json"))
+    return sorted(names, key=lambda name: name != "sim")
+
+
+def list_boards() -> list[Board]:
+    """All boards, the simulated board first."""
+    return [load_board(name) for name in board_names()]
+
+
+def load_board(name: str) -> Board:
+    """The board of that name. Raises UsageError, naming the known ones, when there is none."""
+    names = board_names()
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"there is no board {name!r}{hint} (known: {', '.join(names)})")
+    return _read(boards_dir() / f"{name}.json")
+
+
+def _read(path: Path) -> Board:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return _parse(path, manifest)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"the board manifest {path} cannot be used: {reason}") from error
+
+
+def _parse(path: Path, manifest: dict[str, Any]) -> Board:
+    own = manifest["spedge"]
+    run = own["run"]
+    runs = run["how"]
+    if runs not in RUNS:
+        raise ValueError(f"run.how is {runs!r}, not one of {', '.join(RUNS)}")
+    return Board(
+        name=path.stem,
+        title=manifest["name"],
+        description=own["description"],
+        core=own["core"],
+        target=own["target"],
+        port=own["port"],
+        runs=runs,
+        flash_bytes=int(manifest["upload"]["maximum_size"]),
+        ram_bytes=int(manifest["upload"]["maximum_ram_size"]),
+        cost_unit=own["cost_unit"],
+        silicon=bool(own["silicon"]),
+        manifest=path,
+        requires=tuple(Tool(program, tuple(packages)) for program, packages in own.get("requires", {}).items()),
+        qemu=_qemu(run) if runs == "qemu" else None,
+        serial=_serial(run) if runs == "serial" else None,
+    )
+
+
+def _qemu(run: dict[str, Any]) -> Qemu:
+    return Qemu(run["program"], run["machine"], run["cpu"], tuple(run.get("arguments", ())))
+
+
+def _serial(run: dict[str, Any]) -> Serial:
+    usb_ids = tuple((int(vendor, 16), int(product, 16)) for vendor, product in run.get("usb_ids", ()))
+    return Serial(usb_ids, int(run.get("baud", 115200)))
