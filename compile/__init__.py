@@ -1,0 +1,1 @@
+"""spedge.compile: a bundle to C for the firmware (onnx, tvm)."""

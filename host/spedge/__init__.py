@@ -1,0 +1,1 @@
+"""Spiking Patches on the edge."""

@@ -1,0 +1,33 @@
+"""The errors that spedge raises. Each class carries the exit code of the command line."""
+
+from __future__ import annotations
+
+
+class SpedgeError(Exception):
+    """Something went wrong that the user can act on; the message is one sentence that says how."""
+
+    exit_code: int = 1
+
+
+class CheckFailed(SpedgeError):
+    """A comparison did not hold: the device and the reference disagree."""
+
+    exit_code = 1
+
+
+class UsageError(SpedgeError, ValueError):
+    """A parameter or an option is wrong."""
+
+    exit_code = 2
+
+
+class DeviceError(SpedgeError):
+    """A device or the link to it failed."""
+
+    exit_code = 3
+
+
+class InputError(SpedgeError, ValueError):
+    """An input file or array is damaged or not what was expected."""
+
+    exit_code = 4

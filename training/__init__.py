@@ -1,0 +1,1 @@
+"""spedge.training: data sets, models, training and export (torch)."""
