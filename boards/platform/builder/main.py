@@ -1,0 +1,44 @@
+"""Build script: the tools and flags of a board, from its manifest; PlatformIO compiles and links.
+
+`build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu` and `build.fpu` go to the
+compiler of an Arm target, `build.ldscript` is a linker script in the board's port folder.
+"""
+
+from pathlib import Path
+
+from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
+
+env = DefaultEnvironment()
+board = env.BoardConfig()
+prefix = board.get("build.toolchain", "")
+
+env.Replace(
+    CC=f"{prefix}gcc" if prefix else "cc",
+    CXX=f"{prefix}g++" if prefix else "c++",
+    AS=f"{prefix}as",
+    AR=f"{prefix}gcc-ar" if prefix else "ar",
+    RANLIB=f"{prefix}gcc-ranlib" if prefix else "ranlib",
+    SIZETOOL=f"{prefix}size",
+    SIZEPRINTCMD="$SIZETOOL -d $SOURCES",
+    SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
+    SIZEPROGREGEXP=r"^(?:\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
+    SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit|\.stack|\.heap)\s+(\d+).*",
+    PROGNAME="firmware",
+    PROGSUFFIX=".elf" if prefix else "",
+)
+
+if prefix.startswith("arm-"):
+    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard", f"-mfpu={board.get('build.fpu')}"]
+    env.Append(CCFLAGS=machine, ASPPFLAGS=["-x", "assembler-with-cpp"], LINKFLAGS=machine)
+    env.Append(LINKFLAGS=["-nostartfiles", "-specs=nano.specs", "-specs=nosys.specs"])  # the port starts itself
+
+script = board.get("build.ldscript", "")
+if script:
+    port = Path(env.subst("$PROJECT_DIR")) / "port" / board.get("spedge.port")
+    env.Replace(LDSCRIPT_PATH=str(port / script))
+    env.Append(LIBPATH=[str(port)])
+env.Append(LINKFLAGS=["-Wl,-Map,${BUILD_DIR}/firmware.map"], LIBS=["m"])
+
+program = env.BuildProgram()
+AlwaysBuild(env.Alias("size", program, env.VerboseAction("$SIZEPRINTCMD", "Calculating size $SOURCE")))
+Default([program, "size"])

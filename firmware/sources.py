@@ -1,0 +1,28 @@
+"""What PlatformIO compiles: the library, the runtime, the application, the board's port and a compiled model.
+
+The model is the folder that `spedge compile` wrote, named by the environment variable SPEDGE_MODEL_DIR; without
+it the firmware has no model and only makes tokens. Runs inside SCons for every platform, ours or PlatformIO's.
+"""
+
+import os
+from pathlib import Path
+
+from SCons.Script import DefaultEnvironment
+
+env = DefaultEnvironment()
+project = Path(env.subst("$PROJECT_DIR"))
+port = env.BoardConfig().get("spedge.port")
+model = os.environ.get("SPEDGE_MODEL_DIR")
+
+env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", "+<app/>", f"+<port/{port}/>"])
+env.Append(
+    CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
+    CPPDEFINES=[
+        ("SP_BOARD_NAME", env.StringifyMacro(env["PIOENV"])),
+        ("SP_FIRMWARE_VERSION", env.StringifyMacro(os.environ.get("SPEDGE_VERSION", "dev"))),
+        ("SP_HAS_MODEL", 1 if model else 0),
+    ],
+)
+if model:
+    env.Append(CPPPATH=[model])
+    env.BuildSources("$BUILD_DIR/model", model)
