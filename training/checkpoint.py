@@ -1,0 +1,104 @@
+"""The checkpoint that training writes and export reads."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
+from spedge.errors import InputError
+
+if TYPE_CHECKING:
+    from .model import Classifier
+
+NAME = "checkpoint.pt"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with everything that export needs.
+
+    weights: the state of `Classifier`. examples: events of a few samples the model was not trained on.
+    """
+
+    path: Path
+    spec: BundleSpec
+    weights: Mapping[str, Any]
+    examples: tuple[NDArray[Any], ...]
+
+    def model(self) -> Classifier:
+        """The model, ready to evaluate."""
+        from .model import Classifier
+
+        model = Classifier(self.spec)
+        try:
+            model.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            raise InputError(f"{self.path} does not hold the model it describes ({error}): train again.") from None
+        return model.eval()
+
+    def save(self) -> None:
+        """Write the file; an interrupted write leaves the old one."""
+        import torch
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(self.path.name + ".part")
+        spec = asdict(self.spec)
+        examples = [{name: torch.from_numpy(e[name].astype(np.int64)) for name in e.dtype.names} for e in self.examples]
+        torch.save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, part)
+        part.replace(self.path)
+
+    def with_accuracy(self, accuracy: Accuracy) -> Checkpoint:
+        """The same with that accuracy in its description."""
+        return replace(self, spec=replace(self.spec, accuracy=accuracy))
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint file, or `checkpoint.pt` of a directory. Raises InputError when there is no good one."""
+    import torch
+
+    from spedge.events import EVENT_DTYPE
+
+    file = Path(path)
+    if file.is_dir():
+        file = file / NAME
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if content["schema"] != SCHEMA:
+            raise InputError(f"{file} was written by another version of spedge: train again.")
+        examples = []
+        for columns in content["examples"]:
+            events = np.zeros(len(columns["t"]), EVENT_DTYPE)
+            for name in EVENT_DTYPE.names or ():
+                events[name] = columns[name].numpy()
+            examples.append(events)
+        return Checkpoint(file, _spec(content["spec"]), content["weights"], tuple(examples))
+    except FileNotFoundError:
+        raise InputError(f"There is no checkpoint at {file}: give the directory that 'spedge train' wrote.") from None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file} is not a checkpoint of spedge ({error}): train again.") from None
+
+
+def _spec(content: dict[str, Any]) -> BundleSpec:
+    accuracy = content["accuracy"]
+    return BundleSpec(
+        **{
+            **content,
+            "sensor": SensorConfig(**content["sensor"]),
+            "tokenizer": TokenizerConfig(**content["tokenizer"]),
+            "embedding": EmbeddingConfig(**content["embedding"]),
+            "encoder": EncoderConfig(**content["encoder"]),
+            "accuracy": None if accuracy is None else Accuracy(**accuracy),
+            "labels": tuple(content["labels"]),
+        }
+    )

@@ -1,0 +1,136 @@
+"""The transformer classifier on tokens (arXiv 2510.26614): token embedding, position embedding, encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spedge.bundle import BundleSpec, EmbeddingConfig, EncoderConfig
+
+INIT_STD = 0.02
+NORM_EPS = 1e-12
+POSITION_BASE = 10_000.0
+MASKED = -1e9  # added to the scores of padding: exp of it is exactly 0 in float32
+
+
+def position_frequencies(size: int) -> Tensor:
+    """Frequencies of one coordinate: 10000^(2 * floor(i / 2) / size) for dimension i. float32 [size]."""
+    i = torch.arange(size, dtype=torch.float64)
+    return (POSITION_BASE ** (2 * torch.floor(i / 2) / size)).float()
+
+
+class PositionEmbedding(nn.Module):
+    """Sines of the even and cosines of the odd dimensions of column, row and time.
+
+    hidden is split into hidden // 3 features for x, as many for y, and the rest for t.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        third = hidden // 3
+        self.sizes = (third, third, third + hidden % 3)
+        for axis, size in zip("xyt", self.sizes, strict=True):
+            frequencies = position_frequencies(size)
+            self.register_buffer(f"{axis}_even", frequencies[0::2].clone(), persistent=False)
+            self.register_buffer(f"{axis}_odd", frequencies[1::2].clone(), persistent=False)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """positions [N, T, 3] (column, row, scaled time) to [N, T, hidden]."""
+        parts = []
+        for i, axis in enumerate("xyt"):
+            coordinate = positions[..., i : i + 1]
+            parts.append(torch.sin(coordinate / getattr(self, f"{axis}_even")))
+            parts.append(torch.cos(coordinate / getattr(self, f"{axis}_odd")))
+        return torch.cat(parts, dim=-1)
+
+
+class TokenEmbedding(nn.Module):
+    """Linear map of log(1 + count) of a token's log-time volume, plus the position embedding."""
+
+    def __init__(self, cells: int, config: EmbeddingConfig) -> None:
+        super().__init__()
+        self.linear = nn.Linear(cells, config.hidden)
+        self.position = PositionEmbedding(config.hidden)
+
+    def forward(self, volumes: Tensor, positions: Tensor) -> Tensor:
+        """volumes [N, T, 2, B, P, P] counts and positions [N, T, 3] to [N, T, hidden]."""
+        return self.linear(torch.log1p(volumes.flatten(2))) + self.position(positions)
+
+
+class Layer(nn.Module):
+    """Pre-norm encoder layer: self-attention and a two-layer perceptron, each with a residual."""
+
+    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+        super().__init__()
+        hidden = config.hidden
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(hidden, eps=NORM_EPS)
+        self.query_key_value = nn.Linear(hidden, 3 * hidden)
+        self.projection = nn.Linear(hidden, hidden)
+        self.mlp_norm = nn.LayerNorm(hidden, eps=NORM_EPS)
+        self.mlp_in = nn.Linear(hidden, config.intermediate)
+        self.mlp_out = nn.Linear(config.intermediate, hidden)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [N, S, hidden], mask [N, 1, 1, S] added to the scores."""
+        x = x + self._drop(self.projection(self._attention(self.attention_norm(x), mask)))
+        return x + self._drop(self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x)))))
+
+    def _attention(self, x: Tensor, mask: Tensor) -> Tensor:
+        batch, rows, hidden = x.shape
+        size = hidden // self.heads
+        query, key, value = (
+            part.view(batch, rows, self.heads, size).transpose(1, 2)
+            for part in self.query_key_value(x).split(hidden, dim=-1)
+        )
+        scores = torch.matmul(query * size**-0.5, key.transpose(2, 3)) + mask
+        mixed = torch.matmul(torch.softmax(scores, dim=-1), value)
+        return mixed.transpose(1, 2).reshape(batch, rows, hidden)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class Encoder(nn.Module):
+    """Embedded tokens to logits: CLS in front, layers, LayerNorm of the CLS row, one linear map."""
+
+    def __init__(self, config: EncoderConfig, classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.cls = nn.Parameter(torch.empty(1, 1, config.hidden))
+        self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.hidden, eps=NORM_EPS)
+        self.head = nn.Linear(config.hidden, classes)
+
+    def forward(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """tokens [N, T, hidden], length int [N]; rows at and past length are ignored. Returns [N, classes]."""
+        batch, rows, _ = tokens.shape
+        index = torch.arange(rows + 1, dtype=length.dtype)  # row 0 is CLS, row i + 1 is token i
+        padding = index.unsqueeze(0) > length.unsqueeze(1)
+        mask = torch.where(padding, MASKED, 0.0).to(tokens.dtype)[:, None, None, :]
+        x = torch.cat((self.cls.expand(batch, -1, -1), tokens), dim=1)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.head(self.norm(x[:, 0]))
+
+
+class Classifier(nn.Module):
+    """Volumes and positions to logits."""
+
+    def __init__(self, spec: BundleSpec, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = TokenEmbedding(spec.cells, spec.embedding)
+        self.encoder = Encoder(spec.encoder, len(spec.labels), dropout)
+        self.apply(_initialise)
+        nn.init.normal_(self.encoder.cls, std=INIT_STD)
+
+    def forward(self, volumes: Tensor, positions: Tensor, length: Tensor) -> Tensor:
+        """volumes [N, T, 2, B, P, P], positions [N, T, 3], length int [N] to logits [N, classes]."""
+        return self.encoder(self.embedding(volumes, positions), length)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=INIT_STD)
+        nn.init.zeros_(module.bias)
