@@ -1,0 +1,64 @@
+# make demo | test | bench | lint | format | setup | clean
+# The environment is .venv; builds and generated code are kept in .cache.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export SPEDGE_CACHE ?= $(CURDIR)/.cache
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
+NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
+BUILD_TOOLS := scikit-build-core cython cmake ninja
+INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
+
+.PHONY: demo test bench lint format setup clean boards-packages
+
+demo: $(VENV)/demo.stamp boards-packages
+	$(BIN)/spedge demo --out demo-out
+
+test: setup lint
+	$(MAKE) --no-print-directory -C tests/c test
+	$(BIN)/pytest -n 2
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+lint: $(VENV)/all.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/all.stamp
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+setup: $(VENV)/all.stamp boards-packages
+
+clean:
+	rm -rf .cache build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	$(MAKE) --no-print-directory -C tests/c clean
+
+# The emulated boards are left out where these cannot be installed; everything else works without them.
+boards-packages:
+	@sh tools/apt.sh --optional "the emulated Arm boards are left out" $(BOARD_PACKAGES)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spedge: error: Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/tools.stamp: constraints.txt | $(BIN)/python
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	  || sh tools/apt.sh python3-dev
+	$(BIN)/pip install --quiet $(BUILD_TOOLS)
+	@touch $@
+
+# What the demo needs: no torch.
+$(VENV)/demo.stamp: $(NATIVE) $(VENV)/tools.stamp
+	$(INSTALL) '.[compile,firmware,view]'
+	@touch $@
+
+$(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
+	$(INSTALL) '.[compile,firmware,view,train,dev]'
+	@touch $@ $(VENV)/demo.stamp
