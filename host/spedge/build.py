@@ -84,15 +84,29 @@ def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = No
     return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, log)
 
 
+def upload(board: Board, bundle: Bundle | None, port: str | None = None, on_progress: Progress | None = None) -> Firmware:
+    """Build and write the image to a board on a cable, at `port` or where PlatformIO finds it.
+
+    Raises UsageError for an emulated board, and what `build` raises.
+    """
+    if board.runs != "serial":
+        raise UsageError(f"{board.name} runs on this machine: there is nothing to write it to")
+    firmware = build(board, bundle, on_progress)
+    folder = firmware.log.parent
+    model = compile_model(bundle, board.target) if bundle else None
+    with _locked(folder):
+        _platformio(board, folder, model, folder / "upload.log", on_progress or (lambda _: None), "upload", port)
+    return firmware
+
+
 def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None) -> Path:
     """The folder with the C of `bundle` for `target`, from the cache when this spedge and TVM made it before."""
     say = on_progress or (lambda _: None)
+    require_tvm()
     spec = importlib.util.find_spec("spedge.compile")
-    sources = Path(spec.origin).parent if spec and spec.origin else None
-    if sources is None or importlib.util.find_spec("tvm") is None:
-        raise UsageError("compiling a bundle needs TVM: pip install 'spedge[compile]'")
+    assert spec and spec.origin
     versions = "/".join(importlib.metadata.version(name) for name in ("spedge", "apache-tvm"))
-    maker = hashlib.sha256(f"{versions}/{_fingerprint([sources])}".encode()).hexdigest()[:8]
+    maker = hashlib.sha256(f"{versions}/{_fingerprint([Path(spec.origin).parent])}".encode()).hexdigest()[:8]
     folder = cache_dir() / "models" / f"{bundle.hash[:16]}-{target}-{maker}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -106,6 +120,12 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
                 shutil.rmtree(folder, ignore_errors=True)
                 part.replace(folder)
     return folder
+
+
+def require_tvm() -> None:
+    """Raises UsageError, naming the extra, when TVM is not installed."""
+    if importlib.util.find_spec("tvm") is None:
+        raise UsageError("compiling a bundle needs TVM: pip install 'spedge[compile]'")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -161,9 +181,19 @@ def _locked(folder: Path) -> Iterator[None]:
 # ---------------------------------------------------------------- PlatformIO
 
 
-def _platformio(board: Board, folder: Path, model: Path | None, log: Path, say: Progress) -> None:
+def _platformio(
+    board: Board,
+    folder: Path,
+    model: Path | None,
+    log: Path,
+    say: Progress,
+    target: str | None = None,
+    port: str | None = None,
+) -> None:
     command = [sys.executable, "-m", "platformio", "run", "-d", str(firmware_dir()), "-e", board.environment]
     lines: list[str] = []
+    command += [f"--target={target}"] if target else []
+    command += [f"--upload-port={port}"] if port else []
     with log.open("w") as output, _process(command, _environment(folder, model)) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -172,7 +202,8 @@ def _platformio(board: Board, folder: Path, model: Path | None, log: Path, say: 
             if line.startswith(("Compiling", "Linking")):
                 say(f"{line.split()[0]} {Path(line.split()[-1]).name}")
     if process.returncode:
-        raise BuildError(f"the firmware for {board.name} did not build: {_first_error(lines)} (log: {log})")
+        what = "could not be written to the board" if target == "upload" else "did not build"
+        raise BuildError(f"the firmware for {board.name} {what}: {_first_error(lines)} (log: {log})")
 
 
 @contextlib.contextmanager
