@@ -1,0 +1,46 @@
+#include "link.h"
+
+#include "port.h"
+
+void app_link_init(app_link_t *link)
+{
+    link->chunk_used = link->chunk_filled = 0;
+    link->out_used = link->out_filled = 0;
+    sp_frame_reader_init(&link->reader, link->frame, sizeof link->frame);
+}
+
+int app_link_send(app_link_t *link)
+{
+    if (link->out_used < link->out_filled) {
+        link->out_used += port_write(link->out + link->out_used, link->out_filled - link->out_used);
+    }
+    return link->out_used < link->out_filled;
+}
+
+int app_link_receive(app_link_t *link, sp_frame_t *frame, int *busy)
+{
+    for (;;) {
+        if (link->chunk_used == link->chunk_filled) {
+            link->chunk_used = 0;
+            link->chunk_filled = port_read(link->chunk, sizeof link->chunk);
+            if (link->chunk_filled == 0) {
+                return 0;
+            }
+            *busy = 1;
+        }
+        size_t used = 0;
+        int got = sp_frame_reader_feed(&link->reader, link->chunk + link->chunk_used,
+                                       link->chunk_filled - link->chunk_used, &used, frame);
+        link->chunk_used += used;
+        if (got) {
+            return 1;
+        }
+    }
+}
+
+void app_link_put(app_link_t *link, const sp_frame_t *frame)
+{
+    int n = sp_frame_encode(frame, link->out, sizeof link->out);
+    link->out_used = 0;
+    link->out_filled = n > 0 ? (size_t)n : 0;
+}

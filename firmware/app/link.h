@@ -1,0 +1,40 @@
+/* Frames in and out over the port's bytes: one request at a time, its reply before the next. */
+#ifndef SP_APP_LINK_H_INCLUDED
+#define SP_APP_LINK_H_INCLUDED
+
+#include "spedge/frame.h"
+
+/* Largest payload of a frame, either way. A port may define less. */
+#ifndef SP_APP_PAYLOAD_BYTES
+#define SP_APP_PAYLOAD_BYTES 1024u
+#endif
+
+/* The encoded size of the largest frame (sp_frame_max_encoded as a constant). */
+#define APP_FRAME_BYTES \
+    (SP_APP_PAYLOAD_BYTES + SP_FRAME_HEADER_BYTES + SP_FRAME_CRC_BYTES + \
+     (SP_APP_PAYLOAD_BYTES + SP_FRAME_HEADER_BYTES + SP_FRAME_CRC_BYTES) / 254u + 2u)
+
+typedef struct app_link {
+    sp_frame_reader_t reader;
+    uint8_t frame[APP_FRAME_BYTES];
+    uint8_t chunk[64]; /* read from the port, not yet given to the reader */
+    size_t chunk_used;
+    size_t chunk_filled;
+    uint8_t out[APP_FRAME_BYTES];
+    size_t out_used;
+    size_t out_filled;
+} app_link_t;
+
+void app_link_init(app_link_t *link);
+
+/* Write what waits. Returns 1 while some is left. */
+int app_link_send(app_link_t *link);
+
+/* Read until a frame is whole or no bytes are left. Returns 1 with *frame (valid until the next call), else 0;
+ * *busy is set to 1 when bytes came. */
+int app_link_receive(app_link_t *link, sp_frame_t *frame, int *busy);
+
+/* Queue a frame; nothing else may be waiting (app_link_send returned 0). */
+void app_link_put(app_link_t *link, const sp_frame_t *frame);
+
+#endif

@@ -1,0 +1,53 @@
+/* Numbers of the protocol: lib/SPEC.md in C. */
+#ifndef SP_APP_PROTOCOL_H_INCLUDED
+#define SP_APP_PROTOCOL_H_INCLUDED
+
+#include <stdint.h>
+
+#define PROTOCOL_VERSION 1u
+
+/* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
+enum {
+    MSG_HELLO = 0x01,
+    MSG_LABELS = 0x02,
+    MSG_CONFIGURE = 0x03,
+    MSG_RESET = 0x04,
+    MSG_EVENTS = 0x05,
+    MSG_FLUSH = 0x06,
+    MSG_TOKENS = 0x07,
+    MSG_INFER = 0x08,
+    MSG_STATS = 0x09,
+    MSG_REPLY_BIT = 0x80,
+    MSG_ERROR = 0xff
+};
+
+enum {
+    ERROR_TYPE = 1,       /* the request's type is unknown */
+    ERROR_LENGTH = 2,     /* the payload's length is wrong for its type */
+    ERROR_SESSION = 3,    /* the frame is of another session than the device's */
+    ERROR_NO_SESSION = 4, /* CONFIGURE has to come first */
+    ERROR_VALUE = 5,      /* a field is out of range; detail: which, see SPEC.md */
+    ERROR_MEMORY = 6,     /* detail: bytes needed, bytes available */
+    ERROR_NO_MODEL = 7,   /* the firmware or the session has no model */
+    ERROR_RANGE = 8,      /* TOKENS of an index that is gone or not there yet; detail: oldest kept, total */
+    ERROR_UNREAD = 9,     /* processing waits for TOKENS; detail: tokens unread */
+    ERROR_MODEL = 10,     /* the model failed; detail: its code */
+    ERROR_FAULT = 11      /* the device has failed and stopped; sent without a request */
+};
+
+/* CONFIGURE flags */
+enum {
+    CONFIGURE_MODEL = 1 /* take tokenizer, embedding and window from the linked model */
+};
+
+enum { FORMAT_EVT2 = 0 };
+enum { MODE_LOSSLESS = 0 };
+
+/* HELLO flags */
+enum { HELLO_MODEL = 1 };
+
+#define STATUS_BYTES 32u
+#define TOKENIZER_CONFIG_BYTES 48u
+#define TOKEN_BYTES 20u
+
+#endif
