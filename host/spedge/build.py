@@ -67,7 +67,7 @@ def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = No
     folder = cache_dir() / "build" / key
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        image = folder / board.environment / ("firmware.elf" if board.runs != "process" else "firmware")
+        image = folder / "pio" / board.environment / ("firmware.elf" if board.runs != "process" else "firmware")
         log = folder / "build.log"
         stamp = folder / "stamp"
         inputs = _fingerprint([firmware_dir(), boards_dir(), *([model] if model else [])])
@@ -239,7 +239,7 @@ def _environment(folder: Path, model: Path | None) -> dict[str, str]:
         "PLATFORMIO_CORE_DIR": str(home),
         "PLATFORMIO_PLATFORMS_DIR": str(home / f"platforms-{where}"),
         "PLATFORMIO_WORKSPACE_DIR": str(folder / "workspace"),
-        "PLATFORMIO_BUILD_DIR": str(folder),
+        "PLATFORMIO_BUILD_DIR": str(folder / "pio"),  # emptied by PlatformIO when files come and go
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "No",
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_DISABLE_COLOR": "true",
