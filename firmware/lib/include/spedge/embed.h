@@ -8,15 +8,21 @@
 extern "C" {
 #endif
 
+#define SP_EMBED_BUCKETS_MAX 32u
+
+/* Zero means default where a default is named. */
 typedef struct sp_embed_config {
-    uint16_t patch_size;
-    uint16_t hidden;
-    uint8_t buckets; /* 1..32, default 10 */
+    uint16_t patch_size; /* P, pixels; default 16 */
+    uint16_t hidden;     /* features of an embedded token, >= 3 */
+    uint8_t buckets;     /* 1..SP_EMBED_BUCKETS_MAX; default 10 */
     uint8_t reserved[3];
-    float time_scale_us; /* default 50 000 */
+    float time_scale_us; /* > 0; default 50 000 */
     const float *weight; /* [cells][hidden], cell = ((p * buckets + bucket) * P + y) * P + x */
     const float *bias;   /* [hidden] */
 } sp_embed_config_t;
+
+/* Fill in defaults and check. Returns SP_OK or SP_ERR_CONFIG. The functions below take a full one. */
+int sp_embed_config_check(const sp_embed_config_t *config, sp_embed_config_t *full);
 
 /* Cells of a volume: 2 * buckets * P * P. */
 size_t sp_embed_cells(const sp_embed_config_t *config);
@@ -24,25 +30,34 @@ size_t sp_embed_cells(const sp_embed_config_t *config);
 /* The bucket of an age in us: how many k in 0..buckets-1 have age >= 1000 * 2^k, at most buckets - 1. */
 uint8_t sp_embed_bucket(uint64_t age_us, uint8_t buckets);
 
-/* Dense log-time volume of the ready token: counts into volume[cells] (cleared first). */
-void sp_embed_volume(const sp_embed_config_t *config, const sp_tokenizer_t *tok, uint16_t *volume);
+/* Dense log-time volume of a token with these n events in arrival order: counts into volume[cells]
+ * (cleared first). A count stops at 65535. */
+void sp_embed_volume(const sp_embed_config_t *config, const sp_event_t *events, size_t n, uint16_t *volume);
 
-/* Bytes of scratch that sp_embed_token needs (one list entry per event of a token, at most
- * one per cell). */
-size_t sp_embed_scratch_size(const sp_embed_config_t *config, uint32_t max_events);
+/* Bytes of scratch (4-byte aligned) that sp_embed_token and sp_embed_events need. */
+size_t sp_embed_scratch_size(const sp_embed_config_t *config);
 
-/* out[hidden] = bias + sum over non-empty cells of log1p(count) * weight[cell]. Cost follows the
- * token's events, not the cells; cells are added in ascending index, so equal tokens give equal bits.
- * scratch must be zeroed once and is left zeroed. */
-int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch,
-                   size_t scratch_size, float *out);
+/* The ready token: out[hidden] = bias + sum over non-empty cells of log(1 + count) * weight[cell].
+ * Cost follows the token's events, not the cells; cells are added in ascending order whatever the order of the
+ * events, so equal volumes give equal bits. scratch must be zeroed once and is left zeroed.
+ * Returns SP_OK or SP_ERR_CAPACITY (scratch too small or misaligned). Main loop; never blocks. */
+int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch, size_t scratch_size,
+                   float *out);
 
-/* Add the sines and cosines of one coordinate to out[size] (reference.md 4):
- * dimension i has the frequency 10000^(2*floor(i/2)/size); sines of even i, then cosines of odd i. */
-void sp_embed_position_add(float *out, uint16_t size, float position);
+/* The same for a token given by its n events in arrival order. */
+int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
+                    size_t scratch_size, float *out);
 
-/* Where the three coordinates live in hidden: *xy = hidden / 3 each for x and y, *t = xy + hidden % 3. */
+/* Where the three coordinates live in hidden: x, y and t in this order, *xy = hidden / 3 features for x and for
+ * y, *t = *xy + hidden % 3. */
 void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t);
+
+/* The wavelengths of a coordinate of that size: dimension i has 10000^(2*floor(i/2)/size). */
+void sp_embed_position_wavelengths(uint16_t size, float *wavelengths);
+
+/* Add one coordinate's sines (of the even dimensions) and then cosines (of the odd ones) of
+ * position / wavelength to out[size]. */
+void sp_embed_position_add(float *out, uint16_t size, const float *wavelengths, float position);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 #ifndef SP_TOKENIZER_H_INCLUDED
 #define SP_TOKENIZER_H_INCLUDED
 
+#include "decode.h"
 #include "error.h"
 #include "event.h"
 
@@ -18,14 +19,21 @@ enum {
     SP_POOL_GROWS = 1   /* push returns SP_ERR_POOL; the caller gives more with sp_tokenizer_grow */
 };
 
+/* Events are counted in 32 bits. */
+#define SP_THRESHOLD_MAX 2147483647.0
+
+/* The most pixel columns (or rows) of the sensor that one patch may span: a slot of 32 bits holds the
+ * position in the patch, the polarity and the low bits of the time. */
+#define SP_PATCH_SPAN_MAX 2048u
+
 /* Zero means default where a default is named. */
 typedef struct sp_tokenizer_config {
     uint16_t width, height;          /* pixels, > 0 */
     uint16_t patch_size;             /* pixels; default 16 */
     uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
     uint8_t reserved;
-    uint32_t pool_events;            /* event slots, rounded up to whole blocks of 16 */
-    double threshold;                /* > 0; default 256 */
+    uint32_t pool_events;            /* event slots, > 0, rounded up to whole blocks of 16 */
+    double threshold;                /* > 0, at most SP_THRESHOLD_MAX; default 256 */
     uint64_t absolute_refractory_us; /* default 0: none */
     uint64_t relative_refractory_us; /* default 0: none */
     double relative_scale;           /* 0 < s < 1; default 0.4 */
@@ -62,9 +70,9 @@ typedef struct sp_tokenizer sp_tokenizer_t;
 /* Reads the events of the ready token in arrival order. */
 typedef struct sp_token_cursor {
     const sp_tokenizer_t *tokenizer;
-    uint32_t block;
+    uint32_t block; /* where the next event is */
     uint32_t slot;
-    uint32_t left;
+    uint32_t left;  /* events not read yet */
 } sp_token_cursor_t;
 
 /* Fill in defaults and check. Returns SP_OK or SP_ERR_CONFIG. */
@@ -93,6 +101,11 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok);
  * refractory state stays. Same on host and device for the same pool_events. */
 int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
 
+/* The same straight from EVT2 bytes, without an event array between: equal to sp_evt2_decode
+ * followed by sp_tokenizer_push. Returns SP_TOKEN after the word that made a token fire, *used
+ * being the bytes consumed up to its end. */
+int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_t *in, size_t n, size_t *used);
+
 /* The ready token; valid until the next push or reset. NULL when none is ready. */
 const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok);
 
@@ -102,11 +115,16 @@ void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok);
 /* Copy up to capacity further events to out (sensor coordinates, full times); returns how many. */
 size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity);
 
-/* Move to a larger memory block, built for the same configuration but for pool_events.
- * The old block may be freed afterwards. Returns SP_OK, SP_ERR_CONFIG or SP_ERR_MEMORY. */
+/* Move to a larger memory block, sized by sp_tokenizer_size for the same configuration with the new
+ * pool_events (no fewer than now). State, counts and a ready token move along; cursors do not. The old
+ * block may be freed afterwards. Returns SP_OK, or SP_ERR_CONFIG or SP_ERR_MEMORY and nothing changed. */
 int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, size_t size);
 
+/* Copy the counts. Walks the pool for `pending`: cost follows the blocks in use. */
 void sp_tokenizer_stats(const sp_tokenizer_t *tok, sp_tokenizer_stats_t *stats);
+
+/* The configuration with its defaults filled in; pool_events in whole blocks. */
+const sp_tokenizer_config_t *sp_tokenizer_config(const sp_tokenizer_t *tok);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,94 @@
+#include "spedge/decode.h"
+
+#include "evt2_words.h"
+
+#include <string.h>
+
+#define EVT2_HALF_WRAP (UINT64_C(1) << 33)
+
+void sp_evt2_init(sp_evt2_t *d)
+{
+    memset(d, 0, sizeof *d);
+}
+
+void evt2_keep(sp_evt2_t *d, const uint8_t *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        d->partial |= (uint32_t)in[i] << (8u * d->partial_bytes++);
+}
+
+static void take_time(sp_evt2_t *d, uint32_t word)
+{
+    const uint64_t wrap = 2u * EVT2_HALF_WRAP;
+    uint64_t base = (uint64_t)(word & 0x0FFFFFFFu) << 6;
+
+    if (d->timed) {
+        base += d->time_base & ~(wrap - 1u);
+        if (base < d->time_base && d->time_base - base >= EVT2_HALF_WRAP)
+            base += wrap;
+    }
+    d->time_base = base;
+    d->timed = 1;
+    d->stats.times++;
+}
+
+void evt2_take_other(sp_evt2_t *d, uint32_t word)
+{
+    switch (evt2_type(word)) {
+    case EVT2_TIME_HIGH:
+        take_time(d, word);
+        break;
+    case EVT2_TRIGGER:
+        d->stats.triggers++;
+        break;
+    case EVT2_OTHER:
+    case EVT2_CONTINUED:
+        d->stats.other++;
+        break;
+    default:
+        d->stats.unknown++;
+        break;
+    }
+}
+
+static int take_word(sp_evt2_t *d, uint32_t word, sp_event_t *out)
+{
+    if (evt2_type(word) > EVT2_ON) {
+        evt2_take_other(d, word);
+        return 0;
+    }
+    if (!d->timed) {
+        d->stats.untimed++;
+        return 0;
+    }
+    *out = (sp_event_t){.t = d->time_base | evt2_low_time(word),
+                        .x = (uint16_t)evt2_x(word),
+                        .y = (uint16_t)evt2_y(word),
+                        .p = (uint8_t)evt2_type(word)};
+    d->stats.events++;
+    return 1;
+}
+
+int sp_evt2_decode(sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used,
+                   sp_event_t *out, size_t capacity, size_t *got)
+{
+    size_t at = 0, made = 0, bytes;
+    uint32_t word;
+
+    while (evt2_peek(d, in + at, n - at, &word, &bytes)) {
+        if (made == capacity) {
+            *used = at;
+            *got = made;
+            return SP_MORE;
+        }
+        at += bytes;
+        d->partial = 0;
+        d->partial_bytes = 0;
+        d->stats.words++;
+        made += (size_t)take_word(d, word, &out[made]);
+    }
+    evt2_keep(d, in + at, n - at);
+    *used = n;
+    *got = made;
+    return SP_OK;
+}

@@ -1,0 +1,44 @@
+/* The bits of an EVT2 word, shared by the decoder and the path that decodes straight into the tokenizer. */
+#ifndef SP_EVT2_WORDS_H_INCLUDED
+#define SP_EVT2_WORDS_H_INCLUDED
+
+#include "inline.h"
+#include "spedge/decode.h"
+
+enum { EVT2_OFF = 0x0, EVT2_ON = 0x1, EVT2_TIME_HIGH = 0x8, EVT2_TRIGGER = 0xA, EVT2_OTHER = 0xE, EVT2_CONTINUED = 0xF };
+
+SP_INLINE uint32_t evt2_type(uint32_t word) { return word >> 28; }
+SP_INLINE uint32_t evt2_low_time(uint32_t word) { return (word >> 22) & 0x3Fu; }
+SP_INLINE uint32_t evt2_x(uint32_t word) { return (word >> 11) & 0x7FFu; }
+SP_INLINE uint32_t evt2_y(uint32_t word) { return word & 0x7FFu; }
+
+SP_INLINE uint32_t evt2_load(const uint8_t *in)
+{
+    return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
+}
+
+/* Take the next whole word without changing d; *bytes says how many of in it used.
+ * Returns 0 when in ends before the word does. */
+SP_INLINE int evt2_peek(const sp_evt2_t *d, const uint8_t *in, size_t n, uint32_t *word, size_t *bytes)
+{
+    const size_t need = 4u - d->partial_bytes;
+    if (n < need)
+        return 0;
+    if (need == 4u) {
+        *word = evt2_load(in);
+    } else {
+        *word = d->partial;
+        for (size_t i = 0; i < need; i++)
+            *word |= (uint32_t)in[i] << (8u * (d->partial_bytes + i));
+    }
+    *bytes = need;
+    return 1;
+}
+
+/* Keep the bytes of a word that was cut. */
+void evt2_keep(sp_evt2_t *d, const uint8_t *in, size_t n);
+
+/* Everything that is not an event. */
+void evt2_take_other(sp_evt2_t *d, uint32_t word);
+
+#endif
