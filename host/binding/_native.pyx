@@ -1,8 +1,447 @@
-# cython: language_level=3
-"""The C library behind spedge. Use the classes and functions of spedge, spedge.embedding and spedge.evt2."""
-from libspedge cimport sp_strerror
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The C library behind spedge: thin and unchecked but for memory safety.
+
+Use the classes and functions of spedge, spedge.embedding and spedge.evt2, which check their input.
+"""
+import sys
+
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy
+
+from libspedge cimport *
+
+EVENT_DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+
+cdef enum:
+    PACKED = 13  # bytes of an EVENT_DTYPE record
+    CHUNK = 256  # events on the stack between numpy's layout and the library's
+
+if sys.byteorder != "little":
+    raise ImportError("spedge needs a little-endian host")
+assert EVENT_DTYPE.itemsize == PACKED
 
 
 def strerror(int code) -> str:
     """The C library's sentence for one of its return codes."""
     return sp_strerror(code).decode()
+
+
+# ---------------------------------------------------------------- one event between two layouts
+
+cdef inline void unpack(const uint8_t *record, sp_event_t *event) noexcept nogil:
+    memcpy(&event.t, record, 8)
+    memcpy(&event.x, record + 8, 2)
+    memcpy(&event.y, record + 10, 2)
+    event.p = record[12]
+
+
+cdef inline void pack(const sp_event_t *event, uint8_t *record) noexcept nogil:
+    memcpy(record, &event.t, 8)
+    memcpy(record + 8, &event.x, 2)
+    memcpy(record + 10, &event.y, 2)
+    record[12] = event.p
+
+
+cdef const uint8_t[::1] record_bytes(object events):
+    """The bytes of a contiguous EVENT_DTYPE array."""
+    if events.dtype != EVENT_DTYPE or events.ndim != 1 or not events.flags.c_contiguous:
+        raise TypeError("events must be a contiguous one-dimensional array of spedge.EVENT_DTYPE")
+    return events.view(np.uint8) if len(events) else np.zeros(1, np.uint8)
+
+
+cdef sp_event_t *unpacked(const uint8_t[::1] records, size_t n) except NULL:
+    """The events in the library's layout; the caller frees them."""
+    cdef sp_event_t *out = <sp_event_t *>malloc((n + 1) * sizeof(sp_event_t))
+    cdef size_t i
+    if out == NULL:
+        raise MemoryError()
+    with nogil:
+        for i in range(n):
+            unpack(&records[i * PACKED], &out[i])
+    return out
+
+
+# ---------------------------------------------------------------- fields of any structured array
+
+cdef packed struct Column:
+    const uint8_t *data
+    Py_ssize_t stride
+
+
+cdef Column column(object array, int itemsize) except *:
+    cdef Column c
+    cdef size_t address
+    if array.ndim != 1 or array.dtype.itemsize != itemsize:
+        raise TypeError("wrong column")
+    address = array.__array_interface__["data"][0]
+    c.data = <const uint8_t *>address
+    c.stride = array.strides[0]
+    return c
+
+
+cdef inline void gather(const Column *c, size_t i, sp_event_t *event) noexcept nogil:
+    memcpy(&event.t, c[0].data + <Py_ssize_t>i * c[0].stride, 8)
+    memcpy(&event.x, c[1].data + <Py_ssize_t>i * c[1].stride, 2)
+    memcpy(&event.y, c[2].data + <Py_ssize_t>i * c[2].stride, 2)
+    event.p = c[3].data[<Py_ssize_t>i * c[3].stride]
+
+
+def check_order(t, x, y, uint64_t last_t, uint32_t width, uint32_t height):
+    """Index of the first event that is before its predecessor (or last_t) or outside the sensor; -1 if none.
+
+    t: uint64 or int64 [n] (not negative), x, y: uint16 or int16 [n] (not negative), strides as they come.
+    """
+    cdef Column ct = column(t, 8), cx = column(x, 2), cy = column(y, 2)
+    cdef size_t i, n = len(t)
+    cdef uint64_t now
+    cdef uint16_t px, py
+    cdef Py_ssize_t bad = -1
+    with nogil:
+        for i in range(n):
+            memcpy(&now, ct.data + <Py_ssize_t>i * ct.stride, 8)
+            memcpy(&px, cx.data + <Py_ssize_t>i * cx.stride, 2)
+            memcpy(&py, cy.data + <Py_ssize_t>i * cy.stride, 2)
+            if now < last_t or px >= width or py >= height:
+                bad = <Py_ssize_t>i
+                break
+            last_t = now
+    return bad
+
+
+# ---------------------------------------------------------------- tokenizer
+
+cdef class Tokens:
+    """Tokens being collected, in memory that grows."""
+    cdef sp_token_t *items
+    cdef size_t count, room
+
+    def __dealloc__(self):
+        free(self.items)
+
+    cdef int add(self, const sp_token_t *token) noexcept nogil:
+        cdef sp_token_t *bigger
+        if self.count == self.room:
+            self.room = 2 * self.room + 64
+            bigger = <sp_token_t *>realloc(self.items, self.room * sizeof(sp_token_t))
+            if bigger == NULL:
+                return -1
+            self.items = bigger
+        self.items[self.count] = token[0]
+        self.count += 1
+        return 0
+
+    cdef tuple arrays(self):
+        cdef size_t i
+        cdef int64_t at = 0
+        x = np.empty(self.count, np.uint16)
+        y = np.empty(self.count, np.uint16)
+        t = np.empty(self.count, np.uint64)
+        offsets = np.zeros(self.count + 1, np.int64)
+        cdef uint16_t[::1] xs = x, ys = y
+        cdef uint64_t[::1] ts = t
+        cdef int64_t[::1] ends = offsets
+        for i in range(self.count):
+            xs[i] = self.items[i].x
+            ys[i] = self.items[i].y
+            ts[i] = self.items[i].t
+            at += self.items[i].n
+            ends[i + 1] = at
+        return x, y, t, offsets
+
+
+cdef class Tokenizer:
+    """sp_tokenizer_t with memory that grows where no pool size was given."""
+    cdef sp_tokenizer_t *tok
+    cdef void *mem
+    cdef bint busy
+    cdef readonly uint64_t last_t
+
+    def __cinit__(self, uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
+                  uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
+                  double decay_per_us, uint32_t pool_events, bint grows):
+        cdef sp_tokenizer_config_t config
+        config.width = width
+        config.height = height
+        config.patch_size = patch_size
+        config.threshold = threshold
+        config.absolute_refractory_us = absolute_refractory_us
+        config.relative_refractory_us = relative_refractory_us
+        config.relative_scale = relative_scale
+        config.decay_per_us = decay_per_us
+        config.pool_events = pool_events
+        config.pool_policy = SP_POOL_GROWS if grows else SP_POOL_EVICTS
+        cdef size_t size = sp_tokenizer_size(&config)
+        cdef int rc
+        if size == 0:
+            raise ValueError("the tokenizer's configuration is out of range")
+        self.mem = malloc(size)
+        if self.mem == NULL:
+            raise MemoryError(f"no memory for a tokenizer of {size} bytes")
+        rc = sp_tokenizer_init(&self.tok, &config, self.mem, size)
+        if rc != SP_OK:
+            raise ValueError(strerror(rc))
+
+    def __dealloc__(self):
+        free(self.mem)
+
+    cdef int claim(self) except -1:
+        if self.busy:
+            raise RuntimeError("this tokenizer is being used by another thread")
+        self.busy = True
+        return 0
+
+    cdef int grow(self) noexcept nogil:
+        """Twice the pool. Returns 0, or -1 when there is no memory."""
+        cdef sp_tokenizer_config_t bigger = sp_tokenizer_config(self.tok)[0]
+        bigger.pool_events = <uint32_t>min(2 * <uint64_t>bigger.pool_events, <uint64_t>0xFFFFFFC0)
+        cdef size_t size = sp_tokenizer_size(&bigger)
+        cdef void *mem
+        if size == 0 or bigger.pool_events == sp_tokenizer_config(self.tok).pool_events:
+            return -1
+        mem = malloc(size)
+        if mem == NULL:
+            return -1
+        if sp_tokenizer_grow(&self.tok, bigger.pool_events, mem, size) != SP_OK:
+            free(mem)
+            return -1
+        free(self.mem)
+        self.mem = mem
+        return 0
+
+    cdef uint8_t *read_events(self, uint8_t *out) noexcept nogil:
+        cdef sp_event_t events[CHUNK]
+        cdef sp_token_cursor_t cursor
+        cdef size_t got, i
+        sp_token_cursor_init(&cursor, self.tok)
+        while True:
+            got = sp_token_cursor_read(&cursor, events, CHUNK)
+            if got == 0:
+                return out
+            for i in range(got):
+                pack(&events[i], out)
+                out += PACKED
+
+    cdef uint8_t *run(self, const Column *columns, size_t n, Tokens tokens, uint8_t *out) noexcept nogil:
+        """Push n events. Returns the end of what was written to out, or NULL without memory."""
+        cdef sp_event_t events[CHUNK]
+        cdef size_t at = 0, filled, i, used
+        cdef int rc
+        while at < n:
+            filled = min(n - at, <size_t>CHUNK)
+            for i in range(filled):
+                gather(columns, at + i, &events[i])
+            at += filled
+            i = 0
+            while i < filled:
+                rc = sp_tokenizer_push(self.tok, &events[i], filled - i, &used)
+                i += used
+                if rc == SP_TOKEN:
+                    if tokens.add(sp_tokenizer_token(self.tok)) != 0:
+                        return NULL
+                    out = self.read_events(out)
+                elif rc == SP_ERR_POOL and self.grow() != 0:
+                    return NULL
+        return out
+
+    def push(self, t, x, y, p):
+        """Push events that were checked (check_order). Returns x, y, t, offsets, events of the tokens fired.
+
+        t: uint64 or int64 [n], x, y: uint16 or int16 [n], p: uint8 or bool [n], 0 or 1.
+        """
+        cdef size_t n = len(t)
+        cdef Column columns[4]
+        columns[0] = column(t, 8)
+        columns[1] = column(x, 2)
+        columns[2] = column(y, 2)
+        columns[3] = column(p, 1)
+        if not len(x) == len(y) == len(p) == <Py_ssize_t>n:
+            raise TypeError("columns of different lengths")
+        self.claim()
+        cdef Tokens tokens = Tokens()
+        cdef sp_tokenizer_stats_t stats
+        cdef uint8_t *out
+        cdef uint8_t *end
+        try:
+            sp_tokenizer_stats(self.tok, &stats)
+            # No more events can come out than wait and go in. The pages behind what comes out are never touched.
+            records = np.empty(stats.pending + n + 1, EVENT_DTYPE)
+            out = <uint8_t *><size_t>records.__array_interface__["data"][0]
+            with nogil:
+                end = self.run(columns, n, tokens, out)
+            if end == NULL:
+                raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
+        finally:
+            self.busy = False
+        if n:
+            self.last_t = int(t[n - 1])
+        x, y, t, offsets = tokens.arrays()
+        count = int(offsets[len(x)])
+        # Do not keep a large allocation alive for a few tokens.
+        events = records[:count] if 2 * count >= len(records) else records[:count].copy()
+        return x, y, t, offsets, events
+
+    def reset(self):
+        self.claim()
+        sp_tokenizer_reset(self.tok)
+        self.last_t = 0
+        self.busy = False
+
+    def stats(self) -> dict:
+        cdef sp_tokenizer_stats_t s
+        self.claim()
+        sp_tokenizer_stats(self.tok, &s)
+        self.busy = False
+        return {"taken": s.taken, "in_tokens": s.in_tokens, "pending": s.pending, "refractory": s.refractory,
+                "decayed": s.decayed, "pool_lost": s.pool_lost, "outside": s.outside, "backwards": s.backwards,
+                "tokens": s.tokens, "pool_used": s.pool_used, "pool_peak": s.pool_peak}
+
+
+def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
+                   uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
+                   double decay_per_us, uint32_t pool_events) -> int:
+    """Bytes that a tokenizer takes on a 64-bit host; 0 if the configuration is out of range."""
+    cdef sp_tokenizer_config_t config
+    config.width = width
+    config.height = height
+    config.patch_size = patch_size
+    config.threshold = threshold
+    config.absolute_refractory_us = absolute_refractory_us
+    config.relative_refractory_us = relative_refractory_us
+    config.relative_scale = relative_scale
+    config.decay_per_us = decay_per_us
+    config.pool_events = pool_events
+    config.pool_policy = SP_POOL_EVICTS
+    return sp_tokenizer_size(&config)
+
+
+# ---------------------------------------------------------------- EVT2
+
+cdef class Evt2Decoder:
+    """sp_evt2_t."""
+    cdef sp_evt2_t decoder
+
+    def __cinit__(self):
+        sp_evt2_init(&self.decoder)
+
+    def reset(self):
+        sp_evt2_init(&self.decoder)
+
+    @property
+    def partial_bytes(self) -> int:
+        return self.decoder.partial_bytes
+
+    def decode(self, const uint8_t[::1] data not None):
+        """Events of these bytes as an EVENT_DTYPE array."""
+        cdef size_t n = data.shape[0], at = 0, used, got, i
+        records = np.empty((n + self.decoder.partial_bytes) // 4, EVENT_DTYPE)
+        cdef uint8_t *out = <uint8_t *><size_t>records.__array_interface__["data"][0]
+        cdef uint8_t *end = out
+        cdef sp_event_t events[CHUNK]
+        if n == 0:
+            return records[:0]
+        # The decoder is quick and not shared: the GIL stays held, so that no other thread can enter it.
+        while at < n:
+            sp_evt2_decode(&self.decoder, &data[at], n - at, &used, events, CHUNK, &got)
+            at += used
+            for i in range(got):
+                pack(&events[i], end)
+                end += PACKED
+        return records[:(end - out) // PACKED]
+
+    def stats(self) -> dict:
+        s = self.decoder.stats
+        return {"words": s.words, "events": s.events, "times": s.times, "triggers": s.triggers, "other": s.other,
+                "unknown": s.unknown, "untimed": s.untimed}
+
+
+# ---------------------------------------------------------------- embedding
+
+cdef sp_embed_config_t embed_config(uint16_t patch_size, uint16_t hidden, uint8_t buckets) except *:
+    cdef sp_embed_config_t config
+    config.patch_size = patch_size
+    config.hidden = hidden
+    config.buckets = buckets
+    config.time_scale_us = 0
+    config.weight = NULL
+    config.bias = NULL
+    if patch_size == 0 or buckets == 0 or sp_embed_config_check(&config, &config) != SP_OK:
+        raise ValueError("the embedding's configuration is out of range")
+    return config
+
+
+cdef int check_offsets(const int64_t[::1] offsets, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i
+    if offsets.shape[0] < 1 or offsets[0] != 0 or offsets[offsets.shape[0] - 1] != n:
+        raise ValueError("offsets do not span the events")
+    for i in range(offsets.shape[0] - 1):
+        if offsets[i + 1] < offsets[i]:
+            raise ValueError("offsets go backwards")
+    return 0
+
+
+def volumes(events, const int64_t[::1] offsets not None, uint16_t patch_size, uint8_t buckets):
+    """Log-time volumes, uint16 [tokens, 2, buckets, patch_size, patch_size]."""
+    cdef const uint8_t[::1] records = record_bytes(events)
+    cdef sp_embed_config_t config = embed_config(patch_size, 3, buckets)
+    check_offsets(offsets, len(events))
+    cdef Py_ssize_t i, n = offsets.shape[0] - 1
+    out = np.empty((n, sp_embed_cells(&config)), np.uint16)
+    cdef uint16_t[:, ::1] rows = out
+    cdef sp_event_t *all_events = unpacked(records, len(events))
+    with nogil:
+        for i in range(n):
+            sp_embed_volume(&config, all_events + offsets[i], <size_t>(offsets[i + 1] - offsets[i]), &rows[i, 0])
+    free(all_events)
+    return out.reshape(n, 2, buckets, patch_size, patch_size)
+
+
+def embed(events, const int64_t[::1] offsets not None, const float[:, ::1] weight not None,
+          const float[::1] bias not None, uint16_t patch_size, uint8_t buckets):
+    """Token embeddings, float32 [tokens, hidden]; weight is float32 [cells, hidden]."""
+    cdef const uint8_t[::1] records = record_bytes(events)
+    cdef sp_embed_config_t config = embed_config(patch_size, <uint16_t>bias.shape[0], buckets)
+    check_offsets(offsets, len(events))
+    if weight.shape[0] != <Py_ssize_t>sp_embed_cells(&config) or weight.shape[1] != bias.shape[0]:
+        raise ValueError("weight and bias do not fit the patch size and buckets")
+    config.weight = &weight[0, 0]
+    config.bias = &bias[0]
+    cdef Py_ssize_t i, n = offsets.shape[0] - 1
+    out = np.empty((n, bias.shape[0]), np.float32)
+    cdef float[:, ::1] rows = out
+    cdef size_t scratch_size = sp_embed_scratch_size(&config)
+    cdef sp_event_t *all_events = unpacked(records, len(events))
+    cdef void *scratch = calloc(scratch_size, 1)
+    if scratch == NULL:
+        free(all_events)
+        raise MemoryError()
+    with nogil:
+        for i in range(n):
+            sp_embed_events(&config, all_events + offsets[i], <size_t>(offsets[i + 1] - offsets[i]), scratch,
+                            scratch_size, &rows[i, 0])
+    free(scratch)
+    free(all_events)
+    return out
+
+
+def positions(const float[::1] x not None, const float[::1] y not None, const float[::1] t not None,
+              uint16_t hidden):
+    """Position embeddings, float32 [n, hidden], of float32 [n] coordinates that are already scaled."""
+    cdef uint16_t xy, ts
+    cdef Py_ssize_t i, n = x.shape[0]
+    if hidden < 3 or y.shape[0] != n or t.shape[0] != n:
+        raise ValueError("positions need coordinates of one length and at least 3 features")
+    sp_embed_position_sizes(hidden, &xy, &ts)
+    out = np.zeros((n, hidden), np.float32)
+    cdef float[:, ::1] rows = out
+    cdef float[::1] xy_waves = np.empty(xy, np.float32), t_waves = np.empty(ts, np.float32)
+    sp_embed_position_wavelengths(xy, &xy_waves[0])
+    sp_embed_position_wavelengths(ts, &t_waves[0])
+    with nogil:
+        for i in range(n):
+            sp_embed_position_add(&rows[i, 0], xy, &xy_waves[0], x[i])
+            sp_embed_position_add(&rows[i, xy], xy, &xy_waves[0], y[i])
+            sp_embed_position_add(&rows[i, 2 * xy], ts, &t_waves[0], t[i])
+    return out

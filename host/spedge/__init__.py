@@ -1,1 +1,30 @@
-"""Spiking Patches on the edge."""
+"""Spiking Patches on the edge: tokens of event-camera streams, and models that run on devices with them."""
+
+from importlib.metadata import version as _version
+
+from spedge import embedding, evt2
+from spedge.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
+from spedge.events import EVENT_DTYPE, as_events
+from spedge.recordings import Recording, open  # noqa: A004
+from spedge.tokenizer import Tokenizer, TokenizerSettings, TokenizerStats, Tokens
+
+__version__ = _version("spedge")
+
+__all__ = [
+    "EVENT_DTYPE",
+    "CheckFailed",
+    "DeviceError",
+    "InputError",
+    "Recording",
+    "SpedgeError",
+    "Tokenizer",
+    "TokenizerSettings",
+    "TokenizerStats",
+    "Tokens",
+    "UsageError",
+    "__version__",
+    "as_events",
+    "embedding",
+    "evt2",
+    "open",
+]

@@ -1,0 +1,66 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+EVENT_DTYPE: np.dtype[np.void]
+
+def strerror(code: int) -> str: ...
+def check_order(
+    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], last_t: int, width: int, height: int
+) -> int: ...
+def tokenizer_size(
+    width: int,
+    height: int,
+    patch_size: int,
+    threshold: float,
+    absolute_refractory_us: int,
+    relative_refractory_us: int,
+    relative_scale: float,
+    decay_per_us: float,
+    pool_events: int,
+) -> int: ...
+
+class Tokenizer:
+    last_t: int
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        patch_size: int,
+        threshold: float,
+        absolute_refractory_us: int,
+        relative_refractory_us: int,
+        relative_scale: float,
+        decay_per_us: float,
+        pool_events: int,
+        grows: bool,
+    ) -> None: ...
+    def push(
+        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
+    ) -> tuple[
+        NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]
+    ]: ...
+    def reset(self) -> None: ...
+    def stats(self) -> dict[str, int]: ...
+
+class Evt2Decoder:
+    partial_bytes: int
+    def reset(self) -> None: ...
+    def decode(self, data: bytes | bytearray | memoryview) -> NDArray[np.void]: ...
+    def stats(self) -> dict[str, int]: ...
+
+def volumes(
+    events: NDArray[np.void], offsets: NDArray[np.int64], patch_size: int, buckets: int
+) -> NDArray[np.uint16]: ...
+def embed(
+    events: NDArray[np.void],
+    offsets: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    patch_size: int,
+    buckets: int,
+) -> NDArray[np.float32]: ...
+def positions(
+    x: NDArray[np.float32], y: NDArray[np.float32], t: NDArray[np.float32], hidden: int
+) -> NDArray[np.float32]: ...

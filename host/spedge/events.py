@@ -1,0 +1,135 @@
+"""Event arrays: one dtype inside spedge, and what other software's arrays become."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge import _native
+from spedge._native import EVENT_DTYPE
+from spedge.errors import InputError
+
+__all__ = ["EVENT_DTYPE", "Columns", "as_events", "check_events", "columns", "empty_events"]
+
+
+class Columns(NamedTuple):
+    """The fields of n events; views of the caller's array where its dtype allows.
+
+    t: uint64 or int64 (not negative), µs. x, y: uint16 or int16 (not negative), pixels. p: uint8 or bool, 0 or 1.
+    """
+
+    t: NDArray[Any]
+    x: NDArray[Any]
+    y: NDArray[Any]
+    p: NDArray[Any]
+
+
+def empty_events(n: int = 0) -> NDArray[np.void]:
+    """n events of zeros."""
+    return np.zeros(n, EVENT_DTYPE)
+
+
+def columns(events: NDArray[Any]) -> Columns:
+    """Take the fields of any structured array apart and check their values.
+
+    events: one-dimensional structured array with the integer fields t, x, y and p (or on); p is 0/1, bool or -1/+1.
+    Raises InputError naming the field and the first wrong event.
+    """
+    names = getattr(getattr(events, "dtype", None), "names", None)
+    if names is None:
+        raise InputError(
+            f"events must be a structured numpy array with the fields t, x, y and p (or on), not {_describe(events)}"
+        )
+    if events.ndim != 1:
+        raise InputError(f"events must be one-dimensional, not of shape {events.shape}")
+    polarity = "p" if "p" in names else "on"
+    missing = [name for name in ("t", "x", "y") if name not in names]
+    if polarity not in names:
+        missing.append("p (or on)")
+    if missing:
+        raise InputError(f"events lack the field {', '.join(missing)}; they have {', '.join(names)}")
+    return Columns(
+        _whole_numbers("t", events["t"], np.uint64),
+        _whole_numbers("x", events["x"], np.uint16),
+        _whole_numbers("y", events["y"], np.uint16),
+        _polarities(polarity, events[polarity]),
+    )
+
+
+def _describe(thing: object) -> str:
+    dtype = getattr(thing, "dtype", None)
+    return f"an array of {dtype}" if dtype is not None else type(thing).__name__
+
+
+def _whole_numbers(name: str, values: NDArray[Any], wanted: type[np.unsignedinteger]) -> NDArray[Any]:
+    """Values as they are if they have the wanted size, else converted; never changed silently."""
+    dtype = values.dtype
+    if dtype.kind not in "iu":
+        raise InputError(f"field {name} must hold whole numbers, not {dtype}: convert it to {wanted.__name__}")
+    if dtype.kind == "i" and len(values) and values.min() < 0:
+        at = int(np.argmax(values < 0))
+        raise InputError(f"event {at}: {name}={values[at]} is negative")
+    size = np.dtype(wanted).itemsize
+    if dtype.itemsize == size and dtype.isnative:
+        return values
+    if dtype.itemsize > size and len(values) and values.max() > np.iinfo(wanted).max:
+        at = int(np.argmax(values > np.iinfo(wanted).max))
+        raise InputError(f"event {at}: {name}={values[at]} is more than {np.iinfo(wanted).max}")
+    return values.astype(wanted)
+
+
+def _polarities(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "b":
+        return values
+    if values.dtype.kind not in "iu":
+        raise InputError(f"field {name} must be 0/1, -1/+1 or bool, not {values.dtype}")
+    if len(values) == 0:
+        return values.astype(np.uint8)
+    low, high = values.min(), values.max()
+    if high > 1 or low < -1:
+        at = int(np.argmax((values > 1) | (values < -1)))
+        raise InputError(f"event {at}: {name}={values[at]} is no polarity; it must be 0/1, -1/+1 or bool")
+    if low < 0 or values.dtype.itemsize > 1:
+        return values > 0
+    return values
+
+
+def check_events(
+    c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0, start: int = 0
+) -> None:
+    """Check that events are sorted by time, from last_t (µs) on, and inside the sensor (pixels; None: any).
+
+    start: number of the first event, for the message. Raises InputError naming the first wrong event.
+    """
+    at = _native.check_order(c.t, c.x, c.y, last_t, 1 << 16 if width is None else width, 1 << 16 if height is None else height)
+    if at < 0:
+        return
+    before = int(c.t[at - 1]) if at else last_t
+    if int(c.t[at]) < before:
+        raise InputError(
+            f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs: sort the events "
+            "by time (np.sort(events, order='t', kind='stable')), or reset() before another recording"
+        )
+    raise InputError(
+        f"event {start + at} at pixel ({c.x[at]}, {c.y[at]}) is outside the {width}x{height} sensor: "
+        "give the width and height of the camera that recorded it"
+    )
+
+
+def as_events(
+    events: NDArray[Any], width: int | None = None, height: int | None = None
+) -> NDArray[np.void]:
+    """Any structured array as a contiguous EVENT_DTYPE array, checked: sorted by time and inside the sensor.
+
+    The array itself is returned where nothing needs converting. Raises InputError (see columns, check_events).
+    """
+    c = columns(events)
+    check_events(c, width, height)
+    if events.dtype == EVENT_DTYPE and events.flags.c_contiguous:
+        return events
+    out = np.empty(len(events), EVENT_DTYPE)
+    for name, values in zip(("t", "x", "y", "p"), c, strict=True):
+        out[name] = values
+    return out

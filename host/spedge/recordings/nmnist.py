@@ -1,0 +1,74 @@
+"""N-MNIST .bin files: 5 bytes an event, 34x34 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.errors import InputError
+from spedge.events import empty_events
+from spedge.recordings.base import CHUNK_EVENTS, Recording
+
+SIDE = 34
+RECORD_BYTES = 5
+_OVERFLOW_Y = 240
+_OVERFLOW_US = 1 << 13
+
+
+class NMnistRecording(Recording):
+    """An N-MNIST sample."""
+
+    format = "N-MNIST"
+
+    def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
+        if width is not None and (width, height) != (SIDE, SIDE):
+            raise InputError(f"{path}: N-MNIST is {SIDE}x{SIDE}, not {width}x{height}; leave width and height out")
+        size = path.stat().st_size
+        if size == 0:
+            raise InputError(f"{path}: the file is empty")
+        if size % RECORD_BYTES:
+            raise InputError(
+                f"{path}: cut off in the middle of an event at byte {size - size % RECORD_BYTES}, "
+                f"or not an N-MNIST file ({RECORD_BYTES} bytes an event)"
+            )
+        super().__init__(path, SIDE, SIDE)
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        overflows, at = 0, 0
+        with self.path.open("rb") as file:
+            while data := file.read(RECORD_BYTES * CHUNK_EVENTS):
+                records = np.frombuffer(data[: len(data) - len(data) % RECORD_BYTES], np.uint8).reshape(-1, RECORD_BYTES)
+                self._check_records(records, at)
+                yield decode(records, overflows)
+                overflows += int(np.count_nonzero(records[:, 1] == _OVERFLOW_Y))
+                at += len(data)
+
+    def _check_records(self, records: NDArray[np.uint8], at: int) -> None:
+        x, y = records[:, 0], records[:, 1]
+        good = ((x < SIDE) & (y < SIDE)) | (y == _OVERFLOW_Y)
+        if not good.all():
+            bad = int(np.argmin(good))
+            raise InputError(
+                f"{self.path}: byte {at + RECORD_BYTES * bad} holds pixel ({x[bad]}, {y[bad]}), outside "
+                f"{SIDE}x{SIDE}; it is damaged or not an N-MNIST file"
+            )
+
+
+def decode(records: NDArray[np.uint8], overflows: int = 0) -> NDArray[np.void]:
+    """Events (EVENT_DTYPE, t in µs) of uint8 [n, 5] records after so many time overflows.
+
+    Big-endian: x, y, then 1 bit polarity and 23 bits time. y = 240 is no event: the time overflowed by 2^13 µs.
+    """
+    raw = records.astype(np.uint64)
+    marks = records[:, 1] == _OVERFLOW_Y
+    t = ((raw[:, 2] & 0x7F) << 16 | raw[:, 3] << 8 | raw[:, 4]) + (overflows + np.cumsum(marks)).astype(np.uint64) * _OVERFLOW_US
+    kept = ~marks
+    events = empty_events(int(np.count_nonzero(kept)))
+    events["t"] = t[kept]
+    events["x"] = records[kept, 0]
+    events["y"] = records[kept, 1]
+    events["p"] = records[kept, 2] >> 7
+    return events

@@ -1,0 +1,233 @@
+"""The tokenizer of Spiking Patches (arXiv 2510.26614): events in, tokens out. The same C runs on the devices."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge import _native
+from spedge.errors import UsageError
+from spedge.events import check_events, columns
+
+#: The most columns or rows of pixels one patch may span on the sensor.
+MAX_PATCH_SPAN = 2048
+MAX_THRESHOLD = 2**31 - 1
+MAX_POOL_EVENTS = 2**32 - 64
+_MAX_PERIOD_US = 2**63 - 1
+_FIRST_POOL = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """n tokens in the order in which they fired, with all their events.
+
+    x, y: uint16 [n], patch column and row. t: uint64 [n], µs, the time of the event that made the token fire.
+    offsets: int64 [n + 1]; token i owns events[offsets[i]:offsets[i + 1]]. events: EVENT_DTYPE, each token's in
+    arrival order.
+    """
+
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    t: NDArray[np.uint64]
+    offsets: NDArray[np.int64]
+    events: NDArray[np.void]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @property
+    def n(self) -> NDArray[np.int64]:
+        """Events of each token, int64 [n]."""
+        return np.diff(self.offsets)
+
+    def events_of(self, index: int) -> NDArray[np.void]:
+        """The events of one token, in arrival order."""
+        index = range(len(self))[index]
+        return self.events[self.offsets[index] : self.offsets[index + 1]]
+
+    def last(self, count: int) -> Tokens:
+        """The newest tokens, at most count."""
+        first = max(0, len(self) - count)
+        start = self.offsets[first]
+        return Tokens(
+            self.x[first:], self.y[first:], self.t[first:], self.offsets[first:] - start, self.events[start:]
+        )
+
+    @staticmethod
+    def concatenate(parts: list[Tokens]) -> Tokens:
+        """Tokens of consecutive pushes as one."""
+        if not parts:
+            return Tokens(
+                np.empty(0, np.uint16),
+                np.empty(0, np.uint16),
+                np.empty(0, np.uint64),
+                np.zeros(1, np.int64),
+                np.empty(0, _native.EVENT_DTYPE),
+            )
+        counts = np.concatenate([part.n for part in parts])
+        return Tokens(
+            np.concatenate([part.x for part in parts]),
+            np.concatenate([part.y for part in parts]),
+            np.concatenate([part.t for part in parts]),
+            np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+            np.concatenate([part.events for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class TokenizerStats:
+    """Where every event went since the start or reset().
+
+    taken = in_tokens + pending + refractory + decayed + pool_lost + outside + backwards.
+    """
+
+    taken: int  #: events pushed
+    in_tokens: int  #: handed out in tokens
+    pending: int  #: waiting in patches that have not fired
+    refractory: int  #: dropped by the absolute refractory period
+    decayed: int  #: discarded because the potential fell to 0
+    pool_lost: int  #: lost because the pool was full; only with pool_events
+    outside: int  #: outside the sensor; push() refuses these, so 0 on the host
+    backwards: int  #: older than the event before; push() refuses these, so 0 on the host
+    tokens: int  #: fired
+    pool_used: int  #: event slots in use now, in blocks of 16
+    pool_peak: int  #: the most so far
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """What a Tokenizer was made with. Times in µs, sizes in pixels, pool_events None: as many as needed."""
+
+    kind: str
+    width: int
+    height: int
+    patch_size: int
+    threshold: float
+    absolute_refractory_us: int
+    relative_refractory_us: int
+    relative_scale: float
+    decay_per_us: float
+    pool_events: int | None
+
+    @property
+    def columns(self) -> int:
+        """Patches in a row."""
+        return -(-self.width // self.patch_size)
+
+    @property
+    def rows(self) -> int:
+        """Patches in a column."""
+        return -(-self.height // self.patch_size)
+
+
+class Tokenizer:
+    """Groups the events of each patch of the sensor into tokens, as a leaky integrate-and-fire neuron would.
+
+    kind: "continuous", the paper's tokenizer.
+    width, height: the sensor, pixels. patch_size: pixels, at least 1.
+    threshold: potential at which a patch fires, > 0; an event adds 1.
+    absolute_refractory_us: after firing, how long a patch drops its events.
+    relative_refractory_us: after that, how long an event adds relative_scale (between 0 and 1) instead of 1.
+    decay_per_us: what the potential loses per µs between two events of a patch.
+    pool_events: memory for that many pending events, as on a device, in blocks of 16: when no block is free, the
+      patch whose newest event is the oldest loses its events. None: memory grows as needed and nothing is lost.
+
+    Streaming: cutting a stream into pieces changes nothing. One thread at a time; push() releases the GIL.
+    Raises UsageError for a parameter that is out of range.
+    """
+
+    def __init__(
+        self,
+        kind: str = "continuous",
+        *,
+        width: SupportsIndex,
+        height: SupportsIndex,
+        patch_size: SupportsIndex = 16,
+        threshold: float = 256.0,
+        absolute_refractory_us: SupportsIndex = 0,
+        relative_refractory_us: SupportsIndex = 0,
+        relative_scale: float = 0.4,
+        decay_per_us: float = 0.0,
+        pool_events: SupportsIndex | None = None,
+    ) -> None:
+        if kind != "continuous":
+            raise UsageError(f"there is no tokenizer kind {kind!r}; use 'continuous'")
+        self.config = TokenizerSettings(
+            kind=kind,
+            width=_integer("width", width, 1, 65535),
+            height=_integer("height", height, 1, 65535),
+            patch_size=_integer("patch_size", patch_size, 1, 65535),
+            threshold=_real("threshold", threshold, 0, MAX_THRESHOLD),
+            absolute_refractory_us=_integer("absolute_refractory_us", absolute_refractory_us, 0, _MAX_PERIOD_US),
+            relative_refractory_us=_integer("relative_refractory_us", relative_refractory_us, 0, _MAX_PERIOD_US),
+            relative_scale=_real("relative_scale", relative_scale, 0, 1, with_high=False),
+            decay_per_us=_real("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
+            pool_events=None if pool_events is None else _integer("pool_events", pool_events, 1, MAX_POOL_EVENTS),
+        )
+        c = self.config
+        if min(c.patch_size, max(c.width, c.height)) > MAX_PATCH_SPAN:
+            raise UsageError(f"patch_size={c.patch_size} is too large; a patch may span {MAX_PATCH_SPAN} pixels")
+        self._native = _native.Tokenizer(
+            c.width,
+            c.height,
+            c.patch_size,
+            c.threshold,
+            c.absolute_refractory_us,
+            c.relative_refractory_us,
+            c.relative_scale,
+            c.decay_per_us,
+            _FIRST_POOL if c.pool_events is None else c.pool_events,
+            c.pool_events is None,
+        )
+
+    def push(self, events: NDArray[Any]) -> Tokens:
+        """Feed events and get the tokens that fire.
+
+        events: any one-dimensional structured array with the fields t (µs), x, y and p or on (0/1, bool or -1/+1),
+        sorted by t, also across pushes, and inside the sensor.
+        Raises InputError naming the first wrong event; none of the events is taken then.
+        """
+        c = columns(events)
+        check_events(c, self.config.width, self.config.height, self._native.last_t)
+        return Tokens(*self._native.push(*c))
+
+    def reset(self) -> None:
+        """Forget all state and counts, ready for another recording."""
+        self._native.reset()
+
+    @property
+    def stats(self) -> TokenizerStats:
+        """Where the events went."""
+        return TokenizerStats(**self._native.stats())
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.config})"
+
+
+def _integer(name: str, value: SupportsIndex, low: int, high: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} must be a whole number, not {value!r}") from None
+    if not low <= number <= high:
+        raise UsageError(f"{name}={number} is out of range; it must be {low} to {high}")
+    return number
+
+
+def _real(name: str, value: float, low: float, high: float, with_low: bool = False, with_high: bool = True) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be a number, not {value!r}") from None
+    if math.isnan(number) or not low <= number <= high or (number == low and not with_low) or (
+        number == high and not with_high
+    ):
+        above = "at least" if with_low else "more than"
+        below = "at most" if with_high else "less than"
+        raise UsageError(f"{name}={value!r} is out of range; it must be {above} {low} and {below} {high:g}")
+    return number
