@@ -18,11 +18,11 @@ int app_process(app_t *app, size_t bytes)
     size_t done = 0;
     while (app->setup.pipe != NULL && done < bytes && app_report_has_room(&app->report)) {
         const uint8_t *data;
+        size_t used = 0;
         size_t n = app_queue_peek(&app->queue, &data);
         if (n == 0) {
             break;
         }
-        size_t used = 0;
         n = n < bytes - done ? n : bytes - done;
         sp_pipeline_feed_evt2(app->setup.pipe, data, n, &used, app->report.capacity > 0);
         app_queue_drop(&app->queue, used);
@@ -36,6 +36,7 @@ void app_reset_stream(app_t *app)
     app_queue_reset(&app->queue);
     app_report_reset(&app->report);
     app->next_seq = 0;
+    app->inference.done = 0;
     app->repeated_frames = app->refused_frames = 0;
     if (app->setup.pipe != NULL) {
         sp_pipeline_reset(app->setup.pipe);

@@ -3,11 +3,16 @@
 #define SP_APP_H_INCLUDED
 
 #include "link.h"
+#include "protocol.h"
 #include "queue.h"
 #include "report.h"
 
 #include "spedge/model.h"
 #include "spedge/pipeline.h"
+
+/* What of a RESULT is left for logits. */
+#define APP_RESULT_FIXED_BYTES (STATUS_BYTES + 4u + 4u * 8u + 2u)
+#define APP_MAX_CLASSES ((SP_APP_PAYLOAD_BYTES - APP_RESULT_FIXED_BYTES) / 4u)
 
 /* What CONFIGURE made of the port's memory. pipe NULL: not configured. */
 typedef struct app_setup {
@@ -18,11 +23,22 @@ typedef struct app_setup {
     uint32_t report_tokens;
 } app_setup_t;
 
+/* The last inference, kept so that a repeated INFER is answered and not computed again. */
+typedef struct app_inference {
+    int done;     /* 0: none in this session */
+    uint16_t seq; /* of the request */
+    uint32_t rows;
+    uint64_t cost_window;
+    uint64_t cost_encode;
+    float logits[APP_MAX_CLASSES];
+} app_inference_t;
+
 typedef struct app {
     app_link_t link;
     app_queue_t queue;
     app_report_t report;
     app_setup_t setup;
+    app_inference_t inference;
     uint32_t session;          /* 0: none yet */
     uint32_t previous_session; /* the one that the opening request named */
     uint8_t opened_by;         /* that request's type */

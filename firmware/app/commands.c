@@ -1,6 +1,5 @@
 #include "app.h"
 #include "port.h"
-#include "protocol.h"
 
 #include "spedge/wire.h"
 
@@ -13,8 +12,6 @@
 #define SP_FIRMWARE_BUILD __VERSION__
 #endif
 
-#define RESULT_FIXED_BYTES (STATUS_BYTES + 4u + 4u * 8u + 2u)
-#define MAX_CLASSES ((SP_APP_PAYLOAD_BYTES - RESULT_FIXED_BYTES) / 4u)
 #define MAX_STRING_BYTES 63u
 
 /* A reply being written: the payload grows from start to at. */
@@ -186,8 +183,8 @@ static void on_configure(app_t *app, const sp_frame_t *request, reply_t *reply)
         fail_with(reply, request->type, ERROR_NO_MODEL, "this firmware has no model", 0, 0);
         return;
     }
-    if (with_model && sp_model.classes > MAX_CLASSES) {
-        fail_with(reply, request->type, ERROR_MEMORY, "the logits do not fit a frame", sp_model.classes, MAX_CLASSES);
+    if (with_model && sp_model.classes > APP_MAX_CLASSES) {
+        fail_with(reply, request->type, ERROR_MEMORY, "the logits do not fit a frame", sp_model.classes, APP_MAX_CLASSES);
         return;
     }
     sp_tokenizer_config_t tokenizer = get_tokenizer(p + 16);
@@ -255,42 +252,61 @@ static void on_tokens(app_t *app, const sp_frame_t *request, reply_t *reply)
     reply->at = p;
 }
 
+/* Run the encoder on the window. Returns its code. */
+static int infer(app_t *app, uint16_t seq)
+{
+    app_inference_t *inference = &app->inference;
+    float *input = (float *)(void *)(app->setup.arena + sp_model.input_offset);
+    uint64_t begin = port_counter();
+    inference->rows = sp_pipeline_window(app->setup.pipe, input);
+    uint64_t ready = port_counter();
+    int code = sp_model.encode(app->setup.arena, inference->rows, inference->logits);
+    inference->cost_encode = port_counter() - ready;
+    inference->cost_window = ready - begin;
+    inference->seq = seq;
+    inference->done = code >= 0;
+    return code;
+}
+
+static void put_result(reply_t *reply, const app_t *app)
+{
+    const app_inference_t *inference = &app->inference;
+    sp_pipeline_stats_t stats;
+    pipeline_stats(app, &stats);
+    uint8_t *p = put_status(reply->at, app, &stats);
+    p = sp_put_u32(p, inference->rows);
+    p = sp_put_u64(p, stats.cost_tokenize);
+    p = sp_put_u64(p, stats.cost_embed);
+    p = sp_put_u64(p, inference->cost_window);
+    p = sp_put_u64(p, inference->cost_encode);
+    p = sp_put_u16(p, sp_model.classes);
+    for (uint32_t i = 0; i < sp_model.classes; i++) {
+        p = sp_put_f32(p, inference->logits[i]);
+    }
+    reply->at = p;
+}
+
 static void on_infer(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
-    app_process(app, APP_QUEUE_BYTES);
     if (app->setup.arena == NULL) {
         fail_with(reply, request->type, ERROR_NO_MODEL,
                   app_has_model() ? "the session was configured without the model" : "this firmware has no model", 0, 0);
         return;
     }
-    if (app->queue.filled > 0) {
-        fail_with(reply, request->type, ERROR_UNREAD, "unread tokens hold up the events before this inference",
-                  app->report.total - app->report.oldest, (uint32_t)app->queue.filled);
-        return;
+    if (!app->inference.done || app->inference.seq != request->seq) {
+        app_process(app, APP_QUEUE_BYTES);
+        if (app->queue.filled > 0) {
+            fail_with(reply, request->type, ERROR_UNREAD, "unread tokens hold up the events before this inference",
+                      app->report.total - app->report.oldest, (uint32_t)app->queue.filled);
+            return;
+        }
+        int code = infer(app, request->seq);
+        if (code < 0) {
+            fail_with(reply, request->type, ERROR_MODEL, sp_strerror(code), (uint32_t)code, 0);
+            return;
+        }
     }
-    static float logits[MAX_CLASSES];
-    uint64_t begin = port_counter();
-    uint32_t rows = sp_pipeline_window(app->setup.pipe, (float *)(void *)(app->setup.arena + sp_model.input_offset));
-    uint64_t ready = port_counter();
-    int code = sp_model.encode(app->setup.arena, rows, logits);
-    uint64_t end = port_counter();
-    if (code < 0) {
-        fail_with(reply, request->type, ERROR_MODEL, sp_strerror(code), (uint32_t)code, 0);
-        return;
-    }
-    sp_pipeline_stats_t stats;
-    pipeline_stats(app, &stats);
-    uint8_t *p = put_status(reply->at, app, &stats);
-    p = sp_put_u32(p, rows);
-    p = sp_put_u64(p, stats.cost_tokenize);
-    p = sp_put_u64(p, stats.cost_embed);
-    p = sp_put_u64(p, ready - begin);
-    p = sp_put_u64(p, end - ready);
-    p = sp_put_u16(p, sp_model.classes);
-    for (uint32_t i = 0; i < sp_model.classes; i++) {
-        p = sp_put_f32(p, logits[i]);
-    }
-    reply->at = p;
+    put_result(reply, app);
 }
 
 static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
@@ -302,11 +318,11 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
     const sp_tokenizer_stats_t *t = &stats.tokenizer;
     const sp_frame_reader_stats_t *r = &app->link.reader.stats;
     const uint64_t counts[] = {
-        d->words,      d->events,       d->triggers,   d->other,      d->unknown,          d->untimed,
-        t->taken,      t->in_tokens,    t->pending,    t->refractory, t->decayed,          t->pool_lost,
-        t->outside,    t->backwards,    t->tokens,     r->frames,     r->corrupted,        r->oversized,
-        r->truncated,  app->repeated_frames,           app->refused_frames,
-        stats.cost_tokenize,            stats.cost_embed,
+        d->words,     d->events,    d->times,     d->triggers,          d->other,           d->unknown,
+        d->untimed,   t->taken,     t->in_tokens, t->pending,           t->refractory,      t->decayed,
+        t->pool_lost, t->outside,   t->backwards, t->tokens,            r->frames,          r->corrupted,
+        r->oversized, r->truncated, app->repeated_frames,               app->refused_frames,
+        stats.cost_tokenize,        stats.cost_embed,
     };
     size_t memory;
     port_memory(&memory);

@@ -1,6 +1,5 @@
 #include "app.h"
 #include "port.h"
-#include "protocol.h"
 
 #include <string.h>
 

@@ -28,12 +28,16 @@
 #define UART_STATE_TXFULL 1u
 #define UART_STATE_RXFULL 2u
 #define UART_CTRL_TX_RX 3u
-#define UART_CTRL_RX_INTERRUPT 8u
-#define UART_INT_RX 2u
+#define UART_CTRL_INTERRUPTS 0xcu
+#define UART_INT_TX_RX 3u
 #define UART_RX_IRQ 0u
+#define UART_TX_IRQ 1u
 
 #define NVIC_ISER0 REG(0xe000e100u)
 #define NVIC_ICPR0 REG(0xe000e280u)
+#define WAKING_IRQS (1u << UART_RX_IRQ | 1u << UART_TX_IRQ | 1u << TIMER_IRQ)
+
+static int write_blocked;
 
 extern uint8_t link_memory_start[], link_memory_end[]; /* linker script */
 
@@ -46,12 +50,12 @@ void port_init(int argc, char **argv)
     TIMER_CTRL = TIMER_CTRL_ENABLE | TIMER_CTRL_INTERRUPT;
 
     UART_BAUDDIV = 16;
-    UART_CTRL = UART_CTRL_TX_RX | UART_CTRL_RX_INTERRUPT;
+    UART_CTRL = UART_CTRL_TX_RX | UART_CTRL_INTERRUPTS;
     (void)UART_DATA; /* else a byte sent before now can keep the receiver full */
 
     /* Interrupts stay masked and have no handlers: when enabled here they still end a WFI. */
     __asm volatile("cpsid i");
-    NVIC_ISER0 = 1u << UART_RX_IRQ | 1u << TIMER_IRQ;
+    NVIC_ISER0 = WAKING_IRQS;
 }
 
 const port_info_t *port_info(void)
@@ -75,6 +79,7 @@ size_t port_write(const uint8_t *data, size_t n)
     while (done < n && (UART_STATE & UART_STATE_TXFULL) == 0) {
         UART_DATA = data[done++];
     }
+    write_blocked = done < n;
     return done;
 }
 
@@ -98,13 +103,17 @@ void *port_memory(size_t *size)
     return link_memory_start;
 }
 
+/* What comes after the flags were cleared ends the WFI, even between the last look and the WFI. */
 void port_idle(void)
 {
     port_counter();
     TIMER_INTCLEAR = 1;
-    UART_INTCLEAR = UART_INT_RX;
-    NVIC_ICPR0 = 1u << UART_RX_IRQ | 1u << TIMER_IRQ;
-    if ((UART_STATE & (UART_STATE_RXFULL | UART_STATE_TXFULL)) == 0) {
+    UART_INTCLEAR = UART_INT_TX_RX;
+    NVIC_ICPR0 = WAKING_IRQS;
+    uint32_t state = UART_STATE;
+    int can_read = !write_blocked && (state & UART_STATE_RXFULL) != 0;
+    int can_write = write_blocked && (state & UART_STATE_TXFULL) == 0;
+    if (!can_read && !can_write) {
         __asm volatile("dsb\n\twfi" ::: "memory");
     }
 }

@@ -1,0 +1,26 @@
+"""Devices: what runs on a board, seen from the host."""
+
+from spedge.device.client import Device, Timeouts
+from spedge.device.launch import open_board
+from spedge.device.protocol import (
+    Configuration,
+    Configured,
+    Hello,
+    Result,
+    Stats,
+    Status,
+    TokenizerSettings,
+)
+
+__all__ = [
+    "Configuration",
+    "Configured",
+    "Device",
+    "Hello",
+    "Result",
+    "Stats",
+    "Status",
+    "Timeouts",
+    "TokenizerSettings",
+    "open_board",
+]

@@ -1,0 +1,355 @@
+"""`Device`: a typed client for everything a device can be asked, over any byte stream."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.device.protocol import (
+    REPLY_BIT,
+    TOKEN_DTYPE,
+    VERSION,
+    Configuration,
+    Configured,
+    Error,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    Hello,
+    Result,
+    Stats,
+    Status,
+    TokenPage,
+    Type,
+    unpack_labels,
+)
+from spedge.device.stream import EventSender, RetryTimer
+from spedge.device.transport import Transport, connect
+from spedge.errors import DeviceError, UsageError
+
+_PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
+_PULL_ALL = 0xFFFF
+_LEAST_WAIT = 0.02
+_SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it answers
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds. What is not answered is sent again, after a time that follows the link's pace but stays within
+    resend_least and resend_most; a device from which no answer comes for `silence` is given up."""
+
+    resend_least: float = 0.25
+    resend_most: float = 2.0
+    silence: float = 8.0
+
+
+class Device:
+    """A device on the other end of a transport; a context manager.
+
+    Opening says hello. `configure` begins a session; then `send` events, and ask for `tokens`, `infer` and `stats`.
+    All calls block, none for longer than the time-outs. Not for use by several threads at once.
+    Every method raises DeviceError when the device does not answer, has restarted or refuses.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        timeouts: Timeouts | None = None,
+        obituary: Callable[[], str | None] | None = None,
+    ) -> None:
+        """obituary: says why the device is gone, None while it is not known to be; asked when the link breaks."""
+        self.timeouts = timeouts or Timeouts()
+        self._transport = transport
+        self._obituary = obituary or (lambda: None)
+        self._owned = contextlib.ExitStack()
+        self._owned.callback(transport.close)
+        self._reader = FrameReader()
+        self._out = bytearray(b"\0")  # ends a frame that somebody before us left unfinished
+        self._session = 0
+        self._seq = secrets.randbelow(1 << 16)
+        self._awaited: tuple[int, int] | None = None  # type and seq of the request under way
+        self._reply: Frame | None = None
+        self._sender = EventSender(0, 0)
+        self._timer = RetryTimer(self.timeouts.resend_least, self.timeouts.resend_most)
+        self._status: Status | None = None
+        self._progress = time.monotonic()
+        self._reporting = False
+        self._pages: list[NDArray] = []
+        self._pulled = 0
+        self._resent_requests = 0
+        try:
+            self.hello = self._hello()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, address: str, baud: int = 115200, timeouts: Timeouts | None = None) -> Device:
+        """Open `/dev/…`, `unix:PATH` or `tcp://HOST:PORT`. Boards that spedge starts itself: `open_board`."""
+        return cls(connect(address, baud), timeouts)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def owns(self, callback: Callable[[], object]) -> None:
+        """Call it when the device is closed, before the link is."""
+        self._owned.callback(callback)
+
+    def close(self) -> None:
+        """Close the link and end what was started for it. May be called again."""
+        self._owned.close()
+
+    @property
+    def name(self) -> str:
+        """What messages call the device."""
+        return self._transport.name
+
+    @property
+    def resent(self) -> int:
+        """Frames sent again so far because no answer came or one was missing."""
+        return self._resent_requests + self._sender.resent
+
+    @property
+    def corrupted(self) -> int:
+        """Damaged frames received so far."""
+        return self._reader.corrupted
+
+    # ---- requests ---------------------------------------------------------------------------------------------
+
+    def labels(self) -> list[str]:
+        """Names of the model's classes."""
+        labels: list[str] = []
+        while True:
+            total, first, page = unpack_labels(self._request(Type.LABELS, len(labels).to_bytes(2, "little")).payload)
+            if first == len(labels):
+                labels += page
+            if len(labels) >= total or not page:
+                return labels
+
+    def configure(self, configuration: Configuration) -> Configured:
+        """Begin a session: forget everything, carve the memory anew. Returns the settings in effect."""
+        session = self._new_session()
+        reply = self._request(Type.CONFIGURE, configuration.pack(session), opens=session)
+        self._begin(session)
+        configured = Configured.unpack(reply.payload)
+        self._reporting = configured.report_tokens > 0
+        return configured
+
+    def reset(self) -> None:
+        """Begin a session with the same settings: forget all events and tokens."""
+        session = self._new_session()
+        self._request(Type.RESET, session.to_bytes(4, "little"), opens=session)
+        self._begin(session)
+
+    def send(self, words: NDArray[np.uint32] | bytes, on_progress: Callable[[int], None] | None = None) -> Status:
+        """Send raw EVT2 words; returns when the device has accepted all of them, exactly once each.
+
+        on_progress gets the bytes accepted so far of these. Reported tokens are collected on the way.
+        """
+        data = memoryview(words if isinstance(words, bytes) else np.ascontiguousarray(words, "<u4").tobytes())
+        step = self.hello.max_payload
+        for at in range(0, len(data), step):
+            self._sender.offer(bytes(data[at : at + step]))
+        self._progress = time.monotonic()
+        while self._sender.pending:
+            if not self._sender.in_flight:
+                self._timer.start(time.monotonic())
+            while (frame := self._sender.next_frame()) is not None:
+                self._out += frame.encode()
+            if self._sender.blocked or self._unpulled >= _PULL_TOKENS:
+                self._make_room()
+            else:
+                self._pump(max(self._timer.left(time.monotonic()), _LEAST_WAIT))
+            now = time.monotonic()
+            if self._sender.in_flight and not self._out and not self._timer.left(now):
+                self._sender.rewind()
+                self._timer.retried(now)
+            if now - self._progress > self.timeouts.silence:
+                raise self._gave_up("takes no more events")
+            if on_progress is not None:
+                on_progress(max(len(data) - self._sender.pending * step, 0))
+        return self._latest
+
+    def flush(self) -> Status:
+        """Wait until everything sent has been processed."""
+        self._progress = time.monotonic()
+        while (status := self._ask_status()).queued:
+            self._make_room()
+            if time.monotonic() - self._progress > self.timeouts.silence:
+                raise self._gave_up("does not finish the events it has")
+        return status
+
+    def tokens(self) -> NDArray:
+        """All tokens of the session so far, as protocol.TOKEN_DTYPE [n]; times without `evt2.time_base`.
+
+        Raises UsageError when the session was configured without reports.
+        """
+        if not self._reporting:
+            raise UsageError("tokens can be read only in a session configured with report_tokens > 0")
+        self.flush()
+        while self._unpulled:
+            self._pull()
+        return np.concatenate(self._pages) if self._pages else np.empty(0, TOKEN_DTYPE)
+
+    def infer(self) -> Result:
+        """Run the encoder on the last tokens, after everything sent has been processed."""
+        self.flush()
+        result = Result.unpack(self._request(Type.INFER).payload)
+        self._take_status(result.status)
+        return result
+
+    def stats(self) -> Stats:
+        return Stats.unpack(self._request(Type.STATS).payload)
+
+    # ---- the session ------------------------------------------------------------------------------------------
+
+    def _hello(self) -> Hello:
+        reply = self._request(Type.HELLO, VERSION.to_bytes(2, "little"), any_session=True)
+        hello = Hello.unpack(reply.payload, reply.session)
+        self._session = hello.session
+        return hello
+
+    def _new_session(self) -> int:
+        while True:
+            session = secrets.randbits(32)
+            if session not in (0, self._session):
+                return session
+
+    def _begin(self, session: int) -> None:
+        self._resent_requests += self._sender.resent
+        self._session = session
+        self._sender = EventSender(session, self.hello.credits)
+        self._status = None
+        self._pages = []
+        self._pulled = 0
+
+    @property
+    def _latest(self) -> Status:
+        return self._status or self._ask_status()
+
+    @property
+    def _unpulled(self) -> int:
+        """Reported tokens that the device is known to have and we have not."""
+        return self._status.tokens - self._pulled if self._reporting and self._status else 0
+
+    def _ask_status(self) -> Status:
+        status = Status.unpack(self._request(Type.FLUSH).payload)
+        self._take_status(status)
+        return status
+
+    def _take_status(self, status: Status) -> None:
+        self._status = status
+        if self._sender.on_status(status):
+            self._progress = time.monotonic()
+
+    def _make_room(self) -> None:
+        """Let the device go on: read the tokens it waits with, or let it work off its queue."""
+        if self._reporting:
+            self._pull()
+        else:
+            self._ask_status()
+
+    def _pull(self) -> None:
+        page = TokenPage.unpack(
+            self._request(Type.TOKENS, self._pulled.to_bytes(4, "little") + _PULL_ALL.to_bytes(2, "little")).payload
+        )
+        self._take_status(page.status)
+        if len(page.tokens):
+            self._pages.append(page.tokens)
+            self._pulled += len(page.tokens)
+            self._progress = time.monotonic()
+
+    # ---- frames -----------------------------------------------------------------------------------------------
+
+    def _request(self, kind: Type, payload: bytes = b"", opens: int | None = None, any_session: bool = False) -> Frame:
+        """Send a request until its reply comes. opens: the session that the reply has to be of."""
+        self._seq = (self._seq + 1) % (1 << 16)
+        frame = Frame(kind, self._seq, self._session, payload).encode()
+        self._awaited, self._reply = (kind, self._seq), None
+        now = time.monotonic()
+        give_up = now + self.timeouts.silence
+        self._timer.start(now, measuring=kind not in _SLOW)
+        self._out += frame
+        try:
+            while self._reply is None:
+                self._pump(max(min(self._timer.left(now), give_up - now), _LEAST_WAIT))
+                now = time.monotonic()
+                if self._reply is None and now >= give_up:
+                    raise self._gave_up("does not answer")
+                if self._reply is None and not self._out and not self._timer.left(now):
+                    self._out += frame
+                    self._resent_requests += 1
+                    self._timer.retried(now)
+        finally:
+            self._awaited = None
+        reply = self._reply
+        if reply.type == Type.ERROR:
+            raise self._refused(Error.unpack(reply.payload))
+        if not any_session and reply.session != (self._session if opens is None else opens):
+            raise self._restarted()
+        return reply
+
+    def _pump(self, timeout: float) -> None:
+        """Move bytes for at most `timeout` seconds and take in what comes."""
+        try:
+            written, received = self._transport.exchange(bytes(self._out), timeout)
+        except DeviceError as error:
+            raise self._explained(error) from error
+        del self._out[:written]
+        for frame in self._reader.feed(received):
+            self._timer.heard(time.monotonic())
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.type == Type.ERROR:
+            self._take_error(frame)
+        elif frame.type == Type.EVENTS | REPLY_BIT:
+            if frame.session == self._session:
+                status = Status.unpack(frame.payload)
+                self._status = status
+                if self._sender.on_ack(frame.seq, frame.flags, status):
+                    self._progress = time.monotonic()
+        elif self._awaited == (frame.type & ~REPLY_BIT, frame.seq):
+            self._reply = frame
+
+    def _take_error(self, frame: Frame) -> None:
+        error = Error.unpack(frame.payload)
+        if error.code == ErrorCode.FAULT:
+            raise DeviceError(f"{self.name} has failed: {error.sentence()}; it has to be restarted")
+        if self._awaited == (error.request, frame.seq):
+            self._reply = frame
+        elif error.request == Type.EVENTS and self._sender.in_flight and frame.session != self._session:
+            raise self._restarted()
+
+    # ---- what goes wrong --------------------------------------------------------------------------------------
+
+    def _refused(self, error: Error) -> DeviceError:
+        if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:
+            return self._restarted()
+        return DeviceError(f"{self.name} refused {Type(error.request).name}: {error.sentence()}")
+
+    def _restarted(self) -> DeviceError:
+        return DeviceError(f"{self.name} was restarted or taken over by another program: what it had been sent is gone")
+
+    def _gave_up(self, what: str) -> DeviceError:
+        return self._explained(
+            DeviceError(
+                f"{self.name} {what} (waited {self.timeouts.silence:g} s): check its cable and power, or restart it"
+            )
+        )
+
+    def _explained(self, error: DeviceError) -> DeviceError:
+        reason = self._obituary()
+        return DeviceError(reason) if reason else error

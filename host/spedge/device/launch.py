@@ -1,0 +1,189 @@
+"""Start the boards that this machine can be: the simulated one and those in QEMU. Nothing outlives its `Device`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from spedge.boards import Board, Qemu
+from spedge.device.client import Device, Timeouts
+from spedge.device.transport import Transport, connect, connect_unix
+from spedge.errors import DeviceError, UsageError
+
+_START_SECONDS = 5.0
+_STOP_SECONDS = 3.0
+
+
+def open_board(
+    board: Board, image: Path | None = None, address: str | None = None, timeouts: Timeouts | None = None
+) -> Device:
+    """The board as a `Device`: started from `image` when it is simulated or emulated, else found at `address`.
+
+    Call it from the main thread: what it starts is ended by the kernel together with the thread that started it.
+    Raises DeviceError when it cannot be started or does not answer, UsageError when image or address is missing.
+    """
+    if board.runs == "serial":
+        if address is None:
+            raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
+        return Device.open(address, board.serial.baud if board.serial else 115200, timeouts)
+    if image is None:
+        raise UsageError(f"{board.name} is started from a firmware image, and none was given")
+    started = _start_qemu(board, board.qemu, image) if board.qemu else _start_process(board.name, image)
+    try:
+        transport = started.connect()
+        device = Device(transport, timeouts, started.obituary)
+    except BaseException:
+        started.stop()
+        raise
+    device.owns(started.stop)
+    return device
+
+
+class _Started:
+    """A child process that is a device."""
+
+    def __init__(self, name: str, command: list[str], folder: Path) -> None:
+        self.name = name
+        self._folder = folder
+        self._log = folder / "stderr"
+        guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        try:
+            with self._log.open("wb") as log:
+                self.process = subprocess.Popen(
+                    [*guard, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                )
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise DeviceError(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
+
+    def connect(self) -> Transport:
+        """Open the link, and let the device run."""
+        raise NotImplementedError
+
+    def quit(self) -> None:
+        """Ask it to end."""
+        self.process.terminate()
+
+    def obituary(self) -> str | None:
+        """Why the process is gone; None while it is there."""
+        try:
+            status = self.process.wait(0.3)
+        except subprocess.TimeoutExpired:
+            return None
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"{self.name} {how}" + (f": {said}" if said else " while it was in use")
+
+    def stop(self) -> None:
+        """End it, by force when it does not within a few seconds, and clean up."""
+        if self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                self.quit()
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Process(_Started):
+    def connect(self) -> Transport:
+        assert self.process.stdout
+        readable, _, _ = select.select([self.process.stdout], [], [], _START_SECONDS)
+        path = os.read(self.process.stdout.fileno(), 4096).decode().strip() if readable else ""
+        if not path:
+            raise DeviceError(self.obituary() or f"{self.name} did not say where its terminal is")
+        transport = connect(path)
+        transport.name = self.name
+        return transport
+
+
+class _QemuProcess(_Started):
+    """QEMU, started paused so that nothing is lost before both sockets are connected."""
+
+    def connect(self) -> Transport:
+        try:
+            self._monitor = _Monitor(self._folder / "qmp")
+            transport = connect_unix(self._folder / "uart0", _START_SECONDS)
+            self._monitor.execute("cont")
+        except (DeviceError, OSError) as error:
+            raise DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}") from error
+        transport.name = self.name
+        return transport
+
+    def quit(self) -> None:
+        monitor = getattr(self, "_monitor", None)
+        if monitor is None:
+            self.process.terminate()
+        else:
+            monitor.execute("quit")
+            monitor.close()
+
+
+class _Monitor:
+    """Just enough of QMP."""
+
+    def __init__(self, path: Path) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(_START_SECONDS)
+        while True:
+            try:
+                self._socket.connect(str(path))
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        self._stream = self._socket.makefile("rwb")
+        self._stream.readline()  # the greeting
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str) -> None:
+        self._stream.write(json.dumps({"execute": command}).encode() + b"\n")
+        self._stream.flush()
+        while line := self._stream.readline():
+            answer = json.loads(line)
+            if "error" in answer:
+                raise DeviceError(f"QEMU refused {command}: {answer['error'].get('desc')}")
+            if "return" in answer:
+                return
+        raise DeviceError("QEMU closed its monitor")
+
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
+
+
+def _scratch() -> Path:
+    return Path(tempfile.mkdtemp(prefix="spedge-"))
+
+
+def _start_process(name: str, image: Path) -> _Started:
+    return _Process(name, [str(image)], _scratch())
+
+
+def _start_qemu(board: Board, qemu: Qemu, image: Path) -> _Started:
+    if shutil.which(qemu.program) is None:
+        packages = " ".join(p for tool in board.requires if tool.program == qemu.program for p in tool.packages)
+        raise DeviceError(
+            f"{board.name} runs in {qemu.program}, which is not installed: sudo apt-get install {packages or qemu.program}"
+        )
+    folder = _scratch()
+    command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
+    command += ["-display", "none", "-nodefaults", "-S", "-kernel", str(image)]
+    for device, path in (("-serial", "uart0"), ("-qmp", "qmp")):
+        command += [device, f"unix:{folder / path},server=on,wait=off"]
+    return _QemuProcess(board.name, command, folder)
