@@ -1,0 +1,266 @@
+"""Is what ran on the device what Python computes, and is every event accounted for?"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.bundle import Bundle
+from spedge.device import Configuration, Device, Result, Stats
+from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
+from spedge.evt2 import TIME_RANGE, encode_words
+from spedge.play import load_events, require_model
+from spedge.reference import Computed, Reference
+from spedge.tokenizer import Tokens, TokenizerStats
+
+SCHEMA = 1
+LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
+REPORT_TOKENS = 256  #: tokens a device keeps until they are read
+_TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
+_SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
+
+
+@dataclass(frozen=True)
+class StageCosts:
+    """Cost of the stages on the device, in the report's unit.
+
+    tokenize: decoding and tokenizing the whole recording. embed: embedding all its tokens, and the window's times.
+    encode: one inference.
+    """
+
+    tokenize: int
+    embed: int
+    encode: int
+
+
+@dataclass(frozen=True)
+class RecordingCheck:
+    """One recording, on the host and on the device.
+
+    events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
+    and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
+    resent: frames that the link lost or damaged and that were sent again.
+    """
+
+    path: Path
+    events_sent: int
+    events_device: int
+    events_pending: int
+    events_dropped: dict[str, int]
+    tokens_host: int
+    tokens_device: int
+    tokens_equal: bool
+    logits_host: NDArray[np.float32]
+    logits_device: NDArray[np.float32]
+    logits_max_abs_diff: float
+    label_host: str
+    label_device: str
+    costs: StageCosts
+    resent: int
+    problem: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.problem is None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon."""
+
+    board: str
+    cost_unit: str
+    recordings: tuple[RecordingCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.recordings) and all(recording.passed for recording in self.recordings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON document.
+
+        "cost" holds the stages in "cost_unit"; "instructions" the same, or null where instructions are not what the
+        board counts. A difference that is no number is null.
+        """
+        return {
+            "schema": SCHEMA,
+            "board": self.board,
+            "passed": self.passed,
+            "cost_unit": self.cost_unit,
+            "recordings": [self._recording(recording) for recording in self.recordings],
+        }
+
+    def _recording(self, r: RecordingCheck) -> dict[str, Any]:
+        costs = {"tokenize": r.costs.tokenize, "embed": r.costs.embed, "encode": r.costs.encode}
+        counted = self.cost_unit == "instructions"
+        return {
+            "path": str(r.path),
+            "passed": r.passed,
+            "problem": r.problem,
+            "events_sent": r.events_sent,
+            "events_device": r.events_device,
+            "events_pending": r.events_pending,
+            "events_dropped": r.events_dropped,
+            "tokens_host": r.tokens_host,
+            "tokens_device": r.tokens_device,
+            "tokens_equal": r.tokens_equal,
+            "logits_max_abs_diff": r.logits_max_abs_diff if math.isfinite(r.logits_max_abs_diff) else None,
+            "label_host": r.label_host,
+            "label_device": r.label_device,
+            "cost": costs,
+            "instructions": costs if counted else dict.fromkeys(costs),
+            "frames_resent": r.resent,
+        }
+
+
+def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:
+    """Read all recordings once, so that a bad one is found before a device is built and started.
+
+    Raises UsageError for one of another sensor size, InputError for a damaged or empty one.
+    """
+    for path in recordings:
+        load_events(path, bundle)
+
+
+def check(
+    bundle: Bundle,
+    recordings: Sequence[Path],
+    device: Device,
+    board: str | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> CheckReport:
+    """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
+
+    device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
+    on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
+    another model or stops answering, InputError and UsageError as by `require_recordings`.
+    """
+    require_model(device, bundle)
+    say = on_progress or (lambda _: None)
+    reference = Reference(bundle)
+    pool = device.configure(Configuration(report_tokens=REPORT_TOKENS)).pool_events
+    checks = []
+    for number, path in enumerate(recordings, 1):
+        where = f"{path.name} ({number} of {len(recordings)})"
+        events = _rebased(load_events(path, bundle))
+        say(f"{where}: computing on the host")
+        computed = reference.compute(events, pool)
+        checks.append(_check(path, events, computed, device, bundle, lambda text, at=where: say(f"{at}: {text}")))
+    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
+
+
+def _check(
+    path: Path,
+    events: NDArray[Any],
+    computed: Computed,
+    device: Device,
+    bundle: Bundle,
+    say: Callable[[str], None],
+) -> RecordingCheck:
+    before = device.resent
+    device.reset()
+    words = encode_words(events)
+    device.send(words, lambda done: say(f"{done / (4 * len(words)):.0%} sent"))
+    tokens = device.tokens()
+    say("inferring")
+    result = device.infer()
+    stats = device.stats()
+    host, there = as_reported(computed.tokens), tokens
+    difference = token_difference(host, there)
+    diff = _largest_difference(computed.logits, result.logits)
+    label_host, label_device = (bundle.labels[_best(logits)] for logits in (computed.logits, result.logits))
+    problem = (
+        stats.imbalance(len(events))
+        or count_difference(computed.stats, stats)
+        or difference
+        or (f"the largest difference of a logit is {diff:.3g}" if not diff <= LOGITS_TOLERANCE else None)
+        or (f"the host says {label_host!r} and the device {label_device!r}" if label_host != label_device else None)
+    )
+    return RecordingCheck(
+        path=path,
+        events_sent=len(events),
+        events_device=stats.taken,
+        events_pending=stats.pending,
+        events_dropped=stats.dropped,
+        tokens_host=len(host),
+        tokens_device=stats.tokens,
+        tokens_equal=difference is None,
+        logits_host=computed.logits,
+        logits_device=result.logits,
+        logits_max_abs_diff=diff,
+        label_host=label_host,
+        label_device=label_device,
+        costs=_costs(result),
+        resent=device.resent - before,
+        problem=problem,
+    )
+
+
+def _rebased(events: NDArray[Any]) -> NDArray[Any]:
+    """The events without the part of their times that EVT2 cannot say; the same for all of them."""
+    base = int(events["t"][0]) & ~(TIME_RANGE - 1)
+    if base:
+        events = events.copy()
+        events["t"] -= np.uint64(base)
+    return events
+
+
+def as_reported(tokens: Tokens) -> NDArray[Any]:
+    """Tokens as a device reports them: protocol.TOKEN_DTYPE [n], with a CRC over the events of each."""
+    out = np.empty(len(tokens), TOKEN_DTYPE)
+    out["x"], out["y"], out["t"], out["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    packed = np.empty(len(tokens.events), PACKED_EVENT_DTYPE)
+    for name in ("t", "x", "y", "p"):
+        packed[name] = tokens.events[name]
+    data, size = memoryview(packed.tobytes()), packed.itemsize
+    bounds = (tokens.offsets * size).tolist()
+    out["crc"] = [zlib.crc32(data[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return out
+
+
+def token_difference(host: NDArray[Any], device: NDArray[Any]) -> str | None:
+    """None when both hold the same tokens, field by field, else a sentence on the first that differs."""
+    n = min(len(host), len(device))
+    different = np.zeros(n, bool)
+    for name in _TOKEN_FIELDS:
+        different |= host[name][:n] != device[name][:n]
+    if different.any():
+        at = int(np.argmax(different))
+        names = [name for name in _TOKEN_FIELDS if host[name][at] != device[name][at]]
+        return f"token {at} differs in {', '.join(names)}: host {_shown(host[at])}, device {_shown(device[at])}"
+    if len(host) != len(device):
+        return f"the host made {len(host)} tokens and the device {len(device)}"
+    return None
+
+
+def _shown(token: np.void) -> str:
+    return f"({token['x']}, {token['y']}) at {token['t']} µs with {token['n']} events, CRC {token['crc']:08x}"
+
+
+def count_difference(host: TokenizerStats, device: Stats) -> str | None:
+    """None when host and device count the same events for the same reasons, else a sentence on the first that differs."""
+    for name in _SAME_COUNTS:
+        ours, theirs = getattr(host, name), getattr(device, name)
+        if ours != theirs:
+            return f"the host counts {ours} for '{name}' and the device {theirs}"
+    return None
+
+
+def _largest_difference(host: NDArray[np.float32], device: NDArray[np.float32]) -> float:
+    """Infinity when the shapes differ; no number when a logit is none."""
+    return float(np.abs(host - device).max()) if host.shape == device.shape else math.inf
+
+
+def _best(logits: NDArray[np.float32]) -> int:
+    return int(np.argmax(logits))
+
+
+def _costs(result: Result) -> StageCosts:
+    return StageCosts(result.cost_tokenize, result.cost_embed + result.cost_window, result.cost_encode)

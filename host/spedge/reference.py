@@ -1,0 +1,123 @@
+"""What the host computes from events: tokens, the encoder's input, logits. The yardstick for devices.
+
+Tokens come from the C library; the logits from ONNX Runtime on the exported graph, which shares no code with what
+runs on a device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.bundle import Bundle
+from spedge.embedding import encoder_input, log_time_volume
+from spedge.errors import InputError
+from spedge.tokenizer import Tokenizer, Tokens, TokenizerStats
+
+
+@dataclass(frozen=True)
+class Computed:
+    """All tokens of the events, where the events went, and float32 logits [classes] of the last T tokens."""
+
+    tokens: Tokens
+    stats: TokenizerStats
+    logits: NDArray[np.float32]
+
+
+class Reference:
+    """A bundle's model on the host.
+
+    Logits are those of the window: the last T tokens, times counted from its first token.
+    Raises InputError when the bundle's graphs cannot be run.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._weight, self._bias = bundle.embedding_arrays()
+
+    def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
+        """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
+        sensor, config = self.bundle.sensor, self.bundle.tokenizer
+        return Tokenizer(
+            config.kind,
+            width=sensor.width,
+            height=sensor.height,
+            patch_size=config.patch_size,
+            threshold=config.threshold,
+            absolute_refractory_us=config.absolute_refractory_us,
+            relative_refractory_us=config.relative_refractory_us,
+            relative_scale=config.relative_scale,
+            decay_per_us=config.decay_per_us,
+            pool_events=pool_events,
+        )
+
+    def compute(self, events: NDArray[Any], pool_events: int | None = None) -> Computed:
+        """Everything from events (structured t in µs, x, y, p; sorted)."""
+        tokenizer = self.tokenizer(pool_events)
+        tokens = tokenizer.push(events)
+        return Computed(tokens, tokenizer.stats, self.logits(tokens))
+
+    def window(self, tokens: Tokens) -> Tokens:
+        """The tokens that the model sees: the last T."""
+        return tokens.last(self.bundle.tokens)
+
+    def logits(self, tokens: Tokens) -> NDArray[np.float32]:
+        """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included."""
+        seen = self.window(tokens)
+        config = self.bundle.embedding
+        size = self.bundle.tokenizer.patch_size
+        volumes = np.zeros((1, self.bundle.tokens, 2, config.buckets, size, size), np.float32)
+        positions = np.zeros((1, self.bundle.tokens, 3), np.float32)
+        n = len(seen)
+        if n:
+            volumes[0, :n] = log_time_volume(seen, size, config.buckets)
+            since = (seen.t - seen.t[0]).astype(np.float32) / np.float32(config.time_scale_us)
+            positions[0, :n] = np.column_stack([seen.x, seen.y, since])
+        return self._run(self._oracle, n, volumes=volumes, positions=positions)
+
+    def encoder_input(self, tokens: Tokens) -> NDArray[np.float32]:
+        """What a device hands to its encoder: embedded window with positions, float32 [n, hidden], n <= T."""
+        config = self.bundle.embedding
+        return encoder_input(
+            self.window(tokens),
+            self._weight,
+            self._bias,
+            self.bundle.tokenizer.patch_size,
+            config.buckets,
+            config.time_scale_us,
+        )
+
+    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T."""
+        padded = np.zeros((1, self.bundle.tokens, self.bundle.embedding.hidden), np.float32)
+        padded[0, : len(rows)] = rows
+        return self._run(self._encoder, len(rows), tokens=padded)
+
+    @cached_property
+    def _oracle(self) -> Any:
+        return _session(self.bundle.file("model.onnx"))
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return _session(self.bundle.file("encoder.onnx"))
+
+    def _run(self, session: Any, length: int, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        (logits,) = session.run(["logits"], {**inputs, "length": np.array([length], np.int32)})
+        return np.asarray(logits[0], np.float32)
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # the models are small; threads only cost
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class per kind of failure, none of them public
+        raise InputError(f"{path} cannot be run by ONNX Runtime: export the bundle again ({error})") from error

@@ -1,0 +1,242 @@
+"""A bundle small enough to be written out by hand, and its model in C, so that devices are tested without torch and TVM.
+
+The encoder is one linear map of the mean of the tokens. The graphs are made node by node with onnx; the C is written
+against the same arrays. Nothing here is shared with spedge.training or spedge.compile.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from spedge.bundle import (
+    Bundle,
+    BundleSpec,
+    EmbeddingConfig,
+    EncoderConfig,
+    SensorConfig,
+    TokenizerConfig,
+    write_bundle,
+)
+from spedge.paths import firmware_dir
+
+HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
+FLAGS = ["-std=gnu99", "-O2", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+ARM_FLAGS = [
+    "-mthumb",
+    "-mfloat-abi=hard",
+    "-nostartfiles",
+    "-specs=nosys.specs",
+    "-ffunction-sections",
+    "-Wl,--gc-sections",
+]
+ARM_CORES = {
+    "mps2-an386": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
+    "mps2-an500": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
+}
+
+
+def tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
+    """A bundle for a 34x34 sensor whose model.onnx and encoder.onnx agree."""
+    rng = np.random.default_rng(seed)
+    cells = 2 * BUCKETS * PATCH**2
+    weight = rng.normal(0, 0.3, (HIDDEN, cells)).astype(np.float32)
+    bias = rng.normal(0, 0.3, HIDDEN).astype(np.float32)
+    head = rng.normal(0, 1, (HIDDEN, CLASSES)).astype(np.float32)
+    spec = BundleSpec(
+        name="tiny",
+        preset="tiny",
+        sensor=SensorConfig(34, 34),
+        tokenizer=TokenizerConfig(patch_size=PATCH, threshold=16.0),
+        embedding=EmbeddingConfig(BUCKETS, HIDDEN, 10_000.0),
+        encoder=EncoderConfig(hidden=HIDDEN, intermediate=1, heads=1, layers=1),
+        tokens=TOKENS,
+        labels=("left", "right", "neither of the two"),
+    )
+    arrays = io.BytesIO()
+    np.savez(arrays, weight=weight, bias=bias)
+    empty = io.BytesIO()
+    np.savez(empty)
+    files = {
+        "encoder.onnx": _encoder(head).SerializeToString(),
+        "model.onnx": _oracle(weight, bias, head).SerializeToString(),
+        "embedding.npz": arrays.getvalue(),
+        "vectors.npz": empty.getvalue(),
+    }
+    return write_bundle(folder, spec, files)
+
+
+def _model(nodes: list, inputs: dict[str, list[int]], constants: dict[str, np.ndarray]) -> onnx.ModelProto:
+    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+    declared.append(helper.make_tensor_value_info("length", TensorProto.INT32, [1]))
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])
+    values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", declared, [logits], values)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _mean_and_head() -> list:
+    """tokens [1, T, hidden] -> logits: the mean of the rows before `length`, times head."""
+    return [
+        helper.make_node("Less", ["index", "length"], ["valid"]),
+        helper.make_node("Cast", ["valid"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["mask", "tokens"], ["sum"]),
+        helper.make_node("Cast", ["length"], ["count"], to=TensorProto.FLOAT),
+        helper.make_node("Max", ["count", "one"], ["divisor"]),
+        helper.make_node("Div", ["sum", "divisor"], ["mean"]),
+        helper.make_node("MatMul", ["mean", "head"], ["row"]),
+        helper.make_node("Squeeze", ["row", "axis_one"], ["logits"]),
+    ]
+
+
+def _common(head: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "index": np.arange(TOKENS, dtype=np.int32)[None, None],
+        "one": np.ones(1, np.float32),
+        "axis_one": np.array([1], np.int64),
+        "head": head,
+    }
+
+
+def _encoder(head: np.ndarray) -> onnx.ModelProto:
+    return _model(_mean_and_head(), {"tokens": [1, TOKENS, HIDDEN]}, _common(head))
+
+
+def _oracle(weight: np.ndarray, bias: np.ndarray, head: np.ndarray) -> onnx.ModelProto:
+    """The encoder behind the dense embedding: log(1 + counts) times weight, plus sines and cosines of the positions."""
+    xy, t = HIDDEN // 3, HIDDEN // 3 + HIDDEN % 3
+    sines = np.zeros((3, HIDDEN), np.float32)  # 1 / wavelength of each sine, by coordinate
+    cosines = np.zeros((3, HIDDEN), np.float32)
+    is_sine = np.zeros(HIDDEN, np.float32)
+    start = 0
+    for coordinate, size in enumerate((xy, xy, t)):
+        frequencies = [1 / 10000 ** (2 * (i // 2) / size) for i in range(size)]
+        evens, odds = frequencies[0::2], frequencies[1::2]
+        sines[coordinate, start : start + len(evens)] = evens
+        is_sine[start : start + len(evens)] = 1
+        cosines[coordinate, start + len(evens) : start + size] = odds
+        start += size
+    nodes = [
+        helper.make_node("Reshape", ["volumes", "flat"], ["cells"]),
+        helper.make_node("Add", ["cells", "one"], ["raised"]),
+        helper.make_node("Log", ["raised"], ["logs"]),
+        helper.make_node("MatMul", ["logs", "weight"], ["linear"]),
+        helper.make_node("Add", ["linear", "bias"], ["embedded"]),
+        helper.make_node("MatMul", ["positions", "sines"], ["sine_angles"]),
+        helper.make_node("Sin", ["sine_angles"], ["sine_values"]),
+        helper.make_node("MatMul", ["positions", "cosines"], ["cosine_angles"]),
+        helper.make_node("Cos", ["cosine_angles"], ["cosine_values"]),
+        helper.make_node("Mul", ["cosine_values", "is_cosine"], ["cosine_part"]),
+        helper.make_node("Add", ["embedded", "sine_values"], ["with_sines"]),
+        helper.make_node("Add", ["with_sines", "cosine_part"], ["tokens"]),
+        *_mean_and_head(),
+    ]
+    constants = {
+        **_common(head),
+        "flat": np.array([1, TOKENS, weight.shape[1]], np.int64),
+        "weight": weight.T.copy(),
+        "bias": bias,
+        "sines": sines,
+        "cosines": cosines,
+        "is_cosine": 1 - is_sine,
+    }
+    inputs = {"volumes": [1, TOKENS, 2, BUCKETS, PATCH, PATCH], "positions": [1, TOKENS, 3]}
+    return _model(nodes, inputs, constants)
+
+
+_SOURCE = """#include "spedge/model.h"
+static const float weight[] = {%(weight)s};
+static const float bias[] = {%(bias)s};
+static const float head[] = {%(head)s}; /* [hidden][classes] */
+static const char *const labels[] = {%(labels)s};
+
+static int encode(void *arena, uint32_t count, float *logits)
+{
+    const float *rows = arena;
+    for (int c = 0; c < %(classes)d; c++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            for (int h = 0; h < %(hidden)d; h++) {
+                sum += (double)(rows[i * %(hidden)du + (uint32_t)h] * head[h * %(classes)d + c]);
+            }
+        }
+        logits[c] = (float)(sum / (count > 0 ? count : 1u));
+    }
+    return SP_OK;
+}
+
+const sp_model_t sp_model = {
+    .hash = {%(hash)s},
+    .name = "%(name)s",
+    .tokenizer = {.width = %(width)d, .height = %(height)d, .patch_size = %(patch)d, .threshold = %(threshold)r},
+    .embed = {.patch_size = %(patch)d, .hidden = %(hidden)d, .buckets = %(buckets)d, .time_scale_us = %(scale)rf,
+              .weight = weight, .bias = bias},
+    .tokens = %(tokens)d,
+    .classes = %(classes)d,
+    .labels = labels,
+    .arena_bytes = %(arena)d,
+    .encode = encode,
+};
+"""
+
+
+def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
+    """model.c of a tiny bundle. head_scale other than 1 makes a model that computes something else."""
+    weight, bias = bundle.embedding_arrays()
+    graph = onnx.load(str(bundle.file("encoder.onnx"))).graph
+    head = next(numpy_helper.to_array(value) for value in graph.initializer if value.name == "head") * head_scale
+    return _SOURCE % {
+        "weight": _floats(weight.T),
+        "bias": _floats(bias),
+        "head": _floats(head),
+        "labels": ", ".join(f'"{label}"' for label in bundle.labels),
+        "hash": ", ".join(str(byte) for byte in bundle.hash_bytes),
+        "name": bundle.name,
+        "width": bundle.sensor.width,
+        "height": bundle.sensor.height,
+        "patch": PATCH,
+        "threshold": bundle.tokenizer.threshold,
+        "hidden": HIDDEN,
+        "buckets": BUCKETS,
+        "scale": bundle.embedding.time_scale_us,
+        "tokens": TOKENS,
+        "classes": CLASSES,
+        "arena": 4 * TOKENS * HIDDEN,
+    }
+
+
+def _floats(values: np.ndarray) -> str:
+    return ", ".join(f"{float(v)!r}f" for v in values.ravel())
+
+
+def build_firmware(board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = ()) -> Path:
+    """The device application for `sim` or an MPS2 board, compiled directly; model: the text of a model.c."""
+    firmware = firmware_dir()
+    port = firmware / "port" / ("posix" if board == "sim" else "mps2")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sources = [*(firmware / "lib/src").glob("*.c"), *(firmware / "app").glob("*.c"), *port.glob("*.c")]
+    if model is not None:
+        source = out.with_suffix(".model.c")
+        source.write_text(model)
+        sources.append(source)
+    includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
+    defines = [f'-DSP_BOARD_NAME="{board}"', f"-DSP_HAS_MODEL={int(model is not None)}"]
+    compiler = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", *ARM_FLAGS, *ARM_CORES[board], f"-L{port}"]
+    command = [*compiler, *FLAGS, *includes, *defines, *extra, *map(str, sources), "-lm", "-o", str(out)]
+    subprocess.run(command, check=True)
+    return out
+
+
+def missing_for(board: str) -> str | None:
+    """Why this machine cannot build and run the board; None when it can."""
+    tools = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", "qemu-system-arm"]
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    return f"{', '.join(absent)} is not installed" if absent else None
