@@ -84,7 +84,9 @@ def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = No
     return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, log)
 
 
-def upload(board: Board, bundle: Bundle | None, port: str | None = None, on_progress: Progress | None = None) -> Firmware:
+def upload(
+    board: Board, bundle: Bundle | None, port: str | None = None, on_progress: Progress | None = None
+) -> Firmware:
     """Build and write the image to a board on a cable, at `port` or where PlatformIO finds it.
 
     Raises UsageError for an emulated board, and what `build` raises.
@@ -156,7 +158,9 @@ def _require_compiler(board: Board) -> None:
 def _require_room(board: Board, flash: int, ram: int) -> None:
     for name, used, limit in (("flash", flash, board.flash_bytes), ("RAM", ram, board.ram_bytes)):
         if used > limit and board.runs != "process":
-            raise BuildError(f"the firmware takes {used} bytes of {name} and {board.name} has {limit}: choose a smaller model")
+            raise BuildError(
+                f"the firmware takes {used} bytes of {name} and {board.name} has {limit}: choose a smaller model"
+            )
 
 
 def _fingerprint(folders: list[Path]) -> str:

@@ -128,9 +128,7 @@ def _draw_squares(axes: Axes, size: int, columns: int, count: NDArray[np.int64],
     corner_x = (hit % columns + 0.5) * size - side / 2
     corner_y = (hit // columns + 0.5) * size - side / 2
     squares = [Rectangle((x, y), s, s) for x, y, s in zip(corner_x, corner_y, side, strict=True)]
-    axes.add_collection(
-        PatchCollection(squares, facecolors=colormaps[_TIME_MAP](when[hit]), edgecolors="none")
-    )
+    axes.add_collection(PatchCollection(squares, facecolors=colormaps[_TIME_MAP](when[hit]), edgecolors="none"))
 
 
 def _draw_logits(axes: Axes, panel: Panel) -> None:
@@ -194,7 +192,12 @@ def _draw_time_bar(figure: Figure, axes: NDArray[Any]) -> None:
     from matplotlib.cm import ScalarMappable
 
     bar = figure.colorbar(
-        ScalarMappable(cmap=_TIME_MAP), ax=list(axes[:, :2].ravel()), orientation="horizontal", shrink=0.45, aspect=45, pad=0.02
+        ScalarMappable(cmap=_TIME_MAP),
+        ax=list(axes[:, :2].ravel()),
+        orientation="horizontal",
+        shrink=0.45,
+        aspect=45,
+        pad=0.02,
     )
     bar.set_ticks([0, 1], labels=["start", "end of the recording"])
     bar.ax.tick_params(length=0, labelsize=8, colors=_INK)

@@ -57,7 +57,12 @@ class RawRecording(Recording):
             at = file.seek(self.header.size)
             while data := file.read(4 * CHUNK_EVENTS):
                 whole = len(data) - len(data) % 4
-                _check_words(self.path, np.frombuffer(data[:whole], "<u4"), at)
+                bad = _first_bad_word(np.frombuffer(data[:whole], "<u4"))
+                if bad is not None:
+                    yield decoder.push(data[: 4 * bad])  # what comes before the damage is good
+                    word = int.from_bytes(data[4 * bad : 4 * bad + 4], "little")
+                    where = f"byte {at + 4 * bad} holds {word:#010x}"
+                    raise InputError(f"{self.path}: {where}, which is no EVT2 word; it is damaged")
                 yield decoder.push(data)
                 at += len(data)
                 if decoder.partial_bytes:
@@ -67,11 +72,10 @@ class RawRecording(Recording):
             raise InputError(f"{self.path}: {stats.untimed} events but no time word from byte {self.header.size} on")
 
 
-def _check_words(path: Path, words: NDArray[np.uint32], at: int) -> None:
+def _first_bad_word(words: NDArray[np.uint32]) -> int | None:
+    """Index of the first word of a type that EVT2 does not define."""
     good = _EVT2_TYPES[words >> 28]
-    if not good.all():
-        bad = int(np.argmin(good))
-        raise InputError(f"{path}: byte {at + 4 * bad} holds {words[bad]:#010x}, which is no EVT2 word; it is damaged")
+    return None if good.all() else int(np.argmin(good))
 
 
 # ---------------------------------------------------------------- header

@@ -1,0 +1,97 @@
+"""The command line: one verb per module, each a thin wrapper of one library function.
+
+Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input file, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from spedge.cli import (
+    boards,
+    build,
+    check,
+    compile,
+    demo,
+    evaluate,
+    export,
+    flash,
+    info,
+    run,
+    tokenize,
+    train,
+)
+from spedge.errors import SpedgeError
+
+app = typer.Typer(
+    name="spedge",
+    help="Spiking Patches on the edge: event-camera tokens and checked on-device inference.",
+    epilog="Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (demo, boards, build, flash, info, tokenize, run, check, train, evaluate, export, compile):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"spedge {importlib.metadata.version('spedge')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="spedge", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SpedgeError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went: nobody to tell
+        return 141
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's usage errors; empty when it has printed the help instead
+            message = error.format_message()
+            return _fail(message, 2) if message else 2
+        if os.environ.get("SPEDGE_DEBUG"):
+            raise
+        return _fail(f"unexpected {type(error).__name__}: {error} (this is a bug; SPEDGE_DEBUG=1 shows where)", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    if os.environ.get("SPEDGE_DEBUG") and code != 130:
+        import traceback
+
+        traceback.print_exc()
+    print(f"spedge: error: {message}", file=sys.stderr)
+    return code
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

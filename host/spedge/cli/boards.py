@@ -1,0 +1,50 @@
+"""spedge boards: which boards there are, and whether they can be built and run here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spedge.boards import Board, list_boards
+from spedge.cli.common import JsonOption, byte_count, print_json, show, table
+
+
+def command(as_json: JsonOption = False) -> None:
+    """List the boards and what each needs on this machine."""
+    boards = list_boards()
+    if as_json:
+        print_json({"boards": [_document(board) for board in boards]})
+        return
+    listing = table("", "board", "core", "runs", "flash", "RAM", "counts", "ready here", right=("flash", "RAM"))
+    for board in boards:
+        listing.add_row(
+            board.name,
+            board.core,
+            _runs(board),
+            byte_count(board.flash_bytes),
+            byte_count(board.ram_bytes),
+            board.cost_unit,
+            "yes" if not board.missing else f"no: apt-get install {' '.join(board.packages_missing)}",
+        )
+    show(listing)
+
+
+def _runs(board: Board) -> str:
+    return {"process": "process on this machine", "qemu": "emulated by QEMU", "serial": "on a cable"}[board.runs]
+
+
+def _document(board: Board) -> dict[str, Any]:
+    return {
+        "name": board.name,
+        "title": board.title,
+        "description": board.description,
+        "core": board.core,
+        "target": board.target,
+        "port": board.port,
+        "runs": board.runs,
+        "silicon": board.silicon,
+        "flash_bytes": board.flash_bytes,
+        "ram_bytes": board.ram_bytes,
+        "cost_unit": board.cost_unit,
+        "ready": not board.missing,
+        "missing": {tool.program: list(tool.packages) for tool in board.missing},
+    }

@@ -1,0 +1,52 @@
+"""spedge build: the firmware of a board, with a model in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spedge.cli.common import BoardOption, JsonOption, byte_count, print_json, progress
+
+OptionalBundle = Annotated[
+    Path | None,
+    typer.Argument(metavar="[BUNDLE]", help="Bundle to build in; without one the firmware only makes tokens."),
+]
+
+
+def command(bundle: OptionalBundle = None, board: BoardOption = "sim", as_json: JsonOption = False) -> None:
+    """Build the firmware of a board with a bundle's model in it."""
+    document = build_document(bundle, board)
+    if as_json:
+        print_json(document)
+    else:
+        print(describe(document))
+
+
+def build_document(bundle: Path | None, board_name: str) -> dict[str, Any]:
+    """Build and say what came out."""
+    from spedge.boards import load_board
+    from spedge.build import build
+    from spedge.bundle import Bundle
+
+    board = load_board(board_name)
+    loaded = Bundle.load(bundle) if bundle else None
+    with progress(f"Building for {board.name}") as say:
+        firmware = build(board, loaded, say)
+    return {
+        "board": board.name,
+        "image": str(firmware.path),
+        "model": loaded.name if loaded else None,
+        "model_hash": firmware.model_hash,
+        "flash_bytes": firmware.flash_bytes,
+        "ram_bytes": firmware.ram_bytes,
+        "log": str(firmware.log),
+    }
+
+
+def describe(document: dict[str, Any]) -> str:
+    """The build in a few lines."""
+    model = f"model {document['model']} ({document['model_hash'][:12]})" if document["model"] else "no model"
+    sizes = f"flash {byte_count(document['flash_bytes'])}, RAM {byte_count(document['ram_bytes'])}"
+    return f"{document['board']}: {model}, {sizes}\n{document['image']}"

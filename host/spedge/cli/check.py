@@ -1,0 +1,106 @@
+"""spedge check: the device against the reference, on recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spedge.cli.common import (
+    BoardOption,
+    BundleArgument,
+    DeviceOption,
+    JsonOption,
+    opened_device,
+    print_json,
+    progress,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from spedge.check import CheckReport, RecordingCheck
+
+
+def command(
+    bundle: BundleArgument,
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...")],
+    board: BoardOption = "sim",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play recordings to a board and compare what it computes with the host.
+
+    Tokens must be equal field by field, logits within 1e-4, labels the same, and every event accounted for.
+    The exit code is 1 when a recording fails.
+    """
+    from spedge.boards import load_board
+    from spedge.bundle import Bundle
+    from spedge.check import check, require_recordings
+
+    known = load_board(board)
+    loaded = Bundle.load(bundle)
+    require_recordings(loaded, recordings)
+    with progress("Preparing") as say, opened_device(known, loaded, device, say) as link:
+        report = check(loaded, recordings, link, known.name, say)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def print_report(report: CheckReport) -> None:
+    """A row per recording, and a line for each that fails."""
+    from rich.text import Text
+
+    unit = {"instructions": "instr."}.get(report.cost_unit, report.cost_unit)
+    numbers = ("events", "dropped", "tokens", "largest Δ logit", "tokenize", "embed", "encode")
+    listing = table(
+        f"{report.board} (costs in {report.cost_unit})",
+        "recording",
+        "events",
+        "dropped",
+        "tokens",
+        "equal",
+        "largest Δ logit",
+        "label host",
+        "label device",
+        "tokenize",
+        "embed",
+        "encode",
+        "verdict",
+        right=numbers,
+    )
+    for recording in report.recordings:
+        listing.add_row(*(Text(cell) for cell in _cells(recording, unit)))
+    show(listing)
+    for recording in report.recordings:
+        if recording.problem:
+            print(f"{recording.path}: {recording.problem}")
+    passed = sum(recording.passed for recording in report.recordings)
+    print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
+
+
+def _cells(r: RecordingCheck, unit: str) -> tuple[str, ...]:
+    return (
+        r.path.name,
+        _both(r.events_sent, r.events_device),
+        f"{sum(r.events_dropped.values()):,}",
+        _both(r.tokens_host, r.tokens_device),
+        "yes" if r.tokens_equal else "NO",
+        f"{r.logits_max_abs_diff:.1e}",
+        r.label_host,
+        r.label_device,
+        f"{r.costs.tokenize:,}",
+        f"{r.costs.embed:,}",
+        f"{r.costs.encode:,}",
+        "passed" if r.passed else "FAILED",
+    )
+
+
+def _both(host: int, device: int) -> str:
+    """One number when both sides agree."""
+    return f"{host:,}" if host == device else f"{host:,} / {device:,}"

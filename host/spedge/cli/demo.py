@@ -1,0 +1,28 @@
+"""spedge demo: see it work."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spedge.cli.common import progress
+
+
+def command(out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo-out")) -> None:
+    """Check gesture recordings on the boards that can run here, and draw a picture of them."""
+    from spedge.cli.check import print_report
+    from spedge.demo import demo
+    from spedge.errors import UsageError
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("the demo draws a picture: pip install 'spedge[compile,firmware,view]'")
+    with progress("Preparing") as say:
+        report = demo(out, say, print_report)
+    for board in report.left_out:
+        print(f"{board.name} was left out; to have it: sudo apt-get install {' '.join(board.packages_missing)}")
+    print(f"picture: {report.picture}")
+    if not report.passed:
+        raise typer.Exit(1)

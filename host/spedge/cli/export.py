@@ -1,0 +1,29 @@
+"""spedge export: a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spedge.cli.common import JsonOption, print_json, progress, require_torch
+
+
+def command(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="What 'spedge train' wrote: folder or file.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the bundle of a checkpoint, checked against ONNX Runtime."""
+    require_torch()
+    from spedge.training import export
+
+    with progress("Exporting"):
+        bundle = export(checkpoint, out)
+    if as_json:
+        print_json({"bundle": str(bundle.path), "name": bundle.name, "hash": bundle.hash})
+    else:
+        print(bundle.path)

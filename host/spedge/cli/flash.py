@@ -1,0 +1,32 @@
+"""spedge flash: put the firmware on a board; an emulated board takes it when it is started."""
+
+from __future__ import annotations
+
+from spedge.cli.build import OptionalBundle, build_document, describe
+from spedge.cli.common import BoardOption, DeviceOption, JsonOption, print_json, progress
+
+
+def command(
+    bundle: OptionalBundle = None, board: BoardOption = "sim", device: DeviceOption = None, as_json: JsonOption = False
+) -> None:
+    """Build a board's firmware and put it on the board.
+
+    An emulated board is only built: 'run' and 'check' start it.
+    """
+    from spedge.boards import load_board
+    from spedge.build import upload
+    from spedge.bundle import Bundle
+
+    known = load_board(board)
+    document = build_document(bundle, board)
+    if known.runs == "serial":
+        with progress(f"Writing to {known.name}") as say:
+            upload(known, Bundle.load(bundle) if bundle else None, device, say)
+        how = f"written to {known.name}"
+    else:
+        where = "a process on this machine" if known.runs == "process" else f"QEMU ({known.title})"
+        how = f"nothing to flash: {known.name} is {where}; 'spedge run' and 'spedge check' start this image"
+    if as_json:
+        print_json({**document, "runs": known.runs, "flashed": known.runs == "serial"})
+    else:
+        print(f"{describe(document)}\n{how}")

@@ -1,0 +1,105 @@
+"""spedge tokenize: a recording to tokens, with any parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+
+if TYPE_CHECKING:
+    from spedge.recordings import Recording
+    from spedge.tokenizer import Tokenizer, Tokens
+
+
+def command(
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    patch_size: Annotated[int, typer.Option(help="Pixels.")] = 16,
+    threshold: Annotated[float, typer.Option(help="Potential at which a patch fires.")] = 256.0,
+    absolute_refractory_us: Annotated[int, typer.Option(help="After firing, how long a patch drops events.")] = 0,
+    relative_refractory_us: Annotated[int, typer.Option(help="After that, how long an event counts less.")] = 0,
+    relative_scale: Annotated[float, typer.Option(help="What an event counts then, between 0 and 1.")] = 0.4,
+    decay_per_us: Annotated[float, typer.Option(help="What the potential loses per microsecond.")] = 0.0,
+    pool_events: Annotated[int | None, typer.Option(help="Memory for pending events, as on a device.")] = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write the tokens and their events here (.npz).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make tokens of a recording and say how many, or keep them.
+
+    With --out: the file holds x, y (patch column and row), t (us), offsets, and the events as event_t, event_x,
+    event_y and event_p; token i owns events offsets[i] to offsets[i + 1].
+    """
+    import spedge
+    from spedge.errors import UsageError
+
+    if out is not None and out.suffix != ".npz":
+        raise UsageError(f"--out {out}: tokens are written as .npz")
+    opened = spedge.open(recording, width=width, height=height)
+    tokenizer = spedge.Tokenizer(
+        "continuous",
+        width=opened.width,
+        height=opened.height,
+        patch_size=patch_size,
+        threshold=threshold,
+        absolute_refractory_us=absolute_refractory_us,
+        relative_refractory_us=relative_refractory_us,
+        relative_scale=relative_scale,
+        decay_per_us=decay_per_us,
+        pool_events=pool_events,
+    )
+    tokens = _tokenize(opened, tokenizer)
+    if out is not None:
+        _write(out, tokens)
+    document = _document(opened, tokenizer, tokens, out)
+    if as_json:
+        print_json(document)
+    else:
+        parameters, fates = document.pop("parameters"), document.pop("events_by_fate")
+        print_pairs({**document, **fates, **parameters})
+
+
+def _tokenize(recording: Recording, tokenizer: Tokenizer) -> Tokens:
+    from spedge import Tokens
+
+    parts: list[Tokens] = []
+    with progress(f"Tokenizing {recording.path.name}") as say:
+        for chunk in recording:
+            parts.append(tokenizer.push(chunk))
+            say(
+                f"Tokenizing {recording.path.name}: {tokenizer.stats.taken:,} events, {tokenizer.stats.tokens:,} tokens"
+            )
+    return Tokens.concatenate(parts)
+
+
+def _write(path: Path, tokens: Tokens) -> None:
+    import numpy as np
+
+    events = {f"event_{name}": tokens.events[name] for name in ("t", "x", "y", "p")}
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, x=tokens.x, y=tokens.y, t=tokens.t, offsets=tokens.offsets, **events)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _document(recording: Recording, tokenizer: Tokenizer, tokens: Tokens, out: Path | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    stats = tokenizer.stats
+    fates = ("in_tokens", "pending", "refractory", "decayed", "pool_lost")
+    return {
+        "path": str(recording.path),
+        "parameters": asdict(tokenizer.config),
+        "events": stats.taken,
+        "events_by_fate": {name: getattr(stats, name) for name in fates},
+        "tokens": len(tokens),
+        "first_us": int(tokens.t[0]) if len(tokens) else None,
+        "last_us": int(tokens.t[-1]) if len(tokens) else None,
+        "out": str(out) if out else None,
+    }

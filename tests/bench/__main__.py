@@ -1,0 +1,145 @@
+"""Measurements, not checks: `make bench`. Prints a table, and JSON with --json.
+
+- the tokenizer on the host, in events per second and as a multiple of the time np.bincount takes to count the
+  events of each patch;
+- a model on every board that can run here: what tokenizing an event and running the encoder cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import spedge
+from spedge.boards import list_boards
+from spedge.build import build
+from spedge.bundle import Bundle
+from spedge.device import open_board
+from spedge.paths import assets_dir
+from spedge.play import load_events, play
+
+EVENTS = 2_000_000
+SIDE = 320
+PATCH = 16
+REPEATS = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--bundle", type=Path, default=assets_dir() / "gestures-pico")
+    parser.add_argument("--recording", type=Path, default=None, help="default: the first one that comes with spedge")
+    arguments = parser.parse_args()
+    recording = arguments.recording or sorted((assets_dir() / "recordings").glob("*.raw"))[0]
+    results = {"tokenizer": bench_tokenizer(), "boards": bench_boards(arguments.bundle, recording)}
+    print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))
+
+
+def bench_tokenizer() -> list[dict[str, Any]]:
+    """Best of REPEATS, as interference only ever makes it slower."""
+    events = moving_blobs()
+    columns = SIDE // PATCH
+
+    def count() -> object:
+        return np.bincount(events["y"] // PATCH * columns + events["x"] // PATCH, minlength=columns * columns)
+
+    counting = best(count)
+    rows = []
+    for name, options in {
+        "threshold only": {},
+        "refractory periods": {"absolute_refractory_us": 100, "relative_refractory_us": 1000},
+        "decay": {"decay_per_us": 1e-5},
+    }.items():
+        tokenizer = spedge.Tokenizer("continuous", width=SIDE, height=SIDE, patch_size=PATCH, threshold=256, **options)
+
+        def push(tokenizer: spedge.Tokenizer = tokenizer) -> object:
+            tokenizer.reset()
+            return tokenizer.push(events)
+
+        seconds = best(push)
+        rows.append(
+            {
+                "configuration": name,
+                "events_per_s": round(len(events) / seconds),
+                "times_bincount": round(seconds / counting, 2),
+            }
+        )
+    return rows
+
+
+def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:
+    bundle = Bundle.load(bundle_path)
+    events = load_events(recording, bundle)
+    rows = []
+    for board in list_boards():
+        if board.missing:
+            print(f"{board.name} is left out: apt-get install {' '.join(board.packages_missing)}", file=sys.stderr)
+            continue
+        firmware = build(board, bundle)
+        start = time.perf_counter()
+        with open_board(board, firmware.path) as device:
+            (opinion,) = play(device, bundle, events)
+            stats = device.stats()
+        rows.append(
+            {
+                "board": board.name,
+                "unit": board.cost_unit,
+                "tokenize_per_event": round(stats.cost_tokenize / stats.taken, 1),
+                "embed_per_token": round(stats.cost_embed / max(stats.tokens, 1)),
+                "encode": opinion.encode_cost,
+                "flash_bytes": firmware.flash_bytes,
+                "memory_bytes": stats.memory_used,
+                "wall_s": round(time.perf_counter() - start, 2),
+            }
+        )
+    return rows
+
+
+def moving_blobs() -> NDArray[np.void]:
+    """EVENTS events of a few blobs on noise, 1 us apart."""
+    random = np.random.default_rng(0)
+    events = np.zeros(EVENTS, spedge.EVENT_DTYPE)
+    events["t"] = np.arange(EVENTS)
+    phase = events["t"] / EVENTS * 2 * np.pi + random.integers(0, 5, EVENTS)
+    for name, wave in (("x", np.cos), ("y", np.sin)):
+        blob = SIDE / 2 + SIDE / 3 * wave(phase) + random.normal(0, 8, EVENTS)
+        noise = random.uniform(0, SIDE, EVENTS)
+        events[name] = np.where(random.random(EVENTS) < 0.2, noise, blob).clip(0, SIDE - 1)
+    events["p"] = random.integers(0, 2, EVENTS)
+    return events
+
+
+def best(function: Callable[[], object]) -> float:
+    """Seconds of the quickest run."""
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def text(results: dict[str, list[dict[str, Any]]]) -> str:
+    lines = []
+    for name, rows in results.items():
+        lines.append(name)
+        lines += [
+            "  "
+            + ", ".join(
+                f"{key} {value:,}" if isinstance(value, int | float) else str(value) for key, value in row.items()
+            )
+            for row in rows
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
