@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,13 +57,13 @@ def demo(
     boards = [load_board(name) for name in BOARDS]
     reports: list[CheckReport] = []
     panels: list[Panel] = []
-    for board in (board for board in boards if not board.missing):
+    for board in boards:
+        if board.missing:
+            continue
         firmware = build(board, bundle, say)
         say(f"Starting {board.name}")
         with open_board(board, firmware.path) as device:
-            reports.append(
-                check(bundle, recordings, device, board.name, lambda text, at=board: say(f"{at.name}: {text}"))
-            )
+            reports.append(check(bundle, recordings, device, board.name, partial(_say_at, say, board)))
             if on_report is not None:
                 on_report(reports[-1])
             panels = panels or _panels(device, board, bundle, recordings[:PICTURE_ROWS], say)
@@ -70,6 +71,10 @@ def demo(
     say("Drawing")
     _draw(panels, picture, bundle, reports)
     return DemoReport(tuple(reports), tuple(board for board in boards if board.missing), picture)
+
+
+def _say_at(say: Callable[[str], None], board: Board, text: str) -> None:
+    say(f"{board.name}: {text}")
 
 
 def _panels(

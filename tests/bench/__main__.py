@@ -53,11 +53,12 @@ def bench_tokenizer() -> list[dict[str, Any]]:
 
     counting = best(count)
     rows = []
-    for name, options in {
+    configurations: dict[str, dict[str, Any]] = {
         "threshold only": {},
         "refractory periods": {"absolute_refractory_us": 100, "relative_refractory_us": 1000},
         "decay": {"decay_per_us": 1e-5},
-    }.items():
+    }
+    for name, options in configurations.items():
         tokenizer = spedge.Tokenizer("continuous", width=SIDE, height=SIDE, patch_size=PATCH, threshold=256, **options)
 
         def push(tokenizer: spedge.Tokenizer = tokenizer) -> object:

@@ -78,11 +78,12 @@ def _tokenize(recording: Recording, tokenizer: Tokenizer) -> Tokens:
 def _write(path: Path, tokens: Tokens) -> None:
     import numpy as np
 
-    events = {f"event_{name}": tokens.events[name] for name in ("t", "x", "y", "p")}
+    arrays: dict[str, Any] = {f"event_{name}": tokens.events[name] for name in ("t", "x", "y", "p")}
+    arrays |= {"x": tokens.x, "y": tokens.y, "t": tokens.t, "offsets": tokens.offsets}
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            np.savez_compressed(file, x=tokens.x, y=tokens.y, t=tokens.t, offsets=tokens.offsets, **events)
+            np.savez_compressed(file, **arrays)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
