@@ -1,1 +1,11 @@
-"""spedge.training: data sets, models, training and export (torch)."""
+"""Training on tokens: data sets, models, presets; from recordings to a bundle.
+
+Importing this needs numpy only. `train` and `export` need torch (pip install 'spedge[train]'); `evaluate` needs it
+for a checkpoint, not for a bundle; the `gestures` data set and its simulated camera never do.
+"""
+
+from .evaluate import EvaluationReport, evaluate
+from .export import export
+from .train import Progress, TrainReport, train
+
+__all__ = ["EvaluationReport", "Progress", "TrainReport", "evaluate", "export", "train"]

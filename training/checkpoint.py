@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spedge.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 from spedge.errors import InputError
+from spedge.events import EVENT_DTYPE
 
 if TYPE_CHECKING:
     from .model import Classifier
@@ -52,7 +53,8 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(self.path.name + ".part")
         spec = asdict(self.spec)
-        examples = [{name: torch.from_numpy(e[name].astype(np.int64)) for name in e.dtype.names} for e in self.examples]
+        names = EVENT_DTYPE.names or ()
+        examples = [{n: torch.from_numpy(events[n].astype(np.int64)) for n in names} for events in self.examples]
         torch.save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, part)
         part.replace(self.path)
 
@@ -64,8 +66,6 @@ class Checkpoint:
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint file, or `checkpoint.pt` of a directory. Raises InputError when there is no good one."""
     import torch
-
-    from spedge.events import EVENT_DTYPE
 
     file = Path(path)
     if file.is_dir():

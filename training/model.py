@@ -55,7 +55,8 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, volumes: Tensor, positions: Tensor) -> Tensor:
         """volumes [N, T, 2, B, P, P] counts and positions [N, T, 3] to [N, T, hidden]."""
-        return self.linear(torch.log1p(volumes.flatten(2))) + self.position(positions)
+        embedded: Tensor = self.linear(torch.log1p(volumes.flatten(2))) + self.position(positions)
+        return embedded
 
 
 class Layer(nn.Module):
@@ -112,7 +113,8 @@ class Encoder(nn.Module):
         x = torch.cat((self.cls.expand(batch, -1, -1), tokens), dim=1)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.head(self.norm(x[:, 0]))
+        logits: Tensor = self.head(self.norm(x[:, 0]))
+        return logits
 
 
 class Classifier(nn.Module):
@@ -127,7 +129,8 @@ class Classifier(nn.Module):
 
     def forward(self, volumes: Tensor, positions: Tensor, length: Tensor) -> Tensor:
         """volumes [N, T, 2, B, P, P], positions [N, T, 3], length int [N] to logits [N, classes]."""
-        return self.encoder(self.embedding(volumes, positions), length)
+        logits: Tensor = self.encoder(self.embedding(volumes, positions), length)
+        return logits
 
 
 def _initialise(module: nn.Module) -> None:

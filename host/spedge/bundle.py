@@ -139,7 +139,10 @@ class Bundle(BundleSpec):
         return self.path / name
 
     def embedding_arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """weight float32 [hidden, cells], cell = ((p * buckets + bucket) * P + y) * P + x, and bias float32 [hidden]."""
+        """The token embedding: weight float32 [hidden, cells] and bias float32 [hidden].
+
+        cell = ((p * buckets + bucket) * P + y) * P + x.
+        """
         return _embedding_arrays(self)
 
     def vectors(self) -> list[Vector]:
@@ -167,7 +170,9 @@ class Bundle(BundleSpec):
             bundle = _from_document(document, folder)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{folder / 'bundle.json'} is not a valid bundle description ({reason}): {_REMEDY}") from None
+            raise InputError(
+                f"{folder / 'bundle.json'} is not a valid bundle description ({reason}): {_REMEDY}"
+            ) from None
         if bundle.hash != _document_hash(document):
             raise InputError(f"{folder / 'bundle.json'} was changed after export (its hash does not match): {_REMEDY}")
         for name in FILES:
@@ -224,7 +229,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder / 'bundle.json'} is not a bundle description: {_REMEDY}")
     if document.get("schema") != SCHEMA:
         raise InputError(
-            f"{folder / 'bundle.json'} has schema {document.get('schema')!r} and this version of spedge reads {SCHEMA}: "
+            f"{folder / 'bundle.json'} has schema {document.get('schema')!r} and this spedge reads {SCHEMA}: "
             "export the bundle again with this version."
         )
     return document

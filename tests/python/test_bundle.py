@@ -1,0 +1,178 @@
+"""A bundle is read only when it is whole and says what can be."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spedge.bundle import (
+    FILES,
+    Accuracy,
+    Bundle,
+    BundleSpec,
+    EmbeddingConfig,
+    EncoderConfig,
+    SensorConfig,
+    TokenizerConfig,
+    write_bundle,
+)
+from spedge.errors import InputError
+from spedge.paths import assets_dir
+
+SPEC = BundleSpec(
+    name="tiny",
+    preset="none",
+    sensor=SensorConfig(10, 6),
+    tokenizer=TokenizerConfig(patch_size=4, threshold=3.0),
+    embedding=EmbeddingConfig(buckets=2, hidden=8, time_scale_us=1000.0),
+    encoder=EncoderConfig(hidden=8, intermediate=16, heads=2, layers=1),
+    tokens=5,
+    labels=("left", "right"),
+    accuracy=Accuracy("test", 10, 0.9),
+)
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def contents() -> dict[str, bytes]:
+    events = np.zeros(3, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+    tokens = np.zeros(1, [("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
+    return {
+        "encoder.onnx": b"encoder",
+        "model.onnx": b"model",
+        "embedding.npz": npz(weight=np.ones((8, 64), np.float32), bias=np.zeros(8, np.float32)),
+        "vectors.npz": npz(
+            events_0=events, tokens_0=tokens, embedded_0=np.zeros((1, 8), np.float32), logits_0=np.zeros(2, np.float32)
+        ),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "bundle", SPEC, contents())
+    return tmp_path / "bundle"
+
+
+def rewrite(folder: Path, change: object, sealed: bool = True) -> None:
+    """Change bundle.json; with a hash that fits when sealed."""
+    from spedge.bundle import _document_hash
+
+    document = json.loads((folder / "bundle.json").read_text())
+    change(document)  # type: ignore[operator]
+    if sealed:
+        document["hash"] = _document_hash(document)
+    (folder / "bundle.json").write_text(json.dumps(document))
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    bundle = Bundle.load(folder)
+    assert replace(SPEC) == BundleSpec(**{name: getattr(bundle, name) for name in BundleSpec.__dataclass_fields__})
+    assert (bundle.columns, bundle.rows, bundle.cells) == (3, 2, 64)
+    weight, bias = bundle.embedding_arrays()
+    assert weight.shape == (8, 64)
+    assert bias.shape == (8,)
+    assert len(bundle.vectors()) == 1
+    assert bundle.hash_bytes.hex() == bundle.hash
+
+
+def test_the_hash_covers_the_description_and_every_file(tmp_path: Path, folder: Path) -> None:
+    same = write_bundle(tmp_path / "same", SPEC, contents())
+    assert same.hash == Bundle.load(folder).hash
+    hashes = {same.hash, write_bundle(tmp_path / "renamed", replace(SPEC, name="other"), contents()).hash}
+    for name in ("encoder.onnx", "model.onnx"):
+        hashes.add(write_bundle(tmp_path / name, SPEC, {**contents(), name: b"other"}).hash)
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_bit_is_found(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        Bundle.load(folder)
+
+
+def test_a_description_changed_by_hand_is_found(folder: Path) -> None:
+    rewrite(folder, lambda d: d["tokenizer"].update(threshold=4.0), sealed=False)
+    with pytest.raises(InputError, match="was changed"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda d: d.pop("tokens"), "tokens"),
+        (lambda d: d.update(tokens=0), "tokens"),
+        (lambda d: d.update(tokens=True), "tokens"),
+        (lambda d: d.update(labels=[]), "labels"),
+        (lambda d: d.update(labels=["a", "a"]), "labels"),
+        (lambda d: d.update(labels="ab"), "labels"),
+        (lambda d: d["sensor"].update(width=-1), "sensor"),
+        (lambda d: d["sensor"].update(width="34"), "sensor.width"),
+        (lambda d: d["tokenizer"].update(kind="frame"), "tokenizer.kind"),
+        (lambda d: d["tokenizer"].update(threshold=0), "tokenizer.threshold"),
+        (lambda d: d["tokenizer"].pop("patch_size"), "patch_size"),
+        (lambda d: d["embedding"].update(buckets=33), "embedding.buckets"),
+        (lambda d: d["encoder"].update(heads=3), "encoder.heads"),
+        (lambda d: d["encoder"].update(hidden=16), "encoder.hidden"),
+        (lambda d: d.update(files=[]), "files"),
+        (lambda d: d.update(accuracy=0.5), "accuracy"),
+    ],
+)
+def test_a_wrong_value_is_named(folder: Path, change: object, word: str) -> None:
+    rewrite(folder, change)
+    with pytest.raises(InputError, match=word):
+        Bundle.load(folder)
+
+
+def test_another_schema_is_refused(folder: Path) -> None:
+    rewrite(folder, lambda d: d.update(schema=2))
+    with pytest.raises(InputError, match="schema 2"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff\xfe"])
+def test_bytes_that_are_no_description(folder: Path, text: str) -> None:
+    (folder / "bundle.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"bundle\.json"):
+        Bundle.load(folder)
+
+
+def test_a_wrong_shape_of_the_embedding_is_named(tmp_path: Path) -> None:
+    wrong = {**contents(), "embedding.npz": npz(weight=np.ones((8, 63), np.float32), bias=np.zeros(8, np.float32))}
+    with pytest.raises(InputError, match="'weight'"):
+        write_bundle(tmp_path / "wrong", SPEC, wrong)
+
+
+def test_no_directory_and_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="spedge export"):
+        Bundle.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"no bundle\.json"):
+        Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gestures-pico", "nmnist-pico"])
+def test_our_own_bundles_are_whole(name: str) -> None:
+    bundle = Bundle.load(assets_dir() / name)
+    assert bundle.accuracy is not None
+    assert bundle.accuracy.top1 >= 0.94
+    for vector in bundle.vectors():
+        assert len(vector.embedded) == min(len(vector.tokens), bundle.tokens)
+        assert int(vector.tokens["n"].sum()) <= len(vector.events)

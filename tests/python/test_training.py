@@ -1,0 +1,464 @@
+"""Data sets, model, training, export and evaluation."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spedge.bundle import Bundle, BundleSpec
+from spedge.errors import CheckFailed, InputError, UsageError
+from spedge.events import EVENT_DTYPE
+from spedge.training import nmnist
+from spedge.training.augment import augment
+from spedge.training.data import Dataset, Sample
+from spedge.training.presets import PRESETS, SIZES, Augmentation, Preset, preset
+from spedge.training.windows import Windower
+
+torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
+
+from spedge.training import evaluate, export, train  # noqa: E402
+from spedge.training.checkpoint import load_checkpoint  # noqa: E402
+from spedge.training.model import Classifier, position_frequencies  # noqa: E402
+
+SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).parents[3] / "shared"))
+NMNIST = SHARED / "data" / "nmnist-800.zip"
+
+
+def spec_of(chosen: Preset) -> BundleSpec:
+    return BundleSpec(
+        name="test",
+        preset=chosen.name,
+        sensor=chosen.sensor,
+        tokenizer=chosen.tokenizer,
+        embedding=chosen.embedding,
+        encoder=chosen.encoder,
+        tokens=chosen.tokens,
+        labels=chosen.labels,
+    )
+
+
+SPEC = spec_of(PRESETS["nmnist-pico"])
+
+
+def strokes(label: int, number: int) -> np.ndarray:
+    """Events of a made-up digit: a bar at a place that depends on the label, sweeping."""
+    random = np.random.default_rng((label, number))
+    n = 2500
+    events = np.zeros(n, EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, 300_000, n))
+    along = events["t"] / 300_000 * 20 + 6 + random.uniform(-1, 1)
+    across = 4 + 2.7 * label + random.normal(0, 0.7, n)
+    events["x"] = np.clip(along + random.normal(0, 1, n), 0, 33)
+    events["y"] = np.clip(across, 0, 33)
+    events["p"] = random.integers(0, 2, n)
+    return events
+
+
+def encode(events: np.ndarray) -> bytes:
+    raw = np.zeros((len(events), 5), np.uint8)
+    raw[:, 0], raw[:, 1] = events["x"], events["y"]
+    raw[:, 2] = (events["p"] << 7) | (events["t"] >> 16).astype(np.uint8)
+    raw[:, 3], raw[:, 4] = (events["t"] >> 8) & 255, events["t"] & 255
+    return raw.tobytes()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """N-MNIST's layout with made-up digits, without a test part."""
+    root = tmp_path_factory.mktemp("digits")
+    for label in range(10):
+        folder = root / "N-MNIST" / "Train" / str(label)
+        folder.mkdir(parents=True)
+        for number in range(12):
+            (folder / f"{10 * number + label:05d}.bin").write_bytes(encode(strokes(label, number)))
+    return root
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_decode_an_event_and_an_overflow() -> None:
+    events = nmnist.decode(bytes([3, 4, 0x80, 1, 2, 0, 240, 0, 0, 0, 5, 6, 0, 1, 3]), "x.bin")
+    assert events.tolist() == [(258, 3, 4, 1), (259 + 8192, 5, 6, 0)]
+
+
+@pytest.mark.parametrize("content", [b"1234", bytes([34, 0, 0, 0, 0]), bytes([0, 0, 0, 0, 9, 0, 0, 0, 0, 8])])
+def test_damaged_digits_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "3" / "00001.bin"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"00001\.bin is damaged"):
+        nmnist.load(tmp_path)
+
+
+def test_every_layout_is_found(digits: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "digits.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        for file in digits.rglob("*.bin"):
+            out.write(file, file.relative_to(digits))
+    whole = nmnist.load(digits)
+    assert len(whole.train) == 120
+    assert not whole.test
+    for path in (digits / "N-MNIST", digits / "N-MNIST" / "Train", archive):
+        other = nmnist.load(path)
+        assert other.fingerprint == whole.fingerprint
+        assert sorted(s.label for s in other.train) == sorted(s.label for s in whole.train)
+    (tmp_path / "Test").symlink_to(digits / "N-MNIST" / "Train")
+    assert len(nmnist.load(tmp_path / "Test").test) == 120
+
+
+def test_train_and_test_folders_are_the_splits(tmp_path: Path) -> None:
+    for part, count in (("Train", 2), ("Test", 1)):
+        for number in range(count):
+            path = tmp_path / "N-MNIST" / part / "7" / f"{number:05d}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(strokes(7, number)))
+    dataset = nmnist.load(tmp_path)
+    learn, held = dataset.split(0.5, 0)
+    assert (len(learn), len(held)) == (2, 1)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no N-MNIST"):
+        nmnist.load(tmp_path)
+    with pytest.raises(InputError, match="no file or directory"):
+        nmnist.load(tmp_path / "nowhere")
+    (tmp_path / "bad.zip").write_bytes(b"PK no zip")
+    with pytest.raises(InputError, match="not a good zip"):
+        nmnist.load(tmp_path / "bad.zip")
+
+
+def test_the_holdout_is_stratified_seeded_and_independent_of_order(digits: Path) -> None:
+    dataset = nmnist.load(digits)
+    learn, held = dataset.split(0.2, 0)
+    assert np.bincount([s.label for s in held]).tolist() == [2] * 10
+    assert len(learn) == 100
+    assert not {s.name for s in learn} & {s.name for s in held}
+    again = replace(dataset, train=dataset.train[::-1]).split(0.2, 0)[1]
+    assert {s.name for s in again} == {s.name for s in held}
+    assert {s.name for s in dataset.split(0.2, 1)[1]} != {s.name for s in held}
+
+
+@pytest.mark.skipif(not NMNIST.exists(), reason=f"{NMNIST} is not there (set SPEDGE_SHARED)")
+def test_the_real_digits_are_read() -> None:
+    dataset = nmnist.load(NMNIST)
+    assert len(dataset.train) == 800
+    assert 3000 < np.mean([len(s.events) for s in dataset.train]) < 5000
+
+
+def test_presets_and_sizes() -> None:
+    assert SIZES["pico"] == (64, 128, 4, 2)
+    assert SIZES["base"] == (768, 3072, 12, 12)
+    chosen = preset("nmnist-pico")
+    assert (chosen.tokenizer.patch_size, chosen.tokenizer.threshold, chosen.tokens) == (4, 48.0, 128)
+    assert (chosen.embedding.buckets, chosen.embedding.time_scale_us) == (6, 10_000.0)
+    with pytest.raises(UsageError, match="gestures-pico"):
+        preset("nmnist-giga")
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def test_no_change_changes_nothing() -> None:
+    events = strokes(4, 0)
+    changed = augment(events, 34, 34, Augmentation(), np.random.default_rng(0))
+    assert np.array_equal(changed["x"], events["x"])
+    assert np.array_equal(changed["y"], events["y"])
+    assert np.array_equal(changed["t"], events["t"] - events["t"][0])
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_changed_events_are_events(name: str) -> None:
+    chosen = PRESETS[name]
+    width, height = chosen.sensor.width, chosen.sensor.height
+    events = strokes(4, 0)
+    for seed in range(20):
+        changed = augment(events, width, height, chosen.recipe.augmentation, np.random.default_rng(seed))
+        assert (np.diff(changed["t"].astype(np.int64)) >= 0).all()
+        assert changed["x"].max() < width
+        assert changed["y"].max() < height
+        assert 0 < len(changed) <= len(events)
+    same = augment(events, width, height, chosen.recipe.augmentation, np.random.default_rng(19))
+    assert np.array_equal(same, changed)
+    assert len(augment(events[:0], width, height, chosen.recipe.augmentation, np.random.default_rng(0))) == 0
+
+
+def test_nothing_is_mirrored() -> None:
+    """A shape with a handedness keeps it under every change."""
+    events = np.zeros(300, EVENT_DTYPE)
+    events["t"] = np.arange(300)
+    events["x"] = np.repeat([12, 22, 12], 100)
+    events["y"] = np.repeat([10, 10, 24], 100)
+    for seed in range(200):
+        rule = replace(PRESETS["nmnist-pico"].recipe.augmentation, drop=0.0, jitter_us=0.0)
+        changed = augment(events, 34, 34, rule, np.random.default_rng(seed))
+        a, b, c = (changed[i * 100 : (i + 1) * 100] for i in range(3))
+        ab = [b["x"].mean() - a["x"].mean(), b["y"].mean() - a["y"].mean()]
+        ac = [c["x"].mean() - a["x"].mean(), c["y"].mean() - a["y"].mean()]
+        assert ab[0] * ac[1] - ab[1] * ac[0] > 0
+
+
+# ---------------------------------------------------------------- model
+
+
+def model(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    made = Classifier(SPEC).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():  # away from the initial symmetry
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return made
+
+
+def random_input(length: int, capacity: int = 128) -> tuple[Any, Any, Any]:
+    volumes = torch.poisson(torch.full((1, capacity, 2, 6, 4, 4), 0.2))
+    positions = torch.rand(1, capacity, 3) * 20
+    return volumes, positions, torch.tensor([length], dtype=torch.int32)
+
+
+def test_shapes_and_size() -> None:
+    volumes, positions, _ = random_input(10)
+    logits = model()(volumes.expand(3, -1, -1, -1, -1, -1), positions.expand(3, -1, -1), torch.tensor([0, 7, 128]))
+    assert logits.shape == (3, 10)
+    assert torch.isfinite(logits).all()
+    assert sum(p.numel() for p in Classifier(SPEC).encoder.parameters()) < 70_000
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, 127])
+def test_padding_changes_nothing(length: int) -> None:
+    made = model()
+    volumes, positions, count = random_input(length)
+    with torch.no_grad():
+        expected = made(volumes[:, :length], positions[:, :length], count)
+        volumes[:, length:] = 1000 * torch.rand_like(volumes[:, length:])
+        positions[:, length:] = 1e4 * torch.rand_like(positions[:, length:])
+        padded = made(volumes, positions, count)
+        assert torch.allclose(padded, expected, atol=1e-5)
+        if length:
+            volumes[:, length - 1] += 1
+            assert not torch.allclose(made(volumes, positions, count), padded, atol=1e-5)
+
+
+def test_starts_as_the_paper_says() -> None:
+    torch.manual_seed(0)
+    weights = torch.cat([p.flatten() for n, p in Classifier(SPEC).named_parameters() if p.dim() > 1])
+    assert abs(weights.std().item() - 0.02) < 5e-4
+    assert abs(weights.mean().item()) < 2e-4
+
+
+def test_the_position_embedding_is_the_librarys() -> None:
+    from spedge.embedding import position_embedding
+
+    random = np.random.default_rng(0)
+    positions = np.stack([random.integers(0, 9, 50), random.integers(0, 9, 50), random.uniform(0, 30, 50)], 1)
+    ours = model().embedding.position(torch.from_numpy(positions[None].astype(np.float32)))[0].numpy()
+    library = position_embedding(positions[:, 0], positions[:, 1], positions[:, 2] * 10_000.0, 64, 10_000.0)
+    assert np.abs(ours - library).max() < 1e-5
+    assert position_frequencies(21)[:3].tolist() == pytest.approx([1.0, 1.0, 10_000 ** (2 / 21)])
+
+
+def test_embedding_a_window_is_what_the_library_embeds() -> None:
+    from spedge.embedding import encoder_input
+
+    made = model()
+    windower = Windower(SPEC)
+    tokens = windower.tokenize(np.concatenate([strokes(3, 0)] * 1))
+    window = windower.window(tokens)
+    with torch.no_grad():
+        ours = made.embedding(torch.from_numpy(window.volumes[None]), torch.from_numpy(window.positions[None]))[0]
+    linear = made.embedding.linear
+    library = encoder_input(
+        tokens.last(128), linear.weight.detach().numpy(), linear.bias.detach().numpy(), 4, 6, 10_000.0
+    )
+    assert len(library) > 20
+    assert np.abs(ours.numpy() - library).max() < 1e-4
+
+
+def test_the_window_is_the_last_tokens_from_its_first_on() -> None:
+    windower = Windower(replace(SPEC, tokens=10))
+    tokens = windower.tokenize(strokes(3, 0))
+    window = windower.window(tokens)
+    assert window.volumes.shape == (10, 2, 6, 4, 4)
+    assert window.positions[0, 2] == 0
+    assert window.positions[-1, 2] == pytest.approx((int(tokens.t[-1]) - int(tokens.t[-10])) / 10_000)
+    assert (window.volumes.sum(axis=(1, 2, 3, 4)) == 48).all()
+    assert windower.window(windower.tokenize(strokes(3, 0)[:0])).volumes.shape == (0, 2, 6, 4, 4)
+
+
+# ---------------------------------------------------------------- training, export, evaluation
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    chosen = PRESETS["nmnist-pico"]
+    quick = replace(chosen, recipe=replace(chosen.recipe, samples=2000, ema_samples=500))
+    seen: list[Any] = []
+    out = tmp_path_factory.mktemp("trained")
+    report = train(quick, digits, out, seed=3, holdout=0.33, on_progress=seen.append)
+    return report, seen
+
+
+def test_it_learns(trained: Any) -> None:
+    report, seen = trained
+    assert report.held_out_samples == 40
+    assert report.top1 >= 0.9
+    assert seen[-1].loss < seen[0].loss / 1.5
+    assert seen[-1].done == 1
+    assert [p.epoch for p in seen] == list(range(1, report.epochs + 1))
+
+
+def test_the_bundle_says_how_it_was_made(trained: Any) -> None:
+    report, _ = trained
+    bundle = Bundle.load(report.bundle.path)
+    assert bundle.accuracy is not None
+    assert bundle.accuracy.top1 == report.top1
+    assert bundle.accuracy.split == "held-out"
+    assert bundle.training["seed"] == 3
+    assert bundle.training["data"]["learned"] == 80
+    assert bundle.path == report.checkpoint.parent
+
+
+def test_bundle_and_checkpoint_evaluate_alike(trained: Any, digits: Path) -> None:
+    report, _ = trained
+    from_bundle = evaluate(report.bundle.path, digits)
+    from_checkpoint = evaluate(report.checkpoint, digits)
+    assert from_bundle.split == "held-out"
+    assert from_bundle.samples == 40
+    assert from_bundle.top1 == report.top1
+    assert np.array_equal(from_bundle.confusion, from_checkpoint.confusion)
+    assert evaluate(report.bundle.path, digits, "all").samples == 120
+    with pytest.raises(UsageError, match="no samples"):
+        evaluate(report.bundle.path, digits, "test")
+
+
+def test_other_digits_are_all_unseen(trained: Any, tmp_path: Path) -> None:
+    for label in range(10):
+        (tmp_path / str(label)).mkdir()
+        (tmp_path / str(label) / "00001.bin").write_bytes(encode(strokes(label, 777)))
+    report = evaluate(trained[0].bundle.path, tmp_path)
+    assert (report.split, report.samples) == ("all", 10)
+    assert report.top1 >= 0.8
+    assert set(report.per_class) == set("0123456789")
+    with pytest.raises(UsageError, match="held out"):
+        evaluate(trained[0].bundle.path, tmp_path, "held-out")
+
+
+def test_a_bundle_is_evaluated_without_torch(trained: Any, digits: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.modules['onnx'] = None\n"
+        "from spedge.training import evaluate\n"
+        f"print(evaluate({str(trained[0].bundle.path)!r}, {str(digits)!r}).top1)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert float(out) == trained[0].top1
+
+
+def test_export_again_gives_the_same_bundle(trained: Any, tmp_path: Path) -> None:
+    again = export(trained[0].checkpoint.parent, tmp_path / "again")
+    assert again.hash == trained[0].bundle.hash
+
+
+def test_the_graphs_compute_what_torch_does(trained: Any) -> None:
+    import onnxruntime
+
+    bundle = trained[0].bundle
+    session = onnxruntime.InferenceSession(bundle.file("encoder.onnx"), providers=["CPUExecutionProvider"])
+    inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
+    assert inputs == {"tokens": ("tensor(float)", [1, 128, 64]), "length": ("tensor(int32)", [1])}
+    oracle = onnxruntime.InferenceSession(bundle.file("model.onnx"), providers=["CPUExecutionProvider"])
+    assert {i.name: i.shape for i in oracle.get_inputs()} == {
+        "volumes": [1, 128, 2, 6, 4, 4],
+        "positions": [1, 128, 3],
+        "length": [1],
+    }
+    made = load_checkpoint(trained[0].checkpoint).model()
+    for vector in bundle.vectors():
+        rows = np.zeros((1, 128, 64), np.float32)
+        rows[0, : len(vector.embedded)] = vector.embedded
+        count = np.array([len(vector.embedded)], np.int32)
+        got = session.run(None, {"tokens": rows, "length": count})[0][0]
+        assert np.abs(got - vector.logits).max() < 1e-5
+        with torch.no_grad():
+            ours = made.encoder(torch.from_numpy(rows), torch.from_numpy(count))[0].numpy()
+        assert np.abs(got - ours).max() < 1e-5
+
+
+def test_the_graphs_hold_no_traces_of_this_machine(trained: Any) -> None:
+    for name in ("encoder.onnx", "model.onnx"):
+        content = trained[0].bundle.file(name).read_bytes()
+        assert b".py" not in content
+        assert str(Path.home()).encode() + b"/" not in content
+
+
+def test_a_graph_that_differs_is_refused(trained: Any) -> None:
+    """A model that is not the one exported stands for a fault of the exporter."""
+    from spedge.training.export import _verify
+
+    source = load_checkpoint(trained[0].checkpoint)
+    made = source.model()
+    bundle = trained[0].bundle
+    with torch.no_grad():
+        made.encoder.head.bias[0] += 1e-3
+        vectors = dict(np.load(bundle.file("vectors.npz")))
+        graphs = [bundle.file(name).read_bytes() for name in ("encoder.onnx", "model.onnx")]
+        with pytest.raises(CheckFailed, match=r"encoder\.onnx and torch disagree"):
+            _verify(made, source.spec, *graphs, vectors)
+
+
+def test_a_seed_gives_the_same_weights(digits: Path) -> None:
+    from spedge.training.train import _one_core, _Run
+
+    recipe = PRESETS["nmnist-pico"].recipe
+    learn, held = nmnist.load(digits).split(0.5, 0)
+    weights = []
+    for seed in (0, 0, 1):
+        run = _Run(SPEC, recipe, learn, held, seed, time.process_time(), budget=600, samples=300)
+        with _one_core():
+            assert not run.loop(None)
+        weights.append(torch.cat([p.flatten() for p in run.averaged.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
+    report = train("nmnist-pico", digits, tmp_path, minutes=0.02)
+    assert report.cpu_seconds < 30  # 1.2 s and the export
+    assert report.epochs >= 1
+    with pytest.raises(UsageError, match="more than 0"):
+        train("nmnist-pico", digits, tmp_path, minutes=0)
+
+
+def test_an_interrupt_keeps_what_was_learned(digits: Path, tmp_path: Path) -> None:
+    def stop(progress: Any) -> None:
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    report = train("nmnist-pico", digits, tmp_path, on_progress=stop)
+    assert report.interrupted
+    assert report.epochs == 2
+    assert Bundle.load(tmp_path).training["interrupted"] is True
+
+
+def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint"):
+        export(tmp_path, tmp_path / "out")
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        export(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_samples_to_hold_out() -> None:
+    dataset = Dataset("x", 34, 34, tuple("0123456789"), (Sample(strokes(0, 0), 0, "a"),), ())
+    with pytest.raises(UsageError, match="too few"):
+        dataset.split(0.1, 0)

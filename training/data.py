@@ -1,0 +1,88 @@
+"""What a data set is here: labelled recordings in two parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled recording.
+
+    events: structured (t u8 in us, x u2, y u2, p u1), sorted by t. label: index into the data set's labels.
+    name: where it came from, for messages.
+    """
+
+    events: NDArray[Any]
+    label: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples with their parts. test is empty when the data has no test part of its own."""
+
+    name: str
+    width: int
+    height: int
+    labels: tuple[str, ...]
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that are the same for the same recordings of `train`, wherever they lie."""
+        digests = sorted(_digest(sample) for sample in self.train)
+        return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+    def split(self, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+        """Samples to learn from and samples held out.
+
+        The data's own test part where there is one; else a share `holdout` of every class, chosen by content and
+        `seed`, so that the same recordings are held out wherever and in whatever order they lie.
+        Raises UsageError when a part would be empty.
+        """
+        if self.test:
+            learn, held = list(self.train), list(self.test)
+        else:
+            learn, held = _stratified(self.train, holdout, seed)
+        if not learn or not held:
+            raise UsageError(
+                f"{len(self.train)} samples are too few to hold out a share of {holdout:g}: give more samples."
+            )
+        return learn, held
+
+
+def _digest(sample: Sample, salt: bytes = b"") -> bytes:
+    return hashlib.sha256(salt + sample.label.to_bytes(2, "little") + sample.events.tobytes()).digest()
+
+
+def _stratified(samples: Sequence[Sample], holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    salt = b"%d:" % seed
+    learn: list[Sample] = []
+    held: list[Sample] = []
+    for label in sorted({sample.label for sample in samples}):
+        members = sorted((s for s in samples if s.label == label), key=lambda s: _digest(s, salt))
+        count = round(holdout * len(members))
+        held += members[:count]
+        learn += members[count:]
+    return learn, held
+
+
+def check_labels(samples: Sequence[Sample], where: str) -> None:
+    """Raise UsageError when there is nothing to work on."""
+    if not samples:
+        raise UsageError(f"{where} holds no samples.")
+
+
+def label_counts(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
+    """Samples per class."""
+    return np.bincount([s.label for s in samples], minlength=classes)
