@@ -57,17 +57,22 @@ def _options(
 ) -> None: ...
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
+def main() -> None:
+    """The program `spedge`."""
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(_run(arguments))
+    sys.exit(run(sys.argv[1:]))
 
 
-def _run(arguments: list[str] | None) -> int:
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    command = typer.main.get_command(app)
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="spedge", standalone_mode=False)
+        with command.make_context("spedge", arguments) as context:
+            command.invoke(context)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return 0
+    except typer.Exit as exit:
+        return exit.exit_code
     except SpedgeError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -79,8 +84,6 @@ def _run(arguments: list[str] | None) -> int:
         if hasattr(error, "format_message"):  # typer's usage errors; empty when it has printed the help instead
             message = error.format_message()
             return _fail(message, 2) if message else 2
-        if os.environ.get("SPEDGE_DEBUG"):
-            raise
         return _fail(f"unexpected {type(error).__name__}: {error} (this is a bug; SPEDGE_DEBUG=1 shows where)", 1)
 
 

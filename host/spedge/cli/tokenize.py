@@ -30,8 +30,8 @@ def command(
 ) -> None:
     """Make tokens of a recording and say how many, or keep them.
 
-    With --out: the file holds x, y (patch column and row), t (us), offsets, and the events as event_t, event_x,
-    event_y and event_p; token i owns events offsets[i] to offsets[i + 1].
+    With --out, the file holds x and y (patch column and row), t (us), offsets, and the events of all tokens as event_t,
+    event_x, event_y and event_p: those of token i begin at its offset and end at the next one.
     """
     import spedge
     from spedge.errors import UsageError

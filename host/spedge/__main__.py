@@ -1,0 +1,5 @@
+"""python -m spedge."""
+
+from spedge.cli import main
+
+main()
