@@ -15,7 +15,7 @@ import spedge
 from spedge import cli
 from spedge.recordings import write
 
-VERBS = (
+VERBS = "demo boards build flash info tokenize run check train evaluate export compile".split()
     "demo",
     "boards",
     "build",
