@@ -15,19 +15,9 @@ import spedge
 from spedge import cli
 from spedge.recordings import write
 
-VERBS = "demo boards build flash info tokenize run check train evaluate export compile".split()
-    "demo",
-    "boards",
-    "build",
-    "flash",
-    "info",
-    "tokenize",
-    "run",
-    "check",
-    "train",
-    "evaluate",
-    "export",
-    "compile",
+VERBS = (
+    *("demo", "boards", "build", "flash", "info", "tokenize"),
+    *("run", "check", "train", "evaluate", "export", "compile"),
 )
 
 
@@ -163,9 +153,8 @@ def test_a_board_that_is_missing_something_says_what_to_install(call, monkeypatc
 @pytest.mark.parametrize("verb", ["build", "flash", "run", "check"])
 def test_an_unknown_board_is_named_first(verb: str, call, tmp_path: Path) -> None:
     arguments = {"run": [tmp_path, "x.raw"], "check": [tmp_path, "x.raw"]}.get(verb, [])
-    assert "no board 'mps2-an50'; did you mean mps2-an500?" in call(verb, *arguments, "--board", "mps2-an50").sentence(
-        2
-    )
+    sentence = call(verb, *arguments, "--board", "mps2-an50").sentence(2)
+    assert "no board 'mps2-an50'; did you mean mps2-an500?" in sentence
 
 
 # ---------------------------------------------------------------- info
