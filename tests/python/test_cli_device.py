@@ -1,0 +1,183 @@
+"""build, flash, run and check on the simulated board, with a bundle whose C is written by hand instead of by TVM."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spedge
+from spedge import cli
+from spedge.boards import Board
+from spedge.build import compile_model
+from spedge.bundle import Bundle
+from spedge.device import open_board
+from spedge.recordings import write
+from tests.tiny import model_source, tiny_bundle
+
+pytest.importorskip("platformio")
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One cache for all tests of this file, so that the firmware is built once."""
+    path = tmp_path_factory.getbasetemp() / "cache-of-test-cli-device"
+    monkeypatch.setenv("SPEDGE_CACHE", str(path))
+    monkeypatch.setattr("spedge.build.compile_model", hand_written)
+    return path
+
+
+def hand_written(bundle: Bundle, target: str, on_progress: object = None, head_scale: float = 1.0) -> Path:
+    """Stands in for compile_model."""
+    folder = spedge.paths.cache_dir() / f"hand-written-{target}-{head_scale}"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        (folder / "model.c").write_text(model_source(bundle, head_scale))
+        (folder / "report.json").write_text('{"arena_bytes": 1}')
+    return folder
+
+
+def recording(path: Path, seed: int = 0, side: int = 34) -> Path:
+    random = np.random.default_rng(seed)
+    events = np.zeros(3000, spedge.EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, 300_000, 3000)) + 123_456_789
+    events["x"], events["y"] = random.integers(0, side, (2, 3000))
+    events["p"] = random.integers(0, 2, 3000)
+    write(path, events, side, side)
+    return path
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = cli.run([str(argument) for argument in arguments])
+    return (code, *capsys.readouterr())
+
+
+def test_build_and_flash_say_what_they_made(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "build", bundle.path, "--board", "sim", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["model_hash"] == bundle.hash
+    assert Path(document["image"]).is_file()
+    code, out, _ = call(capsys, "flash", bundle.path, "--board", "sim")
+    assert code == 0
+    assert "nothing to flash" in out and document["image"] in out
+
+
+def test_check_passes_and_reports_as_promised(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [recording(tmp_path / f"{seed}.raw", seed) for seed in (1, 2)]
+    code, out, err = call(capsys, "check", bundle.path, *paths, "--board", "sim", "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["schema"], document["board"], document["passed"]) == (1, "sim", True)
+    assert [entry["path"] for entry in document["recordings"]] == list(map(str, paths))
+    for entry in document["recordings"]:
+        assert entry["events_sent"] == entry["events_device"] == 3000
+        assert entry["tokens_host"] == entry["tokens_device"] > 24
+        assert entry["tokens_equal"] is True
+        assert 0 <= entry["logits_max_abs_diff"] <= 1e-4
+        assert entry["label_host"] == entry["label_device"]
+        assert set(entry["instructions"]) == {"tokenize", "embed", "encode"}
+    code, out, _ = call(capsys, "check", bundle.path, *paths)
+    assert code == 0
+    assert "2 of 2 recordings passed" in out and "1.raw" in out and "3,000" in out
+
+
+def test_check_fails_with_code_1_when_the_device_computes_something_else(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def off(bundle: Bundle, target: str, on_progress: object = None) -> Path:
+        return hand_written(bundle, target, head_scale=1.01)
+
+    monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("spedge.build.compile_model", off)
+    path = recording(tmp_path / "a.raw")
+    code, out, err = call(capsys, "check", bundle.path, path)
+    assert (code, err) == (1, "")
+    assert "FAILED" in out and "0 of 1 recordings passed" in out
+    assert "a.raw: the largest difference of a logit" in out
+    code, out, _ = call(capsys, "check", bundle.path, path, "--json")
+    assert code == 1
+    assert json.loads(out)["passed"] is False
+
+
+def test_run_prints_results_as_the_recording_goes(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recording(tmp_path / "a.raw")
+    code, out, err = call(capsys, "run", bundle.path, path, "--every-ms", 50, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert len(lines) == 6
+    assert [line["events"] for line in lines] == sorted({line["events"] for line in lines})
+    assert lines[-1]["events"] == 3000
+    assert all(line["label"] == max(line["logits"], key=line["logits"].get) for line in lines)
+    assert all(0 < line["confidence"] <= 1 for line in lines)
+    code, out, _ = call(capsys, "run", bundle.path, path, "--every-ms", 0)
+    assert code == 0
+    assert len(out.splitlines()) == 1 and lines[-1]["label"] in out
+    assert call(capsys, "run", bundle.path, path, "--every-ms", -5)[0] == 2
+
+
+def test_a_bundle_for_another_sensor_is_refused_before_anything_is_built(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spedge.build.build", None)
+    path = recording(tmp_path / "wide.raw", side=40)
+    for verb in ("check", "run"):
+        code, out, err = call(capsys, verb, bundle.path, path)
+        assert (code, out) == (2, "")
+        assert "40x40" in err and "34x34" in err and err.count("\n") == 1
+
+
+def test_a_damaged_recording_is_refused_before_anything_is_built(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spedge.build.build", None)
+    path = recording(tmp_path / "a.raw")
+    path.write_bytes(path.read_bytes()[:-3])
+    for verb in ("check", "run"):
+        code, out, err = call(capsys, verb, bundle.path, path)
+        assert (code, out) == (4, "")
+        assert "a.raw" in err and err.count("\n") == 1
+
+
+def test_a_port_that_is_not_there_is_code_3(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recording(tmp_path / "a.raw")
+    code, out, err = call(capsys, "check", bundle.path, path, "--device", tmp_path / "tty")
+    assert (code, out) == (3, "")
+    assert err.count("\n") == 1
+
+
+def test_a_device_with_another_model_is_named(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tiny_bundle(tmp_path / "other", seed=1)
+    path = recording(tmp_path / "a.raw")
+    image = Path(json.loads(call(capsys, "build", bundle.path, "--json")[1])["image"])
+
+    def wrong(board: Board, _: Path) -> object:
+        return open_board(board, image)
+
+    monkeypatch.setattr("spedge.device.open_board", wrong)
+    for verb in ("check", "run"):
+        code, out, err = call(capsys, verb, other.path, path)
+        assert (code, out) == (3, "")
+        assert bundle.hash[:12] in err and other.hash[:12] in err
+
+
+def test_compiling_without_tvm_names_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tvm" else find(name))
+    with pytest.raises(spedge.UsageError, match=r"spedge\[compile\]"):
+        compile_model(bundle, "native")
