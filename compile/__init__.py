@@ -1,1 +1,13 @@
-"""spedge.compile: a bundle to C for the firmware (onnx, tvm)."""
+"""From a model bundle to plain C for the firmware: ONNX -> TVM -> C with a planned arena.
+
+`compile_bundle` is the whole interface. TVM and ONNX are imported when it runs, not before.
+"""
+
+from __future__ import annotations
+
+from .driver import compile_bundle
+from .errors import CompileError
+from .report import CompileReport
+from .targets import TARGETS, Target, find_target
+
+__all__ = ["TARGETS", "CompileError", "CompileReport", "Target", "compile_bundle", "find_target"]

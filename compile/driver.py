@@ -1,0 +1,199 @@
+"""compile_bundle: the stages of a compilation in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spedge.errors import UsageError
+
+from .errors import CompileError, MissingCompilerError
+from .report import CompileReport, KernelReport
+from .targets import Target, find_target
+
+if TYPE_CHECKING:
+    from spedge.bundle import Bundle
+
+    from .graph import Array, Graph
+    from .program import Program
+
+Progress = Callable[[str], None]
+
+
+def compile_bundle(
+    bundle: Bundle | str | os.PathLike[str],
+    target: str,
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+) -> CompileReport:
+    """Compile a bundle's encoder and configuration to C in the folder `out`.
+
+    bundle: a Bundle or its path. target: a name in `TARGETS`. out is written beside its place and moved
+    there when whole, so it is never half written; a folder that an earlier compilation wrote is replaced,
+    any other that is not empty is refused. The same bundle, target and versions give the same bytes.
+    on_progress gets one short sentence per stage.
+
+    Raises UsageError (unknown target, occupied folder), InputError (damaged bundle), CompileError (an
+    encoder that cannot be compiled, naming the node) and MissingCompilerError (TVM is not installed).
+    """
+    from spedge.bundle import Bundle
+
+    chosen = find_target(target)
+    folder = Path(out)
+    _check_free(folder)
+    say = on_progress or (lambda _: None)
+    say("loading TVM")
+    _require_tvm()
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    _check_supported(loaded)
+    files, report = generate_files(loaded, chosen, say)
+    say(f"writing {folder}")
+    _write_folder(folder, files)
+    return report
+
+
+def generate_files(bundle: Bundle, target: Target, say: Progress) -> tuple[dict[str, str], CompileReport]:
+    """All files of the generated folder by name, and the report; nothing is written."""
+    from . import emit
+    from .arena import plan
+    from .program import lower
+
+    graph = _import_encoder(bundle, say)
+    say("planning kernels and memory")
+    program = lower(graph, target)
+    offsets, floats = plan(program)
+    names = emit.Names.of(program)
+    weights = _embedding(bundle)
+    constants = {**({"prefix": graph.source.prefix} if graph.prefix else {}), **program.constants, **weights}
+    say(f"generating C for {len(names.kernels)} kernels")
+    files = {
+        "model.h": emit.model_header(bundle, 4 * floats),
+        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats),
+        "model_internal.h": emit.internal_header(names, constants),
+        "kernels.c": emit.kernels_source(names),
+        "weights.c": emit.weights_source(constants),
+    }
+    report = _report(bundle, target, program, names.kernels, constants, weights, 4 * floats, sorted(files))
+    files["report.json"] = report.to_json()
+    files["README.md"] = emit.readme(bundle, target, report)
+    return files, report
+
+
+def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
+    import onnx
+
+    from .graph import optimise
+    from .lift import lift
+    from .simplify import simplify
+
+    say("importing the encoder")
+    path = bundle.file("encoder.onnx")
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+    except CompileError:
+        raise
+    except Exception as error:  # onnx raises many kinds
+        raise CompileError(f"{path} is not a valid ONNX model ({str(error).splitlines()[0]})") from None
+    simplified = simplify(model)
+    if (simplified.capacity, simplified.hidden) != (bundle.tokens, bundle.embedding.hidden):
+        raise CompileError(
+            f"{path} takes tokens [1, {simplified.capacity}, {simplified.hidden}], but the bundle says "
+            f"{bundle.tokens} tokens of {bundle.embedding.hidden} features"
+        )
+    graph = lift(simplified)
+    if graph.output.width != len(bundle.labels):
+        raise CompileError(f"{path} gives {graph.output.width} logits for {len(bundle.labels)} labels")
+    optimise(graph)
+    return graph
+
+
+def _embedding(bundle: Bundle) -> dict[str, Array]:
+    """The token embedding for the device: one contiguous row of features per cell."""
+    weight, bias = bundle.embedding_arrays()
+    return {"embedding_weight": np.ascontiguousarray(weight.T), "embedding_bias": bias}
+
+
+def _report(
+    bundle: Bundle,
+    target: Target,
+    program: Program,
+    kernels: dict[object, str],
+    constants: dict[str, Array],
+    embedding: dict[str, Array],
+    arena_bytes: int,
+    files: list[str],
+) -> CompileReport:
+    from .program import HeadLoop
+
+    rows = program.graph.rows
+    blocks = -(-rows // program.rows)
+    rows_of = []
+    for item, in_blocks in program.items():
+        repeats = (blocks if in_blocks else 1) * (item.heads if isinstance(item, HeadLoop) else 1)
+        for call in item.calls if isinstance(item, HeadLoop) else (item,):
+            macs = repeats * call.kernel.macs(rows)
+            rows_of.append(KernelReport(kernels[call.kernel], call.what, repeats, macs))
+    total = 4 * sum(a.size for a in constants.values())
+    embedded = 4 * sum(a.size for a in embedding.values())
+    return CompileReport(
+        name=bundle.name,
+        bundle_hash=bundle.hash,
+        target=target.name,
+        precision="fp32",
+        flags=target.flags,
+        tokens=bundle.tokens,
+        hidden=bundle.embedding.hidden,
+        classes=len(bundle.labels),
+        macs=sum(k.macs for k in rows_of),
+        flash_bytes=total,
+        encoder_weight_bytes=total - embedded,
+        embedding_weight_bytes=embedded,
+        arena_bytes=arena_bytes,
+        kernels=tuple(rows_of),
+        versions={name: version(name) for name in ("spedge", "apache-tvm", "onnx")},
+        files=(*files, "report.json", "README.md"),
+    )
+
+
+def _require_tvm() -> None:
+    try:
+        import onnx  # noqa: F401
+        import tvm  # noqa: F401
+    except ImportError as error:
+        raise MissingCompilerError(
+            f"compiling a bundle needs TVM and ONNX ({error}): pip install 'spedge[compile]'"
+        ) from None
+
+
+def _check_supported(bundle: Bundle) -> None:
+    if bundle.tokenizer.kind != "continuous":
+        raise CompileError(f"the firmware has no {bundle.tokenizer.kind} tokenizer: it runs continuous bundles")
+
+
+def _check_free(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+        raise UsageError(f"{folder} holds files that no compilation wrote: choose an empty or a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: choose a folder")
+
+
+def _write_folder(folder: Path, files: dict[str, str]) -> None:
+    """Write beside the place, then move; the old folder goes last."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        for name, text in files.items():
+            (new / name).write_text(text)
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        new.rename(folder)
+        shutil.rmtree(Path(scratch) / "old", ignore_errors=True)

@@ -1,0 +1,69 @@
+"""The targets that spedge compiles for, and the schedule parameters of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spedge.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target: how to build its C, and how its kernels are tiled.
+
+    A linear kernel keeps `rows` x `columns` sums in registers and unrolls `unroll` steps of the
+    reduction; `single_columns` is the tile's width where only one row is computed. `flags` are the
+    compiler's, for README and report; the code itself is plain C99 on every target.
+    """
+
+    name: str
+    description: str
+    flags: tuple[str, ...]
+    rows: int
+    columns: int
+    unroll: int
+    single_columns: int
+
+
+_CORTEX_M = ("-mthumb", "-mfloat-abi=hard", "-O3", "-fno-math-errno", "-ffp-contract=off")
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            "cortex-m7",
+            "Arm Cortex-M7 with single-precision FPU (STM32H7, STM32F7, i.MX RT, mps2-an500)",
+            ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", *_CORTEX_M),
+            rows=5,
+            columns=4,
+            unroll=8,
+            single_columns=8,
+        ),
+        Target(
+            "cortex-m4",
+            "Arm Cortex-M4F (STM32F4, nRF52, mps2-an386)",
+            ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *_CORTEX_M),
+            rows=5,
+            columns=4,
+            unroll=8,
+            single_columns=8,
+        ),
+        Target(
+            "native",
+            "the machine that compiles it (board sim, tests)",
+            ("-O3", "-fno-math-errno", "-ffp-contract=off"),
+            rows=4,
+            columns=8,
+            unroll=4,
+            single_columns=16,
+        ),
+    )
+}
+
+
+def find_target(name: str) -> Target:
+    """The target of that name; UsageError lists the known ones."""
+    if name not in TARGETS:
+        known = ", ".join(TARGETS)
+        raise UsageError(f"unknown target {name!r}: choose one of {known}")
+    return TARGETS[name]
