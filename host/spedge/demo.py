@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.boards import Board, load_board
-from spedge.build import build
+from spedge.build import BuildError, build
 from spedge.bundle import Bundle
 from spedge.check import CheckReport, check
 from spedge.device import Device, open_board
@@ -57,16 +57,19 @@ def demo(
     boards = [load_board(name) for name in BOARDS]
     reports: list[CheckReport] = []
     panels: list[Panel] = []
-    for board in boards:
-        if board.missing:
-            continue
+    runnable = [board for board in boards if not board.missing]
+    if not runnable:
+        packages = " ".join(boards[0].packages_missing)
+        raise BuildError(f"no board can run here: sudo apt-get install {packages}")
+    for board in runnable:
         firmware = build(board, bundle, say)
         say(f"Starting {board.name}")
         with open_board(board, firmware.path) as device:
             reports.append(check(bundle, recordings, device, board.name, partial(_say_at, say, board)))
             if on_report is not None:
                 on_report(reports[-1])
-            panels = panels or _panels(device, board, bundle, recordings[:PICTURE_ROWS], say)
+            if board is runnable[-1]:
+                panels = _panels(device, board, bundle, recordings[:PICTURE_ROWS], say)
     picture = out / "demo.png"
     say("Drawing")
     _draw(panels, picture, bundle, reports)
@@ -92,6 +95,7 @@ def _panels(
         panels.append(
             Panel(
                 title=path.stem.replace("_", " ").replace("-", " "),
+                device=board.name,
                 note=f"{opinions[-1].label}, {opinions[-1].confidence:.0%}",
                 width=bundle.sensor.width,
                 height=bundle.sensor.height,
@@ -111,5 +115,6 @@ def _panels(
 def _draw(panels: Sequence[Panel], path: Path, bundle: Bundle, reports: Sequence[CheckReport]) -> None:
     from spedge.render import picture
 
-    verdicts = [f"{report.board} {'equal to the host' if report.passed else 'DIFFERS'}" for report in reports]
-    picture(panels, path, f"{bundle.name}: {', '.join(verdicts)}")
+    boards = ", ".join(report.board for report in reports)
+    verdict = "equal to the host" if all(report.passed for report in reports) else "NOT equal to the host"
+    picture(panels, path, f"{bundle.name} on {boards}: {verdict}")

@@ -36,6 +36,7 @@ class Panel:
     """
 
     title: str
+    device: str
     note: str
     width: int
     height: int
@@ -148,7 +149,7 @@ def _draw_logits(axes: Axes, panel: Panel) -> None:
             markersize=3.5,
         )
     _name_lines(axes, panel, seconds, order)
-    axes.set_title(f"logits from the device: {panel.note}", loc="left", fontsize=9, color=_INK)
+    axes.set_title(f"logits from {panel.device}: {panel.note}", loc="left", fontsize=9, color=_INK)
     axes.set_xlabel("time in the recording (s)", fontsize=8, color=_FAINT)
     axes.grid(color=_GRID, linewidth=0.6)
     axes.tick_params(length=0, labelsize=7, colors=_FAINT)

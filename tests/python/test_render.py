@@ -20,6 +20,7 @@ def panel(tokens: int = 5, width: int = 40, height: int = 30) -> Panel:
     fired = np.linspace(10, 99, tokens).astype(int)
     return Panel(
         title="swipe right",
+        device="sim",
         note="swipe right",
         width=width,
         height=height,

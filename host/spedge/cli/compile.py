@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spedge.cli.common import BundleArgument, JsonOption, print_json, progress
+from spedge.cli.common import BundleArgument, JsonOption, byte_count, print_json, print_pairs, progress
+
+if TYPE_CHECKING:
+    from spedge.compile import CompileReport
 
 
 def command(
@@ -26,8 +30,24 @@ def command(
 
     with progress(f"Compiling {loaded.name} for {target}") as say:
         report = compile_bundle(loaded, target, out, on_progress=say)
+    document = json.loads(report.to_json())
     if as_json:
-        print_json(report.to_json())
-    else:
-        print(report.summary())
-        print(out)
+        print_json({**document, "out": str(out)})
+        return
+    print_pairs(
+        {
+            "model": f"{report.name} ({report.bundle_hash[:12]})",
+            "target": report.target,
+            "precision": report.precision,
+            "flash": f"{byte_count(report.flash_bytes)} of constants",
+            "arena": f"{byte_count(report.arena_bytes)} of RAM",
+            "work": f"{report.macs:,} multiply-accumulates with all {report.tokens} tokens",
+            "kernels": f"{len({kernel.kernel for kernel in report.kernels})}, called {_calls(report):,} times",
+            "out": str(out),
+        }
+    )
+
+
+def _calls(report: CompileReport) -> int:
+    """Kernel calls of one inference with all tokens present."""
+    return sum(kernel.calls for kernel in report.kernels)
