@@ -29,7 +29,7 @@ class Outcome:
 
     @property
     def document(self) -> dict[str, Any]:
-        document = json.loads(self.out)
+        document: dict[str, Any] = json.loads(self.out)
         assert document["schema"] == 1
         return document
 
@@ -46,7 +46,7 @@ class Outcome:
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]):
     def run(*arguments: object) -> Outcome:
-        code = cli.run([str(argument) for argument in arguments])
+        code = cli.execute([str(argument) for argument in arguments])
         return Outcome(code, *capsys.readouterr())
 
     return run
@@ -70,7 +70,7 @@ def recording(tmp_path: Path) -> Path:
 
 def test_help_lists_every_verb_and_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from spedge import cli; code = cli.run(['--help'])\n"
+        "import sys; from spedge import cli; code = cli.execute(['--help'])\n"
         "heavy = {'torch', 'tvm', 'onnx', 'onnxruntime', 'matplotlib', 'platformio'} & set(sys.modules)\n"
         "print('heavy:', heavy, file=sys.stderr); sys.exit(code)"
     )
@@ -218,7 +218,7 @@ def test_a_folder_that_is_no_bundle_is_code_4(call, tmp_path: Path) -> None:
 
 def test_tokenize_writes_what_the_tokenizer_makes(call, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "tokens.npz"
-    parameters = {
+    parameters: dict[str, Any] = {
         "patch_size": 32,
         "threshold": 20.5,
         "absolute_refractory_us": 3000,

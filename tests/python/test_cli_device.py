@@ -55,7 +55,7 @@ def recording(path: Path, seed: int = 0, side: int = 34) -> Path:
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = cli.run([str(argument) for argument in arguments])
+    code = cli.execute([str(argument) for argument in arguments])
     return (code, *capsys.readouterr())
 
 

@@ -60,10 +60,10 @@ def _options(
 def main() -> None:
     """The program `spedge`."""
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(execute(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def execute(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     command = typer.main.get_command(app)
     try:
