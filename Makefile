@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
-BUILD_TOOLS := scikit-build-core cython cmake ninja
+BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
 
 .PHONY: demo test bench lint format setup clean boards-packages

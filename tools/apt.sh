@@ -13,7 +13,12 @@ if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi
 if command -v apt-get >/dev/null && { [ -z "$sudo" ] || $sudo true 2>/dev/null; }; then
   echo "installing$missing" >&2
   export DEBIAN_FRONTEND=noninteractive
-  { $sudo apt-get -qq update && $sudo apt-get -qq install -y --no-install-recommends $missing; } >&2 && exit 0
+  log=$(mktemp)
+  if { $sudo apt-get -q update && $sudo apt-get -q install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    rm -f "$log"
+    exit 0
+  fi
+  tail -n 5 "$log" >&2
 fi
 if [ -n "$why" ]; then
   echo "spedge: without these packages $why: sudo apt-get install$missing" >&2
