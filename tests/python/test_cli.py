@@ -248,6 +248,7 @@ def test_tokenize_refuses_wrong_parameters_and_leaves_no_file(call, recording: P
     assert "threshold" in call("tokenize", recording, "--threshold", -1, "--out", out).sentence(2)
     assert ".npz" in call("tokenize", recording, "--out", tmp_path / "tokens.csv").sentence(2)
     assert "width" in call("tokenize", recording, "--width", 64).sentence(2)
+    assert "nowhere" in call("tokenize", recording, "--out", tmp_path / "nowhere" / "tokens.npz").sentence(2)
     assert list(tmp_path.glob("tokens*")) == []
 
 

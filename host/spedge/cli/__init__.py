@@ -80,11 +80,19 @@ def execute(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went: nobody to tell
         return 141
+    except OSError as error:
+        if error.filename is None:
+            return _unexpected(error)
+        return _fail(f"{error.filename}: {error.strerror}", 2)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors; empty when it has printed the help instead
             message = error.format_message()
             return _fail(message, 2) if message else 2
-        return _fail(f"unexpected {type(error).__name__}: {error} (this is a bug; SPEDGE_DEBUG=1 shows where)", 1)
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    return _fail(f"unexpected {type(error).__name__}: {error} (this is a bug; SPEDGE_DEBUG=1 shows where)", 1)
 
 
 def _fail(message: str, code: int) -> int:
