@@ -185,7 +185,8 @@ def _name_lines(axes: Axes, panel: Panel, seconds: NDArray[np.float64], order: N
             color=colour,
             va="center",
         )
-    axes.set_xlim(float(seconds[0]) - 0.02 * span, edge + 0.22 * span)
+    room_for_names = 0.08 + 0.0105 * max(map(len, panel.labels))
+    axes.set_xlim(float(seconds[0]) - 0.02 * span, edge + room_for_names * span)
     axes.set_ylim(min(low, float(placed[-1])) - 0.06 * room, max(high, float(placed[0])) + 0.08 * room)
 
 
