@@ -1,4 +1,4 @@
-"""A bundle small enough to be written out by hand, and its model in C, so that devices are tested without torch and TVM.
+"""A bundle small enough to be written out by hand, and its model in C: devices are tested without torch and TVM.
 
 The encoder is one linear map of the mean of the tokens. The graphs are made node by node with onnx; the C is written
 against the same arrays. Nothing here is shared with spedge.training or spedge.compile.

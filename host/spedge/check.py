@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
 from spedge.evt2 import TIME_RANGE, encode_words
 from spedge.play import load_events, require_model
 from spedge.reference import Computed, Reference
-from spedge.tokenizer import Tokens, TokenizerStats
+from spedge.tokenizer import TokenizerStats, Tokens
 
 SCHEMA = 1
 LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
@@ -152,7 +153,11 @@ def check(
         events = _rebased(load_events(path, bundle))
         say(f"{where}: computing on the host")
         computed = reference.compute(events, pool)
-        checks.append(_check(path, events, computed, device, bundle, lambda text, at=where: say(f"{at}: {text}")))
+
+        def say_here(text: str, where: str = where) -> None:
+            say(f"{where}: {text}")
+
+        checks.append(_check(path, events, computed, device, bundle, say_here))
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
 
 
@@ -220,8 +225,7 @@ def as_reported(tokens: Tokens) -> NDArray[Any]:
     for name in ("t", "x", "y", "p"):
         packed[name] = tokens.events[name]
     data, size = memoryview(packed.tobytes()), packed.itemsize
-    bounds = (tokens.offsets * size).tolist()
-    out["crc"] = [zlib.crc32(data[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    out["crc"] = [zlib.crc32(data[a:b]) for a, b in pairwise((tokens.offsets * size).tolist())]
     return out
 
 
@@ -245,7 +249,7 @@ def _shown(token: np.void) -> str:
 
 
 def count_difference(host: TokenizerStats, device: Stats) -> str | None:
-    """None when host and device count the same events for the same reasons, else a sentence on the first that differs."""
+    """None when host and device count the same for the same reasons, else a sentence on the first that differs."""
     for name in _SAME_COUNTS:
         ours, theirs = getattr(host, name), getattr(device, name)
         if ours != theirs:

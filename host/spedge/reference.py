@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spedge.bundle import Bundle
 from spedge.embedding import encoder_input, log_time_volume
 from spedge.errors import InputError
-from spedge.tokenizer import Tokenizer, Tokens, TokenizerStats
+from spedge.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 
 @dataclass(frozen=True)

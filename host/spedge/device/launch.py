@@ -177,10 +177,9 @@ def _start_process(name: str, image: Path) -> _Started:
 
 def _start_qemu(board: Board, qemu: Qemu, image: Path) -> _Started:
     if shutil.which(qemu.program) is None:
-        packages = " ".join(p for tool in board.requires if tool.program == qemu.program for p in tool.packages)
-        raise DeviceError(
-            f"{board.name} runs in {qemu.program}, which is not installed: sudo apt-get install {packages or qemu.program}"
-        )
+        packages = [p for tool in board.requires if tool.program == qemu.program for p in tool.packages]
+        install = " ".join(packages) or qemu.program
+        raise DeviceError(f"{board.name} needs {qemu.program}, which is not installed: sudo apt-get install {install}")
     folder = _scratch()
     command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
     command += ["-display", "none", "-nodefaults", "-S", "-kernel", str(image)]

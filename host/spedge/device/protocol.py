@@ -130,12 +130,12 @@ class _Reader:
         self._at += struct.calcsize("<" + layout)
         return values
 
-    def bytes(self, n: int) -> bytes:
-        return self.take(f"{n}s")[0]
+    def raw(self, n: int) -> bytes:
+        return bytes(self.take(f"{n}s")[0])
 
     def string(self) -> str:
         (n,) = self.take("B")
-        return self.bytes(n).decode("utf-8", "replace")
+        return self.raw(n).decode("utf-8", "replace")
 
     @property
     def left(self) -> int:
@@ -202,11 +202,11 @@ class Hello:
                 "flash the firmware that belongs to this version of spedge"
             )
         flags, unit, max_payload, credits, memory, arena, tokens, classes, width, height = reader.take("BBHHIIHHHH")
-        model_hash = reader.bytes(32)
+        model_hash = reader.raw(32)
         version, build, board, model = (reader.string() for _ in range(4))
         return cls(
-            protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens, classes,
-            width, height, model_hash if flags & 1 else None, version, build, board, model,
+            protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens,
+            classes, width, height, model_hash if flags & 1 else None, version, build, board, model,
         )  # fmt: skip
 
 
@@ -313,7 +313,7 @@ class TokenPage:
         reader = _Reader(payload, "TOKENS reply")
         status = Status.take(reader)
         first, count = reader.take("IH")
-        return cls(status, first, np.frombuffer(reader.bytes(count * TOKEN_DTYPE.itemsize), TOKEN_DTYPE))
+        return cls(status, first, np.frombuffer(reader.raw(count * TOKEN_DTYPE.itemsize), TOKEN_DTYPE))
 
 
 @dataclass(frozen=True)
@@ -337,7 +337,7 @@ class Result:
         reader = _Reader(payload, "RESULT")
         status = Status.take(reader)
         window, tokenize, embed, rows, encode, classes = reader.take("IQQQQH")
-        logits = np.frombuffer(reader.bytes(4 * classes), "<f4").astype(np.float32)
+        logits = np.frombuffer(reader.raw(4 * classes), "<f4").astype(np.float32)
         return cls(status, window, tokenize, embed, rows, encode, logits)
 
 
