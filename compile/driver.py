@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spedge.bundle import Bundle
 
     from .graph import Array, Graph
+    from .kernels import Kernel
     from .program import Program
 
 Progress = Callable[[str], None]
@@ -46,7 +47,7 @@ def compile_bundle(
     from spedge.bundle import Bundle
 
     chosen = find_target(target)
-    folder = Path(out)
+    folder = Path(out).resolve()
     _check_free(folder)
     say = on_progress or (lambda _: None)
     say("loading TVM")
@@ -77,7 +78,7 @@ def generate_files(bundle: Bundle, target: Target, say: Progress) -> tuple[dict[
         "model.h": emit.model_header(bundle, 4 * floats),
         "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats),
         "model_internal.h": emit.internal_header(names, constants),
-        "kernels.c": emit.kernels_source(names),
+        "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
     report = _report(bundle, target, program, names.kernels, constants, weights, 4 * floats, sorted(files))
@@ -125,7 +126,7 @@ def _report(
     bundle: Bundle,
     target: Target,
     program: Program,
-    kernels: dict[object, str],
+    kernels: dict[Kernel, str],
     constants: dict[str, Array],
     embedding: dict[str, Array],
     arena_bytes: int,

@@ -46,13 +46,15 @@ def constant_symbol(name: str) -> str:
     return f"sp_w_{name}"
 
 
-def kernels_source(names: Names) -> str:
+def kernels_source(names: Names, target: Target) -> str:
     """kernels.c: the functions, as TVM wrote them."""
     bodies = generate([(name, kernel) for kernel, name in names.kernels.items()])
     return (
         NOTICE
         + "/* The encoder's kernels, written by TVM. */\n"
-        + '#include "model_internal.h"\n\n#include "spedge/kernel_math.h"\n\n'
+        + '#include "model_internal.h"\n\n'
+        + "".join(f"#define {d} 1\n" for d in target.defines)
+        + '#include "spedge/kernel_math.h"\n\n'
         + "\n".join(bodies.values())
     )
 
@@ -98,9 +100,7 @@ def model_header(bundle: Bundle, arena_bytes: int) -> str:
     )
 
 
-def model_source(
-    bundle: Bundle, program: Program, names: Names, offsets: dict[Buffer, int], arena_bytes: int
-) -> str:
+def model_source(bundle: Bundle, program: Program, names: Names, offsets: dict[Buffer, int], arena_bytes: int) -> str:
     """model.c: the executor and `sp_model`."""
     prefix = program.graph.prefix
     hidden = program.graph.source.out.width
@@ -265,7 +265,8 @@ all {bundle.tokens} tokens present; fewer tokens cost less.
 
 Build the three C files with the headers of spedge's `firmware/lib/include` and `firmware/runtime/include`:
 
-    cc -std=c99 {flags} -I <spedge>/firmware/lib/include -I <spedge>/firmware/runtime/include -c model.c kernels.c weights.c
+    cc -std=c99 {flags} \\
+        -I <spedge>/firmware/lib/include -I <spedge>/firmware/runtime/include -c model.c kernels.c weights.c
 
 Use:
 

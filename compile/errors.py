@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from spedge.errors import InputError, SpedgeError
+from spedge.errors import InputError, UsageError
 
 
 class CompileError(InputError):
     """The model cannot be compiled; the message names the node or the value that stands in the way."""
 
 
-class MissingCompilerError(SpedgeError):
+class MissingCompilerError(UsageError):
     """TVM or ONNX is not installed."""
-
-    exit_code = 2

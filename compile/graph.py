@@ -241,7 +241,7 @@ def _evaluate(graph: Graph, value: Value, root: Value, samples: NDArray[np.float
     node = graph.producer(value)
     if not isinstance(node, Map) or node.op not in _SAMPLED:
         return None
-    args = []
+    args: list[NDArray[np.float64]] = []
     for arg in node.args:
         if isinstance(arg, Value):
             part = _evaluate(graph, arg, root, samples)
@@ -251,8 +251,8 @@ def _evaluate(graph: Graph, value: Value, root: Value, samples: NDArray[np.float
         elif arg.ndim:
             return None
         else:
-            args.append(np.float64(arg))
-    return _SAMPLED[node.op](*args)
+            args.append(np.asarray(arg, np.float64))
+    return np.asarray(_SAMPLED[node.op](*args))
 
 
 def push_columns(graph: Graph) -> None:
@@ -391,9 +391,7 @@ def absorb_single_query(graph: Graph) -> None:
         width, heads = k.x.width, node.heads
         by_head = k.weight.reshape(width, heads, node.depth).transpose(1, 2, 0)
         query = HeadLinear(graph.value(heads * width, "query"), node.q, np.ascontiguousarray(by_head))
-        mix = Attention(
-            graph.value(heads * width, "mix"), query.out, k.x, k.x, heads, width, width, shared=True
-        )
+        mix = Attention(graph.value(heads * width, "mix"), query.out, k.x, k.x, heads, width, width, shared=True)
         by_head = v.weight.reshape(width, heads, node.value_depth).transpose(1, 0, 2)
         values = HeadLinear(node.out, mix.out, np.ascontiguousarray(by_head), v.bias)
         graph.replace_node(node, [query, mix, values])

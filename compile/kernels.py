@@ -7,6 +7,7 @@ loop over the keys that are present. All take plain pointers; nothing is allocat
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,16 +168,21 @@ class NormKernel(Kernel):
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         with b.loop(self.rows, "row") as row:
-            sums = b.array(8, "sums")
+            sums = b.array(4, "sums")
 
             def x(k: Any) -> Any:
                 return p["x"][row * self.x_stride + k]
 
             def total(add: Callable[[Any, int], Any]) -> Any:
-                for lane in range(4):
-                    b.store(sums, lane, b.number(0))
-                lane = iter(range(1 << 30))
-                b.unrolled(self.width, 8, lambda k: (lambda i: b.store(sums, i, add(k, i)))(next(lane) % 4))
+                for i in range(4):
+                    b.store(sums, i, b.number(0))
+                lanes = itertools.cycle(range(4))
+
+                def step(k: Any) -> None:
+                    lane = next(lanes)
+                    b.store(sums, lane, add(k, lane))
+
+                b.unrolled(self.width, 8, step)
                 return b.local(((sums[0] + sums[1]) + (sums[2] + sums[3])) * b.number(1 / self.width), "mean")
 
             mean = total(lambda k, i: sums[i] + x(k))

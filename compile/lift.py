@@ -44,11 +44,11 @@ BINARY = {
 }
 
 # What ONNX operators become that can be compiled, for naming the others before TVM sees them.
-SUPPORTED_ONNX = frozenset(
+_ONNX_OPERATORS = (
     "Abs Add Cast Concat Constant Div Dropout Erf Exp Expand Flatten Gather Gelu Gemm Identity LayerNormalization "
-    "MatMul Max Min Mul Neg Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze "
-    "Where".split()
+    "MatMul Max Min Mul Neg Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where"
 )
+SUPPORTED_ONNX = frozenset(_ONNX_OPERATORS.split())
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class _Lifter:
             return self.expression(e.tuple_value)[e.index]
         if isinstance(e, relax.ShapeExpr):
             return tuple(int(v) for v in e.values)
-        value = getattr(e, "value", None)
+        value: Any = getattr(e, "value", None)
         if hasattr(value, "numpy"):
             return np.asarray(value.numpy())
         if value is not None:
@@ -244,7 +244,7 @@ class _Lifter:
         if factor == 1.0:
             return value
         out = self.new(value.width, "scaled")
-        self.nodes.append(Map(out, "multiply", (value, np.float32(factor).reshape(()))))
+        self.nodes.append(Map(out, "multiply", (value, np.array(factor, np.float32))))
         return out
 
     def result(self, node: Node, like: View, width: int | None = None) -> View:

@@ -202,11 +202,7 @@ class _Lowering:
                 continue
             in_slice = any(value in s for s in slices[level:])
             readers = self.graph.consumers(value)
-            later = [
-                r
-                for r in readers
-                if levels[r.out] > level or any(r.out in s for s in slices[level:])
-            ]
+            later = [r for r in readers if levels[r.out] > level or any(r.out in s for s in slices[level:])]
             if value is self.graph.output or (later and not in_slice):
                 kept.append(value)
         return kept
@@ -335,9 +331,7 @@ class _Lowering:
         wish = self.target.columns if blocks else self.target.single_columns
         return min(wish, width)
 
-    def linear(
-        self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool
-    ) -> list[Item]:
+    def linear(self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> list[Item]:
         """One call, or two when the width is not a multiple of the tile."""
         x = self.read(node.x, blocks)
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
@@ -426,9 +420,7 @@ class _Lowering:
         kernel = MapKernel(self.block_rows(blocks), out.width, x.buffer.row, buffer.row, epilogue)
         return Call(kernel, (x, *matrices, *constants, self.write(buffer, blocks)), out.name)
 
-    def epilogue(
-        self, start: Value, maps: Sequence[Node], blocks: bool
-    ) -> tuple[Epilogue, list[Arg], list[Array]]:
+    def epilogue(self, start: Value, maps: Sequence[Node], blocks: bool) -> tuple[Epilogue, list[Arg], list[Array]]:
         """The steps of a group's elementwise nodes, with the row matrices and vectors they read."""
         results = {start: 0}
         matrices: dict[Value, Arg] = {}

@@ -12,8 +12,9 @@ class Target:
     """One target: how to build its C, and how its kernels are tiled.
 
     A linear kernel keeps `rows` x `columns` sums in registers and unrolls `unroll` steps of the
-    reduction; `single_columns` is the tile's width where only one row is computed. `flags` are the
-    compiler's, for README and report; the code itself is plain C99 on every target.
+    reduction; `single_columns` is the tile's width where only one row is computed. `defines` are what
+    kernel_math.h is told of the core. `flags` are the compiler's, for README and report; the code itself
+    is plain C99 on every target.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Target:
     columns: int
     unroll: int
     single_columns: int
+    defines: tuple[str, ...] = ()
 
 
 _CORTEX_M = ("-mthumb", "-mfloat-abi=hard", "-O3", "-fno-math-errno", "-ffp-contract=off")
@@ -36,8 +38,9 @@ TARGETS: dict[str, Target] = {
             ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", *_CORTEX_M),
             rows=5,
             columns=4,
-            unroll=8,
+            unroll=16,
             single_columns=8,
+            defines=("SP_K_FAST_MAX",),
         ),
         Target(
             "cortex-m4",
@@ -45,7 +48,7 @@ TARGETS: dict[str, Target] = {
             ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *_CORTEX_M),
             rows=5,
             columns=4,
-            unroll=8,
+            unroll=16,
             single_columns=8,
         ),
         Target(

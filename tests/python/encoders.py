@@ -1,0 +1,212 @@
+"""Encoders made node by node with onnx, in many spellings, to compile and to compare. No torch, no TVM."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from spedge.bundle import (
+    Bundle,
+    BundleSpec,
+    EmbeddingConfig,
+    EncoderConfig,
+    SensorConfig,
+    TokenizerConfig,
+    write_bundle,
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An encoder's sizes and how it is spelled."""
+
+    tokens: int = 24
+    hidden: int = 16
+    intermediate: int = 32
+    heads: int = 4
+    layers: int = 2
+    classes: int = 5
+    prefix: int = 1
+    norm: str = "pre"  # pre, post
+    mask: str = "add"  # add, where, keep
+    qkv: str = "split"  # split, separate, slice, gather
+    activation: str = "gelu"  # gelu, gelu-op, relu, tanh, silu
+    bias: bool = True
+    final_norm: bool = True
+    tokens_first: bool = False
+    seed: int = 0
+
+
+class _Writer:
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.rng = np.random.default_rng(shape.seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, value: NDArray | float | int) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def random(self, *size: int) -> str:
+        return self.constant(self.rng.normal(0, 1 / np.sqrt(size[0]), size).astype(np.float32))
+
+    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: object) -> str:
+        names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op, inputs, names, name=f"{op}_{len(self.nodes)}", **attributes))
+        return names[0]
+
+    def linear(self, x: str, width_in: int, width: int) -> str:
+        y = self.node("MatMul", x, self.random(width_in, width))
+        return self.node("Add", self.random(width), y) if self.shape.bias else y
+
+    def layer_norm(self, x: str) -> str:
+        width = self.shape.hidden
+        scale = self.constant((1 + self.rng.normal(0, 0.2, width)).astype(np.float32))
+        return self.node("LayerNormalization", x, scale, self.random(width), axis=-1, epsilon=1e-12)
+
+    def activate(self, x: str) -> str:
+        kind = self.shape.activation
+        if kind == "gelu":
+            erf = self.node("Erf", self.node("Div", x, self.constant(np.float32(np.sqrt(2)))))
+            raised = self.node("Add", erf, self.constant(np.float32(1)))
+            return self.node("Mul", self.node("Mul", x, raised), self.constant(np.float32(0.5)))
+        if kind == "silu":
+            return self.node("Mul", x, self.node("Sigmoid", x))
+        return self.node({"gelu-op": "Gelu", "relu": "Relu", "tanh": "Tanh"}[kind], x)
+
+    def mask(self) -> str:
+        """[1, 1, 1, rows] from length: added, or a condition for Where."""
+        rows = self.shape.tokens + self.shape.prefix
+        index = self.constant(np.arange(rows, dtype=np.int32)[None, None, None])
+        limit = self.node("Add", "length", self.constant(np.array([self.shape.prefix], np.int32)))
+        absent = self.node("GreaterOrEqual", index, limit)
+        if self.shape.mask == "add":
+            return self.node("Where", absent, self.constant(np.float32(-1e9)), self.constant(np.float32(0)))
+        return absent if self.shape.mask == "where" else self.node("Not", absent)
+
+    def masked(self, scores: str, mask: str) -> str:
+        nothing = self.constant(np.float32(-np.inf))
+        if self.shape.mask == "add":
+            return self.node("Add", scores, mask)
+        if self.shape.mask == "where":
+            return self.node("Where", mask, nothing, scores)
+        return self.node("Where", mask, scores, nothing)
+
+    def qkv(self, x: str) -> list[str]:
+        hidden = self.shape.hidden
+        if self.shape.qkv == "separate":
+            return [self.linear(x, hidden, hidden) for _ in range(3)]
+        y = self.linear(x, hidden, 3 * hidden)
+        if self.shape.qkv == "split":
+            first = self.node("Split", y, outputs=3, axis=-1, num_outputs=3)
+            return [first[:-1] + str(i) for i in range(3)]
+        if self.shape.qkv == "slice":
+            ends = [self.constant(np.array([i * hidden], np.int64)) for i in range(4)]
+            axis = self.constant(np.array([2], np.int64))
+            return [self.node("Slice", y, ends[i], ends[i + 1], axis) for i in range(3)]
+        rows = self.shape.tokens + self.shape.prefix
+        apart = self.node("Reshape", y, self.constant(np.array([1, rows, 3, hidden], np.int64)))
+        front = self.node("Transpose", apart, perm=[2, 0, 1, 3])
+        return [self.node("Gather", front, self.constant(np.int64(i)), axis=0) for i in range(3)]
+
+    def attention(self, x: str, mask: str) -> str:
+        s = self.shape
+        rows, depth = s.tokens + s.prefix, s.hidden // s.heads
+        heads = []
+        for i, part in enumerate(self.qkv(x)):
+            split = self.node("Reshape", part, self.constant(np.array([1, rows, s.heads, depth], np.int64)))
+            heads.append(self.node("Transpose", split, perm=[0, 2, 3, 1] if i == 1 else [0, 2, 1, 3]))
+        q = self.node("Mul", heads[0], self.constant(np.float32(1 / np.sqrt(depth))))
+        scores = self.masked(self.node("MatMul", q, heads[1]), mask)
+        mixed = self.node("MatMul", self.node("Softmax", scores, axis=-1), heads[2])
+        merged = self.node("Transpose", mixed, perm=[0, 2, 1, 3])
+        flat = self.node("Reshape", merged, self.constant(np.array([1, rows, s.hidden], np.int64)))
+        return self.linear(flat, s.hidden, s.hidden)
+
+    def feed_forward(self, x: str) -> str:
+        inner = self.activate(self.linear(x, self.shape.hidden, self.shape.intermediate))
+        return self.linear(inner, self.shape.intermediate, self.shape.hidden)
+
+    def layer(self, x: str, mask: str) -> str:
+        if self.shape.norm == "pre":
+            x = self.node("Add", x, self.attention(self.layer_norm(x), mask))
+            return self.node("Add", x, self.feed_forward(self.layer_norm(x)))
+        x = self.layer_norm(self.node("Add", self.attention(x, mask), x))
+        return self.layer_norm(self.node("Add", self.feed_forward(x), x))
+
+    def model(self) -> onnx.ModelProto:
+        s = self.shape
+        x = "tokens"
+        if s.prefix:
+            x = self.node("Concat", self.random(1, s.prefix, s.hidden), "tokens", axis=1)
+        mask = self.mask()
+        for _ in range(s.layers):
+            x = self.layer(x, mask)
+        if s.tokens_first:
+            x = self.node("Transpose", x, perm=[1, 0, 2])
+        row = self.node("Gather", x, self.constant(np.int64(0)), axis=0 if s.tokens_first else 1)
+        if s.final_norm:
+            row = self.layer_norm(row)
+        self.nodes.append(helper.make_node("Gemm", [row, self.random(s.hidden, s.classes)], ["logits"], name="head"))
+        return make_model(s, self.nodes, self.constants)
+
+
+def make_model(
+    shape: Shape, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], check: bool = True
+) -> onnx.ModelProto:
+    """A model from nodes that read tokens and length and write logits."""
+    graph = helper.make_graph(
+        nodes,
+        "encoder",
+        [
+            helper.make_tensor_value_info("tokens", TensorProto.FLOAT, [1, shape.tokens, shape.hidden]),
+            helper.make_tensor_value_info("length", TensorProto.INT32, [1]),
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, shape.classes])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    if check:
+        onnx.checker.check_model(model)
+    return model
+
+
+def make_encoder(shape: Shape) -> onnx.ModelProto:
+    """A transformer with random weights."""
+    return _Writer(shape).model()
+
+
+def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = "random") -> Bundle:
+    """A bundle around an encoder; its oracle and vectors are empty stand-ins that the compiler does not read."""
+    rng = np.random.default_rng(shape.seed)
+    spec = BundleSpec(
+        name=name,
+        preset="test",
+        sensor=SensorConfig(34, 34),
+        tokenizer=TokenizerConfig(patch_size=4, threshold=48.0),
+        embedding=EmbeddingConfig(2, shape.hidden, 10_000.0),
+        encoder=EncoderConfig(
+            hidden=shape.hidden, intermediate=shape.intermediate, heads=shape.heads, layers=max(1, shape.layers)
+        ),
+        tokens=shape.tokens,
+        labels=tuple(f"class {i}" for i in range(shape.classes)),
+    )
+    arrays, empty = io.BytesIO(), io.BytesIO()
+    weight = rng.normal(0, 0.3, (shape.hidden, 2 * 2 * 16)).astype(np.float32)
+    np.savez(arrays, weight=weight, bias=weight[:, 0].copy())
+    np.savez(empty)
+    files = {
+        "encoder.onnx": model.SerializeToString(),
+        "model.onnx": model.SerializeToString(),
+        "embedding.npz": arrays.getvalue(),
+        "vectors.npz": empty.getvalue(),
+    }
+    return write_bundle(folder, spec, files)

@@ -1,0 +1,73 @@
+"""The error bounds that kernel_math.h states, over the whole range of each function."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+if shutil.which("cc") is None:
+    pytest.skip("no C compiler (cc)", allow_module_level=True)
+
+# Walks every 127th float of the range (all exponents, both signs) and prints the largest error against double libm.
+PROGRAM = """
+#include "spedge/kernel_math.h"
+#include <math.h>
+#include <stdio.h>
+
+static double limited(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+static double exp2_reference(double x) { return exp2(limited(x, -126, 127)); }
+static double exp_reference(double x) { return exp(x); }
+static double gelu_reference(double x) { return 0.5 * x * (1 + erf(x / sqrt(2.0))); }
+static double sigmoid_reference(double x) { return 1 / (1 + exp(-x)); }
+
+static void walk(const char *name, float (*ours)(float), double (*theirs)(double), float low, float high,
+                 int relative)
+{
+    double worst = 0;
+    uint64_t bits;
+    for (bits = 0; bits <= 0xffffffffu; bits += 127) {
+        const uint32_t b = (uint32_t)bits;
+        float x;
+        double want, error;
+        memcpy(&x, &b, sizeof x);
+        if (!(x >= low && x <= high)) {
+            continue;
+        }
+        want = theirs((double)x);
+        error = fabs((double)ours(x) - want);
+        error /= relative == 1 ? fabs(want) : relative == 2 ? fmax(1, fabs((double)x)) : 1;
+        worst = error > worst || error != error ? error : worst;
+    }
+    printf("%s %.9g\\n", name, worst);
+}
+
+int main(void)
+{
+    walk("exp2", sp_k_exp2f, exp2_reference, -3e38f, 127.0f, 1);
+    walk("exp", sp_k_expf, exp_reference, -87.0f, 87.0f, 1);
+    walk("erf", sp_k_erff, erf, -3e38f, 3e38f, 0);
+    walk("gelu", sp_k_geluf, gelu_reference, -1e18f, 1e18f, 2);
+    walk("sigmoid", sp_k_sigmoidf, sigmoid_reference, -3e38f, 3e38f, 0);
+    walk("tanh", sp_k_tanhf, tanh, -1e38f, 1e38f, 0);
+    return 0;
+}
+"""
+BOUNDS = {"exp2": 2.5e-7, "exp": 4e-7, "erf": 2e-7, "gelu": 2e-7, "sigmoid": 2e-7, "tanh": 3e-7}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_bounds_hold_over_the_whole_range(repository: Path, tmp_path: Path, fused: bool) -> None:
+    if fused and "fma" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this machine has no fused multiply-add")
+    source, program = tmp_path / "math.c", tmp_path / "math"
+    source.write_text(PROGRAM)
+    include = repository / "firmware/runtime/include"
+    flags = ["-O2", "-std=gnu99", "-ffp-contract=off", *(["-mfma"] if fused else [])]
+    subprocess.run(["cc", *flags, f"-I{include}", str(source), "-lm", "-o", str(program)], check=True)
+    lines = subprocess.run([str(program)], capture_output=True, text=True, check=True, timeout=120).stdout
+    errors = {name: float(error) for name, error in map(str.split, lines.splitlines())}
+    assert errors.keys() == BOUNDS.keys()
+    assert {n: e for n, e in errors.items() if not e <= BOUNDS[n]} == {}
