@@ -70,13 +70,10 @@ def build_host(folder: Path, flags: Sequence[str] = ("-O1",)) -> Path:
     driver.write_text(DRIVER)
     program = folder.parent / f"{folder.name}-driver"
     includes = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
-    sources = [folder / name for name in ("model.c", "kernels.c", "weights.c")]
-    subprocess.run(
-        ["cc", "-std=c11", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags, *includes, f"-I{folder}"]
-        + [*map(str, sources), str(driver), "-lm", "-o", str(program)],
-        check=True,
-        timeout=300,
-    )
+    sources = [*(folder / name for name in ("model.c", "kernels.c", "weights.c")), driver]
+    options = ["-std=c11", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags, *includes, f"-I{folder}"]
+    command = ["cc", *options, *map(str, sources), "-lm", "-o", str(program)]
+    subprocess.run(command, check=True, timeout=300)
     return program
 
 

@@ -15,19 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
 
-from onnx import helper  # noqa: E402
+import onnx
+from onnx import helper
 
-from spedge.bundle import Bundle  # noqa: E402
-from spedge.compile import TARGETS, CompileError, compile_bundle  # noqa: E402
-from spedge.compile.arena import plan  # noqa: E402
-from spedge.compile.driver import _import_encoder  # noqa: E402
-from spedge.compile.program import lower  # noqa: E402
-from spedge.errors import InputError, UsageError  # noqa: E402
+from spedge.bundle import Bundle
+from spedge.compile import TARGETS, CompileError, compile_bundle
+from spedge.compile.arena import plan
+from spedge.compile.driver import _import_encoder
+from spedge.compile.program import lower
+from spedge.errors import InputError, UsageError
 
-from .encoders import Shape, make_bundle, make_encoder, make_model  # noqa: E402
-from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference  # noqa: E402
+from .encoders import Shape, make_bundle, make_encoder, make_model
+from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
 if shutil.which("cc") is None:
     pytest.skip("no C compiler (cc)", allow_module_level=True)
@@ -112,7 +113,7 @@ def test_no_two_values_in_use_share_memory(tmp_path_factory: pytest.TempPathFact
     program = lower(_import_encoder(bundle, lambda _: None), TARGETS[target])
     offsets, size = plan(program)
     for a in program.buffers:
-        assert 0 <= offsets[a] and offsets[a] % 4 == 0 and offsets[a] + a.floats <= size
+        assert offsets[a] >= 0 and offsets[a] % 4 == 0 and offsets[a] + a.floats <= size
         for b in program.buffers:
             apart = a.last < b.first or b.last < a.first
             if a.root is not b.root and not apart:
@@ -253,7 +254,7 @@ def test_an_interrupted_write_leaves_what_was_there(
 
 
 def test_an_unknown_target_names_the_known_ones(small: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cortex-m9.*cortex-m7, cortex-m4, native"):
+    with pytest.raises(UsageError, match=r"cortex-m9.*cortex-m7, cortex-m4, native"):
         compile_bundle(small, "cortex-m9", tmp_path / "model")
 
 
