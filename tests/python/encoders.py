@@ -58,7 +58,7 @@ class _Writer:
     def random(self, *size: int) -> str:
         return self.constant(self.rng.normal(0, 1 / np.sqrt(size[0]), size).astype(np.float32))
 
-    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
         names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, inputs, names, name=f"{op}_{len(self.nodes)}", **attributes))
         return names[0]

@@ -292,7 +292,8 @@ def test_an_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
 
 
 def constant_of(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
-    return next(c for c in model.graph.initializer if c.name == name)
+    found: onnx.TensorProto = next(c for c in model.graph.initializer if c.name == name)
+    return found
 
 
 def test_a_mask_that_is_off_by_one_is_refused(tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_a_mask_too_weak_to_mask_is_refused(tmp_path: Path) -> None:
     model = make_encoder(SMALL)
     where = next(n for n in model.graph.node if n.op_type == "Where")
     constant = constant_of(model, where.input[1])
-    constant.CopyFrom(onnx.numpy_helper.from_array(np.float32(-5), constant.name))
+    constant.CopyFrom(onnx.numpy_helper.from_array(np.array(-5, np.float32), constant.name))
     refuse(tmp_path, model, SMALL, "does not leave exactly the first")
 
 
@@ -327,7 +328,7 @@ def test_reading_a_token_that_may_be_absent_is_refused(tmp_path: Path) -> None:
     model = make_encoder(SMALL)
     gather = [n for n in model.graph.node if n.op_type == "Gather"][-1]
     constant = constant_of(model, gather.input[1])
-    constant.CopyFrom(onnx.numpy_helper.from_array(np.int64(3), constant.name))
+    constant.CopyFrom(onnx.numpy_helper.from_array(np.array(3, np.int64), constant.name))
     refuse(tmp_path, model, SMALL, "reads row 3, a token that may be absent")
 
 
