@@ -217,10 +217,12 @@ def _floats(values: np.ndarray) -> str:
     return ", ".join(f"{float(v)!r}f" for v in values.ravel())
 
 
-def build_firmware(board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = ()) -> Path:
+def build_firmware(
+    board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = (), port: Path | None = None
+) -> Path:
     """The device application for `sim` or an MPS2 board, compiled directly; model: the text of a model.c."""
     firmware = firmware_dir()
-    port = firmware / "port" / ("posix" if board == "sim" else "mps2")
+    port = port or firmware / "port" / ("posix" if board == "sim" else "mps2")
     out.parent.mkdir(parents=True, exist_ok=True)
     sources = [*(firmware / "lib/src").glob("*.c"), *(firmware / "app").glob("*.c"), *port.glob("*.c")]
     if model is not None:

@@ -47,7 +47,7 @@ class Timeouts:
 
     resend_least: float = 0.25
     resend_most: float = 2.0
-    silence: float = 8.0
+    silence: float = 7.0
 
 
 class Device:

@@ -20,6 +20,7 @@ from spedge.errors import DeviceError, UsageError
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
+_QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
 def open_board(
@@ -69,8 +70,8 @@ class _Started:
         raise NotImplementedError
 
     def quit(self) -> None:
-        """Ask it to end."""
-        self.process.terminate()
+        """Make it end: at once, unless there is a better way."""
+        self.process.kill()
 
     def obituary(self) -> str | None:
         """Why the process is gone; None while it is there."""
@@ -86,11 +87,10 @@ class _Started:
     def stop(self) -> None:
         """End it, by force when it does not within a few seconds, and clean up."""
         if self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                self.quit()
             try:
+                self.quit()
                 self.process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+            except (OSError, subprocess.TimeoutExpired):
                 self.process.kill()
                 self.process.wait()
         if self.process.stdout:
@@ -126,10 +126,9 @@ class _QemuProcess(_Started):
     def quit(self) -> None:
         monitor = getattr(self, "_monitor", None)
         if monitor is None:
-            self.process.terminate()
+            super().quit()
         else:
-            monitor.execute("quit")
-            monitor.close()
+            monitor.quit()
 
 
 class _Monitor:
@@ -162,9 +161,11 @@ class _Monitor:
                 return
         raise DeviceError("QEMU closed its monitor")
 
-    def close(self) -> None:
-        self._stream.close()
-        self._socket.close()
+    def quit(self) -> None:
+        """End QEMU. Raises an OSError when it does not answer."""
+        self._socket.settimeout(_QUIT_SECONDS)
+        with contextlib.suppress(DeviceError), contextlib.closing(self._socket), contextlib.closing(self._stream):
+            self.execute("quit")
 
 
 def _scratch() -> Path:

@@ -1,0 +1,172 @@
+"""The Arm boards in QEMU: the same application, real Arm instructions, counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spedge
+from spedge.boards import load_board
+from spedge.bundle import Bundle
+from spedge.check import check
+from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
+from spedge.errors import DeviceError
+from spedge.evt2 import encode_words
+from spedge.recordings import write
+from tests.faults import Faults, FaultyTransport
+from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
+
+BOARDS = ("mps2-an386", "mps2-an500")
+pytestmark = pytest.mark.skipif(missing_for(BOARDS[0]) is not None, reason=str(missing_for(BOARDS[0])))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module", params=BOARDS)
+def image(request: pytest.FixtureRequest, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    return build_firmware(request.param, folder / request.param, model_source(bundle))
+
+
+@pytest.fixture
+def device(image: Path) -> Iterator[Device]:
+    with open_board(load_board(image.name), image) as opened:
+        yield opened
+
+
+def some_events(n: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    events = np.zeros(n, spedge.EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, 10 * n, n))
+    events["x"], events["y"] = random.integers(0, 34, (2, n))
+    events["p"] = random.integers(0, 2, n)
+    return events
+
+
+def test_check_passes_and_counts_instructions(bundle: Bundle, device: Device, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write(tmp_path / f"{seed}.npz", some_events(2500, seed), 34, 34)
+    report = check(bundle, [tmp_path / "1.npz", tmp_path / "2.npz"], device)
+    assert [recording.problem for recording in report.recordings] == [None, None]
+    for entry in report.to_json()["recordings"]:
+        assert entry["tokens_device"] > 50
+        costs = entry["instructions"]
+        assert 2500 * 20 < costs["tokenize"] < 2500 * 1000
+        assert entry["tokens_device"] * 16 * 14 < costs["embed"] < 3_000_000
+        assert 24 * 14 * 3 < costs["encode"] < 1_000_000
+
+
+def test_costs_are_exact(device: Device) -> None:
+    words = encode_words(some_events(800))
+    device.configure(Configuration())
+    counted = set()
+    for _ in range(3):
+        device.reset()
+        device.send(words)
+        counted.add(device.infer().cost_encode)
+    assert max(counted) - min(counted) <= 40  # a tick of the timer
+
+
+def test_noise_and_a_bad_line_change_nothing(device: Device) -> None:
+    words = encode_words(some_events(1500))
+    settings = TokenizerSettings(34, 34, 4, 12.0)
+    device.configure(Configuration(settings, model=False, report_tokens=8))
+    device.send(words)
+    clean = device.tokens()
+    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, double=0.04, noise=0.04), seed=2)
+    device._transport = line
+    device.reset()
+    device.send(words)
+    assert device.tokens().tolist() == clean.tolist()
+    assert device.stats().imbalance(1500) is None
+    assert line.done > 0
+
+
+def test_a_fault_of_the_core_is_reported(bundle: Bundle, image: Path, tmp_path: Path) -> None:
+    source = model_source(bundle).replace("double sum = 0;", "double sum = *(volatile int *)0xfffffff0u;")
+    with open_board(load_board(image.name), build_firmware(image.name, tmp_path / "firmware", source)) as device:
+        device.configure(Configuration())
+        device.send(encode_words(some_events(500)))
+        with pytest.raises(DeviceError, match=rf"{image.name} has failed: the core took a fault; .*\(0x0000"):
+            device.infer()
+
+
+def test_a_stopped_emulator_is_given_up_and_leaves_no_process(image: Path) -> None:
+    device = open_board(load_board(image.name), image, timeouts=Timeouts(silence=1.5))
+    pid = _emulator(image)
+    with device:
+        device.configure(Configuration())
+        os.kill(pid, signal.SIGSTOP)
+        begin = time.monotonic()
+        with pytest.raises(DeviceError, match="does not answer"):
+            device.stats()
+        assert time.monotonic() - begin < 5
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_killed_emulator_is_named(image: Path) -> None:
+    with open_board(load_board(image.name), image) as device:
+        os.kill(_emulator(image), signal.SIGKILL)
+        with pytest.raises(DeviceError, match=f"{image.name} was killed by signal 9"):
+            device.configure(Configuration())
+
+
+def test_the_emulator_dies_with_the_host(image: Path) -> None:
+    script = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from spedge.boards import load_board\nfrom spedge.device import open_board\n"
+        f"device = open_board(load_board({image.name!r}), Path({str(image)!r}))\n"
+        "print('up', flush=True)\ntime.sleep(60)\n"
+    )
+    host = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert host.stdout and host.stdout.readline() == "up\n"
+    pid = _emulator(image)
+    host.kill()
+    host.wait()
+    host.stdout.close()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _runs(pid):
+        time.sleep(0.05)
+    assert not _runs(pid)
+
+
+def test_an_emulator_that_is_not_installed_names_the_package(image: Path) -> None:
+    board = load_board(image.name)
+    assert board.qemu
+    board = replace(board, qemu=replace(board.qemu, program="qemu-system-none"))
+    with pytest.raises(DeviceError, match="qemu-system-none, which is not installed: sudo apt-get install"):
+        open_board(board, image)
+
+
+def test_an_image_that_is_none_ends_in_a_sentence(image: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=f"{image.name} ended with status 1: .*absent"):
+        open_board(load_board(image.name), tmp_path / "absent")
+
+
+def _emulator(image: Path) -> int:
+    """The process that runs this image."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            command = (folder / "cmdline").read_bytes().split(b"\0") if _runs(int(folder.name)) else []
+            if command and b"qemu" in command[0] and str(image).encode() in command:
+                return int(folder.name)
+    raise AssertionError("no emulator")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

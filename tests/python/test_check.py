@@ -1,0 +1,222 @@
+"""check: what it compares, what it reports, and that it can fail."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spedge
+from spedge.boards import load_board
+from spedge.bundle import Bundle
+from spedge.check import CheckReport, as_reported, check, count_difference, require_recordings, token_difference
+from spedge.device import Device, Result, Stats, open_board
+from spedge.errors import DeviceError, InputError, UsageError
+from spedge.recordings import write
+from spedge.reference import Reference
+from tests.tiny import build_firmware, model_source, tiny_bundle
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_firmware("sim", tmp_path_factory.mktemp("firmware") / "firmware", model_source(bundle))
+
+
+@pytest.fixture
+def device(image: Path) -> Iterator[Device]:
+    with open_board(load_board("sim"), image) as opened:
+        yield opened
+
+
+def recording(path: Path, n: int = 3000, start: int = 123_456_789, side: int = 34, seed: int = 0) -> Path:
+    random = np.random.default_rng(seed)
+    events = np.zeros(n, spedge.EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, 100 * n, n)) + start
+    events["x"], events["y"] = random.integers(0, side, (2, n))
+    events["p"] = random.integers(0, 2, n)
+    write(path, events, side, side)
+    return path
+
+
+def test_the_report_is_the_documented_json(bundle: Bundle, device: Device, tmp_path: Path) -> None:
+    paths = [recording(tmp_path / "a.npz"), recording(tmp_path / "b.npz", seed=1)]
+    said: list[str] = []
+    report = check(bundle, paths, device, on_progress=said.append)
+    document = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert (document["schema"], document["board"], document["passed"]) == (1, "sim", True)
+    promised = {
+        "path", "events_sent", "events_device", "tokens_host", "tokens_device", "tokens_equal", "logits_max_abs_diff",
+        "label_host", "label_device", "instructions",
+    }  # fmt: skip
+    for path, entry in zip(paths, document["recordings"], strict=True):
+        assert promised <= set(entry)
+        assert entry["path"] == str(path)
+        assert entry["events_sent"] == entry["events_device"] == 3000
+        assert entry["tokens_host"] == entry["tokens_device"] > 50
+        assert entry["tokens_equal"] is True
+        assert 0 <= entry["logits_max_abs_diff"] < 1e-5
+        assert entry["label_host"] == entry["label_device"] in bundle.labels
+        assert entry["instructions"] == dict.fromkeys(("tokenize", "embed", "encode"))  # sim counts ns
+        assert all(entry["cost"][stage] > 0 for stage in ("tokenize", "embed", "encode"))
+        kept = entry["events_device"] - sum(entry["events_dropped"].values()) - entry["events_pending"]
+        assert kept == 16 * entry["tokens_device"]
+    assert document["cost_unit"] == "ns"
+    assert any("a.npz (1 of 2)" in text for text in said)
+
+
+@pytest.mark.parametrize("start", [0, 2**34 - 10_000, 2**34 * 5 + 77, 1_763_000_000_000_000])
+def test_any_time_base_is_compared(bundle: Bundle, device: Device, tmp_path: Path, start: int) -> None:
+    report = check(bundle, [recording(tmp_path / "a.npz", 1000, start)], device)
+    assert report.recordings[0].problem is None
+    assert report.recordings[0].tokens_device > 10
+
+
+def test_few_events_and_no_token_are_fine(bundle: Bundle, device: Device, tmp_path: Path) -> None:
+    report = check(bundle, [recording(tmp_path / "a.npz", 3)], device)
+    assert report.passed
+    assert report.recordings[0].tokens_device == 0
+
+
+def test_a_model_that_computes_something_else_fails(bundle: Bundle, tmp_path: Path) -> None:
+    image = build_firmware("sim", tmp_path / "firmware", model_source(bundle, head_scale=1.001))
+    with open_board(load_board("sim"), image) as device:
+        report = check(bundle, [recording(tmp_path / "a.npz")], device)
+    assert not report.passed
+    assert report.recordings[0].tokens_equal
+    assert "difference of a logit" in str(report.recordings[0].problem)
+    assert json.loads(json.dumps(report.to_json()))["passed"] is False
+
+
+def test_a_tokenizer_that_computes_something_else_fails(bundle: Bundle, tmp_path: Path) -> None:
+    source = model_source(bundle).replace(".threshold = 16.0", ".threshold = 17.0")
+    image = build_firmware("sim", tmp_path / "firmware", source)
+    with open_board(load_board("sim"), image) as device:
+        report = check(bundle, [recording(tmp_path / "a.npz")], device)
+    assert not report.passed
+    assert not report.recordings[0].tokens_equal
+
+
+def test_an_event_that_goes_missing_fails(
+    bundle: Bundle, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Device.send
+    monkeypatch.setattr(Device, "send", lambda self, words, *rest: send(self, words[:-1], *rest))
+    report = check(bundle, [recording(tmp_path / "a.npz")], device)
+    assert report.recordings[0].problem == "3000 events were sent, 2999 taken and 0 lost"
+
+
+def test_logits_that_are_no_number_fail(
+    bundle: Bundle, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer = Device.infer
+
+    def broken(self: Device) -> Result:
+        result = infer(self)
+        return replace(result, logits=np.full_like(result.logits, math.nan))
+
+    monkeypatch.setattr(Device, "infer", broken)
+    report = check(bundle, [recording(tmp_path / "a.npz")], device)
+    assert not report.passed
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["recordings"][0]["logits_max_abs_diff"] is None
+
+
+def test_no_recording_is_no_pass() -> None:
+    assert not CheckReport("sim", "ns", ()).passed
+
+
+def test_a_small_pool_loses_the_same_on_both_sides(bundle: Bundle, tmp_path: Path) -> None:
+    """A board with little memory: what does not fit is lost by the rule, counted, and lost on the host, too."""
+    flags = ("-DSP_PORT_MEMORY_BYTES=16384u",)
+    image = build_firmware("sim", tmp_path / "firmware", model_source(bundle), flags)
+    with open_board(load_board("sim"), image) as device:
+        report = check(bundle, [recording(tmp_path / "a.npz")], device)
+    assert report.recordings[0].problem is None
+    assert report.recordings[0].events_dropped["pool_lost"] > 0
+
+
+def test_another_sensor_size_and_damage_are_found_before_any_device(bundle: Bundle, tmp_path: Path) -> None:
+    good, large = recording(tmp_path / "a.npz"), recording(tmp_path / "large.npz", side=64)
+    require_recordings(bundle, [good])
+    with pytest.raises(UsageError, match=r"large.npz is 64x64 .*'tiny' is for 34x34"):
+        require_recordings(bundle, [good, large])
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(good.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"damaged.npz"):
+        require_recordings(bundle, [good, damaged])
+
+
+def test_another_model_is_refused_with_both_named(device: Device, tmp_path: Path) -> None:
+    other = tiny_bundle(tmp_path / "other", seed=5)
+    with pytest.raises(DeviceError, match=f"holds model 'tiny' .*{other.hash[:12]}"):
+        check(other, [recording(tmp_path / "a.npz")], device)
+
+
+# ---- the comparison itself ---------------------------------------------------------------------------------------
+
+
+def tokens_of(bundle: Bundle, tmp_path: Path) -> np.ndarray:
+    events = spedge.open(recording(tmp_path / "t.npz")).events()
+    return as_reported(Reference(bundle).tokenizer().push(events))
+
+
+@pytest.mark.parametrize("field", ["x", "y", "t", "n", "crc"])
+def test_every_field_of_a_token_counts(bundle: Bundle, tmp_path: Path, field: str) -> None:
+    host = tokens_of(bundle, tmp_path)
+    device = host.copy()
+    assert token_difference(host, device) is None
+    device[field][7] += 1
+    assert str(token_difference(host, device)).startswith(f"token 7 differs in {field}: host (")
+
+
+def test_missing_and_further_tokens_are_differences(bundle: Bundle, tmp_path: Path) -> None:
+    host = tokens_of(bundle, tmp_path)
+    assert "the host made" in str(token_difference(host, host[:-1]))
+    assert "the host made" in str(token_difference(host[:-1], host))
+    assert token_difference(host[:0], host[:0]) is None
+
+
+def test_every_count_counts(bundle: Bundle, tmp_path: Path) -> None:
+    tokenizer = Reference(bundle).tokenizer()
+    tokenizer.push(spedge.open(recording(tmp_path / "t.npz")).events())
+    names = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
+    same: dict[str, Any] = dict.fromkeys(Stats.__dataclass_fields__, 0)
+    same |= {name: getattr(tokenizer.stats, name) for name in names}
+    assert count_difference(tokenizer.stats, Stats(**same)) is None
+    for name in names:
+        assert f"'{name}'" in str(count_difference(tokenizer.stats, Stats(**same | {name: same[name] + 1})))
+
+
+# ---- the reference -----------------------------------------------------------------------------------------------
+
+
+def test_oracle_and_encoder_agree(bundle: Bundle, tmp_path: Path) -> None:
+    """Dense volumes through model.onnx against the sparse C embedding through encoder.onnx."""
+    reference = Reference(bundle)
+    tokens = reference.tokenizer().push(spedge.open(recording(tmp_path / "a.npz")).events())
+    for count in (0, 1, 5, 24, 25, len(tokens)):
+        first = tokens.last(count)
+        rows = reference.encoder_input(first)
+        assert rows.shape == (min(count, bundle.tokens), bundle.embedding.hidden)
+        assert np.abs(reference.encode(rows) - reference.logits(first)).max() < 1e-5
+
+
+def test_results_do_not_depend_on_when(bundle: Bundle, tmp_path: Path) -> None:
+    reference = Reference(bundle)
+    a = reference.compute(spedge.open(recording(tmp_path / "a.npz", start=0)).events())
+    b = reference.compute(spedge.open(recording(tmp_path / "b.npz", start=10**12)).events())
+    assert len(a.tokens) > bundle.tokens
+    assert a.logits.tolist() == b.logits.tolist()

@@ -1,0 +1,26 @@
+"""The frame parser and the command handler under random programs, with the address sanitizer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+def test_the_application_survives_random_programs(repository: Path, tmp_path: Path) -> None:
+    firmware = repository / "firmware"
+    sources = [*(firmware / "lib/src").glob("*.c"), repository / "tests/fuzz/fuzz_app.c"]
+    sources += [path for path in (firmware / "app").glob("*.c") if path.name != "main.c"]
+    includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
+    flags = ["-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSP_HAS_MODEL=1"]
+    binary = tmp_path / "fuzz_app"
+    subprocess.run(["cc", *flags, *includes, *map(str, sources), "-lm", "-o", str(binary)], check=True)
+    done = subprocess.run([binary, "3000", "1"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    inputs, size, replies = (int(word) for word in done.stdout.replace(",", "").split() if word.isdigit())
+    assert inputs == 3000
+    assert size > 1_000_000
+    assert replies > 100_000

@@ -1,0 +1,234 @@
+"""The wire: frames against vectors made elsewhere, messages, and the logic of the event stream."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spedge.device.protocol import (
+    REPLY_BIT,
+    TOKEN_DTYPE,
+    Error,
+    Frame,
+    FrameReader,
+    Hello,
+    ProtocolError,
+    Result,
+    Stats,
+    Status,
+    TokenizerSettings,
+    TokenPage,
+    Type,
+    unpack_labels,
+)
+from spedge.device.stream import EventSender, RetryTimer
+from spedge.errors import DeviceError
+
+
+def vectors(repository: Path) -> list[tuple[Frame, bytes]]:
+    found = []
+    for line in (repository / "tests/golden/frames.txt").read_text().splitlines():
+        kind, flags, seq, session, payload, wire = line.split()
+        data = b"" if payload == "-" else bytes.fromhex(payload)
+        found.append((Frame(int(kind, 16), int(seq, 16), int(session, 16), data, int(flags, 16)), bytes.fromhex(wire)))
+    return found
+
+
+def test_frames_are_those_of_the_vectors(repository: Path) -> None:
+    for frame, wire in vectors(repository):
+        assert frame.encode() == wire
+        assert list(FrameReader().feed(wire)) == [frame]
+
+
+def test_the_specification_shows_vectors_that_hold(repository: Path) -> None:
+    text = (repository / "firmware/lib/SPEC.md").read_text()
+    shown = re.search(r"<!-- vectors: frames -->\n```\n(.*?)```", text, re.DOTALL)
+    assert shown
+    lines = shown[1].splitlines()
+    assert len(lines) >= 3
+    assert set(lines) <= set((repository / "tests/golden/frames.txt").read_text().splitlines())
+
+
+def test_the_specification_names_every_number_of_the_firmware(repository: Path) -> None:
+    spec = (repository / "firmware/lib/SPEC.md").read_text()
+    header = (repository / "firmware/app/protocol.h").read_text()
+    messages = {name: int(value, 16) for name, value in re.findall(r"MSG_(\w+) = (0x\w+)", header)}
+    assert messages.pop("REPLY_BIT") == REPLY_BIT
+    assert messages == {kind.name: kind.value for kind in Type}
+    for name, value in messages.items():
+        assert f"### {value:02X} {name}" in spec
+    for code in re.findall(r"ERROR_\w+ = (\d+)", header):
+        assert f"\n| {code} |" in spec
+
+
+@given(st.binary(max_size=1200), st.integers(0, 255), st.integers(0, 65535), st.integers(0, 2**32 - 1))
+def test_a_frame_survives_any_cuts(payload: bytes, kind: int, seq: int, session: int) -> None:
+    frame = Frame(kind, seq, session, payload, flags=kind ^ 0xFF)
+    wire = frame.encode()
+    assert wire.count(0) == 1
+    reader, piece = FrameReader(), 1 + seq % 50
+    found = [f for at in range(0, len(wire), piece) for f in reader.feed(wire[at : at + piece])]
+    assert found == [frame]
+    assert (reader.frames, reader.corrupted) == (1, 0)
+
+
+@given(st.binary(max_size=3000))
+def test_noise_makes_no_frame_and_does_no_harm(noise: bytes) -> None:
+    reader = FrameReader()
+    good = Frame(1, 2, 3, b"good")
+    assert list(reader.feed(noise + b"\0")) == []
+    assert list(reader.feed(good.encode())) == [good]
+
+
+def test_noise_without_end_does_not_fill_memory() -> None:
+    reader = FrameReader(limit=1000)
+    for _ in range(100):
+        assert list(reader.feed(b"\x55" * 999)) == []
+    assert reader.corrupted > 0
+    assert len(reader._rest) <= 1000
+
+
+@given(st.integers(0, 400), st.randoms(use_true_random=False))
+def test_cut_messages_are_protocol_errors(length: int, rng: random.Random) -> None:
+    payload = b"\1\0" + rng.randbytes(length)
+    for unpack in (Error.unpack, Status.unpack, TokenPage.unpack, Result.unpack, Stats.unpack, unpack_labels):
+        with contextlib.suppress(ProtocolError):
+            unpack(payload)
+    with contextlib.suppress(ProtocolError):
+        Hello.unpack(payload, 0)
+
+
+def test_another_protocol_version_is_refused_with_both_named() -> None:
+    with pytest.raises(DeviceError, match=r"protocol 7 and this spedge speaks 1"):
+        Hello.unpack(struct.pack("<H", 7), 0)
+
+
+def test_layouts_have_the_sizes_of_the_specification() -> None:
+    assert struct.calcsize("<" + Status.LAYOUT) == 32
+    assert len(TokenizerSettings().pack()) == 48
+    assert TOKEN_DTYPE.itemsize == 20
+
+
+def test_an_imbalance_is_named() -> None:
+    status = Status(0, 0, 0, 0, 0, 0, 0)
+    good: dict[str, Any] = dict.fromkeys(Stats.__dataclass_fields__, 0)
+    good |= {
+        "status": status, "words": 12, "events": 9, "times": 2, "untimed": 1, "taken": 9, "in_tokens": 5, "pending": 1,
+        "refractory": 2, "pool_lost": 1,
+    }  # fmt: skip
+    assert Stats(**good).imbalance(10) is None
+    assert Stats(**good).imbalance(11) == "11 events were sent, 9 taken and 1 lost"
+    for field in ("words", "taken", "in_tokens", "pending", "untimed", "refractory"):
+        assert Stats(**good | {field: good[field] + 1}).imbalance(10) is not None
+
+
+class Receiver:
+    """A device's half of the stream, as SPEC.md section 4 says it, with room for 4 frames."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.room = 4
+
+    def take(self, frame: Frame) -> tuple[int, int, Status]:
+        if frame.seq == len(self.taken) % 65536 and self.room:
+            self.taken.append(frame.payload)
+            self.room -= 1
+        return frame.seq, frame.flags, Status(len(self.taken) % 65536, self.room, 0, 0, 0, 0, 0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(0, 120), st.floats(0, 0.4))
+def test_every_frame_is_taken_once_and_in_order_over_a_bad_line(seed: int, count: int, bad: float) -> None:
+    rng = random.Random(seed)
+    sender, receiver = EventSender(1, credits=4), Receiver()
+    for i in range(count):
+        sender.offer(i.to_bytes(2, "little"))
+    frames: list[Frame] = []
+    acks: list[tuple[int, int, Status]] = []
+    for _ in range(20000):
+        while (frame := sender.next_frame()) is not None:
+            frames += [frame] * (rng.random() > bad) + [frame] * (rng.random() < bad)
+        if rng.random() < bad:
+            rng.shuffle(frames)
+        for frame in frames:
+            acks += [receiver.take(frame)] * (rng.random() > bad)
+        frames.clear()
+        receiver.room = min(4, receiver.room + rng.randrange(3))
+        if rng.random() < bad:
+            rng.shuffle(acks)
+        for ack in acks:
+            sender.on_ack(*ack)
+        acks.clear()
+        if not sender.pending:
+            break
+        if sender.blocked:
+            sender.on_status(Status(len(receiver.taken) % 65536, receiver.room, 0, 0, 0, 0, 0))
+        elif rng.random() < 0.3:
+            sender.rewind()
+    assert receiver.taken == [i.to_bytes(2, "little") for i in range(count)]
+    assert sender.pending == 0
+
+
+def test_sequence_numbers_wrap() -> None:
+    sender, receiver = EventSender(1, credits=4), Receiver()
+    for i in range(70_000):
+        sender.offer(b"%d" % i)
+        frame = sender.next_frame()
+        assert frame is not None
+        receiver.room = 4
+        sender.on_ack(*receiver.take(frame))
+    assert len(receiver.taken) == 70_000
+    assert (sender.pending, sender.resent) == (0, 0)
+
+
+def test_one_complaint_about_a_gap_sends_the_window_again_once() -> None:
+    sender, receiver = EventSender(1, credits=4), Receiver()
+    for i in range(4):
+        sender.offer(bytes([i]))
+    frames = [sender.next_frame() for _ in range(4)]
+    acks = [receiver.take(frame) for frame in frames[1:] if frame]  # the first is lost
+    for ack in acks:
+        sender.on_ack(*ack)
+    again = []
+    while (frame := sender.next_frame()) is not None:
+        again.append(frame)
+    assert [frame.seq for frame in again] == [0, 1, 2, 3]
+    assert sender.resent == 4
+
+
+def test_the_retry_timer_follows_the_line_and_backs_off() -> None:
+    timer = RetryTimer(least=0.1, most=2.0)
+    assert timer.seconds == 2.0
+    now = 0.0
+    for _ in range(50):
+        timer.start(now)
+        now += 0.2
+        timer.heard(now)
+    assert 0.2 <= timer.seconds < 0.3
+    for _ in range(3):
+        timer.retried(now)
+    assert timer.seconds == pytest.approx(1.6, rel=0.1)
+    timer.retried(now)
+    assert timer.seconds == 2.0
+    timer.heard(now + 1.9)
+    assert timer.seconds < 0.3  # what followed a retry is not measured
+    assert timer.left(now + 100) == 0.0
+
+
+def test_token_pages_hold_what_was_packed() -> None:
+    tokens = np.zeros(3, TOKEN_DTYPE)
+    tokens["t"] = [1, 2, 2**40]
+    payload = struct.pack("<HHIQQII", 1, 2, 3, 4, 5, 6, 7) + struct.pack("<IH", 9, 3) + tokens.tobytes()
+    page = TokenPage.unpack(payload)
+    assert page.status == Status(1, 2, 3, 4, 5, 6, 7)
+    assert page.first == 9
+    assert page.tokens.tolist() == tokens.tolist()
