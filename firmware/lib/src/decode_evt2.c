@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define EVT2_HALF_WRAP (UINT64_C(1) << 33)
-
 void sp_evt2_init(sp_evt2_t *d)
 {
     memset(d, 0, sizeof *d);
@@ -19,15 +17,7 @@ void evt2_keep(sp_evt2_t *d, const uint8_t *in, size_t n)
 
 static void take_time(sp_evt2_t *d, uint32_t word)
 {
-    const uint64_t wrap = 2u * EVT2_HALF_WRAP;
-    uint64_t base = (uint64_t)(word & 0x0FFFFFFFu) << 6;
-
-    if (d->timed) {
-        base += d->time_base & ~(wrap - 1u);
-        if (base < d->time_base && d->time_base - base >= EVT2_HALF_WRAP)
-            base += wrap;
-    }
-    d->time_base = base;
+    d->time_base = evt2_next_time(d->time_base, word, d->timed);
     d->timed = 1;
     d->stats.times++;
 }

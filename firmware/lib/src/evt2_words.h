@@ -12,6 +12,22 @@ SP_INLINE uint32_t evt2_low_time(uint32_t word) { return (word >> 22) & 0x3Fu; }
 SP_INLINE uint32_t evt2_x(uint32_t word) { return (word >> 11) & 0x7FFu; }
 SP_INLINE uint32_t evt2_y(uint32_t word) { return word & 0x7FFu; }
 
+#define EVT2_HALF_WRAP (UINT64_C(1) << 33)
+
+/* The time base, us, after a TIME_HIGH word; base: the one before, if there was one (timed). */
+SP_INLINE uint64_t evt2_next_time(uint64_t base, uint32_t word, int timed)
+{
+    const uint64_t wrap = 2u * EVT2_HALF_WRAP;
+    uint64_t next = (uint64_t)(word & 0x0FFFFFFFu) << 6;
+
+    if (timed) {
+        next += base & ~(wrap - 1u);
+        if (next < base && base - next >= EVT2_HALF_WRAP)
+            next += wrap;
+    }
+    return next;
+}
+
 SP_INLINE uint32_t evt2_load(const uint8_t *in)
 {
     return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
