@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BOARDS = ("sim", "mps2-an500")
 BUNDLE = "gestures-pico"
-LOGITS_EVERY_US = 100_000
+LOGITS_EVERY_US = 50_000
 PICTURE_ROWS = 3
 
 

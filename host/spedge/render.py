@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 _INK = "#22262e"
 _FAINT = "#9aa1ad"
 _GRID = "#e6e8ec"
 _TIME_MAP = "viridis"
+_FULL_COLOUR = 3  # events of a pixel
 # Tells eleven lines apart for most kinds of colour vision; the winner is drawn thick and named anyway.
 _LINES = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
@@ -75,7 +77,15 @@ def _save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110, format="png")
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+        image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            path, format="PNG", optimize=True
+        )
+
+
+def _time_map() -> Colormap:
+    from matplotlib import colormaps
+
+    return colormaps[_TIME_MAP]
 
 
 def _share(panel: Panel, times: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -93,11 +103,17 @@ def _frame(axes: Axes, panel: Panel, title: str) -> None:
 
 
 def _draw_events(axes: Axes, panel: Panel) -> None:
-    """Each pixel in the colour of its last event."""
-    image = np.full((panel.height, panel.width), np.nan)
-    image[panel.events["y"], panel.events["x"]] = _share(panel, panel.events["t"])
+    """Each pixel in the colour of its last event; pale where there were few, as noise is."""
+
+    pixel = panel.events["y"].astype(np.int64) * panel.width + panel.events["x"]
+    last = np.zeros(panel.height * panel.width)
+    last[pixel] = _share(panel, panel.events["t"])
+    image = _time_map()(last)
+    image[:, 3] = np.minimum(np.bincount(pixel, minlength=len(last)) / _FULL_COLOUR, 1) ** 1.5
     axes.imshow(
-        image, cmap=_TIME_MAP, vmin=0, vmax=1, extent=(0, panel.width, panel.height, 0), interpolation="nearest"
+        image.reshape(panel.height, panel.width, 4),
+        extent=(0, panel.width, panel.height, 0),
+        interpolation="nearest",
     )
     _frame(axes, panel, f"{len(panel.events):,} events")
     axes.set_ylabel(panel.title, fontsize=11, fontweight="bold", color=_INK, labelpad=8)
@@ -120,7 +136,6 @@ def _draw_tokens(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_squares(axes: Axes, size: int, columns: int, count: NDArray[np.int64], when: NDArray[np.float64]) -> None:
-    from matplotlib import colormaps
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
@@ -129,7 +144,7 @@ def _draw_squares(axes: Axes, size: int, columns: int, count: NDArray[np.int64],
     corner_x = (hit % columns + 0.5) * size - side / 2
     corner_y = (hit // columns + 0.5) * size - side / 2
     squares = [Rectangle((x, y), s, s) for x, y, s in zip(corner_x, corner_y, side, strict=True)]
-    axes.add_collection(PatchCollection(squares, facecolors=colormaps[_TIME_MAP](when[hit]), edgecolors="none"))
+    axes.add_collection(PatchCollection(squares, facecolors=_time_map()(when[hit]), edgecolors="none"))
 
 
 def _draw_logits(axes: Axes, panel: Panel) -> None:
@@ -187,6 +202,7 @@ def _name_lines(axes: Axes, panel: Panel, seconds: NDArray[np.float64], order: N
         )
     room_for_names = 0.08 + 0.0105 * max(map(len, panel.labels))
     axes.set_xlim(float(seconds[0]) - 0.02 * span, edge + room_for_names * span)
+    axes.set_xticks([tick for tick in axes.get_xticks() if seconds[0] <= tick <= edge])
     axes.set_ylim(min(low, float(placed[-1])) - 0.06 * room, max(high, float(placed[0])) + 0.08 * room)
 
 
@@ -194,7 +210,7 @@ def _draw_time_bar(figure: Figure, axes: NDArray[Any]) -> None:
     from matplotlib.cm import ScalarMappable
 
     bar = figure.colorbar(
-        ScalarMappable(cmap=_TIME_MAP),
+        ScalarMappable(cmap=_time_map()),
         ax=list(axes[:, :2].ravel()),
         orientation="horizontal",
         shrink=0.45,
