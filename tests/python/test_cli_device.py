@@ -1,7 +1,11 @@
 """build, flash, run and check on the simulated board, with a bundle whose C is written by hand instead of by TVM."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +185,35 @@ def test_compiling_without_tvm_names_the_extra(bundle: Bundle, monkeypatch: pyte
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tvm" else find(name))
     with pytest.raises(spedge.UsageError, match=r"spedge\[compile\]"):
         compile_model(bundle, "native")
+
+
+def test_a_device_that_stops_answering_is_code_3_within_10_s(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recording(tmp_path / "a.raw")
+    call(capsys, "build", bundle.path)
+
+    def hanging(board: Board, image: Path) -> object:
+        before = children()
+        device = open_board(board, image)
+        (process,) = children() - before
+        os.kill(process, signal.SIGSTOP)
+        device.owns(lambda: os.kill(process, signal.SIGCONT))
+        return device
+
+    monkeypatch.setattr("spedge.device.open_board", hanging)
+    start = time.monotonic()
+    code, out, err = call(capsys, "check", bundle.path, path)
+    assert (code, out) == (3, "")
+    assert err.startswith("spedge: error: sim does not answer") and err.count("\n") == 1
+    assert time.monotonic() - start < 10
+
+
+def children() -> set[int]:
+    """Process ids of our children."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.add(int(folder.name))
+    return found
