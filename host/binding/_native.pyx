@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
@@ -66,20 +67,33 @@ cdef sp_event_t *unpacked(const uint8_t[::1] records, size_t n) except NULL:
 
 # ---------------------------------------------------------------- fields of any structured array
 
-cdef packed struct Column:
+cdef struct Column:
     const uint8_t *data
     Py_ssize_t stride
 
 
-cdef Column column(object array, int itemsize) except *:
+cdef Column column(object array, Py_ssize_t n, int itemsize) except *:
+    """Where a field is. The caller keeps the array."""
     cdef Column c
-    cdef size_t address
-    if array.ndim != 1 or array.dtype.itemsize != itemsize:
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    fits = view.ndim == 1 and view.itemsize == itemsize and view.shape[0] == n
+    c.data = <const uint8_t *>view.buf
+    c.stride = view.strides[0]
+    PyBuffer_Release(&view)
+    if not fits:
         raise TypeError("wrong column")
-    address = array.__array_interface__["data"][0]
-    c.data = <const uint8_t *>address
-    c.stride = array.strides[0]
     return c
+
+
+cdef uint8_t *memory_of(object array) except? NULL:
+    """The bytes of a new contiguous array."""
+    cdef Py_buffer view
+    cdef uint8_t *memory
+    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
+    memory = <uint8_t *>view.buf
+    PyBuffer_Release(&view)
+    return memory
 
 
 cdef inline void gather(const Column *c, size_t i, sp_event_t *event) noexcept nogil:
@@ -94,8 +108,8 @@ def check_order(t, x, y, uint64_t last_t, uint32_t width, uint32_t height):
 
     t: uint64 or int64 [n] (not negative), x, y: uint16 or int16 [n] (not negative), strides as they come.
     """
-    cdef Column ct = column(t, 8), cx = column(x, 2), cy = column(y, 2)
     cdef size_t i, n = len(t)
+    cdef Column ct = column(t, n, 8), cx = column(x, n, 2), cy = column(y, n, 2)
     cdef uint64_t now
     cdef uint16_t px, py
     cdef Py_ssize_t bad = -1
@@ -157,6 +171,7 @@ cdef class Tokenizer:
     cdef sp_tokenizer_t *tok
     cdef void *mem
     cdef bint busy
+    cdef uint64_t waiting  # no more events are pending
     cdef readonly uint64_t last_t
 
     def __cinit__(self, uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
@@ -253,22 +268,19 @@ cdef class Tokenizer:
         """
         cdef size_t n = len(t)
         cdef Column columns[4]
-        columns[0] = column(t, 8)
-        columns[1] = column(x, 2)
-        columns[2] = column(y, 2)
-        columns[3] = column(p, 1)
-        if not len(x) == len(y) == len(p) == <Py_ssize_t>n:
-            raise TypeError("columns of different lengths")
+        columns[0] = column(t, n, 8)
+        columns[1] = column(x, n, 2)
+        columns[2] = column(y, n, 2)
+        columns[3] = column(p, n, 1)
         self.claim()
         cdef Tokens tokens = Tokens()
-        cdef sp_tokenizer_stats_t stats
         cdef uint8_t *out
         cdef uint8_t *end
         try:
-            sp_tokenizer_stats(self.tok, &stats)
             # No more events can come out than wait and go in. The pages behind what comes out are never touched.
-            records = np.empty(stats.pending + n + 1, EVENT_DTYPE)
-            out = <uint8_t *><size_t>records.__array_interface__["data"][0]
+            self.waiting = min(self.waiting, <uint64_t>sp_tokenizer_config(self.tok).pool_events) + n
+            records = np.empty(self.waiting + 1, EVENT_DTYPE)
+            out = memory_of(records)
             with nogil:
                 end = self.run(columns, n, tokens, out)
             if end == NULL:
@@ -279,6 +291,7 @@ cdef class Tokenizer:
             self.last_t = int(t[n - 1])
         x, y, t, offsets = tokens.arrays()
         count = int(offsets[len(x)])
+        self.waiting -= count
         # Do not keep a large allocation alive for a few tokens.
         events = records[:count] if 2 * count >= len(records) else records[:count].copy()
         return x, y, t, offsets, events
@@ -287,6 +300,7 @@ cdef class Tokenizer:
         self.claim()
         sp_tokenizer_reset(self.tok)
         self.last_t = 0
+        self.waiting = 0
         self.busy = False
 
     def stats(self) -> dict:
@@ -337,7 +351,7 @@ cdef class Evt2Decoder:
         """Events of these bytes as an EVENT_DTYPE array."""
         cdef size_t n = data.shape[0], at = 0, used, got, i
         records = np.empty((n + self.decoder.partial_bytes) // 4, EVENT_DTYPE)
-        cdef uint8_t *out = <uint8_t *><size_t>records.__array_interface__["data"][0]
+        cdef uint8_t *out = memory_of(records)
         cdef uint8_t *end = out
         cdef sp_event_t events[CHUNK]
         if n == 0:

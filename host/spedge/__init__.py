@@ -5,7 +5,7 @@ from importlib.metadata import version as _version
 from spedge import embedding, evt2
 from spedge.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
 from spedge.events import EVENT_DTYPE, as_events
-from spedge.recordings import Recording, open  # noqa: A004
+from spedge.recordings import Recording, open
 from spedge.tokenizer import Tokenizer, TokenizerSettings, TokenizerStats, Tokens
 
 __version__ = _version("spedge")

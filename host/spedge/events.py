@@ -87,7 +87,8 @@ def _polarities(name: str, values: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"field {name} must be 0/1, -1/+1 or bool, not {values.dtype}")
     if len(values) == 0:
         return values.astype(np.uint8)
-    low, high = values.min(), values.max()
+    high = values.max()
+    low = values.min() if values.dtype.kind == "i" else 0
     if high > 1 or low < -1:
         at = int(np.argmax((values > 1) | (values < -1)))
         raise InputError(f"event {at}: {name}={values[at]} is no polarity; it must be 0/1, -1/+1 or bool")

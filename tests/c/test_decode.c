@@ -1,0 +1,199 @@
+#include "harness.h"
+#include "oracle.h"
+#include "spedge/decode.h"
+
+#include <string.h>
+
+#define EVENT(type, low, x, y) ((uint32_t)(type) << 28 | (uint32_t)(low) << 22 | (uint32_t)(x) << 11 | (uint32_t)(y))
+#define TIME(high) (0x80000000u | (uint32_t)(high))
+#define OTHER(type) ((uint32_t)(type) << 28 | 0x123u)
+
+static uint8_t *bytes_of(const uint32_t *words, size_t n)
+{
+    uint8_t *bytes = harness_alloc(4 * n);
+    for (size_t i = 0; i < 4 * n; i++)
+        bytes[i] = (uint8_t)(words[i / 4] >> 8 * (i % 4));
+    return bytes;
+}
+
+/* Decode in pieces of `piece` bytes into room for `capacity` events at a time. */
+static size_t decode_all(sp_evt2_t *d, const uint8_t *in, size_t n, size_t piece, size_t capacity, sp_event_t *out)
+{
+    size_t made = 0;
+    for (size_t start = 0; start < n; start += piece) {
+        const size_t count = n - start < piece ? n - start : piece;
+        uint8_t *copy = harness_alloc(count); /* exactly as long as it may be read */
+        memcpy(copy, in + start, count);
+        size_t at = 0, used, got;
+        int rc;
+        do {
+            rc = sp_evt2_decode(d, copy + at, count - at, &used, out + made, capacity, &got);
+            CHECK(rc == SP_OK || rc == SP_MORE);
+            CHECK(used <= count - at && got <= capacity);
+            at += used;
+            made += got;
+        } while (rc == SP_MORE);
+        CHECK_EQ(at, count);
+    }
+    return made;
+}
+
+static void check_words_add_up(const sp_decode_stats_t *s)
+{
+    CHECK_EQ(s->words, s->events + s->times + s->triggers + s->other + s->unknown + s->untimed);
+}
+
+TEST(evt2_fields_of_every_word_type)
+{
+    const uint32_t words[] = {EVENT(1, 5, 1, 1), TIME(7),       EVENT(1, 63, 2047, 2046), EVENT(0, 0, 3, 4),
+                              OTHER(0xA),        OTHER(0xE),    OTHER(0xF),               OTHER(0x2),
+                              OTHER(0x9),        TIME(8),       EVENT(0, 1, 5, 6)};
+    sp_evt2_t d;
+    sp_event_t out[16];
+
+    sp_evt2_init(&d);
+    CHECK_EQ(decode_all(&d, bytes_of(words, 11), 44, 44, 16, out), 3);
+    CHECK_EQ(out[0].t, 7 * 64 + 63);
+    CHECK_EQ(out[0].x, 2047);
+    CHECK_EQ(out[0].y, 2046);
+    CHECK_EQ(out[0].p, 1);
+    CHECK_EQ(out[1].t, 7 * 64);
+    CHECK_EQ(out[1].p, 0);
+    CHECK_EQ(out[2].t, 8 * 64 + 1);
+    CHECK_EQ(d.stats.untimed, 1);
+    CHECK_EQ(d.stats.events, 3);
+    CHECK_EQ(d.stats.times, 2);
+    CHECK_EQ(d.stats.triggers, 1);
+    CHECK_EQ(d.stats.other, 2);
+    CHECK_EQ(d.stats.unknown, 2);
+    check_words_add_up(&d.stats);
+}
+
+TEST(evt2_clock_wraps_after_2_to_34)
+{
+    const uint32_t words[] = {TIME(0x0FFFFFFF), EVENT(1, 63, 0, 0), TIME(0),          EVENT(1, 0, 0, 0),
+                              TIME(0x08000000), EVENT(1, 0, 0, 0),  TIME(0x0FFFFFFF), TIME(1), EVENT(1, 2, 0, 0)};
+    sp_evt2_t d;
+    sp_event_t out[4];
+
+    sp_evt2_init(&d);
+    CHECK_EQ(decode_all(&d, bytes_of(words, 9), 36, 36, 4, out), 4);
+    CHECK_EQ(out[0].t, (UINT64_C(1) << 34) - 1);
+    CHECK_EQ(out[1].t, UINT64_C(1) << 34);
+    CHECK_EQ(out[2].t, UINT64_C(3) << 33);
+    CHECK_EQ(out[3].t, (UINT64_C(2) << 34) + 64 + 2);
+}
+
+TEST(evt2_small_step_back_is_no_wrap)
+{
+    const uint32_t words[] = {TIME(100), EVENT(1, 0, 0, 0), TIME(99), EVENT(1, 0, 0, 0)};
+    sp_evt2_t d;
+    sp_event_t out[2];
+
+    sp_evt2_init(&d);
+    CHECK_EQ(decode_all(&d, bytes_of(words, 4), 16, 16, 2, out), 2);
+    CHECK_EQ(out[0].t, 6400);
+    CHECK_EQ(out[1].t, 6336);
+}
+
+static uint8_t *random_bytes(uint32_t seed, size_t n)
+{
+    uint8_t *bytes = harness_alloc(n);
+    uint32_t state = seed + 1u;
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = (uint8_t)harness_random(&state, 256);
+        if (i % 4 == 3 && harness_random(&state, 2)) /* more events than chance would give */
+            bytes[i] &= 0x1F;
+    }
+    return bytes;
+}
+
+TEST(evt2_hostile_bytes_cut_anywhere_decode_the_same)
+{
+    static const size_t pieces[] = {1, 2, 3, 5, 7, 64, 1000, 4003};
+    const size_t n = 4003;
+
+    for (uint32_t seed = 0; seed < 20; seed++) {
+        const uint8_t *bytes = random_bytes(seed, n);
+        sp_event_t *whole = harness_alloc(n / 4 * sizeof *whole), *cut = harness_alloc(n / 4 * sizeof *cut);
+        sp_evt2_t a, b;
+        sp_evt2_init(&a);
+        const size_t expected = decode_all(&a, bytes, n, n, n / 4, whole);
+        check_words_add_up(&a.stats);
+        CHECK_EQ(a.stats.words, n / 4);
+        CHECK_EQ(a.partial_bytes, n % 4);
+        for (size_t k = 0; k < sizeof pieces / sizeof pieces[0]; k++) {
+            sp_evt2_init(&b);
+            CHECK_EQ(decode_all(&b, bytes, n, pieces[k], 1 + k, cut), expected);
+            CHECK(memcmp(whole, cut, expected * sizeof *whole) == 0);
+            CHECK(memcmp(&a, &b, sizeof a) == 0);
+        }
+    }
+}
+
+TEST(evt2_no_room_consumes_nothing_that_is_lost)
+{
+    const uint32_t words[] = {TIME(1), EVENT(1, 0, 1, 2)};
+    const uint8_t *bytes = bytes_of(words, 2);
+    sp_event_t out[1];
+    size_t used, got;
+    sp_evt2_t d;
+
+    sp_evt2_init(&d);
+    CHECK_EQ(sp_evt2_decode(&d, bytes, 8, &used, out, 0, &got), SP_MORE);
+    CHECK_EQ(got, 0);
+    CHECK_EQ(sp_evt2_decode(&d, bytes + used, 8 - used, &used, out, 1, &got), SP_OK);
+    CHECK_EQ(got, 1);
+    CHECK_EQ(out[0].t, 64);
+}
+
+/* Straight into the tokenizer, and by way of an event array. */
+static void check_same_as_two_steps(const sp_tokenizer_config_t *config, const uint8_t *bytes, size_t n, size_t piece)
+{
+    sp_tokenizer_t *fused = new_tokenizer(config), *stepped = new_tokenizer(config);
+    sp_event_t *events = harness_alloc((n / 4 + 1) * sizeof *events);
+    sp_evt2_t a, b;
+    sp_evt2_init(&a);
+    sp_evt2_init(&b);
+    const size_t count = decode_all(&b, bytes, n, n, n / 4 + 1, events);
+    const token_list_t expected = push_in_pieces(&stepped, events, count, count ? count : 1);
+
+    token_list_t got = token_list();
+    for (size_t start = 0; start < n; start += piece) {
+        const size_t length = n - start < piece ? n - start : piece;
+        size_t at = 0, used;
+        int rc;
+        do {
+            rc = sp_tokenizer_push_evt2(fused, &a, bytes + start + at, length - at, &used);
+            CHECK(rc == SP_OK || rc == SP_TOKEN);
+            at += used;
+            if (rc == SP_TOKEN)
+                token_list_take(&got, fused);
+        } while (rc == SP_TOKEN);
+        CHECK_EQ(at, length);
+    }
+    token_list_check_equal(&got, &expected);
+    CHECK(memcmp(&a, &b, sizeof a) == 0);
+    check_accounts(fused, a.stats.events);
+    sp_tokenizer_stats_t sa, sb;
+    sp_tokenizer_stats(fused, &sa);
+    sp_tokenizer_stats(stepped, &sb);
+    CHECK(memcmp(&sa, &sb, sizeof sa) == 0);
+}
+
+TEST(evt2_straight_into_the_tokenizer_equals_two_steps)
+{
+    static const size_t pieces[] = {1, 3, 7, 1000, 20000};
+    const sp_tokenizer_config_t configs[] = {
+        {.width = 2048, .height = 2048, .patch_size = 512, .pool_events = 400, .threshold = 12},
+        {.width = 1000, .height = 700, .patch_size = 300, .pool_events = 400, .threshold = 5,
+         .absolute_refractory_us = 5000},
+        {.width = 2048, .height = 2048, .patch_size = 1000, .pool_events = 400, .threshold = 5, .decay_per_us = 1e-9},
+    };
+    for (uint32_t seed = 0; seed < 5; seed++) {
+        const uint8_t *bytes = random_bytes(seed + 50, 20000);
+        for (size_t c = 0; c < 3; c++)
+            for (size_t k = 0; k < 5; k++)
+                check_same_as_two_steps(&configs[c], bytes, 20000, pieces[k]);
+    }
+}

@@ -1,0 +1,254 @@
+#include "harness.h"
+#include "oracle.h"
+#include "spedge/pipeline.h"
+
+#include <string.h>
+
+#define P 4u
+#define BUCKETS 6u
+#define HIDDEN 17u
+#define CELLS (2u * BUCKETS * P * P)
+#define WINDOW 8u
+#define EVENTS 4000u
+
+static float weight[CELLS * HIDDEN], bias[HIDDEN];
+
+static sp_pipeline_config_t config(void)
+{
+    uint32_t state = 11;
+    for (size_t i = 0; i < CELLS * HIDDEN; i++)
+        weight[i] = (float)harness_random(&state, 2001) / 1000.0f - 1.0f;
+    for (size_t i = 0; i < HIDDEN; i++)
+        bias[i] = (float)i / 10.0f;
+    return (sp_pipeline_config_t){
+        .tokenizer = {.width = 34, .height = 34, .patch_size = P, .pool_events = 4096, .threshold = 20.0},
+        .embed = {.hidden = HIDDEN, .buckets = BUCKETS, .time_scale_us = 10000.0f, .weight = weight, .bias = bias},
+        .window_tokens = WINDOW};
+}
+
+static sp_pipeline_t *new_pipeline(const sp_pipeline_config_t *c)
+{
+    const size_t size = sp_pipeline_size(c);
+    sp_pipeline_t *pipe = NULL;
+    CHECK(size > 0);
+    CHECK_EQ(sp_pipeline_init(&pipe, c, harness_alloc(size), size), SP_OK);
+    return pipe;
+}
+
+/* EVT2, a time word before every event. */
+static uint8_t *encode(const sp_event_t *events, size_t n)
+{
+    uint8_t *bytes = harness_alloc(8 * n);
+    for (size_t i = 0; i < n; i++) {
+        const sp_event_t *e = &events[i];
+        const uint32_t words[2] = {0x80000000u | (uint32_t)(e->t >> 6),
+                                   (uint32_t)e->p << 28 | (uint32_t)(e->t & 63) << 22 | (uint32_t)e->x << 11 | e->y};
+        for (size_t k = 0; k < 8; k++)
+            bytes[8 * i + k] = (uint8_t)(words[k / 4] >> 8 * (k % 4));
+    }
+    return bytes;
+}
+
+static void collect(void *context, const sp_tokenizer_t *tok, const sp_token_t *token)
+{
+    CHECK(token == sp_tokenizer_token(tok));
+    token_list_take(context, tok);
+}
+
+/* The window made of the parts, from a list of tokens. */
+static uint32_t window_of(const sp_pipeline_config_t *c, const token_list_t *list, float *out)
+{
+    sp_embed_config_t embed = c->embed;
+    embed.patch_size = P;
+    const size_t scratch_size = sp_embed_scratch_size(&embed);
+    uint8_t *scratch = harness_alloc(scratch_size);
+    const size_t first = list->count > WINDOW ? list->count - WINDOW : 0;
+    uint16_t xy, ts;
+    float xy_waves[HIDDEN], t_waves[HIDDEN];
+    size_t event = 0;
+
+    memset(scratch, 0, scratch_size);
+    memset(out, 0, WINDOW * HIDDEN * sizeof *out);
+    sp_embed_position_sizes(HIDDEN, &xy, &ts);
+    sp_embed_position_wavelengths(xy, xy_waves);
+    sp_embed_position_wavelengths(ts, t_waves);
+    for (size_t i = 0; i < list->count; i++) {
+        const sp_token_t *token = &list->tokens[i];
+        if (i >= first) {
+            float *row = out + (i - first) * HIDDEN;
+            CHECK_EQ(sp_embed_events(&embed, list->events + event, token->n, scratch, scratch_size, row), SP_OK);
+            sp_embed_position_add(row, xy, xy_waves, (float)token->x);
+            sp_embed_position_add(row + xy, xy, xy_waves, (float)token->y);
+            sp_embed_position_add(row + 2 * xy, ts, t_waves, (float)(token->t - list->tokens[first].t) / 10000.0f);
+        }
+        event += token->n;
+    }
+    return (uint32_t)(list->count - first);
+}
+
+TEST(pipeline_window_equals_its_parts_at_every_length)
+{
+    const sp_pipeline_config_t c = config();
+    const sp_event_t *events = random_events(1, EVENTS, 34, 34, 1u << 20);
+    const uint8_t *bytes = encode(events, EVENTS);
+    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    token_list_t tokens = token_list();
+    float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
+    size_t at = 0, used;
+    int rc;
+
+    CHECK(expected.count > 3 * WINDOW);
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_window(pipe, got), 0);
+    do {
+        rc = sp_pipeline_feed_evt2(pipe, bytes + at, 8 * EVENTS - at, &used, 1);
+        at += used;
+        memset(got, 0xFF, sizeof got);
+        CHECK_EQ(sp_pipeline_window(pipe, got), window_of(&c, &tokens, parts));
+        CHECK(memcmp(got, parts, sizeof got) == 0);
+    } while (rc == SP_TOKEN);
+    CHECK_EQ(rc, SP_OK);
+    CHECK_EQ(at, 8 * EVENTS);
+    token_list_check_equal(&tokens, &expected);
+}
+
+TEST(pipeline_cut_anywhere_gives_the_same)
+{
+    static const size_t pieces[] = {1, 7, 1000, 8 * EVENTS};
+    const sp_pipeline_config_t c = config();
+    const sp_event_t *events = random_events(2, EVENTS, 34, 34, 1u << 20);
+    const uint8_t *bytes = encode(events, EVENTS);
+    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+
+    for (size_t k = 0; k < 4; k++) {
+        sp_pipeline_t *pipe = new_pipeline(&c);
+        token_list_t tokens = token_list();
+        sp_pipeline_set_observer(pipe, collect, &tokens);
+        for (size_t start = 0; start < 8 * EVENTS; start += pieces[k]) {
+            const size_t n = 8 * EVENTS - start < pieces[k] ? 8 * EVENTS - start : pieces[k];
+            size_t used;
+            CHECK_EQ(sp_pipeline_feed_evt2(pipe, bytes + start, n, &used, 0), SP_OK);
+            CHECK_EQ(used, n);
+        }
+        token_list_check_equal(&tokens, &expected);
+        sp_pipeline_stats_t s;
+        sp_pipeline_stats(pipe, &s);
+        CHECK_EQ(s.decode.events, EVENTS);
+        CHECK_EQ(s.decode.times, EVENTS);
+        CHECK_EQ(s.tokenizer.taken, EVENTS);
+        CHECK_EQ(s.tokenizer.tokens, expected.count);
+    }
+}
+
+TEST(pipeline_reset_is_as_new)
+{
+    const sp_pipeline_config_t c = config();
+    const uint8_t *bytes = encode(random_events(3, EVENTS, 34, 34, 1u << 20), EVENTS);
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    float first[WINDOW * HIDDEN], again[WINDOW * HIDDEN];
+    sp_pipeline_stats_t a, b;
+    size_t used;
+
+    sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0);
+    sp_pipeline_window(pipe, first);
+    sp_pipeline_stats(pipe, &a);
+    sp_pipeline_reset(pipe);
+    CHECK_EQ(sp_pipeline_window(pipe, again), 0);
+    sp_pipeline_feed_evt2(pipe, bytes + 8 * 100 + 3, 1000, &used, 0); /* something else, ending in a cut word */
+    sp_pipeline_reset(pipe);
+    sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0);
+    sp_pipeline_window(pipe, again);
+    sp_pipeline_stats(pipe, &b);
+    CHECK(memcmp(first, again, sizeof first) == 0);
+    CHECK(memcmp(&a, &b, sizeof a) == 0);
+}
+
+static uint64_t tick(void *context)
+{
+    return ++*(uint64_t *)context;
+}
+
+TEST(pipeline_costs_are_of_their_stage)
+{
+    const sp_pipeline_config_t c = config();
+    const uint8_t *bytes = encode(random_events(4, EVENTS, 34, 34, 0), EVENTS);
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_stats_t s;
+    uint64_t clock = 0;
+    size_t used;
+
+    sp_pipeline_set_clock(pipe, tick, &clock);
+    sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0);
+    sp_pipeline_stats(pipe, &s);
+    CHECK_EQ(s.cost_embed, s.tokenizer.tokens);
+    CHECK_EQ(s.cost_tokenize, s.tokenizer.tokens + 1);
+}
+
+TEST(pipeline_without_weights_makes_tokens_only)
+{
+    sp_pipeline_config_t c = config();
+    const sp_event_t *events = random_events(5, EVENTS, 34, 34, 0);
+    token_list_t tokens = token_list();
+    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    size_t used;
+
+    c.embed = (sp_embed_config_t){0};
+    c.window_tokens = 0;
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_feed_evt2(pipe, encode(events, EVENTS), 8 * EVENTS, &used, 0), SP_OK);
+    token_list_check_equal(&tokens, &expected);
+    CHECK_EQ(sp_pipeline_window(pipe, NULL), 0);
+}
+
+TEST(pipeline_bad_configurations_and_memory_are_refused)
+{
+    sp_pipeline_config_t c = config();
+    sp_pipeline_t *pipe = NULL;
+    const size_t size = sp_pipeline_size(&c);
+    uint8_t *mem = harness_alloc(size + 8);
+
+    CHECK_EQ(sp_pipeline_init(&pipe, &c, mem, size - 1), SP_ERR_MEMORY);
+    CHECK_EQ(sp_pipeline_init(&pipe, &c, mem + 4, size), SP_ERR_MEMORY);
+    CHECK_EQ(sp_pipeline_init(&pipe, &c, NULL, size), SP_ERR_MEMORY);
+    c.window_tokens = 0;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+    c = config();
+    c.embed.patch_size = P + 1;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+    c = config();
+    c.embed.bias = NULL;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+    c = config();
+    c.embed.hidden = 0;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+    c = config();
+    c.tokenizer.width = 0;
+    CHECK_EQ(sp_pipeline_init(&pipe, &c, mem, size), SP_ERR_CONFIG);
+    CHECK(pipe == NULL);
+}
+
+TEST(pipeline_hostile_bytes_never_do_harm)
+{
+    const sp_pipeline_config_t c = config();
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    uint32_t state = 99;
+
+    for (size_t round = 0; round < 300; round++) {
+        const size_t n = harness_random(&state, 400);
+        uint8_t *bytes = harness_alloc(n);
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)harness_random(&state, 256);
+        for (size_t at = 0, used; at < n; at += used) {
+            const int rc = sp_pipeline_feed_evt2(pipe, bytes + at, n - at, &used, round & 1);
+            CHECK(rc == SP_OK || rc == SP_TOKEN);
+            CHECK(used > 0);
+        }
+    }
+    sp_pipeline_stats_t s;
+    sp_pipeline_stats(pipe, &s);
+    CHECK_EQ(s.tokenizer.taken, s.decode.events);
+    CHECK_EQ(s.tokenizer.taken, s.tokenizer.in_tokens + s.tokenizer.pending + s.tokenizer.outside +
+                                    s.tokenizer.backwards + s.tokenizer.pool_lost);
+}
