@@ -104,7 +104,8 @@ def check_events(
 
     start: number of the first event, for the message. Raises InputError naming the first wrong event.
     """
-    at = _native.check_order(c.t, c.x, c.y, last_t, 1 << 16 if width is None else width, 1 << 16 if height is None else height)
+    right, bottom = (1 << 16 if size is None else size for size in (width, height))
+    at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
     if at < 0:
         return
     before = int(c.t[at - 1]) if at else last_t
@@ -119,9 +120,7 @@ def check_events(
     )
 
 
-def as_events(
-    events: NDArray[Any], width: int | None = None, height: int | None = None
-) -> NDArray[np.void]:
+def as_events(events: NDArray[Any], width: int | None = None, height: int | None = None) -> NDArray[np.void]:
     """Any structured array as a contiguous EVENT_DTYPE array, checked: sorted by time and inside the sensor.
 
     The array itself is returned where nothing needs converting. Raises InputError (see columns, check_events).

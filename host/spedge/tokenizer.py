@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
@@ -54,9 +53,7 @@ class Tokens:
         """The newest tokens, at most count."""
         first = max(0, len(self) - count)
         start = self.offsets[first]
-        return Tokens(
-            self.x[first:], self.y[first:], self.t[first:], self.offsets[first:] - start, self.events[start:]
-        )
+        return Tokens(self.x[first:], self.y[first:], self.t[first:], self.offsets[first:] - start, self.events[start:])
 
     @staticmethod
     def concatenate(parts: list[Tokens]) -> Tokens:
@@ -224,9 +221,8 @@ def _real(name: str, value: float, low: float, high: float, with_low: bool = Fal
         number = float(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name} must be a number, not {value!r}") from None
-    if math.isnan(number) or not low <= number <= high or (number == low and not with_low) or (
-        number == high and not with_high
-    ):
+    inside = (low < number or (with_low and number == low)) and (number < high or (with_high and number == high))
+    if not inside:  # NaN too
         above = "at least" if with_low else "more than"
         below = "at most" if with_high else "less than"
         raise UsageError(f"{name}={value!r} is out of range; it must be {above} {low} and {below} {high:g}")

@@ -40,7 +40,8 @@ class NMnistRecording(Recording):
         overflows, at = 0, 0
         with self.path.open("rb") as file:
             while data := file.read(RECORD_BYTES * CHUNK_EVENTS):
-                records = np.frombuffer(data[: len(data) - len(data) % RECORD_BYTES], np.uint8).reshape(-1, RECORD_BYTES)
+                whole = len(data) - len(data) % RECORD_BYTES
+                records = np.frombuffer(data, np.uint8, whole).reshape(-1, RECORD_BYTES)
                 self._check_records(records, at)
                 yield decode(records, overflows)
                 overflows += int(np.count_nonzero(records[:, 1] == _OVERFLOW_Y))
@@ -64,7 +65,8 @@ def decode(records: NDArray[np.uint8], overflows: int = 0) -> NDArray[np.void]:
     """
     raw = records.astype(np.uint64)
     marks = records[:, 1] == _OVERFLOW_Y
-    t = ((raw[:, 2] & 0x7F) << 16 | raw[:, 3] << 8 | raw[:, 4]) + (overflows + np.cumsum(marks)).astype(np.uint64) * _OVERFLOW_US
+    laps = np.cumsum(marks).astype(np.uint64) + np.uint64(overflows)
+    t = ((raw[:, 2] & 0x7F) << 16 | raw[:, 3] << 8 | raw[:, 4]) + laps * np.uint64(_OVERFLOW_US)
     kept = ~marks
     events = empty_events(int(np.count_nonzero(kept)))
     events["t"] = t[kept]
