@@ -1,20 +1,18 @@
 """Camera formats: streaming decoders from bytes to events, in C.
 
-A decoder takes the bytes of its format in any pieces; what is left of a cut word waits for the next piece. Bytes are not
-trusted: whatever comes in, a decoder gives events inside the sensor and counts what it left out.
+A decoder takes the bytes of its format in any pieces; what is left of a cut word waits for the next piece. Bytes are
+not trusted: whatever comes in, a decoder gives events inside the sensor and counts what it left out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge import _decoders
 from spedge.errors import UsageError
-
 
 __all__ = ["FORMATS", "DecodeStats", "Decoder", "EdvsDecoder", "Evt2Decoder", "Evt3Decoder", "Evt21Decoder"]
 
@@ -133,7 +131,7 @@ class EdvsDecoder(Decoder):
     """eDVS over UART, 128x128 pixels.
 
     mode: event format as set with `!E0` to `!E4`. With 0 the events carry no time and get the one of set_time.
-    The clocks of 2 (wraps after 65.5 ms), 3 (16.8 s) and 4 (71.6 min) are unwrapped; a pause that is longer is not seen.
+    The clocks of 2 (wraps after 65.5 ms), 3 (16.8 s) and 4 (71.6 min) are unwrapped; of a longer pause nothing is seen.
     """
 
     def __init__(self, mode: int = 4, *, invert_polarity: bool = False) -> None:

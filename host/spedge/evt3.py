@@ -1,7 +1,8 @@
 """Prophesee EVT3: events to 16-bit words. The decoder is spedge.decoders.Evt3Decoder.
 
-A little-endian word: type 15:12, then 12 bits. TIME_HIGH (8) and TIME_LOW (6) hold 12 bits of the time each, ADDR_Y (0)
-the row of the coming events, ADDR_X (2) the column and the polarity (bit 11) of one event. The clock wraps after 2^24 µs.
+A little-endian word: type 15:12, then 12 bits. TIME_HIGH (8) and TIME_LOW (6) hold 12 bits of the time each,
+ADDR_Y (0) the row of the coming events, ADDR_X (2) the column and the polarity (bit 11) of one event. The clock wraps
+after 2^24 µs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Encoder:
     """Events to EVT3 bytes, a piece of the stream at a time. They decode to the same events, times included."""
 
     def __init__(self) -> None:
-        self._high: int | None = None
+        self._started = False
+        self._high = 0
         self._low = self._y = -1
 
     def encode(self, events: NDArray[Any]) -> bytes:
@@ -42,13 +44,13 @@ class Encoder:
         check_events(c, MAX_SIDE, MAX_SIDE)
         t = c.t.astype(np.int64)
         high, low, y = t >> 12, t & 0xFFF, c.y.astype(np.int64)
-        first = self._high is None
-        high_before = _before(high, 0 if first else self._high)
+        high_before = _before(high, self._high)
         hops = np.maximum((high - high_before - 1) // _HALF_RANGE, 0)  # time words on the way across a gap
         if int(hops.sum()) > _MOST_GAP_WORDS:
             raise InputError("the time before an event is longer than EVT3 can bridge: shift the times towards 0")
         new_high = high != high_before
-        new_high[0] |= first
+        new_high[0] |= not self._started
+        self._started = True
         new_low = np.where(new_high, low != 0, low != _before(low, self._low))
         new_y = y != _before(y, self._y)
         self._high, self._low, self._y = int(high[-1]), int(low[-1]), int(y[-1])
@@ -71,7 +73,7 @@ def encode(events: NDArray[Any]) -> bytes:
     return Encoder().encode(events)
 
 
-def _before(values: NDArray[np.int64], first: int | None) -> NDArray[np.int64]:
+def _before(values: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     """Each value's predecessor."""
     before = np.empty_like(values)
     before[0] = first

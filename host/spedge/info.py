@@ -19,6 +19,7 @@ class RecordingInfo:
     """Counts are of the events before the `problem`, if there is one. Times in us of the sensor's clock, rates per s.
 
     `busiest`: the most events in any PEAK_WINDOW_US. `longest_gap_us`: the longest time between two events.
+    `left_out`: what the format's own rules leave out, by name (see Recording).
     """
 
     path: Path
@@ -31,6 +32,7 @@ class RecordingInfo:
     last_us: int | None
     busiest: int
     longest_gap_us: int
+    left_out: dict[str, int]
     problem: str | None
 
     @property
@@ -48,13 +50,17 @@ class RecordingInfo:
 
 
 def recording_info(
-    path: Path, width: int | None = None, height: int | None = None, on_progress: Callable[[int], None] | None = None
+    path: Path,
+    width: int | None = None,
+    height: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    sort: bool = False,
 ) -> RecordingInfo:
-    """Read a whole recording and count. on_progress gets the events read so far.
+    """Read a whole recording and count. on_progress gets the events read so far. sort: see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = spedge.open(path, width=width, height=height)
+    recording = spedge.open(path, width=width, height=height, sort=sort)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
@@ -88,5 +94,6 @@ def recording_info(
         last_us=last,
         busiest=peak,
         longest_gap_us=gap,
+        left_out=dict(recording.left_out),
         problem=problem,
     )

@@ -16,7 +16,7 @@ from spedge import cli
 from spedge.recordings import write
 
 VERBS = (
-    *("demo", "boards", "build", "flash", "info", "tokenize"),
+    *("demo", "boards", "build", "flash", "info", "convert", "tokenize"),
     *("run", "check", "train", "evaluate", "export", "compile"),
 )
 
@@ -175,6 +175,7 @@ def test_info_of_a_recording(call, recording: Path) -> None:
         "mean_events_per_s": round(1000 / 1.999, 1),
         "peak_events_per_s": 1000.0,
         "longest_gap_us": 1_001_000,
+        "left_out": {},
         "problem": None,
     }
     assert document == {"schema": 1, "path": str(recording), **expected}

@@ -19,6 +19,7 @@ from spedge.cli import (
     build,
     check,
     compile,
+    convert,
     demo,
     evaluate,
     export,
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, boards, build, flash, info, tokenize, run, check, train, evaluate, export, compile):
+for module in (demo, boards, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

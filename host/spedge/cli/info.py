@@ -21,6 +21,9 @@ def command(
     ],
     width: WidthOption = None,
     height: HeightOption = None,
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
@@ -35,7 +38,7 @@ def command(
     from spedge.info import recording_info
 
     with progress(f"Reading {path.name}") as say:
-        info = recording_info(path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"))
+        info = recording_info(path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort)
     _print(_recording_document(info), as_json)
     if info.problem:
         raise InputError(info.problem)
@@ -45,7 +48,9 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        print_pairs({name: value for name, value in document.items() if name != "problem"})
+        left_out = document.pop("left_out", {})
+        pairs = {name: value for name, value in document.items() if name != "problem"}
+        print_pairs({**pairs, **{f"left out, {name}": count for name, count in left_out.items()}})
 
 
 def _recording_document(info: RecordingInfo) -> dict[str, Any]:
@@ -63,6 +68,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
         "mean_events_per_s": round(info.mean_rate, 1),
         "peak_events_per_s": round(info.peak_rate, 1),
         "longest_gap_us": info.longest_gap_us,
+        "left_out": info.left_out,
         "problem": info.problem,
     }
 

@@ -1,4 +1,4 @@
-"""Recordings of event cameras: open one whatever its format, write EVT2 RAW and NPZ."""
+"""Recordings of event cameras: open one whatever its format, write EVT2 or EVT3 RAW, HDF5, NPZ and CSV."""
 
 from __future__ import annotations
 
@@ -10,19 +10,37 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
 from spedge.events import as_events
-from spedge.recordings.base import CHUNK_EVENTS, Recording
+from spedge.recordings.aedat import open_aedat
+from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
+from spedge.recordings.csv import CsvRecording, CsvWriter
+from spedge.recordings.dat import DatRecording
+from spedge.recordings.es import EventStreamRecording
+from spedge.recordings.hdf5 import Hdf5Recording, Hdf5Writer
 from spedge.recordings.nmnist import NMnistRecording
-from spedge.recordings.npz import NpzRecording, write_npz
-from spedge.recordings.raw import RawRecording, write_raw
+from spedge.recordings.npz import NpzRecording, NpzWriter
+from spedge.recordings.raw import RawRecording, RawWriter
 
-__all__ = ["CHUNK_EVENTS", "Recording", "formats", "open", "write"]
+__all__ = ["CHUNK_EVENTS", "Recording", "Writer", "create", "formats", "open", "write"]
 
 _READERS: dict[str, Callable[[Path, int | None, int | None], Recording]] = {
     ".raw": RawRecording,
+    ".dat": DatRecording,
+    ".hdf5": Hdf5Recording,
+    ".h5": Hdf5Recording,
+    ".aedat": open_aedat,
+    ".aedat4": open_aedat,
+    ".es": EventStreamRecording,
     ".bin": NMnistRecording,
     ".npz": NpzRecording,
+    ".csv": CsvRecording,
 }
-_WRITERS: dict[str, Callable[[Path, NDArray[Any], int, int], None]] = {".raw": write_raw, ".npz": write_npz}
+_WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
+    ".hdf5": Hdf5Writer,
+    ".h5": Hdf5Writer,
+    ".npz": NpzWriter,
+    ".csv": CsvWriter,
+}
+_ENCODINGS = ("EVT2", "EVT3")
 
 
 def formats() -> tuple[str, ...]:
@@ -30,12 +48,16 @@ def formats() -> tuple[str, ...]:
     return tuple(_READERS)
 
 
-def open(path: str | Path, *, width: int | None = None, height: int | None = None) -> Recording:
-    """Open a recording: Prophesee RAW (.raw, EVT2), N-MNIST (.bin) or NumPy (.npz with t, x, y, p).
+def open(path: str | Path, *, width: int | None = None, height: int | None = None, sort: bool = False) -> Recording:
+    """Open a recording, by its file name's ending.
 
+    Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
+    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz) and CSV (.csv).
     width, height: the sensor in pixels, for files that do not say it themselves.
+    sort: hand the events out in order of time whatever their order in the file; this takes memory for all of them.
+    Without it, an event older than the one before it is an error.
     The header is read now, events when they are asked for. Raises InputError, naming the file and the place in it,
-    for a file that is missing, damaged, of an unknown kind or of unknown geometry.
+    for a file that is missing, damaged, of an unknown kind or of unknown geometry; UsageError for a missing library.
     """
     path = Path(path)
     if (width is None) != (height is None):
@@ -48,31 +70,49 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
         raise InputError(f"{path} is not a file")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: cannot read {path.suffix or 'a file without an ending'}; {_known()}")
-    return reader(path, width, height)
+        raise InputError(
+            f"{path}: cannot read {path.suffix or 'a file without an ending'}; known are {', '.join(_READERS)}"
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    recording = reader(path, width, height)
+    recording.sort = sort
+    return recording
 
 
-def write(path: str | Path, events: NDArray[Any], width: int, height: int) -> None:
-    """Write a recording in the format that the file name's ending names: .raw (EVT2) or .npz.
+def create(
+    path: str | Path, width: int, height: int, encoding: str | None = None, *, name: Path | None = None
+) -> Writer:
+    """Begin to write a recording in the format that the file name's ending names: .raw, .hdf5, .h5, .npz or .csv.
+
+    encoding: of .raw, EVT2 (the default) or EVT3. name: the file whose ending counts, if not path.
+    Raises UsageError for an unknown ending or encoding.
+    """
+    path = Path(path)
+    suffix = (name or path).suffix.lower()
+    if encoding is not None and (suffix != ".raw" or encoding not in _ENCODINGS):
+        raise UsageError(f"{name or path}: only .raw has an encoding, {' or '.join(_ENCODINGS)}, not {encoding}")
+    if suffix == ".raw":
+        return RawWriter(path, width, height, encoding or "EVT2")
+    writer = _WRITERS.get(suffix)
+    if writer is None:
+        what = suffix or "a file without an ending"
+        raise UsageError(f"{name or path}: cannot write {what}; use {', '.join(['.raw', *_WRITERS])}")
+    return writer(path, width, height)
+
+
+def write(path: str | Path, events: NDArray[Any], width: int, height: int, encoding: str | None = None) -> None:
+    """Write a recording in the format that the file name's ending names (see create).
 
     events: structured, t in µs, sorted by time, inside width x height. The file appears whole or not at all.
     Raises InputError for wrong events, UsageError for an unknown ending.
     """
     path = Path(path)
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UsageError(f"{path}: cannot write {path.suffix or 'a file without an ending'}; use {' or '.join(_WRITERS)}")
     checked = as_events(events, width, height)
     partial = path.with_name(path.name + ".part")
     try:
-        writer(partial, checked, width, height)
+        with create(partial, width, height, encoding, name=path) as writer:
+            writer.write(checked)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _known() -> str:
-    return f"known are Prophesee RAW (.raw), N-MNIST (.bin) and NumPy (.npz), not {', '.join(_LATER)} yet"
-
-
-_LATER = (".dat", ".hdf5", ".aedat", ".aedat4", ".es", ".csv")

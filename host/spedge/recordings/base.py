@@ -1,10 +1,11 @@
-"""What every recording offers."""
+"""What every recording offers, and what the readers and writers share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ class Recording(ABC):
     """A file of events. Iterating gives chunks (EVENT_DTYPE arrays) without holding the file in memory.
 
     width, height: the sensor, pixels. format: the encoding's name. path: the file.
+    sort: hand the events out in order of time (stable) whatever their order in the file; this holds the whole recording
+    in memory.
+    left_out: how many of what the format's own rules leave out, by name, known once the recording was iterated.
     Every event handed out is sorted by time and inside the sensor; an InputError names the file and the first that
     is not.
     """
@@ -30,6 +34,8 @@ class Recording(ABC):
         self.path = path
         self.width = width
         self.height = height
+        self.sort = False
+        self.left_out: dict[str, int] = {}
 
     @abstractmethod
     def _chunks(self) -> Iterator[NDArray[np.void]]:
@@ -38,7 +44,7 @@ class Recording(ABC):
     def __iter__(self) -> Iterator[NDArray[np.void]]:
         """Chunks in file order; times in µs of the sensor's clock. Can be iterated again."""
         last_t, start = 0, 0
-        for chunk in self._chunks():
+        for chunk in self._sorted() if self.sort else self._chunks():
             if len(chunk) == 0:
                 continue
             self._check(chunk, last_t, start)
@@ -47,16 +53,118 @@ class Recording(ABC):
 
     def events(self) -> NDArray[np.void]:
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
-        chunks = list(self)
-        if not chunks:
-            return empty_events()
-        return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+        return _joined(list(self))
+
+    def _sorted(self) -> Iterator[NDArray[np.void]]:
+        events = _joined(list(self._chunks()))
+        events = events[np.argsort(events["t"], kind="stable")]
+        for start in range(0, len(events), CHUNK_EVENTS):
+            yield events[start : start + CHUNK_EVENTS]
 
     def _check(self, chunk: NDArray[np.void], last_t: int, start: int) -> None:
         try:
             check_events(columns(chunk), self.width, self.height, last_t, start)
         except InputError as error:
-            raise InputError(f"{self.path}: {error}") from None
+            unsorted = bool((chunk["t"] < np.append(np.uint64(last_t), chunk["t"][:-1])).any())
+            hint = "; sort=True (--sort) reads them in order of time" if unsorted else ""
+            raise InputError(f"{self.path}: {error}{hint}") from None
 
     def __repr__(self) -> str:
         return f"<{self.format} recording {self.path}, {self.width}x{self.height}>"
+
+
+def _joined(chunks: list[NDArray[np.void]]) -> NDArray[np.void]:
+    if not chunks:
+        return empty_events()
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+
+def choose_geometry(
+    path: Path, found: tuple[int | None, int | None], width: int | None, height: int | None
+) -> tuple[int, int]:
+    """The sensor's size that the file says, or else the one that the caller gives.
+
+    Raises InputError when neither says it or the two disagree.
+    """
+    if found[0] is None or found[1] is None:
+        if width is None or height is None:
+            raise InputError(f"{path}: the file does not give the sensor's size; pass width and height")
+        return width, height
+    if width is not None and (width, height) != found:
+        raise InputError(
+            f"{path}: the file gives {found[0]}x{found[1]}, not {width}x{height}; leave width and height out"
+        )
+    return found[0], found[1]
+
+
+class Unwrap:
+    """Times of a clock of 2^bits µs to times that go on: a step back of at least half its range is a wrap."""
+
+    def __init__(self, bits: int) -> None:
+        self._range = 1 << bits
+        self._last = self._wraps = 0
+
+    def __call__(self, t: NDArray[np.integer]) -> NDArray[np.uint64]:
+        """t: what the clock showed, the next in the stream."""
+        now = t.astype(np.int64)
+        if len(now) == 0:
+            return now.astype(np.uint64)
+        wraps = self._wraps + np.cumsum(np.diff(now, prepend=self._last) <= -(self._range // 2))
+        self._last, self._wraps = int(now[-1]), int(wraps[-1])
+        return (now + wraps * self._range).astype(np.uint64)
+
+
+def gathered(pieces: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
+    """Small pieces joined to chunks of about CHUNK_EVENTS. What came before an InputError is handed out first."""
+    waiting: list[NDArray[np.void]] = []
+    count = 0
+    problem: InputError | None = None
+    while problem is None:
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            break
+        except InputError as error:
+            problem = error
+            break
+        waiting.append(piece)
+        count += len(piece)
+        if count >= CHUNK_EVENTS:
+            yield _joined(waiting)
+            waiting, count = [], 0
+    if count:
+        yield _joined(waiting)
+    if problem is not None:
+        raise problem
+
+
+class Writer(ABC):
+    """A file being written, a chunk at a time. As a context manager it is finished at the end of the block."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        self.path = path
+        self.width = width
+        self.height = height
+
+    @abstractmethod
+    def write(self, events: NDArray[np.void]) -> None:
+        """The events that follow (EVENT_DTYPE), sorted by time, inside the sensor."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the file."""
+
+    def discard(self) -> None:
+        """Let go of the file, unfinished as it is."""
+        self.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()

@@ -149,6 +149,10 @@ def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def _spool(path: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=path.parent)
+
+
 class NpzWriter(Writer):
     """Writes t, x, y, p, width and height, compressed. Columns wait in temporary files beside the target."""
 
@@ -156,10 +160,7 @@ class NpzWriter(Writer):
         super().__init__(path, width, height)
         self._stack = ExitStack()
         self._file = self._stack.enter_context(path.open("wb"))
-        self._spools = {
-            name: self._stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
-            for name in _COLUMNS
-        }
+        self._spools = {name: self._stack.enter_context(_spool(path)) for name in _COLUMNS}
         self._count = 0
 
     def write(self, events: NDArray[np.void]) -> None:

@@ -1,9 +1,9 @@
-"""Prophesee RAW files: header lines `% key value`, then camera words. EVT2 for now."""
+"""Prophesee RAW files: header lines `% key value`, then camera words: EVT2, EVT2.1 or EVT3."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -11,16 +11,19 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import evt2
+from spedge import evt2, evt3
+from spedge.decoders import Decoder, DecodeStats
 from spedge.errors import InputError
-from spedge.recordings.base import CHUNK_EVENTS, Recording
+from spedge.recordings.base import Recording, Writer, choose_geometry
 
 #: Sensors of old files that name only their system.
 _SYSTEM_GEOMETRY = {"21": (640, 480), "48": (1280, 720)}
 _EVT_VERSIONS = {"2.0": "EVT2", "2.1": "EVT21", "3.0": "EVT3"}
+_WORD_BYTES = {"EVT2": 4, "EVT21": 8, "EVT3": 2}
 _LONGEST_LINE = 4096
 _MOST_LINES = 1000
-_EVT2_TYPES = np.array([kind in (0x0, 0x1, 0x8, 0xA, 0xE, 0xF) for kind in range(16)])
+_READ_BYTES = 1 << 19
+_EVT21_TYPES = np.isin(np.arange(16), (0x0, 0x1, 0x8, 0xA, 0xE, 0xF))
 
 
 @dataclass
@@ -35,47 +38,97 @@ class Header:
 
 
 class RawRecording(Recording):
-    """A Prophesee RAW file."""
+    """A Prophesee RAW file.
+
+    left_out: `clipped`, bits of vector words that reach over the sensor's right edge; `untimed`, events before the
+    first time word.
+    """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
         with path.open("rb") as file:
             self.header = read_header(file, path)
-        if not self.header.size:
-            raise InputError(f"{path}: no header lines starting with '% '; this is not a Prophesee RAW file")
-        encoding = self.header.encoding
-        if encoding is None:
-            raise InputError(f"{path}: the header names no encoding ('% format' or '% evt')")
-        if encoding != "EVT2":
-            raise InputError(f"{path}: cannot read {encoding} yet, only EVT2")
-        size = _choose_geometry(path, self.header, width, height)
-        super().__init__(path, *size)
-        self.format = f"RAW {encoding}"
+            if not self.header.size:
+                raise InputError(f"{path}: no header lines starting with '% '; this is not a Prophesee RAW file")
+            encoding = self.header.encoding
+            if encoding is None:
+                raise InputError(f"{path}: the header names no encoding ('% format' or '% evt')")
+            if encoding not in _WORD_BYTES:
+                raise InputError(f"{path}: cannot read {encoding}, only {', '.join(_WORD_BYTES)}")
+            self._word_bytes = _WORD_BYTES[encoding]
+            file.seek(self.header.size)
+            legacy = encoding == "EVT21" and _is_legacy(self.header, file.read(1 << 13), path)
+        super().__init__(path, *choose_geometry(path, (self.header.width, self.header.height), width, height))
+        self._encoding = f"{encoding} legacy" if legacy else encoding
+        self.format = f"RAW {self._encoding}"
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        decoder = evt2.Decoder()
+        decoder = Decoder(self._encoding, width=self.width, height=self.height)
         with self.path.open("rb") as file:
             at = file.seek(self.header.size)
-            while data := file.read(4 * CHUNK_EVENTS):
-                whole = len(data) - len(data) % 4
-                bad = _first_bad_word(np.frombuffer(data[:whole], "<u4"))
-                if bad is not None:
-                    yield decoder.push(data[: 4 * bad])  # what comes before the damage is good
-                    word = int.from_bytes(data[4 * bad : 4 * bad + 4], "little")
-                    where = f"byte {at + 4 * bad} holds {word:#010x}"
-                    raise InputError(f"{self.path}: {where}, which is no EVT2 word; it is damaged")
-                yield decoder.push(data)
+            while data := file.read(_READ_BYTES):
+                before = decoder.copy()
+                events = decoder.feed(data)
+                if _is_bad(decoder.stats):
+                    end = _first(before, data, _is_bad)
+                    yield before.copy().feed(data[:end])  # what comes before the damage is good
+                    raise InputError(self._complaint(at + end - self._word_bytes))
+                yield events
                 at += len(data)
-                if decoder.partial_bytes:
-                    raise InputError(f"{self.path}: cut off in the middle of a word at byte {at - decoder.partial_bytes}")
+        if decoder.partial_bytes:
+            raise InputError(f"{self.path}: cut off in the middle of a word at byte {at - decoder.partial_bytes}")
         stats = decoder.stats
-        if stats.untimed and not stats.times:
-            raise InputError(f"{self.path}: {stats.untimed} events but no time word from byte {self.header.size} on")
+        self.left_out = {name: n for name, n in (("clipped", stats.clipped), ("untimed", stats.untimed)) if n}
+        if stats.untimed and not stats.events:
+            raise InputError(
+                f"{self.path}: {stats.untimed} event words but no time word from byte {self.header.size} on"
+            )
+
+    def _complaint(self, at: int) -> str:
+        with self.path.open("rb") as file:
+            file.seek(at)
+            word = int.from_bytes(file.read(self._word_bytes), "little")
+        encoding = self._encoding.partition(" ")[0]
+        decoder = Decoder(self._encoding)
+        decoder.feed(word.to_bytes(self._word_bytes, "little"))
+        if decoder.stats.unknown:
+            what = f"which is no {encoding} word; it is damaged"
+        else:
+            what = (
+                f"an event outside the {self.width}x{self.height} sensor; it is damaged, or give the width and height "
+                "of the camera that recorded it"
+            )
+        return f"{self.path}: byte {at} holds {word:#0{2 + 2 * self._word_bytes}x}, {what}"
 
 
-def _first_bad_word(words: NDArray[np.uint32]) -> int | None:
-    """Index of the first word of a type that EVT2 does not define."""
-    good = _EVT2_TYPES[words >> 28]
-    return None if good.all() else int(np.argmin(good))
+def _is_bad(stats: DecodeStats) -> bool:
+    return bool(stats.unknown or stats.outside)
+
+
+def _first(before: Decoder, data: bytes, wrong: Callable[[DecodeStats], bool]) -> int:
+    """How many bytes of data make a decoder's stats wrong; all of data does."""
+    good, bad = 0, len(data)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        decoder = before.copy()
+        decoder.feed(data[good:middle])
+        if wrong(decoder.stats):
+            bad = middle
+        else:
+            good, before = middle, decoder
+    return bad
+
+
+def _is_legacy(header: Header, data: bytes, path: Path) -> bool:
+    """Whether the 32-bit halves of EVT2.1 words are swapped. A header that does not say is settled by the words."""
+    said = header.fields.get("endianness")
+    if said is not None:
+        if said not in ("little", "legacy"):
+            raise InputError(f"{path}: cannot read EVT21 of endianness {said!r}, only little and legacy")
+        return said == "legacy"
+    halves = np.frombuffer(data[: len(data) // 8 * 8], "<u4").reshape(-1, 2)
+    first, second = (_EVT21_TYPES[halves[:, i] >> 28].mean() if len(halves) else 0.0 for i in (0, 1))
+    times_first, times_second = (np.count_nonzero(halves[:, i] >> 28 == 0x8) for i in (0, 1))
+    return bool((first, times_first) > (second, times_second))
 
 
 # ---------------------------------------------------------------- header
@@ -104,9 +157,11 @@ def _take_field(header: Header, path: Path, key: str, value: str) -> None:
         name, *options = value.split(";")
         _agree(header, path, "encoding", name.strip())
         for option in options:
-            option_key, _, number = option.partition("=")
-            if option_key.strip() in ("width", "height"):
-                _agree(header, path, option_key.strip(), _pixels(path, value, number))
+            option_key, _, content = (part.strip() for part in option.partition("="))
+            if option_key in ("width", "height"):
+                _agree(header, path, option_key, _pixels(path, value, content))
+            elif option_key == "endianness":
+                header.fields["endianness"] = content
     elif key == "evt":
         _agree(header, path, "encoding", _EVT_VERSIONS.get(value, f"EVT {value}"))
     elif key == "geometry":
@@ -115,6 +170,8 @@ def _take_field(header: Header, path: Path, key: str, value: str) -> None:
             raise InputError(f"{path}: '% geometry {value}' is not of the form WIDTHxHEIGHT")
         _agree(header, path, "width", _pixels(path, value, match[1]))
         _agree(header, path, "height", _pixels(path, value, match[2]))
+    elif key.lower() in ("width", "height"):
+        _agree(header, path, key.lower(), _pixels(path, f"{key} {value}", value))
     elif key.lower() == "system_id" and value in _SYSTEM_GEOMETRY:
         width, height = _SYSTEM_GEOMETRY[value]
         _agree(header, path, "width", width)
@@ -122,9 +179,10 @@ def _take_field(header: Header, path: Path, key: str, value: str) -> None:
 
 
 def _pixels(path: Path, line: str, text: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit() or not 0 < int(text) <= 65535:
+    number = text.strip()
+    if not number.isascii() or not number.isdigit() or len(number) > 5 or not 0 < int(number) <= 65535:
         raise InputError(f"{path}: the header's '{line}' holds no valid sensor size")
-    return int(text)
+    return int(number)
 
 
 def _agree(header: Header, path: Path, name: str, value: str | int) -> None:
@@ -134,24 +192,36 @@ def _agree(header: Header, path: Path, name: str, value: str | int) -> None:
     setattr(header, name, value)
 
 
-def _choose_geometry(path: Path, header: Header, width: int | None, height: int | None) -> tuple[int, int]:
-    if header.width is None or header.height is None:
-        if width is None or height is None:
-            raise InputError(f"{path}: the header does not give the sensor's size; pass width and height")
-        return width, height
-    if width is not None and (width, height) != (header.width, header.height):
-        raise InputError(
-            f"{path}: the header gives {header.width}x{header.height}, not {width}x{height}; leave width and height out"
-        )
-    return header.width, header.height
-
-
 # ---------------------------------------------------------------- writing
 
 
-def write_raw(path: Path, events: NDArray[np.void], width: int, height: int) -> None:
-    """Write EVT2. Raises InputError for coordinates of more than 11 bits."""
-    words = evt2.encode(events)
-    with path.open("wb") as file:
-        file.write(f"% format EVT2;height={height};width={width}\n% evt 2.0\n% geometry {width}x{height}\n% end\n".encode())
-        file.write(words)
+class RawWriter(Writer):
+    """Writes EVT2 or EVT3. Raises InputError for coordinates of more than 11 bits."""
+
+    def __init__(self, path: Path, width: int, height: int, encoding: str = "EVT2") -> None:
+        super().__init__(path, width, height)
+        self._evt3 = evt3.Encoder() if encoding == "EVT3" else None
+        self._last_high: int | None = None
+        version = {name: number for number, name in _EVT_VERSIONS.items()}[encoding]
+        self._file = path.open("wb")
+        lines = [
+            f"format {encoding};height={height};width={width}",
+            f"evt {version}",
+            f"geometry {width}x{height}",
+            "end",
+        ]
+        self._file.write("".join(f"% {line}\n" for line in lines).encode())
+
+    def write(self, events: NDArray[np.void]) -> None:
+        if len(events) == 0:
+            return
+        if self._evt3 is not None:
+            self._file.write(self._evt3.encode(events))
+            return
+        first = self._last_high is None
+        words = evt2.encode_words(events, last_high=0 if first else self._last_high, first=first)
+        self._last_high = int(events["t"][-1]) >> 6
+        self._file.write(words.astype("<u4", copy=False).tobytes())
+
+    def close(self) -> None:
+        self._file.close()

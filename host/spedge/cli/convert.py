@@ -1,0 +1,71 @@
+"""spedge convert: a recording in another format, or a part of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+from spedge.errors import UsageError
+
+
+def command(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A recording.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="What to write: .raw (EVT2 or EVT3), .hdf5, .h5, .npz or .csv.")
+    ],
+    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: EVT2 or EVT3.", show_default="EVT2")] = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    start: Annotated[
+        int | None, typer.Option(metavar="US", help="Leave out what is earlier, microseconds after the first event.")
+    ] = None,
+    end: Annotated[
+        int | None, typer.Option(metavar="US", help="Leave out this and what is later, counted likewise.")
+    ] = None,
+    shift: Annotated[
+        str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
+    ] = None,
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a recording, or a part of it, in another format.
+
+    OUT appears whole or not at all: a damaged recording is not converted.
+    """
+    from spedge.convert import convert
+
+    with progress(f"Reading {source.name}") as say:
+        done = convert(
+            source,
+            target,
+            width=width,
+            height=height,
+            start_us=start,
+            end_us=end,
+            shift_us=_shift(shift),
+            from_zero=shift == "zero",
+            sort=sort,
+            encoding=encoding.upper() if encoding else None,
+            on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
+        )
+    document: dict[str, Any] = {**asdict(done), "source": str(source), "target": str(target)}
+    if as_json:
+        print_json(document)
+    else:
+        left_out = document.pop("left_out")
+        print_pairs({**document, **{f"left out, {name}": count for name, count in left_out.items()}})
+
+
+def _shift(text: str | None) -> int | None:
+    if text is None or text == "zero":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--shift {text}: give microseconds, or zero") from None

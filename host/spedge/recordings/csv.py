@@ -1,0 +1,139 @@
+"""CSV files: a line that names the columns t, x, y and p, then one event a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.errors import InputError
+from spedge.events import EVENT_DTYPE, columns
+from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
+
+_FIELDS = ("t", "x", "y", "p")
+_NAMES = {"t": "t", "timestamp": "t", "time": "t", "x": "x", "y": "y", "p": "p", "on": "p", "polarity": "p"}
+_VENDOR_ORDER = ("x", "y", "p", "t")  # Metavision's, after its line %geometry
+_GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
+_LONGEST_LINE = 1 << 12
+_MOST_COMMENTS = 1000
+_LINES = 1 << 16
+
+
+class CsvRecording(Recording):
+    """Comma-separated whole numbers: t in µs, x, y, p as 0/1 or -1/+1.
+
+    The first line that is no comment (`#`, `%`) names the columns. The sensor's size may stand in a comment
+    `%geometry:WIDTH,HEIGHT`; after it the names may be left out if the columns are x, y, p, t, as Metavision writes
+    them.
+    """
+
+    format = "CSV"
+
+    def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self._names, size, self._start, self._lines = self._header(file)
+        super().__init__(path, *choose_geometry(path, size, width, height))
+
+    def _header(self, file: IO[bytes]) -> tuple[list[str], tuple[int | None, int | None], int, int]:
+        """Names of the columns, the sensor's size, where the events begin, and the lines before them."""
+        size: tuple[int | None, int | None] = (None, None)
+        at = 0
+        for number in range(_MOST_COMMENTS):
+            raw = file.readline(_LONGEST_LINE)
+            line = self._text(raw, number + 1).strip()
+            if line[:1] in ("#", "%"):
+                if match := _GEOMETRY.match(line):
+                    size = (int(match[1]), int(match[2]))
+                    if not all(0 < side <= 65535 for side in (int(match[1]), int(match[2]))):
+                        raise InputError(
+                            f"{self.path}: line {number + 1} gives a sensor of {match[1]}x{match[2]} pixels"
+                        )
+                at += len(raw)
+                continue
+            names = [_NAMES.get(name.strip().lower(), "") for name in line.split(",")]
+            if set(_FIELDS) <= set(names) and len(set(names) - {""}) == len([name for name in names if name]):
+                return names, size, at + len(raw), number + 1
+            if size[0] is not None and re.fullmatch(r"\d+(\s*,\s*-?\d+){3}", line):
+                return list(_VENDOR_ORDER), size, at, number
+            raise InputError(f"{self.path}: line {number + 1} does not name the columns; begin the file with 't,x,y,p'")
+        raise InputError(f"{self.path}: the first {_MOST_COMMENTS} lines are comments")
+
+    def _text(self, raw: bytes, number: int) -> str:
+        if len(raw) == _LONGEST_LINE or b"\0" in raw:
+            raise InputError(f"{self.path}: line {number} is no line of a CSV file")
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(f"{self.path}: line {number} is no line of a CSV file") from None
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        number, rest = self._lines, b""
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            while data := file.read(_LINES * 24):
+                whole, newline, rest = (rest + data).rpartition(b"\n")
+                if newline:
+                    lines = whole.split(b"\n")
+                    yield self._parse(lines, number)
+                    number += len(lines)
+                elif len(rest) > _LONGEST_LINE:
+                    raise InputError(f"{self.path}: line {number + 1} is no line of a CSV file")
+        if rest:
+            yield self._parse([rest], number)
+
+    def _parse(self, lines: list[bytes], before: int) -> NDArray[np.void]:
+        """Events of lines; `before` of them came before. A wrong one is named by its number."""
+        try:
+            table = np.loadtxt(lines, np.int64, comments=None, delimiter=",", ndmin=2, usecols=range(len(self._names)))
+            good = len(table) == len(lines) and all(line.count(b",") == len(self._names) - 1 for line in lines)
+        except (ValueError, UnicodeDecodeError, OverflowError):
+            good = False
+        if not good:
+            raise InputError(self._complaint(lines, before))
+        view = {name: table[:, i] for i, name in enumerate(self._names) if name}
+        found = np.empty(len(table), [(name, np.int64) for name in _FIELDS])
+        for name in _FIELDS:
+            found[name] = view[name]
+        try:
+            fields = columns(found)
+        except InputError as error:
+            raise InputError(f"{self.path}: from line {before + 1} on, {error}") from None
+        events = np.empty(len(table), EVENT_DTYPE)
+        for name, values in zip(_FIELDS, fields, strict=True):
+            events[name] = values
+        return events
+
+    def _complaint(self, lines: list[bytes], before: int) -> str:
+        number = re.compile(rb"\s*[-+]?\d{1,18}\s*")
+        wrong = 0
+        for i, line in enumerate(lines):
+            parts = line.split(b",")
+            if len(parts) != len(self._names) or not all(number.fullmatch(part) for part in parts):
+                wrong = i
+                break
+        shown = lines[wrong][:40].decode("latin-1").strip()
+        where = f"{self.path}: line {before + wrong + 1}"
+        return f"{where} is {shown!r}, not {len(self._names)} whole numbers with commas between"
+
+
+class CsvWriter(Writer):
+    """Writes `%geometry:WIDTH,HEIGHT`, `t,x,y,p` and a line an event."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        super().__init__(path, width, height)
+        self._file = path.open("w", encoding="ascii", newline="\n")
+        self._file.write(f"%geometry:{width},{height}\nt,x,y,p\n")
+
+    def write(self, events: NDArray[np.void]) -> None:
+        for start in range(0, len(events), CHUNK_EVENTS):
+            part = events[start : start + CHUNK_EVENTS]
+            rows = zip(*(part[name].tolist() for name in _FIELDS), strict=True)
+            self._file.writelines(f"{t},{x},{y},{p}\n" for t, x, y, p in rows)
+
+    def close(self) -> None:
+        self._file.close()

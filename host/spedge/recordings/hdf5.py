@@ -1,0 +1,194 @@
+"""HDF5 files: Prophesee's (/CD/events) and those with one array per field (/events/x and so on: eTraM, DSEC)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.errors import InputError, UsageError
+from spedge.events import EVENT_DTYPE, columns
+from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
+
+_ECF_FILTER = 36559
+_FIELDS = ("t", "x", "y", "p")
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+_ROWS = 1 << 16  # of a chunk in files that we write
+
+
+def _library(path: Path) -> ModuleType:
+    try:
+        import h5py
+    except ImportError:
+        raise UsageError(f"{path}: HDF5 needs the library h5py: pip install 'spedge[recordings]'") from None
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401  (registers the filters Blosc, LZ4, Zstandard and others)
+    return h5py  # type: ignore[no-any-return]
+
+
+class Hdf5Recording(Recording):
+    """An HDF5 file. The sensor's size comes from the attributes geometry (WxH) or width and height.
+
+    /t_offset, where there is one, is added to the times.
+    """
+
+    def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
+        self._h5py = _library(path)
+        if not self._h5py.is_hdf5(path):
+            raise InputError(f"{path}: does not begin as an HDF5 file at byte 0")
+        self.path = path
+        with self._opened() as file:
+            arrays, offset = self._arrays(file)
+            size = _geometry(path, file)
+            self.format = "HDF5 /CD/events" if len(arrays) == 1 else "HDF5 /events"
+            self._count = len(arrays[0])
+            self._offset = offset
+        super().__init__(path, *choose_geometry(path, size, width, height))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        try:
+            with self._h5py.File(self.path, "r") as file:
+                yield file
+        except InputError:
+            raise
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}: damaged or cut off ({_line(error)})") from None
+
+    def _arrays(self, file: Any) -> tuple[list[Any], int]:
+        """/CD/events, or the four arrays of /events."""
+        group = file.get("CD")
+        if isinstance(group, self._h5py.Group) and "events" in group:
+            arrays, names = [group["events"]], set(_FIELDS)
+            found = set(getattr(arrays[0].dtype, "names", None) or ())
+        else:
+            group = file.get("events")
+            found = set(group) if isinstance(group, self._h5py.Group) else set()
+            names = set(_FIELDS)
+            arrays = [group[name] for name in _FIELDS] if names <= found else []
+        if not names <= found:
+            raise InputError(
+                f"{self.path}: there is neither /CD/events nor /events with the fields t, x, y and p in it"
+            )
+        for array in arrays:
+            self._check_array(array)
+        if any(len(array) != len(arrays[0]) for array in arrays):
+            raise InputError(f"{self.path}: the arrays of /events differ in length: {[len(array) for array in arrays]}")
+        offset = file.get("t_offset")
+        return arrays, int(offset[()]) if isinstance(offset, self._h5py.Dataset) else 0
+
+    def _check_array(self, array: Any) -> None:
+        if not isinstance(array, self._h5py.Dataset) or array.ndim != 1:
+            raise InputError(f"{self.path}: {array.name} is not a one-dimensional array")
+        plist = array.id.get_create_plist()
+        for i in range(plist.get_nfilters()):
+            number, _, _, name = plist.get_filter(i)
+            if self._h5py.h5z.filter_avail(number):
+                continue
+            if number == _ECF_FILTER:
+                raise InputError(
+                    f"{self.path}: {array.name} is compressed with Prophesee's ECF codec, which is missing here: "
+                    "install its HDF5 plugin (hdf5_ecf, part of Metavision and OpenEB) and set HDF5_PLUGIN_PATH to its "
+                    "folder"
+                )
+            raise InputError(
+                f"{self.path}: {array.name} is compressed with filter {number} ({name.decode('latin-1')}), which is "
+                "missing here: pip install hdf5plugin"
+            )
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        for start in range(0, self._count, CHUNK_EVENTS):
+            yield self._read(start, min(start + CHUNK_EVENTS, self._count))
+
+    def _read(self, start: int, end: int) -> NDArray[np.void]:
+        with self._opened() as file:
+            arrays, _ = self._arrays(file)
+            try:
+                if len(arrays) == 1:
+                    found = arrays[0][start:end]
+                else:
+                    parts = dict(zip(_FIELDS, (array[start:end] for array in arrays), strict=True))
+                    found = np.empty(end - start, [(name, part.dtype) for name, part in parts.items()])
+                    for name, part in parts.items():
+                        found[name] = part
+            except _DAMAGE as error:
+                raise InputError(f"{self.path}: cannot read events {start} to {end - 1} ({_line(error)})") from None
+        return self._checked(found, start)
+
+    def _checked(self, found: NDArray[Any], start: int) -> NDArray[np.void]:
+        try:
+            fields = columns(found)
+        except InputError as error:
+            raise InputError(f"{self.path}: from event {start} on, {error}") from None
+        events = np.empty(len(found), EVENT_DTYPE)
+        for name, values in zip(_FIELDS, fields, strict=True):
+            events[name] = values
+        if self._offset:
+            t = fields.t.astype(np.int64) + self._offset
+            if len(t) and t.min() < 0:
+                raise InputError(
+                    f"{self.path}: event {start + int(np.argmin(t))} is before 0 with t_offset={self._offset}"
+                )
+            events["t"] = t
+        return events
+
+
+def _geometry(path: Path, file: Any) -> tuple[int | None, int | None]:
+    text = _text(file.attrs.get("geometry"))
+    if text is not None:
+        match = re.fullmatch(r"\s*(\d{1,5})\s*x\s*(\d{1,5})\s*", text)
+        if match and 0 < int(match[1]) <= 65535 and 0 < int(match[2]) <= 65535:
+            return int(match[1]), int(match[2])
+        raise InputError(f"{path}: the attribute geometry is {text[:40]!r}, not of the form WIDTHxHEIGHT")
+    sides = [_text(file.attrs.get(name)) for name in ("width", "height")]
+    if all(side is not None and side.isdigit() and 0 < int(side) <= 65535 for side in sides):
+        return int(sides[0] or 0), int(sides[1] or 0)
+    return None, None
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+class Hdf5Writer(Writer):
+    """Writes /CD/events as Prophesee's software names it, gzip instead of ECF, and the attribute geometry."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        super().__init__(path, width, height)
+        self._file = _library(path).File(path, "w")
+        self._file.attrs["geometry"] = f"{width}x{height}"
+        self._file.attrs["format"] = "EVENTS"
+        self._events = self._file.create_dataset(
+            "CD/events",
+            shape=(0,),
+            maxshape=(None,),
+            chunks=(_ROWS,),
+            dtype=[("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")],
+            compression="gzip",
+            compression_opts=4,
+            shuffle=True,
+        )
+
+    def write(self, events: NDArray[np.void]) -> None:
+        rows = np.empty(len(events), self._events.dtype)
+        for name in _FIELDS:
+            rows[name] = events[name]
+        start = len(self._events)
+        self._events.resize((start + len(rows),))
+        self._events[start:] = rows
+
+    def close(self) -> None:
+        self._file.close()
