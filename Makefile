@@ -19,7 +19,6 @@ demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/spedge demo --out demo-out
 
 test: setup lint
-	$(MAKE) --no-print-directory -C tests/c test
 	$(BIN)/pytest -n 2
 
 bench: setup
