@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .presets import Augmentation
+
+_KNOTS = 5  # of the elastic displacement, along each side
 
 
 def augment(
@@ -55,7 +58,27 @@ def _move(
     noise = random.standard_normal((2, len(events)), np.float32) * np.float32(changes.jitter_px)
     moved_x = xx * x + xy * y + (centre_x + np.float32(shift_x + 0.5)) + noise[0]
     moved_y = yx * x + yy * y + (centre_y + np.float32(shift_y + 0.5)) + noise[1]
+    if changes.elastic_px:
+        warp_x, warp_y = _elastic(width, height, changes.elastic_px, random)
+        moved_x += warp_x[events["y"], events["x"]]
+        moved_y += warp_y[events["y"], events["x"]]
     return np.floor(moved_x).astype(np.int32), np.floor(moved_y).astype(np.int32)
+
+
+def _elastic(width: int, height: int, size_px: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """A smooth displacement in x and y for every pixel, float32 [2, height, width]: random on a coarse grid and
+    interpolated (Simard et al. 2003 smooth noise to the same end)."""
+    grid = random.standard_normal((2, _KNOTS, _KNOTS)) * size_px
+    rows, columns = _hats(height), _hats(width)
+    return (rows @ grid @ columns.T).astype(np.float32)
+
+
+@cache
+def _hats(size: int) -> NDArray[np.float64]:
+    """Weights of linear interpolation from the knots to the pixels of one side, eased: [size, knots]."""
+    place = np.linspace(0, _KNOTS - 1, size)
+    distance = np.abs(place[:, None] - np.arange(_KNOTS))
+    return np.where(distance < 1, (1 + np.cos(np.pi * np.minimum(distance, 1))) / 2, 0.0)
 
 
 def _warp_time(t: NDArray[np.uint64], changes: Augmentation, random: np.random.Generator) -> NDArray[np.float64]:

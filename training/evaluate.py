@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from spedge.bundle import Bundle, BundleSpec
 from spedge.errors import UsageError
+from spedge.reference import Reference
 
-from .checkpoint import load_checkpoint
+from .checkpoint import Checkpoint, load_checkpoint
 from .data import Dataset, Sample
 from .datasets import load_dataset
 from .presets import preset as find_preset
-from .windows import Window, Windower
+from .windows import Windower
 
 SPLITS = ("unseen", "all", "test", "train", "held-out")
 
-#: A window to logits, float32 [classes].
-Predict = Callable[[Window], NDArray[np.float32]]
+#: Events of a recording to logits, float32 [classes].
+Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,9 @@ def evaluate(
     samples, name = _choose(dataset, spec, split)
     if not samples:
         raise UsageError(f"The data has no samples for the split '{split}': choose another, for example 'all'.")
-    windower = Windower(spec)
     confusion = np.zeros((len(spec.labels), len(spec.labels)), np.int64)
     for done, sample in enumerate(samples, 1):
-        scores = predict(windower.window(windower.tokenize(sample.events)))
-        confusion[sample.label, int(scores.argmax())] += 1
+        confusion[sample.label, int(predict(sample.events).argmax())] += 1
         if on_progress is not None:
             on_progress(done, len(samples))
     return EvaluationReport(path, dataset.name, name, spec.labels, confusion)
@@ -103,44 +102,25 @@ def _choose(dataset: Dataset, spec: BundleSpec, split: str) -> tuple[Sequence[Sa
 def _open(path: Path) -> tuple[Path, BundleSpec, Predict]:
     if path.is_dir() and ((path / "bundle.json").exists() or not (path / "checkpoint.pt").exists()):
         bundle = Bundle.load(path)
-        return path, bundle, _onnx_predict(bundle)
+        reference = Reference(bundle)
+        return path, bundle, lambda events: reference.compute(events).logits
     checkpoint = load_checkpoint(path)
-    return checkpoint.path, checkpoint.spec, _torch_predict(checkpoint.model())
+    return checkpoint.path, checkpoint.spec, _torch_predict(checkpoint)
 
 
-def _onnx_predict(bundle: Bundle) -> Predict:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        bundle.file("model.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
-    size, buckets = bundle.tokenizer.patch_size, bundle.embedding.buckets
-
-    def predict(window: Window) -> NDArray[np.float32]:
-        length = len(window.positions)
-        volumes = np.zeros((1, bundle.tokens, 2, buckets, size, size), np.float32)
-        positions = np.zeros((1, bundle.tokens, 3), np.float32)
-        volumes[0, :length], positions[0, :length] = window.volumes, window.positions
-        feed = {"volumes": volumes, "positions": positions, "length": np.array([length], np.int32)}
-        scores: NDArray[np.float32] = session.run(None, feed)[0][0]
-        return scores
-
-    return predict
-
-
-def _torch_predict(model: Any) -> Predict:
+def _torch_predict(checkpoint: Checkpoint) -> Predict:
     import torch
 
-    def predict(window: Window) -> NDArray[np.float32]:
+    model, windower = checkpoint.model(), Windower(checkpoint.spec)
+
+    def predict(events: NDArray[Any]) -> NDArray[np.float32]:
+        window = windower.window(windower.tokenize(events))
         with torch.no_grad():
             scores = model(
                 torch.from_numpy(window.volumes[None]),
                 torch.from_numpy(window.positions[None]),
                 torch.tensor([len(window.positions)]),
             )
-        result: NDArray[np.float32] = scores[0].numpy()
-        return result
+        return np.asarray(scores[0], np.float32)
 
     return predict

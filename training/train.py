@@ -282,9 +282,12 @@ def _one_cycle(done: float) -> float:
 
 
 def _examples(held: Sequence[Sample]) -> list[Sample]:
-    """A few held-out samples of different classes."""
-    first = {sample.label: sample for sample in reversed(held)}
-    return [first[label] for label in sorted(first)][:EXAMPLES]
+    """A few held-out samples of different classes, rather short ones to keep the bundle small."""
+    by_size = sorted(held, key=lambda sample: len(sample.events))
+    first: dict[int, Sample] = {}
+    for sample in by_size[len(by_size) // 8 :]:
+        first.setdefault(sample.label, sample)
+    return sorted(list(first.values())[:EXAMPLES], key=lambda sample: sample.label)
 
 
 @contextmanager
