@@ -79,5 +79,8 @@ class FaultyTransport:
         self._waiting = self._waiting[written:]
         return len(out), self._in.feed(received)
 
+    def unsent(self) -> int:
+        return len(self._waiting) + self.inner.unsent()
+
     def close(self) -> None:
         self.inner.close()

@@ -26,7 +26,7 @@ from spedge.boards import load_board
 from spedge.check import as_reported
 from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
 from spedge.device.protocol import REPLY_BIT, Error, ErrorCode, Frame, FrameReader, Stats, Status, Type
-from spedge.device.transport import FdTransport, connect
+from spedge.device.transport import FdTransport, Transport, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from tests.faults import Faults, FaultyTransport
@@ -512,6 +512,9 @@ class Scripted:
         time.sleep(min(timeout, 0.01))
         return len(out), self.answer(out)
 
+    def unsent(self) -> int:
+        return 0
+
     def close(self) -> None:
         pass
 
@@ -520,6 +523,63 @@ def test_noise_is_not_an_answer() -> None:
     random = np.random.default_rng(0)
     with pytest.raises(DeviceError, match=r"ttyTEST0 does not answer \(waited 0.3 s\)"):
         Device(Scripted(lambda out: random.bytes(500)), Timeouts(silence=0.3))
+
+
+def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
+    hello = struct.pack("<HBBHHIIHHHH", 1, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
+    stuck = struct.pack("<HHIQQII", 0, 0, 100, 0, 0, 0, 0)
+    payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(68), Type.FLUSH: stuck, Type.EVENTS: stuck}
+
+    def answer(out: bytes) -> bytes:
+        replies = []
+        for frame in FrameReader().feed(out):
+            opened = struct.unpack_from("<I", frame.payload)[0] if frame.type == Type.CONFIGURE else frame.session
+            reply = Frame(frame.type | REPLY_BIT, frame.seq, opened, payloads[Type(frame.type)], frame.flags)
+            replies.append(reply.encode())
+        return b"".join(replies)
+
+    device = Device(Scripted(answer), Timeouts(silence=0.5))
+    device.configure(Configuration(SETTINGS, model=False))
+    with pytest.raises(DeviceError, match="does not finish the events it has"):
+        device.flush()
+    with pytest.raises(DeviceError, match="takes no more events"):
+        device.send(WORDS)
+
+
+class Slow:
+    """A line of so many bytes a second towards the device, which tells what it still holds."""
+
+    def __init__(self, inner: Transport, rate: float) -> None:
+        self.inner, self.name, self.rate = inner, inner.name, rate
+        self.waiting = b""
+        self.since = time.monotonic()
+
+    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+        self.waiting += out
+        now = time.monotonic()
+        due = min(int((now - self.since) * self.rate), len(self.waiting))
+        if due or not self.waiting:
+            self.since = now
+        written, received = self.inner.exchange(self.waiting[:due], min(timeout, 0.02))
+        self.waiting = self.waiting[written:]
+        return len(out), received
+
+    def unsent(self) -> int:
+        return len(self.waiting)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:
+    """More than the silence passes between two acknowledgements."""
+    device, _ = sim_process(image, Timeouts(resend_least=0.05, resend_most=0.1, silence=0.4))
+    with device:
+        device.configure(Configuration(SETTINGS, model=False, report_tokens=64))
+        device._transport = Slow(device._transport, 1500)
+        device.send(WORDS[:800] * 4)
+        assert device.flush().queued == 0
+        assert device.resent == 0
 
 
 def test_another_version_is_refused_with_a_sentence() -> None:

@@ -73,6 +73,8 @@ class Device:
         self._reader = FrameReader()
         self._out = bytearray(b"\0")  # ends a frame that somebody before us left unfinished
         self._session = 0
+        self._backlog = 0  # bytes that the device has not taken
+        self._moved = 0.0  # when it last took some
         self._seq = secrets.randbelow(1 << 16)
         self._awaited: tuple[int, int] | None = None  # type and seq of the request under way
         self._reply: Frame | None = None
@@ -173,10 +175,10 @@ class Device:
             else:
                 self._pump(max(self._timer.left(time.monotonic()), _LEAST_WAIT))
             now = time.monotonic()
-            if self._sender.in_flight and not self._out and not self._timer.left(now):
+            if self._sender.in_flight and not self._backlog and not self._timer.left(now):
                 self._sender.rewind()
                 self._timer.retried(now)
-            if now - self._progress > self.timeouts.silence:
+            if now - max(self._progress, self._moved) > self.timeouts.silence:
                 raise self._gave_up("takes no more events")
             if on_progress is not None:
                 on_progress(max(len(data) - self._sender.pending * step, 0))
@@ -278,17 +280,17 @@ class Device:
         self._seq = (self._seq + 1) % (1 << 16)
         frame = Frame(kind, self._seq, self._session, payload).encode()
         self._awaited, self._reply = (kind, self._seq), None
-        now = time.monotonic()
-        give_up = now + self.timeouts.silence
+        begin = now = time.monotonic()
         self._timer.start(now, measuring=kind not in _SLOW)
         self._out += frame
         try:
             while self._reply is None:
+                give_up = max(begin, self._progress, self._moved) + self.timeouts.silence
+                if now > give_up:
+                    raise self._gave_up("does not answer")
                 self._pump(max(min(self._timer.left(now), give_up - now), _LEAST_WAIT))
                 now = time.monotonic()
-                if self._reply is None and now >= give_up:
-                    raise self._gave_up("does not answer")
-                if self._reply is None and not self._out and not self._timer.left(now):
+                if self._reply is None and not self._backlog and not self._timer.left(now):
                     self._out += frame
                     self._resent_requests += 1
                     self._timer.retried(now)
@@ -308,9 +310,21 @@ class Device:
         except DeviceError as error:
             raise self._explained(error) from error
         del self._out[:written]
+        self._watch_backlog()
         for frame in self._reader.feed(received):
             self._timer.heard(time.monotonic())
             self._take(frame)
+
+    def _watch_backlog(self) -> None:
+        """See how much the device has not taken yet: it may be slow. Sending that again would make it slower still, and
+        taking it is a sign of life, unless it is what silence made us send again."""
+        backlog = len(self._out) + self._transport.unsent()
+        if backlog < self._backlog:
+            now = time.monotonic()
+            self._timer.moved(now)
+            if not self._timer.retries:
+                self._moved = now
+        self._backlog = backlog
 
     def _take(self, frame: Frame) -> None:
         if frame.type == Type.ERROR:

@@ -15,9 +15,10 @@ _HALF = _SEQ >> 1
 class RetryTimer:
     """Says when silence has lasted long enough to send again.
 
-    It runs from the last frame sent or heard, so it has to span the time between two answers and not a whole
-    window. Its length is the mean of such times plus four deviations (RFC 6298), kept within `least` and `most`
-    seconds, and doubles with every retry until something is heard again.
+    It runs from the last frame sent or heard, or from when the device last took bytes where that is known, so it
+    has to span the time between two answers and not a whole window. Its length is the mean of such times plus four
+    deviations (RFC 6298), kept within `least` and `most` seconds, and doubles with every retry until something is
+    heard again.
     """
 
     least: float
@@ -25,7 +26,7 @@ class RetryTimer:
     _mean: float | None = None
     _deviation: float = 0.0
     _start: float = 0.0
-    _retries: int = 0
+    retries: int = 0  #: since something was heard
     _measuring: bool = True
 
     @property
@@ -34,22 +35,26 @@ class RetryTimer:
         if self._mean is None:
             return self.most
         length = max(self._mean + 4 * self._deviation, self.least)
-        return float(min(length * 2**self._retries, self.most))
+        return float(min(length * 2**self.retries, self.most))
 
     def start(self, now: float, measuring: bool = True) -> None:
         """Something was sent. measuring False: the answer waits for work, and its time says nothing of the link."""
         self._start = now
         self._measuring = measuring
 
+    def moved(self, now: float) -> None:
+        """The other end has taken some of what waited to be taken."""
+        self._start = now
+
     def retried(self, now: float) -> None:
         self._start = now
-        self._retries += 1
+        self.retries += 1
 
     def heard(self, now: float) -> None:
-        if self._measuring and self._retries == 0:  # else it is not known what was answered (Karn)
+        if self._measuring and self.retries == 0:  # else it is not known what was answered (Karn)
             self._measure(now - self._start)
         self._start = now
-        self._retries = 0
+        self.retries = 0
 
     def left(self, now: float) -> float:
         """Seconds until it is time to send again, not below 0."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import grp
 import os
 import select
 import socket
+import struct
+import termios
 import time
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +23,7 @@ from urllib.parse import urlsplit
 from spedge.errors import DeviceError, UsageError
 
 _READ_BYTES = 1 << 16
+_UNIX_PIECE = 256  # a unix socket tells what is unsent in pieces as they were written
 
 
 class Transport(Protocol):
@@ -33,15 +37,21 @@ class Transport(Protocol):
         Returns how many bytes were written, and the bytes read. Raises DeviceError when the other end is gone.
         """
 
+    def unsent(self) -> int:
+        """About how many of the bytes written the other end has not taken yet; 0 where that cannot be known."""
+
     def close(self) -> None: ...
 
 
 class FdTransport:
-    """A transport over a non-blocking file descriptor that `keep` owns."""
+    """A transport over a non-blocking file descriptor that `keep` owns. piece: most bytes to write at once."""
 
-    def __init__(self, name: str, fd: int, keep: contextlib.AbstractContextManager | None = None) -> None:
+    def __init__(
+        self, name: str, fd: int, keep: contextlib.AbstractContextManager | None = None, piece: int = _READ_BYTES
+    ) -> None:
         self.name = name
         self._fd = fd
+        self._piece = piece
         self._keep = contextlib.ExitStack()
         if keep is not None:
             self._keep.enter_context(keep)
@@ -51,19 +61,32 @@ class FdTransport:
         try:
             wants = [self._fd] if out else []
             readable, writable, _ = select.select([self._fd], wants, [], max(timeout, 0.0))
-            written = os.write(self._fd, out) if writable else 0
+            written = self._write(out) if writable else 0
             received = self._read() if readable else b""
-        except BlockingIOError:
-            return 0, b""
         except (OSError, ValueError) as error:
             raise DeviceError(f"the link to {self.name} broke: {error}") from error
         return written, received
 
+    def _write(self, out: bytes) -> int:
+        done = 0
+        with contextlib.suppress(BlockingIOError):
+            while done < len(out):
+                done += os.write(self._fd, out[done : done + self._piece])
+        return done
+
     def _read(self) -> bytes:
-        received = os.read(self._fd, _READ_BYTES)
+        try:
+            received = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return b""
         if not received:
             raise DeviceError(f"{self.name} closed the link")
         return received
+
+    def unsent(self) -> int:
+        with contextlib.suppress(OSError):
+            return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)))[0])
+        return 0
 
     def close(self) -> None:
         self._keep.close()
@@ -90,7 +113,7 @@ def connect_unix(path: Path, within: float = 0.0) -> FdTransport:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(str(path))
-            return FdTransport(f"unix:{path}", sock.fileno(), sock)
+            return FdTransport(f"unix:{path}", sock.fileno(), sock, _UNIX_PIECE)
         except OSError as error:
             sock.close()
             if time.monotonic() >= deadline:
