@@ -1,4 +1,4 @@
-# make demo | test | bench | lint | format | setup | clean
+# make demo | test | bench | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
 
-.PHONY: demo test bench lint format setup clean boards-packages
+.PHONY: demo test bench fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/spedge demo --out demo-out
@@ -23,6 +23,11 @@ test: setup lint
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+# SECONDS (600) for each decoder, parser and reader; needs clang. Findings are left in tests/fuzz/build.
+fuzz: setup
+	$(MAKE) --no-print-directory -C tests/fuzz long
+	$(BIN)/python -m tests.fuzz.readers
 
 lint: $(VENV)/all.stamp
 	$(BIN)/ruff check
@@ -38,6 +43,7 @@ setup: $(VENV)/all.stamp boards-packages
 clean:
 	rm -rf .cache build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	$(MAKE) --no-print-directory -C tests/c clean
+	$(MAKE) --no-print-directory -C tests/fuzz clean
 
 # The emulated boards are left out where these cannot be installed; everything else works without them.
 boards-packages:

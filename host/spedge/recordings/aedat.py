@@ -1,4 +1,4 @@
-"""AEDAT files: 2.0 and 3.1 by ourselves, 4 by the library aedat."""
+"""AEDAT files, version 2.0 and 3.1; version 4 is in aedat4."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError, UsageError
+from spedge.errors import InputError
 from spedge.events import empty_events
+from spedge.recordings.aedat4 import Aedat4Recording
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry, gathered
 
 _MAGIC = b"#!AER-DAT"
-_MAGIC4 = b"#!AER-DAT4.0\r\n"
 _END3 = b"#!END-HEADER\r\n"
 _LONGEST_LINE = 1 << 16
 _MOST_LINES = 10_000
@@ -236,69 +236,3 @@ def _polarities(records: NDArray[np.void], overflow: int) -> NDArray[np.void]:
     events["y"] = data >> 2 & 0x7FFF
     events["p"] = data >> 1 & 1
     return events
-
-
-# ---------------------------------------------------------------- 4
-
-
-class Aedat4Recording(Recording):
-    """AEDAT 4: the one stream of events in it. Times are as in the file, µs since 1970."""
-
-    format = "AEDAT 4"
-
-    def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
-        try:
-            import aedat
-        except ImportError:
-            raise UsageError(
-                f"{path}: reading AEDAT 4 needs the library aedat: pip install 'spedge[recordings]'"
-            ) from None
-        self._library = aedat
-        try:
-            streams = aedat.Decoder(path).id_to_stream()
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: the header at byte {len(_MAGIC4)} is damaged or cut off ({error})") from None
-        found = {number: stream for number, stream in streams.items() if stream.get("type") == "events"}
-        if len(found) != 1:
-            raise InputError(f"{path}: there are {len(found)} streams of events in it; only files with one can be read")
-        ((self._stream, stream),) = found.items()
-        size = (int(stream.get("width", 0)), int(stream.get("height", 0)))
-        if not all(0 < side <= 65535 for side in size):
-            raise InputError(f"{path}: the header gives a sensor of {size[0]}x{size[1]} pixels")
-        super().__init__(path, *choose_geometry(path, size, width, height))
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return gathered(self._packets())
-
-    def _packets(self) -> Iterator[NDArray[np.void]]:
-        count = 0
-        try:
-            for packet in self._library.Decoder(self.path):
-                count += 1
-                if packet["stream_id"] == self._stream and "events" in packet:
-                    yield _unpacked(packet["events"])
-        except (RuntimeError, ValueError, TypeError) as error:
-            at = _packet_position(self.path, count)
-            raise InputError(f"{self.path}: the packet at byte {at} is damaged or cut off ({error})") from None
-
-
-def _unpacked(found: NDArray[Any]) -> NDArray[np.void]:
-    events = empty_events(len(found))
-    for name in ("t", "x", "y", "p"):
-        events[name] = found[name]
-    return events
-
-
-def _packet_position(path: Path, count: int) -> int:
-    """The byte at which the packet after `count` packets begins, or the file's end if that comes first."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        at = file.seek(len(_MAGIC4))
-        at += 4 + int.from_bytes(file.read(4), "little")
-        for _ in range(count):
-            file.seek(at)
-            head = file.read(8)
-            if len(head) < 8:
-                break
-            at += 8 + int.from_bytes(head[4:], "little")
-    return min(at, size)

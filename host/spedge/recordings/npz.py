@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -18,15 +20,14 @@ from spedge.errors import InputError
 from spedge.events import EVENT_DTYPE, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
 
+#: What zipfile and numpy raise for damaged files.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
-    ValueError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
+    struct.error,
+    TokenError,
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OSError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError),
 )
 _COLUMNS = ("t", "x", "y", "p")
 
@@ -106,6 +107,8 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if read is None:
         raise ValueError(f"an array is of version {version}")
     shape, _, dtype = read(file)
+    if any(side < 0 for side in shape):
+        raise ValueError(f"an array is of shape {shape}")
     if dtype.hasobject:
         raise ValueError("an array holds Python objects")
     return shape, dtype

@@ -1,0 +1,207 @@
+"""AEDAT 4 files: a header, then packets of events in FlatBuffers, as they are or compressed by LZ4 or Zstandard.
+
+Read here and not by a library because the libraries there are end the process on some damaged files.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.errors import InputError, UsageError
+from spedge.events import empty_events
+from spedge.recordings.base import Recording, choose_geometry, gathered
+
+MAGIC = b"#!AER-DAT4.0\r\n"
+_PACKET = struct.Struct("<ii")  # stream, bytes
+_EVENT = np.dtype(
+    {"names": ["t", "x", "y", "p"], "formats": ["<i8", "<i2", "<i2", "u1"], "offsets": [0, 8, 10, 12], "itemsize": 16}
+)
+_EVENTS_TYPE = "EVTS"
+_LONGEST_HEADER = 1 << 24
+_LONGEST_PACKET = 1 << 28
+
+
+class Aedat4Recording(Recording):
+    """AEDAT 4: the one stream of events in it. Times are as in the file, µs since 1970."""
+
+    format = "AEDAT 4"
+
+    def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self._header = _read_header(file, path)
+        self._unpack = _unpacker(path, self._header.compression)
+        size = (self._header.width, self._header.height)
+        super().__init__(path, *choose_geometry(path, size, width, height))
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        return gathered(self._packets())
+
+    def _packets(self) -> Iterator[NDArray[np.void]]:
+        end = self.path.stat().st_size
+        if self._header.table >= 0:  # an index of the packets; it need not be there
+            if not self._header.start <= self._header.table <= end:
+                raise InputError(
+                    f"{self.path}: cut off at byte {end}, before the index of packets at byte {self._header.table}"
+                )
+            end = self._header.table
+        with self.path.open("rb") as file:
+            at = file.seek(self._header.start)
+            while at < end:
+                head = file.read(_PACKET.size)
+                if len(head) < _PACKET.size:
+                    raise InputError(f"{self.path}: cut off in the packet at byte {at}")
+                stream, size = _PACKET.unpack(head)
+                if stream < 0 or not 0 <= size <= _LONGEST_PACKET:
+                    raise InputError(f"{self.path}: there is no packet at byte {at}; it is damaged")
+                if size > end - at - _PACKET.size:
+                    raise InputError(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
+                body = file.read(size)
+                if stream == self._header.stream:
+                    yield self._events(body, at)
+                at += _PACKET.size + size
+
+    def _events(self, body: bytes, at: int) -> NDArray[np.void]:
+        try:
+            found = _events_of(self._unpack(body))
+        except Exception as error:  # whatever the libraries raise for damaged data
+            raise InputError(f"{self.path}: the packet at byte {at} is damaged ({error})") from None
+        bad = np.flatnonzero((found["t"] < 0) | (found["x"] < 0) | (found["y"] < 0) | (found["p"] > 1))
+        if len(bad):
+            raise InputError(f"{self.path}: event {bad[0]} of the packet at byte {at} is no event; it is damaged")
+        events = empty_events(len(found))
+        for name in ("t", "x", "y", "p"):
+            events[name] = found[name]
+        return events
+
+
+def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
+    """What takes a packet's compression off, never to more than _LONGEST_PACKET bytes."""
+    try:
+        if compression in (1, 2):
+            from lz4.frame import LZ4FrameDecompressor
+
+            return lambda data: LZ4FrameDecompressor().decompress(data, max_length=_LONGEST_PACKET)
+        if compression in (3, 4):
+            from zstandard import ZstdDecompressor
+
+            return lambda data: ZstdDecompressor(max_window_size=1 << 27).stream_reader(data).read(_LONGEST_PACKET)
+    except ImportError as error:
+        raise UsageError(f"{path}: AEDAT 4 needs the library {error.name}: pip install 'spedge[recordings]'") from None
+    if compression == 0:
+        return bytes
+    raise InputError(
+        f"{path}: the header at byte {len(MAGIC)} names compression {compression}, which AEDAT 4 does not have"
+    )
+
+
+# ---------------------------------------------------------------- header
+
+
+@dataclass(frozen=True)
+class _Header:
+    """stream: number of the stream of events. start, table: where packets and their index begin (-1: no index)."""
+
+    compression: int
+    stream: int
+    width: int
+    height: int
+    start: int
+    table: int
+
+
+def _read_header(file: BinaryIO, path: Path) -> _Header:
+    file.seek(len(MAGIC))
+    size = int.from_bytes(file.read(4), "little")
+    data = file.read(size) if size <= _LONGEST_HEADER else b""
+    if len(data) < max(size, 8):
+        raise InputError(f"{path}: the header at byte {len(MAGIC)} is damaged or cut off")
+    try:
+        table = _Table.root(data)
+        compression, position = table.number(0, "<i", 0), table.number(1, "<q", -1)
+        streams = _event_streams(ElementTree.fromstring(table.bytes(2, 1)))
+    except (struct.error, ValueError, ElementTree.ParseError, LookupError) as error:
+        raise InputError(f"{path}: the header at byte {len(MAGIC)} is damaged ({error})") from None
+    if len(streams) != 1:
+        raise InputError(f"{path}: there are {len(streams)} streams of events in it; only files with one can be read")
+    stream, width, height = streams[0]
+    if not (0 < width <= 65535 and 0 < height <= 65535):
+        raise InputError(f"{path}: the header at byte {len(MAGIC)} gives a sensor of {width}x{height} pixels")
+    return _Header(compression, stream, width, height, len(MAGIC) + 4 + size, position)
+
+
+def _event_streams(tree: ElementTree.Element) -> list[tuple[int, int, int]]:
+    """Number, width and height of each stream of events."""
+    found = []
+    for out in tree.iter("node"):
+        if out.get("name") != "outInfo":
+            continue
+        for stream in out.findall("node"):
+            if _attribute(stream, "typeIdentifier") == _EVENTS_TYPE:
+                info = next((node for node in stream.findall("node") if node.get("name") == "info"), stream)
+                size = (int(_attribute(info, "sizeX") or 0), int(_attribute(info, "sizeY") or 0))
+                found.append((int(stream.get("name") or -1), *size))
+    return found
+
+
+def _attribute(node: ElementTree.Element, key: str) -> str | None:
+    return next((attribute.text for attribute in node.findall("attr") if attribute.get("key") == key), None)
+
+
+# ---------------------------------------------------------------- FlatBuffers
+
+
+def _events_of(data: bytes) -> NDArray[np.void]:
+    """The vector of events of a size-prefixed EventPacket."""
+    if len(data) < 12 or data[8:12] != _EVENTS_TYPE.encode():
+        raise ValueError("it holds no events")
+    return np.frombuffer(_Table.root(data[4:]).bytes(0, _EVENT.itemsize), _EVENT)
+
+
+class _Table:
+    """A FlatBuffers table. Every access is checked to lie in the data; raises struct.error or ValueError."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+        self._fields = at - self._get("<i", at)
+
+    @classmethod
+    def root(cls, data: bytes) -> _Table:
+        return cls(data, struct.unpack_from("<I", data)[0])
+
+    def _get(self, format: str, at: int) -> int:
+        if at < 0:
+            raise ValueError("an offset is negative")
+        return int(struct.unpack_from(format, self._data, at)[0])
+
+    def _place(self, index: int) -> int | None:
+        """Where a field is, or None when it is left out."""
+        entry = 4 + 2 * index
+        if entry + 2 > self._get("<H", self._fields):
+            return None
+        offset = self._get("<H", self._fields + entry)
+        return self._at + offset if offset else None
+
+    def number(self, index: int, format: str, default: int) -> int:
+        place = self._place(index)
+        return default if place is None else self._get(format, place)
+
+    def bytes(self, index: int, size: int) -> bytes:
+        """A vector of things of `size` bytes; empty when it is left out."""
+        place = self._place(index)
+        if place is None:
+            return b""
+        start = place + self._get("<I", place)
+        length = size * self._get("<I", start)
+        if start + 4 + length > len(self._data):
+            raise ValueError("a vector is longer than the data")
+        return self._data[start + 4 : start + 4 + length]

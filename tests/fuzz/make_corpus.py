@@ -1,0 +1,93 @@
+"""Writes the corpus of the decoders' and the frame parser's fuzzers: small streams of every kind of word.
+
+python tests/fuzz/make_corpus.py
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from cobs import cobs
+
+FOLDER = Path(__file__).resolve().parent / "corpus"
+#: Sensor (index of the fuzzer's list of sides, twice), bytes a piece - 1, room for events - 1.
+PLANS = ((5, 5, 255, 39), (0, 0, 0, 0), (3, 3, 6, 2), (6, 5, 2, 11))
+
+
+def evt2(rng: random.Random, n: int) -> bytes:
+    words, high = [], rng.choice([0, 5, 0x0FFFFFFE])
+    for _ in range(n):
+        kind = rng.choices([0, 1, 8, 10, 14, 15, 4], [6, 6, 3, 1, 1, 1, 1])[0]
+        high = (high + rng.choice([1, 1, 1, 3, 1 << 20])) % (1 << 28) if kind == 8 else high
+        rest = high if kind == 8 else rng.randrange(64) << 22 | rng.randrange(1300) << 11 | rng.randrange(800)
+        words.append(kind << 28 | rest)
+    return struct.pack(f"<{n}I", *words)
+
+
+def evt21(rng: random.Random, n: int, legacy: bool = False) -> bytes:
+    heads = struct.unpack(f"<{n}I", evt2(rng, n))
+    masks = [rng.choice([0, 1, 0x80000001, 0xFFFFFFFF, rng.getrandbits(32)]) for _ in heads]
+    pairs = zip(heads, masks, strict=True) if legacy else zip(masks, heads, strict=True)
+    return b"".join(struct.pack("<II", *pair) for pair in pairs)
+
+
+def evt3(rng: random.Random, n: int) -> bytes:
+    words, high = [], rng.choice([0, 7, 4094])
+    for i in range(n):
+        kind = (
+            8
+            if i == 0
+            else rng.choices([0, 2, 3, 4, 5, 6, 7, 8, 10, 14, 15, 1], [4, 4, 3, 4, 2, 3, 1, 2, 1, 1, 1, 1])[0]
+        )
+        high = (high + rng.choice([0, 1, 2, 2100])) % 4096 if kind == 8 else high
+        words.append(kind << 12 | (high if kind == 8 else rng.choice([rng.randrange(1300), rng.getrandbits(12)])))
+    return struct.pack(f"<{n}H", *(word & 0xFFFF for word in words))
+
+
+def edvs(rng: random.Random, n: int, mode: int) -> bytes:
+    data = b""
+    for _ in range(n):
+        data += bytes([0x80 | rng.randrange(128), rng.randrange(256)])
+        if mode == 1:
+            size = rng.randrange(1, 5)
+            data += bytes([rng.randrange(128) for _ in range(size - 1)]) + bytes([0x80 | rng.randrange(128)])
+        elif mode:
+            data += rng.randbytes(mode)
+        if rng.random() < 0.1:
+            data += rng.randbytes(rng.randrange(4))
+    return data
+
+
+def frame(rng: random.Random, n: int) -> bytes:
+    data = b""
+    for _ in range(n // 8):
+        body = struct.pack("<BBHI", rng.randrange(12), 0, rng.randrange(9), rng.randrange(3)) + rng.randbytes(
+            rng.randrange(20)
+        )
+        data += cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
+    return data
+
+
+def main() -> None:
+    makers: dict[str, Callable[[random.Random, int], bytes]] = {
+        "evt2": evt2,
+        "evt21": evt21,
+        "evt21_legacy": lambda rng, n: evt21(rng, n, legacy=True),
+        "evt3": evt3,
+        "frame": frame,
+    }
+    makers |= {f"edvs_e{mode}": lambda rng, n, mode=mode: edvs(rng, n, mode) for mode in range(5)}  # type: ignore[misc]
+    for name, make in makers.items():
+        folder = FOLDER / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, plan in enumerate(PLANS):
+            head = bytes(plan[2:]) if name == "frame" else bytes(plan)
+            (folder / f"seed{i}").write_bytes(head + make(random.Random(i), (40, 8, 60, 100)[i]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Fuzzer of the recordings' readers: damaged files of every format give events or an InputError, nothing else.
+
+    python -m tests.fuzz.readers [--seconds N] [--seed N] [FORMAT...]
+
+Each format runs in a process of its own with a limit on memory; an input that takes longer than 20 s is a finding too.
+What is found is kept in tests/fuzz/build/found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests import recording_files
+
+FOUND = Path(__file__).resolve().parent / "build" / "found"
+MEMORY = 3 << 30
+LONGEST_S = 20
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """Data with one to four faults: cut, bits, bytes, a piece lost, doubled or moved."""
+    out = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        at = rng.randrange(len(out) + 1)
+        if rng.random() < 0.3:
+            at = min(at, rng.randrange(300))  # headers are where the readers decide
+        match rng.randrange(7):
+            case 0:
+                del out[at:]
+            case 1 | 2 if at < len(out):
+                out[at] ^= 1 << rng.randrange(8)
+            case 3 if at < len(out):
+                out[at] = rng.choice([0, 0xFF, 0x7F, 0x80, rng.randrange(256)])
+            case 4:
+                del out[at : at + rng.randrange(1, 64)]
+            case 5:
+                out[at:at] = out[at : at + rng.randrange(1, 64)]
+            case _:
+                out[at : at + 4] = rng.randbytes(4)
+    return bytes(out)
+
+
+def try_reader(path: Path) -> bool:
+    """Whether the file was read to its end; False for an InputError. Anything else is raised."""
+    import spedge
+
+    try:
+        recording = spedge.open(path)
+        last = 0
+        for chunk in recording:
+            assert len(chunk)
+            assert int(chunk["t"][0]) >= last
+            assert int(chunk["x"].max()) < recording.width
+            assert int(chunk["y"].max()) < recording.height
+            assert int(chunk["p"].max()) <= 1
+            last = int(chunk["t"][-1])
+        return True
+    except spedge.InputError as error:
+        assert str(path) in str(error), f"the sentence does not name the file: {error}"
+        return False
+
+
+def fuzz(format: str, seed: int, goes_on: Callable[[int], bool]) -> tuple[int, int]:
+    """Runs and reads to the end, while goes_on(runs)."""
+    rng = random.Random(f"{format} {seed}")
+    runs = good = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / format
+        recording_files.write(path, format)
+        data = path.read_bytes()
+        while goes_on(runs):
+            damaged = mutated(data, rng)
+            path.write_bytes(damaged)
+            # Kept before it is read: a crash leaves no time.
+            kept = FOUND / f"{seed}-{format}"
+            kept.write_bytes(damaged)
+            signal.alarm(LONGEST_S)
+            good += try_reader(path)
+            signal.alarm(0)
+            kept.unlink()
+            runs += 1
+    return runs, good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.readers", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--runs", type=int, default=None, help="instead of a time")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--here", action="store_true", help="in this process")
+    parser.add_argument("formats", nargs="*", metavar="FORMAT", default=recording_files.FORMATS)
+    arguments = parser.parse_args()
+    FOUND.mkdir(parents=True, exist_ok=True)
+    if arguments.here:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process whatever a library is doing
+        end = time.monotonic() + arguments.seconds
+        for format in arguments.formats:
+            runs, good = fuzz(
+                format,
+                arguments.seed,
+                lambda n: time.monotonic() < end if arguments.runs is None else n < arguments.runs,
+            )
+            print(f"{format}: {runs} files, {good} of them readable", flush=True)
+        return
+    for format in arguments.formats:
+        options = ["--here", "--seconds", str(arguments.seconds), "--seed", str(arguments.seed)]
+        options += ["--runs", str(arguments.runs)] if arguments.runs else []
+        done = subprocess.run([sys.executable, "-m", "tests.fuzz.readers", *options, format], check=False)
+        if done.returncode:
+            sys.exit(f"{format}: exit {done.returncode}; the input is {FOUND / f'{arguments.seed}-{format}'}")
+
+
+if __name__ == "__main__":
+    main()
