@@ -1,20 +1,17 @@
-"""Make the small token vectors in this folder, with the slow oracle of tests/python. Run from the repository's root."""
+"""Make the small token vectors in this folder with the slow oracle: `python -m tests.golden.make` from the root."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.python import tokenizer_oracle
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "python"))
-
-import tokenizer_oracle  # noqa: E402
-
 EVENT_DTYPE = [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")]
 VECTORS: dict[str, dict[str, Any]] = {
     "integer": {"width": 46, "height": 37, "patch_size": 8, "threshold": 20.5},

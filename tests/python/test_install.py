@@ -1,0 +1,56 @@
+"""The wheel carries everything: what a regular install finds without the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+LOOK = """
+import pathlib, sys
+import spedge, spedge.compile, spedge.training, spedge.paths, spedge._native
+home = pathlib.Path(sys.prefix).resolve()
+for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__, spedge._native.__file__,
+              spedge.paths.firmware_dir(), spedge.paths.boards_dir(), spedge.paths.assets_dir()):
+    assert pathlib.Path(found).resolve().is_relative_to(home), found
+firmware, boards = spedge.paths.firmware_dir(), spedge.paths.boards_dir()
+for name in ("lib/src/tokenizer.c", "lib/include/spedge/tokenizer.h", "lib/SPEC.md", "platformio.ini", "port/port.h"):
+    assert (firmware / name).is_file(), name
+assert list(boards.glob("*.json"))
+assert (pathlib.Path(spedge.__file__).parent / "py.typed").is_file()
+assert not [path for path in firmware.rglob("*") if path.name in (".pio", "build") or path.suffix == ".o"]
+print(len(spedge.Tokenizer(width=8, height=8, threshold=1).push(
+    __import__("numpy").zeros(3, spedge.EVENT_DTYPE))))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment with spedge from a wheel and everything else borrowed from this one."""
+    folder = tmp_path_factory.mktemp("install")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-C", f"build-dir={folder / 'build'}"]
+    subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)
+    venv.create(folder / "env", with_pip=False, symlinks=True)
+    site = next((folder / "env/lib").glob("python*/site-packages"))
+    # A .pth line adds the folder but does not run the .pth files in it, so the editable install stays out.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    wheel = next(folder.glob("*.whl"))
+    subprocess.run([*pip, "--python", folder / "env/bin/python", "install", "--no-deps", wheel], check=True, cwd=folder)
+    return folder / "env/bin"
+
+
+def test_a_wheel_has_all_packages_and_data(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run([installed / "python", "-c", LOOK], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "3\n"
+
+
+def test_the_command_runs_from_a_wheel(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run([installed / "spedge", "boards", "--json"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"sim"' in done.stdout
