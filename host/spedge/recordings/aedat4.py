@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -68,6 +68,20 @@ class Aedat4Recording(Recording):
                 if stream == self._header.stream:
                     yield self._events(body, at)
                 at += _PACKET.size + size
+            if self._header.table >= 0:
+                self._check_index(file.read(), at)
+
+    def _check_index(self, body: bytes, at: int) -> None:
+        """The index is not used, but without all of it the file is cut off."""
+        try:
+            index = self._unpack(body)
+            whole = len(index) >= 4 and int.from_bytes(index[:4], "little") + 4 <= len(index)
+        except Exception:  # whatever the libraries raise for damaged data
+            whole = False
+        if not whole:
+            raise InputError(
+                f"{self.path}: the index of packets at byte {at} is damaged or cut off; the events are all there"
+            )
 
     def _events(self, body: bytes, at: int) -> NDArray[np.void]:
         try:
@@ -89,7 +103,7 @@ def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
         if compression in (1, 2):
             from lz4.frame import LZ4FrameDecompressor
 
-            return lambda data: LZ4FrameDecompressor().decompress(data, max_length=_LONGEST_PACKET)
+            return lambda data: _whole(LZ4FrameDecompressor(), data)
         if compression in (3, 4):
             from zstandard import ZstdDecompressor
 
@@ -101,6 +115,13 @@ def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
     raise InputError(
         f"{path}: the header at byte {len(MAGIC)} names compression {compression}, which AEDAT 4 does not have"
     )
+
+
+def _whole(decompressor: Any, data: bytes) -> bytes:
+    out: bytes = decompressor.decompress(data, max_length=_LONGEST_PACKET)
+    if not decompressor.eof:
+        raise ValueError("its compressed data does not end")
+    return out
 
 
 # ---------------------------------------------------------------- header

@@ -1,0 +1,308 @@
+"""Recordings of every format against files written by the formats' definitions (tests/recording_files.py)."""
+
+from __future__ import annotations
+
+import re
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spedge
+from spedge.recordings import create, formats
+from tests import recording_files as files
+
+POSITION = r"byte \d+|line \d+|entry \d+|event \d+|events \d+|eof = \d+"
+
+
+def listed(path: Path, **options: int) -> list[tuple[int, ...]]:
+    return spedge.open(path, **options).events().tolist()
+
+
+@pytest.mark.parametrize("format", files.FORMATS)
+def test_events_and_geometry(format: str, tmp_path: Path) -> None:
+    expected = files.write(tmp_path / format, format)
+    recording = spedge.open(tmp_path / format)
+    assert (recording.width, recording.height) == files.geometry(format)
+    assert recording.events().dtype == spedge.EVENT_DTYPE
+    assert recording.events().tolist() == expected
+    assert recording.events().tolist() == expected, "the second time"
+
+
+@pytest.mark.parametrize(
+    ("format", "left_out"),
+    [
+        ("evt3.raw", {"untimed": 1}),
+        ("aedat2.aedat", {"other": 1}),
+        ("aedat3.aedat", {"invalid": 6}),
+        ("atis.es", {"exposures": 57}),
+        ("evt2.raw", {}),
+    ],
+)
+def test_what_a_format_leaves_out_is_counted(format: str, left_out: dict[str, int], tmp_path: Path) -> None:
+    files.write(tmp_path / format, format)
+    recording = spedge.open(tmp_path / format)
+    recording.events()
+    assert recording.left_out == left_out
+
+
+# ---------------------------------------------------------------- reference recordings
+
+
+def golden(shared: Path, name: str) -> dict[str, np.ndarray]:
+    with np.load(shared / "golden" / f"{name}.npz") as file:
+        return {field: file[field] for field in "txyp"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "shift"),
+    [
+        ("evt3_sample.raw", "evt3_1280x720.decoded", 0),
+        ("evt2_sample.raw", "evt2_640x480.events", 1_317_888),
+        ("dvs.es", "dvs_320x240.events", 0),
+    ],
+)
+def test_reference_recordings(shared: Path, name: str, reference: str, shift: int) -> None:
+    events = spedge.open(shared / "data/recordings" / name).events()
+    expected = golden(shared, reference)
+    expected["t"] += np.uint64(shift)  # the reference begins at 0, the file does not
+    for field in "txyp":
+        np.testing.assert_array_equal(events[field], expected[field], field)
+
+
+def test_the_last_event_of_the_evt3_sample(shared: Path) -> None:
+    events = spedge.open(shared / "data/recordings/evt3_sample.raw").events()
+    assert len(events) == 219_596
+    assert events["t"][-1] == 11_727_457
+    assert (np.diff(events["t"].astype(np.int64)) >= 0).all()
+
+
+# ---------------------------------------------------------------- damaged files
+
+
+def read_until_error(path: Path) -> tuple[list[tuple[int, ...]], str | None]:
+    events: list[tuple[int, ...]] = []
+    try:
+        for chunk in spedge.open(path):
+            events += chunk.tolist()
+    except spedge.InputError as error:
+        return events, str(error)
+    return events, None
+
+
+@pytest.mark.parametrize("format", files.FORMATS)
+def test_a_cut_file_gives_what_was_before_the_cut_or_says_where(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    expected = files.write(path, format)
+    data = path.read_bytes()
+    complaints = 0
+    for cut in sorted({*range(1, 40), *np.linspace(40, len(data) - 2, 60).astype(int).tolist()}):
+        path.write_bytes(data[:cut])
+        events, complaint = read_until_error(path)
+        # A number at the end of a text may have lost digits.
+        whole = events[:-1] if format == "text.csv" else events
+        assert whole == expected[: len(whole)], cut
+        if complaint is not None:
+            complaints += 1
+            assert str(path) in complaint
+    assert complaints > 20
+
+
+@pytest.mark.parametrize("format", [format for format in files.FORMATS if format != "text.csv"])
+def test_a_file_without_its_last_byte_says_where_it_ends(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    files.write(path, format)
+    path.write_bytes(path.read_bytes()[:-1])
+    _, complaint = read_until_error(path)
+    assert complaint is not None
+    assert re.search(POSITION, complaint), complaint
+
+
+@pytest.mark.parametrize("suffix", formats())
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", b"this is a text, not a recording\n" * 40, bytes(range(256)) * 20, b"% no\n", b"#!AER-DAT9\r\n"],
+)
+def test_a_file_that_is_something_else(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    events, complaint = read_until_error(path)
+    assert events == []
+    assert complaint is not None
+    assert str(path) in complaint
+
+
+@pytest.mark.parametrize("format", ["evt2.raw", "evt21.raw", "evt21-legacy.raw", "evt3.raw"])
+def test_a_word_of_no_type_is_named_by_its_byte(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    expected = files.write(path, format)
+    data = bytearray(path.read_bytes())
+    size = {"evt2.raw": 4, "evt3.raw": 2}.get(format, 8)
+    start = data.index(b"% end\n") + 6
+    at = start + size * ((len(data) - start) // size // 2)
+    data[at : at + size] = b"\x99" * size if size != 2 else b"\x99\x99"
+    path.write_bytes(data)
+    events, complaint = read_until_error(path)
+    assert complaint is not None
+    assert f"byte {at} " in complaint
+    assert 0 < len(events) < len(expected)
+    assert events == expected[: len(events)]
+
+
+@pytest.mark.parametrize(
+    "format", ["evt2.raw", "evt3.raw", "dvs.es", "dat.dat", "text.csv", "numpy.npz", "prophesee.hdf5"]
+)
+def test_an_event_outside_the_sensor_is_named(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    events = files.some_events()
+    events[100] = (events[100][0], files.WIDTH + 3, 1, 1)
+    files.write(path, format, events)
+    read, complaint = read_until_error(path)
+    assert complaint is not None
+    assert f"outside the {files.WIDTH}x{files.HEIGHT} sensor" in complaint
+    assert re.search(POSITION, complaint)
+    assert len(read) <= 100
+
+
+def test_vector_words_may_reach_over_the_right_edge(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    words = [0x8001, 0x0003, 0x3000 | 124, 0x4FFF]  # 12 pixels from column 124 of 128
+    path.write_bytes(files.prophesee_header("evt 3.0") + struct.pack("<4H", *words))
+    recording = spedge.open(path)
+    assert recording.events()["x"].tolist() == [124, 125, 126, 127]
+    assert recording.left_out == {"clipped": 8}
+
+
+@pytest.mark.parametrize("format", ["evt2.raw", "dat.dat", "text.csv", "numpy.npz", "prophesee.hdf5"])
+def test_unsorted_events_are_an_error_unless_sorting_is_asked_for(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    events = [event for event in files.some_events() if event[0] < 1 << 30]
+    swapped = [*events[:200], *events[300:], *events[200:300]]
+    files.write(path, format, swapped)
+    with pytest.raises(spedge.InputError, match=r"event 4\d\d is at .* before the event ahead.*sort=True"):
+        spedge.open(path).events()
+    expected = sorted(swapped, key=lambda event: event[0])
+    assert spedge.open(path, sort=True).events().tolist() == expected
+
+
+# ---------------------------------------------------------------- formats' particulars
+
+
+def test_the_clock_of_dat_and_aedat2_wraps_after_2_to_32(tmp_path: Path) -> None:
+    events = [(t, 1, 2, 1) for t in ((1 << 32) - 5, (1 << 32) + 5, (1 << 33) - 1, 1 << 33)]
+    for format in ("dat.dat", "aedat2.aedat"):
+        files.write(tmp_path / format, format, events)
+        assert listed(tmp_path / format) == events
+
+
+def test_the_overflow_counter_of_aedat3(tmp_path: Path) -> None:
+    events = [(t, 1, 2, 0) for t in (5, (1 << 31) - 1, 1 << 31, 3 << 31)]
+    files.write(tmp_path / "a.aedat", "aedat3.aedat", events)
+    assert listed(tmp_path / "a.aedat") == events
+
+
+def test_evt21_without_endianness_is_settled_by_its_words(tmp_path: Path) -> None:
+    for format in ("evt21.raw", "evt21-legacy.raw"):
+        path = tmp_path / format
+        expected = files.write(path, format)
+        path.write_bytes(re.sub(rb";endianness=\w+", b"", path.read_bytes()))
+        assert listed(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (["format EVT3;height=10;width=20", "geometry 21x10"], "two values for width, 20 and 21"),
+        (["evt 3.0", "format EVT2"], "two values for encoding"),
+        (["evt 3.0", "system_ID 48", "geometry 640x480"], "two values for width"),
+        (["evt 3.0"], "pass width and height"),
+        (["evt 4.0", "geometry 64x48"], "cannot read EVT 4.0"),
+        (["geometry 64x48"], "names no encoding"),
+        (["evt 3.0", "geometry 64 by 48"], "WIDTHxHEIGHT"),
+        (["format EVT3;height=0;width=20"], "no valid sensor size"),
+    ],
+)
+def test_headers_that_do_not_say_enough_or_too_much(lines: list[str], complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes("".join(f"% {line}\n" for line in lines).encode() + b"\0\x80")
+    with pytest.raises(spedge.InputError, match=complaint):
+        spedge.open(path)
+
+
+def test_geometry_by_system_and_from_the_caller(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"% evt 2.0\n% system_ID 48\n" + struct.pack("<I", 0x80000000))
+    assert (spedge.open(path).width, spedge.open(path).height) == (1280, 720)
+    path.write_bytes(b"% evt 2.0\n" + struct.pack("<I", 0x80000000))
+    assert spedge.open(path, width=20, height=10).width == 20
+    path.write_bytes(b"% evt 2.0\n% geometry 20x10\n")
+    with pytest.raises(spedge.InputError, match="20x10, not 10x20"):
+        spedge.open(path, width=10, height=20)
+
+
+def test_davis_addresses_of_aedat2(tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat"
+    address = 7 << 12 | 9 << 22 | 1 << 11
+    records = [(address, 5), (address | 1 << 31, 6), (address | 1 << 10, 7), (address & ~(1 << 11), 8)]
+    head = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346red\r\n"
+    path.write_bytes(head + b"".join(struct.pack(">II", *record) for record in records))
+    recording = spedge.open(path)
+    assert (recording.width, recording.height) == (346, 260)
+    assert recording.events().tolist() == [(5, 7, 9, 1), (8, 7, 9, 0)]
+    assert recording.left_out == {"other": 2}
+
+
+def test_csv_as_metavision_writes_it_and_with_other_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("%geometry:20,10\n3,4,1,100\n5,6,0,101")
+    assert listed(path) == [(100, 3, 4, 1), (101, 5, 6, 0)]
+    path.write_text("# from elsewhere\npolarity,timestamp,frame,x,y\n-1,7,0,3,4\n1,8,0,5,6\n")
+    assert listed(path, width=20, height=10) == [(7, 3, 4, 0), (8, 5, 6, 1)]
+    path.write_text("t,x,y,p\n1,2,3,1\n2,2,x,1\n")
+    with pytest.raises(spedge.InputError, match="line 3 is '2,2,x,1'"):
+        listed(path, width=20, height=10)
+
+
+def test_hdf5_with_an_offset_of_time(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for name, values in files.columns([(5, 1, 2, 1), (6, 1, 2, 0)], t="<u4").items():
+            file.create_dataset(f"events/{name}", data=values)
+        file["t_offset"] = 1000
+    assert listed(path, width=20, height=10) == [(1005, 1, 2, 1), (1006, 1, 2, 0)]
+    with pytest.raises(spedge.InputError, match="pass width and height"):
+        spedge.open(path)
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("name", ["a.raw", "evt3.raw", "a.npz", "a.h5", "a.csv"])
+def test_memory_does_not_grow_with_the_recording(name: str, tmp_path: Path) -> None:
+    """All events at once would take 13 bytes each. Writing is bounded as well."""
+    count = 400_000 if name == "a.csv" else 6_000_000
+    limit = 13 * count // (1 if name == "a.csv" else 2)
+    chunk = np.zeros(count // 100, spedge.EVENT_DTYPE)
+    chunk["x"] = np.arange(len(chunk)) % 1000
+    chunk["y"] = np.arange(len(chunk)) // 1000 % 700
+    path = tmp_path / name
+    limit = max(limit, 24 << 20)
+    tracemalloc.start()
+    try:
+        with create(path, 1280, 720, "EVT3" if name == "evt3.raw" else None) as writer:
+            for i in range(100):
+                chunk["t"] = i * 1000 + np.arange(len(chunk)) // 64
+                writer.write(chunk)
+        written = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        total = sum(len(part) for part in spedge.open(path))
+        read = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total == count
+    assert written < limit
+    assert read < limit

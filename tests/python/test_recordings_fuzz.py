@@ -1,0 +1,40 @@
+"""A short run of the fuzzers: readers (tests/fuzz/readers.py), decoders and frame parser (tests/fuzz/Makefile)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import recording_files
+
+RUNS = 60
+
+
+def test_readers_survive_damaged_files(repository: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz.readers", "--here", "--runs", str(RUNS), "--seed", "7"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == list(recording_files.FORMATS)
+    assert all(f" {RUNS} files" in line for line in lines)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+def test_decoders_and_the_frame_parser_survive_their_corpus_and_mutations(repository: Path) -> None:
+    folder = repository / "tests/fuzz"
+    done = subprocess.run(
+        ["make", "--silent", "-C", folder, "short", "RUNS=2000"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    lines = [line for line in done.stdout.splitlines() if "mutations" in line]
+    corpora = [corpus.name for corpus in (folder / "corpus").iterdir() if any(corpus.iterdir())]
+    assert sorted(line.partition(":")[0] for line in lines) == sorted(corpora)
+    assert all("2000 mutations" in line for line in lines)
