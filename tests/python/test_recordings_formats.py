@@ -17,8 +17,8 @@ from tests import recording_files as files
 POSITION = r"byte \d+|line \d+|entry \d+|event \d+|events \d+|eof = \d+"
 
 
-def listed(path: Path, **options: int) -> list[tuple[int, ...]]:
-    return spedge.open(path, **options).events().tolist()
+def listed(path: Path, width: int | None = None, height: int | None = None) -> list[tuple[int, ...]]:
+    return list(spedge.open(path, width=width, height=height).events().tolist())
 
 
 @pytest.mark.parametrize("format", files.FORMATS)
