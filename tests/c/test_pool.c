@@ -30,9 +30,10 @@ static sp_tokenizer_stats_t stats_of(const sp_tokenizer_t *tok)
 /* Events that patch still needs to fire, found by pushing; the pool must have room for them. */
 static unsigned needs(sp_tokenizer_t *tok, unsigned patch, uint64_t t)
 {
-    for (unsigned i = 1;; i++)
+    for (unsigned i = 1; i < 1000; i++)
         if (push_one(tok, patch, t) == SP_TOKEN)
             return i;
+    return 0;
 }
 
 TEST(pool_evicts_the_patch_whose_newest_event_is_the_oldest)

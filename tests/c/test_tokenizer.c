@@ -321,7 +321,7 @@ TEST(tokenizer_events_outside_or_backwards_change_only_their_counts)
 TEST(tokenizer_any_polarity_but_zero_is_on)
 {
     const sp_tokenizer_config_t c = {.width = 8, .height = 8, .pool_events = 16, .threshold = 1.0};
-    const sp_event_t event = {.p = 255};
+    const sp_event_t event = {.t = 5, .p = 254};
     sp_tokenizer_t *tok = new_tokenizer(&c);
     sp_token_cursor_t cursor;
     sp_event_t back;
@@ -331,6 +331,7 @@ TEST(tokenizer_any_polarity_but_zero_is_on)
     sp_token_cursor_init(&cursor, tok);
     CHECK_EQ(sp_token_cursor_read(&cursor, &back, 1), 1);
     CHECK_EQ(back.p, 1);
+    CHECK_EQ(back.t, 5);
 }
 
 /* -------------------------------------------------------------- life of a tokenizer */
