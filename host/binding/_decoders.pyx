@@ -36,27 +36,30 @@ cdef enum:
 assert EVENT_DTYPE.itemsize == PACKED
 
 
+# The first 13 bytes of sp_event_t are a record. All 16 are copied, in one go: the rest is overwritten by the next record,
+# or lies in the room that Records keeps after the last one.
+assert sizeof(sp_event_t) == 16
+assert [EVENT_DTYPE.fields[name][1] for name in "txyp"] == [0, 8, 10, 12]
+
+
 cdef inline void pack(const sp_event_t *event, uint8_t *record) noexcept nogil:
-    memcpy(record, &event.t, 8)
-    memcpy(record + 8, &event.x, 2)
-    memcpy(record + 10, &event.y, 2)
-    record[12] = event.p
+    memcpy(record, event, sizeof(sp_event_t))
 
 
 cdef class Records:
-    """EVENT_DTYPE records being collected, in an array that grows."""
+    """EVENT_DTYPE records being collected, in an array that grows. There is always room for one more than asked for."""
     cdef object array
     cdef uint8_t *data
     cdef size_t count, room
 
     def __cinit__(self, size_t room):
-        self.room = room
-        self.array = np.empty(room, EVENT_DTYPE)
+        self.room = room + 1
+        self.array = np.empty(self.room, EVENT_DTYPE)
         self.data = <uint8_t *><size_t>self.array.__array_interface__["data"][0]
 
     cdef int reserve(self, size_t more) except -1:
-        if self.count + more > self.room:
-            self.room = 2 * self.room + more
+        if self.count + more + 1 > self.room:
+            self.room = 2 * self.room + more + 1
             self.array.resize(self.room, refcheck=False)
             self.data = <uint8_t *><size_t>self.array.__array_interface__["data"][0]
         return 0

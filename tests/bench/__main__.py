@@ -2,6 +2,7 @@
 
 - the tokenizer on the host, in events per second and as a multiple of the time np.bincount takes to count the
   events of each patch;
+- the decoders of camera formats on the host, likewise;
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
 """
 
@@ -25,6 +26,7 @@ from spedge.bundle import Bundle
 from spedge.device import open_board
 from spedge.paths import assets_dir
 from spedge.play import load_events, play
+from tests.bench.decoders import bench_decoders
 
 EVENTS = 2_000_000
 SIDE = 320
@@ -39,7 +41,11 @@ def main() -> None:
     parser.add_argument("--recording", type=Path, default=None, help="default: the first one that comes with spedge")
     arguments = parser.parse_args()
     recording = arguments.recording or sorted((assets_dir() / "recordings").glob("*.raw"))[0]
-    results = {"tokenizer": bench_tokenizer(), "boards": bench_boards(arguments.bundle, recording)}
+    results = {
+        "tokenizer": bench_tokenizer(),
+        "decoders": bench_decoders(moving_blobs(), SIDE),
+        "boards": bench_boards(arguments.bundle, recording),
+    }
     print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))
 
 

@@ -9,7 +9,7 @@ static const uint8_t time_bytes[] = {0, MOST_DELTA_BYTES, 2, 3, 4};
 SP_INLINE uint32_t byte_of(const sp_decoder_t *d, uint32_t i) { return (uint32_t)(d->partial >> 8 * i) & 0xFFu; }
 
 /* Time since the event before: 7 bits a byte, the upper ones first. */
-static uint64_t delta(const sp_decoder_t *d)
+SP_INLINE uint64_t delta(const sp_decoder_t *d)
 {
     uint64_t value = 0;
     for (uint32_t i = 2; i < d->partial_bytes; i++)
@@ -18,7 +18,7 @@ static uint64_t delta(const sp_decoder_t *d)
 }
 
 /* A clock of a few bytes that starts again from 0. */
-static uint64_t unwrapped(const sp_decoder_t *d)
+SP_INLINE uint64_t unwrapped(const sp_decoder_t *d)
 {
     uint64_t low = 0, now;
     for (uint32_t i = 2; i < d->partial_bytes; i++)
@@ -28,7 +28,7 @@ static uint64_t unwrapped(const sp_decoder_t *d)
     return d->known && now < d->time ? now + range : now;
 }
 
-static void take_event(sp_decoder_t *d, sp_out_t *out)
+SP_INLINE void take_event(sp_decoder_t *d, sp_out_t *out)
 {
     const uint32_t format = d->config.format;
 
@@ -43,32 +43,47 @@ static void take_event(sp_decoder_t *d, sp_out_t *out)
     d->partial_bytes = 0;
 }
 
-int sp_decode_edvs(sp_decoder_t *d, const uint8_t *in, size_t n, size_t *used, sp_event_t *events, size_t capacity,
-                   size_t *got)
+/* One byte that starts an event, goes on with it or ends it. */
+static void take_byte(sp_decoder_t *d, uint8_t byte, uint32_t whole, sp_out_t *out)
 {
-    const uint32_t whole = 2u + time_bytes[d->config.format - SP_FORMAT_EDVS_E0];
     const int variable = d->config.format == SP_FORMAT_EDVS_E1;
+
+    if (d->partial_bytes == 0 && !(byte & 0x80u)) {
+        d->stats.skipped++;
+        return;
+    }
+    d->partial |= (uint64_t)byte << (8u * d->partial_bytes++);
+    if (variable ? d->partial_bytes > 2u && (byte & 0x80u) : d->partial_bytes == whole) {
+        take_event(d, out);
+    } else if (d->partial_bytes == whole) { /* a time that does not end is none */
+        d->stats.skipped += whole;
+        d->partial = 0;
+        d->partial_bytes = 0;
+    }
+}
+
+int sp_decode_edvs(sp_decoder_t *decoder, const uint8_t *in, size_t n, size_t *used, sp_event_t *events,
+                   size_t capacity, size_t *got)
+{
+    const uint32_t whole = 2u + time_bytes[decoder->config.format - SP_FORMAT_EDVS_E0];
+    const int fixed = decoder->config.format != SP_FORMAT_EDVS_E1;
+    sp_decoder_t state = *decoder, *const d = &state;
     sp_out_t out = {events, capacity, 0};
     size_t at = 0;
 
-    for (; at < n && out.made < capacity; at++) {
-        const uint8_t byte = in[at];
-        if (d->partial_bytes == 0 && !(byte & 0x80u)) {
-            d->stats.skipped++;
-            continue;
-        }
-        d->partial |= (uint64_t)byte << (8u * d->partial_bytes++);
-        const int ended = variable ? d->partial_bytes > 2u && (byte & 0x80u) : d->partial_bytes == whole;
-        if (ended) {
+    while (at < n && out.made < capacity) {
+        if (fixed && d->partial_bytes == 0 && n - at >= whole && (in[at] & 0x80u)) {
+            d->partial = decode_load(in + at, whole);
+            d->partial_bytes = (uint8_t)whole;
+            at += whole;
             take_event(d, &out);
-        } else if (d->partial_bytes == whole) { /* a time that does not end is none */
-            d->stats.skipped += whole;
-            d->partial = 0;
-            d->partial_bytes = 0;
+        } else {
+            take_byte(d, in[at++], whole, &out);
         }
     }
     d->stats.events += out.made;
     *used = at;
     *got = out.made;
+    *decoder = state;
     return at < n ? SP_MORE : SP_OK;
 }
