@@ -298,7 +298,9 @@ def test_the_window_is_the_last_tokens_from_its_first_on() -> None:
 @pytest.fixture(scope="module")
 def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     chosen = PRESETS["nmnist-pico"]
-    quick = replace(chosen, recipe=replace(chosen.recipe, samples=2000, ema_samples=500))
+    # The made-up digits differ by their place, so they may not be shifted as far as real ones.
+    mild = Augmentation(shift_px=0.5, drop=0.3, jitter_px=0.3, jitter_us=500.0)
+    quick = replace(chosen, recipe=replace(chosen.recipe, samples=1600, ema_samples=500, augmentation=mild))
     seen: list[Any] = []
     out = tmp_path_factory.mktemp("trained")
     report = train(quick, digits, out, seed=3, holdout=0.33, on_progress=seen.append)
@@ -308,7 +310,7 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_it_learns(trained: Any) -> None:
     report, seen = trained
     assert report.held_out_samples == 40
-    assert report.top1 >= 0.9
+    assert report.top1 >= 0.95
     assert seen[-1].loss < seen[0].loss / 1.5
     assert seen[-1].done == 1
     assert [p.epoch for p in seen] == list(range(1, report.epochs + 1))
