@@ -5,6 +5,7 @@ Only small ones for tests: a loop over events, bytes by bytes.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -31,6 +32,7 @@ FORMATS = (
     "color.es",
     "nmnist.bin",
     "prophesee.hdf5",
+    "ecf.hdf5",
     "etram.h5",
     "numpy.npz",
     "text.csv",
@@ -207,6 +209,68 @@ def prophesee_hdf5(path: Path, events: list[Event]) -> None:
         file.create_dataset("CD/indexes", data=np.zeros(1, [("id", "<u8"), ("ts", "<i8")]))
 
 
+def ecf_block(events: list[Event], style: int) -> bytes:
+    """Events in the ECF codec; style 0: masks of columns, 1: columns packed, 2: rows too."""
+    data = struct.pack("<IQ", len(events) << 2 | style, events[0][0] if events else 0)
+    last = events[0][0] if events else 0
+    for t, count in runs([event[0] for event in events]):
+        gap, last = t - last, t
+        if gap >= 15:
+            while gap:
+                data += bytes([0xF0 | gap & 15])
+                gap >>= 4
+        data += bytes([gap << 4 | min(count, 15)]) + (struct.pack("<H", count) if count >= 15 else b"")
+    fours = [events[i : i + 4] + [(0, 0, 0, 0)] * (i + 4 - len(events)) for i in range(0, len(events), 4)]
+    if style == 2:
+        for four in fours:
+            a, b, c, d = (y << 12 | x << 1 | p for _, x, y, p in four)
+            data += struct.pack("<3I", a << 8 | b & 0xFF, (b >> 8) << 16 | c & 0xFFFF, (c >> 16) << 24 | d)
+        return data
+    for y, count in runs([event[2] for event in events]):
+        data += struct.pack("<H", y << 5 | min(count, 31)) + (struct.pack("<H", count) if count >= 31 else b"")
+    if style == 1:
+        for four in fours:
+            a, b, c, d = (x << 1 | p for _, x, _, p in four)
+            data += struct.pack("<3H", a << 4 | b & 15, (b >> 4) << 8 | c & 0xFF, (c >> 8) << 12 | d)
+        return data
+    i = 0
+    while i < len(events):
+        x, mask = events[i][1], 0
+        i += 1
+        for k in range(5):
+            if i < len(events) and events[i][1] == x + k + 1:
+                mask |= 1 << 4 - k
+                i += 1
+        data += struct.pack("<H", x << 5 | mask)
+    for p, count in runs([event[3] for event in events]):
+        data += bytes([p << 7 | min(count, 127)]) + (struct.pack("<H", count) if count >= 127 else b"")
+    return data
+
+
+def runs(values: list[int]) -> list[tuple[int, int]]:
+    """Each value and how often it follows itself."""
+    return [(value, len(list(group))) for value, group in itertools.groupby(values)]
+
+
+def ecf_hdf5(path: Path, events: list[Event], size: int = 150) -> None:
+    """Blocks of `size` events in the three styles by turns; the last one is filled up with zeros."""
+    import h5py
+
+    record = [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")]
+    with h5py.File(path, "w") as file:
+        file.attrs["geometry"] = f"{WIDTH}x{HEIGHT}"
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((size,))
+        plist.set_filter(36559, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple((len(events),), (h5py.h5s.UNLIMITED,))
+        kind = h5py.h5t.py_create(np.dtype(record), logical=True)
+        array = h5py.h5d.create(file.create_group("CD").id, b"events", kind, space, plist)
+        for style, start in enumerate(range(0, len(events), size)):
+            block = events[start : start + size]
+            block += [(block[-1][0], 0, 0, 0)] * (size - len(block))
+            array.write_direct_chunk((start,), ecf_block(block, style % 3))
+
+
 def etram(path: Path, events: list[Event]) -> None:
     import h5py
     import hdf5plugin
@@ -242,6 +306,7 @@ _WRITERS: dict[str, Callable[[Path, list[Event]], list[Event] | None]] = {
     "color.es": lambda path, events: event_stream(path, events, 4),
     "nmnist.bin": nmnist,
     "prophesee.hdf5": prophesee_hdf5,
+    "ecf.hdf5": ecf_hdf5,
     "etram.h5": etram,
     "numpy.npz": numpy_npz,
     "text.csv": text,

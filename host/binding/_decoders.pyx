@@ -211,3 +211,160 @@ cdef class EventStreamDecoder:
                     pack(&event, records.data + PACKED * records.count)
                     records.count += 1
         return records.taken()
+
+
+# ---------------------------------------------------------------- ECF, the codec of Prophesee's HDF5 files
+
+cdef enum:
+    MOST_ECF = 65535  # events in a block
+
+
+cdef class Block:
+    """A compressed block that is read from front to back; `short` once it was read beyond its end."""
+    cdef const uint8_t[::1] data
+    cdef size_t at, n
+    cdef bint short
+
+    cdef inline uint64_t take(self, size_t size) noexcept nogil:
+        """The next little-endian number."""
+        cdef uint64_t value = 0
+        cdef size_t i
+        if self.n - self.at < size:
+            self.short = True
+            self.at = self.n
+            return 0
+        for i in range(size):
+            value |= <uint64_t>self.data[self.at + i] << (8 * i)
+        self.at += size
+        return value
+
+
+cdef void ecf_times(Block block, sp_event_t *out, size_t n) noexcept nogil:
+    """Runs of equal times: a byte of 4 bits difference and 4 bits count; 15 means that more follows."""
+    cdef uint64_t t = block.take(8), difference
+    cdef uint32_t byte, count, shift
+    cdef size_t i = 0
+    while i < n and not block.short:
+        byte = <uint32_t>block.take(1)
+        if byte >> 4 != 15:
+            t += byte >> 4
+            count = byte & 15
+            if count == 15:
+                count = <uint32_t>block.take(2)
+            while count and i < n:
+                out[i].t = t
+                i += 1
+                count -= 1
+        else:
+            difference, shift = 0, 0
+            while byte >> 4 == 15 and shift < 64 and not block.short:
+                difference |= <uint64_t>(byte & 15) << shift
+                shift += 4
+                byte = <uint32_t>block.take(1)
+            t += difference
+            block.at -= not block.short  # the byte after them starts a run
+
+
+cdef void ecf_rows(Block block, sp_event_t *out, size_t n) noexcept nogil:
+    """Runs of equal rows: 11 bits row and 5 bits count; 31 means that the count follows."""
+    cdef uint32_t word, count
+    cdef size_t i = 0
+    while i < n and not block.short:
+        word = <uint32_t>block.take(2)
+        count = word & 31
+        if count == 31:
+            count = <uint32_t>block.take(2)
+        while count and i < n:
+            out[i].y = word >> 5
+            i += 1
+            count -= 1
+
+
+cdef void ecf_columns(Block block, sp_event_t *out, size_t n) noexcept nogil:
+    """A column, and a mask of those of the next five that follow."""
+    cdef uint32_t word, k
+    cdef size_t i = 0
+    while i < n and not block.short:
+        word = <uint32_t>block.take(2)
+        out[i].x = word >> 5
+        i += 1
+        for k in range(5):
+            if word >> (4 - k) & 1 and i < n:
+                out[i].x = (word >> 5) + k + 1
+                i += 1
+
+
+cdef void ecf_polarities(Block block, sp_event_t *out, size_t n) noexcept nogil:
+    """Runs of equal polarities: a bit and 7 bits count; 127 means that the count follows."""
+    cdef uint32_t byte, count
+    cdef size_t i = 0
+    while i < n and not block.short:
+        byte = <uint32_t>block.take(1)
+        count = byte & 127
+        if count == 127:
+            count = <uint32_t>block.take(2)
+        while count and i < n:
+            out[i].p = byte >> 7
+            i += 1
+            count -= 1
+
+
+cdef void ecf_packed(Block block, sp_event_t *out, size_t n, bint rows) noexcept nogil:
+    """Four events in three words: 12 bits column and polarity each, or 24 with the row before them."""
+    cdef uint32_t a, b, c, k
+    cdef uint32_t four[4]
+    cdef size_t i = 0
+    while i < n and not block.short:
+        if rows:
+            a, b, c = <uint32_t>block.take(4), <uint32_t>block.take(4), <uint32_t>block.take(4)
+            four[0], four[1] = a >> 8, (a & 0xFF) | (b >> 16) << 8
+            four[2], four[3] = (b & 0xFFFF) | (c >> 24) << 16, c & 0xFFFFFF
+        else:
+            a, b, c = <uint32_t>block.take(2), <uint32_t>block.take(2), <uint32_t>block.take(2)
+            four[0], four[1] = a >> 4, (a & 15) | (b >> 8) << 4
+            four[2], four[3] = (b & 0xFF) | (c >> 12) << 8, c & 0xFFF
+        for k in range(4):
+            if i < n:
+                if rows:
+                    out[i].y = four[k] >> 12 & 0x7FF
+                out[i].x = four[k] >> 1 & 0x7FF
+                out[i].p = four[k] & 1
+                i += 1
+
+
+def ecf_decode(const uint8_t[::1] data not None):
+    """Events of a block as an EVENT_DTYPE array. Raises ValueError when it is damaged."""
+    cdef Block block = Block()
+    cdef size_t n, i
+    cdef uint32_t head
+    cdef sp_event_t *events
+    block.data, block.n = data, data.shape[0]
+    head = <uint32_t>block.take(4)
+    n = head >> 2
+    if block.short or n > MOST_ECF:
+        raise ValueError("its ECF header is damaged")
+    cdef Records records = Records(n)
+    events = <sp_event_t *>malloc((n + 1) * sizeof(sp_event_t))
+    if events == NULL:
+        raise MemoryError()
+    with nogil:
+        for i in range(n):
+            events[i].x = events[i].y = events[i].p = 0
+            events[i].t = 0
+        ecf_times(block, events, n)
+        if head & 2:
+            ecf_packed(block, events, n, True)
+        else:
+            ecf_rows(block, events, n)
+            if head & 1:
+                ecf_packed(block, events, n, False)
+            else:
+                ecf_columns(block, events, n)
+                ecf_polarities(block, events, n)
+        for i in range(n):
+            pack(&events[i], records.data + PACKED * i)
+    free(events)
+    records.count = n
+    if block.short:
+        raise ValueError(f"its ECF data ends early, after {block.n} bytes")
+    return records.taken()

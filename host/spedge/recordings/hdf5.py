@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge._decoders import ecf_decode
 from spedge.errors import InputError, UsageError
 from spedge.events import EVENT_DTYPE, columns
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
+from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry, gathered
 
 _ECF_FILTER = 36559
 _FIELDS = ("t", "x", "y", "p")
@@ -35,11 +36,14 @@ def _library(path: Path) -> ModuleType:
 class Hdf5Recording(Recording):
     """An HDF5 file. The sensor's size comes from the attributes geometry (WxH) or width and height.
 
+    Blocks of Prophesee's ECF codec are decoded here when the codec's HDF5 plugin is not installed.
+
     /t_offset, where there is one, is added to the times.
     """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
         self._h5py = _library(path)
+        self._ecf = False  # blocks that we decode ourselves: the codec's plugin is not there
         if not self._h5py.is_hdf5(path):
             raise InputError(f"{path}: does not begin as an HDF5 file at byte 0")
         self.path = path
@@ -91,18 +95,18 @@ class Hdf5Recording(Recording):
             number, _, _, name = plist.get_filter(i)
             if self._h5py.h5z.filter_avail(number):
                 continue
-            if number == _ECF_FILTER:
-                raise InputError(
-                    f"{self.path}: {array.name} is compressed with Prophesee's ECF codec, which is missing here: "
-                    "install its HDF5 plugin (hdf5_ecf, part of Metavision and OpenEB) and set HDF5_PLUGIN_PATH to its "
-                    "folder"
-                )
+            if number == _ECF_FILTER and plist.get_nfilters() == 1 and array.dtype.names:
+                self._ecf = True
+                continue
             raise InputError(
                 f"{self.path}: {array.name} is compressed with filter {number} ({name.decode('latin-1')}), which is "
                 "missing here: pip install hdf5plugin"
             )
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
+        if self._ecf:
+            yield from gathered(self._ecf_blocks())
+            return
         for start in range(0, self._count, CHUNK_EVENTS):
             yield self._read(start, min(start + CHUNK_EVENTS, self._count))
 
@@ -120,6 +124,22 @@ class Hdf5Recording(Recording):
             except _DAMAGE as error:
                 raise InputError(f"{self.path}: cannot read events {start} to {end - 1} ({_line(error)})") from None
         return self._checked(found, start)
+
+    def _ecf_blocks(self) -> Iterator[NDArray[np.void]]:
+        with self._opened() as file:
+            array = self._arrays(file)[0][0]
+            size = int(array.chunks[0])
+            for start in range(0, self._count, size):
+                count = min(size, self._count - start)
+                try:
+                    skipped, data = array.id.read_direct_chunk((start,))
+                    found = np.frombuffer(data, array.dtype) if skipped & 1 else ecf_decode(data)
+                    if len(found) < count:
+                        raise ValueError(f"it holds {len(found)} events")
+                except _DAMAGE as error:
+                    where = f"{self.path}: events {start} to {start + count - 1}"
+                    raise InputError(f"{where}: the block is damaged ({_line(error)})") from None
+                yield self._checked(found[:count], start)
 
     def _checked(self, found: NDArray[Any], start: int) -> NDArray[np.void]:
         try:
