@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as _version
 
-from spedge import embedding, evt2
+from spedge import decoders, embedding, evt2
 from spedge.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
 from spedge.events import EVENT_DTYPE, as_events
 from spedge.recordings import Recording, open
@@ -24,6 +24,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "as_events",
+    "decoders",
     "embedding",
     "evt2",
     "open",
