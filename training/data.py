@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import UsageError
+
+_SHORT = 4  # bytes kept of a digest
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ class Dataset:
                 f"{len(self.train)} samples are too few to hold out a share of {holdout:g}: give more samples."
             )
         return learn, held
+
+
+def pack_digests(samples: Sequence[Sample]) -> str:
+    """Four bytes of each recording's digest, in base64: what a bundle keeps to know the samples it has learned."""
+    return base64.b64encode(b"".join(sorted(_digest(sample)[:_SHORT] for sample in samples))).decode()
+
+
+def unseen(samples: Sequence[Sample], digests: str) -> list[Sample]:
+    """The samples that are not among those packed."""
+    packed = base64.b64decode(digests)
+    known = {packed[i : i + _SHORT] for i in range(0, len(packed), _SHORT)}
+    return [sample for sample in samples if _digest(sample)[:_SHORT] not in known]
 
 
 def _digest(sample: Sample, salt: bytes = b"") -> bytes:

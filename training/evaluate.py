@@ -16,12 +16,12 @@ from spedge.errors import UsageError
 from spedge.reference import Reference
 
 from .checkpoint import Checkpoint, load_checkpoint
-from .data import Dataset, Sample
+from .data import Dataset, Sample, unseen
 from .datasets import load_dataset
 from .presets import preset as find_preset
 from .windows import Windower
 
-SPLITS = ("unseen", "all", "test", "train", "held-out")
+SPLITS = ("unseen", "all", "test", "train")
 
 #: Events of a recording to logits, float32 [classes].
 Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
@@ -63,9 +63,8 @@ def evaluate(
     """Classify recordings and count.
 
     model: a bundle's directory, or a checkpoint. data: as for `train`; None for a data set we make ourselves.
-    split: `unseen`, the default, takes the data's test part; without one the samples held out in training when it is
-    the data the model was trained on, and everything when it is not. `all`, `train`, `test` and `held-out` take what
-    they say. on_progress: samples done and in all.
+    split: `unseen`, the default, takes the data's test part, and without one every recording that the model has not
+    learned, by content. `all`, `train` and `test` take what they say. on_progress: samples done and in all.
     Raises UsageError or InputError when the model, the data or the split does not fit.
     """
     if split not in SPLITS:
@@ -87,16 +86,11 @@ def evaluate(
 
 
 def _choose(dataset: Dataset, spec: BundleSpec, split: str) -> tuple[Sequence[Sample], str]:
-    trained: dict[str, Any] = dict(spec.training.get("data", {}))
-    same = trained.get("fingerprint") == dataset.fingerprint and trained.get("holdout", 0) > 0
-    if split == "unseen":
-        split = "test" if dataset.test else "held-out" if same else "all"
-    if split == "held-out":
-        if not same:
-            raise UsageError("This is not the data the model was trained on, so none of it was held out: use 'all'.")
-        return dataset.split(trained["holdout"], spec.training["seed"])[1], "held-out"
-    parts = {"test": dataset.test, "train": dataset.train, "all": (*dataset.train, *dataset.test)}
-    return parts[split], split
+    if split == "unseen" and not dataset.test:
+        digests: str = dict(spec.training.get("data", {})).get("digests", "")
+        return unseen(dataset.train, digests), "unseen"
+    split = "test" if split == "unseen" else split
+    return {"test": dataset.test, "train": dataset.train, "all": (*dataset.train, *dataset.test)}[split], split
 
 
 def _open(path: Path) -> tuple[Path, BundleSpec, Predict]:

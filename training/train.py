@@ -20,7 +20,7 @@ from spedge.errors import UsageError
 from .augment import augment
 from .batches import batches, logits
 from .checkpoint import NAME, Checkpoint
-from .data import Sample
+from .data import Sample, pack_digests
 from .datasets import load_dataset
 from .export import export_model
 from .presets import Preset, Recipe
@@ -117,7 +117,7 @@ def train(
                     "fingerprint": dataset.fingerprint,
                     "learned": len(learn),
                     "held_out": len(held),
-                    "holdout": 0.0 if dataset.test else (recipe.holdout if holdout is None else holdout),
+                    "digests": "" if dataset.test else pack_digests(learn),
                 },
                 "seed": seed,
                 "epochs": run.epoch,

@@ -331,7 +331,7 @@ def test_bundle_and_checkpoint_evaluate_alike(trained: Any, digits: Path) -> Non
     report, _ = trained
     from_bundle = evaluate(report.bundle.path, digits)
     from_checkpoint = evaluate(report.checkpoint, digits)
-    assert from_bundle.split == "held-out"
+    assert from_bundle.split == "unseen"
     assert from_bundle.samples == 40
     assert from_bundle.top1 == report.top1
     assert np.array_equal(from_bundle.confusion, from_checkpoint.confusion)
@@ -345,11 +345,21 @@ def test_other_digits_are_all_unseen(trained: Any, tmp_path: Path) -> None:
         (tmp_path / str(label)).mkdir()
         (tmp_path / str(label) / "00001.bin").write_bytes(encode(strokes(label, 777)))
     report = evaluate(trained[0].bundle.path, tmp_path)
-    assert (report.split, report.samples) == ("all", 10)
+    assert (report.split, report.samples) == ("unseen", 10)
     assert report.top1 >= 0.8
     assert set(report.per_class) == set("0123456789")
-    with pytest.raises(UsageError, match="held out"):
-        evaluate(trained[0].bundle.path, tmp_path, "held-out")
+    with pytest.raises(UsageError, match="no split 'other'"):
+        evaluate(trained[0].bundle.path, tmp_path, "other")
+
+
+def test_learned_digits_are_never_taken_for_unseen(trained: Any, digits: Path) -> None:
+    """Also when only some of them are given, from another place."""
+    some = evaluate(trained[0].bundle.path, digits / "N-MNIST" / "Train", "unseen")
+    assert some.samples == 40
+    learn, _ = nmnist.load(digits).split(0.33, 3)
+    from spedge.training.data import pack_digests, unseen
+
+    assert unseen(learn[:7], pack_digests(learn)) == []
 
 
 def test_a_bundle_is_evaluated_without_torch(trained: Any, digits: Path) -> None:

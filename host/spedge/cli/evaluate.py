@@ -14,7 +14,7 @@ from spedge.cli.train import DataOption
 def command(
     model: Annotated[Path, typer.Argument(metavar="BUNDLE|CHECKPOINT", help="A bundle, or what 'spedge train' wrote.")],
     data: DataOption = None,
-    split: Annotated[str, typer.Option(help="unseen, test, held-out, train or all.")] = "unseen",
+    split: Annotated[str, typer.Option(help="unseen, test, train or all.")] = "unseen",
     as_json: JsonOption = False,
 ) -> None:
     """Classify a data set's recordings and say how many were right, class by class."""
