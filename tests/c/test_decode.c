@@ -84,6 +84,18 @@ TEST(evt2_clock_wraps_after_2_to_34)
     CHECK_EQ(out[3].t, (UINT64_C(2) << 34) + 64 + 2);
 }
 
+TEST(evt2_step_back_of_half_the_range_is_a_wrap)
+{
+    const uint32_t words[] = {TIME(0x08000000), TIME(0), EVENT(1, 0, 0, 0), TIME(0x07FFFFFF), TIME(0), EVENT(1, 0, 0, 0)};
+    sp_evt2_t d;
+    sp_event_t out[2];
+
+    sp_evt2_init(&d);
+    CHECK_EQ(decode_all(&d, bytes_of(words, 6), 24, 24, 2, out), 2);
+    CHECK_EQ(out[0].t, UINT64_C(1) << 34);
+    CHECK_EQ(out[1].t, UINT64_C(1) << 34);
+}
+
 TEST(evt2_small_step_back_is_no_wrap)
 {
     const uint32_t words[] = {TIME(100), EVENT(1, 0, 0, 0), TIME(99), EVENT(1, 0, 0, 0)};
@@ -176,14 +188,17 @@ static void check_same_as_two_steps(const sp_tokenizer_config_t *config, const u
     CHECK(memcmp(&a, &b, sizeof a) == 0);
     check_accounts(fused, a.stats.events);
     sp_tokenizer_stats_t sa, sb;
+    size_t used;
+    CHECK_EQ(sp_tokenizer_push(stepped, NULL, 0, &used), SP_OK); /* releases a token of the very last event */
     sp_tokenizer_stats(fused, &sa);
     sp_tokenizer_stats(stepped, &sb);
     CHECK(memcmp(&sa, &sb, sizeof sa) == 0);
 }
 
-TEST(evt2_straight_into_the_tokenizer_equals_two_steps)
+static const size_t PIECES[] = {1, 3, 7, 1000, 20000};
+
+TEST(evt2_hostile_bytes_straight_into_the_tokenizer_equal_two_steps)
 {
-    static const size_t pieces[] = {1, 3, 7, 1000, 20000};
     const sp_tokenizer_config_t configs[] = {
         {.width = 2048, .height = 2048, .patch_size = 512, .pool_events = 400, .threshold = 12},
         {.width = 1000, .height = 700, .patch_size = 300, .pool_events = 400, .threshold = 5,
@@ -194,6 +209,80 @@ TEST(evt2_straight_into_the_tokenizer_equals_two_steps)
         const uint8_t *bytes = random_bytes(seed + 50, 20000);
         for (size_t c = 0; c < 3; c++)
             for (size_t k = 0; k < 5; k++)
-                check_same_as_two_steps(&configs[c], bytes, 20000, pieces[k]);
+                check_same_as_two_steps(&configs[c], bytes, 20000, PIECES[k]);
+    }
+}
+
+/* A camera's words on a sensor of 70 x 70, with events out of order and outside, time words that repeat, go back,
+ * jump into another epoch without events, and triggers. */
+static uint8_t *camera_words(uint32_t seed, size_t n)
+{
+    uint32_t *words = harness_alloc(n * sizeof *words), state = seed + 1u;
+    uint32_t high = harness_random(&state, 1u << 19), low = 0;
+    const uint32_t first = harness_random(&state, 5);
+
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t what = harness_random(&state, 400);
+        if (i == first || what < 60) {
+            high += what < 30 ? harness_random(&state, 3) : what < 33 ? harness_random(&state, 1u << 19) : 0;
+            high -= what == 34 ? harness_random(&state, 3) : 0;
+            low = 0;
+            words[i] = TIME(high & 0x0FFFFFFFu);
+        } else if (what < 64) {
+            words[i] = OTHER(what % 2 ? 0xA : 0x5);
+        } else {
+            low += harness_random(&state, 3);
+            low -= what < 70 ? harness_random(&state, low + 1) : 0;
+            low = low > 63 ? 63 : low;
+            words[i] = EVENT(what % 2, low, harness_random(&state, what < 80 ? 2048 : 70),
+                             harness_random(&state, what % 40 ? 70 : 72));
+        }
+    }
+    return bytes_of(words, n);
+}
+
+TEST(evt2_camera_words_straight_into_the_tokenizer_equal_two_steps)
+{
+    static const uint16_t patches[] = {1, 4, 7, 16, 32, 70};
+    for (uint32_t seed = 0; seed < 12; seed++) {
+        const uint8_t *bytes = camera_words(seed, 5000);
+        for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
+            sp_tokenizer_config_t c = {.width = 70, .height = 70, .patch_size = patches[i], .threshold = 3.0 + (double)i,
+                                       .pool_events = 100 + 300 * (seed % 3)};
+            check_same_as_two_steps(&c, bytes, 20000, PIECES[(seed + i) % 5]);
+            c.absolute_refractory_us = 900;
+            check_same_as_two_steps(&c, bytes, 20000, PIECES[(seed + i + 1) % 5]);
+            c.decay_per_us = 1e-4;
+            check_same_as_two_steps(&c, bytes, 20000, PIECES[(seed + i + 2) % 5]);
+        }
+    }
+}
+
+TEST(evt2_full_pool_that_grows_leaves_the_word)
+{
+    const sp_tokenizer_config_t c = {.width = 8, .height = 8, .patch_size = 4, .pool_events = 16,
+                                     .pool_policy = SP_POOL_GROWS};
+    const uint32_t words[] = {TIME(5), EVENT(1, 1, 0, 0), EVENT(1, 2, 7, 7)};
+    const uint8_t *bytes = bytes_of(words, 3);
+
+    for (size_t cut = 8; cut < 12; cut++) { /* the last word whole, or its beginning pushed before */
+        sp_tokenizer_t *tok = new_tokenizer(&c);
+        sp_evt2_t d;
+        size_t used;
+        sp_evt2_init(&d);
+        CHECK_EQ(sp_tokenizer_push_evt2(tok, &d, bytes, cut, &used), SP_OK);
+        for (int i = 0; i < 3; i++) {
+            CHECK_EQ(sp_tokenizer_push_evt2(tok, &d, bytes + cut, 12 - cut, &used), SP_ERR_POOL);
+            CHECK_EQ(used, 0);
+        }
+        CHECK_EQ(d.stats.words, 2);
+        sp_tokenizer_config_t bigger = c;
+        bigger.pool_events = 32;
+        const size_t size = sp_tokenizer_size(&bigger);
+        CHECK_EQ(sp_tokenizer_grow(&tok, 32, harness_alloc(size), size), SP_OK);
+        CHECK_EQ(sp_tokenizer_push_evt2(tok, &d, bytes + cut, 12 - cut, &used), SP_OK);
+        CHECK_EQ(used, 12 - cut);
+        CHECK_EQ(d.stats.words, 3);
+        check_accounts(tok, 2);
     }
 }

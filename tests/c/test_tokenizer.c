@@ -105,7 +105,7 @@ static void check_against_oracle(sp_tokenizer_config_t c, const sp_event_t *even
 
 TEST(tokenizer_integer_path_cut_anywhere_equals_the_definition)
 {
-    static const uint16_t patches[] = {1, 2, 3, 5, 8, 16, 17, 34, 100};
+    static const uint16_t patches[] = {1, 2, 3, 5, 8, 16, 17, 32, 34, 64, 100};
     static const double thresholds[] = {1.0, 2.0, 16.0, 17.0, 20.5, 33.0};
 
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {

@@ -1,3 +1,4 @@
+#include "evt2_words.h"
 #include "tokenizer_state.h"
 
 #include <string.h>
@@ -216,10 +217,43 @@ int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_
     return tok->push(tok, in, n, used);
 }
 
+/* The word that was cut, once the rest of it is in `in`. */
+static int push_cut_word(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_t *in, size_t n, size_t *used)
+{
+    uint32_t word;
+    size_t bytes, done;
+
+    *used = 0;
+    if (!evt2_peek(decoder, in, n, &word, &bytes))
+        return SP_OK;
+    const uint8_t whole[4] = {(uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16), (uint8_t)(word >> 24)};
+    const int rc = tok->push_words(tok, decoder, whole, 1, &done);
+    if (done == 1) {
+        decoder->partial = 0;
+        decoder->partial_bytes = 0;
+        *used = bytes;
+    }
+    return rc;
+}
+
 int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_t *in, size_t n, size_t *used)
 {
+    size_t at = 0, done;
+    int rc = SP_OK;
+
     release_ready(tok);
-    return tok->push_evt2(tok, decoder, in, n, used);
+    if (decoder->partial_bytes > 0)
+        rc = push_cut_word(tok, decoder, in, n, &at);
+    if (rc == SP_OK && decoder->partial_bytes == 0) {
+        rc = tok->push_words(tok, decoder, in + at, (n - at) / 4u, &done);
+        at += 4u * done;
+    }
+    if (rc == SP_OK) {
+        evt2_keep(decoder, in + at, n - at);
+        at = n;
+    }
+    *used = at;
+    return rc;
 }
 
 void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint64_t t)

@@ -28,15 +28,22 @@ SP_INLINE sp_feed_t sp_feed(const sp_tokenizer_t *tok)
                        .fire_count = tok->fire_count};
 }
 
-/* Patch coordinate of a pixel coordinate. */
-SP_INLINE uint32_t sp_patch_of(const sp_feed_t *feed, uint32_t pixel, int power_of_two)
+/* Where an event is: patch coordinates, and coordinates in the patch. */
+typedef struct sp_place {
+    uint32_t column, row, x, y;
+} sp_place_t;
+
+SP_INLINE sp_place_t sp_place_of(const sp_feed_t *feed, uint32_t x, uint32_t y)
 {
-    return power_of_two ? pixel >> feed->shift : (uint32_t)((uint64_t)pixel * feed->reciprocal >> 32);
+    const int power_of_two = feed->reciprocal == 0;
+    const uint32_t column = power_of_two ? x >> feed->shift : (uint32_t)((uint64_t)x * feed->reciprocal >> 32);
+    const uint32_t row = power_of_two ? y >> feed->shift : (uint32_t)((uint64_t)y * feed->reciprocal >> 32);
+    return (sp_place_t){column, row, x - column * feed->patch_size, y - row * feed->patch_size};
 }
 
-SP_INLINE uint32_t sp_slot_of(const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
+SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, sp_place_t place, uint32_t p, uint64_t t)
 {
-    return (uint32_t)t << (2u * feed->span_bits + 1u) | p << (2u * feed->span_bits) | y << feed->span_bits | x;
+    return (uint32_t)t << (2u * span_bits + 1u) | p << (2u * span_bits) | place.y << span_bits | place.x;
 }
 
 SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used, sp_step_fn step)
@@ -75,63 +82,89 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
     return rc;
 }
 
-/* One EVT2 word that is an event. */
-SP_INLINE int sp_feed_word(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t word, uint64_t time_base,
-                           uint64_t *last_t, sp_step_fn step)
-{
-    const uint64_t t = time_base | evt2_low_time(word);
+/* What the loop over EVT2 words knows between two time words. */
+typedef struct sp_words {
+    uint64_t base;  /* the decoder's time base */
+    uint32_t floor; /* what an event's low time + 1 must reach to be in order: the newest one's, 0 for any, 65 for none */
+    uint32_t width; /* of the sensor; 0 while events need a closer look: no time word yet, or a new epoch */
+} sp_words_t;
 
-    if (SP_RARELY(t < *last_t)) {
-        tok->stats.backwards++;
-        return SP_OK;
-    }
-    if (SP_RARELY(t > tok->epoch_last_t))
-        sp_pool_enter_epoch(tok, t);
-    const int rc = step(tok, feed, evt2_x(word), evt2_y(word), evt2_type(word), t);
-    if (rc != SP_ERR_POOL)
-        *last_t = t;
-    return rc;
+SP_INLINE sp_words_t sp_words_start(const sp_tokenizer_t *tok, const sp_evt2_t *d)
+{
+    sp_words_t w = {.base = d->time_base};
+    if (tok->last_t >= w.base)
+        w.floor = tok->last_t - w.base > 63u ? 65u : (uint32_t)(tok->last_t - w.base) + 1u;
+    if (d->timed && w.base <= tok->epoch_last_t)
+        w.width = tok->config.width;
+    return w;
 }
 
-SP_INLINE int sp_feed_evt2(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used,
-                           sp_step_fn step)
+SP_INLINE void sp_words_stop(const sp_words_t *w, sp_tokenizer_t *tok)
+{
+    if (w->floor - 1u < 64u)
+        tok->last_t = w->base + (w->floor - 1u);
+}
+
+/* An event that failed the check against w->width and the height. Returns 1 if it is to be taken after all. */
+static inline int sp_words_look(sp_words_t *w, sp_tokenizer_t *tok, uint32_t word)
+{
+    if (evt2_x(word) >= tok->config.width || evt2_y(word) >= tok->config.height) {
+        tok->stats.outside++;
+        return 0;
+    }
+    sp_pool_enter_epoch(tok, w->base);
+    w->width = tok->config.width;
+    return 1;
+}
+
+/* Whole EVT2 words; *done says how many were consumed. */
+SP_INLINE int sp_feed_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done,
+                            sp_step_fn step)
 {
     const sp_feed_t feed = sp_feed(tok);
-    const uint32_t width = tok->config.width, height = tok->config.height;
-    uint64_t last_t = tok->last_t;
-    uint64_t events = 0, words = 0;
-    size_t at = 0, bytes;
-    uint32_t word;
+    const uint32_t height = tok->config.height;
+    const uint8_t *at = in, *const end = in + 4u * n;
+    sp_words_t w = sp_words_start(tok, d);
+    size_t others = 0; /* words that are no events */
     int rc = SP_OK;
 
-    while (rc == SP_OK && evt2_peek(d, in + at, n - at, &word, &bytes)) {
+    for (; at != end; at += 4) {
+        const uint32_t word = evt2_load(at), x = evt2_x(word), y = evt2_y(word), low = evt2_low_time(word);
         if (SP_RARELY(evt2_type(word) > EVT2_ON)) {
+            sp_words_stop(&w, tok);
             evt2_take_other(d, word);
-        } else if (SP_RARELY(!d->timed)) {
-            d->stats.untimed++;
-        } else {
-            if (SP_RARELY(evt2_x(word) >= width || evt2_y(word) >= height))
-                tok->stats.outside++;
-            else
-                rc = sp_feed_word(tok, &feed, word, d->time_base, &last_t, step);
-            if (SP_RARELY(rc == SP_ERR_POOL))
-                break;
-            events++;
+            w = sp_words_start(tok, d);
+            others++;
+            continue;
         }
-        words++;
-        at += bytes;
-        d->partial = 0;
-        d->partial_bytes = 0;
+        if (SP_RARELY(x >= w.width || y >= height)) {
+            if (!d->timed) {
+                d->stats.untimed++;
+                others++;
+                continue;
+            }
+            if (!sp_words_look(&w, tok, word))
+                continue;
+        }
+        if (SP_RARELY(low + 1u < w.floor)) {
+            tok->stats.backwards++;
+            continue;
+        }
+        rc = step(tok, &feed, x, y, evt2_type(word), w.base | low);
+        if (SP_RARELY(rc != SP_OK)) {
+            if (rc == SP_ERR_POOL)
+                break;
+            w.floor = low + 1u;
+            at += 4;
+            break;
+        }
+        w.floor = low + 1u;
     }
-    if (rc == SP_OK) {
-        evt2_keep(d, in + at, n - at);
-        at = n;
-    }
-    d->stats.words += words;
-    d->stats.events += events;
-    tok->stats.taken += events;
-    tok->last_t = last_t;
-    *used = at;
+    sp_words_stop(&w, tok);
+    *done = (size_t)(at - in) / 4u;
+    d->stats.words += *done;
+    d->stats.events += *done - others;
+    tok->stats.taken += *done - others;
     return rc;
 }
 

@@ -35,12 +35,12 @@ typedef struct sp_potential {
 } sp_potential_t;
 
 typedef int (*sp_push_fn)(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
-typedef int (*sp_push_evt2_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used);
+typedef int (*sp_push_words_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done);
 
 struct sp_tokenizer {
     sp_tokenizer_config_t config;
     sp_push_fn push;
-    sp_push_evt2_fn push_evt2;
+    sp_push_words_fn push_words;
     uint32_t columns, rows, patches, blocks;
     uint32_t reciprocal;   /* ceil(2^32 / patch_size), so that x / patch_size = x * reciprocal >> 32 for 16-bit x;
                               0 where patch_size is a power of two */
