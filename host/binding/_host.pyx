@@ -1,0 +1,211 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The host's own tokenizers (host_tokenizer.h): unbounded memory, whole arrays in, flat tokens out.
+
+Use spedge.Tokenizer, which checks its parameters and says what is wrong with its input.
+"""
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from spedge._native import EVENT_DTYPE
+
+cdef extern from "spedge/tokenizer.h" nogil:
+    ctypedef struct sp_token_t:
+        uint64_t t
+        uint16_t x, y
+        uint32_t n
+
+cdef extern from "host_tokenizer.h" nogil:
+    ctypedef struct sp_columns_t:
+        const uint8_t *t
+        const uint8_t *x
+        const uint8_t *y
+        const uint8_t *p
+        Py_ssize_t t_stride, x_stride, y_stride, p_stride
+        uint8_t t_signed, x_signed, y_signed, p_signed, p_bytes
+    size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height)
+    ctypedef struct sp_grid_t:
+        uint32_t columns, rows
+    sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size)
+    ctypedef struct sp_token_list_t:
+        sp_token_t *items
+        size_t count, room
+    ctypedef struct sp_host_config_t:
+        uint32_t width, height, patch_size
+        uint8_t discrete
+        double threshold
+        uint64_t absolute_refractory_us, relative_refractory_us
+        double relative_scale, decay_per_us
+        uint64_t duration_us
+    ctypedef struct sp_host_stats_t:
+        uint64_t taken, in_tokens, refractory, discarded, tokens, pending_peak
+    ctypedef struct sp_host_t:
+        pass
+    sp_host_t *sp_host_new(const sp_host_config_t *config)
+    void sp_host_free(sp_host_t *h)
+    void sp_host_reset(sp_host_t *h)
+    uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out)
+    uint64_t sp_host_pending(const sp_host_t *h)
+    sp_host_stats_t sp_host_stats(const sp_host_t *h)
+    uint8_t *sp_voxel_tokens(const sp_grid_t *grid, uint32_t threshold, uint64_t duration_us,
+                             const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out,
+                             uint64_t *discarded)
+
+assert EVENT_DTYPE.itemsize == 13
+
+
+cdef const uint8_t *data_of(object array) except? NULL:
+    return <const uint8_t *><size_t>array.__array_interface__["data"][0]
+
+
+cdef size_t take_columns(sp_columns_t *c, t, x, y, p) except? 0:
+    """The fields of n events in place. Returns n."""
+    for array, bytes in ((t, (8,)), (x, (2,)), (y, (2,)), (p, (1, 2))):
+        if array.ndim != 1 or array.dtype.kind not in "iub" or array.dtype.itemsize not in bytes:
+            raise TypeError(f"a column of {array.ndim} dimensions and {array.dtype}")
+    if not len(t) == len(x) == len(y) == len(p):
+        raise TypeError("columns of different lengths")
+    c.t, c.x, c.y, c.p = data_of(t), data_of(x), data_of(y), data_of(p)
+    c.t_stride, c.x_stride, c.y_stride, c.p_stride = t.strides[0], x.strides[0], y.strides[0], p.strides[0]
+    c.t_signed, c.x_signed, c.y_signed, c.p_signed = [a.dtype.kind == "i" for a in (t, x, y, p)]
+    c.p_bytes = p.dtype.itemsize
+    return len(t)
+
+
+cdef tuple token_arrays(const sp_token_list_t *tokens):
+    cdef size_t i, n = tokens.count
+    cdef int64_t at = 0
+    x, y, t = np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint64)
+    offsets = np.zeros(n + 1, np.int64)
+    cdef uint16_t[::1] xs = x, ys = y
+    cdef uint64_t[::1] ts = t
+    cdef int64_t[::1] ends = offsets
+    with nogil:
+        for i in range(n):
+            xs[i] = tokens.items[i].x
+            ys[i] = tokens.items[i].y
+            ts[i] = tokens.items[i].t
+            at += tokens.items[i].n
+            ends[i + 1] = at
+    return x, y, t, offsets
+
+
+cdef object trimmed(records, Py_ssize_t count):
+    # Do not keep a large allocation alive for a few tokens.
+    return records[:count] if 2 * count >= len(records) else records[:count].copy()
+
+
+cdef class BadEvent(Exception):
+    """Event `index` is out of order, outside the sensor or of no polarity; nothing was taken."""
+    cdef readonly Py_ssize_t index
+
+    def __init__(self, index):
+        self.index = index
+
+
+cdef class Tokenizer:
+    """sp_host_t: the continuous or the discrete tokenizer."""
+    cdef sp_host_t *host
+    cdef bint busy
+    cdef uint32_t width, height
+    cdef readonly uint64_t last_t
+
+    def __cinit__(self, uint32_t width, uint32_t height, uint32_t patch_size, bint discrete, double threshold,
+                  uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
+                  double decay_per_us, uint64_t duration_us):
+        cdef sp_host_config_t config
+        if not 0 < width < 65536 or not 0 < height < 65536 or not 0 < patch_size < 65536 or not 0 < threshold < 2**32:
+            raise ValueError("the tokenizer's configuration is out of range")
+        config.width, config.height, config.patch_size = width, height, patch_size
+        config.discrete, config.threshold = discrete, threshold
+        config.absolute_refractory_us, config.relative_refractory_us = absolute_refractory_us, relative_refractory_us
+        config.relative_scale, config.decay_per_us, config.duration_us = relative_scale, decay_per_us, duration_us
+        self.width, self.height = width, height
+        self.host = sp_host_new(&config)
+        if self.host == NULL:
+            raise MemoryError("no memory for the tokenizer's patches")
+
+    def __dealloc__(self):
+        sp_host_free(self.host)
+
+    cdef int claim(self) except -1:
+        if self.busy:
+            raise RuntimeError("this tokenizer is being used by another thread")
+        self.busy = True
+        return 0
+
+    def push(self, t, x, y, p):
+        """Returns x, y, t, offsets, events of the tokens fired. Raises BadEvent."""
+        cdef sp_columns_t columns
+        cdef sp_token_list_t tokens
+        cdef size_t n = take_columns(&columns, t, x, y, p), good
+        cdef uint8_t *out
+        cdef uint8_t *end = NULL
+        tokens.items, tokens.count, tokens.room = NULL, 0, 0
+        self.claim()
+        try:
+            with nogil:
+                good = sp_columns_check(&columns, n, self.last_t, self.width, self.height)
+            if good < n:
+                raise BadEvent(good)
+            stats = sp_host_stats(self.host)
+            pending = stats.taken - stats.in_tokens - stats.refractory - stats.discarded
+            # No more events can come out than wait and go in. The pages behind what comes out are never touched.
+            records = np.empty(pending + n + 1, EVENT_DTYPE)
+            out = <uint8_t *>data_of(records)
+            with nogil:
+                end = sp_host_push(self.host, &columns, n, &tokens, out)
+            if end == NULL:
+                raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
+            if n:
+                self.last_t = int(t[n - 1])
+            return *token_arrays(&tokens), trimmed(records, (end - out) // 13)
+        finally:
+            free(tokens.items)
+            self.busy = False
+
+    def reset(self):
+        self.claim()
+        sp_host_reset(self.host)
+        self.last_t = 0
+        self.busy = False
+
+    def stats(self) -> dict:
+        self.claim()
+        cdef sp_host_stats_t s = sp_host_stats(self.host)
+        cdef uint64_t pending = sp_host_pending(self.host)
+        self.busy = False
+        return {"taken": s.taken, "in_tokens": s.in_tokens, "pending": pending, "refractory": s.refractory,
+                "decayed": s.discarded, "tokens": s.tokens, "pool_used": pending, "pool_peak": s.pending_peak}
+
+
+def voxels(t, x, y, p, uint32_t width, uint32_t height, uint32_t patch_size, uint32_t threshold, uint64_t duration_us):
+    """Voxel tokens of one chunk: x, y, t, offsets, events, and how many events were in voxels below the threshold.
+
+    Raises BadEvent. The caller sees to it that all bins' times fit.
+    """
+    cdef sp_columns_t columns
+    cdef sp_token_list_t tokens
+    cdef size_t n = take_columns(&columns, t, x, y, p), good
+    cdef uint64_t discarded = 0
+    cdef uint8_t *out
+    cdef uint8_t *end
+    if width == 0 or height == 0 or patch_size == 0 or duration_us == 0:
+        raise ValueError("the tokenizer's configuration is out of range")
+    cdef sp_grid_t grid = sp_grid(width, height, patch_size)
+    tokens.items, tokens.count, tokens.room = NULL, 0, 0
+    try:
+        with nogil:
+            good = sp_columns_check(&columns, n, 0, width, height)
+        if good < n:
+            raise BadEvent(good)
+        records = np.empty(n + 1, EVENT_DTYPE)
+        out = <uint8_t *>data_of(records)
+        with nogil:
+            end = sp_voxel_tokens(&grid, threshold, duration_us, &columns, n, &tokens, out, &discarded)
+        if end == NULL:
+            raise MemoryError("no memory for the voxels")
+        return *token_arrays(&tokens), trimmed(records, (end - out) // 13), discarded
+    finally:
+        free(tokens.items)

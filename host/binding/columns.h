@@ -1,0 +1,45 @@
+/* Event arrays of Python as they are: one pointer and one stride per field. Host only. */
+#ifndef SP_COLUMNS_H_INCLUDED
+#define SP_COLUMNS_H_INCLUDED
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../firmware/lib/src/inline.h"
+
+/* t: 8 bytes; x, y: 2 bytes; p: p_bytes (1 or 2), 0/1 or, if signed, -1/0/+1. Any alignment. */
+typedef struct sp_columns {
+    const uint8_t *t, *x, *y, *p;
+    ptrdiff_t t_stride, x_stride, y_stride, p_stride; /* bytes */
+    uint8_t t_signed, x_signed, y_signed, p_signed, p_bytes;
+} sp_columns_t;
+
+/* Index of the first event that is older than its predecessor (or last_t), outside the sensor, negative, or of no
+ * polarity; n if all are good. */
+size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height);
+
+/* How a pixel's patch is found. */
+typedef struct sp_grid {
+    uint32_t columns, rows, patch_size;
+    uint32_t shift;      /* log2(patch_size) where it is a power of two */
+    uint32_t reciprocal; /* 0 then, else ceil(2^32 / patch_size) */
+} sp_grid_t;
+
+sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size);
+
+/* A stretch of events, ready for the loops. xyp: x | y << 16 | p << 32, the last 5 bytes of a record. */
+#define SP_BATCH 512u
+typedef struct sp_batch {
+    const uint64_t *t;
+    uint64_t xyp[SP_BATCH];
+    uint32_t patch[SP_BATCH];
+    uint64_t copied_t[SP_BATCH];
+} sp_batch_t;
+
+/* Fill b with the n (at most SP_BATCH) good events from `first` on. */
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t n);
+
+/* A record of the output: t u64, x u16, y u16, p u8, packed. */
+#define SP_RECORD 13u
+
+#endif
