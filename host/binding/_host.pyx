@@ -5,6 +5,7 @@ Use spedge.Tokenizer, which checks its parameters and says what is wrong with it
 """
 import numpy as np
 
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
@@ -55,22 +56,53 @@ cdef extern from "host_tokenizer.h" nogil:
 assert EVENT_DTYPE.itemsize == 13
 
 
-cdef const uint8_t *data_of(object array) except? NULL:
-    return <const uint8_t *><size_t>array.__array_interface__["data"][0]
+cdef uint8_t *memory_of(object array) except? NULL:
+    """The bytes of a new contiguous array."""
+    cdef Py_buffer view
+    cdef uint8_t *memory
+    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
+    memory = <uint8_t *>view.buf
+    PyBuffer_Release(&view)
+    return memory
 
 
-cdef size_t take_columns(sp_columns_t *c, t, x, y, p) except? 0:
+cdef struct Field:
+    const uint8_t *data
+    Py_ssize_t stride, n, size
+    bint is_signed
+
+
+cdef Field field(object array) except *:
+    """A column of whole numbers or bools, in place. The caller keeps the array."""
+    cdef Field f
+    cdef Py_buffer view
+    cdef char kind
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES | PyBUF_FORMAT)
+    kind = c"B" if view.format == NULL else view.format[0]
+    if kind in (c"=", c"<", c"^", c"@"):
+        kind = view.format[1]
+    good = view.ndim == 1 and kind in (c"b", c"h", c"i", c"l", c"q", c"B", c"H", c"I", c"L", c"Q", c"?")
+    f.is_signed = kind in (c"b", c"h", c"i", c"l", c"q")
+    f.data = <const uint8_t *>view.buf
+    f.stride = view.strides[0] if good else 0
+    f.n = view.shape[0] if good else -1
+    f.size = view.itemsize
+    PyBuffer_Release(&view)
+    if not good:
+        raise TypeError("a column has to be one-dimensional and of whole numbers in native byte order")
+    return f
+
+
+cdef Py_ssize_t take_columns(sp_columns_t *c, object t, object x, object y, object p) except -1:
     """The fields of n events in place. Returns n."""
-    for array, bytes in ((t, (8,)), (x, (2,)), (y, (2,)), (p, (1, 2))):
-        if array.ndim != 1 or array.dtype.kind not in "iub" or array.dtype.itemsize not in bytes:
-            raise TypeError(f"a column of {array.ndim} dimensions and {array.dtype}")
-    if not len(t) == len(x) == len(y) == len(p):
-        raise TypeError("columns of different lengths")
-    c.t, c.x, c.y, c.p = data_of(t), data_of(x), data_of(y), data_of(p)
-    c.t_stride, c.x_stride, c.y_stride, c.p_stride = t.strides[0], x.strides[0], y.strides[0], p.strides[0]
-    c.t_signed, c.x_signed, c.y_signed, c.p_signed = [a.dtype.kind == "i" for a in (t, x, y, p)]
-    c.p_bytes = p.dtype.itemsize
-    return len(t)
+    cdef Field ft = field(t), fx = field(x), fy = field(y), fp = field(p)
+    if ft.size != 8 or fx.size != 2 or fy.size != 2 or fp.size > 2 or not ft.n == fx.n == fy.n == fp.n:
+        raise TypeError("columns of wrong sizes")
+    c.t, c.x, c.y, c.p = ft.data, fx.data, fy.data, fp.data
+    c.t_stride, c.x_stride, c.y_stride, c.p_stride = ft.stride, fx.stride, fy.stride, fp.stride
+    c.t_signed, c.x_signed, c.y_signed, c.p_signed = ft.is_signed, fx.is_signed, fy.is_signed, fp.is_signed
+    c.p_bytes = <uint8_t>fp.size
+    return ft.n
 
 
 cdef tuple token_arrays(const sp_token_list_t *tokens):
@@ -153,7 +185,7 @@ cdef class Tokenizer:
             pending = stats.taken - stats.in_tokens - stats.refractory - stats.discarded
             # No more events can come out than wait and go in. The pages behind what comes out are never touched.
             records = np.empty(pending + n + 1, EVENT_DTYPE)
-            out = <uint8_t *>data_of(records)
+            out = memory_of(records)
             with nogil:
                 end = sp_host_push(self.host, &columns, n, &tokens, out)
             if end == NULL:
@@ -201,7 +233,7 @@ def voxels(t, x, y, p, uint32_t width, uint32_t height, uint32_t patch_size, uin
         if good < n:
             raise BadEvent(good)
         records = np.empty(n + 1, EVENT_DTYPE)
-        out = <uint8_t *>data_of(records)
+        out = memory_of(records)
         with nogil:
             end = sp_voxel_tokens(&grid, threshold, duration_us, &columns, n, &tokens, out, &discarded)
         if end == NULL:

@@ -176,8 +176,11 @@ cdef class Tokenizer:
 
     def __cinit__(self, uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
                   uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
-                  double decay_per_us, uint32_t pool_events, bint grows):
+                  double decay_per_us, uint32_t pool_events, bint grows, bint discrete=False,
+                  uint64_t duration_us=0):
         cdef sp_tokenizer_config_t config
+        config.kind = SP_KIND_DISCRETE if discrete else SP_KIND_CONTINUOUS
+        config.duration_us = duration_us
         config.width = width
         config.height = height
         config.patch_size = patch_size
@@ -315,9 +318,12 @@ cdef class Tokenizer:
 
 def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
                    uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
-                   double decay_per_us, uint32_t pool_events) -> int:
+                   double decay_per_us, uint32_t pool_events, bint discrete=False,
+                   uint64_t duration_us=0) -> int:
     """Bytes that a tokenizer takes on a 64-bit host; 0 if the configuration is out of range."""
     cdef sp_tokenizer_config_t config
+    config.kind = SP_KIND_DISCRETE if discrete else SP_KIND_CONTINUOUS
+    config.duration_us = duration_us
     config.width = width
     config.height = height
     config.patch_size = patch_size

@@ -31,13 +31,16 @@ cdef extern from "spedge/tokenizer.h" nogil:
     enum:
         SP_POOL_EVICTS
         SP_POOL_GROWS
+        SP_KIND_CONTINUOUS
+        SP_KIND_DISCRETE
     ctypedef struct sp_tokenizer_config_t:
         uint16_t width, height, patch_size
-        uint8_t pool_policy
+        uint8_t pool_policy, kind
         uint32_t pool_events
         double threshold
         uint64_t absolute_refractory_us, relative_refractory_us
         double relative_scale, decay_per_us
+        uint64_t duration_us
     ctypedef struct sp_tokenizer_stats_t:
         uint64_t taken, in_tokens, pending, refractory, decayed, pool_lost, outside, backwards, tokens
         uint32_t pool_used, pool_peak

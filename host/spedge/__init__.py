@@ -4,7 +4,7 @@ from importlib.metadata import version as _version
 
 from spedge import decoders, embedding, evt2
 from spedge.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
-from spedge.events import EVENT_DTYPE, as_events
+from spedge.events import EVENT_DTYPE, Columns, as_events
 from spedge.recordings import Recording, open
 from spedge.tokenizer import Tokenizer, TokenizerSettings, TokenizerStats, Tokens
 
@@ -13,6 +13,7 @@ __version__ = _version("spedge")
 __all__ = [
     "EVENT_DTYPE",
     "CheckFailed",
+    "Columns",
     "DeviceError",
     "InputError",
     "Recording",

@@ -17,6 +17,8 @@ def tokenizer_size(
     relative_scale: float,
     decay_per_us: float,
     pool_events: int,
+    discrete: bool = False,
+    duration_us: int = 0,
 ) -> int: ...
 
 class Tokenizer:
@@ -33,6 +35,8 @@ class Tokenizer:
         decay_per_us: float,
         pool_events: int,
         grows: bool,
+        discrete: bool = False,
+        duration_us: int = 0,
     ) -> None: ...
     def push(
         self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]

@@ -11,13 +11,13 @@ from spedge import _native
 from spedge._native import EVENT_DTYPE
 from spedge.errors import InputError
 
-__all__ = ["EVENT_DTYPE", "Columns", "as_events", "check_events", "columns", "empty_events"]
+__all__ = ["EVENT_DTYPE", "Columns", "as_events", "check_events", "columns", "empty_events", "fields", "readable_columns"]
 
 
 class Columns(NamedTuple):
     """The fields of n events; views of the caller's array where its dtype allows.
 
-    t: uint64 or int64 (not negative), µs. x, y: uint16 or int16 (not negative), pixels. p: uint8 or bool, 0 or 1.
+    As returned by columns(): t: uint64 or int64 (not negative), µs. x, y: uint16 or int16 (not negative), pixels. p: uint8 or bool, 0 or 1.
     """
 
     t: NDArray[Any]
@@ -31,12 +31,43 @@ def empty_events(n: int = 0) -> NDArray[np.void]:
     return np.zeros(n, EVENT_DTYPE)
 
 
-def columns(events: NDArray[Any]) -> Columns:
+def columns(events: NDArray[Any] | Columns) -> Columns:
     """Take the fields of any structured array apart and check their values.
 
-    events: one-dimensional structured array with the integer fields t, x, y and p (or on); p is 0/1, bool or -1/+1.
+    events: one-dimensional structured array with the integer fields t, x, y and p (or on), or Columns of any integer
+    dtypes; p is 0/1, bool or -1/+1.
     Raises InputError naming the field and the first wrong event.
     """
+    t, x, y, p = fields(events)
+    return Columns(
+        _whole_numbers("t", t, np.uint64),
+        _whole_numbers("x", x, np.uint16),
+        _whole_numbers("y", y, np.uint16),
+        _polarities("p" if isinstance(events, Columns) or "p" in (events.dtype.names or ()) else "on", p),
+    )
+
+
+def readable_columns(events: NDArray[Any] | Columns) -> Columns:
+    """The fields as the C library can read them in place, values unchecked; others are converted, checked (columns).
+
+    Readable are t of 8 bytes, x and y of 2, p of 1 or 2, all whole numbers (p also bool) in native byte order.
+    """
+    c = fields(events)
+    readable = all(
+        v.dtype.kind in kinds and v.dtype.itemsize in sizes and v.dtype.isnative
+        for v, kinds, sizes in zip(c, ("iu", "iu", "iu", "iub"), ((8,), (2,), (2,), (1, 2)), strict=True)
+    )
+    return c if readable else columns(events)
+
+
+def fields(events: NDArray[Any] | Columns) -> Columns:
+    """Views of the four fields as they are. Raises InputError when there are others, or of different lengths."""
+    if isinstance(events, Columns):
+        c = Columns(*map(np.asarray, events))
+        if any(v.ndim != 1 or len(v) != len(c.t) for v in c):
+            shapes = ", ".join(f"{name} {v.shape}" for name, v in zip(c._fields, c, strict=True))
+            raise InputError(f"columns must be one-dimensional and of one length, not {shapes}")
+        return c
     names = getattr(getattr(events, "dtype", None), "names", None)
     if names is None:
         raise InputError(
@@ -50,12 +81,7 @@ def columns(events: NDArray[Any]) -> Columns:
         missing.append("p (or on)")
     if missing:
         raise InputError(f"events lack the field {', '.join(missing)}; they have {', '.join(names)}")
-    return Columns(
-        _whole_numbers("t", events["t"], np.uint64),
-        _whole_numbers("x", events["x"], np.uint16),
-        _whole_numbers("y", events["y"], np.uint16),
-        _polarities(polarity, events[polarity]),
-    )
+    return Columns(events["t"], events["x"], events["y"], events[polarity])
 
 
 def _describe(thing: object) -> str:

@@ -9,16 +9,18 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import _native
-from spedge.errors import UsageError
-from spedge.events import check_events, columns
+from spedge import _host, _native
+from spedge.errors import InputError, UsageError
+from spedge.events import Columns, check_events, columns, readable_columns
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
 MAX_THRESHOLD = 2**31 - 1
 MAX_POOL_EVENTS = 2**32 - 64
 _MAX_PERIOD_US = 2**63 - 1
-_FIRST_POOL = 4096
+_MAX_TIME = 2**64 - 1
+#: Tokens that a voxel tokenizer with threshold 0 makes of one push at most.
+MAX_VOXELS = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +89,12 @@ class TokenizerStats:
     in_tokens: int  #: handed out in tokens
     pending: int  #: waiting in patches that have not fired
     refractory: int  #: dropped by the absolute refractory period
-    decayed: int  #: discarded because the potential fell to 0
+    decayed: int  #: discarded by the method: potential fell to 0, older than duration_us, or in a voxel below threshold
     pool_lost: int  #: lost because the pool was full; only with pool_events
     outside: int  #: outside the sensor; push() refuses these, so 0 on the host
     backwards: int  #: older than the event before; push() refuses these, so 0 on the host
     tokens: int  #: fired
-    pool_used: int  #: event slots in use now, in blocks of 16
+    pool_used: int  #: event slots in use now, in blocks of 16; without pool_events: events pending
     pool_peak: int  #: the most so far
 
 
@@ -110,6 +112,7 @@ class TokenizerSettings:
     relative_scale: float
     decay_per_us: float
     pool_events: int | None
+    duration_us: int | None = None
 
     @property
     def columns(self) -> int:
@@ -122,20 +125,30 @@ class TokenizerSettings:
         return -(-self.height // self.patch_size)
 
 
-class Tokenizer:
-    """Groups the events of each patch of the sensor into tokens, as a leaky integrate-and-fire neuron would.
+KINDS = ("continuous", "discrete", "voxel")
 
-    kind: "continuous", the paper's tokenizer.
+
+class Tokenizer:
+    """Groups the events of each patch of the sensor into tokens.
+
+    kind: what makes a patch fire.
+      "continuous", the paper's tokenizer: its potential reaches the threshold, as of a leaky integrate-and-fire neuron.
+      "discrete": it holds `threshold` events of the last duration_us.
+      "voxel": a baseline. Each push stands alone: its time is cut in bins of duration_us, and every patch that has at
+      least `threshold` events in a bin is a token at the bin's start; with threshold 0 every patch, empty ones too.
     width, height: the sensor, pixels. patch_size: pixels, at least 1.
-    threshold: potential at which a patch fires, > 0; an event adds 1.
-    absolute_refractory_us: after firing, how long a patch drops its events.
-    relative_refractory_us: after that, how long an event adds relative_scale (between 0 and 1) instead of 1.
+    threshold: continuous: > 0, an event adds 1; discrete: a whole number of events, at least 1; voxel: at least 0.
+    absolute_refractory_us: after firing, how long a patch drops its events; not for voxels.
+    duration_us: discrete and voxel, which need it.
+    Continuous only:
+    relative_refractory_us: after the absolute period, how long an event adds relative_scale (between 0 and 1), not 1.
     decay_per_us: what the potential loses per µs between two events of a patch.
     pool_events: memory for that many pending events, as on a device, in blocks of 16: when no block is free, the
       patch whose newest event is the oldest loses its events. None: memory grows as needed and nothing is lost.
+      Not for voxels.
 
-    Streaming: cutting a stream into pieces changes nothing. One thread at a time; push() releases the GIL.
-    Raises UsageError for a parameter that is out of range.
+    Streaming: cutting a stream into pieces changes nothing, but for voxels. One thread at a time; push() releases the
+    GIL. Raises UsageError for a parameter that is out of range or means nothing to the kind.
     """
 
     def __init__(
@@ -150,48 +163,88 @@ class Tokenizer:
         relative_refractory_us: SupportsIndex = 0,
         relative_scale: float = 0.4,
         decay_per_us: float = 0.0,
+        duration_us: SupportsIndex | None = None,
         pool_events: SupportsIndex | None = None,
     ) -> None:
-        if kind != "continuous":
-            raise UsageError(f"there is no tokenizer kind {kind!r}; use 'continuous'")
+        if kind not in KINDS:
+            raise UsageError(f"there is no tokenizer kind {kind!r}; use one of {', '.join(map(repr, KINDS))}")
+        if kind == "continuous":
+            checked_threshold = _real("threshold", threshold, 0, MAX_THRESHOLD)
+        else:
+            checked_threshold = float(_whole("threshold", threshold, int(kind == "discrete"), MAX_THRESHOLD))
         self.config = TokenizerSettings(
             kind=kind,
             width=_integer("width", width, 1, 65535),
             height=_integer("height", height, 1, 65535),
             patch_size=_integer("patch_size", patch_size, 1, 65535),
-            threshold=_real("threshold", threshold, 0, MAX_THRESHOLD),
+            threshold=checked_threshold,
             absolute_refractory_us=_integer("absolute_refractory_us", absolute_refractory_us, 0, _MAX_PERIOD_US),
             relative_refractory_us=_integer("relative_refractory_us", relative_refractory_us, 0, _MAX_PERIOD_US),
             relative_scale=_real("relative_scale", relative_scale, 0, 1, with_high=False),
             decay_per_us=_real("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
             pool_events=None if pool_events is None else _integer("pool_events", pool_events, 1, MAX_POOL_EVENTS),
+            duration_us=_duration(kind, duration_us),
         )
         c = self.config
+        _check_meaning(c)
         if min(c.patch_size, max(c.width, c.height)) > MAX_PATCH_SPAN:
             raise UsageError(f"patch_size={c.patch_size} is too large; a patch may span {MAX_PATCH_SPAN} pixels")
-        self._native = _native.Tokenizer(
-            c.width,
-            c.height,
-            c.patch_size,
-            c.threshold,
-            c.absolute_refractory_us,
-            c.relative_refractory_us,
-            c.relative_scale,
-            c.decay_per_us,
-            _FIRST_POOL if c.pool_events is None else c.pool_events,
-            c.pool_events is None,
-        )
+        self._native: _host.Tokenizer | _native.Tokenizer | _Voxels
+        if kind == "voxel":
+            self._native = _Voxels(c)
+        elif c.pool_events is None:
+            self._native = _host.Tokenizer(
+                c.width,
+                c.height,
+                c.patch_size,
+                kind == "discrete",
+                c.threshold,
+                c.absolute_refractory_us,
+                c.relative_refractory_us,
+                c.relative_scale,
+                c.decay_per_us,
+                c.duration_us or 0,
+            )
+        else:
+            self._native = _native.Tokenizer(
+                c.width,
+                c.height,
+                c.patch_size,
+                c.threshold,
+                c.absolute_refractory_us,
+                c.relative_refractory_us,
+                c.relative_scale,
+                c.decay_per_us,
+                c.pool_events,
+                False,
+                kind == "discrete",
+                c.duration_us or 0,
+            )
 
-    def push(self, events: NDArray[Any]) -> Tokens:
+    def push(self, events: NDArray[Any] | Columns, *, sort: bool = False) -> Tokens:
         """Feed events and get the tokens that fire.
 
-        events: any one-dimensional structured array with the fields t (µs), x, y and p or on (0/1, bool or -1/+1),
-        sorted by t, also across pushes, and inside the sensor.
+        events: any one-dimensional structured array with the fields t (µs), x, y and p or on (0/1, bool or -1/+1), or
+        Columns(t, x, y, p); sorted by t, also across pushes, and inside the sensor. Arrays of any strides with t of 8
+        bytes, x and y of 2 and p of 1 or 2 are read where they are.
+        sort: sort these events by time first; those of the same time keep their order. Across pushes they still have to
+        be in order.
         Raises InputError naming the first wrong event; none of the events is taken then.
         """
-        c = columns(events)
-        check_events(c, self.config.width, self.config.height, self._native.last_t)
-        return Tokens(*self._native.push(*c))
+        c = readable_columns(events)
+        if sort:
+            order = np.argsort(c.t, kind="stable")
+            c = Columns(*(values[order] for values in c))
+        if isinstance(self._native, _native.Tokenizer):
+            c = columns(c)
+            check_events(c, self.config.width, self.config.height, self._native.last_t)
+            return Tokens(*self._native.push(*c))
+        try:
+            return Tokens(*self._native.push(*c))
+        except _host.BadEvent as bad:
+            checked = columns(c)  # these say what is wrong
+            check_events(checked, self.config.width, self.config.height, self._native.last_t)
+            raise InputError(f"event {bad.index} is not valid") from bad
 
     def reset(self) -> None:
         """Forget all state and counts, ready for another recording."""
@@ -200,10 +253,89 @@ class Tokenizer:
     @property
     def stats(self) -> TokenizerStats:
         """Where the events went."""
-        return TokenizerStats(**self._native.stats())
+        return TokenizerStats(**{"pool_lost": 0, "outside": 0, "backwards": 0, **self._native.stats()})
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.config})"
+
+
+class _Voxels:
+    """The voxel tokenizer with the interface of the others; only its counts outlive a push."""
+
+    last_t = 0
+
+    def __init__(self, config: TokenizerSettings) -> None:
+        self._config = config
+        self._duration = config.duration_us or 1
+        self.reset()
+
+    def push(
+        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
+    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]]:
+        c = self._config
+        threshold = int(c.threshold)
+        if len(t):
+            self._check_times(int(t[0]), int(t[-1]), threshold)
+        *tokens, discarded = _host.voxels(t, x, y, p, c.width, c.height, c.patch_size, threshold, self._duration)
+        self._taken += len(t)
+        self._discarded += discarded
+        self._tokens += len(tokens[0])
+        return tuple(tokens)  # type: ignore[return-value]
+
+    def _check_times(self, first: int, last: int, threshold: int) -> None:
+        """The bins' times have to be sayable, and the empty voxels to fit in memory."""
+        if last // self._duration >= _MAX_TIME // self._duration:
+            raise InputError(f"t={last} µs is too late for bins of {self._duration} µs: shift the times towards 0")
+        bins = -(-last // self._duration) - first // self._duration + 1
+        voxels = bins * self._config.columns * self._config.rows
+        if threshold == 0 and voxels > MAX_VOXELS:
+            raise InputError(
+                f"the events span {bins} bins of {self._duration} µs, and with threshold 0 that is {voxels} tokens: "
+                "choose a longer duration_us or threshold 1, or push shorter pieces"
+            )
+
+    def reset(self) -> None:
+        self._taken = self._discarded = self._tokens = 0
+
+    def stats(self) -> dict[str, int]:
+        return {
+            "taken": self._taken,
+            "in_tokens": self._taken - self._discarded,
+            "pending": 0,
+            "refractory": 0,
+            "decayed": self._discarded,
+            "tokens": self._tokens,
+            "pool_used": 0,
+            "pool_peak": 0,
+        }
+
+
+def _duration(kind: str, value: SupportsIndex | None) -> int | None:
+    if kind == "continuous":
+        if value is not None:
+            raise UsageError("duration_us means nothing to the continuous tokenizer")
+        return None
+    if value is None:
+        raise UsageError(f"the {kind} tokenizer needs duration_us")
+    return _integer("duration_us", value, int(kind == "voxel"), _MAX_PERIOD_US)
+
+
+def _check_meaning(c: TokenizerSettings) -> None:
+    """Refuse parameters of another kind."""
+    wrong = []
+    if c.kind != "continuous":
+        wrong += [name for name in ("relative_refractory_us", "decay_per_us") if getattr(c, name)]
+    if c.kind == "voxel":
+        wrong += [name for name in ("absolute_refractory_us", "pool_events") if getattr(c, name)]
+    if wrong:
+        raise UsageError(f"{wrong[0]} means nothing to the {c.kind} tokenizer")
+
+
+def _whole(name: str, value: float, low: int, high: int) -> int:
+    """A whole number, as int or as float."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _integer(name, value, low, high)  # type: ignore[arg-type]
 
 
 def _integer(name: str, value: SupportsIndex, low: int, high: int) -> int:

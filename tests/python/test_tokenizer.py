@@ -20,7 +20,9 @@ from tests.python import tokenizer_oracle
 
 INDEX = "golden/index.json"
 RECORDINGS = ["evt2_640x480", "dvs_320x240", "nmnist_34x34", "adversarial_46x37"]
-CONFIGS = ["default", "abs25ms", "decay_relative", "fractional", "small"]
+CONTINUOUS = [f"continuous_{name}" for name in ("default", "abs25ms", "decay_relative", "fractional", "small")]
+STREAMING = [*CONTINUOUS, "discrete_50ms", "discrete_100ms_abs10ms"]
+VOXELS = ["voxel_100ms", "voxel_50ms", "frame_1s"]
 
 
 def golden_events(shared: Path, recording: str) -> NDArray[np.void]:
@@ -65,14 +67,9 @@ def assert_accounted(tokenizer: spedge.Tokenizer, taken: int) -> None:
 # ---------------------------------------------------------------- reference vectors
 
 
-@pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize("recording", RECORDINGS)
-def test_equals_the_reference(shared: Path, recording: str, config: str) -> None:
-    name = f"{recording}.continuous_{config}"
+def assert_is_the_reference(shared: Path, recording: str, config: str, tokens: spedge.Tokens) -> None:
+    name = f"{recording}.{config}"
     expected = json.loads((shared / INDEX).read_text())["tokens"][name]
-    events = golden_events(shared, recording)
-    tokenizer = golden_tokenizer(shared, recording, f"continuous_{config}")
-    tokens = tokenizer.push(events)
     with np.load(shared / f"golden/{name}.npz") as arrays:
         np.testing.assert_array_equal(tokens.x, arrays["x"])
         np.testing.assert_array_equal(tokens.y, arrays["y"])
@@ -81,23 +78,53 @@ def test_equals_the_reference(shared: Path, recording: str, config: str) -> None
     assert len(tokens) == expected["tokens"]
     assert len(tokens.events) == expected["events"]
     assert events_hash(tokens.events) == expected["events_sha256"]
+
+
+@pytest.mark.parametrize("config", STREAMING)
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_equals_the_reference(shared: Path, recording: str, config: str) -> None:
+    events = golden_events(shared, recording)
+    tokenizer = golden_tokenizer(shared, recording, config)
+    tokens = tokenizer.push(events)
+    assert_is_the_reference(shared, recording, config, tokens)
     assert_accounted(tokenizer, len(events))
     for piece in (1, 7, 1000) if len(events) < 100_000 else (1000,):
         tokenizer.reset()
         assert_equal_tokens(push_in_pieces(tokenizer, events, list(range(piece, len(events), piece))), tokens)
 
 
+@pytest.mark.parametrize("config", STREAMING)
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_the_device_library_equals_the_reference(shared: Path, recording: str, config: str) -> None:
+    """The same through firmware/lib, with a pool in which nothing is lost."""
+    events = golden_events(shared, recording)
+    tokenizer = golden_tokenizer(shared, recording, config, pool_events=1 << 21)
+    assert_is_the_reference(shared, recording, config, tokenizer.push(events))
+    assert_accounted(tokenizer, len(events))
+    assert tokenizer.stats.pool_lost == 0
+
+
+@pytest.mark.parametrize("config", VOXELS)
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_voxels_equal_the_reference(shared: Path, recording: str, config: str) -> None:
+    events = golden_events(shared, recording)
+    tokenizer = golden_tokenizer(shared, recording, config)
+    for _ in range(2):  # each push stands alone
+        assert_is_the_reference(shared, recording, config, tokenizer.push(events))
+    assert_accounted(tokenizer, 2 * len(events))
+
+
 @pytest.mark.parametrize(("piece", "n"), [(1, 20_000), (7, 100_000)])
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", STREAMING)
 @pytest.mark.parametrize("recording", ["evt2_640x480", "dvs_320x240"])
 def test_small_pieces_equal_the_start_of_the_reference(
     shared: Path, recording: str, config: str, piece: int, n: int
 ) -> None:
     """The tokens of the first n events are the first of the reference."""
     events = golden_events(shared, recording)[:n]
-    tokenizer = golden_tokenizer(shared, recording, f"continuous_{config}")
+    tokenizer = golden_tokenizer(shared, recording, config)
     tokens = push_in_pieces(tokenizer, events, list(range(piece, n, piece)))
-    with np.load(shared / f"golden/{recording}.continuous_{config}.npz") as arrays:
+    with np.load(shared / f"golden/{recording}.{config}.npz") as arrays:
         for name in ("x", "y", "t"):
             np.testing.assert_array_equal(getattr(tokens, name), arrays[name][: len(tokens)])
         before, until = (
@@ -107,12 +134,12 @@ def test_small_pieces_equal_the_start_of_the_reference(
     assert len(tokens) or n < 100_000
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", STREAMING)
 def test_a_pool_that_suffices_changes_nothing(shared: Path, config: str) -> None:
     events = golden_events(shared, "adversarial_46x37")
-    free = golden_tokenizer(shared, "adversarial_46x37", f"continuous_{config}")
-    tokens = free.push(events)
-    bounded = golden_tokenizer(shared, "adversarial_46x37", f"continuous_{config}", pool_events=free.stats.pool_peak)
+    large = golden_tokenizer(shared, "adversarial_46x37", config, pool_events=1 << 20)
+    tokens = large.push(events)
+    bounded = golden_tokenizer(shared, "adversarial_46x37", config, pool_events=large.stats.pool_peak)
     assert_equal_tokens(bounded.push(events), tokens)
     assert bounded.stats.pool_lost == 0
 
@@ -343,7 +370,7 @@ def test_patches_wider_than_a_slot_can_say_are_refused() -> None:
     spedge.Tokenizer(width=128, height=100, patch_size=3000)
 
 
-@pytest.mark.parametrize("kind", ["discrete", "voxel", "Continuous", ""])
+@pytest.mark.parametrize("kind", ["frame", "Voxel", "Continuous", ""])
 def test_unknown_kinds_are_named(kind: str) -> None:
     with pytest.raises(spedge.UsageError, match="kind"):
         spedge.Tokenizer(kind, width=8, height=8)

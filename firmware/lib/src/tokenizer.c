@@ -45,6 +45,14 @@ int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_
         return SP_ERR_CONFIG;
     if (!(c.decay_per_us >= 0.0) || !(c.decay_per_us <= 1e300))
         return SP_ERR_CONFIG;
+    if (c.kind > SP_KIND_DISCRETE)
+        return SP_ERR_CONFIG;
+    if (sp_is_discrete(&c)) {
+        if (c.decay_per_us > 0.0 || c.relative_refractory_us > 0 || (double)(uint32_t)c.threshold < c.threshold)
+            return SP_ERR_CONFIG;
+    } else if (c.duration_us > 0) {
+        return SP_ERR_CONFIG;
+    }
     c.pool_events = blocks_of(c.pool_events) * BLOCK_SLOTS;
     *full = c;
     return SP_OK;
@@ -69,11 +77,12 @@ static uint64_t layout(sp_tokenizer_t *tok, const sp_tokenizer_config_t *c, uint
         blocks * sizeof(uint32_t),                                   /* next_block */
         blocks * BLOCK_SLOTS * sizeof(uint32_t),                     /* slots */
         spikes * sizeof(uint8_t),                                    /* spiked */
+        sp_is_discrete(c) ? patches * sizeof(uint8_t) : 0,           /* skip */
     };
     uint64_t at = (sizeof(sp_tokenizer_t) + 7u) & ~UINT64_C(7);
-    uint64_t places[8];
+    uint64_t places[sizeof sizes / sizeof *sizes];
 
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         places[i] = at;
         at += sizes[i];
     }
@@ -90,6 +99,7 @@ static uint64_t layout(sp_tokenizer_t *tok, const sp_tokenizer_config_t *c, uint
         tok->next_block = (uint32_t *)(void *)(mem + places[5]);
         tok->slots = (uint32_t *)(void *)(mem + places[6]);
         tok->spiked = mem + places[7];
+        tok->skip = mem + places[8];
     }
     return at;
 }
@@ -143,7 +153,9 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
     tok->span_bits = span_bits(&full);
     tok->time_bits = 31u - 2u * tok->span_bits;
     tok->fire_count = round_up(full.threshold);
-    if (sp_is_integer(&full))
+    if (sp_is_discrete(&full))
+        sp_discrete_bind(tok);
+    else if (sp_is_integer(&full))
         sp_integer_bind(tok);
     else
         sp_real_bind(tok);
@@ -159,6 +171,8 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok)
         memset(tok->last_spike, 0, tok->patches * sizeof *tok->last_spike);
         memset(tok->spiked, 0, tok->patches);
     }
+    if (sp_is_discrete(&tok->config))
+        memset(tok->skip, 0, tok->patches);
     if (!sp_is_integer(&tok->config))
         memset(tok->potentials, 0, tok->patches * sizeof *tok->potentials);
     tok->last_t = 0;
@@ -192,6 +206,8 @@ int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, siz
         memcpy(grown->last_spike, old->last_spike, old->patches * sizeof *old->last_spike);
         memcpy(grown->spiked, old->spiked, old->patches);
     }
+    if (sp_is_discrete(&full))
+        memcpy(grown->skip, old->skip, old->patches);
     if (!sp_is_integer(&full))
         memcpy(grown->potentials, old->potentials, old->patches * sizeof *old->potentials);
     for (uint32_t b = grown->blocks; b-- > old->blocks;) {
@@ -263,6 +279,11 @@ void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint6
 
     tok->ready = (sp_token_t){.t = t, .x = (uint16_t)column, .y = (uint16_t)row, .n = count};
     tok->ready_tail = tok->tail[patch];
+    tok->ready_skip = 0;
+    if (sp_is_discrete(&tok->config)) {
+        tok->ready_skip = tok->skip[patch];
+        tok->skip[patch] = 0;
+    }
     tok->tail[patch] = BLOCK_NONE;
     tok->states[patch] = (sp_patch_t){0, 0};
     if (sp_has_refractory(&tok->config)) {
@@ -283,6 +304,7 @@ void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
     const int ready = tok->ready_tail != BLOCK_NONE;
     *cursor = (sp_token_cursor_t){.tokenizer = tok,
                                   .block = ready ? tok->next_block[tok->ready_tail] : BLOCK_NONE,
+                                  .slot = ready ? tok->ready_skip : 0,
                                   .left = ready ? tok->ready.n : 0};
 }
 

@@ -25,6 +25,16 @@ void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail)
     tok->free_block = head;
 }
 
+/* Give the oldest of at least two blocks of a ring back. */
+void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail)
+{
+    const uint32_t head = tok->next_block[tail];
+    tok->next_block[tail] = tok->next_block[head];
+    tok->next_block[head] = tok->free_block;
+    tok->free_block = head;
+    tok->blocks_used--;
+}
+
 /* Drop what a patch holds; returns how many events that was. */
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch)
 {
@@ -33,6 +43,8 @@ uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch)
         sp_pool_release(tok, tok->tail[patch]);
     tok->tail[patch] = BLOCK_NONE;
     tok->states[patch] = (sp_patch_t){0, 0};
+    if (sp_is_discrete(&tok->config))
+        tok->skip[patch] = 0;
     return count;
 }
 
@@ -116,6 +128,8 @@ uint64_t sp_pool_pending(const sp_tokenizer_t *tok)
             pending += INFO_USED(tok->block_info[b]);
         const uint32_t next = tok->states[i].next;
         pending += SLOT_HAS_ROOM(next) ? next % BLOCK_SLOTS : INFO_USED(tok->block_info[tail]);
+        if (sp_is_discrete(&tok->config))
+            pending -= tok->skip[i];
     }
     return pending;
 }

@@ -61,10 +61,12 @@ struct sp_tokenizer {
     uint32_t *next_block;       /* [blocks] */
     uint32_t *slots;            /* [blocks * 16] */
     uint8_t *spiked;            /* [patches], with a refractory period */
+    uint8_t *skip;              /* [patches], discrete: slots of the oldest block whose events are gone */
 
     uint32_t free_block;
     uint32_t blocks_used, blocks_peak;
     uint32_t ready_tail; /* the ready token's blocks, or BLOCK_NONE */
+    uint32_t ready_skip; /* slots before its first event */
     sp_token_t ready;
     sp_tokenizer_stats_t stats;
 };
@@ -74,19 +76,26 @@ void sp_pool_reset(sp_tokenizer_t *tok);
 int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch);
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch);
 void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail);
+void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t);
 uint64_t sp_pool_pending(const sp_tokenizer_t *tok);
 
 /* tokenizer.c */
 void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint64_t t);
 
-/* tokenizer_integer.c, tokenizer_real.c */
+/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_real.c */
 void sp_integer_bind(sp_tokenizer_t *tok);
+void sp_discrete_bind(sp_tokenizer_t *tok);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
 {
     return config->absolute_refractory_us > 0 || config->relative_refractory_us > 0;
+}
+
+SP_INLINE int sp_is_discrete(const sp_tokenizer_config_t *config)
+{
+    return config->kind == SP_KIND_DISCRETE;
 }
 
 SP_INLINE int sp_is_integer(const sp_tokenizer_config_t *config)

@@ -1,4 +1,4 @@
-/* The continuous tokenizer of Spiking Patches (arXiv 2510.26614): events in, tokens out. */
+/* The continuous and the discrete tokenizer of Spiking Patches (arXiv 2510.26614): events in, tokens out. */
 #ifndef SP_TOKENIZER_H_INCLUDED
 #define SP_TOKENIZER_H_INCLUDED
 
@@ -19,6 +19,12 @@ enum {
     SP_POOL_GROWS = 1   /* push returns SP_ERR_POOL; the caller gives more with sp_tokenizer_grow */
 };
 
+/* What makes a patch fire. */
+enum {
+    SP_KIND_CONTINUOUS = 0, /* its potential reaches the threshold */
+    SP_KIND_DISCRETE = 1    /* it holds threshold events of the last duration_us */
+};
+
 /* Events are counted in 32 bits. */
 #define SP_THRESHOLD_MAX 2147483647.0
 
@@ -31,13 +37,14 @@ typedef struct sp_tokenizer_config {
     uint16_t width, height;          /* pixels, > 0 */
     uint16_t patch_size;             /* pixels; default 16 */
     uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
-    uint8_t reserved;
+    uint8_t kind;                    /* SP_KIND_*; default SP_KIND_CONTINUOUS */
     uint32_t pool_events;            /* event slots, > 0, rounded up to whole blocks of 16 */
-    double threshold;                /* > 0, at most SP_THRESHOLD_MAX; default 256 */
+    double threshold;                /* > 0, at most SP_THRESHOLD_MAX; discrete: a whole number; default 256 */
     uint64_t absolute_refractory_us; /* default 0: none */
     uint64_t relative_refractory_us; /* default 0: none */
     double relative_scale;           /* 0 < s < 1; default 0.4 */
     double decay_per_us;             /* >= 0; default 0: none */
+    uint64_t duration_us;            /* discrete only */
 } sp_tokenizer_config_t;
 
 /* Where every event went: taken = in_tokens + pending + refractory + decayed
@@ -47,7 +54,7 @@ typedef struct sp_tokenizer_stats {
     uint64_t in_tokens;  /* handed out in tokens */
     uint64_t pending;    /* waiting in the pool */
     uint64_t refractory; /* dropped by the absolute refractory period (the method) */
-    uint64_t decayed;    /* discarded because the potential fell to 0 (the method) */
+    uint64_t decayed;    /* discarded because the potential fell to 0, or as older than duration_us (the method) */
     uint64_t pool_lost;  /* lost because the pool was full */
     uint64_t outside;    /* x or y outside the sensor */
     uint64_t backwards;  /* older than the event before it */
@@ -92,6 +99,9 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok);
  * token fire; *used says how many. Releases the token of the call before.
  * Returns SP_OK (all consumed), SP_TOKEN (one is ready: sp_tokenizer_token), or
  * SP_ERR_POOL (SP_POOL_GROWS only; nothing of the event at in[*used] has happened yet).
+ *
+ * Discrete: with threshold events in a patch, those more than duration_us older than the newest are discarded; it fires
+ * if none was. It has neither decay nor relative refractory period.
  *
  * An event outside the sensor or older than its predecessor changes nothing but its count.
  *
