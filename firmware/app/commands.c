@@ -82,11 +82,13 @@ static sp_tokenizer_config_t get_tokenizer(const uint8_t *p)
     c.width = sp_get_u16(p);
     c.height = sp_get_u16(p + 2);
     c.patch_size = sp_get_u16(p + 4);
+    c.kind = p[6];
     c.threshold = sp_get_f64(p + 8);
     c.absolute_refractory_us = sp_get_u64(p + 16);
     c.relative_refractory_us = sp_get_u64(p + 24);
     c.relative_scale = sp_get_f64(p + 32);
     c.decay_per_us = sp_get_f64(p + 40);
+    c.duration_us = sp_get_u64(p + 48);
     return c;
 }
 
@@ -95,12 +97,14 @@ static uint8_t *put_tokenizer(uint8_t *p, const sp_tokenizer_config_t *c)
     p = sp_put_u16(p, c->width);
     p = sp_put_u16(p, c->height);
     p = sp_put_u16(p, c->patch_size);
-    p = sp_put_u16(p, 0);
+    p = sp_put_u8(p, c->kind);
+    p = sp_put_u8(p, 0);
     p = sp_put_f64(p, c->threshold);
     p = sp_put_u64(p, c->absolute_refractory_us);
     p = sp_put_u64(p, c->relative_refractory_us);
     p = sp_put_f64(p, c->relative_scale);
-    return sp_put_f64(p, c->decay_per_us);
+    p = sp_put_f64(p, c->decay_per_us);
+    return sp_put_u64(p, c->duration_us);
 }
 
 /* ---- handlers: one per request ------------------------------------------------------------------------------ */

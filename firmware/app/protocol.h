@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
@@ -47,7 +47,7 @@ enum { MODE_LOSSLESS = 0 };
 enum { HELLO_MODEL = 1 };
 
 #define STATUS_BYTES 32u
-#define TOKENIZER_CONFIG_BYTES 48u
+#define TOKENIZER_CONFIG_BYTES 56u
 #define TOKEN_BYTES 20u
 
 #endif

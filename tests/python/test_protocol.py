@@ -114,7 +114,7 @@ def test_another_protocol_version_is_refused_with_both_named() -> None:
 
 def test_layouts_have_the_sizes_of_the_specification() -> None:
     assert struct.calcsize("<" + Status.LAYOUT) == 32
-    assert len(TokenizerSettings().pack()) == 48
+    assert len(TokenizerSettings().pack()) == 56
     assert TOKEN_DTYPE.itemsize == 20
 
 

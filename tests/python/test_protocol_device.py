@@ -110,8 +110,10 @@ def test_pieces_make_no_difference(device: Device) -> None:
         {"relative_refractory_us": 9000, "relative_scale": 0.3},
         {"decay_per_us": 0.0005},
         {"pool_events": 320},
+        {"kind": "discrete", "duration_us": 30_000},
+        {"kind": "discrete", "duration_us": 100_000, "absolute_refractory_us": 3000, "pool_events": 640},
     ],
-    ids=lambda settings: next(iter(settings)),
+    ids=lambda settings: "-".join(settings),
 )
 def test_every_event_is_accounted_for_and_counted_as_on_the_host(device: Device, settings: dict) -> None:
     events = some_events()
@@ -121,7 +123,7 @@ def test_every_event_is_accounted_for_and_counted_as_on_the_host(device: Device,
     configured = device.configure(Configuration(wanted, model=False, report_tokens=64, pool_events=pool))
     device.send(encode_words(events))
     tokenizer = spedge.Tokenizer(
-        "continuous", width=34, height=34, patch_size=4, threshold=12.0, pool_events=configured.pool_events, **own
+        width=34, height=34, patch_size=4, threshold=12.0, pool_events=configured.pool_events, **own
     )
     host = tokenizer.push(events)
     assert device.tokens().tolist() == as_reported(host).tolist()

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 def command(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    kind: Annotated[str, typer.Option(help="continuous, discrete or voxel.")] = "continuous",
     patch_size: Annotated[int, typer.Option(help="Pixels.")] = 16,
     threshold: Annotated[float, typer.Option(help="Potential at which a patch fires.")] = 256.0,
     absolute_refractory_us: Annotated[int, typer.Option(help="After firing, how long a patch drops events.")] = 0,
     relative_refractory_us: Annotated[int, typer.Option(help="After that, how long an event counts less.")] = 0,
     relative_scale: Annotated[float, typer.Option(help="What an event counts then, between 0 and 1.")] = 0.4,
     decay_per_us: Annotated[float, typer.Option(help="What the potential loses per microsecond.")] = 0.0,
+    duration_us: Annotated[
+        int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
+    ] = None,
     pool_events: Annotated[int | None, typer.Option(help="Memory for pending events, as on a device.")] = None,
     width: WidthOption = None,
     height: HeightOption = None,
@@ -40,7 +44,7 @@ def command(
         raise UsageError(f"--out {out}: tokens are written as .npz")
     opened = spedge.open(recording, width=width, height=height)
     tokenizer = spedge.Tokenizer(
-        "continuous",
+        kind,
         width=opened.width,
         height=opened.height,
         patch_size=patch_size,
@@ -49,6 +53,7 @@ def command(
         relative_refractory_us=relative_refractory_us,
         relative_scale=relative_scale,
         decay_per_us=decay_per_us,
+        duration_us=duration_us,
         pool_events=pool_events,
     )
     tokens = _tokenize(opened, tokenizer)
@@ -67,7 +72,8 @@ def _tokenize(recording: Recording, tokenizer: Tokenizer) -> Tokens:
 
     parts: list[Tokens] = []
     with progress(f"Tokenizing {recording.path.name}") as say:
-        for chunk in recording:
+        # Voxels look at the whole recording.
+        for chunk in [recording.events()] if tokenizer.config.kind == "voxel" else recording:
             parts.append(tokenizer.push(chunk))
             say(
                 f"Tokenizing {recording.path.name}: {tokenizer.stats.taken:,} events, {tokenizer.stats.tokens:,} tokens"

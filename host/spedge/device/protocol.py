@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spedge.errors import DeviceError
 
-VERSION = 1
+VERSION = 2
 REPLY_BIT = 0x80
 
 _HEADER = struct.Struct("<BBHI")
@@ -56,6 +56,7 @@ class ErrorCode(enum.IntEnum):
     FAULT = 11
 
 
+_KINDS = ("continuous", "discrete")  # tokenizers that a device has
 COST_UNITS = {0: "none", 1: "instructions", 2: "ns", 3: "cycles"}
 
 
@@ -212,7 +213,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class TokenizerSettings:
-    """The continuous tokenizer's parameters; 0 means default where sp_tokenizer_config_t names one. Times in µs."""
+    """The tokenizer's parameters (kind: "continuous" or "discrete"); 0 means default where sp_tokenizer_config_t names one. Times in µs."""
 
     width: int = 0
     height: int = 0
@@ -222,13 +223,15 @@ class TokenizerSettings:
     relative_refractory_us: int = 0
     relative_scale: float = 0.4
     decay_per_us: float = 0.0
+    kind: str = "continuous"
+    duration_us: int = 0
 
-    LAYOUT = "HHHHdQQdd"
+    LAYOUT = "HHHBBdQQddQ"
 
     def pack(self) -> bytes:
         return struct.pack(
-            "<" + self.LAYOUT, self.width, self.height, self.patch_size, 0, self.threshold, self.absolute_refractory_us,
-            self.relative_refractory_us, self.relative_scale, self.decay_per_us,
+            "<" + self.LAYOUT, self.width, self.height, self.patch_size, _KINDS.index(self.kind), 0, self.threshold, self.absolute_refractory_us,
+            self.relative_refractory_us, self.relative_scale, self.decay_per_us, self.duration_us,
         )  # fmt: skip
 
 
@@ -266,9 +269,15 @@ class Configured:
     @classmethod
     def unpack(cls, payload: bytes) -> Configured:
         reader = _Reader(payload, "CONFIGURE reply")
-        w, h, patch, _, threshold, absolute, relative, scale, decay = reader.take(TokenizerSettings.LAYOUT)
+        w, h, patch, kind, _, threshold, absolute, relative, scale, decay, duration = reader.take(
+            TokenizerSettings.LAYOUT
+        )
+        if kind >= len(_KINDS):
+            raise ProtocolError(f"the device names a tokenizer of the unknown kind {kind}")
         pool, reports, used, window, hidden, buckets, flags, _ = reader.take("IIIHHBBH")
-        settings = TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay)
+        settings = TokenizerSettings(
+            w, h, patch, threshold, absolute, relative, scale, decay, _KINDS[kind], duration
+        )
         return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1))
 
 
