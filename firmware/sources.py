@@ -13,8 +13,9 @@ env = DefaultEnvironment()
 project = Path(env.subst("$PROJECT_DIR"))
 port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
+application = os.environ.get("SPEDGE_APPLICATION", "app")  # or "bench"
 
-env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", "+<app/>", f"+<port/{port}/>"])
+env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", f"+<{application}/>", f"+<port/{port}/>"])
 env.Append(
     CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
     CPPDEFINES=[

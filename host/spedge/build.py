@@ -54,8 +54,12 @@ class Firmware:
     log: Path
 
 
-def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = None) -> Firmware:
+def build(
+    board: Board, bundle: Bundle | None, on_progress: Progress | None = None, application: str = "app"
+) -> Firmware:
     """The firmware of `board` with the model of `bundle` (or none) in it, built when needed.
+
+    application: the folder of firmware/ with main: "app", or "bench" (spedge.bench).
 
     on_progress gets short sentences. Raises UsageError when an extra of spedge is not installed, BuildError
     when a compiler is missing or the build fails, naming the log.
@@ -64,6 +68,7 @@ def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = No
     _require_compiler(board)
     model = compile_model(bundle, board.target, say) if bundle else None
     key = f"{board.name}-{bundle.hash[:16] if bundle else _NO_MODEL}"
+    key += "" if application == "app" else f"-{application}"
     folder = cache_dir() / "build" / key
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -74,7 +79,7 @@ def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = No
         if not (image.is_file() and stamp.is_file() and stamp.read_text() == inputs):
             say(f"Building the firmware for {board.name}")
             stamp.unlink(missing_ok=True)
-            _platformio(board, folder, model, log, say)
+            _platformio(board, folder, model, log, say, application=application)
             if not image.is_file():
                 raise BuildError(f"PlatformIO ended without error but wrote no {image}; see {log}")
             stamp.write_text(inputs)
@@ -193,12 +198,13 @@ def _platformio(
     say: Progress,
     target: str | None = None,
     port: str | None = None,
+    application: str = "app",
 ) -> None:
     command = [sys.executable, "-m", "platformio", "run", "-d", str(firmware_dir()), "-e", board.environment]
     lines: list[str] = []
     command += [f"--target={target}"] if target else []
     command += [f"--upload-port={port}"] if port else []
-    with log.open("w") as output, _process(command, _environment(folder, model)) as process:
+    with log.open("w") as output, _process(command, _environment(folder, model, application)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
@@ -233,7 +239,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         raise
 
 
-def _environment(folder: Path, model: Path | None) -> dict[str, str]:
+def _environment(folder: Path, model: Path | None, application: str) -> dict[str, str]:
     """Everything PlatformIO writes goes to the cache; it asks no server anything."""
     home = cache_dir() / "platformio"
     _provide_scons(home / "packages" / "tool-scons")
@@ -248,6 +254,7 @@ def _environment(folder: Path, model: Path | None) -> dict[str, str]:
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_DISABLE_COLOR": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "SPEDGE_APPLICATION": application,
         "SPEDGE_VERSION": importlib.metadata.version("spedge"),
     }
     environment.pop("SPEDGE_MODEL_DIR", None)

@@ -30,9 +30,8 @@ static uint32_t expire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 
 static int step(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
 {
-    const int power_of_two = feed->reciprocal == 0;
-    const uint32_t column = sp_patch_of(feed, x, power_of_two), row = sp_patch_of(feed, y, power_of_two);
-    const uint32_t patch = row * feed->columns + column;
+    const sp_place_t place = sp_place_of(feed, x, y);
+    const uint32_t patch = place.row * feed->columns + place.column;
     sp_patch_t *state = &feed->states[patch];
 
     if (tok->config.absolute_refractory_us > 0 && tok->spiked[patch] &&
@@ -45,11 +44,11 @@ static int step(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t
         if (rc < 0)
             return rc;
     }
-    feed->slots[state->next++] = sp_slot_of(feed, x - column * feed->patch_size, y - row * feed->patch_size, p, t);
+    feed->slots[state->next++] = sp_slot_of(feed->span_bits, place, p, t);
     state->count++;
-    if (state->count < feed->fire_count || expire(tok, patch, t) > 0)
+    if (state->count < tok->fire_count || expire(tok, patch, t) > 0)
         return SP_OK;
-    sp_tokenizer_fire(tok, column, row, t);
+    sp_tokenizer_fire(tok, place.column, place.row, t);
     return SP_TOKEN;
 }
 
@@ -58,13 +57,13 @@ static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *use
     return sp_feed_events(tok, in, n, used, step);
 }
 
-static int push_evt2(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used)
+static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done)
 {
-    return sp_feed_evt2(tok, d, in, n, used, step);
+    return sp_feed_words(tok, d, in, n, done, step);
 }
 
 void sp_discrete_bind(sp_tokenizer_t *tok)
 {
     tok->push = push;
-    tok->push_evt2 = push_evt2;
+    tok->push_words = push_words;
 }

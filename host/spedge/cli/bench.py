@@ -1,0 +1,76 @@
+"""spedge bench: what things cost, one verb each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+
+app = typer.Typer(help="Measure what things cost.", no_args_is_help=True)
+
+
+@app.command("tokenizer")
+def tokenizer(
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    board: Annotated[
+        str | None, typer.Option("--board", "-b", help="Emulated board; default: this machine.", show_default=False)
+    ] = None,
+    kind: Annotated[str, typer.Option(help="continuous, discrete or voxel.")] = "continuous",
+    patch_size: Annotated[int, typer.Option(help="Pixels.")] = 16,
+    threshold: Annotated[float, typer.Option(help="Potential, or events, at which a patch fires.")] = 256.0,
+    absolute_refractory_us: Annotated[int, typer.Option(help="After firing, how long a patch drops events.")] = 0,
+    relative_refractory_us: Annotated[int, typer.Option(help="After that, how long an event counts less.")] = 0,
+    relative_scale: Annotated[float, typer.Option(help="What an event counts then, between 0 and 1.")] = 0.4,
+    decay_per_us: Annotated[float, typer.Option(help="What the potential loses per microsecond.")] = 0.0,
+    duration_us: Annotated[
+        int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
+    ] = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tokenize a recording: events per second here, or instructions per event on an emulated board."""
+    import numpy as np
+
+    import spedge
+    from spedge.bench import board_cost, host_cost
+    from spedge.boards import load_board
+
+    opened = spedge.open(recording, width=width, height=height)
+
+    def make() -> spedge.Tokenizer:
+        return spedge.Tokenizer(
+            kind,
+            width=opened.width,
+            height=opened.height,
+            patch_size=patch_size,
+            threshold=threshold,
+            absolute_refractory_us=absolute_refractory_us,
+            relative_refractory_us=relative_refractory_us,
+            relative_scale=relative_scale,
+            decay_per_us=decay_per_us,
+            duration_us=duration_us,
+        )
+
+    make()  # says what is wrong with the parameters before the file is read
+    document: dict[str, object] = {"board": board or "host"}
+    with progress(f"Reading {recording.name}") as say:
+        events = opened.events()
+        if board:
+            on_board = board_cost(events, make(), load_board(board), say)
+            document |= {"events": on_board.events, "tokens": on_board.tokens}
+            document["instructions_per_event"] = round(on_board.per_event, 2)
+        else:
+            say(f"Tokenizing {recording.name}")
+            arrays = spedge.Columns(*(np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "p")))
+            here = host_cost(arrays, make)
+            document |= {"events": here.events, "tokens": here.tokens}
+            document["events_per_second"] = round(here.events_per_second)
+            document["times_bincount"] = round(here.times_bincount, 2)
+    if as_json:
+        print_json(document)
+    else:
+        print_pairs(document)
