@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from spedge import decoders, embedding, evt2
+from spedge.batch import tokenize_batch
 from spedge.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
 from spedge.events import EVENT_DTYPE, Columns, as_events
 from spedge.recordings import Recording, open
@@ -29,4 +30,5 @@ __all__ = [
     "embedding",
     "evt2",
     "open",
+    "tokenize_batch",
 ]

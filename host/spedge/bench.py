@@ -128,7 +128,9 @@ def board_cost(
     image = b"SPB1" + struct.pack("<I", len(words)) + settings.pack() + struct.pack("<II", pool, 0) + words
     start, end = _memory(firmware.path)
     if len(image) > end - start:
-        raise UsageError(f"the recording takes {len(image)} bytes and {board.name} has {end - start}: use a shorter one")
+        raise UsageError(
+            f"the recording takes {len(image)} bytes and {board.name} has {end - start}: use a shorter one"
+        )
     say(f"Tokenizing on {board.name}")
     answer = _run(board, firmware.path, image, start)
     try:
@@ -143,10 +145,12 @@ def board_cost(
 def _memory(image: Path) -> tuple[int, int]:
     """Where the port's memory is, by the symbols of the linker script."""
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     with image.open("rb") as stream:
         symbols = ELFFile(stream).get_section_by_name(".symtab")
-        found = [symbols.get_symbol_by_name(f"link_memory_{name}") for name in ("start", "end")] if symbols else [None]
+        names = ("link_memory_start", "link_memory_end")
+        found = [symbols.get_symbol_by_name(n) for n in names] if isinstance(symbols, SymbolTableSection) else [None]
     if not all(found):
         raise UsageError(f"{image} does not say where its memory for recordings is (link_memory_start)")
     return tuple(int(symbol[0]["st_value"]) for symbol in found if symbol)  # type: ignore[return-value]

@@ -11,13 +11,23 @@ from spedge import _native
 from spedge._native import EVENT_DTYPE
 from spedge.errors import InputError
 
-__all__ = ["EVENT_DTYPE", "Columns", "as_events", "check_events", "columns", "empty_events", "fields", "readable_columns"]
+__all__ = [
+    "EVENT_DTYPE",
+    "Columns",
+    "as_events",
+    "check_events",
+    "columns",
+    "empty_events",
+    "fields",
+    "readable_columns",
+]
 
 
 class Columns(NamedTuple):
     """The fields of n events; views of the caller's array where its dtype allows.
 
-    As returned by columns(): t: uint64 or int64 (not negative), µs. x, y: uint16 or int16 (not negative), pixels. p: uint8 or bool, 0 or 1.
+    As returned by columns(): t: uint64 or int64 (not negative), µs; x, y: uint16 or int16 (not negative), pixels;
+    p: uint8 or bool, 0 or 1.
     """
 
     t: NDArray[Any]

@@ -276,11 +276,13 @@ class _Voxels:
         threshold = int(c.threshold)
         if len(t):
             self._check_times(int(t[0]), int(t[-1]), threshold)
-        *tokens, discarded = _host.voxels(t, x, y, p, c.width, c.height, c.patch_size, threshold, self._duration)
+        tx, ty, tt, offsets, events, discarded = _host.voxels(
+            t, x, y, p, c.width, c.height, c.patch_size, threshold, self._duration
+        )
         self._taken += len(t)
         self._discarded += discarded
-        self._tokens += len(tokens[0])
-        return tuple(tokens)  # type: ignore[return-value]
+        self._tokens += len(tt)
+        return tx, ty, tt, offsets, events
 
     def _check_times(self, first: int, last: int, threshold: int) -> None:
         """The bins' times have to be sayable, and the empty voxels to fit in memory."""

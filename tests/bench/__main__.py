@@ -2,7 +2,11 @@
 
 - the tokenizer on the host, in events per second and as a multiple of the time np.bincount takes to count the
   events of each patch;
+<<<<<<< HEAD
 - the decoders of camera formats on the host, likewise;
+=======
+- the same for each configuration of the reference vectors, from columns and from structured arrays;
+>>>>>>> 6f73f75 (host: tokenize_batch, compat; bench of every reference configuration; docs: RAM of a tokenizer; tests of all kinds)
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
 """
 
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
+from spedge.bench import host_cost
 from spedge.boards import list_boards
 from spedge.build import build
 from spedge.bundle import Bundle
@@ -43,7 +49,11 @@ def main() -> None:
     recording = arguments.recording or sorted((assets_dir() / "recordings").glob("*.raw"))[0]
     results = {
         "tokenizer": bench_tokenizer(),
+<<<<<<< HEAD
         "decoders": bench_decoders(moving_blobs(), SIDE),
+=======
+        "reference": bench_reference(),
+>>>>>>> 6f73f75 (host: tokenize_batch, compat; bench of every reference configuration; docs: RAM of a tokenizer; tests of all kinds)
         "boards": bench_boards(arguments.bundle, recording),
     }
     print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))
@@ -79,6 +89,35 @@ def bench_tokenizer() -> list[dict[str, Any]]:
                 "times_bincount": round(seconds / counting, 2),
             }
         )
+    return rows
+
+
+def bench_reference() -> list[dict[str, Any]]:
+    """Every configuration of the reference vectors, where those are ($SPEDGE_SHARED)."""
+    folder = Path(os.environ.get("SPEDGE_SHARED", "../shared")) / "golden"
+    if not folder.is_dir():
+        print(f"no reference data at {folder}: left out", file=sys.stderr)
+        return []
+    index = json.loads((folder / "index.json").read_text())
+    rows = []
+    for recording in ("dvs_320x240", "evt2_640x480"):
+        with np.load(folder / f"{recording}.events.npz") as arrays:
+            events = spedge.Columns(*(arrays[name] for name in ("t", "x", "y", "p")))
+        records = np.empty(len(events.t), spedge.EVENT_DTYPE)
+        for name in ("t", "x", "y", "p"):
+            records[name] = getattr(events, name)
+        size = index["recordings"][recording]
+        for name, config in index["configs"].items():
+
+            def make(config: dict[str, Any] = config, size: dict[str, Any] = size) -> spedge.Tokenizer:
+                return spedge.Tokenizer(**config, width=size["width"], height=size["height"])
+
+            row: dict[str, Any] = {"recording": recording, "configuration": name}
+            for form, given in (("columns", events), ("records", records)):
+                cost = host_cost(given, make)
+                row[f"{form}_events_per_s"] = round(cost.events_per_second)
+                row[f"{form}_times_bincount"] = round(cost.times_bincount, 2)
+            rows.append(row)
     return rows
 
 

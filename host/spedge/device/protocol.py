@@ -213,7 +213,10 @@ class Hello:
 
 @dataclass(frozen=True)
 class TokenizerSettings:
-    """The tokenizer's parameters (kind: "continuous" or "discrete"); 0 means default where sp_tokenizer_config_t names one. Times in µs."""
+    """The tokenizer's parameters; 0 means default where sp_tokenizer_config_t names one. Times in µs.
+
+    kind: "continuous" or "discrete".
+    """
 
     width: int = 0
     height: int = 0
@@ -230,7 +233,8 @@ class TokenizerSettings:
 
     def pack(self) -> bytes:
         return struct.pack(
-            "<" + self.LAYOUT, self.width, self.height, self.patch_size, _KINDS.index(self.kind), 0, self.threshold, self.absolute_refractory_us,
+            "<" + self.LAYOUT, self.width, self.height, self.patch_size, _KINDS.index(self.kind), 0, self.threshold,
+            self.absolute_refractory_us,
             self.relative_refractory_us, self.relative_scale, self.decay_per_us, self.duration_us,
         )  # fmt: skip
 
@@ -275,9 +279,7 @@ class Configured:
         if kind >= len(_KINDS):
             raise ProtocolError(f"the device names a tokenizer of the unknown kind {kind}")
         pool, reports, used, window, hidden, buckets, flags, _ = reader.take("IIIHHBBH")
-        settings = TokenizerSettings(
-            w, h, patch, threshold, absolute, relative, scale, decay, _KINDS[kind], duration
-        )
+        settings = TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay, _KINDS[kind], duration)
         return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1))
 
 

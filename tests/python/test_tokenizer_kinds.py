@@ -1,0 +1,339 @@
+"""The discrete and the voxel tokenizer, batches, other software's arrays, and the published package's interface."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import spedge
+from spedge import compat
+
+
+def stream(n: int = 3000, width: int = 40, height: int = 30, seed: int = 1, most_step: int = 60) -> NDArray[np.void]:
+    rng = np.random.default_rng(seed)
+    events = np.zeros(n, spedge.EVENT_DTYPE)
+    events["t"] = np.cumsum(rng.integers(0, most_step, n))
+    events["x"], events["y"] = rng.integers(0, width, n), rng.integers(0, height, n)
+    events["p"] = rng.integers(0, 2, n)
+    return events
+
+
+def assert_equal_tokens(a: spedge.Tokens, b: spedge.Tokens) -> None:
+    for name in ("x", "y", "t", "offsets", "events"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+
+
+def assert_accounted(tokenizer: spedge.Tokenizer, taken: int) -> None:
+    s = tokenizer.stats
+    assert s.taken == taken == s.in_tokens + s.pending + s.refractory + s.decayed + s.pool_lost
+
+
+# ---------------------------------------------------------------- the definitions, slowly
+
+
+def discrete_tokens(
+    events: NDArray[np.void], width: int, patch_size: int, threshold: int, absolute: int, duration: int
+) -> list[tuple[int, int, int, list[int]]]:
+    columns = -(-width // patch_size)
+    held: dict[int, list[int]] = {}
+    spikes: dict[int, int] = {}
+    tokens = []
+    for i, (t, x, y, _) in enumerate(events.tolist()):
+        patch = y // patch_size * columns + x // patch_size
+        if patch in spikes and t - spikes[patch] < absolute:
+            continue
+        held.setdefault(patch, []).append(i)
+        if len(held[patch]) == threshold:
+            held[patch] = [j for j in held[patch] if t - int(events["t"][j]) <= duration]
+            if len(held[patch]) == threshold:
+                tokens.append((patch % columns, patch // columns, t, held.pop(patch)))
+                spikes[patch] = t
+    return tokens
+
+
+def voxel_tokens(
+    events: NDArray[np.void], width: int, height: int, patch_size: int, threshold: int, duration: int
+) -> list[tuple[int, int, int, list[int]]]:
+    if len(events) == 0:
+        return []
+    columns, rows = -(-width // patch_size), -(-height // patch_size)
+    first, last = int(events["t"][0]), int(events["t"][-1])
+    bins = -(-last // duration) - first // duration + 1
+    voxels: dict[tuple[int, int, int], list[int]] = {}
+    for i, (t, x, y, _) in enumerate(events.tolist()):
+        voxels.setdefault((t // duration - first // duration, y // patch_size, x // patch_size), []).append(i)
+    keys = [(b, y, x) for b in range(bins) for y in range(rows) for x in range(columns)] if threshold == 0 else voxels
+    return [
+        (x, y, (first // duration + b) * duration, voxels.get((b, y, x), []))
+        for b, y, x in sorted(keys)
+        if len(voxels.get((b, y, x), [])) >= threshold
+    ]
+
+
+def assert_tokens(
+    tokens: spedge.Tokens, expected: list[tuple[int, int, int, list[int]]], events: NDArray[np.void]
+) -> None:
+    assert [(x, y, t) for x, y, t, _ in expected] == list(
+        zip(tokens.x.tolist(), tokens.y.tolist(), tokens.t.tolist(), strict=True)
+    )
+    for i, (_, _, _, own) in enumerate(expected):
+        np.testing.assert_array_equal(tokens.events_of(i), events[own])
+
+
+sizes = {"width": st.integers(1, 50), "height": st.integers(1, 50), "patch_size": st.integers(1, 60)}
+times = st.sampled_from([1, 40, 5000, 2**24, 2**33])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    **sizes,
+    threshold=st.integers(1, 40),
+    absolute=st.sampled_from([0, 100, 10_000]),
+    duration=st.sampled_from([0, 50, 3000, 2**34]),
+    pool=st.booleans(),
+    seed=st.integers(0, 10**6),
+    n=st.integers(0, 500),
+    most_step=times,
+    cuts=st.lists(st.integers(0, 500), max_size=8),
+)
+def test_discrete_equals_its_definition_however_it_is_cut(
+    width: int,
+    height: int,
+    patch_size: int,
+    threshold: int,
+    absolute: int,
+    duration: int,
+    pool: bool,
+    seed: int,
+    n: int,
+    most_step: int,
+    cuts: list[int],
+) -> None:
+    events = stream(n, width, height, seed, most_step)
+    tokenizer = spedge.Tokenizer(
+        "discrete",
+        width=width,
+        height=height,
+        patch_size=patch_size,
+        threshold=threshold,
+        absolute_refractory_us=absolute,
+        duration_us=duration,
+        pool_events=1 << 15 if pool else None,
+    )
+    tokens = tokenizer.push(events)
+    assert_tokens(tokens, discrete_tokens(events, width, patch_size, threshold, absolute, duration), events)
+    assert_accounted(tokenizer, n)
+    tokenizer.reset()
+    pieces = np.split(events, sorted(cuts))
+    assert_equal_tokens(spedge.Tokens.concatenate([tokenizer.push(piece) for piece in pieces]), tokens)
+    assert_accounted(tokenizer, n)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    **sizes,
+    threshold=st.integers(0, 6),
+    duration=st.sampled_from([1, 7, 300, 5000, 2**33]),
+    seed=st.integers(0, 10**6),
+    n=st.integers(0, 1500),
+    most_step=st.sampled_from([1, 2, 40]),
+)
+def test_voxels_equal_their_definition(
+    width: int, height: int, patch_size: int, threshold: int, duration: int, seed: int, n: int, most_step: int
+) -> None:
+    if threshold == 0:
+        duration = max(duration, 300)
+        patch_size = max(patch_size, 8)
+    events = stream(n, width, height, seed, most_step)
+    tokenizer = spedge.Tokenizer(
+        "voxel", width=width, height=height, patch_size=patch_size, threshold=threshold, duration_us=duration
+    )
+    tokens = tokenizer.push(events)
+    assert_tokens(tokens, voxel_tokens(events, width, height, patch_size, threshold, duration), events)
+    assert_accounted(tokenizer, n)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "words"),
+    [
+        ("discrete", {}, "duration_us"),
+        ("voxel", {}, "duration_us"),
+        ("continuous", {"duration_us": 5}, "duration_us"),
+        ("voxel", {"duration_us": 0}, "duration_us"),
+        ("voxel", {"duration_us": 5, "threshold": -1}, "threshold"),
+        ("discrete", {"duration_us": 5, "threshold": 0}, "threshold"),
+        ("discrete", {"duration_us": 5, "threshold": 2.5}, "threshold"),
+        ("discrete", {"duration_us": 5, "decay_per_us": 0.1}, "decay_per_us"),
+        ("voxel", {"duration_us": 5, "absolute_refractory_us": 1}, "absolute_refractory_us"),
+        ("voxel", {"duration_us": 5, "pool_events": 100}, "pool_events"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_named(kind: str, parameters: dict[str, Any], words: str) -> None:
+    with pytest.raises(spedge.UsageError, match=words):
+        spedge.Tokenizer(kind, width=40, height=30, **parameters)
+
+
+def test_empty_voxels_that_would_fill_the_memory_are_refused() -> None:
+    events = stream(2)
+    events["t"] = [0, 2**60]
+    tokenizer = spedge.Tokenizer("voxel", width=40, height=30, threshold=0, duration_us=1)
+    with pytest.raises(spedge.InputError, match="duration_us"):
+        tokenizer.push(events)
+
+
+# ---------------------------------------------------------------- arrays as they come
+
+DTYPES: dict[str, Any] = {
+    "openeb": [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")],
+    "faery": [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")],
+    "expelliarmus": [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")],
+    "tonic": [("x", "<i8"), ("y", "<i8"), ("t", "<i8"), ("p", "<i8")],
+    "tonic-dvsgesture": [("x", "<i2"), ("y", "<i2"), ("p", "?"), ("t", "<i8")],
+    "aligned": np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "i1")], align=True),
+    "big-endian": [("t", ">u8"), ("x", ">u2"), ("y", ">u2"), ("p", "u1")],
+}
+
+
+@pytest.mark.parametrize("minus", [False, True])
+@pytest.mark.parametrize("kind", ["continuous", "voxel"])
+@pytest.mark.parametrize("name", DTYPES)
+def test_arrays_of_other_software(name: str, kind: str, minus: bool) -> None:
+    events = stream()
+    other = np.zeros(len(events), DTYPES[name])
+    polarity = "on" if name == "faery" else "p"
+    if minus and other.dtype[polarity].kind != "i":
+        pytest.skip("no sign")
+    for field in ("t", "x", "y"):
+        other[field] = events[field]
+    other[polarity] = 2 * events["p"].astype(np.int8) - 1 if minus else events["p"]
+    parameters: dict[str, Any] = {"width": 40, "height": 30, "patch_size": 8, "threshold": 9}
+    if kind == "voxel":
+        parameters["duration_us"] = 20_000
+    expected = spedge.Tokenizer(kind, **parameters).push(events)
+    assert len(expected) > 20
+    assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(other), expected)
+    assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(other[::-1][::-1]), expected)
+    columns = spedge.Columns(*(np.ascontiguousarray(other[field]) for field in ("t", "x", "y", polarity)))
+    assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(columns), expected)
+
+
+@pytest.mark.parametrize("form", ["records", "columns", "openeb"])
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [("t", 5, "sort"), ("x", 40, "40x30"), ("y", 31, "40x30"), ("p", 2, "0/1")],
+)
+def test_the_first_wrong_event_is_named_and_nothing_taken(form: str, field: str, value: int, words: str) -> None:
+    events: Any = stream(5000)
+    if form == "openeb":
+        events = events[["x", "y", "p", "t"]].astype(DTYPES["openeb"])
+    events[field][4321] = value
+    if form == "columns":
+        events = spedge.Columns(*(np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "p")))
+    tokenizer = spedge.Tokenizer(width=40, height=30, threshold=9)
+    with pytest.raises(spedge.InputError, match=f"event 4321.*{words}"):
+        tokenizer.push(events)
+    assert tokenizer.stats.taken == 0
+
+
+def test_negative_numbers_are_wrong() -> None:
+    for field in ("t", "x", "y"):
+        events = stream(10).astype(DTYPES["expelliarmus"])
+        events[field][0] = -3
+        with pytest.raises(spedge.InputError, match=f"event 0: {field}=-3"):
+            spedge.Tokenizer(width=65535, height=65535, patch_size=2048).push(events)
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    events = stream(10)
+    with pytest.raises(spedge.InputError, match="one length"):
+        spedge.Tokenizer(width=40, height=30).push(
+            spedge.Columns(events["t"], events["x"], events["y"][:9], events["p"])
+        )
+
+
+def test_sort_is_stable() -> None:
+    events = stream(most_step=3)
+    shuffled = events[np.random.default_rng(0).permutation(len(events))]
+    expected = shuffled[np.argsort(shuffled["t"], kind="stable")]
+    tokenizer = spedge.Tokenizer(width=40, height=30, patch_size=8, threshold=9)
+    tokens = tokenizer.push(shuffled, sort=True)
+    tokenizer.reset()
+    assert_equal_tokens(tokenizer.push(expected), tokens)
+    with pytest.raises(spedge.InputError, match="before"):
+        tokenizer.push(shuffled, sort=True)  # after the ones above: order across pushes stays
+
+
+# ---------------------------------------------------------------- batches
+
+
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_batches(threads: int | None) -> None:
+    streams = [stream(n, seed=n) for n in (0, 500, 3000, 2000)]
+    parameters: dict[str, Any] = {"width": 40, "height": 30, "patch_size": 8, "threshold": 9}
+    batch = spedge.tokenize_batch(streams, threads=threads, **parameters)
+    assert len(batch) == 4
+    for tokens, events in zip(batch, streams, strict=True):
+        assert_equal_tokens(tokens, spedge.Tokenizer(**parameters).push(events))
+    streams[2]["x"][17] = 99
+    with pytest.raises(spedge.InputError, match=r"stream 2: event 17 at pixel \(99"):
+        spedge.tokenize_batch(streams, threads=threads, **parameters)
+    with pytest.raises(spedge.UsageError, match="threshold"):
+        spedge.tokenize_batch([], threads=threads, width=40, height=30, threshold=0)
+
+
+# ---------------------------------------------------------------- the published interface
+
+
+def published(config: dict[str, Any], width: int, height: int) -> tuple[Any, Any]:
+    """The batch and the streaming tokenizer (or None) of one entry of the reference."""
+    size = {"width": width, "height": height, "patch_size": config["patch_size"]}
+    if config["kind"] == "voxel":
+        return compat.VoxelTokenizer(duration_us=config["duration_us"], threshold=config["threshold"], **size), None
+    if config["kind"] == "discrete":
+        own = {
+            "decay": config["duration_us"],
+            "delay": config["absolute_refractory_us"],
+            "spike_threshold": config["threshold"],
+        }
+        return compat.DiscreteBatchTokenizer(**own, **size), compat.DiscreteStreamingTokenizer(**own, **size)
+    own = {
+        "absolute_refractory_period": config["absolute_refractory_us"],
+        "decay": config["decay_per_us"],
+        "relative_refractory_period": config["relative_refractory_us"],
+        "relative_refractory_scale": config["relative_scale"],
+        "spike_threshold": config["threshold"],
+    }
+    return compat.ContinuousBatchTokenizer(**own, **size), compat.ContinuousStreamingTokenizer(**own, **size)
+
+
+@pytest.mark.parametrize("config", ["continuous_decay_relative", "discrete_100ms_abs10ms", "voxel_100ms", "frame_1s"])
+def test_the_published_interface(shared: Path, config: str) -> None:
+    index = json.loads((shared / "golden/index.json").read_text())
+    with np.load(shared / "golden/adversarial_46x37.events.npz") as a:
+        x, y, t, p = a["x"], a["y"], a["t"], a["p"].astype(bool)
+    batch, streaming = published(index["configs"][config], 46, 37)
+    results = batch.tokenize_batch([(x, y, t, p), (x[:0], y[:0], t[:0], p[:0])])
+    assert [len(part) for part in results[1]] == [0] * 7
+    tx, ty, tt, ex, ey, et, ep = results[0]
+    with np.load(shared / f"golden/adversarial_46x37.{config}.npz") as expected:
+        np.testing.assert_array_equal(tx, expected["x"])
+        np.testing.assert_array_equal(ty, expected["y"])
+        np.testing.assert_array_equal(tt, expected["t"])
+        assert [len(own) for own in et] == expected["n"].tolist()
+    assert len(ex) == len(ey) == len(et) == len(ep) == len(tx)
+    assert (ex[-1].dtype, ey[-1].dtype, et[-1].dtype, ep[-1].dtype) == (np.uint16, np.uint16, np.uint64, np.bool_)
+    if streaming is None:
+        return
+    pieces = [
+        streaming.stream(x[i : i + 9000], y[i : i + 9000], t[i : i + 9000], p[i : i + 9000])
+        for i in range(0, len(x), 9000)
+    ]
+    np.testing.assert_array_equal(np.concatenate([piece[2] for piece in pieces]), tt)
+    assert [own.tolist() for piece in pieces for own in piece[6]] == [own.tolist() for own in ep]
