@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spedge.device.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
+    VERSION,
     Error,
     Frame,
     FrameReader,
@@ -99,7 +100,7 @@ def test_noise_without_end_does_not_fill_memory() -> None:
 
 @given(st.integers(0, 400), st.randoms(use_true_random=False))
 def test_cut_messages_are_protocol_errors(length: int, rng: random.Random) -> None:
-    payload = b"\1\0" + rng.randbytes(length)
+    payload = VERSION.to_bytes(2, "little") + rng.randbytes(length)
     for unpack in (Error.unpack, Status.unpack, TokenPage.unpack, Result.unpack, Stats.unpack, unpack_labels):
         with contextlib.suppress(ProtocolError):
             unpack(payload)
@@ -108,7 +109,7 @@ def test_cut_messages_are_protocol_errors(length: int, rng: random.Random) -> No
 
 
 def test_another_protocol_version_is_refused_with_both_named() -> None:
-    with pytest.raises(DeviceError, match=r"protocol 7 and this spedge speaks 1"):
+    with pytest.raises(DeviceError, match=f"protocol 7 and this spedge speaks {VERSION}"):
         Hello.unpack(struct.pack("<H", 7), 0)
 
 

@@ -591,7 +591,7 @@ def test_another_version_is_refused_with_a_sentence() -> None:
             for frame in FrameReader().feed(out)
         )
 
-    with pytest.raises(DeviceError, match="the device speaks protocol 2 and this spedge speaks 1"):
+    with pytest.raises(DeviceError, match="the device speaks protocol 3 and this spedge speaks 2"):
         Device(Scripted(answer), QUICK)
 
 
