@@ -2,11 +2,8 @@
 
 - the tokenizer on the host, in events per second and as a multiple of the time np.bincount takes to count the
   events of each patch;
-<<<<<<< HEAD
-- the decoders of camera formats on the host, likewise;
-=======
 - the same for each configuration of the reference vectors, from columns and from structured arrays;
->>>>>>> 6f73f75 (host: tokenize_batch, compat; bench of every reference configuration; docs: RAM of a tokenizer; tests of all kinds)
+- the decoders of camera formats on the host, likewise;
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
 """
 
@@ -49,11 +46,8 @@ def main() -> None:
     recording = arguments.recording or sorted((assets_dir() / "recordings").glob("*.raw"))[0]
     results = {
         "tokenizer": bench_tokenizer(),
-<<<<<<< HEAD
         "decoders": bench_decoders(moving_blobs(), SIDE),
-=======
         "reference": bench_reference(),
->>>>>>> 6f73f75 (host: tokenize_batch, compat; bench of every reference configuration; docs: RAM of a tokenizer; tests of all kinds)
         "boards": bench_boards(arguments.bundle, recording),
     }
     print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))

@@ -587,7 +587,7 @@ def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:
 def test_another_version_is_refused_with_a_sentence() -> None:
     def answer(out: bytes) -> bytes:
         return b"".join(
-            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", 2) + bytes(300)).encode()
+            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", 3) + bytes(300)).encode()
             for frame in FrameReader().feed(out)
         )
 

@@ -337,3 +337,24 @@ def test_the_published_interface(shared: Path, config: str) -> None:
     ]
     np.testing.assert_array_equal(np.concatenate([piece[2] for piece in pieces]), tt)
     assert [own.tolist() for piece in pieces for own in piece[6]] == [own.tolist() for own in ep]
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize("kind", ["discrete", "voxel"])
+def test_bench_tokenizer(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from spedge.cli import execute
+    from spedge.recordings import write
+
+    events = stream()
+    write(tmp_path / "a.npz", events, 40, 30)
+    options = ["--kind", kind, "--duration-us", "20000", "--threshold", "9", "--patch-size", "8"]
+    assert execute(["bench", "tokenizer", str(tmp_path / "a.npz"), *options, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    tokens = spedge.Tokenizer(kind, width=40, height=30, patch_size=8, threshold=9, duration_us=20_000).push(events)
+    assert (document["schema"], document["board"], document["events"]) == (1, "host", len(events))
+    assert document["tokens"] == len(tokens) > 10
+    assert document["events_per_second"] > 0
+    assert execute(["bench", "tokenizer", str(tmp_path / "a.npz"), *options, "--board", "sim"]) == 2
+    assert "cannot count instructions" in capsys.readouterr().err or kind == "voxel"
