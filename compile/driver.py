@@ -16,7 +16,7 @@ from spedge.errors import UsageError
 
 from .errors import CompileError, MissingCompilerError
 from .report import CompileReport, KernelReport
-from .targets import Target, find_target
+from .targets import Target, find_precision, find_target
 
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
@@ -33,12 +33,14 @@ def compile_bundle(
     target: str,
     out: str | os.PathLike[str],
     on_progress: Progress | None = None,
+    precision: str = "fp32",
 ) -> CompileReport:
     """Compile a bundle's encoder and configuration to C in the folder `out`.
 
     bundle: a Bundle or its path. target: a name in `TARGETS`. out is written beside its place and moved
     there when whole, so it is never half written; a folder that an earlier compilation wrote is replaced,
-    any other that is not empty is refused. The same bundle, target and versions give the same bytes.
+    any other that is not empty is refused. precision: one of `PRECISIONS`.
+    The same bundle, target and versions give the same bytes.
     on_progress gets one short sentence per stage.
 
     Raises UsageError (unknown target, occupied folder), InputError (damaged bundle), CompileError (an
@@ -47,6 +49,7 @@ def compile_bundle(
     from spedge.bundle import Bundle
 
     chosen = find_target(target)
+    find_precision(precision)
     folder = Path(out).resolve()
     _check_free(folder)
     say = on_progress or (lambda _: None)

@@ -13,8 +13,8 @@ class Target:
 
     A linear kernel keeps `rows` x `columns` sums in registers and unrolls `unroll` steps of the
     reduction; `single_columns` is the tile's width where only one row is computed. `defines` are what
-    kernel_math.h is told of the core. `flags` are the compiler's, for README and report; the code itself
-    is plain C99 on every target.
+    kernel_math.h is told of the core. `flags` are those of `compiler` (which Debian's `packages` bring), for
+    README and report; the code itself is plain C99 on every target.
     """
 
     name: str
@@ -25,8 +25,12 @@ class Target:
     unroll: int
     single_columns: int
     defines: tuple[str, ...] = ()
+    compiler: str = "cc"
+    packages: tuple[str, ...] = ("gcc", "libc6-dev")
+    call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
 
+_ARM_PACKAGES = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
 _CORTEX_M = ("-mthumb", "-mfloat-abi=hard", "-O3", "-fno-math-errno", "-ffp-contract=off")
 
 TARGETS: dict[str, Target] = {
@@ -41,6 +45,8 @@ TARGETS: dict[str, Target] = {
             unroll=16,
             single_columns=8,
             defines=("SP_K_FAST_MAX",),
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
         ),
         Target(
             "cortex-m4",
@@ -50,6 +56,8 @@ TARGETS: dict[str, Target] = {
             columns=4,
             unroll=16,
             single_columns=8,
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
         ),
         Target(
             "native",
@@ -59,6 +67,7 @@ TARGETS: dict[str, Target] = {
             columns=8,
             unroll=4,
             single_columns=16,
+            call_bytes=8 + 128,
         ),
     )
 }
@@ -70,3 +79,15 @@ def find_target(name: str) -> Target:
         known = ", ".join(TARGETS)
         raise UsageError(f"unknown target {name!r}: choose one of {known}")
     return TARGETS[name]
+
+
+PRECISIONS: dict[str, str] = {
+    "fp32": "single precision throughout",
+}
+
+
+def find_precision(name: str) -> str:
+    """The name itself when there is such a precision; UsageError lists the known ones."""
+    if name not in PRECISIONS:
+        raise UsageError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+    return name

@@ -54,16 +54,25 @@ class Firmware:
     log: Path
 
 
-def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = None) -> Firmware:
+def build(
+    board: Board,
+    bundle: Bundle | None,
+    on_progress: Progress | None = None,
+    precision: str = "fp32",
+    program: str = "app",
+) -> Firmware:
     """The firmware of `board` with the model of `bundle` (or none) in it, built when needed.
 
+    precision: that of the compiled model. program: the folder below firmware/ with its main.
     on_progress gets short sentences. Raises UsageError when an extra of spedge is not installed, BuildError
     when a compiler is missing or the build fails, naming the log.
     """
     say = on_progress or (lambda _: None)
     _require_compiler(board)
-    model = compile_model(bundle, board.target, say) if bundle else None
-    key = f"{board.name}-{bundle.hash[:16] if bundle else _NO_MODEL}"
+    model = compile_model(bundle, board.target, say, precision) if bundle else None
+    parts = [board.name, bundle.hash[:16] if bundle else _NO_MODEL]
+    parts += [part for part, usual in ((precision, "fp32"), (program, "app")) if part != usual]
+    key = "-".join(parts)
     folder = cache_dir() / "build" / key
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -74,7 +83,7 @@ def build(board: Board, bundle: Bundle | None, on_progress: Progress | None = No
         if not (image.is_file() and stamp.is_file() and stamp.read_text() == inputs):
             say(f"Building the firmware for {board.name}")
             stamp.unlink(missing_ok=True)
-            _platformio(board, folder, model, log, say)
+            _platformio(board, folder, model, log, say, program=program)
             if not image.is_file():
                 raise BuildError(f"PlatformIO ended without error but wrote no {image}; see {log}")
             stamp.write_text(inputs)
@@ -101,7 +110,7 @@ def upload(
     return firmware
 
 
-def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None) -> Path:
+def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None, precision: str = "fp32") -> Path:
     """The folder with the C of `bundle` for `target`, from the cache when this spedge and TVM made it before."""
     say = on_progress or (lambda _: None)
     require_tvm()
@@ -109,7 +118,7 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
     assert spec and spec.origin
     versions = "/".join(importlib.metadata.version(name) for name in ("spedge", "apache-tvm"))
     maker = hashlib.sha256(f"{versions}/{_fingerprint([Path(spec.origin).parent])}".encode()).hexdigest()[:8]
-    folder = cache_dir() / "models" / f"{bundle.hash[:16]}-{target}-{maker}"
+    folder = cache_dir() / "models" / f"{bundle.hash[:16]}-{target}-{precision}-{maker}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         if not (folder / "report.json").is_file():
@@ -118,7 +127,7 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
             say(f"Compiling {bundle.name} for {target}")
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 part = Path(scratch) / "model"
-                compile_bundle(bundle, target, part, on_progress=say)
+                compile_bundle(bundle, target, part, on_progress=say, precision=precision)
                 shutil.rmtree(folder, ignore_errors=True)
                 part.replace(folder)
     return folder
@@ -193,12 +202,13 @@ def _platformio(
     say: Progress,
     target: str | None = None,
     port: str | None = None,
+    program: str = "app",
 ) -> None:
     command = [sys.executable, "-m", "platformio", "run", "-d", str(firmware_dir()), "-e", board.environment]
     lines: list[str] = []
     command += [f"--target={target}"] if target else []
     command += [f"--upload-port={port}"] if port else []
-    with log.open("w") as output, _process(command, _environment(folder, model)) as process:
+    with log.open("w") as output, _process(command, _environment(folder, model, program)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
@@ -233,7 +243,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         raise
 
 
-def _environment(folder: Path, model: Path | None) -> dict[str, str]:
+def _environment(folder: Path, model: Path | None, program: str) -> dict[str, str]:
     """Everything PlatformIO writes goes to the cache; it asks no server anything."""
     home = cache_dir() / "platformio"
     _provide_scons(home / "packages" / "tool-scons")
@@ -249,6 +259,7 @@ def _environment(folder: Path, model: Path | None) -> dict[str, str]:
         "PLATFORMIO_DISABLE_COLOR": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
         "SPEDGE_VERSION": importlib.metadata.version("spedge"),
+        "SPEDGE_PROGRAM": program,
     }
     environment.pop("SPEDGE_MODEL_DIR", None)
     if model:

@@ -32,12 +32,14 @@ class Computed:
 class Reference:
     """A bundle's model on the host.
 
-    Logits are those of the window: the last T tokens, times counted from its first token.
+    Logits are those of the window: the last T tokens, times counted from its first token. encoder: another encoder
+    with the same inputs and output to use instead of the bundle's encoder.onnx, such as a quantised one.
     Raises InputError when the bundle's graphs cannot be run.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
         self.bundle = bundle
+        self._encoder_path = encoder or bundle.file("encoder.onnx")
         self._weight, self._bias = bundle.embedding_arrays()
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
@@ -104,7 +106,7 @@ class Reference:
 
     @cached_property
     def _encoder(self) -> Any:
-        return _session(self.bundle.file("encoder.onnx"))
+        return _session(self._encoder_path)
 
     def _run(self, session: Any, length: int, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         (logits,) = session.run(["logits"], {**inputs, "length": np.array([length], np.int32)})

@@ -13,9 +13,9 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 
 from spedge.bundle import Bundle
 from spedge.compile import TARGETS, compile_bundle
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.paths import firmware_dir
 
-from ..python.encoders import Shape, make_bundle, make_encoder
 from ..python.generated import random_cases, run_reference
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -104,7 +104,8 @@ __attribute__((section(".vectors"), used)) static const void *const vectors[8] =
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("qemu") / "bundle", make_encoder(SHAPE), SHAPE)
+    bundle: Bundle = make_bundle(tmp_path_factory.mktemp("qemu") / "bundle", make_encoder(SHAPE), SHAPE)
+    return bundle
 
 
 @pytest.mark.parametrize("target", MACHINES)

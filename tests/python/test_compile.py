@@ -25,9 +25,9 @@ from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.arena import plan
 from spedge.compile.driver import _import_encoder
 from spedge.compile.program import lower
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder, make_model
 from spedge.errors import InputError, UsageError
 
-from .encoders import Shape, make_bundle, make_encoder, make_model
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
 if shutil.which("cc") is None:
@@ -40,12 +40,14 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def pico(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("pico") / "bundle", make_encoder(PICO), PICO, "pico")
+    bundle: Bundle = make_bundle(tmp_path_factory.mktemp("pico") / "bundle", make_encoder(PICO), PICO, "pico")
+    return bundle
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("small") / "bundle", make_encoder(SMALL), SMALL, "small")
+    bundle: Bundle = make_bundle(tmp_path_factory.mktemp("small") / "bundle", make_encoder(SMALL), SMALL, "small")
+    return bundle
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
@@ -279,7 +281,7 @@ def refuse(tmp_path: Path, model: onnx.ModelProto, shape: Shape, message: str) -
 
 def edit(shape: Shape, op: str, change: dict[str, str], index: int = 0) -> onnx.ModelProto:
     """An encoder with one node's operator replaced."""
-    model = make_encoder(shape)
+    model: onnx.ModelProto = make_encoder(shape)
     node = [n for n in model.graph.node if n.op_type == op][index]
     node.op_type = change["op_type"]
     del node.attribute[:]

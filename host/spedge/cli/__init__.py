@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from spedge.cli import (
+    bench,
     boards,
     build,
     check,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 for module in (demo, boards, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+app.add_typer(bench.app, name="bench")
 
 
 def _version(wanted: bool) -> None:

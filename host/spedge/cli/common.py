@@ -23,6 +23,9 @@ SCHEMA = 1
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.")]
+PrecisionOption = Annotated[
+    str, typer.Option(help="fp32, int8w (weights in 8 bits) or int8 (weights and activations).")
+]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="PORT", help="Serial port of a board that is already running.")
 ]
