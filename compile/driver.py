@@ -15,15 +15,16 @@ import numpy as np
 from spedge.errors import UsageError
 
 from .errors import CompileError, MissingCompilerError
+from .precision import find_precision
 from .report import CompileReport, KernelReport
-from .targets import Target, find_precision, find_target
+from .targets import Target, find_target
 
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
 
     from .graph import Array, Graph
     from .kernels import Kernel
-    from .program import Program
+    from .program import Program, Stored
 
 Progress = Callable[[str], None]
 
@@ -57,34 +58,47 @@ def compile_bundle(
     _require_tvm()
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     _check_supported(loaded)
-    files, report = generate_files(loaded, chosen, say)
+    files, report = generate_files(loaded, chosen, say, precision)
     say(f"writing {folder}")
     _write_folder(folder, files)
     return report
 
 
-def generate_files(bundle: Bundle, target: Target, say: Progress) -> tuple[dict[str, str], CompileReport]:
+def generate_files(
+    bundle: Bundle, target: Target, say: Progress, precision: str = "fp32"
+) -> tuple[dict[str, str | bytes], CompileReport]:
     """All files of the generated folder by name, and the report; nothing is written."""
     from . import emit
     from .arena import plan
     from .program import lower
+    from .quantise import quantise
+    from .reference import to_onnx
 
     graph = _import_encoder(bundle, say)
+    files: dict[str, str | bytes] = {}
+    if precision != "fp32":
+        say("calibrating" if precision == "int8" else "rounding the weights")
+        quantise(graph, precision, [v.embedded for v in bundle.vectors()])
+        files["reference.onnx"] = to_onnx(graph).SerializeToString()
     say("planning kernels and memory")
     program = lower(graph, target)
     offsets, floats = plan(program)
     names = emit.Names.of(program)
     weights = _embedding(bundle)
-    constants = {**({"prefix": graph.source.prefix} if graph.prefix else {}), **program.constants, **weights}
+    constants: dict[str, Stored] = {
+        **({"prefix": graph.source.prefix} if graph.prefix else {}),
+        **program.constants,
+        **weights,
+    }
     say(f"generating C for {len(names.kernels)} kernels")
-    files = {
+    files |= {
         "model.h": emit.model_header(bundle, 4 * floats),
         "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
-    report = _report(bundle, target, program, names.kernels, constants, weights, 4 * floats, sorted(files))
+    report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
     return files, report
@@ -128,9 +142,10 @@ def _embedding(bundle: Bundle) -> dict[str, Array]:
 def _report(
     bundle: Bundle,
     target: Target,
+    precision: str,
     program: Program,
     kernels: dict[Kernel, str],
-    constants: dict[str, Array],
+    constants: dict[str, Stored],
     embedding: dict[str, Array],
     arena_bytes: int,
     files: list[str],
@@ -145,13 +160,13 @@ def _report(
         for call in item.calls if isinstance(item, HeadLoop) else (item,):
             macs = repeats * call.kernel.macs(rows)
             rows_of.append(KernelReport(kernels[call.kernel], call.what, repeats, macs))
-    total = 4 * sum(a.size for a in constants.values())
-    embedded = 4 * sum(a.size for a in embedding.values())
+    total = sum(a.nbytes for a in constants.values())
+    embedded = sum(a.nbytes for a in embedding.values())
     return CompileReport(
         name=bundle.name,
         bundle_hash=bundle.hash,
         target=target.name,
-        precision="fp32",
+        precision=precision,
         flags=target.flags,
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
@@ -189,14 +204,17 @@ def _check_free(folder: Path) -> None:
         raise UsageError(f"{folder} is a file: choose a folder")
 
 
-def _write_folder(folder: Path, files: dict[str, str]) -> None:
+def _write_folder(folder: Path, files: dict[str, str | bytes]) -> None:
     """Write beside the place, then move; the old folder goes last."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
         for name, text in files.items():
-            (new / name).write_text(text)
+            if isinstance(text, bytes):
+                (new / name).write_bytes(text)
+            else:
+                (new / name).write_text(text)
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         new.rename(folder)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import CompileError
-from .graph import Array
-from .kernels import KEY_TILE, Kernel, generate, signature
-from .program import Arg, Buffer, Call, HeadLoop, Item, Program
+from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
+from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -54,37 +52,55 @@ def kernels_source(names: Names, target: Target) -> str:
         + "/* The encoder's kernels, written by TVM. */\n"
         + '#include "model_internal.h"\n\n'
         + "".join(f"#define {d} 1\n" for d in target.defines)
-        + '#include "spedge/kernel_math.h"\n\n'
+        + f'#include "spedge/{"kernel_int8" if _has_integers(names) else "kernel_math"}.h"\n\n'
         + "\n".join(bodies.values())
     )
 
 
-def internal_header(names: Names, constants: dict[str, Array]) -> str:
+def _has_integers(names: Names) -> bool:
+    return any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
+
+
+def constant_type(array: Stored) -> str:
+    """The C type of a constant's elements."""
+    return C_TYPES[array.dtype.name]
+
+
+def internal_header(names: Names, constants: dict[str, Stored]) -> str:
     """model_internal.h: what the generated files know of each other."""
     lines = [f"{signature(name, kernel)};" for kernel, name in names.kernels.items()]
-    lines += [""] + [f"extern const float {constant_symbol(n)}[{a.size}];" for n, a in constants.items()]
+    lines += [""] + [f"extern const {constant_type(a)} {constant_symbol(n)}[{a.size}];" for n, a in constants.items()]
     return (
         f"{NOTICE}#ifndef SP_MODEL_INTERNAL_H_INCLUDED\n#define SP_MODEL_INTERNAL_H_INCLUDED\n\n"
         "#include <stdint.h>\n\n" + "\n".join(lines) + "\n\n#endif\n"
     )
 
 
-def weights_source(constants: dict[str, Array]) -> str:
+def weights_source(constants: dict[str, Stored]) -> str:
     """weights.c: constants, 16-byte aligned, digits that give back the same float."""
     parts = [NOTICE, '#include "model_internal.h"\n']
     for name, array in constants.items():
         if not np.all(np.isfinite(array)):
             raise CompileError(f"the constant {name} holds a value that is not a finite number")
         parts.append(
-            f"__attribute__((aligned(16))) const float {constant_symbol(name)}[{array.size}] = {{\n"
-            f"{_floats(array)}}};\n"
+            f"__attribute__((aligned(16))) const {constant_type(array)} {constant_symbol(name)}[{array.size}] = {{\n"
+            f"{_numbers(array)}}};\n"
         )
     return "\n".join(parts)
 
 
-def _floats(array: NDArray[np.float32]) -> str:
+def _numbers(array: Stored) -> str:
+    return _integers(array) if array.dtype == np.int8 else _floats(array)
+
+
+def _floats(array: Stored) -> str:
     texts = [f"{t}f" if "." in t or "e" in t else f"{t}.0f" for t in map(str, array.ravel().astype(np.float32))]
     return "".join("    " + ", ".join(texts[i : i + 8]) + ",\n" for i in range(0, len(texts), 8))
+
+
+def _integers(array: Stored) -> str:
+    texts = [str(v) for v in array.ravel().tolist()]
+    return "".join("    " + ", ".join(texts[i : i + 24]) + ",\n" for i in range(0, len(texts), 24))
 
 
 def model_header(bundle: Bundle, arena_bytes: int) -> str:
@@ -180,7 +196,15 @@ def _items(items: Iterable[Item], names: Names, indent: str) -> list[str]:
 
 
 def _call(call: Call, names: Names, indent: str) -> str:
-    return f"{indent}{names.kernels[call.kernel]}({', '.join(_arg(a, names) for a in call.args)});"
+    args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
+    return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
+
+
+def _typed(text: str, arg: Arg, parameter: Parameter) -> str:
+    """The arena is floats; a part of it that holds integers is cast."""
+    if arg.buffer is None or parameter.dtype == "float32":
+        return text
+    return f"({parameter_type(parameter)})({text})"
 
 
 def _arg(arg: Arg, names: Names) -> str:

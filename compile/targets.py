@@ -79,15 +79,3 @@ def find_target(name: str) -> Target:
         known = ", ".join(TARGETS)
         raise UsageError(f"unknown target {name!r}: choose one of {known}")
     return TARGETS[name]
-
-
-PRECISIONS: dict[str, str] = {
-    "fp32": "single precision throughout",
-}
-
-
-def find_precision(name: str) -> str:
-    """The name itself when there is such a precision; UsageError lists the known ones."""
-    if name not in PRECISIONS:
-        raise UsageError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
-    return name

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spedge.cli.common import BundleArgument, JsonOption, byte_count, print_json, print_pairs, progress
+from spedge.cli.common import (
+    BundleArgument,
+    JsonOption,
+    PrecisionOption,
+    byte_count,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 if TYPE_CHECKING:
     from spedge.compile import CompileReport
@@ -18,6 +26,7 @@ def command(
     bundle: BundleArgument,
     target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7 or native.")],
     out: Annotated[Path, typer.Option(help="Folder for the C sources and the report.")],
+    precision: PrecisionOption = "fp32",
     as_json: JsonOption = False,
 ) -> None:
     """Compile a bundle's encoder to plain C with TVM, and report flash, arena and work."""
@@ -29,7 +38,7 @@ def command(
     from spedge.compile import compile_bundle
 
     with progress(f"Compiling {loaded.name} for {target}") as say:
-        report = compile_bundle(loaded, target, out, on_progress=say)
+        report = compile_bundle(loaded, target, out, on_progress=say, precision=precision)
     document = json.loads(report.to_json())
     if as_json:
         print_json({**document, "out": str(out)})
