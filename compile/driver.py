@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,16 +59,24 @@ def compile_bundle(
     _require_tvm()
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     _check_supported(loaded)
-    files, report = generate_files(loaded, chosen, say, precision)
+    result = generate(loaded, chosen, say, precision)
     say(f"writing {folder}")
-    _write_folder(folder, files)
-    return report
+    write_folder(folder, result.files)
+    return result.report
 
 
-def generate_files(
-    bundle: Bundle, target: Target, say: Progress, precision: str = "fp32"
-) -> tuple[dict[str, str | bytes], CompileReport]:
-    """All files of the generated folder by name, and the report; nothing is written."""
+@dataclass(frozen=True)
+class Result:
+    """A compilation that is not written yet: the files of the folder by name, and what they were made from."""
+
+    files: dict[str, str | bytes]
+    report: CompileReport
+    graph: Graph
+    program: Program
+
+
+def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
+    """Everything but writing. probes: surround kernel calls by calls of sp_probe_begin and sp_probe_end."""
     from . import emit
     from .arena import plan
     from .program import lower
@@ -92,8 +101,8 @@ def generate_files(
     }
     say(f"generating C for {len(names.kernels)} kernels")
     files |= {
-        "model.h": emit.model_header(bundle, 4 * floats),
-        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats),
+        "model.h": emit.model_header(bundle, 4 * floats, program.calls if probes else 0),
+        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, probes),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
@@ -101,7 +110,7 @@ def generate_files(
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
-    return files, report
+    return Result(files, report, graph, program)
 
 
 def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
@@ -204,7 +213,7 @@ def _check_free(folder: Path) -> None:
         raise UsageError(f"{folder} is a file: choose a folder")
 
 
-def _write_folder(folder: Path, files: dict[str, str | bytes]) -> None:
+def write_folder(folder: Path, files: dict[str, str | bytes]) -> None:
     """Write beside the place, then move; the old folder goes last."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:

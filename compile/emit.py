@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,21 +104,39 @@ def _integers(array: Stored) -> str:
     return "".join("    " + ", ".join(texts[i : i + 24]) + ",\n" for i in range(0, len(texts), 24))
 
 
-def model_header(bundle: Bundle, arena_bytes: int) -> str:
-    """model.h: sizes for static memory, and the model itself through the runtime's interface."""
+def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
+    """model.h: sizes for static memory, and the model itself through the runtime's interface; probes: how many."""
     return (
         f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
         '#include "spedge/model.h"\n\n'
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
         f"#define SP_MODEL_TOKENS {bundle.tokens}u\n"
         f"#define SP_MODEL_HIDDEN {bundle.embedding.hidden}u\n"
-        f"#define SP_MODEL_CLASSES {len(bundle.labels)}u\n\n"
+        f"#define SP_MODEL_CLASSES {len(bundle.labels)}u\n{_probe_declarations(probes)}\n"
         "#endif\n"
     )
 
 
-def model_source(bundle: Bundle, program: Program, names: Names, offsets: dict[Buffer, int], arena_bytes: int) -> str:
-    """model.c: the executor and `sp_model`."""
+def _probe_declarations(probes: int) -> str:
+    if not probes:
+        return ""
+    return (
+        f"#define SP_MODEL_PROBES {probes}\n\n"
+        "/* Around kernel call number `site` of the executor; out is what it has written. */\n"
+        "void sp_probe_begin(int32_t site);\n"
+        "void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out);\n"
+    )
+
+
+def model_source(
+    bundle: Bundle,
+    program: Program,
+    names: Names,
+    offsets: dict[Buffer, int],
+    arena_bytes: int,
+    probes: bool = False,
+) -> str:
+    """model.c: the executor and `sp_model`; probes: with calls of sp_probe_begin and sp_probe_end."""
     prefix = program.graph.prefix
     hidden = program.graph.source.out.width
     return "\n".join(
@@ -125,14 +144,14 @@ def model_source(bundle: Bundle, program: Program, names: Names, offsets: dict[B
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             "enum {\n" + "".join(f"    {names.buffers[b]} = {offsets[b]},\n" for b in program.buffers) + "};\n",
-            _executor(program, names, prefix, hidden),
+            _executor(program, names, prefix, hidden, itertools.count() if probes else None),
             _labels(bundle.labels),
             _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes),
         ]
     )
 
 
-def _executor(program: Program, names: Names, prefix: int, hidden: int) -> str:
+def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: Iterator[int] | None) -> str:
     rows, source = program.rows, names.buffers[program.source]
     lines = [
         "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
@@ -164,9 +183,9 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int) -> str:
         lines.append(f"    /* {phase.label} */")
         if phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
-            lines += _items(phase.blocks, names, "        ")
+            lines += _items(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
-        lines += _items(phase.once, names, "    ")
+        lines += _items(phase.once, names, "    ", sites, "0")
         uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
     if not uses_tiles:
         lines.append("    (void)tiles;")
@@ -183,16 +202,26 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int) -> str:
     return "\n".join(lines)
 
 
-def _items(items: Iterable[Item], names: Names, indent: str) -> list[str]:
+def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
     lines: list[str] = []
     for item in items:
         if isinstance(item, HeadLoop):
             lines.append(f"{indent}for (int32_t head = 0; head < {item.heads}; ++head) {{")
-            lines += [_call(c, names, indent + "    ") for c in item.calls]
+            lines += [line for c in item.calls for line in _probed(c, names, indent + "    ", sites, block, "head")]
             lines.append(f"{indent}}}")
         else:
-            lines.append(_call(item, names, indent))
+            lines += _probed(item, names, indent, sites, block, "0")
     return lines
+
+
+def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, block: str, head: str) -> list[str]:
+    text = _call(call, names, indent)
+    if sites is None:
+        return [text]
+    site = next(sites)
+    written = [a for a, p in zip(call.args, call.kernel.parameters, strict=True) if p.kind in ("out", "both")]
+    end = f"{indent}sp_probe_end({site}, {block}, {head}, {_arg(written[-1], names)});"
+    return [f"{indent}sp_probe_begin({site});", text, end]
 
 
 def _call(call: Call, names: Names, indent: str) -> str:

@@ -127,6 +127,11 @@ class Program:
         """All items in order; True: once per block of rows."""
         return [(i, b) for p in self.phases for b, items in ((True, p.blocks), (False, p.once)) for i in items]
 
+    @property
+    def calls(self) -> int:
+        """Kernel calls in the executor's text."""
+        return sum(len(item.calls) if isinstance(item, HeadLoop) else 1 for item, _ in self.items())
+
 
 def lower(graph: Graph, target: Target) -> Program:
     """Split the graph into phases and its nodes into kernel calls."""

@@ -1,6 +1,7 @@
 /* The program behind `spedge bench`: runs the model alone on rows from the host and says what it cost.
- * Request: u32 count, float [count][hidden]. Reply: u32 BENCH_MAGIC, i32 status, u64 cost in the port's unit, u32
- * stack bytes, float [classes]. All in the order of bytes and on the sound link of an emulated board. */
+ * Request: u32 count, float [count][hidden]. Reply: u32 magic, i32 status, u64 cost in the port's unit, u32 bytes of
+ * stack, float [classes]; from a model with probes also u32 [probes], the cost of each kernel call. Little-endian,
+ * on the link of an emulated board, which loses nothing. */
 #include "model.h"
 #include "port.h"
 
@@ -72,6 +73,53 @@ static __attribute__((noinline)) uint32_t used(volatile uint8_t *below)
     return (uint32_t)i;
 }
 
+#ifdef SP_MODEL_PROBES
+enum { EMPTY_RUNS = 1000 };
+
+static uint64_t probe_started;
+static uint32_t probe_costs[SP_MODEL_PROBES], probe_calls[SP_MODEL_PROBES];
+
+void sp_probe_begin(int32_t site)
+{
+    (void)site;
+    probe_started = port_counter();
+}
+
+void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out)
+{
+    (void)block;
+    (void)head;
+    (void)out;
+    probe_costs[site] += (uint32_t)(port_counter() - probe_started);
+    ++probe_calls[site];
+}
+
+/* The probes' own cost, measured with nothing between them, is taken off. */
+static void send_probes(void)
+{
+    uint32_t costs[SP_MODEL_PROBES];
+    uint32_t calls[SP_MODEL_PROBES];
+    memcpy(costs, probe_costs, sizeof costs);
+    memcpy(calls, probe_calls, sizeof calls);
+    probe_costs[0] = 0;
+    for (int i = 0; i < EMPTY_RUNS; ++i) {
+        sp_probe_begin(0);
+        sp_probe_end(0, 0, 0, NULL);
+    }
+    for (int i = 0; i < SP_MODEL_PROBES; ++i) {
+        const uint32_t own = (uint32_t)((uint64_t)calls[i] * probe_costs[0] / EMPTY_RUNS);
+        costs[i] = costs[i] > own ? costs[i] - own : 0;
+    }
+    write_all(costs, sizeof costs);
+    memset(probe_costs, 0, sizeof probe_costs);
+    memset(probe_calls, 0, sizeof probe_calls);
+}
+#else
+static void send_probes(void)
+{
+}
+#endif
+
 int main(int argc, char **argv)
 {
     static float logits[MOST_CLASSES];
@@ -93,6 +141,7 @@ int main(int argc, char **argv)
         const uint64_t cost = port_counter() - start;
         send(status, cost, used(stack));
         write_all(logits, sp_model.classes * sizeof(float));
+        send_probes();
     }
 }
 

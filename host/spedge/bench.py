@@ -78,11 +78,12 @@ class EncoderSize:
 
 @dataclass(frozen=True)
 class Run:
-    """What a board answered: cost in its unit, bytes of stack, float32 logits [classes]."""
+    """What a board answered: cost in its unit, bytes of stack, float32 logits [classes], cost of each probed call."""
 
     cost: int
     stack_bytes: int
     logits: NDArray[np.float32]
+    probes: tuple[int, ...] = ()
 
 
 def bench_model(bundle: Bundle, board: str, precision: str = "fp32", on_progress: Progress | None = None) -> ModelBench:
@@ -116,14 +117,19 @@ def bench_encoder(
     return _bench(bundle, chosen, precision, list(rows), True, on_progress or (lambda _: None))
 
 
-def run_on_board(board: Board, image: Path, bundle: Bundle, cases: Sequence[Rows], repeats: int = 1) -> list[Run]:
-    """Run the bench program `image` on each case, float32 [n, hidden]; of `repeats` runs the cheapest counts."""
+def run_on_board(
+    board: Board, image: Path, bundle: Bundle, cases: Sequence[Rows], repeats: int = 1, probes: int = 0
+) -> list[Run]:
+    """Run the bench program `image` on each case, float32 [n, hidden]; of `repeats` runs the cheapest counts.
+
+    probes: how many kernel calls the image's model measures.
+    """
     runs = []
     with running(board, image) as (transport, obituary):
         try:
             for rows in cases:
                 request = struct.pack("<I", len(rows)) + rows.astype("<f4").tobytes()
-                tries = [_exchange(transport, request, len(bundle.labels)) for _ in range(repeats)]
+                tries = [_exchange(transport, request, len(bundle.labels), probes) for _ in range(repeats)]
                 runs.append(min(tries, key=lambda run: run.cost))
         except DeviceError as error:
             raise DeviceError(obituary() or str(error)) from error
@@ -193,7 +199,7 @@ def random_bundle(size: EncoderSize, seed: int) -> Bundle:
     return bundle
 
 
-def _exchange(transport: Transport, request: bytes, classes: int) -> Run:
+def _exchange(transport: Transport, request: bytes, classes: int, probes: int) -> Run:
     out, received = request, b""
     wanted = _REPLY.size
     deadline = time.monotonic() + _SECONDS
@@ -208,5 +214,7 @@ def _exchange(transport: Transport, request: bytes, classes: int) -> Run:
             magic, status, cost, stack = _REPLY.unpack_from(received)
             if magic != _MAGIC or status != 0:
                 raise DeviceError(f"{transport.name} could not run the model (status {status}, detail {cost:x})")
-            wanted = _REPLY.size + 4 * classes
-    return Run(cost, stack, np.frombuffer(received, "<f4", classes, _REPLY.size).astype(np.float32))
+            wanted = _REPLY.size + 4 * (classes + probes)
+    logits = np.frombuffer(received, "<f4", classes, _REPLY.size).astype(np.float32)
+    costs = np.frombuffer(received, "<u4", probes, _REPLY.size + 4 * classes).tolist()
+    return Run(cost, stack, logits, tuple(costs))

@@ -60,19 +60,23 @@ def build(
     on_progress: Progress | None = None,
     precision: str = "fp32",
     program: str = "app",
+    model: Path | None = None,
 ) -> Firmware:
     """The firmware of `board` with the model of `bundle` (or none) in it, built when needed.
 
-    precision: that of the compiled model. program: the folder below firmware/ with its main.
+    precision: that of the compiled model. program: the folder below firmware/ with its main. model: a folder that
+    the bundle was compiled to, instead of the one in the cache.
     on_progress gets short sentences. Raises UsageError when an extra of spedge is not installed, BuildError
     when a compiler is missing or the build fails, naming the log.
     """
     say = on_progress or (lambda _: None)
     _require_compiler(board)
-    model = compile_model(bundle, board.target, say, precision) if bundle else None
+    own = model is not None
+    if bundle and model is None:
+        model = compile_model(bundle, board.target, say, precision)
     parts = [board.name, bundle.hash[:16] if bundle else _NO_MODEL]
     parts += [part for part, usual in ((precision, "fp32"), (program, "app")) if part != usual]
-    key = "-".join(parts)
+    key = "-".join([*parts, "own"] if own else parts)
     folder = cache_dir() / "build" / key
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
