@@ -79,6 +79,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     """Everything but writing. probes: surround kernel calls by calls of sp_probe_begin and sp_probe_end."""
     from . import emit
     from .arena import plan
+    from .package import example, headers
     from .program import lower
     from .quantise import quantise
     from .reference import to_onnx
@@ -107,6 +108,8 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
+    used = [f"spedge/{emit.kernel_header(names)}.h", "spedge/model.h"]
+    files |= {**headers(used), "example/main.c": example(target.flags)}
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
@@ -220,6 +223,7 @@ def write_folder(folder: Path, files: dict[str, str | bytes]) -> None:
         new = Path(scratch) / "new"
         new.mkdir()
         for name, text in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
             if isinstance(text, bytes):
                 (new / name).write_bytes(text)
             else:

@@ -53,13 +53,15 @@ def kernels_source(names: Names, target: Target) -> str:
         + "/* The encoder's kernels, written by TVM. */\n"
         + '#include "model_internal.h"\n\n'
         + "".join(f"#define {d} 1\n" for d in target.defines)
-        + f'#include "spedge/{"kernel_int8" if _has_integers(names) else "kernel_math"}.h"\n\n'
+        + f'#include "spedge/{kernel_header(names)}.h"\n\n'
         + "\n".join(bodies.values())
     )
 
 
-def _has_integers(names: Names) -> bool:
-    return any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
+def kernel_header(names: Names) -> str:
+    """The runtime's header that the kernels include."""
+    integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
+    return "kernel_int8" if integers else "kernel_math"
 
 
 def constant_type(array: Stored) -> str:
@@ -311,22 +313,23 @@ Written by `spedge compile` from the bundle {bundle.hash[:16]}: plain C99, no al
 | `kernels.c` | the kernels that TVM generated |
 | `weights.c` | constants, for flash |
 | `model_internal.h` | what these files know of each other |
+| `include/spedge/` | the headers that these files need |
+| `example/main.c` | a program that runs the model once |
 | `report.json` | sizes, multiply-accumulates, kernels, versions |
 
 Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {report.macs} multiply-accumulates with
 all {bundle.tokens} tokens present; fewer tokens cost less.
 
-Build the three C files with the headers of spedge's `firmware/lib/include` and `firmware/runtime/include`:
+The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions:
 
-    cc -std=c99 {flags} \\
-        -I <spedge>/firmware/lib/include -I <spedge>/firmware/runtime/include -c model.c kernels.c weights.c
+    {target.compiler} -std=c99 {flags} -I. -Iinclude -c model.c kernels.c weights.c
 
 Use:
 
 ```c
 #include "model.h"
 
-static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
+static unsigned char arena[SP_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
 
 void classify(uint32_t count, float logits[SP_MODEL_CLASSES])
 {{

@@ -9,8 +9,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from spedge.paths import firmware_dir
-
 from .errors import CompileError, MissingCompilerError
 from .targets import Target
 
@@ -72,7 +70,7 @@ def require_compiler(target: Target) -> None:
 
 def include_flags(folder: Path) -> list[str]:
     """Where the sources of a generated folder find their headers."""
-    return [f"-I{folder}", *(f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime"))]
+    return [f"-I{folder}", f"-I{folder / 'include'}"]
 
 
 def _compile(source: Path, target: Target, out: Path) -> None:

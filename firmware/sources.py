@@ -28,4 +28,4 @@ env.Append(
 )
 if model:
     env.Append(CPPPATH=[model])
-    env.BuildSources("$BUILD_DIR/model", model)
+    env.BuildSources("$BUILD_DIR/model", model, src_filter=["+<*.c>"])

@@ -27,6 +27,7 @@ from spedge.compile.driver import _import_encoder
 from spedge.compile.program import lower
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder, make_model
 from spedge.errors import InputError, UsageError
+from spedge.reference import Reference
 
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
@@ -170,7 +171,8 @@ def test_the_same_bundle_gives_the_same_bytes(small: Bundle, tmp_path: Path) -> 
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         timeout=120,
     )
-    names = sorted(p.name for p in (tmp_path / "one").iterdir())
+    one = tmp_path / "one"
+    names = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.is_file())
     assert names == sorted(json.loads((tmp_path / "one/report.json").read_text())["files"])
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
@@ -198,6 +200,24 @@ def test_report_and_model_describe_the_bundle(pico: Bundle, tmp_path: Path) -> N
 
 def _constant_sizes(path: Path) -> list[str]:
     return [line.split("[")[1].split("]")[0] for line in path.read_text().splitlines() if "const float" in line]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_folder_builds_alone_and_its_example_is_right(tmp_path: Path, precision: str) -> None:
+    """In a folder of its own and by the command that example/main.c names, without the project's headers."""
+    bundle = make_bundle(tmp_path / "bundle", make_encoder(SMALL), SMALL, samples=2)
+    compile_bundle(bundle, "native", tmp_path / "model", precision=precision)
+    text = (tmp_path / "model/example/main.c").read_text()
+    command = text.split(" * cc ")[1].split(" */")[0].split()
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "model", alone)
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-pedantic", *command], cwd=alone, check=True, timeout=120)
+    printed = subprocess.run([alone / "example-model"], capture_output=True, text=True, check=True).stdout.splitlines()
+    got = [float(line.rsplit(" ", 1)[1]) for line in printed]
+    rows = (np.arange(SMALL.tokens * SMALL.hidden) % 17 / 8 - 1).astype(np.float32).reshape(SMALL.tokens, -1)
+    reference = Reference(bundle, None if precision == "fp32" else alone / "reference.onnx")
+    assert [line.rsplit(" ", 1)[0] for line in printed] == list(bundle.labels)
+    np.testing.assert_allclose(got, reference.encode(rows), atol=1e-5 if precision == "fp32" else 0.03)
 
 
 def test_the_embedding_is_stored_by_cell(small: Bundle, tmp_path: Path) -> None:
