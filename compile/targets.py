@@ -31,7 +31,8 @@ class Target:
 
 
 _ARM_PACKAGES = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
-_CORTEX_M = ("-mthumb", "-mfloat-abi=hard", "-O3", "-fno-math-errno", "-ffp-contract=off")
+_STRICT = ("-O3", "-fno-math-errno", "-ffp-contract=off")
+_CORTEX_M = ("-mthumb", "-mfloat-abi=hard", *_STRICT)
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -60,9 +61,43 @@ TARGETS: dict[str, Target] = {
             packages=_ARM_PACKAGES,
         ),
         Target(
+            "cortex-m55",
+            "Arm Cortex-M55 with FPU (mps3-an547, Alif Ensemble); scalar code, without vector instructions",
+            ("-mcpu=cortex-m55+nomve", *_CORTEX_M),
+            rows=5,
+            columns=4,
+            unroll=16,
+            single_columns=8,
+            defines=("SP_K_FAST_MAX",),
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
+        ),
+        Target(
+            "rv32",
+            "32-bit RISC-V with single-precision FPU (RV32IMAFC, QEMU virt)",
+            ("-march=rv32imafc", "-mabi=ilp32f", "-mcmodel=medany", "-specs=picolibc.specs", *_STRICT),
+            rows=5,
+            columns=4,
+            unroll=16,
+            single_columns=8,
+            compiler="riscv64-unknown-elf-gcc",
+            packages=("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf"),
+        ),
+        Target(
+            "aarch64",
+            "64-bit Arm Linux (Jetson, Raspberry Pi)",
+            _STRICT,
+            rows=4,
+            columns=8,
+            unroll=4,
+            single_columns=16,
+            compiler="aarch64-linux-gnu-gcc",
+            packages=("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+        ),
+        Target(
             "native",
             "the machine that compiles it (board sim, tests)",
-            ("-O3", "-fno-math-errno", "-ffp-contract=off"),
+            _STRICT,
             rows=4,
             columns=8,
             unroll=4,

@@ -26,13 +26,13 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 
 SHAPE = Shape(tokens=32, hidden=32, intermediate=64, heads=4, layers=2, classes=11, activation="gelu-op")
 COUNTS = (0, 1, 4, 17, 31, 32)
-MACHINES = {"cortex-m7": "mps2-an500", "cortex-m4": "mps2-an386"}
+MACHINES = {"cortex-m7": "mps2-an500", "cortex-m4": "mps2-an386", "cortex-m55": "mps3-an547"}
 
 LINKER = """
 MEMORY
 {
-  CODE (rx) : ORIGIN = 0x00000000, LENGTH = 4M
-  DATA (rwx) : ORIGIN = 0x20000000, LENGTH = 4M
+  CODE (rx) : ORIGIN = @CODE@, LENGTH = 512K
+  DATA (rwx) : ORIGIN = @DATA@, LENGTH = 512K
 }
 SECTIONS
 {
@@ -78,6 +78,13 @@ VECTORS = """
 __attribute__((section(".vectors"), used)) static const void *const vectors[8] =
     {&stack_top, reset, leave, leave, leave, leave, leave};
 """
+
+
+def linker_script(target: str) -> str:
+    """Memory as the target's machine has it at reset: the Cortex-M55 starts in its secure half."""
+    code, data = ("0x10000000", "0x30000000") if target == "cortex-m55" else ("0x00000000", "0x20000000")
+    return LINKER.replace("@CODE@", code).replace("@DATA@", data)
+
 
 # Runs each case and writes its logits' bits through semihosting; no C library is started.
 MAIN = """
@@ -147,7 +154,7 @@ def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:
         f"static const uint32_t case_counts[] = {{{counts}}};\nstatic const float case_rows[] = {{{rows}}};\n"
     )
     (folder / "main.c").write_text(MAIN.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS)
-    (folder / "link.ld").write_text(LINKER)
+    (folder / "link.ld").write_text(linker_script(target))
     includes = [f"-I{path}" for path in (folder, model, *(firmware_dir() / p / "include" for p in ("lib", "runtime")))]
     sources = [str(path) for path in (folder / "main.c", *(model / f"{n}.c" for n in ("model", "kernels", "weights")))]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *TARGETS[target].flags, *includes]

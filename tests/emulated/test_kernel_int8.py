@@ -12,7 +12,7 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 from spedge.compile import TARGETS
 from spedge.paths import firmware_dir
 
-from .test_compile_qemu import LINKER, MACHINES, MISSING, SEMIHOSTING, VECTORS
+from .test_compile_qemu import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -94,7 +94,7 @@ void reset(void)
 def test_dsp_and_portable_kernels_give_the_same_bytes(target: str, level: str, tmp_path: Path) -> None:
     source = PROGRAM.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS
     (tmp_path / "main.c").write_text(source)
-    (tmp_path / "link.ld").write_text(LINKER)
+    (tmp_path / "link.ld").write_text(linker_script(target))
     flags = [f for f in TARGETS[target].flags if f != "-O3"]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, level]
     options = [f"-I{firmware_dir() / 'runtime/include'}", "-nostartfiles", "-T", str(tmp_path / "link.ld")]

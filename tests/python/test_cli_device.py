@@ -38,7 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return path
 
 
-def hand_written(bundle: Bundle, target: str, on_progress: object = None, head_scale: float = 1.0) -> Path:
+def hand_written(
+    bundle: Bundle, target: str, on_progress: object = None, precision: str = "fp32", head_scale: float = 1.0
+) -> Path:
     """Stands in for compile_model."""
     folder = spedge.paths.cache_dir() / f"hand-written-{target}-{head_scale}"
     if not folder.is_dir():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def command(
     bundle: BundleArgument,
-    target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7 or native.")],
+    target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7, cortex-m55, rv32, aarch64 or native.")],
     out: Annotated[Path, typer.Option(help="Folder for the C sources and the report.")],
     precision: PrecisionOption = "fp32",
     detailed: Annotated[bool, typer.Option("--report", help="Report kernel by kernel, with errors.")] = False,
