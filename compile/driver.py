@@ -108,7 +108,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
-    used = [f"spedge/{emit.kernel_header(names)}.h", "spedge/model.h"]
+    used = [*emit.kernel_headers(names), "spedge/model.h"]
     files |= {**headers(used), "example/main.c": example(target.flags)}
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()

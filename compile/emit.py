@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
+from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .targets import Target
 
@@ -53,15 +54,21 @@ def kernels_source(names: Names, target: Target) -> str:
         + "/* The encoder's kernels, written by TVM. */\n"
         + '#include "model_internal.h"\n\n'
         + "".join(f"#define {d} 1\n" for d in target.defines)
-        + f'#include "spedge/{kernel_header(names)}.h"\n\n'
+        + f"{_includes(names)}\n"
         + "\n".join(bodies.values())
     )
 
 
-def kernel_header(names: Names) -> str:
-    """The runtime's header that the kernels include."""
+def kernel_headers(names: Names) -> list[str]:
+    """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
-    return "kernel_int8" if integers else "kernel_math"
+    vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
+    extra = [name for name, used in (("kernel_int8", integers), ("kernel_vector", vectors)) if used]
+    return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
+
+
+def _includes(names: Names) -> str:
+    return "".join(f'#include "{name}"\n' for name in kernel_headers(names))
 
 
 def constant_type(array: Stored) -> str:

@@ -44,6 +44,7 @@ from .kernels import (
     Step,
 )
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from .kernels_vector import COLUMNS, ROWS, VectorLinearKernel, VectorMixKernel
 from .targets import Target
 
 Stored = NDArray[np.float32] | NDArray[np.int8]
@@ -370,8 +371,7 @@ class _Lowering:
                 args.append(self.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
             args.append(self.write(buffer, blocks, start))
             assert x.buffer is not None
-            kind = LinearKernel if node.quant is None else WeightLinearKernel
-            kernel = kind(
+            kernel = self.linear_kernel(node, blocks, step)(
                 self.block_rows(blocks),
                 part.shape[0],
                 stop - start,
@@ -384,6 +384,15 @@ class _Lowering:
             )
             calls.append(Call(kernel, tuple(args), out.name))
         return calls
+
+    def vector(self, blocks: bool, tile: int) -> bool:
+        """Whether a tile is one that kernel_vector.h computes, and the target is better off with that."""
+        return self.target.vectors and (self.block_rows(blocks), tile) == (ROWS, COLUMNS)
+
+    def linear_kernel(self, node: Linear, blocks: bool, tile: int) -> type[LinearKernel]:
+        if node.quant is not None:
+            return WeightLinearKernel
+        return VectorLinearKernel if self.vector(blocks, tile) else LinearKernel
 
     def int8_linear(
         self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool
@@ -515,7 +524,9 @@ class _Lowering:
         assert q.buffer is not None
         keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
         score = ScoresKernel(rows, node.depth, q.buffer.row, k.row, width, self.target.unroll)
-        mix = MixKernel(rows, node.value_depth, tile, v.row, buffer.row, width)
+        mix = (VectorMixKernel if self.vector(blocks, tile) else MixKernel)(
+            rows, node.value_depth, tile, v.row, buffer.row, width
+        )
         k_arg = Arg(k, per_head=0 if node.shared else node.depth)
         v_arg = Arg(v, per_head=0 if node.shared else node.value_depth)
         out = self.write(buffer, blocks, per_head=node.value_depth)

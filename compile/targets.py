@@ -27,6 +27,7 @@ class Target:
     defines: tuple[str, ...] = ()
     compiler: str = "cc"
     packages: tuple[str, ...] = ("gcc", "libc6-dev")
+    vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
 
@@ -91,17 +92,19 @@ TARGETS: dict[str, Target] = {
             columns=8,
             unroll=4,
             single_columns=16,
+            vectors=True,
             compiler="aarch64-linux-gnu-gcc",
             packages=("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
         ),
         Target(
             "native",
             "the machine that compiles it (board sim, tests)",
-            _STRICT,
+            ("-march=native", *_STRICT),
             rows=4,
             columns=8,
             unroll=4,
             single_columns=16,
+            vectors=True,
             call_bytes=8 + 128,
         ),
     )
