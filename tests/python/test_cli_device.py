@@ -100,7 +100,7 @@ def test_check_passes_and_reports_as_promised(
 def test_check_fails_with_code_1_when_the_device_computes_something_else(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def off(bundle: Bundle, target: str, on_progress: object = None) -> Path:
+    def off(bundle: Bundle, target: str, on_progress: object = None, precision: str = "fp32") -> Path:
         return hand_written(bundle, target, head_scale=1.01)
 
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
