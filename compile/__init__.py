@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .driver import compile_bundle
 from .errors import CompileError
+from .precision import PRECISIONS
 from .report import CompileReport
 from .targets import TARGETS, Target, find_target
 
-__all__ = ["TARGETS", "CompileError", "CompileReport", "Target", "compile_bundle", "find_target"]
+__all__ = ["PRECISIONS", "TARGETS", "CompileError", "CompileReport", "Target", "compile_bundle", "find_target"]

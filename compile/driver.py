@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 from spedge.errors import UsageError
 
 from .errors import CompileError, MissingCompilerError
+from .precision import find_precision
 from .report import CompileReport, KernelReport
 from .targets import Target, find_target
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from .graph import Array, Graph
     from .kernels import Kernel
-    from .program import Program
+    from .program import Program, Stored
 
 Progress = Callable[[str], None]
 
@@ -33,12 +35,14 @@ def compile_bundle(
     target: str,
     out: str | os.PathLike[str],
     on_progress: Progress | None = None,
+    precision: str = "fp32",
 ) -> CompileReport:
     """Compile a bundle's encoder and configuration to C in the folder `out`.
 
     bundle: a Bundle or its path. target: a name in `TARGETS`. out is written beside its place and moved
     there when whole, so it is never half written; a folder that an earlier compilation wrote is replaced,
-    any other that is not empty is refused. The same bundle, target and versions give the same bytes.
+    any other that is not empty is refused. precision: one of `PRECISIONS`.
+    The same bundle, target and versions give the same bytes.
     on_progress gets one short sentence per stage.
 
     Raises UsageError (unknown target, occupied folder), InputError (damaged bundle), CompileError (an
@@ -47,6 +51,7 @@ def compile_bundle(
     from spedge.bundle import Bundle
 
     chosen = find_target(target)
+    find_precision(precision)
     folder = Path(out).resolve()
     _check_free(folder)
     say = on_progress or (lambda _: None)
@@ -54,37 +59,61 @@ def compile_bundle(
     _require_tvm()
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     _check_supported(loaded)
-    files, report = generate_files(loaded, chosen, say)
+    result = generate(loaded, chosen, say, precision)
     say(f"writing {folder}")
-    _write_folder(folder, files)
-    return report
+    write_folder(folder, result.files)
+    return result.report
 
 
-def generate_files(bundle: Bundle, target: Target, say: Progress) -> tuple[dict[str, str], CompileReport]:
-    """All files of the generated folder by name, and the report; nothing is written."""
+@dataclass(frozen=True)
+class Result:
+    """A compilation that is not written yet: the files of the folder by name, and what they were made from."""
+
+    files: dict[str, str | bytes]
+    report: CompileReport
+    graph: Graph
+    program: Program
+
+
+def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
+    """Everything but writing. probes: surround kernel calls by calls of sp_probe_begin and sp_probe_end."""
     from . import emit
     from .arena import plan
+    from .package import example, headers
     from .program import lower
+    from .quantise import quantise
+    from .reference import to_onnx
 
     graph = _import_encoder(bundle, say)
+    files: dict[str, str | bytes] = {}
+    if precision != "fp32":
+        say("calibrating" if precision == "int8" else "rounding the weights")
+        quantise(graph, precision, [v.embedded for v in bundle.vectors()])
+        files["reference.onnx"] = to_onnx(graph).SerializeToString()
     say("planning kernels and memory")
     program = lower(graph, target)
     offsets, floats = plan(program)
     names = emit.Names.of(program)
     weights = _embedding(bundle)
-    constants = {**({"prefix": graph.source.prefix} if graph.prefix else {}), **program.constants, **weights}
+    constants: dict[str, Stored] = {
+        **({"prefix": graph.source.prefix} if graph.prefix else {}),
+        **program.constants,
+        **weights,
+    }
     say(f"generating C for {len(names.kernels)} kernels")
-    files = {
-        "model.h": emit.model_header(bundle, 4 * floats),
-        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats),
+    files |= {
+        "model.h": emit.model_header(bundle, 4 * floats, program.calls if probes else 0),
+        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, probes),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
-    report = _report(bundle, target, program, names.kernels, constants, weights, 4 * floats, sorted(files))
+    used = [*emit.kernel_headers(names), "spedge/model.h"]
+    files |= {**headers(used), "example/main.c": example(target.flags)}
+    report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
-    return files, report
+    return Result(files, report, graph, program)
 
 
 def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
@@ -125,9 +154,10 @@ def _embedding(bundle: Bundle) -> dict[str, Array]:
 def _report(
     bundle: Bundle,
     target: Target,
+    precision: str,
     program: Program,
     kernels: dict[Kernel, str],
-    constants: dict[str, Array],
+    constants: dict[str, Stored],
     embedding: dict[str, Array],
     arena_bytes: int,
     files: list[str],
@@ -142,13 +172,13 @@ def _report(
         for call in item.calls if isinstance(item, HeadLoop) else (item,):
             macs = repeats * call.kernel.macs(rows)
             rows_of.append(KernelReport(kernels[call.kernel], call.what, repeats, macs))
-    total = 4 * sum(a.size for a in constants.values())
-    embedded = 4 * sum(a.size for a in embedding.values())
+    total = sum(a.nbytes for a in constants.values())
+    embedded = sum(a.nbytes for a in embedding.values())
     return CompileReport(
         name=bundle.name,
         bundle_hash=bundle.hash,
         target=target.name,
-        precision="fp32",
+        precision=precision,
         flags=target.flags,
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
@@ -186,14 +216,18 @@ def _check_free(folder: Path) -> None:
         raise UsageError(f"{folder} is a file: choose a folder")
 
 
-def _write_folder(folder: Path, files: dict[str, str]) -> None:
+def write_folder(folder: Path, files: dict[str, str | bytes]) -> None:
     """Write beside the place, then move; the old folder goes last."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
         for name, text in files.items():
-            (new / name).write_text(text)
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(text, bytes):
+                (new / name).write_bytes(text)
+            else:
+                (new / name).write_text(text)
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         new.rename(folder)

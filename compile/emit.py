@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import CompileError
-from .graph import Array
-from .kernels import KEY_TILE, Kernel, generate, signature
-from .program import Arg, Buffer, Call, HeadLoop, Item, Program
+from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
+from .kernels_vector import VectorLinearKernel, VectorMixKernel
+from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -54,54 +54,98 @@ def kernels_source(names: Names, target: Target) -> str:
         + "/* The encoder's kernels, written by TVM. */\n"
         + '#include "model_internal.h"\n\n'
         + "".join(f"#define {d} 1\n" for d in target.defines)
-        + '#include "spedge/kernel_math.h"\n\n'
+        + f"{_includes(names)}\n"
         + "\n".join(bodies.values())
     )
 
 
-def internal_header(names: Names, constants: dict[str, Array]) -> str:
+def kernel_headers(names: Names) -> list[str]:
+    """The runtime's headers that the kernels include."""
+    integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
+    vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
+    extra = [name for name, used in (("kernel_int8", integers), ("kernel_vector", vectors)) if used]
+    return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
+
+
+def _includes(names: Names) -> str:
+    return "".join(f'#include "{name}"\n' for name in kernel_headers(names))
+
+
+def constant_type(array: Stored) -> str:
+    """The C type of a constant's elements."""
+    return C_TYPES[array.dtype.name]
+
+
+def internal_header(names: Names, constants: dict[str, Stored]) -> str:
     """model_internal.h: what the generated files know of each other."""
     lines = [f"{signature(name, kernel)};" for kernel, name in names.kernels.items()]
-    lines += [""] + [f"extern const float {constant_symbol(n)}[{a.size}];" for n, a in constants.items()]
+    lines += [""] + [f"extern const {constant_type(a)} {constant_symbol(n)}[{a.size}];" for n, a in constants.items()]
     return (
         f"{NOTICE}#ifndef SP_MODEL_INTERNAL_H_INCLUDED\n#define SP_MODEL_INTERNAL_H_INCLUDED\n\n"
         "#include <stdint.h>\n\n" + "\n".join(lines) + "\n\n#endif\n"
     )
 
 
-def weights_source(constants: dict[str, Array]) -> str:
+def weights_source(constants: dict[str, Stored]) -> str:
     """weights.c: constants, 16-byte aligned, digits that give back the same float."""
     parts = [NOTICE, '#include "model_internal.h"\n']
     for name, array in constants.items():
         if not np.all(np.isfinite(array)):
             raise CompileError(f"the constant {name} holds a value that is not a finite number")
         parts.append(
-            f"__attribute__((aligned(16))) const float {constant_symbol(name)}[{array.size}] = {{\n"
-            f"{_floats(array)}}};\n"
+            f"__attribute__((aligned(16))) const {constant_type(array)} {constant_symbol(name)}[{array.size}] = {{\n"
+            f"{_numbers(array)}}};\n"
         )
     return "\n".join(parts)
 
 
-def _floats(array: NDArray[np.float32]) -> str:
+def _numbers(array: Stored) -> str:
+    return _integers(array) if array.dtype == np.int8 else _floats(array)
+
+
+def _floats(array: Stored) -> str:
     texts = [f"{t}f" if "." in t or "e" in t else f"{t}.0f" for t in map(str, array.ravel().astype(np.float32))]
     return "".join("    " + ", ".join(texts[i : i + 8]) + ",\n" for i in range(0, len(texts), 8))
 
 
-def model_header(bundle: Bundle, arena_bytes: int) -> str:
-    """model.h: sizes for static memory, and the model itself through the runtime's interface."""
+def _integers(array: Stored) -> str:
+    texts = [str(v) for v in array.ravel().tolist()]
+    return "".join("    " + ", ".join(texts[i : i + 24]) + ",\n" for i in range(0, len(texts), 24))
+
+
+def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
+    """model.h: sizes for static memory, and the model itself through the runtime's interface; probes: how many."""
     return (
         f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
         '#include "spedge/model.h"\n\n'
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
         f"#define SP_MODEL_TOKENS {bundle.tokens}u\n"
         f"#define SP_MODEL_HIDDEN {bundle.embedding.hidden}u\n"
-        f"#define SP_MODEL_CLASSES {len(bundle.labels)}u\n\n"
+        f"#define SP_MODEL_CLASSES {len(bundle.labels)}u\n{_probe_declarations(probes)}\n"
         "#endif\n"
     )
 
 
-def model_source(bundle: Bundle, program: Program, names: Names, offsets: dict[Buffer, int], arena_bytes: int) -> str:
-    """model.c: the executor and `sp_model`."""
+def _probe_declarations(probes: int) -> str:
+    if not probes:
+        return ""
+    return (
+        f"#define SP_MODEL_PROBES {probes}\n\n"
+        "/* Around kernel call number `site` of the executor; out is what it has written. */\n"
+        "void sp_probe_begin(int32_t site);\n"
+        "void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out);\n"
+    )
+
+
+def model_source(
+    bundle: Bundle,
+    program: Program,
+    names: Names,
+    offsets: dict[Buffer, int],
+    arena_bytes: int,
+    probes: bool = False,
+) -> str:
+    """model.c: the executor and `sp_model`; probes: with calls of sp_probe_begin and sp_probe_end."""
     prefix = program.graph.prefix
     hidden = program.graph.source.out.width
     return "\n".join(
@@ -109,14 +153,14 @@ def model_source(bundle: Bundle, program: Program, names: Names, offsets: dict[B
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             "enum {\n" + "".join(f"    {names.buffers[b]} = {offsets[b]},\n" for b in program.buffers) + "};\n",
-            _executor(program, names, prefix, hidden),
+            _executor(program, names, prefix, hidden, itertools.count() if probes else None),
             _labels(bundle.labels),
             _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes),
         ]
     )
 
 
-def _executor(program: Program, names: Names, prefix: int, hidden: int) -> str:
+def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: Iterator[int] | None) -> str:
     rows, source = program.rows, names.buffers[program.source]
     lines = [
         "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
@@ -148,9 +192,9 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int) -> str:
         lines.append(f"    /* {phase.label} */")
         if phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
-            lines += _items(phase.blocks, names, "        ")
+            lines += _items(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
-        lines += _items(phase.once, names, "    ")
+        lines += _items(phase.once, names, "    ", sites, "0")
         uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
     if not uses_tiles:
         lines.append("    (void)tiles;")
@@ -167,20 +211,38 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int) -> str:
     return "\n".join(lines)
 
 
-def _items(items: Iterable[Item], names: Names, indent: str) -> list[str]:
+def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
     lines: list[str] = []
     for item in items:
         if isinstance(item, HeadLoop):
             lines.append(f"{indent}for (int32_t head = 0; head < {item.heads}; ++head) {{")
-            lines += [_call(c, names, indent + "    ") for c in item.calls]
+            lines += [line for c in item.calls for line in _probed(c, names, indent + "    ", sites, block, "head")]
             lines.append(f"{indent}}}")
         else:
-            lines.append(_call(item, names, indent))
+            lines += _probed(item, names, indent, sites, block, "0")
     return lines
 
 
+def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, block: str, head: str) -> list[str]:
+    text = _call(call, names, indent)
+    if sites is None:
+        return [text]
+    site = next(sites)
+    written = [a for a, p in zip(call.args, call.kernel.parameters, strict=True) if p.kind in ("out", "both")]
+    end = f"{indent}sp_probe_end({site}, {block}, {head}, {_arg(written[-1], names)});"
+    return [f"{indent}sp_probe_begin({site});", text, end]
+
+
 def _call(call: Call, names: Names, indent: str) -> str:
-    return f"{indent}{names.kernels[call.kernel]}({', '.join(_arg(a, names) for a in call.args)});"
+    args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
+    return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
+
+
+def _typed(text: str, arg: Arg, parameter: Parameter) -> str:
+    """The arena is floats; a part of it that holds integers is cast."""
+    if arg.buffer is None or parameter.dtype == "float32":
+        return text
+    return f"({parameter_type(parameter)})({text})"
 
 
 def _arg(arg: Arg, names: Names) -> str:
@@ -258,22 +320,23 @@ Written by `spedge compile` from the bundle {bundle.hash[:16]}: plain C99, no al
 | `kernels.c` | the kernels that TVM generated |
 | `weights.c` | constants, for flash |
 | `model_internal.h` | what these files know of each other |
+| `include/spedge/` | the headers that these files need |
+| `example/main.c` | a program that runs the model once |
 | `report.json` | sizes, multiply-accumulates, kernels, versions |
 
 Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {report.macs} multiply-accumulates with
 all {bundle.tokens} tokens present; fewer tokens cost less.
 
-Build the three C files with the headers of spedge's `firmware/lib/include` and `firmware/runtime/include`:
+The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions:
 
-    cc -std=c99 {flags} \\
-        -I <spedge>/firmware/lib/include -I <spedge>/firmware/runtime/include -c model.c kernels.c weights.c
+    {target.compiler} -std=c99 {flags} -I. -Iinclude -c model.c kernels.c weights.c
 
 Use:
 
 ```c
 #include "model.h"
 
-static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
+static unsigned char arena[SP_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
 
 void classify(uint32_t count, float logits[SP_MODEL_CLASSES])
 {{

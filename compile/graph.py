@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .precision import Quant
+
 Array = NDArray[np.float32]
 
 LOG2_E = 1.4426950408889634
@@ -45,11 +47,12 @@ class Source(Node):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Node):
-    """x @ weight [k, width] + bias [width]."""
+    """x @ weight [k, width] + bias [width]. quant: how the weight is stored; None: as it is."""
 
     x: Value
     weight: Array
     bias: Array | None = None
+    quant: Quant | None = None
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -63,6 +66,7 @@ class HeadLinear(Node):
     x: Value
     weight: Array
     bias: Array | None = None
+    quant: Quant | None = None
 
     @property
     def inputs(self) -> tuple[Value, ...]:

@@ -32,10 +32,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Parameter:
-    """name; kind: "in", "out", "both" (float pointers) or "int"."""
+    """name; kind: "in", "out", "both" (pointers to `dtype`) or "int"."""
 
     name: str
     kind: str
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,10 @@ class LinearKernel(Kernel):
             sums = b.array(self.rows * self.tile, "sums")
             for r in rows:
                 for c in tile:
-                    first = p["bias"][t * self.tile + c] if self.bias else b.number(0)
-                    b.store(sums, r * self.tile + c, first)
+                    b.store(sums, r * self.tile + c, self.start(b, p, t * self.tile + c))
 
             def step(k: Any) -> None:
-                weights = [b.local(p["w"][(t * self.depth + k) * self.tile + c], "w") for c in tile]
+                weights = [b.local(self.weight(b, p, (t * self.depth + k) * self.tile + c), "w") for c in tile]
                 for r in rows:
                     x = b.local(p["x"][r * self.x_stride + k], "x")
                     for c in tile:
@@ -143,8 +143,21 @@ class LinearKernel(Kernel):
             for r in rows:
                 for c in tile:
                     column = t * self.tile + c
-                    value = self.epilogue.apply(b, p, sums[r * self.tile + c], r, column)
+                    total = self.finish(b, p, sums[r * self.tile + c], column)
+                    value = self.epilogue.apply(b, p, total, r, column)
                     b.store(p["out"], r * self.out_stride + column, value)
+
+    def start(self, b: Builder, p: dict[str, Any], column: Any) -> Any:
+        """What a sum starts from."""
+        return p["bias"][column] if self.bias else b.number(0)
+
+    def weight(self, b: Builder, p: dict[str, Any], at: Any) -> Any:
+        """A weight as a number to multiply with."""
+        return p["w"][at]
+
+    def finish(self, b: Builder, p: dict[str, Any], total: Any, column: Any) -> Any:
+        """The linear's result from its sum."""
+        return total
 
 
 @dataclass(frozen=True)
@@ -414,8 +427,8 @@ class Builder:
             with self.loop(rest, "k") as k:
                 step(extent - rest + k)
 
-    def array(self, size: int, name: str) -> Any:
-        buffer = self._script.alloc_buffer((size,), "float32")
+    def array(self, size: int, name: str, dtype: str = "float32") -> Any:
+        buffer = self._script.alloc_buffer((size,), dtype)
         self._name(name, buffer)
         return buffer
 
@@ -437,6 +450,19 @@ class Builder:
         # Declared as if it had effects, so that TVM does not repeat it wherever its result is read.
         return self._tirx.call_extern("float32", function, *args)
 
+    def integer_call(self, dtype: str, function: str, *args: Any) -> Any:
+        return self._tirx.call_extern(dtype, function, *args)
+
+    def do(self, function: str, *args: Any) -> None:
+        """Call a function for what it writes."""
+        self._script.evaluate(self._tirx.call_extern("void", function, *args))
+
+    def address(self, buffer: Any, at: Any) -> Any:
+        return self._tirx.address_of(buffer[at])
+
+    def cast(self, value: Any, dtype: str) -> Any:
+        return self._tirx.Cast(dtype, value)
+
     def fma(self, x: Any, y: Any, z: Any) -> Any:
         return self.call("SP_K_FMA", x, y, z)
 
@@ -456,14 +482,15 @@ def build_function(kernel: Kernel, name: str) -> Any:
         with script.prim_func(s_tir=True):
             script.func_name(name)
             values: dict[str, Any] = {}
-            pointers = {}
+            pointers: dict[str, tuple[Any, str]] = {}
             for parameter in kernel.parameters:
                 if parameter.kind == "int":
                     values[parameter.name] = script.arg(parameter.name, script.int32())
                 else:
-                    pointers[parameter.name] = script.arg(parameter.name, script.handle("float32"))
-            for label, pointer in pointers.items():
-                values[label] = script.decl_buffer((1 << 24,), "float32", data=pointer)
+                    pointer = script.arg(parameter.name, script.handle(parameter.dtype))
+                    pointers[parameter.name] = (pointer, parameter.dtype)
+            for label, (pointer, dtype) in pointers.items():
+                values[label] = script.decl_buffer((1 << 24,), dtype, data=pointer)
             kernel.body(Builder(), values)
         return ir.get().with_attr("global_symbol", name)
 
@@ -502,7 +529,16 @@ def _definition(source: str, name: str, kernel: Kernel) -> str:
     return f"{signature(name, kernel)} {body}"
 
 
+C_TYPES = {"float32": "float", "int16": "int16_t", "int8": "int8_t"}
+
+
 def signature(name: str, kernel: Kernel) -> str:
     """The C prototype, without the semicolon."""
-    kinds = {"in": "const float *", "out": "float *", "both": "float *", "int": "int32_t "}
-    return f"void {name}({', '.join(kinds[p.kind] + p.name for p in kernel.parameters)})"
+    return f"void {name}({', '.join(f'{parameter_type(p)}{p.name}' for p in kernel.parameters)})"
+
+
+def parameter_type(parameter: Parameter) -> str:
+    """The C type of a parameter, with what separates it from a name."""
+    if parameter.kind == "int":
+        return "int32_t "
+    return f"{'const ' if parameter.kind == 'in' else ''}{C_TYPES[parameter.dtype]} *"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import CompileError
 from .graph import (
@@ -42,7 +43,11 @@ from .kernels import (
     SoftmaxKernel,
     Step,
 )
+from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from .kernels_vector import COLUMNS, ROWS, VectorLinearKernel, VectorMixKernel
 from .targets import Target
+
+Stored = NDArray[np.float32] | NDArray[np.int8]
 
 
 @dataclass(eq=False)
@@ -113,7 +118,7 @@ class Program:
 
     phases: list[Phase]
     buffers: list[Buffer]
-    constants: dict[str, Array]
+    constants: dict[str, Stored]
     source: Buffer
     output: Arg
     rows: int  # rows in a block
@@ -122,6 +127,11 @@ class Program:
     def items(self) -> list[tuple[Item, bool]]:
         """All items in order; True: once per block of rows."""
         return [(i, b) for p in self.phases for b, items in ((True, p.blocks), (False, p.once)) for i in items]
+
+    @property
+    def calls(self) -> int:
+        """Kernel calls in the executor's text."""
+        return sum(len(item.calls) if isinstance(item, HeadLoop) else 1 for item, _ in self.items())
 
 
 def lower(graph: Graph, target: Target) -> Program:
@@ -140,7 +150,7 @@ class _Lowering:
         self.by_value = {n.out: n for n in graph.nodes}
         self.rows_needed = demand(graph)
         self.buffers: list[Buffer] = []
-        self.constants: dict[str, Array] = {}
+        self.constants: dict[str, Stored] = {}
         self.stored: dict[Value, Buffer] = {}
         self.time = 0
         self.phases: list[Phase] = []
@@ -217,6 +227,7 @@ class _Lowering:
         self.phases.append(phase)
         self.block_local: dict[Value, Buffer] = {}
         self.row_local: dict[Value, Buffer] = {}
+        self.rounded: dict[tuple[Value, bool], Buffer] = {}
         wide = [n for n in nodes if rows[n.out] == ALL]
         narrow = [n for n in nodes if rows[n.out] != ALL]
         crossing = {i for n in narrow for i in n.inputs} & {n.out for n in wide}
@@ -301,8 +312,10 @@ class _Lowering:
         per_block = self.target.rows * buffer.row if blocks and buffer.whole else 0
         return Arg(buffer, offset=column, per_block=per_block, per_head=per_head)
 
-    def constant(self, name: str, array: Array) -> Arg:
-        self.constants[name] = np.ascontiguousarray(array, np.float32)
+    def constant(self, name: str, array: Stored) -> Arg:
+        dtype = np.dtype(np.int8 if array.dtype == np.int8 else np.float32)
+        whole: Stored = np.ascontiguousarray(array, dtype)
+        self.constants[name] = whole
         return Arg(symbol=name)
 
     # -- kernels
@@ -333,7 +346,10 @@ class _Lowering:
 
     def linear(self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> list[Item]:
         """One call, or two when the width is not a multiple of the tile."""
+        if node.quant is not None and node.quant.x_scale is not None:
+            return self.int8_linear(node, maps, out, keep, blocks)
         x = self.read(node.x, blocks)
+        weight: Stored = node.weight if node.quant is None else node.quant.values
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.place(out, blocks, keep)
         width, tile = node.out.width, self.tile(node.out.width, blocks)
@@ -342,9 +358,11 @@ class _Lowering:
             if start == stop:
                 continue
             tail = "_tail" if start else ""
-            part = node.weight[:, start:stop]
+            part = weight[:, start:stop]
             packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
             args = [x, self.constant(f"{node.out.name}_weight{tail}", packed)]
+            if node.quant is not None:
+                args.append(self.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop]))
             if node.bias is not None:
                 args.append(self.constant(f"{node.out.name}_bias{tail}", node.bias[start:stop]))
             for matrix in matrices:
@@ -353,7 +371,7 @@ class _Lowering:
                 args.append(self.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
             args.append(self.write(buffer, blocks, start))
             assert x.buffer is not None
-            kernel = LinearKernel(
+            kernel = self.linear_kernel(node, blocks, step)(
                 self.block_rows(blocks),
                 part.shape[0],
                 stop - start,
@@ -367,6 +385,44 @@ class _Lowering:
             calls.append(Call(kernel, tuple(args), out.name))
         return calls
 
+    def vector(self, blocks: bool, tile: int) -> bool:
+        """Whether a tile is one that kernel_vector.h computes, and the target is better off with that."""
+        return self.target.vectors and (self.block_rows(blocks), tile) == (ROWS, COLUMNS)
+
+    def linear_kernel(self, node: Linear, blocks: bool, tile: int) -> type[LinearKernel]:
+        if node.quant is not None:
+            return WeightLinearKernel
+        return VectorLinearKernel if self.vector(blocks, tile) else LinearKernel
+
+    def int8_linear(
+        self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool
+    ) -> list[Item]:
+        """A call that rounds the input, unless an earlier linear of the loop has done it, and one for the linear."""
+        assert node.quant is not None
+        name, rows = node.out.name, self.block_rows(blocks)
+        depth, width = node.weight.shape
+        calls: list[Item] = []
+        rounded = self.rounded.get((node.x, blocks))
+        if rounded is None:
+            x = self.read(node.x, blocks)
+            assert x.buffer is not None and node.quant.x_scale is not None
+            inverse = self.constant(f"{node.x.name}_inverse", np.array([1 / node.quant.x_scale], np.float32))
+            rounded = self.new_buffer(f"{node.x.name}_int16", 2 * groups(depth), rows, False)
+            self.rounded[node.x, blocks] = rounded
+            self.touch(rounded)
+            calls.append(Call(QuantiseKernel(rows, depth, x.buffer.row), (x, inverse, Arg(rounded)), name))
+        self.touch(rounded)
+        epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
+        buffer = self.place(out, blocks, keep)
+        scale = node.quant.scale * np.float32(node.quant.x_scale)
+        constants = [self.constant(f"{name}_weight", pack(node.quant.values)), self.constant(f"{name}_scale", scale)]
+        if node.bias is not None:
+            constants.append(self.constant(f"{name}_bias", node.bias))
+        extra = [self.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
+        kernel = Int8LinearKernel(rows, depth, width, node.bias is not None, buffer.row, epilogue)
+        args = (Arg(rounded), *constants, *matrices, *extra, self.write(buffer, blocks))
+        return [*calls, Call(kernel, args, out.name)]
+
     def head_linear(self, node: HeadLinear, keep: Sequence[Value], blocks: bool) -> HeadLoop:
         heads, depth, width = node.weight.shape
         tile = self.tile(width, blocks)
@@ -374,15 +430,20 @@ class _Lowering:
             tile -= 1
         x = self.read(node.x, blocks, per_head=depth)
         buffer = self.place(node.out, blocks, keep)
-        packed = node.weight.reshape(heads, depth, -1, tile).transpose(0, 2, 1, 3)
+        values: Stored = node.weight if node.quant is None else node.quant.values
+        packed = values.reshape(heads, depth, -1, tile).transpose(0, 2, 1, 3)
         weight = self.constant(f"{node.out.name}_weight", packed)
         args = [x, Arg(symbol=weight.symbol, per_head=depth * width)]
+        if node.quant is not None:
+            scale = self.constant(f"{node.out.name}_scale", node.quant.scale)
+            args.append(Arg(symbol=scale.symbol, per_head=width))
         if node.bias is not None:
             bias = self.constant(f"{node.out.name}_bias", node.bias)
             args.append(Arg(symbol=bias.symbol, per_head=width))
         args.append(self.write(buffer, blocks, per_head=width))
         assert x.buffer is not None
-        kernel = LinearKernel(
+        kind = LinearKernel if node.quant is None else WeightLinearKernel
+        kernel = kind(
             self.block_rows(blocks),
             depth,
             width,
@@ -463,7 +524,9 @@ class _Lowering:
         assert q.buffer is not None
         keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
         score = ScoresKernel(rows, node.depth, q.buffer.row, k.row, width, self.target.unroll)
-        mix = MixKernel(rows, node.value_depth, tile, v.row, buffer.row, width)
+        mix = (VectorMixKernel if self.vector(blocks, tile) else MixKernel)(
+            rows, node.value_depth, tile, v.row, buffer.row, width
+        )
         k_arg = Arg(k, per_head=0 if node.shared else node.depth)
         v_arg = Arg(v, per_head=0 if node.shared else node.value_depth)
         out = self.write(buffer, blocks, per_head=node.value_depth)

@@ -13,8 +13,8 @@ class Target:
 
     A linear kernel keeps `rows` x `columns` sums in registers and unrolls `unroll` steps of the
     reduction; `single_columns` is the tile's width where only one row is computed. `defines` are what
-    kernel_math.h is told of the core. `flags` are the compiler's, for README and report; the code itself
-    is plain C99 on every target.
+    kernel_math.h is told of the core. `flags` are those of `compiler` (which Debian's `packages` bring), for
+    README and report; the code itself is plain C99 on every target.
     """
 
     name: str
@@ -25,9 +25,15 @@ class Target:
     unroll: int
     single_columns: int
     defines: tuple[str, ...] = ()
+    compiler: str = "cc"
+    packages: tuple[str, ...] = ("gcc", "libc6-dev")
+    vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
+    call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
 
-_CORTEX_M = ("-mthumb", "-mfloat-abi=hard", "-O3", "-fno-math-errno", "-ffp-contract=off")
+_ARM_PACKAGES = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
+_STRICT = ("-O3", "-fno-math-errno", "-ffp-contract=off")
+_CORTEX_M = ("-mthumb", "-mfloat-abi=hard", *_STRICT)
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -41,6 +47,8 @@ TARGETS: dict[str, Target] = {
             unroll=16,
             single_columns=8,
             defines=("SP_K_FAST_MAX",),
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
         ),
         Target(
             "cortex-m4",
@@ -50,15 +58,54 @@ TARGETS: dict[str, Target] = {
             columns=4,
             unroll=16,
             single_columns=8,
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
         ),
         Target(
-            "native",
-            "the machine that compiles it (board sim, tests)",
-            ("-O3", "-fno-math-errno", "-ffp-contract=off"),
+            "cortex-m55",
+            "Arm Cortex-M55 with FPU (mps3-an547, Alif Ensemble); scalar code, without vector instructions",
+            ("-mcpu=cortex-m55+nomve", *_CORTEX_M),
+            rows=5,
+            columns=4,
+            unroll=16,
+            single_columns=8,
+            defines=("SP_K_FAST_MAX",),
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
+        ),
+        Target(
+            "rv32",
+            "32-bit RISC-V with single-precision FPU (RV32IMAFC, QEMU virt)",
+            ("-march=rv32imafc", "-mabi=ilp32f", "-mcmodel=medany", "-specs=picolibc.specs", *_STRICT),
+            rows=5,
+            columns=4,
+            unroll=16,
+            single_columns=8,
+            compiler="riscv64-unknown-elf-gcc",
+            packages=("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf"),
+        ),
+        Target(
+            "aarch64",
+            "64-bit Arm Linux (Jetson, Raspberry Pi)",
+            _STRICT,
             rows=4,
             columns=8,
             unroll=4,
             single_columns=16,
+            vectors=True,
+            compiler="aarch64-linux-gnu-gcc",
+            packages=("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+        ),
+        Target(
+            "native",
+            "the machine that compiles it (board sim, tests)",
+            ("-march=native", *_STRICT),
+            rows=4,
+            columns=8,
+            unroll=4,
+            single_columns=16,
+            vectors=True,
+            call_bytes=8 + 128,
         ),
     )
 }

@@ -1,4 +1,6 @@
-"""What PlatformIO compiles: the library, the runtime, the application, the board's port and a compiled model.
+"""What PlatformIO compiles: the library, the runtime, the program, the board's port and a compiled model.
+
+The program is the application (app/), or another folder that the environment variable SPEDGE_PROGRAM names.
 
 The model is the folder that `spedge compile` wrote, named by the environment variable SPEDGE_MODEL_DIR; without
 it the firmware has no model and only makes tokens. Runs inside SCons for every platform, ours or PlatformIO's.
@@ -13,9 +15,9 @@ env = DefaultEnvironment()
 project = Path(env.subst("$PROJECT_DIR"))
 port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
-application = os.environ.get("SPEDGE_APPLICATION", "app")  # or "bench"
+program = os.environ.get("SPEDGE_PROGRAM", "app")
 
-env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", f"+<{application}/>", f"+<port/{port}/>"])
+env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", f"+<{program}/>", f"+<port/{port}/>"])
 env.Append(
     CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
     CPPDEFINES=[
@@ -26,4 +28,4 @@ env.Append(
 )
 if model:
     env.Append(CPPPATH=[model])
-    env.BuildSources("$BUILD_DIR/model", model)
+    env.BuildSources("$BUILD_DIR/model", model, src_filter=["+<*.c>"])

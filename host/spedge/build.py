@@ -55,20 +55,29 @@ class Firmware:
 
 
 def build(
-    board: Board, bundle: Bundle | None, on_progress: Progress | None = None, application: str = "app"
+    board: Board,
+    bundle: Bundle | None,
+    on_progress: Progress | None = None,
+    precision: str = "fp32",
+    program: str = "app",
+    model: Path | None = None,
 ) -> Firmware:
     """The firmware of `board` with the model of `bundle` (or none) in it, built when needed.
 
-    application: the folder of firmware/ with main: "app", or "bench" (spedge.bench).
-
+    precision: that of the compiled model. program: the folder below firmware/ with its main: "app",
+    "bench/tokenizer" or "bench/model". model: a folder that the bundle was compiled to, instead of the one in the
+    cache.
     on_progress gets short sentences. Raises UsageError when an extra of spedge is not installed, BuildError
     when a compiler is missing or the build fails, naming the log.
     """
     say = on_progress or (lambda _: None)
     _require_compiler(board)
-    model = compile_model(bundle, board.target, say) if bundle else None
-    key = f"{board.name}-{bundle.hash[:16] if bundle else _NO_MODEL}"
-    key += "" if application == "app" else f"-{application}"
+    own = model is not None
+    if bundle and model is None:
+        model = compile_model(bundle, board.target, say, precision)
+    parts = [board.name, bundle.hash[:16] if bundle else _NO_MODEL]
+    parts += [part for part, usual in ((precision, "fp32"), (program, "app")) if part != usual]
+    key = "-".join([*parts, "own"] if own else parts).replace("/", "-")
     folder = cache_dir() / "build" / key
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -79,7 +88,7 @@ def build(
         if not (image.is_file() and stamp.is_file() and stamp.read_text() == inputs):
             say(f"Building the firmware for {board.name}")
             stamp.unlink(missing_ok=True)
-            _platformio(board, folder, model, log, say, application=application)
+            _platformio(board, folder, model, log, say, program=program)
             if not image.is_file():
                 raise BuildError(f"PlatformIO ended without error but wrote no {image}; see {log}")
             stamp.write_text(inputs)
@@ -106,7 +115,7 @@ def upload(
     return firmware
 
 
-def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None) -> Path:
+def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None, precision: str = "fp32") -> Path:
     """The folder with the C of `bundle` for `target`, from the cache when this spedge and TVM made it before."""
     say = on_progress or (lambda _: None)
     require_tvm()
@@ -114,7 +123,7 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
     assert spec and spec.origin
     versions = "/".join(importlib.metadata.version(name) for name in ("spedge", "apache-tvm"))
     maker = hashlib.sha256(f"{versions}/{_fingerprint([Path(spec.origin).parent])}".encode()).hexdigest()[:8]
-    folder = cache_dir() / "models" / f"{bundle.hash[:16]}-{target}-{maker}"
+    folder = cache_dir() / "models" / f"{bundle.hash[:16]}-{target}-{precision}-{maker}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         if not (folder / "report.json").is_file():
@@ -123,7 +132,7 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
             say(f"Compiling {bundle.name} for {target}")
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 part = Path(scratch) / "model"
-                compile_bundle(bundle, target, part, on_progress=say)
+                compile_bundle(bundle, target, part, on_progress=say, precision=precision)
                 shutil.rmtree(folder, ignore_errors=True)
                 part.replace(folder)
     return folder
@@ -198,13 +207,13 @@ def _platformio(
     say: Progress,
     target: str | None = None,
     port: str | None = None,
-    application: str = "app",
+    program: str = "app",
 ) -> None:
     command = [sys.executable, "-m", "platformio", "run", "-d", str(firmware_dir()), "-e", board.environment]
     lines: list[str] = []
     command += [f"--target={target}"] if target else []
     command += [f"--upload-port={port}"] if port else []
-    with log.open("w") as output, _process(command, _environment(folder, model, application)) as process:
+    with log.open("w") as output, _process(command, _environment(folder, model, program)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
@@ -239,7 +248,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         raise
 
 
-def _environment(folder: Path, model: Path | None, application: str) -> dict[str, str]:
+def _environment(folder: Path, model: Path | None, program: str) -> dict[str, str]:
     """Everything PlatformIO writes goes to the cache; it asks no server anything."""
     home = cache_dir() / "platformio"
     _provide_scons(home / "packages" / "tool-scons")
@@ -254,8 +263,8 @@ def _environment(folder: Path, model: Path | None, application: str) -> dict[str
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_DISABLE_COLOR": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "SPEDGE_APPLICATION": application,
         "SPEDGE_VERSION": importlib.metadata.version("spedge"),
+        "SPEDGE_PROGRAM": program,
     }
     environment.pop("SPEDGE_MODEL_DIR", None)
     if model:

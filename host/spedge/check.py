@@ -23,6 +23,8 @@ from spedge.tokenizer import TokenizerStats, Tokens
 
 SCHEMA = 1
 LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
+#: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
+ROUNDED_TOLERANCE = 0.1
 REPORT_TOKENS = 256  #: tokens a device keeps until they are read
 _TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
 _SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
@@ -136,16 +138,20 @@ def check(
     device: Device,
     board: str | None = None,
     on_progress: Callable[[str], None] | None = None,
+    encoder: Path | None = None,
+    tolerance: float = LOGITS_TOLERANCE,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
+    encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
+    that passes; ROUNDED_TOLERANCE is for int8.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
     require_model(device, bundle)
     say = on_progress or (lambda _: None)
-    reference = Reference(bundle)
+    reference = Reference(bundle, encoder)
     pool = device.configure(Configuration(report_tokens=REPORT_TOKENS)).pool_events
     checks = []
     for number, path in enumerate(recordings, 1):
@@ -157,7 +163,7 @@ def check(
         def say_here(text: str, where: str = where) -> None:
             say(f"{where}: {text}")
 
-        checks.append(_check(path, events, computed, device, bundle, say_here))
+        checks.append(_check(path, events, computed, device, bundle, tolerance, say_here))
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
 
 
@@ -167,6 +173,7 @@ def _check(
     computed: Computed,
     device: Device,
     bundle: Bundle,
+    tolerance: float,
     say: Callable[[str], None],
 ) -> RecordingCheck:
     before = device.resent
@@ -185,7 +192,7 @@ def _check(
         stats.imbalance(len(events))
         or count_difference(computed.stats, stats)
         or difference
-        or (f"the largest difference of a logit is {diff:.3g}" if not diff <= LOGITS_TOLERANCE else None)
+        or (f"the largest difference of a logit is {diff:.3g}" if not diff <= tolerance else None)
         or (f"the host says {label_host!r} and the device {label_device!r}" if label_host != label_device else None)
     )
     return RecordingCheck(

@@ -32,12 +32,14 @@ class Computed:
 class Reference:
     """A bundle's model on the host.
 
-    Logits are those of the window: the last T tokens, times counted from its first token.
+    Logits are those of the window: the last T tokens, times counted from its first token. encoder: a quantised
+    encoder (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the bundle's graphs.
     Raises InputError when the bundle's graphs cannot be run.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
         self.bundle = bundle
+        self._quantised = encoder
         self._weight, self._bias = bundle.embedding_arrays()
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
@@ -67,7 +69,12 @@ class Reference:
         return tokens.last(self.bundle.tokens)
 
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
-        """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included."""
+        """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included.
+
+        By the quantised encoder, from what `encoder_input` gives, when there is one.
+        """
+        if self._quantised is not None:
+            return self.encode(self.encoder_input(tokens))
         seen = self.window(tokens)
         config = self.bundle.embedding
         size = self.bundle.tokenizer.patch_size
@@ -104,19 +111,23 @@ class Reference:
 
     @cached_property
     def _encoder(self) -> Any:
-        return _session(self.bundle.file("encoder.onnx"))
+        return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
 
     def _run(self, session: Any, length: int, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         (logits,) = session.run(["logits"], {**inputs, "length": np.array([length], np.int32)})
         return np.asarray(logits[0], np.float32)
 
 
-def _session(path: Path) -> Any:
+def _session(path: Path, fuse: bool = True) -> Any:
+    """fuse: let ONNX Runtime replace groups of nodes. It makes of 8-bit weights a product that rounds activations,
+    which is not what the graph says."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # the models are small; threads only cost
     options.log_severity_level = 3
+    if not fuse:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class per kind of failure, none of them public

@@ -2,8 +2,9 @@
 
 - the tokenizer on the host, in events per second and as a multiple of the time np.bincount takes to count the
   events of each patch;
-- the same for each configuration of the reference vectors, from columns and from structured arrays;
 - the decoders of camera formats on the host, likewise;
+- the same for each configuration of the reference vectors, from columns and from structured arrays;
+- a random encoder on the simulated board against ONNX Runtime on one thread, in microseconds;
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
 """
 
@@ -22,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
-from spedge.bench import host_cost
+from spedge.bench.model import EncoderSize, bench_encoder, random_bundle
+from spedge.bench.tokenizer import host_cost
 from spedge.boards import list_boards
 from spedge.build import build
 from spedge.bundle import Bundle
 from spedge.device import open_board
 from spedge.paths import assets_dir
 from spedge.play import load_events, play
+from spedge.reference import Reference
 from tests.bench.decoders import bench_decoders
 
 EVENTS = 2_000_000
@@ -113,6 +116,25 @@ def bench_reference() -> list[dict[str, Any]]:
                 row[f"{form}_times_bincount"] = round(cost.times_bincount, 2)
             rows.append(row)
     return rows
+
+
+def bench_native() -> list[dict[str, Any]]:
+    """The same encoder, compiled by us and by ONNX Runtime, one after the other."""
+    size = EncoderSize()
+    ours = bench_encoder(size, "sim")
+    reference = Reference(random_bundle(size, 0))
+    rows = np.random.default_rng(1).normal(0, 1, (size.present, size.hidden)).astype(np.float32)
+    reference.encode(rows)
+    theirs = min(best(lambda: reference.encode(rows)) for _ in range(30))
+    own = (ours.ns or 0) / 1000
+    return [
+        {
+            "encoder": f"{size.present} tokens, hidden {size.hidden}, {size.layers} layers",
+            "native_us": round(own, 1),
+            "onnxruntime_us": round(theirs * 1e6, 1),
+            "times_onnxruntime": round(own / (theirs * 1e6), 2),
+        }
+    ]
 
 
 def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:

@@ -13,10 +13,12 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 
 from spedge.bundle import Bundle
 from spedge.compile import TARGETS, compile_bundle
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.paths import firmware_dir
+from spedge.reference import Reference
 
-from ..python.encoders import Shape, make_bundle, make_encoder
 from ..python.generated import random_cases, run_reference
+from ..python.test_compile_int8 import ROUNDED_TOLERANCE
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -24,13 +26,13 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 
 SHAPE = Shape(tokens=32, hidden=32, intermediate=64, heads=4, layers=2, classes=11, activation="gelu-op")
 COUNTS = (0, 1, 4, 17, 31, 32)
-MACHINES = {"cortex-m7": "mps2-an500", "cortex-m4": "mps2-an386"}
+MACHINES = {"cortex-m7": "mps2-an500", "cortex-m4": "mps2-an386", "cortex-m55": "mps3-an547"}
 
 LINKER = """
 MEMORY
 {
-  CODE (rx) : ORIGIN = 0x00000000, LENGTH = 4M
-  DATA (rwx) : ORIGIN = 0x20000000, LENGTH = 4M
+  CODE (rx) : ORIGIN = @CODE@, LENGTH = 512K
+  DATA (rwx) : ORIGIN = @DATA@, LENGTH = 512K
 }
 SECTIONS
 {
@@ -40,13 +42,8 @@ SECTIONS
 }
 """
 
-# Runs each case and writes its logits' bits through semihosting; no C library is started.
-MAIN = """
-#include "model.h"
-#include "cases.h"
-
+SEMIHOSTING = """
 extern char stack_top;
-static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
 
 static int semihosting(int operation, const void *argument)
 {
@@ -75,6 +72,27 @@ static void leave(void)
     }
 }
 
+"""
+
+VECTORS = """
+__attribute__((section(".vectors"), used)) static const void *const vectors[8] =
+    {&stack_top, reset, leave, leave, leave, leave, leave};
+"""
+
+
+def linker_script(target: str) -> str:
+    """Memory as the target's machine has it at reset: the Cortex-M55 starts in its secure half."""
+    code, data = ("0x10000000", "0x30000000") if target == "cortex-m55" else ("0x00000000", "0x20000000")
+    return LINKER.replace("@CODE@", code).replace("@DATA@", data)
+
+
+# Runs each case and writes its logits' bits through semihosting; no C library is started.
+MAIN = """
+#include "model.h"
+#include "cases.h"
+
+static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
+
 void reset(void)
 {
     const float *rows = case_rows;
@@ -97,20 +115,20 @@ void reset(void)
     leave();
 }
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[8] =
-    {&stack_top, reset, leave, leave, leave, leave, leave};
 """
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("qemu") / "bundle", make_encoder(SHAPE), SHAPE)
+    bundle: Bundle = make_bundle(tmp_path_factory.mktemp("qemu") / "bundle", make_encoder(SHAPE), SHAPE, samples=4)
+    return bundle
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8w", "int8"])
 @pytest.mark.parametrize("target", MACHINES)
-def test_logits_on_the_core_equal_onnx_runtime(bundle: Bundle, target: str, tmp_path: Path) -> None:
-    compile_bundle(bundle, target, tmp_path / "model")
-    cases = random_cases(bundle, COUNTS)
+def test_logits_on_the_core_equal_onnx_runtime(bundle: Bundle, target: str, precision: str, tmp_path: Path) -> None:
+    compile_bundle(bundle, target, tmp_path / "model", precision=precision)
+    cases = random_cases(bundle, COUNTS, 1.0)
     image = build(tmp_path, target, cases)
     emulator = ["qemu-system-arm", "-M", MACHINES[target], "-display", "none", "-monitor", "none", "-serial", "none"]
     options = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
@@ -118,8 +136,13 @@ def test_logits_on_the_core_equal_onnx_runtime(bundle: Bundle, target: str, tmp_
     bits = [int(line, 16) for line in (done.stdout + done.stderr).split()]
     got = np.array(bits, np.uint32).view(np.float32).reshape(len(COUNTS), SHAPE.classes)
     wanted = run_reference(bundle, cases)
+    if precision != "fp32":
+        reference = Reference(bundle, tmp_path / "model/reference.onnx")
+        wanted = np.stack([reference.encode(rows) for rows in cases])
     assert np.abs(wanted).max() > 0.1
-    assert np.abs(got - wanted).max() <= 1e-5
+    errors = np.abs(got - wanted).max(axis=1)
+    assert np.median(errors) <= 1e-5
+    assert errors.max() <= (ROUNDED_TOLERANCE if precision == "int8" else 1e-5)
 
 
 def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:
@@ -130,8 +153,8 @@ def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:
     (folder / "cases.h").write_text(
         f"static const uint32_t case_counts[] = {{{counts}}};\nstatic const float case_rows[] = {{{rows}}};\n"
     )
-    (folder / "main.c").write_text(MAIN)
-    (folder / "link.ld").write_text(LINKER)
+    (folder / "main.c").write_text(MAIN.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS)
+    (folder / "link.ld").write_text(linker_script(target))
     includes = [f"-I{path}" for path in (folder, model, *(firmware_dir() / p / "include" for p in ("lib", "runtime")))]
     sources = [str(path) for path in (folder / "main.c", *(model / f"{n}.c" for n in ("model", "kernels", "weights")))]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *TARGETS[target].flags, *includes]

@@ -64,15 +64,15 @@ int main(void)
 """
 
 
-def build_host(folder: Path, flags: Sequence[str] = ("-O1",)) -> Path:
-    """The program that runs a generated folder's model on this machine."""
+def build_host(folder: Path, flags: Sequence[str] = ("-O1",), compiler: str = "cc") -> Path:
+    """The program that runs a generated folder's model on this machine, or where `compiler` compiles for."""
     driver = folder.parent / f"{folder.name}-driver.c"
     driver.write_text(DRIVER)
     program = folder.parent / f"{folder.name}-driver"
     includes = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
     sources = [*(folder / name for name in ("model.c", "kernels.c", "weights.c")), driver]
     options = ["-std=c11", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags, *includes, f"-I{folder}"]
-    command = ["cc", *options, *map(str, sources), "-lm", "-o", str(program)]
+    command = [compiler, *options, *map(str, sources), "-lm", "-o", str(program)]
     subprocess.run(command, check=True, timeout=300)
     return program
 

@@ -38,7 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return path
 
 
-def hand_written(bundle: Bundle, target: str, on_progress: object = None, head_scale: float = 1.0) -> Path:
+def hand_written(
+    bundle: Bundle, target: str, on_progress: object = None, precision: str = "fp32", head_scale: float = 1.0
+) -> Path:
     """Stands in for compile_model."""
     folder = spedge.paths.cache_dir() / f"hand-written-{target}-{head_scale}"
     if not folder.is_dir():
@@ -98,7 +100,7 @@ def test_check_passes_and_reports_as_promised(
 def test_check_fails_with_code_1_when_the_device_computes_something_else(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def off(bundle: Bundle, target: str, on_progress: object = None) -> Path:
+    def off(bundle: Bundle, target: str, on_progress: object = None, precision: str = "fp32") -> Path:
         return hand_written(bundle, target, head_scale=1.01)
 
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))

@@ -24,10 +24,12 @@ from spedge.bundle import Bundle
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.arena import plan
 from spedge.compile.driver import _import_encoder
+from spedge.compile.footprint import footprint
 from spedge.compile.program import lower
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder, make_model
 from spedge.errors import InputError, UsageError
+from spedge.reference import Reference
 
-from .encoders import Shape, make_bundle, make_encoder, make_model
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
 if shutil.which("cc") is None:
@@ -36,19 +38,22 @@ if shutil.which("cc") is None:
 PICO = Shape(tokens=128, hidden=64, intermediate=128, heads=4, layers=2, classes=10)
 SMALL = Shape()
 TOLERANCE = 1e-5
+SCHEDULES = ("cortex-m4", "cortex-m7", "native")  # the others generate the same C as one of these
 
 
 @pytest.fixture(scope="module")
 def pico(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("pico") / "bundle", make_encoder(PICO), PICO, "pico")
+    bundle: Bundle = make_bundle(tmp_path_factory.mktemp("pico") / "bundle", make_encoder(PICO), PICO, "pico")
+    return bundle
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("small") / "bundle", make_encoder(SMALL), SMALL, "small")
+    bundle: Bundle = make_bundle(tmp_path_factory.mktemp("small") / "bundle", make_encoder(SMALL), SMALL, "small")
+    return bundle
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize("target", SCHEDULES)
 def test_logits_equal_onnx_runtime_at_every_count(pico: Bundle, target: str, tmp_path: Path) -> None:
     compile_bundle(pico, target, tmp_path / "model")
     program = build_host(tmp_path / "model", ["-O3"] if target == "native" else ["-O1"])
@@ -120,13 +125,39 @@ def test_no_two_values_in_use_share_memory(tmp_path_factory: pytest.TempPathFact
                 assert offsets[a] + a.floats <= offsets[b] or offsets[b] + b.floats <= offsets[a], (a, b)
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize("target", SCHEDULES)
 def test_memory_is_not_left_under_sanitizers(small: Bundle, target: str, tmp_path: Path) -> None:
     """The arena has exactly its size there, and every constant its own; elsewhere guards stand around the arena."""
     compile_bundle(small, target, tmp_path / "model")
     program = build_host(tmp_path / "model", ["-O0", *SANITIZERS])
     cases = random_cases(small, range(small.tokens + 1))
     got = run_host(program, cases, SMALL.classes)
+    assert np.abs(got - run_reference(small, cases)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"native"}))
+def test_every_target_compiles_with_its_own_compiler(small: Bundle, target: str, tmp_path: Path) -> None:
+    if shutil.which(TARGETS[target].compiler) is None:
+        pytest.skip(f"not installed: {TARGETS[target].compiler}")
+    compile_bundle(small, target, tmp_path / "model")
+    taken = footprint(tmp_path / "model", TARGETS[target])
+    report = json.loads((tmp_path / "model/report.json").read_text())
+    assert taken.constant_bytes >= report["flash_bytes"] and 1000 < taken.code_bytes < 60_000
+    assert 0 < taken.stack_bytes < 2000 and set(taken.library_calls) <= {"memcpy", "memset"}
+
+
+def test_aarch64_equals_onnx_runtime(small: Bundle, tmp_path: Path) -> None:
+    compiler = TARGETS["aarch64"].compiler
+    missing = [tool for tool in (compiler, "qemu-aarch64") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    compile_bundle(small, "aarch64", tmp_path / "model")
+    program = build_host(tmp_path / "model", ["-O3", "-static"], compiler)
+    wrapper = tmp_path / "run"
+    wrapper.write_text(f"#!/bin/sh\nexec qemu-aarch64 {program}\n")
+    wrapper.chmod(0o755)
+    cases = random_cases(small, range(small.tokens + 1))
+    got = run_host(wrapper, cases, SMALL.classes)
     assert np.abs(got - run_reference(small, cases)).max() <= TOLERANCE
 
 
@@ -168,7 +199,8 @@ def test_the_same_bundle_gives_the_same_bytes(small: Bundle, tmp_path: Path) -> 
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         timeout=120,
     )
-    names = sorted(p.name for p in (tmp_path / "one").iterdir())
+    one = tmp_path / "one"
+    names = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.is_file())
     assert names == sorted(json.loads((tmp_path / "one/report.json").read_text())["files"])
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
@@ -196,6 +228,24 @@ def test_report_and_model_describe_the_bundle(pico: Bundle, tmp_path: Path) -> N
 
 def _constant_sizes(path: Path) -> list[str]:
     return [line.split("[")[1].split("]")[0] for line in path.read_text().splitlines() if "const float" in line]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_folder_builds_alone_and_its_example_is_right(tmp_path: Path, precision: str) -> None:
+    """In a folder of its own and by the command that example/main.c names, without the project's headers."""
+    bundle = make_bundle(tmp_path / "bundle", make_encoder(SMALL), SMALL, samples=2)
+    compile_bundle(bundle, "native", tmp_path / "model", precision=precision)
+    text = (tmp_path / "model/example/main.c").read_text()
+    command = text.split(" * cc ")[1].split(" */")[0].split()
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "model", alone)
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-pedantic", *command], cwd=alone, check=True, timeout=120)
+    printed = subprocess.run([alone / "example-model"], capture_output=True, text=True, check=True).stdout.splitlines()
+    got = [float(line.rsplit(" ", 1)[1]) for line in printed]
+    rows = (np.arange(SMALL.tokens * SMALL.hidden) % 17 / 8 - 1).astype(np.float32).reshape(SMALL.tokens, -1)
+    reference = Reference(bundle, None if precision == "fp32" else alone / "reference.onnx")
+    assert [line.rsplit(" ", 1)[0] for line in printed] == list(bundle.labels)
+    np.testing.assert_allclose(got, reference.encode(rows), atol=1e-5 if precision == "fp32" else 0.03)
 
 
 def test_the_embedding_is_stored_by_cell(small: Bundle, tmp_path: Path) -> None:
@@ -254,7 +304,7 @@ def test_an_interrupted_write_leaves_what_was_there(
 
 
 def test_an_unknown_target_names_the_known_ones(small: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cortex-m9.*cortex-m7, cortex-m4, native"):
+    with pytest.raises(UsageError, match=r"cortex-m9.*cortex-m7, cortex-m4, .*native"):
         compile_bundle(small, "cortex-m9", tmp_path / "model")
 
 
@@ -279,7 +329,7 @@ def refuse(tmp_path: Path, model: onnx.ModelProto, shape: Shape, message: str) -
 
 def edit(shape: Shape, op: str, change: dict[str, str], index: int = 0) -> onnx.ModelProto:
     """An encoder with one node's operator replaced."""
-    model = make_encoder(shape)
+    model: onnx.ModelProto = make_encoder(shape)
     node = [n for n in model.graph.node if n.op_type == op][index]
     node.op_type = change["op_type"]
     del node.attribute[:]

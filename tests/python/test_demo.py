@@ -30,7 +30,7 @@ def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         events["x"], events["y"] = random.integers(0, 34, (2, 2000))
         write(tmp_path / "assets" / "recordings" / f"{name}.raw", events, 34, 34)
 
-    def compiled(bundle: Bundle, target: str, on_progress: object = None) -> Path:
+    def compiled(bundle: Bundle, target: str, on_progress: object = None, precision: str = "fp32") -> Path:
         folder = tmp_path / "model"
         folder.mkdir(exist_ok=True)
         (folder / "model.c").write_text(model_source(bundle, factor[0]))

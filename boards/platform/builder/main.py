@@ -27,6 +27,9 @@ env.Replace(
     PROGSUFFIX=".elf" if prefix else "",
 )
 
+if not prefix:
+    env.Append(CCFLAGS=["-march=native"])  # the program runs where it is built
+
 if prefix.startswith("arm-"):
     machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard", f"-mfpu={board.get('build.fpu')}"]
     env.Append(CCFLAGS=machine, ASPPFLAGS=["-x", "assembler-with-cpp"], LINKFLAGS=machine)

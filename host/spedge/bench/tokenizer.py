@@ -110,7 +110,7 @@ def board_cost(
         raise UsageError(f"{board.name} cannot count instructions: choose an emulated board; see 'spedge boards'")
     if config.kind == "voxel":
         raise UsageError("boards have the continuous and the discrete tokenizer, not voxels")
-    firmware = build(board, None, say, application="bench")
+    firmware = build(board, None, say, program="bench/tokenizer")
     words = encode(events)
     settings = WireSettings(
         config.width,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spedge.cli.common import BoardOption, JsonOption, byte_count, print_json, progress
+from spedge.cli.common import BoardOption, JsonOption, PrecisionOption, byte_count, print_json, progress
 
 OptionalBundle = Annotated[
     Path | None,
@@ -15,16 +15,21 @@ OptionalBundle = Annotated[
 ]
 
 
-def command(bundle: OptionalBundle = None, board: BoardOption = "sim", as_json: JsonOption = False) -> None:
+def command(
+    bundle: OptionalBundle = None,
+    board: BoardOption = "sim",
+    precision: PrecisionOption = "fp32",
+    as_json: JsonOption = False,
+) -> None:
     """Build the firmware of a board with a bundle's model in it."""
-    document = build_document(bundle, board)
+    document = build_document(bundle, board, precision)
     if as_json:
         print_json(document)
     else:
         print(describe(document))
 
 
-def build_document(bundle: Path | None, board_name: str) -> dict[str, Any]:
+def build_document(bundle: Path | None, board_name: str, precision: str = "fp32") -> dict[str, Any]:
     """Build and say what came out."""
     from spedge.boards import load_board
     from spedge.build import build
@@ -33,7 +38,7 @@ def build_document(bundle: Path | None, board_name: str) -> dict[str, Any]:
     board = load_board(board_name)
     loaded = Bundle.load(bundle) if bundle else None
     with progress(f"Building for {board.name}") as say:
-        firmware = build(board, loaded, say)
+        firmware = build(board, loaded, say, precision)
     return {
         "board": board.name,
         "image": str(firmware.path),

@@ -12,6 +12,7 @@ from spedge.cli.common import (
     BundleArgument,
     DeviceOption,
     JsonOption,
+    PrecisionOption,
     opened_device,
     print_json,
     progress,
@@ -28,22 +29,30 @@ def command(
     recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...")],
     board: BoardOption = "sim",
     device: DeviceOption = None,
+    precision: PrecisionOption = "fp32",
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
 
-    Tokens must be equal field by field, logits within 1e-4, labels the same, and every event accounted for.
+    Tokens must be equal field by field, logits within 1e-4 (0.1 for int8, against ONNX Runtime on the quantised
+    graph), labels the same, and every event accounted for.
     The exit code is 1 when a recording fails.
     """
     from spedge.boards import load_board
+    from spedge.build import compile_model
     from spedge.bundle import Bundle
-    from spedge.check import check, require_recordings
+    from spedge.check import LOGITS_TOLERANCE, ROUNDED_TOLERANCE, check, require_recordings
 
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
-    with progress("Preparing") as say, opened_device(known, loaded, device, say) as link:
-        report = check(loaded, recordings, link, known.name, say)
+    tolerance = ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
+    with progress("Preparing") as say:
+        encoder = None
+        if precision != "fp32":
+            encoder = compile_model(loaded, known.target, say, precision) / "reference.onnx"
+        with opened_device(known, loaded, device, say, precision) as link:
+            report = check(loaded, recordings, link, known.name, say, encoder, tolerance)
     if as_json:
         print_json(report.to_json())
     else:

@@ -23,6 +23,9 @@ SCHEMA = 1
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.")]
+PrecisionOption = Annotated[
+    str, typer.Option(help="fp32, int8w (weights in 8 bits) or int8 (weights and activations).")
+]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="PORT", help="Serial port of a board that is already running.")
 ]
@@ -125,7 +128,9 @@ def require_torch() -> None:
 
 
 @contextlib.contextmanager
-def opened_device(board: Board, bundle: Bundle, port: str | None, say: Callable[[str], None]) -> Iterator[Device]:
+def opened_device(
+    board: Board, bundle: Bundle, port: str | None, say: Callable[[str], None], precision: str = "fp32"
+) -> Iterator[Device]:
     """The board with the bundle's model: built and started when it runs on this machine, else found at `port`."""
     from spedge.build import build
     from spedge.device import Device, open_board
@@ -134,7 +139,7 @@ def opened_device(board: Board, bundle: Bundle, port: str | None, say: Callable[
         with Device.open(port, board.serial.baud if board.serial else 115200) as device:
             yield device
         return
-    image = build(board, bundle, say).path if board.runs != "serial" else None
+    image = build(board, bundle, say, precision).path if board.runs != "serial" else None
     say(f"Starting {board.name}")
     with open_board(board, image) as device:
         yield device

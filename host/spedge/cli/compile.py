@@ -8,16 +8,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spedge.cli.common import BundleArgument, JsonOption, byte_count, print_json, print_pairs, progress
+from spedge.cli.common import (
+    BundleArgument,
+    JsonOption,
+    PrecisionOption,
+    byte_count,
+    print_json,
+    print_pairs,
+    progress,
+    show,
+    table,
+)
+from spedge.errors import UsageError
 
 if TYPE_CHECKING:
     from spedge.compile import CompileReport
+    from spedge.compile.inspection import Inspection
 
 
 def command(
     bundle: BundleArgument,
-    target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7 or native.")],
+    target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7, cortex-m55, rv32, aarch64 or native.")],
     out: Annotated[Path, typer.Option(help="Folder for the C sources and the report.")],
+    precision: PrecisionOption = "fp32",
+    detailed: Annotated[bool, typer.Option("--report", help="Report kernel by kernel, with errors.")] = False,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BOARD", help="With --report: count instructions on this emulated board.", show_default=False
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a bundle's encoder to plain C with TVM, and report flash, arena and work."""
@@ -28,11 +48,19 @@ def command(
     require_tvm()
     from spedge.compile import compile_bundle
 
+    if measure and not detailed:
+        raise UsageError("--measure goes with --report")
     with progress(f"Compiling {loaded.name} for {target}") as say:
-        report = compile_bundle(loaded, target, out, on_progress=say)
+        report = compile_bundle(loaded, target, out, on_progress=say, precision=precision)
+        inspection = None
+        if detailed:
+            from spedge.compile.inspection import inspect
+
+            inspection = inspect(loaded, target, precision, measure, say)
     document = json.loads(report.to_json())
     if as_json:
-        print_json({**document, "out": str(out)})
+        more = {"inspection": json.loads(inspection.to_json())} if inspection else {}
+        print_json({**document, "out": str(out), **more})
         return
     print_pairs(
         {
@@ -46,6 +74,37 @@ def command(
             "out": str(out),
         }
     )
+    if inspection:
+        _print_inspection(inspection)
+
+
+def _print_inspection(inspection: Inspection) -> None:
+    """The model's sizes, and a row per kernel call."""
+    size = inspection.footprint
+    whole = inspection.instructions
+    print_pairs(
+        {
+            "code": f"{byte_count(size.code_bytes)} by {size.compiler}" if size else None,
+            "stack": f"at most {size.stack_bytes} bytes" if size else None,
+            "error": f"{inspection.max_abs_error:.2g} at most, {inspection.samples} samples against ONNX Runtime",
+            "instructions": f"{whole:,} on {inspection.measured_on}, {inspection.tokens} tokens" if whole else None,
+        }
+    )
+    numbers = ("calls", "MACs", "instructions", "share", "max abs", "RMSE", "cosine")
+    listing = table("", "kernel", "computes", *numbers, right=numbers)
+    for call in inspection.calls:
+        listing.add_row(
+            call.kernel,
+            call.computes,
+            f"{call.calls:,}",
+            f"{call.macs:,}",
+            "" if call.instructions is None else f"{call.instructions:,}",
+            f"{call.share:.1%}",
+            "" if call.max_abs_error is None else f"{call.max_abs_error:.1e}",
+            "" if call.rmse is None else f"{call.rmse:.1e}",
+            "" if call.cosine is None else f"{call.cosine:.7f}",
+        )
+    show(listing)
 
 
 def _calls(report: CompileReport) -> int:

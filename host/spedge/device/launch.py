@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from spedge.boards import Board, Qemu
@@ -37,7 +38,7 @@ def open_board(
         return Device.open(address, board.serial.baud if board.serial else 115200, timeouts)
     if image is None:
         raise UsageError(f"{board.name} is started from a firmware image, and none was given")
-    started = _start_qemu(board, board.qemu, image) if board.qemu else _start_process(board.name, image)
+    started = _start(board, image)
     try:
         transport = started.connect()
         device = Device(transport, timeouts, started.obituary)
@@ -46,6 +47,29 @@ def open_board(
         raise
     device.owns(started.stop)
     return device
+
+
+@contextlib.contextmanager
+def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[], str | None]]]:
+    """A board of this machine, running `image` of any program: the bytes of its link, and why it is gone if it is.
+
+    Ended with the block. Call it from the main thread, as `open_board`. Raises UsageError for a board on a cable.
+    """
+    if board.runs == "serial":
+        raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
+    started = _start(board, image)
+    try:
+        transport = started.connect()
+        try:
+            yield transport, started.obituary
+        finally:
+            transport.close()
+    finally:
+        started.stop()
+
+
+def _start(board: Board, image: Path) -> _Started:
+    return _start_qemu(board, board.qemu, image) if board.qemu else _start_process(board.name, image)
 
 
 class _Started:

@@ -1,4 +1,4 @@
-"""Encoders made node by node with onnx, in many spellings, to compile and to compare. No torch, no TVM."""
+"""Encoders made node by node with onnx, in many spellings, to measure, to compile and to compare."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from spedge.bundle import (
@@ -20,6 +21,9 @@ from spedge.bundle import (
     TokenizerConfig,
     write_bundle,
 )
+from spedge.events import EVENT_DTYPE
+
+_TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
 @dataclass(frozen=True)
@@ -184,8 +188,11 @@ def make_encoder(shape: Shape) -> onnx.ModelProto:
     return _Writer(shape).model()
 
 
-def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = "random") -> Bundle:
-    """A bundle around an encoder; its oracle and vectors are empty stand-ins that the compiler does not read."""
+def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = "random", samples: int = 0) -> Bundle:
+    """A bundle around an encoder, with `samples` vectors of random rows (and no events or tokens).
+
+    Its oracle is a stand-in that the compiler does not read.
+    """
     rng = np.random.default_rng(shape.seed)
     spec = BundleSpec(
         name=name,
@@ -199,14 +206,33 @@ def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = 
         tokens=shape.tokens,
         labels=tuple(f"class {i}" for i in range(shape.classes)),
     )
-    arrays, empty = io.BytesIO(), io.BytesIO()
+    arrays, vectors = io.BytesIO(), io.BytesIO()
     weight = rng.normal(0, 0.3, (shape.hidden, 2 * 2 * 16)).astype(np.float32)
     np.savez(arrays, weight=weight, bias=weight[:, 0].copy())
-    np.savez(empty)
+    np.savez(vectors, **(_vectors(model, shape, samples) if samples else {}))  # type: ignore[arg-type]
     files = {
         "encoder.onnx": model.SerializeToString(),
         "model.onnx": model.SerializeToString(),
         "embedding.npz": arrays.getvalue(),
-        "vectors.npz": empty.getvalue(),
+        "vectors.npz": vectors.getvalue(),
     }
     return write_bundle(folder, spec, files)
+
+
+def _vectors(model: onnx.ModelProto, shape: Shape, samples: int) -> dict[str, NDArray[Any]]:
+    """Standard normal rows and ONNX Runtime's logits, as vectors.npz names them; all tokens present in the first."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(shape.seed + 1000)
+    arrays: dict[str, NDArray[Any]] = {}
+    for i in range(samples):
+        count = shape.tokens if i == 0 else int(rng.integers(1, shape.tokens + 1))
+        tokens = np.zeros((1, shape.tokens, shape.hidden), np.float32)
+        tokens[0, :count] = rng.normal(0, 1, (count, shape.hidden))
+        (logits,) = session.run(None, {"tokens": tokens, "length": np.array([count], np.int32)})
+        arrays |= {f"embedded_{i}": tokens[0, :count], f"logits_{i}": logits[0]}
+        arrays |= {f"events_{i}": np.zeros(0, EVENT_DTYPE), f"tokens_{i}": np.zeros(0, _TOKEN_DTYPE)}
+    return arrays

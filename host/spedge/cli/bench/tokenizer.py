@@ -1,4 +1,4 @@
-"""spedge bench: what things cost, one verb each."""
+"""spedge bench tokenizer: what an event costs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import typer
 
 from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
 
-app = typer.Typer(help="Measure what things cost.", no_args_is_help=True)
 
-
-@app.command("tokenizer")
 def tokenizer(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
     board: Annotated[
@@ -36,7 +33,7 @@ def tokenizer(
     import numpy as np
 
     import spedge
-    from spedge.bench import board_cost, host_cost
+    from spedge.bench.tokenizer import board_cost, host_cost
     from spedge.boards import load_board
 
     opened = spedge.open(recording, width=width, height=height)

@@ -1,0 +1,220 @@
+"""Measure a compiled model on a board of this machine: what one inference costs, takes and gets right.
+
+The board runs firmware/bench/model: the model alone, rows in, logits out, by the same build as the application.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.boards import Board, load_board
+from spedge.build import build, compile_model
+from spedge.bundle import Bundle
+from spedge.device.launch import running
+from spedge.device.transport import Transport
+from spedge.errors import DeviceError, InputError, UsageError
+from spedge.paths import cache_dir
+
+SCHEMA = 1
+REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
+_REPLY = struct.Struct("<IiQI")
+_MAGIC = 0x43504253
+_SECONDS = 120.0  #: without a byte from the board
+
+Progress = Callable[[str], None]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelBench:
+    """One model on one board.
+
+    macs: multiply-accumulates with all tokens present. instructions: retired instructions of one inference with
+    `present` tokens, None where the board counts nanoseconds, which are then in `ns`. arena_bytes: working memory.
+    flash_bytes: code and constants of the model; for a random encoder without a token embedding. stack_bytes: what
+    the inference took, by painting; stack_bound_bytes: the most it can take, by the compiler's account.
+    max_abs_error: largest difference of a logit, over `samples` inputs, from ONNX Runtime in the same precision.
+    """
+
+    board: str
+    precision: str
+    tokens: int
+    present: int
+    macs: int
+    instructions: int | None
+    ns: int | None
+    arena_bytes: int
+    flash_bytes: int
+    stack_bytes: int
+    stack_bound_bytes: int
+    max_abs_error: float
+    samples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON document."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """Sizes of a transformer encoder. tokens: the most there can be, CLS not counted; present: how many there are."""
+
+    tokens: int = 64
+    present: int = 64
+    hidden: int = 64
+    intermediate: int = 128
+    heads: int = 4
+    layers: int = 2
+    classes: int = 11
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a board answered: cost in its unit, bytes of stack, float32 logits [classes], cost of each probed call."""
+
+    cost: int
+    stack_bytes: int
+    logits: NDArray[np.float32]
+    probes: tuple[int, ...] = ()
+
+
+def bench_model(bundle: Bundle, board: str, precision: str = "fp32", on_progress: Progress | None = None) -> ModelBench:
+    """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
+
+    Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors, and
+    what building and running raise.
+    """
+    cases = [vector.embedded for vector in bundle.vectors()]
+    if not cases:
+        raise InputError(f"{bundle.path} keeps no vectors to measure with: export the bundle again")
+    return _bench(bundle, load_board(board), precision, cases, False, on_progress or (lambda _: None))
+
+
+def bench_encoder(
+    size: EncoderSize, board: str, precision: str = "fp32", seed: int = 0, on_progress: Progress | None = None
+) -> ModelBench:
+    """A transformer encoder with seeded random weights, on seeded random rows.
+
+    Raises UsageError for sizes that cannot be, otherwise as `bench_model`.
+    """
+    if not 0 <= size.present <= size.tokens:
+        raise UsageError(f"{size.present} tokens cannot be present among {size.tokens}")
+    if min(size.tokens, size.hidden, size.intermediate, size.heads, size.layers, size.classes) < 1:
+        raise UsageError("every size of an encoder must be at least 1")
+    if size.hidden % size.heads:
+        raise UsageError(f"{size.heads} heads do not divide {size.hidden} hidden features: choose a divisor")
+    chosen = load_board(board)
+    bundle = random_bundle(size, seed)
+    rows = np.random.default_rng(seed + 1).normal(0, 1, (4, size.present, size.hidden)).astype(np.float32)
+    return _bench(bundle, chosen, precision, list(rows), True, on_progress or (lambda _: None))
+
+
+def run_on_board(
+    board: Board, image: Path, bundle: Bundle, cases: Sequence[Rows], repeats: int = 1, probes: int = 0
+) -> list[Run]:
+    """Run the bench program `image` on each case, float32 [n, hidden]; of `repeats` runs the cheapest counts.
+
+    probes: how many kernel calls the image's model measures.
+    """
+    runs = []
+    with running(board, image) as (transport, obituary):
+        try:
+            for rows in cases:
+                request = struct.pack("<I", len(rows)) + rows.astype("<f4").tobytes()
+                tries = [_exchange(transport, request, len(bundle.labels), probes) for _ in range(repeats)]
+                runs.append(min(tries, key=lambda run: run.cost))
+        except DeviceError as error:
+            raise DeviceError(obituary() or str(error)) from error
+    return runs
+
+
+def _bench(
+    bundle: Bundle, board: Board, precision: str, cases: Sequence[Rows], encoder_only: bool, say: Progress
+) -> ModelBench:
+    from spedge.compile import find_target
+    from spedge.compile.footprint import footprint
+
+    firmware = build(board, bundle, say, precision, "bench/model")
+    report: dict[str, Any] = firmware.report
+    folder = compile_model(bundle, board.target, say, precision)
+    taken = footprint(folder, find_target(board.target))
+    say(f"Running on {board.name}")
+    counted = board.cost_unit == "instructions"
+    runs = run_on_board(board, firmware.path, bundle, cases, 1 if counted else REPEATS)
+    wanted = _reference(bundle, folder, cases)
+    largest = max(range(len(cases)), key=lambda i: len(cases[i]))
+    return ModelBench(
+        board=board.name,
+        precision=precision,
+        tokens=bundle.tokens,
+        present=len(cases[largest]),
+        macs=report["macs"],
+        instructions=runs[largest].cost if counted else None,
+        ns=None if counted else runs[largest].cost,
+        arena_bytes=report["arena_bytes"],
+        flash_bytes=taken.flash_bytes - (report["embedding_weight_bytes"] if encoder_only else 0),
+        stack_bytes=max(run.stack_bytes for run in runs),
+        stack_bound_bytes=taken.stack_bytes,
+        max_abs_error=max(float(np.abs(run.logits - w).max()) for run, w in zip(runs, wanted, strict=True)),
+        samples=len(cases),
+    )
+
+
+def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDArray[np.float32]]:
+    """Logits of each case by ONNX Runtime, in the precision of the compiled model."""
+    from spedge.reference import Reference
+
+    quantised = folder / "reference.onnx"
+    reference = Reference(bundle, quantised if quantised.is_file() else None)
+    return [reference.encode(rows) for rows in cases]
+
+
+def random_bundle(size: EncoderSize, seed: int) -> Bundle:
+    """The random encoder as a bundle, kept in the cache so that what is built from it is found again."""
+    from spedge.build import require_tvm
+
+    require_tvm()
+    from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+
+    shape = Shape(
+        tokens=size.tokens,
+        hidden=size.hidden,
+        intermediate=size.intermediate,
+        heads=size.heads,
+        layers=size.layers,
+        classes=size.classes,
+        seed=seed,
+    )
+    name = f"t{size.tokens}-h{size.hidden}-i{size.intermediate}-a{size.heads}-l{size.layers}-c{size.classes}-s{seed}"
+    folder = cache_dir() / "bench" / name
+    bundle: Bundle = make_bundle(folder, make_encoder(shape), shape, f"random encoder {name}", samples=8)
+    return bundle
+
+
+def _exchange(transport: Transport, request: bytes, classes: int, probes: int) -> Run:
+    out, received = request, b""
+    wanted = _REPLY.size
+    deadline = time.monotonic() + _SECONDS
+    while len(received) < wanted:
+        written, got = transport.exchange(out, 0.1)
+        out, received = out[written:], received + got
+        if written or got:
+            deadline = time.monotonic() + _SECONDS
+        elif time.monotonic() > deadline:
+            raise DeviceError(f"{transport.name} did not answer for {_SECONDS:.0f} seconds")
+        if len(received) >= _REPLY.size:
+            magic, status, cost, stack = _REPLY.unpack_from(received)
+            if magic != _MAGIC or status != 0:
+                raise DeviceError(f"{transport.name} could not run the model (status {status}, detail {cost:x})")
+            wanted = _REPLY.size + 4 * (classes + probes)
+    logits = np.frombuffer(received, "<f4", classes, _REPLY.size).astype(np.float32)
+    costs = np.frombuffer(received, "<u4", probes, _REPLY.size + 4 * classes).tolist()
+    return Run(cost, stack, logits, tuple(costs))

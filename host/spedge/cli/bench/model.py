@@ -1,0 +1,80 @@
+"""spedge bench model, spedge bench encoder: what a model costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spedge.cli.common import (
+    BoardOption,
+    BundleArgument,
+    JsonOption,
+    PrecisionOption,
+    byte_count,
+    print_json,
+    print_pairs,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from spedge.bench.model import ModelBench
+
+
+def model(
+    bundle: BundleArgument,
+    board: BoardOption = "sim",
+    precision: PrecisionOption = "fp32",
+    as_json: JsonOption = False,
+) -> None:
+    """A bundle's model on a simulated or emulated board: cost, memory, error against ONNX Runtime."""
+    from spedge.bench.model import bench_model
+    from spedge.bundle import Bundle
+
+    loaded = Bundle.load(bundle)
+    with progress(f"Measuring {loaded.name} on {board}") as say:
+        report = bench_model(loaded, board, precision, say)
+    _print(report, as_json)
+
+
+def encoder(
+    tokens: Annotated[int, typer.Option(help="Most tokens, CLS not counted.")] = 64,
+    present: Annotated[int | None, typer.Option(help="Tokens present; all when not given.", show_default=False)] = None,
+    hidden: Annotated[int, typer.Option(help="Features of a token.")] = 64,
+    intermediate: Annotated[int, typer.Option(help="Width of the MLP.")] = 128,
+    heads: Annotated[int, typer.Option(help="Attention heads.")] = 4,
+    layers: Annotated[int, typer.Option(help="Layers.")] = 2,
+    classes: Annotated[int, typer.Option(help="Logits.")] = 11,
+    seed: Annotated[int, typer.Option(help="Seed of the random weights and rows.")] = 0,
+    board: BoardOption = "sim",
+    precision: PrecisionOption = "fp32",
+    as_json: JsonOption = False,
+) -> None:
+    """A transformer encoder with random weights: what its size costs on a simulated or emulated board."""
+    from spedge.bench.model import EncoderSize, bench_encoder
+
+    size = EncoderSize(tokens, tokens if present is None else present, hidden, intermediate, heads, layers, classes)
+    with progress(f"Measuring an encoder on {board}") as say:
+        report = bench_encoder(size, board, precision, seed, say)
+    _print(report, as_json)
+
+
+def _print(report: ModelBench, as_json: bool) -> None:
+    if as_json:
+        document = report.to_json()
+        del document["schema"]
+        print_json(document)
+        return
+    cost = f"{report.instructions:,} instructions" if report.instructions is not None else f"{report.ns or 0:,} ns"
+    print_pairs(
+        {
+            "board": report.board,
+            "precision": report.precision,
+            "cost": f"{cost} with {report.present} of {report.tokens} tokens",
+            "work": f"{report.macs:,} multiply-accumulates with all tokens",
+            "arena": byte_count(report.arena_bytes),
+            "flash": f"{byte_count(report.flash_bytes)} of code and constants",
+            "stack": f"{report.stack_bytes} bytes, at most {report.stack_bound_bytes}",
+            "error": f"{report.max_abs_error:.2g} at most against ONNX Runtime, over {report.samples} inputs",
+        }
+    )

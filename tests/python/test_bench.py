@@ -1,0 +1,73 @@
+"""spedge bench on the simulated board, and its refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
+
+from spedge.bench.model import EncoderSize, bench_encoder, bench_model, random_bundle
+from spedge.boards import load_board
+from spedge.bundle import Bundle
+from spedge.cli import execute
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.errors import InputError, UsageError
+
+BOARDS = ("sim", "mps2-an500")
+SMALL = EncoderSize(tokens=8, present=5, hidden=16, intermediate=24, heads=2, layers=2, classes=3)
+
+if shutil.which("cc") is None:
+    pytest.skip("no C compiler (cc)", allow_module_level=True)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_random_encoder_is_right_and_within_its_bounds(name: str) -> None:
+    board = load_board(name)
+    if board.missing:
+        pytest.skip(f"not installed: {', '.join(tool.program for tool in board.missing)}")
+    report = bench_encoder(SMALL, name)
+    assert report.present == 5 and report.samples > 1
+    assert report.max_abs_error <= 1e-5
+    assert 0 < report.stack_bytes <= report.stack_bound_bytes
+    assert (report.instructions is None) == (report.ns is not None) == (name == "sim")
+    assert (report.instructions or report.ns or 0) > 0
+
+
+def test_the_command_prints_what_the_function_returns(capfd: pytest.CaptureFixture[str]) -> None:
+    sizes = "--tokens 8 --present 5 --hidden 16 --intermediate 24 --heads 2 --layers 2 --classes 3"
+    assert execute(["bench", "encoder", *sizes.split(), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    keys = "schema board precision macs instructions arena_bytes flash_bytes stack_bytes max_abs_error"
+    assert set(keys.split()) <= set(document)
+    assert document["macs"] > 0 and document["arena_bytes"] > 0 and document["flash_bytes"] > 0
+    assert document["instructions"] is None and document["ns"] > 0
+
+
+def test_a_bundle_is_measured_on_its_own_vectors() -> None:
+    bundle = random_bundle(SMALL, 0)
+    report = bench_model(bundle, "sim")
+    assert (report.present, report.samples) == (8, len(bundle.vectors()))
+    assert report.max_abs_error <= 1e-5
+
+
+def test_a_bundle_without_vectors_is_refused(tmp_path: Path) -> None:
+    bundle: Bundle = make_bundle(tmp_path / "bundle", make_encoder(Shape()), Shape())
+    with pytest.raises(InputError, match="keeps no vectors"):
+        bench_model(bundle, "sim")
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (EncoderSize(tokens=4, present=5), "5 tokens cannot be present among 4"),
+        (EncoderSize(hidden=64, heads=5), "5 heads do not divide 64"),
+        (EncoderSize(layers=0), "at least 1"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(size: EncoderSize, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bench_encoder(size, "sim")
