@@ -1,6 +1,7 @@
 """From a model bundle to plain C for the firmware: ONNX -> TVM -> C with a planned arena.
 
-`compile_bundle` and, for an ONNX file that is no bundle, `compile_onnx` are the whole interface. TVM and ONNX are imported when it runs, not before.
+`compile_bundle` and, for an ONNX file that is no bundle, `compile_onnx` are the whole interface. TVM and ONNX are
+imported when they run, not before.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +67,13 @@ def generate_files(bundle: Bundle, target: Target, say: Progress) -> tuple[dict[
     from .program import lower
 
     graph = _import_encoder(bundle, say)
+    if (bundle.encoder.attention == "causal") != graph.stateful:
+        raise CompileError(
+            f"the bundle says {bundle.encoder.attention!r} attention, but encoder.onnx "
+            + ("is causal" if graph.stateful else "is not causal with a mean over the rows present")
+        )
+    if graph.stateful:
+        return _generate_stateful(bundle, graph, target, say)
     say("planning kernels and memory")
     program = lower(graph, target)
     offsets, floats = plan(program)
@@ -82,6 +89,33 @@ def generate_files(bundle: Bundle, target: Target, say: Progress) -> tuple[dict[
         "weights.c": emit.weights_source(constants),
     }
     report = _report(bundle, target, program, names.kernels, constants, weights, 4 * floats, sorted(files))
+    files["report.json"] = report.to_json()
+    files["README.md"] = emit.readme(bundle, target, report)
+    return files, report
+
+
+def _generate_stateful(
+    bundle: Bundle, graph: Graph, target: Target, say: Progress
+) -> tuple[dict[str, str], CompileReport]:
+    from . import emit
+    from .stateful import lower_stateful, macs
+
+    say("planning kernels and memory")
+    program = lower_stateful(graph, target)
+    offsets, floats = program.plan()
+    names = emit.Names.of(program)
+    weights = _embedding(bundle)
+    constants = {**program.constants, **weights}
+    say(f"generating C for {len(names.kernels)} kernels")
+    files = {
+        "model.h": emit.model_header(bundle, 4 * floats),
+        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats),
+        "model_internal.h": emit.internal_header(names, constants),
+        "kernels.c": emit.kernels_source(names, target),
+        "weights.c": emit.weights_source(constants),
+    }
+    kernels = [KernelReport(names.kernels[c.kernel], c.what, calls, total) for c, calls, total in macs(program)]
+    report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
     return files, report
@@ -142,6 +176,18 @@ def _report(
         for call in item.calls if isinstance(item, HeadLoop) else (item,):
             macs = repeats * call.kernel.macs(rows)
             rows_of.append(KernelReport(kernels[call.kernel], call.what, repeats, macs))
+    return _summary(bundle, target, rows_of, constants, embedding, arena_bytes, files)
+
+
+def _summary(
+    bundle: Bundle,
+    target: Target,
+    kernels: Sequence[KernelReport],
+    constants: dict[str, Array],
+    embedding: dict[str, Array],
+    arena_bytes: int,
+    files: list[str],
+) -> CompileReport:
     total = 4 * sum(a.size for a in constants.values())
     embedded = 4 * sum(a.size for a in embedding.values())
     return CompileReport(
@@ -153,12 +199,12 @@ def _report(
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
         classes=len(bundle.labels),
-        macs=sum(k.macs for k in rows_of),
+        macs=sum(k.macs for k in kernels),
         flash_bytes=total,
         encoder_weight_bytes=total - embedded,
         embedding_weight_bytes=embedded,
         arena_bytes=arena_bytes,
-        kernels=tuple(rows_of),
+        kernels=tuple(kernels),
         versions={name: version(name) for name in ("spedge", "apache-tvm", "onnx")},
         files=(*files, "report.json", "README.md"),
     )
