@@ -189,5 +189,5 @@ def record(path: Path, count: int) -> Path:
     events["t"] = np.sort(random.integers(0, 300_000, count))
     events["x"], events["y"] = random.integers(0, 18, count), random.integers(0, 18, count)
     events["p"] = random.integers(0, 2, count)
-    np.savez(path, **{name: events[name] for name in "txyp"}, width=34, height=34)
+    np.savez(path, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=34, height=34)
     return path
