@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
 from .kernels import LinearKernel, Parameter
 from .program import Arg, Buffer, Call, HeadLoop, Item, Phase, Program
 
 ALIGN = 4  # floats: 16 bytes
+
+T = TypeVar("T")
 
 
 def plan(program: Program) -> tuple[dict[Buffer, int], int]:
@@ -15,22 +20,28 @@ def plan(program: Program) -> tuple[dict[Buffer, int], int]:
     time occupies. Whole results that can take the place of a whole input do.
     """
     share(program)
-    placed: list[tuple[int, Buffer]] = []
-    offsets: dict[Buffer, int] = {}
-    spans = {b: _span(program, b) for b in program.buffers if b.root is b}
-    for buffer in sorted(spans, key=lambda b: (-b.floats, spans[b], b.name)):
-        first, last = spans[buffer]
+    spans = {b: (b.floats, *_span(program, b)) for b in program.buffers if b.root is b}
+    offsets, size = place(spans, lambda b: b.name)
+    return {b: offsets[b.root] for b in program.buffers}, _aligned(size)
+
+
+def place(spans: Mapping[T, tuple[int, int, int]], name: Callable[[T], str]) -> tuple[dict[T, int], int]:
+    """Offset of everything that has a (size, first, last), and the end of the highest; sizes in floats."""
+    offsets: dict[T, int] = {}
+    placed: list[tuple[int, T]] = []
+    for thing in sorted(spans, key=lambda t: (-spans[t][0], spans[t][1:], name(t))):
+        size, first, last = spans[thing]
         at = 0
         for start, other in sorted(placed, key=lambda p: p[0]):
-            if spans[other][1] < first or spans[other][0] > last:
+            taken, begins, ends = spans[other]
+            if ends < first or begins > last:
                 continue
-            if at + buffer.floats <= start:
+            if at + size <= start:
                 break
-            at = max(at, _aligned(start + other.floats))
-        placed.append((at, buffer))
-        offsets[buffer] = at
-    size = max((at + b.floats for at, b in placed), default=0)
-    return {b: offsets[b.root] for b in program.buffers}, _aligned(size)
+            at = max(at, _aligned(start + taken))
+        placed.append((at, thing))
+        offsets[thing] = at
+    return offsets, max((at + spans[t][0] for at, t in placed), default=0)
 
 
 def share(program: Program) -> None:

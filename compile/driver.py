@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .graph import Array, Graph
     from .kernels import Kernel
     from .program import Program, Stored
+    from .stateful import StatefulProgram
 
 Progress = Callable[[str], None]
 
@@ -72,7 +73,7 @@ class Result:
     files: dict[str, str | bytes]
     report: CompileReport
     graph: Graph
-    program: Program
+    program: Program | StatefulProgram
 
 
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
@@ -85,6 +86,11 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .reference import to_onnx
 
     graph = _import_encoder(bundle, say)
+    _check_attention(bundle, graph)
+    if graph.stateful:
+        if precision != "fp32" or probes:
+            raise CompileError("a causal encoder compiles in fp32 only, and without a report by kernel")
+        return _generate_stateful(bundle, graph, target, say)
     files: dict[str, str | bytes] = {}
     if precision != "fp32":
         say("calibrating" if precision == "int8" else "rounding the weights")
@@ -111,6 +117,42 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     used = [*emit.kernel_headers(names), "spedge/model.h"]
     files |= {**headers(used), "example/main.c": example(target.flags)}
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
+    files["report.json"] = report.to_json()
+    files["README.md"] = emit.readme(bundle, target, report)
+    return Result(files, report, graph, program)
+
+
+def _check_attention(bundle: Bundle, graph: Graph) -> None:
+    if (bundle.encoder.attention == "causal") != graph.stateful:
+        raise CompileError(
+            f"the bundle says {bundle.encoder.attention!r} attention, but encoder.onnx "
+            + ("is causal" if graph.stateful else "is not causal with a mean over the rows present")
+        )
+
+
+def _generate_stateful(bundle: Bundle, graph: Graph, target: Target, say: Progress) -> Result:
+    from . import emit
+    from .package import example, headers
+    from .stateful import lower_stateful, macs
+
+    say("planning kernels and memory")
+    program = lower_stateful(graph, target)
+    offsets, floats = program.plan()
+    names = emit.Names.of(program)
+    weights = _embedding(bundle)
+    constants: dict[str, Stored] = {**program.constants, **weights}
+    say(f"generating C for {len(names.kernels)} kernels")
+    files: dict[str, str | bytes] = {
+        "model.h": emit.model_header(bundle, 4 * floats, 0),
+        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats),
+        "model_internal.h": emit.internal_header(names, constants),
+        "kernels.c": emit.kernels_source(names, target),
+        "weights.c": emit.weights_source(constants),
+    }
+    used = [*emit.kernel_headers(names), "spedge/model.h"]
+    files |= {**headers(used), "example/main.c": example(target.flags)}
+    kernels = [KernelReport(names.kernels[c.kernel], c.what, calls, total) for c, calls, total in macs(program)]
+    report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
     return Result(files, report, graph, program)
@@ -172,6 +214,19 @@ def _report(
         for call in item.calls if isinstance(item, HeadLoop) else (item,):
             macs = repeats * call.kernel.macs(rows)
             rows_of.append(KernelReport(kernels[call.kernel], call.what, repeats, macs))
+    return _summary(bundle, target, rows_of, constants, embedding, arena_bytes, files, precision)
+
+
+def _summary(
+    bundle: Bundle,
+    target: Target,
+    kernels: Sequence[KernelReport],
+    constants: Mapping[str, Stored],
+    embedding: dict[str, Array],
+    arena_bytes: int,
+    files: list[str],
+    precision: str = "fp32",
+) -> CompileReport:
     total = sum(a.nbytes for a in constants.values())
     embedded = sum(a.nbytes for a in embedding.values())
     return CompileReport(
@@ -183,12 +238,12 @@ def _report(
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
         classes=len(bundle.labels),
-        macs=sum(k.macs for k in rows_of),
+        macs=sum(k.macs for k in kernels),
         flash_bytes=total,
         encoder_weight_bytes=total - embedded,
         embedding_weight_bytes=embedded,
         arena_bytes=arena_bytes,
-        kernels=tuple(rows_of),
+        kernels=tuple(kernels),
         versions={name: version(name) for name in ("spedge", "apache-tvm", "onnx")},
         files=(*files, "report.json", "README.md"),
     )
@@ -216,7 +271,7 @@ def _check_free(folder: Path) -> None:
         raise UsageError(f"{folder} is a file: choose a folder")
 
 
-def write_folder(folder: Path, files: dict[str, str | bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
     """Write beside the place, then move; the old folder goes last."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:

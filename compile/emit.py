@@ -14,6 +14,7 @@ from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
+from .stateful import StatefulProgram
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Names:
     buffers: dict[Buffer, str]
 
     @staticmethod
-    def of(program: Program) -> Names:
+    def of(program: Program | StatefulProgram) -> Names:
         kernels: dict[Kernel, str] = {}
         for item, _ in program.items():
             for call in item.calls if isinstance(item, HeadLoop) else (item,):
@@ -211,6 +212,94 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: I
     return "\n".join(lines)
 
 
+def stateful_source(
+    bundle: Bundle, program: StatefulProgram, names: Names, offsets: dict[Buffer, int], arena_bytes: int
+) -> str:
+    """model.c of a stateful model: reset, step, encode and `sp_model`."""
+    model = _model(bundle, names.buffers[program.input], 0, arena_bytes)
+    return "\n".join(
+        [
+            NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
+            "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
+            "enum {\n"
+            + "".join(f"    {names.buffers[b]} = {offsets[b]},\n" for b in program.buffers)
+            + f"    AT_COUNT = {arena_bytes // 4 - 1},\n}};\n",
+            _steps(program, names),
+            _labels(bundle.labels),
+            model.replace("    .encode = encode,\n", "    .encode = encode,\n    .reset = reset,\n    .step = step,\n"),
+        ]
+    )
+
+
+def _steps(program: StatefulProgram, names: Names) -> str:
+    graph, at = program.graph, names.buffers
+    hidden, width = graph.source.out.width, program.total.row
+    assert program.output.buffer is not None
+    token = "\n".join(_items(program.token, names, "    ", None, "block"))
+    head = "\n".join(_items(program.head, names, "    ", None, "0"))
+    unused = "" if "tiles" in token else "    (void)tiles;\n"
+    return f"""static void reset(void *arena)
+{{
+    *((uint32_t *)arena + AT_COUNT) = 0;
+}}
+
+/* block: the token's place in the window; keys: the tokens it attends to, in tiles. */
+static void take(float *a, int32_t block, const float *row)
+{{
+    const int32_t keys = block + 1;
+    const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};
+{unused}    for (int32_t i = 0; i < {hidden}; ++i) {{
+        a[{at[program.source]} + i] = row[i];
+    }}
+    if (block == 0) {{
+        for (int32_t i = 0; i < {width}; ++i) {{
+            a[{at[program.total]} + i] = 0.0f;
+        }}
+    }}
+{token}
+}}
+
+static void read_out(float *a, uint32_t count, float *logits)
+{{
+    const float share = count == 0 ? 0.0f : 1.0f / (float)count;
+    for (int32_t i = 0; i < {width}; ++i) {{
+        a[{at[program.mean]} + i] = count == 0 ? 0.0f : a[{at[program.total]} + i] * share;
+    }}
+{head}
+    for (int32_t i = 0; i < {graph.output.width}; ++i) {{
+        logits[i] = a[{at[program.output.buffer]} + {program.output.offset} + i];
+    }}
+}}
+
+static int step(void *arena, const float *token, float *logits)
+{{
+    uint32_t *const count = (uint32_t *)arena + AT_COUNT;
+    if (token) {{
+        *count = *count < {graph.capacity}u ? *count : 0; /* a full window: the next one begins */
+        take((float *)arena, (int32_t)*count, token);
+        *count += 1;
+    }}
+    if (logits) {{
+        read_out((float *)arena, *count, logits);
+    }}
+    return SP_OK;
+}}
+
+static int encode(void *arena, uint32_t count, float *logits)
+{{
+    const float *const rows = (const float *)arena + {at[program.input]};
+    if (count > {graph.capacity}u) {{
+        return SP_ERR_CAPACITY;
+    }}
+    reset(arena);
+    for (uint32_t i = 0; i < count; ++i) {{
+        step(arena, rows + i * {hidden}u, 0); /* overwrites row i at the earliest after it has been copied */
+    }}
+    return step(arena, 0, logits);
+}}
+"""
+
+
 def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
     lines: list[str] = []
     for item in items:
@@ -309,6 +398,12 @@ def _double(value: float) -> str:
 def readme(bundle: Bundle, target: Target, report: Any) -> str:
     """README.md: what the folder is and how to build it."""
     flags = " ".join(target.flags)
+    stateful = bundle.encoder.attention == "causal"
+    steps = (
+        "\nThe model is stateful: `sp_model.reset(arena)` once, then `sp_model.step(arena, token, logits)` for each "
+        "embedded\ntoken, whose time counts from its window's first. `spedge/model.h` says what happens past "
+        f"{bundle.tokens} tokens.\n"
+    )
     return f"""# {bundle.name} for {target.name}
 
 Written by `spedge compile` from the bundle {bundle.hash[:16]}: plain C99, no allocation, no libraries.
@@ -345,4 +440,4 @@ void classify(uint32_t count, float logits[SP_MODEL_CLASSES])
     sp_model.encode(arena, count, logits);
 }}
 ```
-"""
+{steps if stateful else ""}"""

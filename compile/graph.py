@@ -117,7 +117,7 @@ class Attention(Node):
 
     The usual factors (log2 e, 1 / sqrt(depth)) are already part of q. Head h reads the columns
     h * depth... of q and, unless `shared`, of k, and h * value_depth... of v; `shared`: every
-    head reads all of k and v.
+    head reads all of k and v. `causal`: row i attends to the rows up to i alone.
     """
 
     q: Value
@@ -127,10 +127,22 @@ class Attention(Node):
     depth: int
     value_depth: int
     shared: bool = False
+    causal: bool = False
 
     @property
     def inputs(self) -> tuple[Value, ...]:
         return (self.q, self.k, self.v)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Node):
+    """The mean of x over the rows present: one row. Zeros when there are none."""
+
+    x: Value
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        return (self.x,)
 
 
 ALL = -1  # every row is needed; otherwise the number of the one row that is
@@ -154,6 +166,13 @@ class Graph:
     @property
     def rows(self) -> int:
         return self.prefix + self.capacity
+
+    @property
+    def stateful(self) -> bool:
+        """Whether it can be computed token by token: causal attention and a mean at its end."""
+        attentions = [n for n in self.nodes if isinstance(n, Attention)]
+        means = [n for n in self.nodes if isinstance(n, Mean)]
+        return len(means) == 1 and self.prefix == 0 and all(a.causal for a in attentions)
 
     @property
     def source(self) -> Source:
@@ -371,6 +390,8 @@ def demand(graph: Graph) -> Demand:
             ask(node.q, row)
             ask(node.k, ALL)
             ask(node.v, ALL)
+        elif isinstance(node, Mean):
+            ask(node.x, ALL)
         else:
             for value in node.inputs:
                 ask(value, row)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CompileError
-from .graph import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Node, Norm, Source, Value
+from .graph import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
 from .simplify import Mask, Simplified, node_title
 
 Index = NDArray[np.int64]
@@ -69,6 +69,7 @@ class Scores:
     shape: tuple[int, ...]
     factor: float
     masked: bool = False
+    causal: bool = False
     done: bool = False
 
 
@@ -97,6 +98,7 @@ class _Lifter:
         self.prefix = -1
         self.source: Value | None = None
         self.picked: set[int] = set()
+        self.pooled: set[Value] = set()  # values of one row, a mean over all rows
         self.unmasked = False
         self.env: dict[Any, Abstract] = {}
 
@@ -114,14 +116,24 @@ class _Lifter:
         if not isinstance(result, View):
             raise CompileError("the encoder's output does not depend on its tokens")
         output = self.rows_of(result, "the output", single=True)
+        if output in self.pooled:
+            return self.stateful(Graph(self.nodes, output, 0, self.simplified.capacity, self.prefix, self.names))
+        if any(isinstance(n, Attention) and n.causal for n in self.nodes):
+            raise CompileError("causal attention needs a mean over the rows present at the encoder's end")
         if len(self.picked) != 1:
             raise CompileError(
-                "the encoder must end in one fixed row, such as CLS; pooling over rows is not supported yet"
+                "the encoder must end in one fixed row, such as CLS, or in a mean over the rows present after "
+                "causal attention"
             )
         if self.unmasked:
             raise CompileError("an attention is not masked by length: padding would take part in it")
         row = next(iter(self.picked))
         return Graph(self.nodes, output, row, self.simplified.capacity, self.prefix, self.names)
+
+    def stateful(self, graph: Graph) -> Graph:
+        if self.picked or not graph.stateful:
+            raise CompileError("a mean over the rows present needs causal attention, no rows in front and no CLS")
+        return graph
 
     def expression(self, e: Any) -> Abstract:
         from tvm import relax
@@ -203,11 +215,14 @@ class _Lifter:
     def rows_of(self, view: View, what: str, single: bool = False) -> Value:
         """The value that a view shows row by row, with its columns in the view's order."""
         if view.value is self.raw:
-            if self.source is not None:
+            if self.prefix > 0:
                 raise CompileError(f"{what} reads the tokens without the rows that were put in front of them")
-            source = self.start(np.zeros((0, self.simplified.hidden), np.float32))
+            source = self.source or self.start(np.zeros((0, self.simplified.hidden), np.float32))
             view = replace(view, value=source)
-            self.raw = source
+        if view.value in self.pooled:
+            value = self.scaled(self.select(view.value, view.index.reshape(-1) % view.value.width), view.factor)
+            self.pooled.add(value)
+            return value
         row, columns = self.split_index(view, what)
         if row is not None:
             self.picked.add(row)
@@ -224,7 +239,7 @@ class _Lifter:
         flat = index.reshape(-1, index.shape[-1])
         count = flat.shape[0]
         first = flat[0]
-        if count == 1 and len(set((first // width).tolist())) == 1:
+        if count == 1 and self.row_count != 1 and len(set((first // width).tolist())) == 1:
             row = int(first[0] // width)
             if row >= self.prefix:
                 raise CompileError(f"{what} reads row {row}, a token that may be absent")
@@ -253,7 +268,9 @@ class _Lifter:
         width = node.out.width if width is None else width
         shape = (*like.index.shape[:-1], width)
         index = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
-        if len(like.index.reshape(-1, like.index.shape[-1])) == 1 and self.row_count != 1:
+        if any(i in self.pooled for i in node.inputs):
+            self.pooled.add(node.out)
+        elif len(like.index.reshape(-1, like.index.shape[-1])) == 1 and self.row_count != 1:
             index = index + next(iter(self.picked)) * width
         return View(node.out, index)
 
@@ -303,6 +320,12 @@ class _Lifter:
 
     def matmul(self, args: list[Abstract], call: Any) -> Abstract | None:
         a, b = args
+        if isinstance(a, Mask) and a.shares and isinstance(b, View) and b.index.shape[-2] == self.row_count:
+            value = self.rows_of(b, "MatMul")
+            mean = Mean(self.new(value.width, "mean"), value)
+            self.nodes.append(mean)
+            self.pooled.add(mean.out)
+            return View(mean.out, np.arange(value.width, dtype=np.int64).reshape(*a.shape[:-1], value.width))
         if isinstance(a, View) and isinstance(b, np.ndarray) and b.ndim == 2:
             value = self.rows_of(a, "MatMul")
             node = Linear(self.new(b.shape[1], "linear"), value, b.astype(np.float32))
@@ -331,7 +354,8 @@ class _Lifter:
         q = self.scaled(q, scores.factor * LOG2_E)
         self.unmasked |= not scores.masked
         out = self.new(heads * value_depth, "attention")
-        self.nodes.append(Attention(out, q, k, self.scaled(mixed, v.factor), heads, depth, value_depth))
+        v_value = self.scaled(mixed, v.factor)
+        self.nodes.append(Attention(out, q, k, v_value, heads, depth, value_depth, causal=scores.causal))
         index = np.arange(rows * out.width, dtype=np.int64).reshape(rows, heads, value_depth)
         return View(out, index.transpose(1, 0, 2).reshape(*scores.shape[:-2], rows, value_depth))
 
@@ -369,6 +393,15 @@ class _Lifter:
             return False
         return fits and mask.shape[-1] == self.row_count
 
+    def is_causal(self, added: NDArray[Any], scores: Scores) -> bool:
+        """Whether a constant takes the rows after each row out of the softmax, and nothing else."""
+        rows = self.row_count
+        if added.shape[-2:] != (rows, rows) or added.size != rows * rows or scores.shape[-2:] != (rows, rows):
+            return False
+        later = np.triu(np.ones((rows, rows), bool), 1)
+        added = added.reshape(rows, rows)
+        return bool(np.all(added[~later] == 0)) and _masks_out(added[later])
+
     def binary(self, op: str, args: list[Abstract], call: Any) -> Abstract | None:
         a, b = args
         if isinstance(b, Scores | View) and not isinstance(a, Scores | View) and op in ("add", "multiply"):
@@ -400,8 +433,10 @@ class _Lifter:
     def binary_scores(self, op: str, scores: Scores, other: Abstract) -> Scores | None:
         if scores.done:
             return None
-        if isinstance(other, Mask) and op == "add" and other.present == 0 and self.mask_fits(other, scores):
+        if isinstance(other, Mask) and op == "add" and _adds_nothing(other) and self.mask_fits(other, scores):
             return replace(scores, masked=True)
+        if isinstance(other, np.ndarray) and op == "add" and self.is_causal(other, scores):
+            return replace(scores, masked=True, causal=True)
         if isinstance(other, np.ndarray) and other.size == 1 and not scores.masked:
             factor = float(other.reshape(()))
             if op == "multiply":
@@ -409,6 +444,10 @@ class _Lifter:
             if op == "divide":
                 return replace(scores, factor=scores.factor / factor)
         return None
+
+
+def _adds_nothing(mask: Mask) -> bool:
+    return mask.present == 0 and not mask.shares
 
 
 def _live_bindings(function: Any) -> list[tuple[Any, Any]]:

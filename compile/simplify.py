@@ -18,11 +18,15 @@ MASKED_BELOW = -1e4  # an added mask value at or below this takes a key out of t
 
 @dataclass(frozen=True)
 class Mask:
-    """A tensor that says which keys are present: `present` where they are; an input after the tokens."""
+    """A tensor that says which keys are present: `present` where they are; an input after the tokens.
+
+    shares: instead, 1 / length for each row that is present and 0 for the others: factors of a mean.
+    """
 
     name: str
     shape: tuple[int, ...]
     present: float | bool
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ def _check_mask(name: str, values: list[NDArray[Any]], capacity: int, reader: An
     full = values[capacity]
     where = f"{node_title(reader)} reads {name!r}, which depends on length"
     keys = full.shape[-1] if full.ndim else 0
+    if _are_shares(values, capacity):
+        return Mask(name, tuple(full.shape), 0.0, shares=True)
     if keys < capacity or full.size == 0 or not np.all(full == full.flat[0]):
         raise CompileError(f"{where}: length may only mask the attention (index >= length)")
     present = full.flat[0]
@@ -170,6 +176,17 @@ def _check_mask(name: str, values: list[NDArray[Any]], capacity: int, reader: An
     if full.dtype != bool and present != 0:
         raise CompileError(f"{where}: a present key must add 0 to the score, this adds {present}")
     return Mask(name, tuple(full.shape), bool(present) if full.dtype == bool else float(present))
+
+
+def _are_shares(values: list[NDArray[Any]], capacity: int) -> bool:
+    """Whether the value is, at every length, 1 / length for the rows up to it and 0 after."""
+    for count, value in enumerate(values):
+        if value.dtype != np.float32 or value.shape[-1:] != (capacity,) or value.size != capacity:
+            return False
+        wanted = np.where(np.arange(capacity) < count, 1 / max(count, 1), 0)
+        if not np.allclose(value.ravel(), wanted, rtol=1e-6, atol=0):
+            return False
+    return True
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:

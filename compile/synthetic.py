@@ -44,6 +44,7 @@ class Shape:
     bias: bool = True
     final_norm: bool = True
     tokens_first: bool = False
+    causal: bool = False  # and the mean over the rows present instead of a row in front
     seed: int = 0
 
 
@@ -53,6 +54,10 @@ class _Writer:
         self.rng = np.random.default_rng(shape.seed)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+
+    @property
+    def rows(self) -> int:
+        return self.shape.tokens + (0 if self.shape.causal else self.shape.prefix)
 
     def constant(self, value: Any) -> str:
         name = f"c{len(self.constants)}"
@@ -96,9 +101,24 @@ class _Writer:
             return self.node("Where", absent, self.constant(np.float32(-1e9)), self.constant(np.float32(0)))
         return absent if self.shape.mask == "where" else self.node("Not", absent)
 
+    def causal_mask(self) -> str:
+        """[1, 1, T, T], added: what comes later is out."""
+        later = np.triu(np.ones((self.shape.tokens, self.shape.tokens), np.float32), 1)
+        return self.constant((-1e9 * later)[None, None])
+
+    def mean(self, x: str) -> str:
+        """[1, hidden]: the mean of the rows before length, from x [1, T, hidden]."""
+        index = self.constant(np.arange(self.shape.tokens, dtype=np.int32)[None, None])
+        count = self.node(
+            "Cast", self.node("Max", "length", self.constant(np.array([1], np.int32))), to=TensorProto.FLOAT
+        )
+        share = self.node("Div", self.constant(np.float32(1)), count)
+        shares = self.node("Where", self.node("Less", index, "length"), share, self.constant(np.float32(0)))
+        return self.node("Squeeze", self.node("MatMul", shares, x), self.constant(np.array([1], np.int64)))
+
     def masked(self, scores: str, mask: str) -> str:
         nothing = self.constant(np.float32(-np.inf))
-        if self.shape.mask == "add":
+        if self.shape.mask == "add" or self.shape.causal:
             return self.node("Add", scores, mask)
         if self.shape.mask == "where":
             return self.node("Where", mask, nothing, scores)
@@ -116,14 +136,14 @@ class _Writer:
             ends = [self.constant(np.array([i * hidden], np.int64)) for i in range(4)]
             axis = self.constant(np.array([2], np.int64))
             return [self.node("Slice", y, ends[i], ends[i + 1], axis) for i in range(3)]
-        rows = self.shape.tokens + self.shape.prefix
+        rows = self.rows
         apart = self.node("Reshape", y, self.constant(np.array([1, rows, 3, hidden], np.int64)))
         front = self.node("Transpose", apart, perm=[2, 0, 1, 3])
         return [self.node("Gather", front, self.constant(np.int64(i)), axis=0) for i in range(3)]
 
     def attention(self, x: str, mask: str) -> str:
         s = self.shape
-        rows, depth = s.tokens + s.prefix, s.hidden // s.heads
+        rows, depth = self.rows, s.hidden // s.heads
         heads = []
         for i, part in enumerate(self.qkv(x)):
             split = self.node("Reshape", part, self.constant(np.array([1, rows, s.heads, depth], np.int64)))
@@ -149,11 +169,15 @@ class _Writer:
     def model(self) -> onnx.ModelProto:
         s = self.shape
         x = "tokens"
-        if s.prefix:
+        if s.prefix and not s.causal:
             x = self.node("Concat", self.random(1, s.prefix, s.hidden), "tokens", axis=1)
-        mask = self.mask()
+        mask = self.causal_mask() if s.causal else self.mask()
         for _ in range(s.layers):
             x = self.layer(x, mask)
+        if s.causal:
+            row = self.mean(self.layer_norm(x) if s.final_norm else x)
+            head = helper.make_node("Gemm", [row, self.random(s.hidden, s.classes)], ["logits"], name="head")
+            return make_model(s, [*self.nodes, head], self.constants)
         if s.tokens_first:
             x = self.node("Transpose", x, perm=[1, 0, 2])
         row = self.node("Gather", x, self.constant(np.int64(0)), axis=0 if s.tokens_first else 1)
@@ -201,7 +225,11 @@ def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = 
         tokenizer=TokenizerConfig(patch_size=4, threshold=48.0),
         embedding=EmbeddingConfig(2, shape.hidden, 10_000.0),
         encoder=EncoderConfig(
-            hidden=shape.hidden, intermediate=shape.intermediate, heads=shape.heads, layers=max(1, shape.layers)
+            hidden=shape.hidden,
+            intermediate=shape.intermediate,
+            heads=shape.heads,
+            layers=max(1, shape.layers),
+            attention="causal" if shape.causal else "full",
         ),
         tokens=shape.tokens,
         labels=tuple(f"class {i}" for i in range(shape.classes)),

@@ -75,7 +75,7 @@ class Layer(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [N, S, hidden], mask [N, 1, 1, S] added to the scores."""
+        """x [N, S, hidden], mask [N or 1, 1, 1 or S, S] added to the scores."""
         x = x + self._drop(self.projection(self._attention(self.attention_norm(x), mask)))
         return x + self._drop(self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x)))))
 
@@ -95,17 +95,26 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embedded tokens to logits: CLS in front, layers, LayerNorm of the CLS row, one linear map."""
+    """Embedded tokens to logits.
+
+    attention "full": CLS in front, layers, LayerNorm of the CLS row, one linear map. "causal": a token attends to
+    itself and those before it, and the mean of the LayerNorms of all present rows takes CLS's place, so that each
+    token's contribution is final once it is computed.
+    """
 
     def __init__(self, config: EncoderConfig, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.cls = nn.Parameter(torch.empty(1, 1, config.hidden))
+        self.causal = config.attention == "causal"
+        if not self.causal:
+            self.cls = nn.Parameter(torch.empty(1, 1, config.hidden))
         self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.hidden, eps=NORM_EPS)
         self.head = nn.Linear(config.hidden, classes)
 
     def forward(self, tokens: Tensor, length: Tensor) -> Tensor:
         """tokens [N, T, hidden], length int [N]; rows at and past length are ignored. Returns [N, classes]."""
+        if self.causal:
+            return self._causal(tokens, length)
         batch, rows, _ = tokens.shape
         index = torch.arange(rows + 1, dtype=length.dtype)  # row 0 is CLS, row i + 1 is token i
         padding = index.unsqueeze(0) > length.unsqueeze(1)
@@ -114,6 +123,20 @@ class Encoder(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         logits: Tensor = self.head(self.norm(x[:, 0]))
+        return logits
+
+    def _causal(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """Padding comes after the tokens, so none of them sees it; only the mean has to leave it out."""
+        index = torch.arange(tokens.shape[1], dtype=length.dtype)
+        later = index.unsqueeze(0) > index.unsqueeze(1)
+        mask = torch.where(later, MASKED, 0.0).to(tokens.dtype)[None, None]
+        x = tokens
+        for layer in self.layers:
+            x = layer(x, mask)
+        count = length.unsqueeze(1)
+        share = 1.0 / count.clamp(min=1).to(tokens.dtype)
+        shares = torch.where(index.unsqueeze(0) < count, share, 0.0).unsqueeze(1)
+        logits: Tensor = self.head(torch.matmul(shares, self.norm(x)).squeeze(1))
         return logits
 
 
@@ -125,7 +148,8 @@ class Classifier(nn.Module):
         self.embedding = TokenEmbedding(spec.cells, spec.embedding)
         self.encoder = Encoder(spec.encoder, len(spec.labels), dropout)
         self.apply(_initialise)
-        nn.init.normal_(self.encoder.cls, std=INIT_STD)
+        if not self.encoder.causal:
+            nn.init.normal_(self.encoder.cls, std=INIT_STD)
 
     def forward(self, volumes: Tensor, positions: Tensor, length: Tensor) -> Tensor:
         """volumes [N, T, 2, B, P, P], positions [N, T, 3], length int [N] to logits [N, classes]."""

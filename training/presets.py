@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spedge.bundle import EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 from spedge.errors import UsageError
@@ -15,6 +15,8 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
     "small": (512, 2048, 8, 10),
     "base": (768, 3072, 12, 12),
 }
+
+ATTENTIONS = ("full", "causal")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class Preset:
     encoder: EncoderConfig
     tokens: int  #: window length T
     recipe: Recipe
+
+    def with_attention(self, attention: str) -> Preset:
+        """The same with "full" or "causal" attention. Raises UsageError for any other."""
+        if attention not in ATTENTIONS:
+            raise UsageError(f"There is no attention '{attention}'. Choose one of: {', '.join(ATTENTIONS)}.")
+        return replace(self, encoder=replace(self.encoder, attention=attention))
 
 
 def _preset(

@@ -73,6 +73,7 @@ def train(
     minutes: float | None = None,
     holdout: float | None = None,
     name: str | None = None,
+    attention: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainReport:
     """Train a preset and write `out/checkpoint.pt` and, beside it, the bundle.
@@ -80,10 +81,12 @@ def train(
     data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
     of this process, which stays on one core; default the preset's. The schedule counts samples, so that a seed gives
     the same model whatever the machine's load, unless the budget would be exceeded: then it is shortened.
+    attention: "full" or "causal" in the place of the preset's.
     An interrupt (Ctrl-C) ends training early with the weights so far.
     Raises UsageError or InputError for a wrong preset, budget or data.
     """
     chosen = find_preset(preset) if isinstance(preset, str) else preset
+    chosen = chosen if attention is None else chosen.with_attention(attention)
     recipe = chosen.recipe
     budget = 60 * (recipe.minutes if minutes is None else minutes)
     if not budget > 0:
@@ -92,7 +95,7 @@ def train(
     dataset = load_dataset(chosen, data)
     learn, held = dataset.split(recipe.holdout if holdout is None else holdout, seed)
     spec = BundleSpec(
-        name=name or chosen.name,
+        name=name or (f"{chosen.name}-causal" if chosen.encoder.attention == "causal" else chosen.name),
         preset=chosen.name,
         sensor=chosen.sensor,
         tokenizer=chosen.tokenizer,

@@ -1,4 +1,4 @@
-"""Events to what the model is fed: the last T tokens as volumes and positions."""
+"""Events to what the model is fed: the newest tokens as volumes and positions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Windower:
 
     def window(self, tokens: Tokens) -> Window:
         """What the model sees after these tokens."""
-        last = tokens.last(self.spec.tokens)
+        last = tokens.last(self.spec.window_tokens(len(tokens)))
         volumes = log_time_volume(last, self.spec.tokenizer.patch_size, self.spec.embedding.buckets)
         positions = np.empty((len(last), 3), np.float32)
         positions[:, 0] = last.x

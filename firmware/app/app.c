@@ -38,8 +38,12 @@ void app_reset_stream(app_t *app)
     app->next_seq = 0;
     app->inference.done = 0;
     app->repeated_frames = app->refused_frames = 0;
+    memset(&app->steps, 0, sizeof app->steps);
     if (app->setup.pipe != NULL) {
         sp_pipeline_reset(app->setup.pipe);
+    }
+    if (app->setup.token != NULL) {
+        sp_model.reset(app->setup.arena);
     }
 }
 

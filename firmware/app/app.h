@@ -19,6 +19,7 @@ typedef struct app_setup {
     sp_pipeline_t *pipe;
     sp_pipeline_config_t config; /* defaults filled in */
     uint8_t *arena;              /* NULL: no model in this session */
+    float *token;                /* [hidden], for a stateful model */
     size_t memory_used;
     uint32_t report_tokens;
 } app_setup_t;
@@ -33,12 +34,20 @@ typedef struct app_inference {
     float logits[APP_MAX_CLASSES];
 } app_inference_t;
 
+/* A stateful model's share of the work: done token by token, reported with an inference. */
+typedef struct app_steps {
+    uint64_t cost; /* of all steps since the stream began */
+    uint32_t rows; /* tokens in the window */
+    int code;      /* of the last step */
+} app_steps_t;
+
 typedef struct app {
     app_link_t link;
     app_queue_t queue;
     app_report_t report;
     app_setup_t setup;
     app_inference_t inference;
+    app_steps_t steps;
     uint32_t session;          /* 0: none yet */
     uint32_t previous_session; /* the one that the opening request named */
     uint8_t opened_by;         /* that request's type */

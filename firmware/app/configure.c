@@ -44,7 +44,14 @@ static uint64_t clock_now(void *context)
 
 static void on_token(void *context, const sp_tokenizer_t *tok, const sp_token_t *token)
 {
-    app_report_add(context, tok, token);
+    app_t *app = context;
+    app_report_add(&app->report, tok, token);
+    if (app->setup.token != NULL) {
+        uint64_t begin = port_counter();
+        app->steps.rows = sp_pipeline_newest(app->setup.pipe, app->setup.token);
+        app->steps.code = sp_model.step(app->setup.arena, app->setup.token, NULL);
+        app->steps.cost += port_counter() - begin;
+    }
 }
 
 app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, uint32_t pool_events,
@@ -54,11 +61,16 @@ app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, u
     memset(&setup, 0, sizeof setup);
     sp_pipeline_config_t *config = &setup.config;
     size_t arena_bytes = 0;
+    size_t token_bytes = 0;
     if (tokenizer == NULL) {
         tokenizer = &sp_model.tokenizer;
         config->embed = sp_model.embed;
         config->window_tokens = sp_model.tokens;
         arena_bytes = sp_model.arena_bytes;
+        if (sp_model.step != NULL) {
+            config->one_by_one = 1;
+            token_bytes = sp_model.embed.hidden * sizeof(float);
+        }
     }
     config->tokenizer = *tokenizer;
     config->tokenizer.pool_events = pool_events > 0 ? pool_events : BLOCK_EVENTS;
@@ -70,7 +82,7 @@ app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, u
 
     size_t available;
     uint8_t *memory = port_memory(&available);
-    uint64_t fixed = align_up(arena_bytes) + (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
+    uint64_t fixed = align_up(arena_bytes) + align_up(token_bytes) + (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
     if (pool_events == 0) {
         largest_pool(config, fixed < available ? available - (size_t)fixed : 0);
     }
@@ -83,7 +95,8 @@ app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, u
     setup.arena = arena_bytes > 0 ? memory : NULL;
     setup.report_tokens = report_tokens;
     setup.memory_used = (size_t)needed;
-    uint8_t *entries = memory + align_up(arena_bytes);
+    setup.token = token_bytes > 0 ? (float *)(void *)(memory + align_up(arena_bytes)) : NULL;
+    uint8_t *entries = memory + align_up(arena_bytes) + align_up(token_bytes);
     uint8_t *rest = entries + align_up(app_report_size(report_tokens));
     if (sp_pipeline_init(&setup.pipe, config, rest, available - (size_t)(rest - memory)) != SP_OK) {
         app->setup.pipe = NULL; /* the old pipeline's memory may be overwritten; cannot happen after the checks above */
@@ -92,7 +105,7 @@ app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, u
     app_report_init(&app->report, report_tokens, entries);
     app->setup = setup;
     sp_pipeline_set_clock(setup.pipe, clock_now, NULL);
-    sp_pipeline_set_observer(setup.pipe, on_token, &app->report);
+    sp_pipeline_set_observer(setup.pipe, on_token, app);
     app_reset_stream(app);
     return (app_result_t){0, NULL, {0, 0}};
 }

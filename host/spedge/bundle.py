@@ -57,7 +57,11 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The transformer on top of the embedded tokens."""
+    """The transformer on top of the embedded tokens.
+
+    attention: "full" (CLS in front, all tokens of a window attend to each other) or "causal" (a token attends to
+    itself and those before it, mean pooling: computed token by token).
+    """
 
     type: str = "transformer"
     hidden: int = 64
@@ -100,6 +104,16 @@ class BundleSpec:
     def rows(self) -> int:
         """Patch rows of the sensor."""
         return -(-self.sensor.height // self.tokenizer.patch_size)
+
+    def window_tokens(self, count: int) -> int:
+        """How many of the newest tokens the model sees when there are `count` since the stream's start.
+
+        With full attention the last T. A causal model cannot forget a single token, so its windows lie end to end:
+        after T tokens the next one starts a new window, and times count from that token.
+        """
+        if self.encoder.attention == "causal" and count > 0:
+            return (count - 1) % self.tokens + 1
+        return min(count, self.tokens)
 
     @property
     def cells(self) -> int:

@@ -32,7 +32,7 @@ class Computed:
 class Reference:
     """A bundle's model on the host.
 
-    Logits are those of the window: the last T tokens, times counted from its first token. encoder: a quantised
+    Logits are those of the window that `window` gives, times counted from its first token. encoder: a quantised
     encoder (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the bundle's graphs.
     Raises InputError when the bundle's graphs cannot be run.
     """
@@ -65,8 +65,8 @@ class Reference:
         return Computed(tokens, tokenizer.stats, self.logits(tokens))
 
     def window(self, tokens: Tokens) -> Tokens:
-        """The tokens that the model sees: the last T."""
-        return tokens.last(self.bundle.tokens)
+        """The tokens that the model sees: `BundleSpec.window_tokens` of the newest."""
+        return tokens.last(self.bundle.window_tokens(len(tokens)))
 
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
         """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included.

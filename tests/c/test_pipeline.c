@@ -113,6 +113,42 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     token_list_check_equal(&tokens, &expected);
 }
 
+/* A pipeline that keeps one token, beside one that keeps a window: the same rows, windows end to end. */
+TEST(pipeline_newest_is_the_last_row_of_its_window)
+{
+    const sp_pipeline_config_t c = config();
+    sp_pipeline_config_t one = c;
+    const uint8_t *bytes = encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
+    float got[HIDDEN], parts[WINDOW * HIDDEN];
+    uint32_t count = 0;
+    size_t at = 0, used;
+    token_list_t tokens = token_list();
+
+    one.one_by_one = 1;
+    CHECK(sp_pipeline_size(&one) < sp_pipeline_size(&c));
+    sp_pipeline_t *pipe = new_pipeline(&one);
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_newest(pipe, got), 0);
+    while (sp_pipeline_feed_evt2(pipe, bytes + at, 8 * EVENTS - at, &used, 1) == SP_TOKEN) {
+        at += used;
+        count = count % WINDOW + 1;
+        CHECK_EQ(sp_pipeline_newest(pipe, got), count);
+        CHECK_EQ(sp_pipeline_window(pipe, parts), 0);
+        /* The tokens of this window alone, as a list of their own. */
+        token_list_t window = tokens;
+        window.tokens += tokens.count - count;
+        window.count = count;
+        for (size_t i = 0; i + count < tokens.count; i++)
+            window.events += tokens.tokens[i].n;
+        CHECK_EQ(window_of(&c, &window, parts), count);
+        CHECK(memcmp(got, &parts[(count - 1) * HIDDEN], sizeof got) == 0);
+    }
+    CHECK(tokens.count > 3 * WINDOW);
+    sp_pipeline_reset(pipe);
+    CHECK_EQ(sp_pipeline_newest(pipe, got), 0);
+    CHECK_EQ(sp_pipeline_newest(new_pipeline(&c), got), 0);
+}
+
 TEST(pipeline_cut_anywhere_gives_the_same)
 {
     static const size_t pieces[] = {1, 7, 1000, 8 * EVENTS};

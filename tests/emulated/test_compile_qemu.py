@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,18 @@ import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
+import onnx
+
 from spedge.bundle import Bundle
-from spedge.compile import TARGETS, compile_bundle
+from spedge.compile import TARGETS, compile_bundle, compile_onnx
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.paths import firmware_dir
 from spedge.reference import Reference
 
 from ..python.generated import random_cases, run_reference
+from ..python.operators import random_inputs, run_onnx
 from ..python.test_compile_int8 import ROUNDED_TOLERANCE
+from ..python.test_compile_operators import cnn, mlp
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -91,6 +96,10 @@ MAIN = """
 #include "model.h"
 #include "cases.h"
 
+#ifndef SP_MODEL_HIDDEN /* no tokens: the whole input is one row */
+#define SP_MODEL_HIDDEN SP_MODEL_INPUT_FLOATS
+#endif
+
 static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
 
 void reset(void)
@@ -129,12 +138,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_logits_on_the_core_equal_onnx_runtime(bundle: Bundle, target: str, precision: str, tmp_path: Path) -> None:
     compile_bundle(bundle, target, tmp_path / "model", precision=precision)
     cases = random_cases(bundle, COUNTS, 1.0)
-    image = build(tmp_path, target, cases)
-    emulator = ["qemu-system-arm", "-M", MACHINES[target], "-display", "none", "-monitor", "none", "-serial", "none"]
-    options = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
-    done = subprocess.run([*emulator, *options], capture_output=True, text=True, timeout=120, check=True)
-    bits = [int(line, 16) for line in (done.stdout + done.stderr).split()]
-    got = np.array(bits, np.uint32).view(np.float32).reshape(len(COUNTS), SHAPE.classes)
+    got = run(build(tmp_path, target, cases), MACHINES[target]).reshape(len(COUNTS), SHAPE.classes)
     wanted = run_reference(bundle, cases)
     if precision != "fp32":
         reference = Reference(bundle, tmp_path / "model/reference.onnx")
@@ -143,6 +147,25 @@ def test_logits_on_the_core_equal_onnx_runtime(bundle: Bundle, target: str, prec
     errors = np.abs(got - wanted).max(axis=1)
     assert np.median(errors) <= 1e-5
     assert errors.max() <= (ROUNDED_TOLERANCE if precision == "int8" else 1e-5)
+
+
+def run(image: Path, machine: str) -> np.ndarray:
+    """All outputs of an image on an emulated machine: float32, one after the other."""
+    emulator = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none"]
+    options = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
+    done = subprocess.run([*emulator, *options], capture_output=True, text=True, timeout=120, check=True)
+    return np.array([int(line, 16) for line in (done.stdout + done.stderr).split()], np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("make", [cnn, mlp])
+def test_an_onnx_file_on_the_core_equals_onnx_runtime(tmp_path: Path, make: Callable[[], onnx.ModelProto]) -> None:
+    model = make()
+    onnx.save(model, str(tmp_path / "graph.onnx"))
+    compile_onnx(tmp_path / "graph.onnx", "cortex-m7", tmp_path / "model")
+    inputs = random_inputs([d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim])
+    image = build(tmp_path, "cortex-m7", [x.reshape(1, -1) for x in inputs])
+    got = run(image, MACHINES["cortex-m7"]).reshape(len(inputs), -1)
+    assert np.abs(got - run_onnx(model, inputs)).max() <= 1e-5
 
 
 def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:

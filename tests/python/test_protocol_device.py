@@ -25,7 +25,7 @@ import spedge
 from spedge.boards import load_board
 from spedge.check import as_reported
 from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
-from spedge.device.protocol import REPLY_BIT, Error, ErrorCode, Frame, FrameReader, Stats, Status, Type
+from spedge.device.protocol import REPLY_BIT, VERSION, Error, ErrorCode, Frame, FrameReader, Stats, Status, Type
 from spedge.device.transport import FdTransport, Transport, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
@@ -528,9 +528,9 @@ def test_noise_is_not_an_answer() -> None:
 
 
 def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
-    hello = struct.pack("<HBBHHIIHHHH", 1, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
+    hello = struct.pack("<HBBHHIIHHHH", VERSION, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
     stuck = struct.pack("<HHIQQII", 0, 0, 100, 0, 0, 0, 0)
-    payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(68), Type.FLUSH: stuck, Type.EVENTS: stuck}
+    payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(76), Type.FLUSH: stuck, Type.EVENTS: stuck}
 
     def answer(out: bytes) -> bytes:
         replies = []

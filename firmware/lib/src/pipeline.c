@@ -8,7 +8,9 @@ struct sp_pipeline {
     sp_tokenizer_t *tokenizer;
     uint16_t xy_size, t_size;
     size_t scratch_size;
-    uint64_t tokens; /* embedded since reset; the newest is at (tokens - 1) % T */
+    uint64_t tokens; /* embedded since reset; the newest is at (tokens - 1) % rows */
+    uint32_t rows;   /* of the ring: T, or 1 with one_by_one */
+    uint64_t origin; /* with one_by_one: time of the window's first token */
     uint64_t cost_tokenize, cost_embed;
     sp_clock_fn clock;
     void *clock_context;
@@ -16,11 +18,11 @@ struct sp_pipeline {
     void *token_context;
 
     /* in the caller's memory, behind this struct */
-    uint64_t *times;        /* [T] */
+    uint64_t *times;        /* [rows] */
     void *scratch;
     float *xy_wavelengths;  /* [xy_size] */
     float *t_wavelengths;   /* [t_size] */
-    float *ring;            /* [T][hidden]: linear embedding and the positions of x and y */
+    float *ring;            /* [rows][hidden]: linear embedding and the positions of x and y */
 };
 
 static int has_embedding(const sp_pipeline_config_t *config)
@@ -45,6 +47,11 @@ static int check(const sp_pipeline_config_t *config, sp_pipeline_config_t *full)
     return rc;
 }
 
+static uint32_t ring_rows(const sp_pipeline_config_t *config)
+{
+    return config->one_by_one ? 1u : config->window_tokens;
+}
+
 static uint64_t round8(uint64_t n)
 {
     return (n + 7u) & ~UINT64_C(7);
@@ -54,7 +61,7 @@ static uint64_t round8(uint64_t n)
 static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint64_t *tokenizer_at)
 {
     const int embeds = has_embedding(c);
-    const uint64_t window = embeds ? c->window_tokens : 0, hidden = embeds ? c->embed.hidden : 0;
+    const uint64_t window = embeds ? ring_rows(c) : 0, hidden = embeds ? c->embed.hidden : 0;
     const uint64_t scratch = embeds ? sp_embed_scratch_size(&c->embed) : 0;
     const uint64_t times_at = round8(sizeof(sp_pipeline_t));
     const uint64_t scratch_at = times_at + window * sizeof(uint64_t);
@@ -66,6 +73,7 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
     *tokenizer_at = round8(ring_at + window * hidden * sizeof(float));
     if (pipe) {
         uint8_t *base = (uint8_t *)pipe;
+        pipe->rows = (uint32_t)window;
         pipe->xy_size = xy_size;
         pipe->t_size = t_size;
         pipe->scratch_size = (size_t)scratch;
@@ -143,13 +151,15 @@ static uint64_t now(const sp_pipeline_t *pipe)
 
 static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
 {
-    const uint32_t at = (uint32_t)(pipe->tokens % pipe->config.window_tokens);
+    const uint32_t at = (uint32_t)(pipe->tokens % pipe->rows);
     float *row = &pipe->ring[(size_t)at * pipe->config.embed.hidden];
 
     sp_embed_token(&pipe->config.embed, pipe->tokenizer, pipe->scratch, pipe->scratch_size, row);
     sp_embed_position_add(row, pipe->xy_size, pipe->xy_wavelengths, (float)token->x);
     sp_embed_position_add(row + pipe->xy_size, pipe->xy_size, pipe->xy_wavelengths, (float)token->y);
     pipe->times[at] = token->t;
+    if (pipe->tokens % pipe->config.window_tokens == 0)
+        pipe->origin = token->t;
     pipe->tokens++;
 }
 
@@ -183,9 +193,27 @@ int sp_pipeline_feed_evt2(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size
     return rc;
 }
 
+/* Copy a row of the ring with its time, counted from since. */
+static void copy_row(const sp_pipeline_t *pipe, uint32_t at, uint64_t since, float *out)
+{
+    const uint32_t hidden = pipe->config.embed.hidden;
+
+    memcpy(out, &pipe->ring[(size_t)at * hidden], hidden * sizeof *out);
+    sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_wavelengths,
+                          (float)(pipe->times[at] - since) / pipe->config.embed.time_scale_us);
+}
+
+uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out)
+{
+    if (!has_embedding(&pipe->config) || !pipe->config.one_by_one || pipe->tokens == 0)
+        return 0;
+    copy_row(pipe, 0, pipe->origin, out);
+    return (uint32_t)((pipe->tokens - 1) % pipe->config.window_tokens) + 1u;
+}
+
 uint32_t sp_pipeline_window(sp_pipeline_t *pipe, float *out)
 {
-    if (!has_embedding(&pipe->config))
+    if (!has_embedding(&pipe->config) || pipe->config.one_by_one)
         return 0;
 
     const uint32_t window = pipe->config.window_tokens, hidden = pipe->config.embed.hidden;
@@ -194,11 +222,7 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, float *out)
 
     for (uint32_t i = 0; i < rows; i++) {
         const uint32_t at = (uint32_t)((first + i) % window);
-        float *row = &out[(size_t)i * hidden];
-        const uint64_t age = pipe->times[at] - pipe->times[first % window];
-        memcpy(row, &pipe->ring[(size_t)at * hidden], hidden * sizeof *row);
-        sp_embed_position_add(row + 2u * pipe->xy_size, pipe->t_size, pipe->t_wavelengths,
-                              (float)age / pipe->config.embed.time_scale_us);
+        copy_row(pipe, at, pipe->times[first % window], &out[(size_t)i * hidden]);
     }
     memset(&out[(size_t)rows * hidden], 0, (size_t)(window - rows) * hidden * sizeof *out);
     return rows;

@@ -1,4 +1,4 @@
-"""spedge compile: a bundle to plain C."""
+"""spedge compile: a bundle or an ONNX file to plain C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spedge.cli.common import (
-    BundleArgument,
     JsonOption,
     PrecisionOption,
     byte_count,
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    bundle: BundleArgument,
+    model: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|FILE.onnx", help="Bundle directory, or an ONNX file of another model.")
+    ],
     target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7, cortex-m55, rv32, aarch64 or native.")],
     out: Annotated[Path, typer.Option(help="Folder for the C sources and the report.")],
     precision: PrecisionOption = "fp32",
@@ -40,20 +41,30 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compile a bundle's encoder to plain C with TVM, and report flash, arena and work."""
+    """Compile a bundle's encoder, or any ONNX model of supported operators, to plain C with TVM.
+
+    Reports flash, arena and work. A file whose name ends in .onnx needs no bundle: it is compiled with its own fixed
+    shape and the same interface.
+    """
     from spedge.build import require_tvm
     from spedge.bundle import Bundle
 
-    loaded = Bundle.load(bundle)
+    is_file = model.suffix == ".onnx" and not model.is_dir()
+    loaded = None if is_file else Bundle.load(model)
     require_tvm()
-    from spedge.compile import compile_bundle
+    from spedge.compile import compile_bundle, compile_onnx
 
     if measure and not detailed:
         raise UsageError("--measure goes with --report")
-    with progress(f"Compiling {loaded.name} for {target}") as say:
-        report = compile_bundle(loaded, target, out, on_progress=say, precision=precision)
+    if loaded is None and (detailed or precision != "fp32"):
+        raise UsageError("--report and --precision are for bundles; an ONNX file is compiled in fp32")
+    with progress(f"Compiling {loaded.name if loaded else model.name} for {target}") as say:
         inspection = None
-        if detailed:
+        if loaded is None:
+            report = compile_onnx(model, target, out, on_progress=say)
+        else:
+            report = compile_bundle(loaded, target, out, on_progress=say, precision=precision)
+        if loaded is not None and detailed:
             from spedge.compile.inspection import inspect
 
             inspection = inspect(loaded, target, precision, measure, say)
@@ -69,7 +80,7 @@ def command(
             "precision": report.precision,
             "flash": f"{byte_count(report.flash_bytes)} of constants",
             "arena": f"{byte_count(report.arena_bytes)} of RAM",
-            "work": f"{report.macs:,} multiply-accumulates with all {report.tokens} tokens",
+            "work": f"{report.macs:,} multiply-accumulates" + (f" with all {report.tokens} tokens" if loaded else ""),
             "kernels": f"{len({kernel.kernel for kernel in report.kernels})}, called {_calls(report):,} times",
             "out": str(out),
         }

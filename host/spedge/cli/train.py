@@ -24,6 +24,9 @@ def command(
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     minutes: Annotated[float | None, typer.Option(help="CPU time to train for; default: the preset's.")] = None,
+    attention: Annotated[
+        str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a preset and write its checkpoint and bundle.
@@ -34,7 +37,15 @@ def command(
     from spedge.training import train
 
     with progress("Reading the data") as say:
-        report = train(preset, data, out, seed=seed, minutes=minutes, on_progress=lambda state: say(_describe(state)))
+        report = train(
+            preset,
+            data,
+            out,
+            seed=seed,
+            minutes=minutes,
+            attention=attention,
+            on_progress=lambda state: say(_describe(state)),
+        )
     if as_json:
         print_json(_document(report))
     else:

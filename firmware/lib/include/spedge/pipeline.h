@@ -15,6 +15,8 @@ typedef struct sp_pipeline_config {
     sp_tokenizer_config_t tokenizer;
     sp_embed_config_t embed; /* weight NULL: tokens only, no ring */
     uint16_t window_tokens;  /* T, > 0 with an embedding */
+    uint8_t one_by_one;      /* not 0: for a stateful model. Windows of T tokens lie end to end, and only the newest
+                              * token is kept: sp_pipeline_newest */
 } sp_pipeline_config_t;
 
 /* Reads the clock that costs are given in; context first. NULL: costs are not measured. */
@@ -44,8 +46,13 @@ void sp_pipeline_set_observer(sp_pipeline_t *pipe, sp_token_fn on_token, void *c
 int sp_pipeline_feed_evt2(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, int stop_at_token);
 
 /* Copy the last min(T, tokens) embedded tokens, oldest first, into out[T][hidden], with the position of their
- * time relative to the oldest added. Returns how many rows. Rows past them are set to 0. */
+ * time relative to the oldest added. Returns how many rows. Rows past them are set to 0. With one_by_one: 0 rows. */
 uint32_t sp_pipeline_window(sp_pipeline_t *pipe, float *out);
+
+/* With one_by_one: copy the newest embedded token into out[hidden], with the position of its time relative to its
+ * window's first token added. Returns how many tokens the window has with it: 1 for the first; 0, and nothing in
+ * out, before the first and without one_by_one. May be called from the token function. */
+uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out);
 
 typedef struct sp_pipeline_stats {
     sp_decode_stats_t decode;

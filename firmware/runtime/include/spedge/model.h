@@ -24,6 +24,14 @@ typedef struct sp_model {
     /* Run the encoder on the first `count` rows (0 <= count <= tokens) of the input in the arena.
      * Writes float [classes]. Destroys the input. Returns SP_OK or an SP_ERR_*. Never blocks; not reentrant. */
     int (*encode)(void *arena, uint32_t count, float *logits);
+    /* Stateful models, NULL for others: the arena keeps what a token leaves behind for those after it.
+     * reset: begin a window; before the first step, and whenever the past is to be forgotten.
+     * step: take in one embedded token, float [hidden], whose time counts from the window's first token, and write
+     * float [classes] for the window so far; token NULL: only the logits, logits NULL: only the token. A window is
+     * `tokens` long: the step after that begins a new one, as after reset. Returns SP_OK or an SP_ERR_*. Never
+     * blocks; not reentrant. encode does the same for a whole window, and leaves the state after it. */
+    void (*reset)(void *arena);
+    int (*step)(void *arena, const float *token, float *logits);
 } sp_model_t;
 
 /* The model linked into this image. */
