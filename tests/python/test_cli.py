@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -260,8 +261,10 @@ def test_progress_goes_to_stderr_and_data_to_stdout(recording: Path) -> None:
     """With a terminal for stderr only, stdout is still nothing but the document."""
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "spedge", "info", str(recording), "--json"]
+    terminal = {**os.environ, "TERM": "xterm"}  # a dumb one shows no progress
     try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=slave, text=True, check=True)
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=slave, text=True, check=True, env=terminal)
+        assert select.select([master], [], [], 5)[0], "nothing on the terminal"
         shown = os.read(master, 1 << 16).decode()
     finally:
         os.close(slave)
