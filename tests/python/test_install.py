@@ -33,7 +33,7 @@ def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The bin folder of an environment with spedge from a wheel and everything else borrowed from this one."""
     folder = tmp_path_factory.mktemp("install")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-C", f"build-dir={folder / 'build'}"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--config-settings=build-dir={folder / 'build'}"]
     subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)
     venv.create(folder / "env", with_pip=False, symlinks=True)
     site = next((folder / "env/lib").glob("python*/site-packages"))
