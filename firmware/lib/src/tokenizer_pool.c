@@ -1,16 +1,13 @@
 #include "tokenizer_state.h"
 
+#include <string.h>
+
 void sp_pool_reset(sp_tokenizer_t *tok)
 {
-    for (uint32_t i = 0; i < tok->patches; i++) {
-        tok->states[i] = (sp_patch_t){0, 0};
-        tok->tail[i] = BLOCK_NONE;
-    }
-    for (uint32_t b = 0; b < tok->blocks; b++)
-        tok->next_block[b] = b + 1u < tok->blocks ? b + 1u : BLOCK_NONE;
-    tok->free_block = 0;
-    tok->blocks_used = 0;
-    tok->blocks_peak = 0;
+    memset(tok->next, 0, tok->patches * sizeof *tok->next);
+    memset(tok->held, 0, tok->patches * sizeof *tok->held);
+    tok->free_block = BLOCK_NONE;
+    tok->fresh_block = 0;
     tok->ready_tail = BLOCK_NONE;
 }
 
@@ -18,9 +15,6 @@ void sp_pool_reset(sp_tokenizer_t *tok)
 void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail)
 {
     const uint32_t head = tok->next_block[tail];
-    for (uint32_t b = head; b != tail; b = tok->next_block[b])
-        tok->blocks_used--;
-    tok->blocks_used--;
     tok->next_block[tail] = tok->free_block;
     tok->free_block = head;
 }
@@ -32,29 +26,17 @@ void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail)
     tok->next_block[tail] = tok->next_block[head];
     tok->next_block[head] = tok->free_block;
     tok->free_block = head;
-    tok->blocks_used--;
 }
 
 /* Drop what a patch holds; returns how many events that was. */
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch)
 {
-    const uint32_t count = tok->states[patch].count;
-    if (tok->tail[patch] != BLOCK_NONE)
-        sp_pool_release(tok, tok->tail[patch]);
-    tok->tail[patch] = BLOCK_NONE;
-    tok->states[patch] = (sp_patch_t){0, 0};
-    if (sp_is_discrete(&tok->config))
-        tok->skip[patch] = 0;
-    return count;
-}
-
-static uint64_t newest_time(const sp_tokenizer_t *tok, uint32_t patch)
-{
-    const uint32_t block = tok->tail[patch];
-    const uint32_t next = tok->states[patch].next;
-    const uint32_t used = SLOT_HAS_ROOM(next) ? next % BLOCK_SLOTS : INFO_USED(tok->block_info[block]);
-    const uint32_t slot = tok->slots[block * BLOCK_SLOTS + used - 1u];
-    return INFO_EPOCH(tok->block_info[block]) << tok->time_bits | slot >> (2u * tok->span_bits + 1u);
+    const uint32_t held = sp_pool_held(tok, patch);
+    if (tok->next[patch] != 0)
+        sp_pool_release(tok, BLOCK_BEFORE(tok->next[patch]));
+    tok->next[patch] = 0;
+    tok->held[patch] &= HELD_SPIKED;
+    return held;
 }
 
 /* The pool is full: the patch that has waited longest loses its events, the asking one only if it must. */
@@ -64,9 +46,9 @@ static void evict_for(sp_tokenizer_t *tok, uint32_t asking)
     uint64_t oldest = UINT64_MAX;
 
     for (uint32_t i = 0; i < tok->patches; i++) {
-        if (i == asking || tok->tail[i] == BLOCK_NONE)
+        if (i == asking || tok->next[i] == 0)
             continue;
-        const uint64_t t = newest_time(tok, i);
+        const uint64_t t = sp_pool_time(tok, tok->next[i] - 1u);
         if (victim == asking || t < oldest) {
             victim = i;
             oldest = t;
@@ -75,41 +57,68 @@ static void evict_for(sp_tokenizer_t *tok, uint32_t asking)
     tok->stats.pool_lost += sp_pool_discard(tok, victim);
 }
 
-/* Give the patch a fresh block behind its ring; states[patch].next is then its first slot.
- * When the patch itself had to be evicted its count is 0 afterwards. */
-int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch)
+/* A block that is not in use. Returns SP_ERR_POOL if there is none and none may be taken from a patch. */
+static int find_block(sp_tokenizer_t *tok, uint32_t asking, uint32_t *block)
 {
     if (tok->free_block == BLOCK_NONE) {
+        if (tok->fresh_block < tok->blocks) {
+            *block = tok->fresh_block++;
+            return SP_OK;
+        }
         if (tok->config.pool_policy == SP_POOL_GROWS)
             return SP_ERR_POOL;
-        evict_for(tok, patch);
+        evict_for(tok, asking);
     }
+    *block = tok->free_block;
+    tok->free_block = tok->next_block[*block];
+    return SP_OK;
+}
 
-    const uint32_t block = tok->free_block;
-    const uint32_t tail = tok->tail[patch];
-    tok->free_block = tok->next_block[block];
-    if (tail == BLOCK_NONE) {
+/* Give the patch a fresh block behind its ring; next[patch] is then its first slot in use, to be filled before anything
+ * else is done to the patch. When the patch itself had to be evicted it holds nothing else afterwards. */
+int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch)
+{
+    uint32_t block;
+    const int rc = find_block(tok, patch, &block);
+    if (rc != SP_OK)
+        return rc;
+
+    const uint32_t next = tok->next[patch];
+    if (next == 0) {
         tok->next_block[block] = block;
     } else {
+        const uint32_t tail = BLOCK_BEFORE(next);
         tok->next_block[block] = tok->next_block[tail];
         tok->next_block[tail] = block;
     }
-    tok->tail[patch] = block;
-    tok->block_info[block] = tok->epoch << INFO_USED_BITS | BLOCK_SLOTS;
-    tok->states[patch].next = block * BLOCK_SLOTS;
-    if (++tok->blocks_used > tok->blocks_peak)
-        tok->blocks_peak = tok->blocks_used;
+    const uint32_t missing = tok->most - HELD_WHEN_FULL(tok->held[patch]);
+    const uint32_t room = missing < BLOCK_SLOTS ? missing : BLOCK_SLOTS;
+    const uint32_t first = BLOCK_SLOTS - room;
+    tok->held[patch] += room;
+    tok->block_info[block] = tok->epoch << INFO_FIRST_BITS | first;
+    tok->next[patch] = block * BLOCK_SLOTS + first;
     return SP_OK;
+}
+
+/* Close a block in which `left` slots are free: its events move to its end. */
+static void close(sp_tokenizer_t *tok, uint32_t block, uint32_t left)
+{
+    uint32_t *slots = &tok->slots[block * BLOCK_SLOTS];
+    const uint32_t first = INFO_FIRST(tok->block_info[block]);
+
+    memmove(&slots[first + left], &slots[first], (BLOCK_SLOTS - left - first) * sizeof *slots);
+    tok->block_info[block] += left;
 }
 
 /* A block holds events of one epoch: close every open one. */
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
 {
     for (uint32_t i = 0; i < tok->patches; i++) {
-        const uint32_t next = tok->states[i].next;
-        if (SLOT_HAS_ROOM(next)) {
-            tok->block_info[tok->tail[i]] = tok->epoch << INFO_USED_BITS | next % BLOCK_SLOTS;
-            tok->states[i].next = 0;
+        const uint32_t left = (0u - tok->next[i]) % BLOCK_SLOTS;
+        if (left > 0) {
+            close(tok, BLOCK_BEFORE(tok->next[i]), left);
+            tok->next[i] += left;
+            tok->held[i] -= left;
         }
     }
     tok->epoch = t >> tok->time_bits;
@@ -117,19 +126,21 @@ void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
 }
 
 /* Counted from the blocks, not from the patches' counters, so that it can contradict them. */
-uint64_t sp_pool_pending(const sp_tokenizer_t *tok)
+void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *blocks_used)
 {
-    uint64_t pending = 0;
+    *pending = 0;
+    *blocks_used = tok->fresh_block;
+    for (uint32_t b = tok->free_block; b != BLOCK_NONE; b = tok->next_block[b])
+        --*blocks_used;
     for (uint32_t i = 0; i < tok->patches; i++) {
-        const uint32_t tail = tok->tail[i];
-        if (tail == BLOCK_NONE)
+        if (tok->next[i] == 0)
             continue;
-        for (uint32_t b = tok->next_block[tail]; b != tail; b = tok->next_block[b])
-            pending += INFO_USED(tok->block_info[b]);
-        const uint32_t next = tok->states[i].next;
-        pending += SLOT_HAS_ROOM(next) ? next % BLOCK_SLOTS : INFO_USED(tok->block_info[tail]);
-        if (sp_is_discrete(&tok->config))
-            pending -= tok->skip[i];
+        const uint32_t tail = BLOCK_BEFORE(tok->next[i]);
+        uint32_t b = tail;
+        do {
+            b = tok->next_block[b];
+            *pending += BLOCK_SLOTS - INFO_FIRST(tok->block_info[b]);
+        } while (b != tail);
+        *pending -= (0u - tok->next[i]) % BLOCK_SLOTS;
     }
-    return pending;
 }

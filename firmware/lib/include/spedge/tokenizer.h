@@ -28,6 +28,9 @@ enum {
 /* Events are counted in 32 bits. */
 #define SP_THRESHOLD_MAX 2147483647.0
 
+/* Block indices and counts of pending events leave a bit free. */
+#define SP_POOL_EVENTS_MAX 2147483616u
+
 /* The most pixel columns (or rows) of the sensor that one patch may span: a slot of 32 bits holds the
  * position in the patch, the polarity and the low bits of the time. */
 #define SP_PATCH_SPAN_MAX 2048u
@@ -38,7 +41,7 @@ typedef struct sp_tokenizer_config {
     uint16_t patch_size;             /* pixels; default 16 */
     uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
     uint8_t kind;                    /* SP_KIND_*; default SP_KIND_CONTINUOUS */
-    uint32_t pool_events;            /* event slots, > 0, rounded up to whole blocks of 16 */
+    uint32_t pool_events;            /* event slots, > 0, at most SP_POOL_EVENTS_MAX, rounded up to whole blocks of 16 */
     double threshold;                /* > 0, at most SP_THRESHOLD_MAX; discrete: a whole number; default 256 */
     uint64_t absolute_refractory_us; /* default 0: none */
     uint64_t relative_refractory_us; /* default 0: none */
@@ -77,8 +80,7 @@ typedef struct sp_tokenizer sp_tokenizer_t;
 /* Reads the events of the ready token in arrival order. */
 typedef struct sp_token_cursor {
     const sp_tokenizer_t *tokenizer;
-    uint32_t block; /* where the next event is */
-    uint32_t slot;
+    uint32_t slot; /* where the next event is */
     uint32_t left;  /* events not read yet */
 } sp_token_cursor_t;
 
