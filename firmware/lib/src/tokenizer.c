@@ -65,21 +65,22 @@ static int has_potentials(const sp_tokenizer_config_t *c)
     return !sp_is_discrete(c) && !sp_is_integer(c);
 }
 
-/* Bytes of the arrays behind the struct, largest alignment first; places them when mem is given. */
+/* Bytes of the arrays behind the struct; places them when mem is given. The arrays of blocks are addressed by block numbers,
+ * which begin behind the blocks that hold the patches' next slots; so do their pointers, still within mem. */
 static uint64_t layout(sp_tokenizer_t *tok, const sp_tokenizer_config_t *c, uint8_t *mem)
 {
     const uint64_t columns = (c->width + c->patch_size - 1u) / c->patch_size;
     const uint64_t rows = (c->height + c->patch_size - 1u) / c->patch_size;
     const uint64_t patches = columns * rows;
     const uint64_t blocks = blocks_of(c->pool_events);
+    const uint64_t first = (patches + BLOCK_SLOTS - 1u) / BLOCK_SLOTS;
     const uint64_t sizes[] = {
-        blocks * sizeof(uint64_t),                                              /* block_info */
-        sp_has_refractory(c) ? patches * sizeof(uint64_t) : 0,                  /* last_spike */
-        has_potentials(c) ? patches * sizeof(double) : 0,                      /* potentials */
-        patches * sizeof(uint32_t),                                             /* next */
-        patches * sizeof(uint32_t),                                             /* held */
-        blocks * sizeof(uint32_t),                                              /* next_block */
-        blocks * BLOCK_SLOTS * sizeof(uint32_t),                                /* slots */
+        sp_has_refractory(c) ? patches * sizeof(uint64_t) : 0, /* last_spike */
+        has_potentials(c) ? patches * sizeof(double) : 0,      /* potentials */
+        (first + blocks) * BLOCK_SLOTS * sizeof(uint32_t),     /* slots */
+        blocks * sizeof(uint64_t),                             /* block_info */
+        patches * sizeof(uint32_t),                            /* held */
+        blocks * sizeof(uint32_t),                             /* next_block */
     };
     uint64_t at = (sizeof(sp_tokenizer_t) + 7u) & ~UINT64_C(7);
     uint64_t places[sizeof sizes / sizeof *sizes];
@@ -92,14 +93,14 @@ static uint64_t layout(sp_tokenizer_t *tok, const sp_tokenizer_config_t *c, uint
         tok->columns = (uint32_t)columns;
         tok->rows = (uint32_t)rows;
         tok->patches = (uint32_t)patches;
-        tok->blocks = (uint32_t)blocks;
-        tok->block_info = (uint64_t *)(void *)(mem + places[0]);
-        tok->last_spike = (uint64_t *)(void *)(mem + places[1]);
-        tok->potentials = (double *)(void *)(mem + places[2]);
-        tok->next = (uint32_t *)(void *)(mem + places[3]);
+        tok->first_block = (uint32_t)first;
+        tok->end_block = (uint32_t)(first + blocks);
+        tok->last_spike = (uint64_t *)(void *)(mem + places[0]);
+        tok->potentials = (double *)(void *)(mem + places[1]);
+        tok->slots = (uint32_t *)(void *)(mem + places[2]);
+        tok->block_info = (uint64_t *)(void *)(mem + places[3] - first * sizeof(uint64_t));
         tok->held = (uint32_t *)(void *)(mem + places[4]);
-        tok->next_block = (uint32_t *)(void *)(mem + places[5]);
-        tok->slots = (uint32_t *)(void *)(mem + places[6]);
+        tok->next_block = (uint32_t *)(void *)(mem + places[5] - first * sizeof(uint32_t));
     }
     return at;
 }
@@ -197,10 +198,10 @@ int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, siz
     *grown = *old;
     grown->config = full;
     layout(grown, &full, mem);
-    memcpy(grown->block_info, old->block_info, old->blocks * sizeof *old->block_info);
-    memcpy(grown->next_block, old->next_block, old->blocks * sizeof *old->next_block);
-    memcpy(grown->slots, old->slots, (size_t)old->blocks * BLOCK_SLOTS * sizeof *old->slots);
-    memcpy(grown->next, old->next, old->patches * sizeof *old->next);
+    const uint32_t first = old->first_block, blocks = old->end_block - first;
+    memcpy(grown->slots, old->slots, (size_t)old->end_block * BLOCK_SLOTS * sizeof *old->slots);
+    memcpy(grown->block_info + first, old->block_info + first, blocks * sizeof *old->block_info);
+    memcpy(grown->next_block + first, old->next_block + first, blocks * sizeof *old->next_block);
     memcpy(grown->held, old->held, old->patches * sizeof *old->held);
     if (sp_has_refractory(&full))
         memcpy(grown->last_spike, old->last_spike, old->patches * sizeof *old->last_spike);
@@ -309,8 +310,8 @@ int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 
     tok->ready = (sp_token_t){
         .t = t, .x = (uint16_t)(patch % tok->columns), .y = (uint16_t)(patch / tok->columns), .n = held};
-    tok->ready_tail = BLOCK_BEFORE(tok->next[patch]);
-    tok->next[patch] = 0;
+    tok->ready_tail = BLOCK_BEFORE(*sp_pool_next(tok, patch));
+    *sp_pool_next(tok, patch) = 0;
     tok->held[patch] = 0;
     if (sp_has_refractory(&tok->config)) {
         tok->last_spike[patch] = t;
@@ -372,7 +373,7 @@ void sp_tokenizer_stats(const sp_tokenizer_t *tok, sp_tokenizer_stats_t *stats)
     *stats = tok->stats;
     sp_pool_count(tok, &stats->pending, &blocks_used);
     stats->pool_used = blocks_used * BLOCK_SLOTS;
-    stats->pool_peak = tok->fresh_block * BLOCK_SLOTS;
+    stats->pool_peak = (tok->fresh_block - tok->first_block) * BLOCK_SLOTS;
 }
 
 const sp_tokenizer_config_t *sp_tokenizer_config(const sp_tokenizer_t *tok)

@@ -4,7 +4,7 @@
 /* Discard the events older than the duration; returns how many. The newest, of time t, never is one. */
 static uint32_t expire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
-    const uint32_t tail = BLOCK_BEFORE(tok->next[patch]);
+    const uint32_t tail = BLOCK_BEFORE(*sp_pool_next(tok, patch));
     uint32_t gone = 0;
 
     for (;;) {
@@ -27,7 +27,7 @@ static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint
 {
     (void)feed;
     const uint64_t t = sp_time_of(tok, slot);
-    if (tok->next[patch] == 0 && sp_is_refractory(tok, patch, t)) {
+    if (*sp_pool_next(tok, patch) == 0 && sp_is_refractory(tok, patch, t)) {
         tok->stats.refractory++;
         return SP_OK;
     }

@@ -7,7 +7,6 @@
 
 /* What is read on every event, copied out of the tokenizer so that stores to the pool cannot alias it. */
 typedef struct sp_feed {
-    uint32_t *next;
     uint32_t *slots;
     uint32_t columns, patch_size, shift, reciprocal, span_bits;
     uint32_t of_word; /* the bits of an event's word that its slot has too */
@@ -34,8 +33,7 @@ SP_INLINE sp_patches_t sp_patches(const sp_tokenizer_config_t *config)
 SP_INLINE sp_feed_t sp_feed(const sp_tokenizer_t *tok, sp_patches_t patches)
 {
     const int is_16 = patches == SP_PATCHES_OF_16;
-    return (sp_feed_t){.next = tok->next,
-                       .slots = tok->slots,
+    return (sp_feed_t){.slots = tok->slots,
                        .columns = tok->columns,
                        .patch_size = is_16 ? 16u : tok->config.patch_size,
                        .shift = is_16 ? 4u : tok->shift,
@@ -84,7 +82,7 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
 
 /* ---------------------------------------------------------------- EVT2 words */
 
-#define EVT2_LOW_ON_TOP (32u - EVT2_LOW_AT - EVT2_LOW_BITS)
+#define EVT2_LOW_IN_WORD (EVT2_LOW_MASK << EVT2_LOW_AT)
 #define EVT2_ROW_ON_TOP (32u - EVT2_SIDE_BITS)
 
 /* Between two time words: what a word must be to need no closer look. */
@@ -92,7 +90,7 @@ typedef struct sp_gate {
     uint32_t high;   /* the time base's bits in a slot */
     uint32_t right;  /* the word without polarity and time: below this. 0: closer looks for all */
     uint32_t bottom; /* the word with y on top: not above this */
-    uint32_t low;    /* the word with its time on top: not below this, the newest event's time */
+    uint32_t low;    /* the word's time where it is: not below this, the newest event's time */
 } sp_gate_t;
 
 SP_INLINE sp_gate_t sp_gate(const sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_evt2_t *d)
@@ -103,7 +101,7 @@ SP_INLINE sp_gate_t sp_gate(const sp_tokenizer_t *tok, const sp_feed_t *feed, co
     if (tok->last_t >= d->time_base) {
         if (tok->last_t - d->time_base > EVT2_LOW_MASK)
             return gate;
-        gate.low = (uint32_t)(tok->last_t - d->time_base) << (EVT2_LOW_AT + EVT2_LOW_ON_TOP);
+        gate.low = (uint32_t)(tok->last_t - d->time_base) << EVT2_LOW_AT;
     }
     if (d->timed && d->time_base <= tok->epoch_last_t) {
         gate.right = (uint32_t)tok->config.width << EVT2_X_AT;
@@ -125,30 +123,52 @@ SP_INLINE uint32_t sp_patch_of_word(const sp_feed_t *feed, const sp_gate_t *gate
     return row * feed->columns + column;
 }
 
+SP_INLINE int sp_passes(const sp_gate_t *gate, uint32_t word, uint32_t low)
+{
+    return (word & ~EVT2_P_AND_TIME) < gate->right && word << EVT2_ROW_ON_TOP <= gate->bottom &&
+           (word & EVT2_LOW_IN_WORD) >= low;
+}
+
+SP_INLINE int sp_take_word(sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_gate_t *gate, uint32_t word,
+                           sp_take_fn take, sp_patches_t patches)
+{
+    uint32_t slot;
+    const uint32_t patch = sp_patch_of_word(feed, gate, word, patches, &slot);
+    return take(tok, feed, patch, slot);
+}
+
 /* Takes words up to one that needs a closer look or makes a patch fire. Returns where it stopped, *rc being what take
- * said last. The caller keeps the time of the newest event. */
+ * said last; the caller keeps the time of the newest event. Two words a turn: their times then take turns in two
+ * registers. A single word at the end is left to the caller. */
 SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *at, const uint8_t *end,
                                      int *rc, sp_take_fn take, sp_patches_t patches)
 {
     const sp_feed_t feed = sp_feed(tok, patches);
+    const uint8_t *const stop = at + ((size_t)(end - at) & ~(size_t)7);
     sp_gate_t gate = sp_gate(tok, &feed, d);
+    int taken = SP_OK;
 
-    for (; at != end; at += 4) {
-        const uint32_t word = evt2_load(at);
-        uint32_t slot;
-        if (SP_RARELY((word & ~EVT2_P_AND_TIME) >= gate.right || word << EVT2_ROW_ON_TOP > gate.bottom ||
-                      word << EVT2_LOW_ON_TOP < gate.low))
+    for (; at != stop; at += 8) {
+        const uint32_t first = evt2_load(at);
+        if (SP_RARELY(!sp_passes(&gate, first, gate.low)))
+            return at;
+        const uint32_t low = first & EVT2_LOW_IN_WORD;
+        taken = sp_take_word(tok, &feed, &gate, first, take, patches);
+        if (SP_RARELY(taken != SP_OK))
             break;
-        const uint32_t patch = sp_patch_of_word(&feed, &gate, word, patches, &slot);
-        const int taken = take(tok, &feed, patch, slot);
+
+        const uint32_t second = evt2_load(at + 4);
+        if (SP_RARELY(!sp_passes(&gate, second, low)))
+            return at + 4;
+        gate.low = second & EVT2_LOW_IN_WORD;
+        taken = sp_take_word(tok, &feed, &gate, second, take, patches);
         if (SP_RARELY(taken != SP_OK)) {
-            *rc = taken;
-            at += taken == SP_TOKEN ? 4 : 0;
+            at += 4;
             break;
         }
-        gate.low = word << EVT2_LOW_ON_TOP & EVT2_LOW_MASK << (EVT2_LOW_AT + EVT2_LOW_ON_TOP);
     }
-    return at;
+    *rc = taken;
+    return taken == SP_TOKEN ? at + 4 : at;
 }
 
 /* The loops of a kind for one sort of patches. */

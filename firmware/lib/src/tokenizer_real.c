@@ -10,9 +10,9 @@ static double as_double(uint64_t v)
 /* The potential after an event; the patch's first event has nothing to decay from. */
 static double potential_after(const sp_tokenizer_t *tok, uint32_t patch, double increase, uint64_t t)
 {
-    if (tok->next[patch] == 0)
+    if (*sp_pool_next(tok, patch) == 0)
         return increase;
-    const double loss = tok->config.decay_per_us * as_double(t - sp_pool_time(tok, tok->next[patch] - 1u));
+    const double loss = tok->config.decay_per_us * as_double(t - sp_pool_time(tok, *sp_pool_next(tok, patch) - 1u));
     const double change = increase - loss;
     return tok->potentials[patch] + change;
 }
@@ -45,7 +45,7 @@ static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint
         u = 0.0;
         tok->stats.decayed += sp_pool_discard(tok, patch);
     }
-    const int was_empty = tok->next[patch] == 0;
+    const int was_empty = *sp_pool_next(tok, patch) == 0;
     const int rc = sp_pool_put(tok, patch, slot);
     if (rc != SP_OK)
         return rc;

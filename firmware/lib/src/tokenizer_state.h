@@ -7,7 +7,8 @@
  * The bits above, the epoch, stand once per block of 16 slots, so all events of a block are of one epoch: when the stream
  * enters a new epoch every open block is closed. That is checked once for the stream, never per patch.
  *
- * The blocks of a patch form a ring: the one that next[patch] is in or behind is the newest, its next_block the oldest.
+ * The blocks of a patch form a ring: the one that its next slot is in or behind is the newest, whose next_block is the
+ * oldest.
  * A block's events lie from its first slot in use to its end; only that of the newest block may come before slot 16. A
  * block that can hold all that the patch still needs to fire begins so late that its end is where the patch fires: the
  * path of every event has one comparison, with the block's end. */
@@ -24,6 +25,9 @@
 /* A next slot that is a multiple of 16 has no room behind it: open a block. */
 #define SLOT_HAS_ROOM(slot) (((slot) % BLOCK_SLOTS) != 0u)
 
+/* Slots from there to the block's end. */
+#define SLOTS_LEFT(slot) ((0u - (slot)) % BLOCK_SLOTS)
+
 /* The newest block of a patch that holds events. */
 #define BLOCK_BEFORE(next) (((next) - 1u) / BLOCK_SLOTS)
 
@@ -32,7 +36,7 @@
 #define INFO_FIRST(info) ((uint32_t)((info) % BLOCK_SLOTS))
 #define INFO_EPOCH(info) ((info) >> INFO_FIRST_BITS)
 
-/* held[patch]: events once the newest block is full, and whether the patch has spiked (kept only with a refractory
+/* held[patch]: its events once the newest block is full, and whether the patch has spiked (kept only with a refractory
  * period). */
 #define HELD_SPIKED (UINT32_C(1) << 31)
 #define HELD_WHEN_FULL(held) ((held) & ~HELD_SPIKED)
@@ -45,7 +49,7 @@ struct sp_tokenizer {
     sp_tokenizer_config_t config;
     sp_push_fn push;
     sp_run_fn run; /* as many EVT2 words as are in order, on the sensor and of this epoch, up to a token */
-    uint32_t columns, rows, patches, blocks;
+    uint32_t columns, rows, patches;
     uint32_t reciprocal;   /* ceil(2^32 / patch_size), so that x / patch_size = x * reciprocal >> 32 for 16-bit x;
                               0 where patch_size is a power of two */
     uint32_t shift;        /* log2 of such a patch_size */
@@ -59,24 +63,24 @@ struct sp_tokenizer {
     uint64_t epoch_last_t; /* the last time of this epoch */
 
     /* in the caller's memory, behind this struct */
-    uint64_t *block_info; /* [blocks] */
     uint64_t *last_spike; /* [patches], with a refractory period */
     double *potentials;   /* [patches], with decay or a relative period; meaningful while the patch holds events */
-    uint32_t *next;       /* [patches]: the slot behind the newest event; 0: no events */
+    uint32_t *slots;      /* [end_block * 16]; the first [patches] of them are no slots, see sp_pool_next */
+    uint64_t *block_info; /* [first_block to end_block] */
     uint32_t *held;       /* [patches], see HELD_ above */
-    uint32_t *next_block; /* [blocks] */
-    uint32_t *slots;      /* [blocks * 16] */
+    uint32_t *next_block; /* [first_block to end_block] */
 
-    uint32_t free_block;   /* of those that were in use before */
-    uint32_t fresh_block;  /* this one and those behind it never were; so it is also the most that were in use at once */
-    uint32_t ready_tail;   /* the ready token's blocks, or BLOCK_NONE */
+    uint32_t first_block, end_block;
+    uint32_t free_block;  /* of those that were in use before */
+    uint32_t fresh_block; /* this one and those behind it never were */
+    uint32_t ready_tail;  /* the ready token's blocks, or BLOCK_NONE */
     sp_token_t ready;
     sp_tokenizer_stats_t stats;
 };
 
 /* tokenizer_pool.c */
 void sp_pool_reset(sp_tokenizer_t *tok);
-int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch);
+int sp_pool_evict_for(sp_tokenizer_t *tok, uint32_t asking);
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch);
 void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail);
@@ -118,22 +122,67 @@ SP_INLINE int sp_is_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint64
            t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
 }
 
+/* The slot behind the newest event of a patch; 0: it has no events. These lie where slots 0, 1, ... would: the path of every
+ * event then needs one base address for both. */
+SP_INLINE uint32_t *sp_pool_next(const sp_tokenizer_t *tok, uint32_t patch)
+{
+    return &tok->slots[patch];
+}
+
 /* The pending events of a patch. */
 SP_INLINE uint32_t sp_pool_held(const sp_tokenizer_t *tok, uint32_t patch)
 {
-    return HELD_WHEN_FULL(tok->held[patch]) - (0u - tok->next[patch]) % BLOCK_SLOTS;
+    return HELD_WHEN_FULL(tok->held[patch]) - SLOTS_LEFT(*sp_pool_next(tok, patch));
+}
+
+/* A block that is not in use, BLOCK_NONE if there is none. */
+SP_INLINE uint32_t sp_pool_find(sp_tokenizer_t *tok)
+{
+    const uint32_t block = tok->free_block;
+    if (block != BLOCK_NONE)
+        tok->free_block = tok->next_block[block];
+    else if (tok->fresh_block < tok->end_block)
+        return tok->fresh_block++;
+    return block;
+}
+
+/* Give the patch a fresh block behind its ring; *next is the first slot in use there, for the caller to fill. When the patch
+ * itself had to be evicted it holds nothing else. SP_OK or SP_ERR_POOL. */
+SP_INLINE int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t *next)
+{
+    uint32_t block = sp_pool_find(tok);
+    if (SP_RARELY(block == BLOCK_NONE)) {
+        const int rc = sp_pool_evict_for(tok, patch);
+        if (rc != SP_OK)
+            return rc;
+        block = sp_pool_find(tok);
+    }
+
+    const uint32_t before = *sp_pool_next(tok, patch), held = tok->held[patch];
+    const uint32_t missing = tok->most - HELD_WHEN_FULL(held);
+    const uint32_t room = missing < BLOCK_SLOTS ? missing : BLOCK_SLOTS;
+    uint32_t head = block;
+    if (before != 0) {
+        head = tok->next_block[BLOCK_BEFORE(before)];
+        tok->next_block[BLOCK_BEFORE(before)] = block;
+    }
+    tok->next_block[block] = head;
+    tok->held[patch] = held + room;
+    tok->block_info[block] = tok->epoch << INFO_FIRST_BITS | (BLOCK_SLOTS - room);
+    *next = (block + 1u) * BLOCK_SLOTS - room;
+    return SP_OK;
 }
 
 /* Put an event's slot behind those of its patch. Returns SP_OK or what sp_pool_open does. */
 SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    if (SP_RARELY(!SLOT_HAS_ROOM(tok->next[patch]))) {
-        const int rc = sp_pool_open(tok, patch);
-        if (rc < 0)
-            return rc;
+    uint32_t next = *sp_pool_next(tok, patch);
+    const int rc = SP_RARELY(!SLOT_HAS_ROOM(next)) ? sp_pool_open(tok, patch, &next) : SP_OK;
+    if (rc == SP_OK) {
+        tok->slots[next] = slot;
+        *sp_pool_next(tok, patch) = next + 1u;
     }
-    tok->slots[tok->next[patch]++] = slot;
-    return SP_OK;
+    return rc;
 }
 
 /* ---------------------------------------------------------------- slots */
