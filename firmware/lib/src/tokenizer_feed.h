@@ -12,8 +12,8 @@ typedef struct sp_feed {
     uint32_t of_word; /* the bits of an event's word that its slot has too */
 } sp_feed_t;
 
-/* Takes one event that is in order and on the sensor, of the current epoch: its patch and slot. Returns SP_OK, SP_TOKEN,
- * or SP_ERR_POOL with nothing of the event done. */
+/* Takes one event that is in order and on the sensor, of the current epoch and tok->base_t: its patch and slot. Returns
+ * SP_OK, SP_TOKEN, or SP_ERR_POOL with nothing of the event done. */
 typedef int sp_take_fn(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot);
 
 /* How the patch of a pixel is found; a constant, so that the loops are compiled for each. */
@@ -70,7 +70,9 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
         }
         if (SP_RARELY(e->t > tok->epoch_last_t))
             sp_pool_enter_epoch(tok, e->t);
-        rc = take(tok, &feed, row * feed.columns + column, sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t));
+        const uint32_t slot = sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t);
+        tok->base_t = (uint32_t)e->t & ~EVT2_LOW_MASK;
+        rc = take(tok, &feed, row * feed.columns + column, slot);
         if (SP_RARELY(rc == SP_ERR_POOL))
             break;
         tok->last_t = e->t;
@@ -148,6 +150,7 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, const sp_evt2_t *d, co
     sp_gate_t gate = sp_gate(tok, &feed, d);
     int taken = SP_OK;
 
+    tok->base_t = (uint32_t)d->time_base;
     for (; at != stop; at += 8) {
         const uint32_t first = evt2_load(at);
         if (SP_RARELY(!sp_passes(&gate, first, gate.low)))

@@ -38,8 +38,12 @@ SP_RARE_CALL static int take_at_edge(sp_tokenizer_t *tok, uint32_t patch, uint32
 {
     const uint32_t next = *sp_pool_next(tok, patch);
 
-    if (!SLOT_HAS_ROOM(next))
-        return take_first(tok, patch, slot);
+    if (!SLOT_HAS_ROOM(next)) {
+        if (next != 0 || !sp_is_seen_refractory(tok, patch, slot))
+            return take_first(tok, patch, slot);
+        tok->stats.refractory++;
+        return SP_OK;
+    }
     tok->slots[next] = slot;
     *sp_pool_next(tok, patch) = next + 1u;
     return tok->held[patch] < tok->fire_count ? SP_OK : fire(tok, patch, slot);

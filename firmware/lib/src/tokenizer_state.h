@@ -57,8 +57,10 @@ struct sp_tokenizer {
     uint32_t time_bits;    /* of the time in a slot */
     uint32_t of_word;      /* the bits of an EVT2 word that its slot has too */
     uint32_t fire_count;   /* ceil(threshold) */
+    uint32_t short_refractory_us; /* the absolute period if it is well below 2^32 us, else 0 */
     uint32_t most;         /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;       /* of the newest event in order */
+    uint32_t base_t;       /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
     uint64_t epoch;        /* last_t >> time_bits */
     uint64_t epoch_last_t; /* the last time of this epoch */
 
@@ -118,8 +120,15 @@ SP_INLINE int sp_is_power_of_two(uint32_t v)
 /* Whether the absolute refractory period drops an event of time t. */
 SP_INLINE int sp_is_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
-    return tok->config.absolute_refractory_us > 0 && (tok->held[patch] & HELD_SPIKED) != 0 &&
-           t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
+    return (tok->held[patch] & HELD_SPIKED) != 0 && t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
+}
+
+/* The same, from the slot, in 32 bits; 0 may be wrong. A patch forgets that it has spiked when an epoch begins after the
+ * end of its refractory periods, so the difference fits 32 bits if the period and an epoch together do. */
+SP_INLINE int sp_is_seen_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
+{
+    const uint32_t t = tok->base_t | evt2_low_time(slot);
+    return (tok->held[patch] & HELD_SPIKED) != 0 && t - (uint32_t)tok->last_spike[patch] < tok->short_refractory_us;
 }
 
 /* The slot behind the newest event of a patch; 0: it has no events. These lie where slots 0, 1, ... would: the path of every
