@@ -23,9 +23,8 @@ static uint32_t expire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
     return gone;
 }
 
-static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+static int take_slot(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    (void)feed;
     if (*sp_pool_next(tok, patch) == 0 &&
         (sp_is_seen_refractory(tok, patch, slot) || sp_is_refractory(tok, patch, sp_time_of(tok, slot)))) {
         tok->stats.refractory++;
@@ -36,6 +35,12 @@ static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint
         return rc;
     const uint64_t t = sp_time_of(tok, slot);
     return expire(tok, patch, t) > 0 ? SP_OK : sp_tokenizer_fire(tok, patch, t);
+}
+
+SP_INLINE int take(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+{
+    (void)feed;
+    return take_slot(*tok, patch, slot);
 }
 
 SP_FEED_BIND(take)

@@ -49,12 +49,12 @@ SP_RARE_CALL static int take_at_edge(sp_tokenizer_t *tok, uint32_t patch, uint32
     return tok->held[patch] < tok->fire_count ? SP_OK : fire(tok, patch, slot);
 }
 
-SP_INLINE int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+SP_INLINE int take(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
 {
     const uint32_t next = feed->slots[patch];
 
     if (SP_RARELY((next + 1u) % BLOCK_SLOTS <= 1u))
-        return take_at_edge(tok, patch, slot);
+        return take_at_edge(*tok, patch, slot);
     feed->slots[next] = slot;
     feed->slots[patch] = next + 1u;
     return SP_OK;

@@ -31,9 +31,8 @@ static double increase_of(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
     return since - c->absolute_refractory_us < c->relative_refractory_us ? c->relative_scale : 1.0;
 }
 
-static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+static int take_slot(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    (void)feed;
     const uint64_t t = sp_time_of(tok, slot);
     const double increase = increase_of(tok, patch, t);
     if (!(increase > 0.0)) {
@@ -53,6 +52,12 @@ static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint
         u = increase;
     tok->potentials[patch] = u;
     return u >= tok->config.threshold ? sp_tokenizer_fire(tok, patch, t) : SP_OK;
+}
+
+SP_INLINE int take(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+{
+    (void)feed;
+    return take_slot(*tok, patch, slot);
 }
 
 SP_FEED_BIND(take)

@@ -42,7 +42,7 @@
 #define HELD_WHEN_FULL(held) ((held) & ~HELD_SPIKED)
 
 typedef int (*sp_push_fn)(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
-typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end,
+typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end,
                                     int *rc);
 
 struct sp_tokenizer {
@@ -61,6 +61,7 @@ struct sp_tokenizer {
     uint32_t most;         /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;       /* of the newest event in order */
     uint32_t base_t;       /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
+    const uint8_t *run_from; /* the first word of this run */
     uint64_t epoch;        /* last_t >> time_bits */
     uint64_t epoch_last_t; /* the last time of this epoch */
 
@@ -91,6 +92,7 @@ void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *block
 
 /* tokenizer.c */
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
+uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at);
 
 /* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_real.c */
 void sp_integer_bind(sp_tokenizer_t *tok);
@@ -195,6 +197,8 @@ SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 }
 
 /* ---------------------------------------------------------------- slots */
+
+#define SP_NO_HIGH (1u << EVT2_P_AT) /* a bit that is not among them */
 
 /* The higher bits of a time where slots have them. Half of the free bits are above y, half above x, 3 on top. */
 SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)
