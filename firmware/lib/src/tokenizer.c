@@ -158,7 +158,8 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
         tok->of_word |= (full.patch_size - 1u) << EVT2_X_AT | (full.patch_size - 1u);
     tok->fire_count = round_up(full.threshold);
     tok->most = UINT32_MAX;
-    if (full.absolute_refractory_us <= UINT32_MAX - (UINT32_C(1) << tok->time_bits))
+    const uint64_t longest = UINT32_MAX - (UINT32_C(1) << tok->time_bits);
+    if (full.relative_refractory_us <= longest && full.absolute_refractory_us <= longest - full.relative_refractory_us)
         tok->short_refractory_us = (uint32_t)full.absolute_refractory_us;
     if (sp_is_discrete(&full))
         sp_discrete_bind(tok);

@@ -57,7 +57,7 @@ struct sp_tokenizer {
     uint32_t time_bits;    /* of the time in a slot */
     uint32_t of_word;      /* the bits of an EVT2 word that its slot has too */
     uint32_t fire_count;   /* ceil(threshold) */
-    uint32_t short_refractory_us; /* the absolute period if it is well below 2^32 us, else 0 */
+    uint32_t short_refractory_us; /* the absolute period if both are well below 2^32 us, else 0 */
     uint32_t most;         /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;       /* of the newest event in order */
     uint32_t base_t;       /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
@@ -126,7 +126,7 @@ SP_INLINE int sp_is_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint64
 }
 
 /* The same, from the slot, in 32 bits; 0 may be wrong. A patch forgets that it has spiked when an epoch begins after the
- * end of its refractory periods, so the difference fits 32 bits if the period and an epoch together do. */
+ * end of its refractory periods, so the difference fits 32 bits if the periods and an epoch together do. */
 SP_INLINE int sp_is_seen_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
     const uint32_t t = tok->base_t | evt2_low_time(slot);
