@@ -102,9 +102,7 @@ def host_cost(format: str, data: bytes, repeats: int = REPEATS) -> HostCost:
     return HostCost(stats.words, len(events), len(data), decoding, counting)
 
 
-def board_cost(
-    format: str, data: bytes, board: Board, on_progress: Callable[[str], None] | None = None
-) -> BoardCost:
+def board_cost(format: str, data: bytes, board: Board, on_progress: Callable[[str], None] | None = None) -> BoardCost:
     """Put bytes of a format into an emulated board's memory and count what decoding them takes.
 
     Raises UsageError for a board that QEMU does not run or bytes that do not fit, DeviceError when the board fails or
