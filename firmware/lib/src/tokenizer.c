@@ -26,13 +26,25 @@ static uint32_t blocks_of(uint32_t pool_events)
     return pool_events / BLOCK_SLOTS + (pool_events % BLOCK_SLOTS != 0);
 }
 
+/* Whether a parameter that the kind does not have is left alone. The others were checked. */
+static int fits_its_kind(const sp_tokenizer_config_t *c)
+{
+    if (c->kind == SP_KIND_CONTINUOUS)
+        return c->duration_us == 0;
+    if (c->decay_per_us > 0.0 || c->relative_refractory_us > 0)
+        return 0;
+    if (c->threshold < 0.0 || (double)(uint32_t)c->threshold < c->threshold)
+        return 0;
+    return !sp_is_voxel(c) || (c->duration_us > 0 && c->absolute_refractory_us == 0);
+}
+
 int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_config_t *full)
 {
     sp_tokenizer_config_t c = *config;
 
     if (c.patch_size == 0)
         c.patch_size = 16;
-    if (c.threshold == 0.0)
+    if (c.threshold == 0.0 && !sp_is_voxel(&c))
         c.threshold = 256.0;
     if (c.relative_scale == 0.0)
         c.relative_scale = 0.4;
@@ -40,19 +52,13 @@ int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_
         return SP_ERR_CONFIG;
     if (c.pool_policy > SP_POOL_GROWS || c.pool_events == 0 || c.pool_events > UINT32_MAX - 2u * BLOCK_SLOTS)
         return SP_ERR_CONFIG;
-    if (!is_between(c.threshold, 0.0, SP_THRESHOLD_MAX) || !is_between(c.relative_scale, 0.0, 1.0) ||
-        c.relative_scale >= 1.0)
+    if (!is_between(c.threshold, sp_is_voxel(&c) ? -1.0 : 0.0, SP_THRESHOLD_MAX) ||
+        !is_between(c.relative_scale, 0.0, 1.0) || c.relative_scale >= 1.0)
         return SP_ERR_CONFIG;
     if (!(c.decay_per_us >= 0.0) || !(c.decay_per_us <= 1e300))
         return SP_ERR_CONFIG;
-    if (c.kind > SP_KIND_DISCRETE)
+    if (c.kind > SP_KIND_VOXEL || !fits_its_kind(&c))
         return SP_ERR_CONFIG;
-    if (sp_is_discrete(&c)) {
-        if (c.decay_per_us > 0.0 || c.relative_refractory_us > 0 || (double)(uint32_t)c.threshold < c.threshold)
-            return SP_ERR_CONFIG;
-    } else if (c.duration_us > 0) {
-        return SP_ERR_CONFIG;
-    }
     c.pool_events = blocks_of(c.pool_events) * BLOCK_SLOTS;
     *full = c;
     return SP_OK;
@@ -155,6 +161,8 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
     tok->fire_count = round_up(full.threshold);
     if (sp_is_discrete(&full))
         sp_discrete_bind(tok);
+    else if (sp_is_voxel(&full))
+        sp_voxel_bind(tok);
     else if (sp_is_integer(&full))
         sp_integer_bind(tok);
     else
@@ -178,6 +186,9 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok)
     tok->last_t = 0;
     tok->epoch = 0;
     tok->epoch_last_t = (UINT64_C(1) << tok->time_bits) - 1u;
+    tok->scan = 0;
+    tok->in_bin = 0;
+    tok->is_ready = 0;
     memset(&tok->ready, 0, sizeof tok->ready);
     memset(&tok->stats, 0, sizeof tok->stats);
 }
@@ -225,6 +236,7 @@ static void release_ready(sp_tokenizer_t *tok)
     if (tok->ready_tail != BLOCK_NONE)
         sp_pool_release(tok, tok->ready_tail);
     tok->ready_tail = BLOCK_NONE;
+    tok->is_ready = 0;
 }
 
 int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
@@ -272,12 +284,19 @@ int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_
     return rc;
 }
 
+int sp_tokenizer_end(sp_tokenizer_t *tok)
+{
+    release_ready(tok);
+    return sp_is_voxel(&tok->config) ? sp_voxel_end(tok) : SP_OK;
+}
+
 void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint64_t t)
 {
     const uint32_t patch = row * tok->columns + column;
     const uint32_t count = tok->states[patch].count;
 
     tok->ready = (sp_token_t){.t = t, .x = (uint16_t)column, .y = (uint16_t)row, .n = count};
+    tok->is_ready = 1;
     tok->ready_tail = tok->tail[patch];
     tok->ready_skip = 0;
     if (sp_is_discrete(&tok->config)) {
@@ -296,7 +315,7 @@ void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint6
 
 const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
 {
-    return tok->ready_tail == BLOCK_NONE ? NULL : &tok->ready;
+    return tok->is_ready ? &tok->ready : NULL;
 }
 
 void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)

@@ -51,6 +51,8 @@ struct sp_tokenizer {
     uint64_t last_t;       /* of the newest event in order */
     uint64_t epoch;        /* last_t >> time_bits */
     uint64_t epoch_last_t; /* the last time of this epoch */
+    uint64_t bin_start;    /* voxel: of the bin being filled */
+    uint64_t bin_last;     /* its last time */
 
     /* in the caller's memory, behind this struct */
     uint64_t *block_info;       /* [blocks] */
@@ -67,6 +69,9 @@ struct sp_tokenizer {
     uint32_t blocks_used, blocks_peak;
     uint32_t ready_tail; /* the ready token's blocks, or BLOCK_NONE */
     uint32_t ready_skip; /* slots before its first event */
+    uint32_t scan;       /* voxel: the patch to look at next while a bin is closed */
+    uint8_t in_bin;      /* voxel: whether there is a bin */
+    uint8_t is_ready;    /* there is a token; it may have no events */
     sp_token_t ready;
     sp_tokenizer_stats_t stats;
 };
@@ -83,9 +88,11 @@ uint64_t sp_pool_pending(const sp_tokenizer_t *tok);
 /* tokenizer.c */
 void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint64_t t);
 
-/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_real.c */
+/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
 void sp_integer_bind(sp_tokenizer_t *tok);
 void sp_discrete_bind(sp_tokenizer_t *tok);
+void sp_voxel_bind(sp_tokenizer_t *tok);
+int sp_voxel_end(sp_tokenizer_t *tok);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
@@ -96,6 +103,11 @@ SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
 SP_INLINE int sp_is_discrete(const sp_tokenizer_config_t *config)
 {
     return config->kind == SP_KIND_DISCRETE;
+}
+
+SP_INLINE int sp_is_voxel(const sp_tokenizer_config_t *config)
+{
+    return config->kind == SP_KIND_VOXEL;
 }
 
 SP_INLINE int sp_is_integer(const sp_tokenizer_config_t *config)

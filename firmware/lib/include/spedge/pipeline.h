@@ -41,7 +41,7 @@ void sp_pipeline_set_clock(sp_pipeline_t *pipe, sp_clock_fn clock, void *context
 void sp_pipeline_set_observer(sp_pipeline_t *pipe, sp_token_fn on_token, void *context);
 
 /* Feed EVT2 bytes; *used says how many were consumed. Stops after a token when stop_at_token is set
- * (returns SP_TOKEN, nothing waits inside) so that a caller with limited room for tokens can wait. Returns SP_OK
+ * (returns SP_TOKEN; *used may be 0, see the voxel kind) so that a caller with limited room for tokens can wait. Returns SP_OK
  * otherwise, or SP_ERR_POOL when the tokenizer was configured with SP_POOL_GROWS and its pool is full. */
 int sp_pipeline_feed_evt2(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, int stop_at_token);
 
