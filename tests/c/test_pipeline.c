@@ -91,7 +91,7 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     const sp_pipeline_config_t c = config();
     const sp_event_t *events = random_events(1, EVENTS, 34, 34, 1u << 20);
     const uint8_t *bytes = encode(events, EVENTS);
-    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
     sp_pipeline_t *pipe = new_pipeline(&c);
     token_list_t tokens = token_list();
     float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
@@ -155,7 +155,7 @@ TEST(pipeline_cut_anywhere_gives_the_same)
     const sp_pipeline_config_t c = config();
     const sp_event_t *events = random_events(2, EVENTS, 34, 34, 1u << 20);
     const uint8_t *bytes = encode(events, EVENTS);
-    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
 
     for (size_t k = 0; k < 4; k++) {
         sp_pipeline_t *pipe = new_pipeline(&c);
@@ -226,7 +226,7 @@ TEST(pipeline_without_weights_makes_tokens_only)
     sp_pipeline_config_t c = config();
     const sp_event_t *events = random_events(5, EVENTS, 34, 34, 0);
     token_list_t tokens = token_list();
-    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
     size_t used;
 
     c.embed = (sp_embed_config_t){0};
