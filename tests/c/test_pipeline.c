@@ -113,6 +113,32 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     token_list_check_equal(&tokens, &expected);
 }
 
+/* Ages are counted from a voxel's newest event, not from its time; an empty voxel is the bias. */
+TEST(pipeline_window_of_voxels_equals_its_parts)
+{
+    for (uint32_t threshold = 0; threshold < 4; threshold += 3) {
+        sp_pipeline_config_t c = config();
+        const uint8_t *bytes = encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
+        token_list_t tokens = token_list();
+        float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
+        size_t used;
+
+        c.tokenizer.kind = SP_KIND_VOXEL;
+        c.tokenizer.threshold = threshold;
+        c.tokenizer.duration_us = 30000;
+        c.tokenizer.absolute_refractory_us = 0;
+        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_set_observer(pipe, collect, &tokens);
+        for (size_t at = 0; at < 8 * EVENTS; at += used) {
+            const int rc = sp_pipeline_feed_evt2(pipe, bytes + at, 8 * EVENTS - at, &used, 1);
+            CHECK(rc == SP_OK || rc == SP_TOKEN);
+            CHECK_EQ(sp_pipeline_window(pipe, got), window_of(&c, &tokens, parts));
+            CHECK(memcmp(got, parts, sizeof got) == 0);
+        }
+        CHECK(tokens.count > 3 * WINDOW);
+    }
+}
+
 /* A pipeline that keeps one token, beside one that keeps a window: the same rows, windows end to end. */
 TEST(pipeline_newest_is_the_last_row_of_its_window)
 {

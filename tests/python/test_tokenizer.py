@@ -93,7 +93,7 @@ def test_equals_the_reference(shared: Path, recording: str, config: str) -> None
         assert_equal_tokens(push_in_pieces(tokenizer, events, list(range(piece, len(events), piece))), tokens)
 
 
-@pytest.mark.parametrize("config", STREAMING)
+@pytest.mark.parametrize("config", [*STREAMING, *VOXELS])
 @pytest.mark.parametrize("recording", RECORDINGS)
 def test_the_device_library_equals_the_reference(shared: Path, recording: str, config: str) -> None:
     """The same through firmware/lib, with a pool in which nothing is lost."""

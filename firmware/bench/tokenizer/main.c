@@ -80,6 +80,8 @@ static void measure(uint8_t *memory, size_t size)
     const uint64_t begin = port_counter();
     for (size_t at = 0, used; at < bytes; at += used)
         sp_tokenizer_push_evt2(tok, &decoder, in + at, bytes - at, &used);
+    while (sp_tokenizer_end(tok) == SP_TOKEN) {
+    }
     const uint64_t end = port_counter();
     sp_tokenizer_stats(tok, &stats);
     say_number(stats.taken, " ");

@@ -13,7 +13,6 @@ from cobs import cobs
 from numpy.typing import NDArray
 
 from spedge.errors import DeviceError
-from spedge.tokenizer import KINDS
 
 VERSION = 2
 REPLY_BIT = 0x80
@@ -57,6 +56,7 @@ class ErrorCode(enum.IntEnum):
     FAULT = 11
 
 
+_KINDS = ("continuous", "discrete", "voxel")
 COST_UNITS = {0: "none", 1: "instructions", 2: "ns", 3: "cycles"}
 
 
@@ -215,7 +215,7 @@ class Hello:
 class TokenizerSettings:
     """The tokenizer's parameters; 0 means default where sp_tokenizer_config_t names one. Times in µs.
 
-    kind: "continuous", "discrete" or "voxel", of which threshold 0 means 0.
+    kind: "continuous", "discrete" or "voxel".
     """
 
     width: int = 0
@@ -233,7 +233,7 @@ class TokenizerSettings:
 
     def pack(self) -> bytes:
         return struct.pack(
-            "<" + self.LAYOUT, self.width, self.height, self.patch_size, KINDS.index(self.kind), 0, self.threshold,
+            "<" + self.LAYOUT, self.width, self.height, self.patch_size, _KINDS.index(self.kind), 0, self.threshold,
             self.absolute_refractory_us,
             self.relative_refractory_us, self.relative_scale, self.decay_per_us, self.duration_us,
         )  # fmt: skip
@@ -276,10 +276,10 @@ class Configured:
         w, h, patch, kind, _, threshold, absolute, relative, scale, decay, duration = reader.take(
             TokenizerSettings.LAYOUT
         )
-        if kind >= len(KINDS):
+        if kind >= len(_KINDS):
             raise ProtocolError(f"the device names a tokenizer of the unknown kind {kind}")
         pool, reports, used, window, hidden, buckets, flags, _ = reader.take("IIIHHBBH")
-        settings = TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay, KINDS[kind], duration)
+        settings = TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay, _KINDS[kind], duration)
         return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1))
 
 
