@@ -110,5 +110,14 @@ def encode_words(events: NDArray[Any], last_high: int | None = None, first: bool
     return words
 
 
+def time_words(t: int, last_t: int) -> NDArray[np.uint32]:
+    """EVT2 words that bring a reader's clock from last_t to t, µs, or up to 63 µs further; uint32 [words].
+
+    They end the bins of a voxel tokenizer on a device, the last of which no later event would end.
+    """
+    way = np.arange((last_t >> 6) + _HALF_RANGE, -(-t >> 6), _HALF_RANGE)
+    return _time_words(np.append(way, -(-t >> 6)).astype(np.int64))
+
+
 def _time_words(high: NDArray[np.int64]) -> NDArray[np.uint32]:
     return (np.uint32(_TIME_HIGH) | (high & 0x0FFFFFFF)).astype(np.uint32)

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from spedge.boards import Board
 from spedge.build import build
 from spedge.device.protocol import TokenizerSettings as WireSettings
-from spedge.errors import DeviceError, UsageError
+from spedge.errors import CheckFailed, DeviceError, UsageError
 from spedge.events import Columns, columns
 from spedge.evt2 import encode
-from spedge.tokenizer import Tokenizer
+from spedge.tokenizer import Tokenizer, Tokens
 
 REPEATS = 15
 _TIMEOUT_SECONDS = 300
@@ -101,15 +102,14 @@ def board_cost(
 ) -> BoardCost:
     """Put a recording into an emulated board's memory and count what decoding and tokenizing it takes.
 
-    tokenizer: whose settings the board's gets; continuous or discrete. Raises UsageError for a board that QEMU does not
-    run or a recording that does not fit, DeviceError when the board fails, and what build.build raises.
+    tokenizer: new; its settings are the board's too. The board's tokens have to be this tokenizer's.
+    Raises UsageError for a board that QEMU does not run or a recording that does not fit, CheckFailed for other tokens,
+    DeviceError when the board fails, and what build.build raises.
     """
     say = on_progress or (lambda _: None)
     config = tokenizer.config
     if board.qemu is None or board.cost_unit != "instructions":
         raise UsageError(f"{board.name} cannot count instructions: choose an emulated board; see 'spedge boards'")
-    if config.kind == "voxel":
-        raise UsageError("boards have the continuous and the discrete tokenizer, not voxels")
     firmware = build(board, None, say, program="bench/tokenizer")
     words = encode(events)
     settings = WireSettings(
@@ -134,12 +134,25 @@ def board_cost(
     say(f"Tokenizing on {board.name}")
     answer = _run(board, firmware.path, image, start)
     try:
-        count, tokens, lost, cost = map(int, answer.split())
+        count, tokens, lost, cost, crc = map(int, answer.split())
     except ValueError:
         raise DeviceError(f"{board.name} says: {answer.strip() or 'nothing'}") from None
     if count != len(events) or lost:
         raise DeviceError(f"{board.name} took {count} of {len(events)} events and lost {lost} to its pool of {pool}")
+    expected = tokenizer.push(events)
+    if (tokens, crc) != (len(expected), tokens_crc(expected)):
+        raise CheckFailed(f"{board.name} made {tokens} tokens which are not the {len(expected)} tokens made here")
     return BoardCost(count, tokens, cost, board.cost_unit)
+
+
+def tokens_crc(tokens: Tokens) -> int:
+    """CRC-32 over each token's x u16, y u16, t u64, n u32 and its events' t u64, x u16, y u16, p u8, little-endian."""
+    heads = np.empty(len(tokens), [("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
+    heads["x"], heads["y"], heads["t"], heads["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    crc = 0
+    for i in range(len(tokens)):
+        crc = zlib.crc32(tokens.events_of(i).tobytes(), zlib.crc32(heads[i].tobytes(), crc))
+    return crc
 
 
 def _memory(image: Path) -> tuple[int, int]:
