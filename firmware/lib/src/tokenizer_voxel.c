@@ -1,6 +1,22 @@
 /* The voxel kind: when a bin of time is over, every patch with enough events is a token. */
 #include "tokenizer_feed.h"
 
+static int store(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+{
+    (void)feed;
+    return sp_pool_put(tok, patch, slot);
+}
+
+SP_FEED_LOOPS(store, 16, SP_PATCHES_OF_16)
+SP_FEED_LOOPS(store, 2_to, SP_PATCHES_OF_2_TO)
+SP_FEED_LOOPS(store, any, SP_PATCHES_OF_ANY)
+
+/* These know nothing of bins. */
+static const sp_push_fn push_in_bin[] = {push_16, push_2_to, push_any};
+static const sp_run_fn run_in_bin[] = {run_16, run_2_to, run_any};
+
+/* -------------------------------------------------------------- bins */
+
 static void begin_bin(sp_tokenizer_t *tok, uint64_t start)
 {
     const uint64_t room = UINT64_MAX - start, rest = tok->config.duration_us - 1u;
@@ -14,10 +30,8 @@ static int close_bin(sp_tokenizer_t *tok)
 {
     while (tok->scan < tok->patches) {
         const uint32_t patch = tok->scan++;
-        if (tok->states[patch].count >= tok->fire_count) {
-            sp_tokenizer_fire(tok, patch % tok->columns, patch / tok->columns, tok->bin_start);
-            return SP_TOKEN;
-        }
+        if (sp_pool_held(tok, patch) >= tok->fire_count)
+            return sp_tokenizer_fire(tok, patch, tok->bin_start);
         tok->stats.decayed += sp_pool_discard(tok, patch);
     }
     tok->scan = 0;
@@ -38,93 +52,17 @@ static int close_bins(sp_tokenizer_t *tok, uint64_t last)
     return SP_OK;
 }
 
-/* It is t: the bins before its own are over. */
-static int reach(sp_tokenizer_t *tok, uint64_t t)
+/* The bins before that of t are over. */
+static int close_before(sp_tokenizer_t *tok, uint64_t t)
 {
     return tok->in_bin && t > tok->bin_last ? close_bins(tok, t - t % tok->config.duration_us - 1u) : SP_OK;
 }
 
-/* SP_TOKEN: nothing of the event has been done. */
-static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
+int sp_voxel_reach(sp_tokenizer_t *tok, uint64_t t)
 {
-    if (x >= tok->config.width || y >= tok->config.height) {
-        tok->stats.outside++;
-        return SP_OK;
-    }
-    if (t < tok->last_t) {
-        tok->stats.backwards++;
-        return SP_OK;
-    }
-    const sp_place_t place = sp_place_of(feed, x, y);
-    const uint32_t patch = place.row * feed->columns + place.column;
-    sp_patch_t *state = &feed->states[patch];
-    int rc = reach(tok, t);
-
-    if (rc != SP_OK)
-        return rc;
-    if (t > tok->epoch_last_t)
-        sp_pool_enter_epoch(tok, t);
-    if (!tok->in_bin)
-        begin_bin(tok, t - t % tok->config.duration_us);
-    if (!SLOT_HAS_ROOM(state->next) && (rc = sp_pool_open(tok, patch)) < 0)
-        return rc;
-    feed->slots[state->next++] = sp_slot_of(feed->span_bits, place, p, t);
-    state->count++;
-    tok->last_t = t;
-    return SP_OK;
-}
-
-static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
-{
-    const sp_feed_t feed = sp_feed(tok);
-    int rc = SP_OK;
-    size_t i = 0;
-
-    while (i < n && (rc = take(tok, &feed, in[i].x, in[i].y, in[i].p != 0, in[i].t)) == SP_OK)
-        i++;
-    tok->stats.taken += i;
-    *used = i;
-    return rc;
-}
-
-/* A word that is no event. SP_TOKEN: nothing of it has been done. */
-static int take_other(sp_tokenizer_t *tok, sp_evt2_t *d, uint32_t word)
-{
-    if (evt2_type(word) == EVT2_TIME_HIGH) {
-        const uint64_t t = evt2_next_time(d->time_base, word, d->timed);
-        const int rc = reach(tok, t);
-        if (rc != SP_OK)
-            return rc;
-        if (t > tok->last_t)
-            tok->last_t = t;
-    }
-    evt2_take_other(d, word);
-    return SP_OK;
-}
-
-static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done)
-{
-    const sp_feed_t feed = sp_feed(tok);
-    size_t i = 0, events = 0;
-    int rc = SP_OK;
-
-    for (; i < n; i++) {
-        const uint32_t word = evt2_load(in + 4u * i);
-        if (evt2_type(word) > EVT2_ON) {
-            rc = take_other(tok, d, word);
-        } else if (!d->timed) {
-            d->stats.untimed++;
-        } else {
-            rc = take(tok, &feed, evt2_x(word), evt2_y(word), evt2_type(word), d->time_base | evt2_low_time(word));
-            events += rc == SP_OK;
-        }
-        if (rc != SP_OK)
-            break;
-    }
-    d->stats.words += i;
-    d->stats.events += events;
-    tok->stats.taken += events;
-    *done = i;
+    const int rc = close_before(tok, t);
+    if (rc == SP_OK && t > tok->last_t)
+        tok->last_t = t;
     return rc;
 }
 
@@ -144,8 +82,57 @@ int sp_voxel_end(sp_tokenizer_t *tok)
     return SP_OK;
 }
 
+/* -------------------------------------------------------------- events */
+
+/* Whether the event is one that the bins do not see. */
+static int is_dropped(const sp_tokenizer_t *tok, const sp_event_t *e)
+{
+    return e->x >= tok->config.width || e->y >= tok->config.height || e->t < tok->last_t;
+}
+
+/* How many events need no new bin. */
+static size_t in_this_bin(const sp_tokenizer_t *tok, const sp_event_t *in, size_t n)
+{
+    size_t i = 0;
+    while (i < n && ((tok->in_bin && in[i].t <= tok->bin_last) || is_dropped(tok, &in[i])))
+        i++;
+    return i;
+}
+
+static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
+{
+    const sp_push_fn push_some = push_in_bin[sp_patches(&tok->config)];
+    int rc = SP_OK;
+
+    *used = 0;
+    while (rc == SP_OK && *used < n) {
+        size_t step;
+        const size_t some = in_this_bin(tok, in + *used, n - *used);
+        if (some > 0) {
+            rc = push_some(tok, in + *used, some, &step);
+            *used += step;
+            continue;
+        }
+        const uint64_t t = in[*used].t;
+        rc = close_before(tok, t);
+        if (rc == SP_OK && !tok->in_bin)
+            begin_bin(tok, t - t % tok->config.duration_us);
+    }
+    return rc;
+}
+
+/* Words of the bin, as long as all times that they can have are in it. */
+static const uint8_t *run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
+{
+    const uint64_t first = d->time_base, last = first | EVT2_LOW_MASK;
+
+    if (!tok->in_bin || first < tok->bin_start || last > tok->bin_last)
+        return in;
+    return run_in_bin[sp_patches(&tok->config)](tok, d, in, end, rc);
+}
+
 void sp_voxel_bind(sp_tokenizer_t *tok)
 {
     tok->push = push;
-    tok->push_words = push_words;
+    tok->run = run;
 }

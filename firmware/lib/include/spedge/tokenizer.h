@@ -29,6 +29,9 @@ enum {
 /* Events are counted in 32 bits. */
 #define SP_THRESHOLD_MAX 2147483647.0
 
+/* Block indices and counts of pending events leave a bit free. */
+#define SP_POOL_EVENTS_MAX 2147483616u
+
 /* The most pixel columns (or rows) of the sensor that one patch may span: a slot of 32 bits holds the
  * position in the patch, the polarity and the low bits of the time. */
 #define SP_PATCH_SPAN_MAX 2048u
@@ -39,7 +42,7 @@ typedef struct sp_tokenizer_config {
     uint16_t patch_size;             /* pixels; default 16 */
     uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
     uint8_t kind;                    /* SP_KIND_*; default SP_KIND_CONTINUOUS */
-    uint32_t pool_events;            /* event slots, > 0, rounded up to whole blocks of 16 */
+    uint32_t pool_events;            /* event slots, > 0, at most SP_POOL_EVENTS_MAX, rounded up to whole blocks of 16 */
     double threshold;                /* > 0, at most SP_THRESHOLD_MAX; default 256. Discrete, voxel: a whole number.
                                         Voxel: may be 0, without a default */
     uint64_t absolute_refractory_us; /* default 0: none; not for voxels */
@@ -80,8 +83,7 @@ typedef struct sp_tokenizer sp_tokenizer_t;
 /* Reads the events of the ready token in arrival order. */
 typedef struct sp_token_cursor {
     const sp_tokenizer_t *tokenizer;
-    uint32_t block; /* where the next event is */
-    uint32_t slot;
+    uint32_t slot; /* where the next event is */
     uint32_t left;  /* events not read yet */
 } sp_token_cursor_t;
 
@@ -122,15 +124,19 @@ int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_
 /* The same straight from EVT2 bytes, without an event array between: equal to sp_evt2_decode
  * followed by sp_tokenizer_push. Returns SP_TOKEN after the word that made a token fire, *used
  * being the bytes consumed up to its end.
- * Voxel: a time word says what time it is, so it ends bins as an event does, and events older than it are late. */
+ * Voxel: a time word is an sp_tokenizer_advance, and not consumed while that gives tokens. */
 int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_t *in, size_t n, size_t *used);
+
+/* It is t, us: no older event comes. Voxel: the bins that are over by then are; call until it returns SP_OK, SP_TOKEN
+ * says that one more token is ready. Events older than t count as backwards afterwards. Other kinds: nothing happens. */
+int sp_tokenizer_advance(sp_tokenizer_t *tok, uint64_t t);
 
 /* The stream has ended. Voxel: its last bin is over; with threshold 0 another one follows, empty, unless the newest time
  * was the very start of a bin. Call until it returns SP_OK: SP_TOKEN says that one more is ready. Then the next event
  * begins a new stream, at any time; the counts go on. The other kinds keep what they hold: SP_OK. */
 int sp_tokenizer_end(sp_tokenizer_t *tok);
 
-/* The ready token; valid until the next push, end or reset. NULL when none is ready. */
+/* The ready token; valid until the next push, advance, end or reset. NULL when none is ready. */
 const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok);
 
 /* Start reading the ready token's events. */
