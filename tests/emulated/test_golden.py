@@ -14,7 +14,7 @@ from spedge.bench.tokenizer import board_cost
 from spedge.boards import load_board
 from spedge.check import as_reported
 from spedge.device import Configuration, TokenizerSettings, open_board
-from spedge.errors import CheckFailed
+from spedge.errors import CheckFailed, DeviceError
 from spedge.evt2 import encode_words, time_words
 from tests.python.conftest import shared  # noqa: F401  (a fixture)
 from tests.python.test_tokenizer import (
@@ -86,3 +86,5 @@ def test_the_application_gives_the_reference_over_the_link(
             assert_is_the_reference(shared, recording, config, expected)
             np.testing.assert_array_equal(device.tokens(), as_reported(expected), err_msg=config)
             assert device.stats().imbalance(len(events)) is None
+        with pytest.raises(DeviceError, match="out of range"):
+            device.configure(Configuration(TokenizerSettings(34, 34, kind="voxel"), model=False))

@@ -1,6 +1,6 @@
-"""Writes the corpus of the fuzzers of decoders, tokenizers and the frame parser: small streams of every kind of word.
+"""Writes the corpus of the fuzzers: small streams of every kind of word, and a small recording of every format.
 
-python tests/fuzz/make_corpus.py
+python -m tests.fuzz.make_corpus
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from pathlib import Path
 
 from cobs import cobs
 
+from tests import recording_files
+
 FOLDER = Path(__file__).resolve().parent / "corpus"
+READERS = FOLDER.with_name("corpus_readers")
 #: Sensor (index of the fuzzer's list of sides, twice), bytes a piece - 1, room for events - 1.
 PLANS = ((5, 5, 255, 39), (0, 0, 0, 0), (3, 3, 6, 2), (6, 5, 2, 11))
 #: Kind and sensor, patch size and pool, threshold, duration and refractory periods, two of their sizes, cut, unused.
@@ -107,6 +110,9 @@ def main() -> None:
         for i, plan in enumerate(TOKENIZERS if name == "tokenizer" else PLANS):
             head = bytes(plan[2:]) if name == "frame" else bytes(plan)
             (folder / f"seed{i}").write_bytes(head + make(random.Random(i), (40, 8, 60, 100)[i]))
+    for format in recording_files.FORMATS:
+        (READERS / format).mkdir(parents=True, exist_ok=True)
+        recording_files.write(READERS / format / "seed0", format, recording_files.some_events(60, 34, 34))
 
 
 if __name__ == "__main__":
