@@ -170,6 +170,40 @@ TEST(a_reset_forgets_a_bin_that_is_half_out)
     check_accounts(tok, 1);
 }
 
+TEST(advancing_time_ends_bins_of_voxels_and_nothing_else)
+{
+    sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64, .threshold = 1,
+                               .duration_us = 10};
+    const sp_event_t events[] = {{.t = 23, .x = 40}, {.t = 29}, {.t = 39}, {.t = 40}};
+    sp_tokenizer_t *tok = new_tokenizer(&c);
+    size_t used;
+
+    CHECK_EQ(sp_tokenizer_advance(tok, 5), SP_OK);
+    CHECK_EQ(sp_tokenizer_push(tok, events, 2, &used), SP_OK);
+    CHECK_EQ(sp_tokenizer_advance(tok, 29), SP_OK);
+    CHECK_EQ(sp_tokenizer_advance(tok, 40), SP_TOKEN);
+    CHECK_EQ(sp_tokenizer_token(tok)->x, 0);
+    CHECK_EQ(sp_tokenizer_advance(tok, 40), SP_TOKEN);
+    CHECK_EQ(sp_tokenizer_token(tok)->x, 2);
+    CHECK_EQ(sp_tokenizer_token(tok)->t, 20);
+    CHECK_EQ(sp_tokenizer_advance(tok, 40), SP_OK);
+    CHECK_EQ(sp_tokenizer_advance(tok, 7), SP_OK); /* time does not go back */
+    CHECK_EQ(sp_tokenizer_push(tok, events + 2, 2, &used), SP_OK);
+    CHECK_EQ(stats_of(tok).backwards, 1);
+    CHECK_EQ(stats_of(tok).pending, 1);
+    check_accounts(tok, 4);
+
+    c.kind = SP_KIND_CONTINUOUS;
+    c.duration_us = 0;
+    c.threshold = 3;
+    tok = new_tokenizer(&c);
+    CHECK_EQ(sp_tokenizer_push(tok, events, 2, &used), SP_OK);
+    CHECK_EQ(sp_tokenizer_advance(tok, 1000), SP_OK);
+    CHECK_EQ(sp_tokenizer_end(tok), SP_OK);
+    CHECK_EQ(sp_tokenizer_push(tok, events + 2, 2, &used), SP_TOKEN);
+    CHECK_EQ(stats_of(tok).backwards, 0);
+}
+
 /* The same events once more, as words whose last time word is beyond the last bin. */
 TEST(time_words_end_bins_of_voxels)
 {
