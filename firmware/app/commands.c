@@ -1,5 +1,6 @@
 #include "app.h"
 #include "port.h"
+#include "settings.h"
 
 #include "spedge/wire.h"
 
@@ -73,23 +74,6 @@ static void put_status_reply(reply_t *reply, const app_t *app)
     sp_pipeline_stats_t stats;
     pipeline_stats(app, &stats);
     reply->at = put_status(reply->at, app, &stats);
-}
-
-static sp_tokenizer_config_t get_tokenizer(const uint8_t *p)
-{
-    sp_tokenizer_config_t c;
-    memset(&c, 0, sizeof c);
-    c.width = sp_get_u16(p);
-    c.height = sp_get_u16(p + 2);
-    c.patch_size = sp_get_u16(p + 4);
-    c.kind = p[6];
-    c.threshold = sp_get_f64(p + 8);
-    c.absolute_refractory_us = sp_get_u64(p + 16);
-    c.relative_refractory_us = sp_get_u64(p + 24);
-    c.relative_scale = sp_get_f64(p + 32);
-    c.decay_per_us = sp_get_f64(p + 40);
-    c.duration_us = sp_get_u64(p + 48);
-    return c;
 }
 
 static uint8_t *put_tokenizer(uint8_t *p, const sp_tokenizer_config_t *c)
@@ -191,7 +175,7 @@ static void on_configure(app_t *app, const sp_frame_t *request, reply_t *reply)
         fail_with(reply, request->type, ERROR_MEMORY, "the logits do not fit a frame", sp_model.classes, APP_MAX_CLASSES);
         return;
     }
-    sp_tokenizer_config_t tokenizer = get_tokenizer(p + 16);
+    sp_tokenizer_config_t tokenizer = app_get_tokenizer(p + 16);
     app_result_t result = app_configure(app, with_model ? NULL : &tokenizer, pool_events, report_tokens);
     if (result.code != 0) {
         fail(reply, request->type, result);
