@@ -13,6 +13,8 @@ typedef struct voxels {
     uint32_t *touched; /* [patches]: those with events in this bin */
     uint8_t **ends;    /* [patches]: where the next record goes; NULL: below the threshold */
     sp_batch_t batch;
+    uint8_t *to[SP_BATCH + 1u]; /* one entry more is written than counts */
+    uint16_t from[SP_BATCH + 1u];
 } voxels_t;
 
 static uint64_t time_at(const sp_columns_t *events, size_t i)
@@ -47,7 +49,7 @@ static void count_events(voxels_t *v, const sp_columns_t *events, size_t from, s
     size_t touched = 0;
     for (size_t n; from < to; from += n) {
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        sp_batch_load(&v->batch, events, v->grid, from, n);
+        sp_batch_patches(&v->batch, events, v->grid, from, n);
         for (size_t i = 0; i < n; i++) {
             const uint32_t patch = v->batch.patch[i];
             const uint32_t count = counts[patch];
@@ -103,26 +105,46 @@ static uint8_t *lay_out(voxels_t *v, uint64_t t, sp_token_list_t *tokens, uint8_
     return out;
 }
 
-static void write_events(voxels_t *v, const sp_columns_t *events, size_t from, size_t to)
+/* A record and not a byte more: those behind it may be there. */
+SP_INLINE void write_exactly(uint8_t *to, uint64_t t, uint64_t last)
 {
-    const int loaded = to - from <= SP_BATCH; /* by count_events */
+    memcpy(to, &t, 8);
+    memcpy(to + 5, &last, 8);
+}
+
+static void write_batch(voxels_t *v, size_t count)
+{
+    const sp_batch_t *b = &v->batch;
+    for (size_t i = 0; i < count; i++) {
+        const size_t from = v->from[i];
+        const uint64_t t = sp_load_u64(b->t + (ptrdiff_t)from * b->t_stride);
+        uint64_t last;
+        if (b->records) {
+            last = sp_load_u64(b->records + from * SP_RECORD + 5);
+        } else {
+            memcpy(&last, &b->tails[2u * from], 8);
+            last = last << 24 | t >> 40;
+        }
+        write_exactly(v->to[i], t, last);
+    }
+}
+
+/* Where the records go is found first, as in host_tokenizer.c. */
+static void write_events(voxels_t *v, const sp_columns_t *events, size_t all, size_t from, size_t to)
+{
     uint8_t **ends = v->ends;
     for (size_t n; from < to; from += n) {
+        size_t count = 0;
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        if (!loaded)
-            sp_batch_load(&v->batch, events, v->grid, from, n);
-        const uint64_t *times = v->batch.t;
+        sp_batch_load(&v->batch, events, all, v->grid, from, n);
         for (size_t i = 0; i < n; i++) {
             uint8_t **end = &ends[v->batch.patch[i]], *at = *end;
-            const uint64_t t = times[i], xyp = v->batch.xyp[i];
-            const uint32_t xy = (uint32_t)xyp;
-            if (at) {
-                *end = at + SP_RECORD; /* before the record's bytes, which could be anywhere for the compiler */
-                memcpy(at, &t, 8);
-                memcpy(at + 8, &xy, 4);
-                at[12] = (uint8_t)(xyp >> 32);
-            }
+            v->to[count] = at;
+            v->from[count] = (uint16_t)i;
+            count += at != NULL;
+            *end = at ? at + SP_RECORD : NULL;
         }
+        write_batch(v, count);
     }
 }
 
@@ -143,7 +165,7 @@ static uint8_t *all_bins(voxels_t *v, uint64_t duration, const sp_columns_t *eve
         order_touched(v);
         out = lay_out(v, start, tokens, out, discarded);
         if (out)
-            write_events(v, events, from, to);
+            write_events(v, events, n, from, to);
         from = to;
         if (v->threshold > 0 && from == n)
             break;
