@@ -273,20 +273,32 @@ WIDE static void tails_of_arrays(uint32_t *restrict tails, const uint16_t *restr
     }
 }
 
-/* Structured arrays of any layout, and reversed ones. */
-static void tails_of_any(uint32_t *tails, const sp_columns_t *c, size_t first, size_t n)
+void sp_batch_tails(sp_batch_t *b, const uint16_t *list, size_t count)
 {
-    const uint8_t *x = c->x + (ptrdiff_t)first * c->x_stride, *y = c->y + (ptrdiff_t)first * c->y_stride,
-                  *p = c->p + (ptrdiff_t)first * c->p_stride;
-    for (size_t i = 0; i < n; i++, x += c->x_stride, y += c->y_stride, p += c->p_stride) {
-        tails[2u * i] = load_u16(x) | (uint32_t)load_u16(y) << 16;
-        tails[2u * i + 1u] = off_or_on(*p);
+    const sp_columns_t *c = b->columns;
+    const size_t first = b->first;
+
+    if (b->records)
+        return;
+    if (!list && are_arrays(c)) {
+        tails_of_arrays(b->tails, (const uint16_t *)(const void *)c->x + first,
+                        (const uint16_t *)(const void *)c->y + first, c->p + first, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const size_t event = list ? list[i] : i;
+        const ptrdiff_t at = (ptrdiff_t)(first + event);
+        b->tails[2u * event] =
+            load_u16(c->x + at * c->x_stride) | (uint32_t)load_u16(c->y + at * c->y_stride) << 16;
+        b->tails[2u * event + 1u] = off_or_on(c->p[at * c->p_stride]);
     }
 }
 
 void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count)
 {
     sp_batch_patches(b, c, grid, first, count);
+    b->columns = c;
+    b->first = first;
     b->t = c->t + (ptrdiff_t)first * c->t_stride;
     b->t_stride = c->t_stride;
     b->records = NULL;
@@ -296,10 +308,5 @@ void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid
             memcpy(b->copied, b->t, count * SP_RECORD);
             b->t = b->records = b->copied;
         }
-    } else if (are_arrays(c)) {
-        tails_of_arrays(b->tails, (const uint16_t *)(const void *)c->x + first,
-                        (const uint16_t *)(const void *)c->y + first, c->p + first, count);
-    } else {
-        tails_of_any(b->tails, c, first, count);
     }
 }

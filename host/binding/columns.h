@@ -38,15 +38,21 @@ typedef struct sp_batch {
     const uint8_t *t; /* the first time; t_stride bytes between two */
     ptrdiff_t t_stride;
     const uint8_t *records; /* or NULL; t_stride apart */
+    const sp_columns_t *columns;
+    size_t first;
     uint32_t patch[SP_BATCH];
     uint32_t tails[2u * SP_BATCH]; /* x | y << 16 and p: the last 5 bytes of a record, and 3 of 0 */
     uint8_t copied[SP_BATCH * SP_RECORD + 8u];
 } sp_batch_t;
 
-/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. */
+/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for
+ * sp_batch_tails. */
 void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count);
 
-/* The same for their patches only. */
+/* The tails, unless the events are records, of the first count events or of the count ones that list numbers. */
+void sp_batch_tails(sp_batch_t *b, const uint16_t *list, size_t count);
+
+/* As sp_batch_load, their patches only. */
 void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count);
 
 SP_INLINE uint64_t sp_load_u64(const uint8_t *p)

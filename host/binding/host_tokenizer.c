@@ -49,7 +49,7 @@ typedef struct chunk {
     size_t used, size;
 } chunk_t;
 
-typedef int (*run_fn)(sp_host_t *h, const sp_batch_t *b, size_t n);
+typedef int (*run_fn)(sp_host_t *h, sp_batch_t *b, size_t n);
 
 struct sp_host {
     sp_host_config_t config;
@@ -240,10 +240,9 @@ SP_INLINE int is_quiet(const spiking_t *spiking, uint64_t t)
 
 /* Leave out the events in refractory periods as the batch finds them, without a branch, which would be wrong too often.
  * Periods that begin within the batch are few and seen to later. */
-SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n)
+SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, size_t cell_size)
 {
     const uint8_t *cells = h->cells, *t = b->t;
-    const size_t cell_size = h->cell_size;
     const ptrdiff_t stride = b->t_stride;
     uint16_t *list = h->awake;
     size_t count = 0;
@@ -325,10 +324,11 @@ SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *so
     return k;
 }
 
-SP_INLINE int run_counting(sp_host_t *h, const sp_batch_t *b, size_t n, int refractory, int discrete)
+SP_INLINE int run_counting(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int discrete)
 {
-    const some_t some = refractory ? awake(h, b, n) : (some_t){NULL, n};
+    const some_t some = refractory ? awake(h, b, n, sizeof(spiking_t)) : (some_t){NULL, n};
     uint64_t kept = 0;
+    sp_batch_tails(b, some.list, some.count);
     for (size_t i = 0, taken; i < some.count; i += taken) {
         if (some.count - i >= GROUP)
             taken = count_group(h, b, &some, i, GROUP, &kept, discrete);
@@ -341,10 +341,10 @@ SP_INLINE int run_counting(sp_host_t *h, const sp_batch_t *b, size_t n, int refr
     return 0;
 }
 
-static int run_plain(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 0); }
-static int run_refractory(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 0); }
-static int run_discrete(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 1); }
-static int run_discrete_refractory(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 1); }
+static int run_plain(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 0); }
+static int run_refractory(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 0); }
+static int run_discrete(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 1); }
+static int run_discrete_refractory(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 1); }
 
 static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
 {
@@ -416,10 +416,11 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
     return k;
 }
 
-SP_INLINE int integrate(sp_host_t *h, const sp_batch_t *b, size_t n, int refractory, int decays)
+SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int decays)
 {
-    const some_t some = refractory ? awake(h, b, n) : (some_t){NULL, n};
+    const some_t some = refractory ? awake(h, b, n, sizeof(neuron_t)) : (some_t){NULL, n};
     held_t held = {.pending = h->pending * SP_RECORD};
+    sp_batch_tails(b, some.list, some.count);
     for (size_t i = 0, taken; i < some.count; i += taken) {
         if (some.count - i >= GROUP)
             taken = integrate_group(h, b, &some, i, GROUP, &held, decays);
@@ -434,12 +435,12 @@ SP_INLINE int integrate(sp_host_t *h, const sp_batch_t *b, size_t n, int refract
     return 0;
 }
 
-static int run_weakening(sp_host_t *h, const sp_batch_t *b, size_t n)
+static int run_weakening(sp_host_t *h, sp_batch_t *b, size_t n)
 {
     return h->config.absolute_refractory_us ? integrate(h, b, n, 1, 0) : integrate(h, b, n, 0, 0);
 }
 
-static int run_decaying(sp_host_t *h, const sp_batch_t *b, size_t n)
+static int run_decaying(sp_host_t *h, sp_batch_t *b, size_t n)
 {
     return h->config.absolute_refractory_us ? integrate(h, b, n, 1, 1) : integrate(h, b, n, 0, 1);
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GROUP 8u /* events whose records are written together */
+
 typedef struct voxels {
     const sp_grid_t *grid;
     uint32_t threshold;
@@ -13,8 +15,6 @@ typedef struct voxels {
     uint32_t *touched; /* [patches]: those with events in this bin */
     uint8_t **ends;    /* [patches]: where the next record goes; NULL: below the threshold */
     sp_batch_t batch;
-    uint8_t *to[SP_BATCH + 1u]; /* one entry more is written than counts */
-    uint16_t from[SP_BATCH + 1u];
 } voxels_t;
 
 static uint64_t time_at(const sp_columns_t *events, size_t i)
@@ -112,39 +112,46 @@ SP_INLINE void write_exactly(uint8_t *to, uint64_t t, uint64_t last)
     memcpy(to + 5, &last, 8);
 }
 
-static void write_batch(voxels_t *v, size_t count)
+SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to, size_t count)
 {
-    const sp_batch_t *b = &v->batch;
-    for (size_t i = 0; i < count; i++) {
-        const size_t from = v->from[i];
-        const uint64_t t = sp_load_u64(b->t + (ptrdiff_t)from * b->t_stride);
-        uint64_t last;
-        if (b->records) {
-            last = sp_load_u64(b->records + from * SP_RECORD + 5);
-        } else {
-            memcpy(&last, &b->tails[2u * from], 8);
-            last = last << 24 | t >> 40;
-        }
-        write_exactly(v->to[i], t, last);
+    const uint8_t *t = b->t + (ptrdiff_t)first * b->t_stride;
+    const ptrdiff_t stride = b->t_stride;
+    if (b->records) {
+        for (size_t i = 0; i < count; i++, t += SP_RECORD)
+            if (to[i])
+                write_exactly(to[i], sp_load_u64(t), sp_load_u64(t + 5));
+        return;
+    }
+    const uint32_t *tail = b->tails + 2u * first;
+    for (size_t i = 0; i < count; i++, t += stride, tail += 2) {
+        const uint64_t last = (tail[0] | (uint64_t)tail[1] << 32) << 24 | sp_load_u64(t) >> 40;
+        if (to[i])
+            write_exactly(to[i], sp_load_u64(t), last);
     }
 }
 
-/* Where the records go is found first, as in host_tokenizer.c. */
+/* The next few events. Where their records go is found first, as in host_tokenizer.c. */
+SP_INLINE void place_group(const sp_batch_t *b, uint8_t **ends, size_t first, size_t count)
+{
+    uint8_t *to[GROUP];
+    for (size_t i = 0; i < count; i++) {
+        uint8_t **end = &ends[b->patch[first + i]], *at = *end;
+        to[i] = at;
+        *end = at + (SP_RECORD & (0u - (size_t)(at != NULL)));
+    }
+    write_group(b, first, to, count);
+}
+
 static void write_events(voxels_t *v, const sp_columns_t *events, size_t all, size_t from, size_t to)
 {
-    uint8_t **ends = v->ends;
     for (size_t n; from < to; from += n) {
-        size_t count = 0;
+        size_t i = 0;
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
         sp_batch_load(&v->batch, events, all, v->grid, from, n);
-        for (size_t i = 0; i < n; i++) {
-            uint8_t **end = &ends[v->batch.patch[i]], *at = *end;
-            v->to[count] = at;
-            v->from[count] = (uint16_t)i;
-            count += at != NULL;
-            *end = at ? at + SP_RECORD : NULL;
-        }
-        write_batch(v, count);
+        sp_batch_tails(&v->batch, NULL, n);
+        for (; n - i >= GROUP; i += GROUP)
+            place_group(&v->batch, v->ends, i, GROUP);
+        place_group(&v->batch, v->ends, i, n - i);
     }
 }
 
