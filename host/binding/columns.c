@@ -124,26 +124,31 @@ SP_INLINE void take_pixels(uint32_t *restrict xy, const uint8_t *restrict record
         xy[i] = load_u32(record + 8);
 }
 
+/* What any_bad_in_records gathers of a record. */
+#define GATHER(k, before)                                                       \
+    const uint64_t t##k = sp_load_u64(record + (k)*SP_RECORD);                  \
+    xy[i + (k)] = load_u32(record + (k)*SP_RECORD + 8);                         \
+    back |= (uint32_t)(t##k < (before));                                        \
+    p |= record[(k)*SP_RECORD + 12]
+
 /* As for arrays. `before` is the time that the first may not be older than. */
 WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t before, const limits_t *most)
 {
     uint32_t xy[CHECKED], p = 0, x_most = 0, y_most = 0, back = 0;
-    size_t left = n;
+    size_t i = 0;
 
-    take_pixels(xy, record, n);
-    for (; left >= 4; left -= 4, record += 4 * SP_RECORD) {
-        const uint64_t t0 = sp_load_u64(record), t1 = sp_load_u64(record + SP_RECORD),
-                       t2 = sp_load_u64(record + 2 * SP_RECORD), t3 = sp_load_u64(record + 3 * SP_RECORD);
-        back |= (uint32_t)(t0 < before) | (uint32_t)(t1 < t0) | (uint32_t)(t2 < t1) | (uint32_t)(t3 < t2);
-        p |= record[12] | record[12 + SP_RECORD] | record[12 + 2 * SP_RECORD] | record[12 + 3 * SP_RECORD];
+    for (; n - i >= 4; i += 4, record += 4 * SP_RECORD) {
+        GATHER(0, before);
+        GATHER(1, t0);
+        GATHER(2, t1);
+        GATHER(3, t2);
         before = t3;
     }
-    for (; left > 0; left--, record += SP_RECORD) {
-        back |= (uint32_t)(sp_load_u64(record) < before);
-        p |= record[12];
-        before = sp_load_u64(record);
+    for (; i < n; i++, record += SP_RECORD) {
+        GATHER(0, before);
+        before = t0;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (i = 0; i < n; i++) {
         const uint32_t x = xy[i] & 0xffffu, y = xy[i] >> 16;
         x_most = x > x_most ? x : x_most;
         y_most = y > y_most ? y : y_most;
@@ -273,16 +278,16 @@ WIDE static void tails_of_arrays(uint32_t *restrict tails, const uint16_t *restr
     }
 }
 
-void sp_batch_tails(sp_batch_t *b, const uint16_t *list, size_t count)
+void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
 {
     const sp_columns_t *c = b->columns;
     const size_t first = b->first;
 
     if (b->records)
         return;
-    if (!list && are_arrays(c)) {
+    if (are_arrays(c) && (!list || count > n / 4u)) { /* all of them are quicker than some */
         tails_of_arrays(b->tails, (const uint16_t *)(const void *)c->x + first,
-                        (const uint16_t *)(const void *)c->y + first, c->p + first, count);
+                        (const uint16_t *)(const void *)c->y + first, c->p + first, n);
         return;
     }
     for (size_t i = 0; i < count; i++) {

@@ -49,8 +49,8 @@ typedef struct sp_batch {
  * sp_batch_tails. */
 void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count);
 
-/* The tails, unless the events are records, of the first count events or of the count ones that list numbers. */
-void sp_batch_tails(sp_batch_t *b, const uint16_t *list, size_t count);
+/* The tails, unless the events are records, of the batch's n events, or at least of those `count` that list numbers. */
+void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count);
 
 /* As sp_batch_load, their patches only. */
 void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count);

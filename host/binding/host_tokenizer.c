@@ -65,6 +65,7 @@ struct sp_host {
     size_t first_records;
     chunk_t *chunks;
     uint64_t pending, kept;
+    int filter; /* the last batch dropped many events in refractory periods: leave them out beforehand (awake) */
     sp_host_stats_t stats;
     sp_token_list_t *tokens;
     uint8_t *out;
@@ -289,9 +290,8 @@ static void add_kept(sp_host_t *h, uint64_t kept)
 /* Take events from number i of some on, at most `most` (up to GROUP) and up to one that takes its patch to its limit.
  * Returns how many, or 0 without memory. *kept is what add_kept was not told yet. */
 SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
-                             uint64_t *kept, int discrete)
+                             uint64_t *kept, int refractory, int discrete)
 {
-    const int refractory = some->list != NULL;
     spiking_t *spiking = (spiking_t *)(void *)h->cells;
     uint8_t *to[GROUP];
     size_t k = 0;
@@ -324,16 +324,16 @@ SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *so
     return k;
 }
 
-SP_INLINE int run_counting(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int discrete)
+SP_INLINE int run_counting(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int filter, int discrete)
 {
-    const some_t some = refractory ? awake(h, b, n, sizeof(spiking_t)) : (some_t){NULL, n};
+    const some_t some = filter ? awake(h, b, n, sizeof(spiking_t)) : (some_t){NULL, n};
     uint64_t kept = 0;
-    sp_batch_tails(b, some.list, some.count);
+    sp_batch_tails(b, n, some.list, some.count);
     for (size_t i = 0, taken; i < some.count; i += taken) {
         if (some.count - i >= GROUP)
-            taken = count_group(h, b, &some, i, GROUP, &kept, discrete);
+            taken = count_group(h, b, &some, i, GROUP, &kept, refractory, discrete);
         else
-            taken = count_group(h, b, &some, i, some.count - i, &kept, discrete);
+            taken = count_group(h, b, &some, i, some.count - i, &kept, refractory, discrete);
         if (SP_RARELY(taken == 0))
             return -1;
     }
@@ -341,10 +341,25 @@ SP_INLINE int run_counting(sp_host_t *h, sp_batch_t *b, size_t n, int refractory
     return 0;
 }
 
-static int run_plain(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 0); }
-static int run_refractory(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 0); }
-static int run_discrete(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 1); }
-static int run_discrete_refractory(sp_host_t *h, sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 1); }
+static int run_plain(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return run_counting(h, b, n, 0, 0, 0);
+}
+
+static int run_refractory(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return h->filter ? run_counting(h, b, n, 1, 1, 0) : run_counting(h, b, n, 1, 0, 0);
+}
+
+static int run_discrete(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return run_counting(h, b, n, 0, 0, 1);
+}
+
+static int run_discrete_refractory(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return h->filter ? run_counting(h, b, n, 1, 1, 1) : run_counting(h, b, n, 1, 0, 1);
+}
 
 static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
 {
@@ -365,7 +380,7 @@ typedef struct held {
 
 /* As count_group. The method in full, in doubles; build without contraction: the order of the operations is part of it. */
 SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
-                                 held_t *held, int decays)
+                                 held_t *held, int refractory, int decays)
 {
     neuron_t *neurons = (neuron_t *)(void *)h->cells;
     const double increases[2] = {1.0, h->config.relative_scale};
@@ -380,7 +395,7 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
         uint8_t *at = neuron->spiking.cell.at;
 
         to[k++] = at;
-        if (some->list && SP_RARELY(is_quiet(&neuron->spiking, t)))
+        if (refractory && SP_RARELY(is_quiet(&neuron->spiking, t)))
             continue;
         double change = increases[t - neuron->spiking.last_spike < neuron->weak_us];
         if (decays) { /* u is 0 for the first event, too */
@@ -416,16 +431,16 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
     return k;
 }
 
-SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int decays)
+SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int filter, int decays)
 {
-    const some_t some = refractory ? awake(h, b, n, sizeof(neuron_t)) : (some_t){NULL, n};
+    const some_t some = filter ? awake(h, b, n, sizeof(neuron_t)) : (some_t){NULL, n};
     held_t held = {.pending = h->pending * SP_RECORD};
-    sp_batch_tails(b, some.list, some.count);
+    sp_batch_tails(b, n, some.list, some.count);
     for (size_t i = 0, taken; i < some.count; i += taken) {
         if (some.count - i >= GROUP)
-            taken = integrate_group(h, b, &some, i, GROUP, &held, decays);
+            taken = integrate_group(h, b, &some, i, GROUP, &held, refractory, decays);
         else
-            taken = integrate_group(h, b, &some, i, some.count - i, &held, decays);
+            taken = integrate_group(h, b, &some, i, some.count - i, &held, refractory, decays);
         if (SP_RARELY(taken == 0))
             return -1;
     }
@@ -437,12 +452,16 @@ SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, i
 
 static int run_weakening(sp_host_t *h, sp_batch_t *b, size_t n)
 {
-    return h->config.absolute_refractory_us ? integrate(h, b, n, 1, 0) : integrate(h, b, n, 0, 0);
+    if (h->config.absolute_refractory_us == 0)
+        return integrate(h, b, n, 0, 0, 0);
+    return h->filter ? integrate(h, b, n, 1, 1, 0) : integrate(h, b, n, 1, 0, 0);
 }
 
 static int run_decaying(sp_host_t *h, sp_batch_t *b, size_t n)
 {
-    return h->config.absolute_refractory_us ? integrate(h, b, n, 1, 1) : integrate(h, b, n, 0, 1);
+    if (h->config.absolute_refractory_us == 0)
+        return integrate(h, b, n, 0, 0, 1);
+    return h->filter ? integrate(h, b, n, 1, 1, 1) : integrate(h, b, n, 1, 0, 1);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -525,8 +544,10 @@ uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, sp_tok
     for (size_t at = 0; at < n;) {
         const size_t count = n - at < SP_BATCH ? n - at : SP_BATCH;
         sp_batch_load(&h->batch, events, n, &h->grid, at, count);
+        const uint64_t kept = h->kept;
         if (h->run(h, &h->batch, count) != 0)
             return NULL;
+        h->filter = (h->kept - kept) * 4u < 3u * count;
         h->stats.taken += count;
         at += count;
     }

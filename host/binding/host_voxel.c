@@ -148,7 +148,7 @@ static void write_events(voxels_t *v, const sp_columns_t *events, size_t all, si
         size_t i = 0;
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
         sp_batch_load(&v->batch, events, all, v->grid, from, n);
-        sp_batch_tails(&v->batch, NULL, n);
+        sp_batch_tails(&v->batch, n, NULL, n);
         for (; n - i >= GROUP; i += GROUP)
             place_group(&v->batch, v->ends, i, GROUP);
         place_group(&v->batch, v->ends, i, n - i);
