@@ -177,7 +177,8 @@ class PanelMixKernel(MixKernel):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return (Parameter("zeros", "in"), *super().parameters, Parameter("tiles", "int"))
+        *rest, _ = super().parameters
+        return (Parameter("zeros", "in"), *rest, Parameter("tiles", "int"))
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         weights, zeros = b.address(p["weights"], 0), b.address(p["zeros"], 0)

@@ -601,7 +601,7 @@ class _Lowering:
             calls = (
                 Call(PanelScoresKernel(*shape), (zeros, q, k_arg, Arg(scores), tiles), name),
                 Call(PanelSoftmaxKernel(rows, width), (Arg(scores), table, Arg(inverse), keys, tiles), name),
-                Call(mix, (zeros, Arg(scores), Arg(inverse), v_arg, out, keys, tiles), name),
+                Call(mix, (zeros, Arg(scores), Arg(inverse), v_arg, out, tiles), name),
             )
         else:
             calls = (
