@@ -109,7 +109,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     say(f"generating C for {len(names.kernels)} kernels")
     files |= {
         "model.h": emit.model_header(bundle, 4 * floats, program.calls if probes else 0),
-        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, probes),
+        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, precision, probes),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
@@ -147,7 +147,7 @@ def _generate_stateful(
     files: dict[str, str | bytes] = {
         **extra,
         "model.h": emit.model_header(bundle, 4 * floats, 0),
-        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats),
+        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats, precision),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),

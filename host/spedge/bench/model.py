@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spedge.boards import Board, load_board
 from spedge.build import build, compile_model, require_tvm
 from spedge.bundle import Bundle
-from spedge.check import LOGITS_TOLERANCE, ROUNDED_TOLERANCE, StageCosts, check, require_recordings
+from spedge.check import QUANTISED, StageCosts, check, require_recordings, tolerance_of
 from spedge.device import open_board
 from spedge.device.launch import running
 from spedge.device.transport import Transport
@@ -115,8 +115,8 @@ def bench_model(
     """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
 
     With recordings, also what it costs to classify those, by stage; each must pass `spedge check`.
-    Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors, CheckFailed
-    when a recording does not pass, and what building and running raise.
+    Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
+    CheckFailed when a recording does not pass, and what building and running raise.
     """
     require_recordings(bundle, recordings)
     cases = [vector.embedded for vector in bundle.vectors()]
@@ -131,14 +131,13 @@ def bench_model(
 
 def classify(bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress) -> Classification:
     """Play whole recordings to the application on a board of this machine; where time counts, the quickest of three."""
-    encoder = compile_model(bundle, board.target, say, precision) / "reference.onnx"
+    encoder = compile_model(bundle, board.target, say, precision) / QUANTISED
     image = build(board, bundle, say, precision).path
     costs: list[list[StageCosts]] = []
     with open_board(board, image) as device:
-        tolerance = ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
         for _ in range(1 if board.cost_unit == "instructions" else 3):
             reference = encoder if encoder.is_file() else None
-            report = check(bundle, recordings, device, board.name, say, reference, tolerance)
+            report = check(bundle, recordings, device, board.name, say, reference, tolerance_of(precision))
             for one in report.recordings:
                 if one.problem:
                     raise CheckFailed(f"{one.path}: {one.problem}")
@@ -232,7 +231,7 @@ def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDAr
     """Logits of each case by ONNX Runtime, in the precision of the compiled model."""
     from spedge.reference import Reference
 
-    quantised = folder / "reference.onnx"
+    quantised = folder / QUANTISED
     reference = Reference(bundle, quantised if quantised.is_file() else None)
     return [reference.encode(rows) for rows in cases]
 
