@@ -39,6 +39,7 @@ ARM_FLAGS = [
 ARM_CORES = {
     "mps2-an386": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
     "mps2-an500": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
+    "mps3-an547": ["-mcpu=cortex-m55", "-DSP_MCU_AN547", "-T", "an547.ld"],
 }
 
 

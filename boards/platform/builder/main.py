@@ -21,7 +21,7 @@ env.Replace(
     SIZETOOL=f"{prefix}size",
     SIZEPRINTCMD="$SIZETOOL -d $SOURCES",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
-    SIZEPROGREGEXP=r"^(?:\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
+    SIZEPROGREGEXP=r"^(?:\.vectors|\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit|\.stack|\.heap)\s+(\d+).*",
     PROGNAME="firmware",
     PROGSUFFIX=".elf" if prefix else "",
@@ -31,9 +31,13 @@ if not prefix:
     env.Append(CCFLAGS=["-march=native"])  # the program runs where it is built
 
 if prefix.startswith("arm-"):
-    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard", f"-mfpu={board.get('build.fpu')}"]
+    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard"]
+    if board.get("build.fpu", ""):
+        machine.append(f"-mfpu={board.get('build.fpu')}")  # from Armv8.1-M on, the core's name says it
     env.Append(CCFLAGS=machine, ASPPFLAGS=["-x", "assembler-with-cpp"], LINKFLAGS=machine)
     env.Append(LINKFLAGS=["-nostartfiles", "-specs=nano.specs", "-specs=nosys.specs"])  # the port starts itself
+
+env.Append(CPPDEFINES=[f"SP_MCU_{board.get('build.mcu').upper()}"])
 
 script = board.get("build.ldscript", "")
 if script:
