@@ -51,8 +51,8 @@ def compile_bundle(
     """
     from spedge.bundle import Bundle
 
-    chosen = find_target(target)
     find_precision(precision)
+    chosen = find_target(target, precision)
     folder = Path(out).resolve()
     _check_free(folder)
     say = on_progress or (lambda _: None)
@@ -235,6 +235,7 @@ def _summary(
         target=target.name,
         precision=precision,
         flags=target.flags,
+        parameters=target.parameters,
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
         classes=len(bundle.labels),

@@ -83,6 +83,7 @@ def _report(program: Any, name: str, digest: str, rows: int, target: Any, files:
         target=target.name,
         precision="fp32",
         flags=target.flags,
+        parameters=target.parameters,
         tokens=rows,
         hidden=program.input.elements // rows,
         classes=program.output.elements,
