@@ -115,7 +115,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target.flags)}
+    files |= {**headers(used), "example/main.c": example(target)}
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
@@ -150,7 +150,7 @@ def _generate_stateful(bundle: Bundle, graph: Graph, target: Target, say: Progre
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target.flags)}
+    files |= {**headers(used), "example/main.c": example(target)}
     kernels = [KernelReport(names.kernels[c.kernel], c.what, calls, total) for c, calls, total in macs(program)]
     report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()

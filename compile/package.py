@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 from spedge.paths import firmware_dir
 
+from .targets import Target
+
 EXAMPLE = """\
 /* Runs the model once on made-up rows and prints its logits: replace the rows by embedded tokens.
- * cc -std=c99 @FLAGS@ -I. -Iinclude example/main.c model.c kernels.c weights.c -lm -o example-model */
+ * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude example/main.c model.c kernels.c weights.c -lm -o example-model */
 #include "model.h"
 
 #include <stdio.h>
@@ -57,6 +59,6 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def example(flags: Iterable[str]) -> str:
+def example(target: Target) -> str:
     """example/main.c"""
-    return EXAMPLE.replace("@FLAGS@", " ".join(flags))
+    return EXAMPLE.replace("@COMPILER@", target.compiler).replace("@FLAGS@", " ".join(target.flags))

@@ -1,8 +1,9 @@
 """Search a target's parameters on its emulated board: the fewest instructions for one inference win.
 
-Coordinate descent from the parameters that targets.py gives the target: along one axis at a time every choice is built and run,
-and the cheapest stays. Instructions are counted exactly, so that the same search gives the same answer; on a board that
-measures time it need not. What is found is kept in tuned/<target>.json beside this file and used by every compilation.
+Coordinate descent from the parameters that targets.py gives the target: along one axis at a time every choice is built
+and run, and the cheapest stays. Instructions are counted exactly, so that the same search gives the same answer; on a
+board that measures time it need not. What is found is kept in tuned/<target>.json beside this file and used by every
+compilation.
 """
 
 from __future__ import annotations
@@ -167,8 +168,8 @@ def _board(target: str) -> Board:
     for board in boards:
         if not board.missing:
             return board
-    packages = " ".join(boards[0].packages_missing)
-    raise UsageError(f"tuning {target} needs {boards[0].name}, whose tools are missing: sudo apt-get install {packages}")
+    install = " ".join(boards[0].packages_missing)
+    raise UsageError(f"tuning {target} needs {boards[0].name}, whose tools are missing: sudo apt-get install {install}")
 
 
 class _Search:
