@@ -36,6 +36,7 @@ class Target:
     defines: tuple[str, ...] = ()
     compiler: str = "cc"
     packages: tuple[str, ...] = ("gcc", "libc6-dev")
+    panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
     vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
@@ -56,10 +57,11 @@ TARGETS: dict[str, Target] = {
             "cortex-m7",
             "Arm Cortex-M7 with single-precision FPU (STM32H7, STM32F7, i.MX RT, mps2-an500)",
             ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", *_CORTEX_M),
-            rows=5,
+            rows=4,
             columns=4,
             unroll=16,
             single_columns=8,
+            panels=True,
             defines=("SP_K_FAST_MAX",),
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
@@ -68,10 +70,11 @@ TARGETS: dict[str, Target] = {
             "cortex-m4",
             "Arm Cortex-M4F (STM32F4, nRF52, mps2-an386)",
             ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *_CORTEX_M),
-            rows=5,
+            rows=4,
             columns=4,
             unroll=16,
             single_columns=8,
+            panels=True,
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
         ),
@@ -79,10 +82,11 @@ TARGETS: dict[str, Target] = {
             "cortex-m55",
             "Arm Cortex-M55 with FPU (mps3-an547, Alif Ensemble); scalar code, without vector instructions",
             ("-mcpu=cortex-m55+nomve", *_CORTEX_M),
-            rows=5,
+            rows=4,
             columns=4,
             unroll=16,
             single_columns=8,
+            panels=True,
             defines=("SP_K_FAST_MAX",),
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
