@@ -80,8 +80,8 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             "cortex-m55",
-            "Arm Cortex-M55 with FPU (mps3-an547, Alif Ensemble); scalar code, without vector instructions",
-            ("-mcpu=cortex-m55+nomve", *_CORTEX_M),
+            "Arm Cortex-M55 with vector instructions (MVE: mps3-an547, Alif Ensemble)",
+            ("-mcpu=cortex-m55", *_CORTEX_M),
             rows=4,
             columns=4,
             unroll=16,
