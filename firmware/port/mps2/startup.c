@@ -1,10 +1,10 @@
-/* Vectors, reset and faults of a Cortex-M4F or M7. */
+/* Vectors, reset and faults of a Cortex-M4F, M7 or M55. */
 #include "port.h"
 
 #define REG(address) (*(volatile uint32_t *)(address))
 #define SCB_CFSR REG(0xe000ed28u)
 #define SCB_CPACR REG(0xe000ed88u)
-#define FPU_FULL_ACCESS (0xfu << 20)
+#define FPU_FULL_ACCESS (0xfu << 20) /* CP10 and CP11: the vector instructions, too */
 
 extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data_end[], link_bss_start[], link_bss_end[];
 
