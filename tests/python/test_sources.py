@@ -239,11 +239,12 @@ def _packet(events: NDArray[np.void] | None, overflows: int = 0) -> Any:
 @pytest.fixture
 def drivers(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], dict[str, Any]]:
     def install(packets: list[Any]) -> dict[str, Any]:
-        opened: dict[str, Any] = {"device": _FakeDevice(packets)}
+        device = _FakeDevice(packets)
+        opened: dict[str, Any] = {"device": device}
 
         def open_(**options: Any) -> _FakeDevice:
             opened.update(options)
-            return opened["device"]
+            return device
 
         model = types.SimpleNamespace(Configuration=lambda: "biases")
         fake = types.ModuleType("neuromorphic_drivers")
@@ -275,7 +276,7 @@ def test_a_usb_camera_that_cannot_be_opened_is_said(
         raise RuntimeError("device not found")
 
     monkeypatch.setattr(sys.modules["neuromorphic_drivers"], "open", refuse)
-    with pytest.raises(DeviceError, match="device not found.*plugged in"):
+    with pytest.raises(DeviceError, match=r"device not found.*plugged in"):
         UsbCamera("evk4")
 
 
