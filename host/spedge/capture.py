@@ -14,7 +14,7 @@ from spedge.sources import Source
 
 @dataclass(frozen=True)
 class Captured:
-    """What was written. lost: what the source knows to have lost, by cause. problem: why it ended early, None if not."""
+    """What was written. lost: as the source counts it. problem: why it ended early, None if not."""
 
     path: Path
     events: int

@@ -36,8 +36,9 @@ class Triggers:
 class Outcome:
     """One result of the device: unasked, by a trigger, or the last one, asked for when all events are there.
 
-    cause: a name of protocol.CAUSES. t: the stream's time it stands for, µs. tokens: fired so far; window: of them, what the model saw.
-    confidence: softmax of the label's logit. latency: from the newest bytes being taken in to the logits, in `cost_unit`.
+    cause: a name of protocol.CAUSES. t: the stream's time it stands for, µs. tokens: fired so far; window: of them,
+    what the model saw. confidence: softmax of the label's logit. latency: from the newest bytes being taken in to the
+    logits, in `cost_unit`.
     loss: of events, up to this result.
     """
 

@@ -24,7 +24,7 @@ from spedge.cli.common import (
 
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
-    from spedge.session import Outcome, Progress, Session, Summary
+    from spedge.session import Outcome, Progress, Session, Summary, Triggers
     from spedge.sources import Source
 
 
@@ -114,7 +114,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _triggers(every_ms: float, every_tokens: int, window_ms: float):  # noqa: ANN202  (imported when needed)
+def _triggers(every_ms: float, every_tokens: int, window_ms: float) -> Triggers:
     from spedge.errors import UsageError
     from spedge.session import Triggers
 

@@ -20,7 +20,8 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H; or a recording.",
+            help="camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H; "
+            "or a recording.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="What to write: .raw (EVT2 or EVT3), .hdf5, .h5, .npz or .csv.")],
