@@ -36,10 +36,6 @@ uint64_t port_counter(void);
 /* The memory for pools, reports and the model's arena: one block, 16-byte aligned, the same at every call. */
 void *port_memory(size_t *size);
 
-/* Raw events that lie in memory, as a camera's DMA leaves them, for the source RAM: their first byte and in *n how many
- * bytes. NULL where there are none, as without a definition of its own: app/no_ram.c. */
-const uint8_t *port_ram_source(size_t *n);
-
 /* Nothing to do: sleep until bytes arrive, or there is room to write again after port_write took less than it
  * was given. May return early, and may do nothing. */
 void port_idle(void);
