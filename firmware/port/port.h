@@ -16,6 +16,7 @@ enum { PORT_UNIT_NONE = 0, PORT_UNIT_INSTRUCTIONS = 1, PORT_UNIT_NANOSECONDS = 2
 typedef struct port_info {
     const char *board; /* as in the board's manifest */
     uint8_t counter_unit;
+    uint8_t has_camera; /* there is a camera port */
 } port_info_t;
 
 /* Called once, first. Clocks, FPU, link, counter. argc and argv are those of main; 0 and NULL on bare metal. */
@@ -36,8 +37,37 @@ uint64_t port_counter(void);
 /* The memory for pools, reports and the model's arena: one block, 16-byte aligned, the same at every call. */
 void *port_memory(size_t *size);
 
-/* Nothing to do: sleep until bytes arrive, or there is room to write again after port_write took less than it
- * was given. May return early, and may do nothing. */
+/* ---- the camera port: a second line, whose bytes are a camera's. A board without one: port_template.c ---------- */
+
+enum { PORT_CAMERA_NONE = -1, PORT_CAMERA_BAUD = -2 };
+
+/* Begin to receive, or begin anew: what has arrived is forgotten, and nothing is lost yet. baud 0: the board's own.
+ * hold: what to do while the receiver's memory is full: 1 leave the line to its flow control, 0 read on, drop and
+ * count. Returns 0, PORT_CAMERA_NONE (no such port), or PORT_CAMERA_BAUD (the rate cannot be made, to 2 %). */
+int port_camera_open(uint32_t baud, int hold);
+
+/* Stop receiving: a camera that goes on sending costs nothing. */
+void port_camera_close(void);
+
+/* Copy bytes of the camera that have arrived to out; returns how many. Stops before a place where bytes were lost,
+ * and goes on behind it once port_camera_lost has been asked. */
+size_t port_camera_read(uint8_t *out, size_t capacity);
+
+/* Bytes lost since the port was opened, in front of the next byte to be read. What the hardware itself overran counts
+ * as one byte each time: how many they were, it does not say. */
+uint32_t port_camera_lost(void);
+
+/* How full the receiver's memory is: 0 empty, 255 full. */
+uint8_t port_camera_level(void);
+
+/* Hand bytes to the camera; returns how many were taken. Does not wait and wakes nobody: call again. */
+size_t port_camera_write(const uint8_t *data, size_t n);
+
+/* Camera bytes in memory, as a DMA would have put them there; NULL: none. The same at every call. */
+const uint8_t *port_ram_source(size_t *n);
+
+/* Nothing to do: sleep until bytes arrive, from the host or at the open camera port, or there is room to write again
+ * after port_write took less than it was given. May return early, and may do nothing. */
 void port_idle(void);
 
 /* For ports: say over the link, as an ERROR frame nobody asked for, that the device has failed, and stop. */

@@ -43,7 +43,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static const port_info_t info = {"fuzz", PORT_UNIT_NONE};
+    static const port_info_t info = {"fuzz", PORT_UNIT_NONE, 0};
     return &info;
 }
 
@@ -83,6 +83,13 @@ void *port_memory(size_t *size)
     return memory;
 }
 
+int port_camera_open(uint32_t baud, int hold) { return (void)baud, (void)hold, PORT_CAMERA_NONE; }
+void port_camera_close(void) {}
+size_t port_camera_read(uint8_t *out, size_t capacity) { return (void)out, (void)capacity, 0; }
+uint32_t port_camera_lost(void) { return 0; }
+uint8_t port_camera_level(void) { return 0; }
+size_t port_camera_write(const uint8_t *data, size_t n) { return (void)data, (void)n, 0; }
+const uint8_t *port_ram_source(size_t *n) { return *n = 0, NULL; }
 void port_idle(void) {}
 
 /* ---- a model ------------------------------------------------------------------------------------------------- */

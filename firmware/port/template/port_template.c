@@ -19,7 +19,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES};
+    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES, 0};
     return &info;
 }
 
@@ -47,6 +47,40 @@ void *port_memory(size_t *size)
 {
     *size = sizeof memory;
     return memory;
+}
+
+/* A board without a camera port. With one: a receive interrupt that calls port_ring_put (ring.h), as in stm32f4/. */
+int port_camera_open(uint32_t baud, int hold)
+{
+    (void)baud;
+    (void)hold;
+    return PORT_CAMERA_NONE;
+}
+
+void port_camera_close(void) {}
+
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    (void)out;
+    (void)capacity;
+    return 0;
+}
+
+uint32_t port_camera_lost(void) { return 0; }
+
+uint8_t port_camera_level(void) { return 0; }
+
+size_t port_camera_write(const uint8_t *data, size_t n)
+{
+    (void)data;
+    (void)n;
+    return 0;
+}
+
+const uint8_t *port_ram_source(size_t *n)
+{
+    *n = 0;
+    return NULL;
 }
 
 void port_idle(void)
