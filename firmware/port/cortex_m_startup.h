@@ -1,5 +1,5 @@
 /* Vectors, reset and faults of a Cortex-M with an FPU; included by the startup.c of a port, which adds its interrupts:
- * CORTEX_M_VECTORS(how many, [number] = handler, ...). The linker script gives the symbols. */
+ * CORTEX_M_VECTORS(SysTick's handler, how many, [number] = handler, ...). The linker script gives the symbols. */
 #ifndef SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
 #define SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
 
@@ -49,17 +49,19 @@ static void __attribute__((naked)) fault_handler(void)
 
 typedef void (*vector_t)(void);
 
-#define CORTEX_M_VECTORS(count, ...)                                                                              \
+#define CORTEX_M_VECTORS(systick, count, ...)                                                                     \
     static const struct {                                                                                         \
         uint32_t *stack;                                                                                          \
         vector_t reset;                                                                                           \
-        vector_t faults[14]; /* NMI to SysTick */                                                                 \
+        vector_t faults[13]; /* NMI to PendSV */                                                                  \
+        vector_t tick;                                                                                            \
         vector_t interrupts[count];                                                                               \
     } vectors __attribute__((section(".vectors"), used)) = {                                                      \
         link_stack_top,                                                                                           \
         reset_handler,                                                                                            \
         {fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, \
-         fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler}, \
+         fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler},                \
+        systick,                                                                                                  \
         {__VA_ARGS__},                                                                                            \
     }
 

@@ -26,6 +26,7 @@ class Qemu:
 
     link, camera: which of the machine's UARTs, in QEMU's order, are the link and the camera port; None: no camera port.
     ram_source: address of the memory for camera bytes, their length in front; None: there is none.
+    deaf_at_start: the emulated UART drops what comes before the firmware has set it up.
     """
 
     program: str
@@ -35,6 +36,7 @@ class Qemu:
     link: int = 0
     camera: int | None = None
     ram_source: int | None = None
+    deaf_at_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def _qemu(run: dict[str, Any]) -> Qemu:
         link=int(uarts.get("link", 0)),
         camera=int(uarts["camera"]) if "camera" in uarts else None,
         ram_source=int(ram_source, 16) if ram_source is not None else None,
+        deaf_at_start=bool(run.get("deaf_at_start", False)),
     )
 
 

@@ -3,4 +3,4 @@
 
 void camera_received(void); /* port_mps2.c */
 
-CORTEX_M_VECTORS(32, [2] = camera_received);
+CORTEX_M_VECTORS(fault_handler, 32, [2] = camera_received);

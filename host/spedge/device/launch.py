@@ -21,6 +21,7 @@ from spedge.errors import DeviceError, UsageError
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
+_GREETING_SECONDS = 1.0  # firmware that says nothing at first is used all the same
 _QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
@@ -164,7 +165,9 @@ class _QemuProcess(_Started):
 
     def __init__(self, board: Board, command: list[str], folder: Path) -> None:
         super().__init__(board.name, command, folder)
-        if board.qemu and board.qemu.camera is not None:
+        assert board.qemu
+        self._deaf_at_start = board.qemu.deaf_at_start
+        if board.qemu.camera is not None:
             self.camera_address = f"unix:{folder / 'camera'}"
 
     def connect(self) -> Transport:
@@ -172,6 +175,8 @@ class _QemuProcess(_Started):
             self._monitor = _Monitor(self._folder / "qmp")
             transport = connect_unix(self._folder / "uart0", _START_SECONDS)
             self._monitor.execute("cont")
+            if self._deaf_at_start:
+                transport.exchange(b"", _GREETING_SECONDS)  # it begins with the end of a frame
         except (DeviceError, OSError) as error:
             raise DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}") from error
         transport.name = self.name
