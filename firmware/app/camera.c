@@ -37,7 +37,7 @@ static struct {
     uint32_t skipped;   /* bytes that came and were given up, to find the next word */
 } camera;
 
-int app_has_camera(void) { return port_info()->has_camera; }
+int app_camera_can(uint32_t baud) { return port_camera_can(baud); }
 
 static uint8_t word_bytes(uint8_t format)
 {
@@ -81,13 +81,10 @@ static int has_greeted(void)
     return camera.greeting_matched == sizeof greeting - 1u || port_counter() - camera.reset_at > GREETING_COUNTS;
 }
 
-int app_camera_start(uint8_t format, uint32_t baud)
+void app_camera_start(uint8_t format, uint32_t baud, int hold)
 {
-    int code = port_camera_open(baud, 1);
+    port_camera_open(baud, hold);
     memset(&camera, 0, sizeof camera);
-    if (code < 0) {
-        return code;
-    }
     camera.format = format;
     camera.word = word_bytes(format);
     camera.state = STREAMING;
@@ -96,7 +93,6 @@ int app_camera_start(uint8_t format, uint32_t baud)
         camera.reset_at = port_counter();
         say("\nR\n"); /* the first ends a line that somebody left unfinished */
     }
-    return 0;
 }
 
 void app_camera_stop(void)

@@ -16,7 +16,6 @@ enum { PORT_UNIT_NONE = 0, PORT_UNIT_INSTRUCTIONS = 1, PORT_UNIT_NANOSECONDS = 2
 typedef struct port_info {
     const char *board; /* as in the board's manifest */
     uint8_t counter_unit;
-    uint8_t has_camera; /* there is a camera port */
 } port_info_t;
 
 /* Called once, first. Clocks, FPU, link, counter. argc and argv are those of main; 0 and NULL on bare metal. */
@@ -39,12 +38,13 @@ void *port_memory(size_t *size);
 
 /* ---- the camera port: a second line, whose bytes are a camera's. A board without one: port_template.c ---------- */
 
-enum { PORT_CAMERA_NONE = -1, PORT_CAMERA_BAUD = -2 };
+/* Whether there is a camera port that can run at that rate, to 2 %; 0: at its own. */
+int port_camera_can(uint32_t baud);
 
-/* Begin to receive, or begin anew: what has arrived is forgotten, and nothing is lost yet. baud 0: the board's own.
+/* Begin to receive, or begin anew: what has arrived is forgotten, and nothing is lost yet. baud: one that it can.
  * hold: what to do while the receiver's memory is full: 1 leave the line to its flow control, 0 read on, drop and
- * count. Returns 0, PORT_CAMERA_NONE (no such port), or PORT_CAMERA_BAUD (the rate cannot be made, to 2 %). */
-int port_camera_open(uint32_t baud, int hold);
+ * count. */
+void port_camera_open(uint32_t baud, int hold);
 
 /* Stop receiving: a camera that goes on sending costs nothing. */
 void port_camera_close(void);
@@ -63,7 +63,8 @@ uint8_t port_camera_level(void);
 /* Hand bytes to the camera; returns how many were taken. Does not wait and wakes nobody: call again. */
 size_t port_camera_write(const uint8_t *data, size_t n);
 
-/* Camera bytes in memory, as a DMA would have put them there; NULL: none. The same at every call. */
+/* Camera bytes in memory, as a DMA would have put them there; NULL: none. The same at every call. Weak in the ports: an
+ * image may bring bytes of its own. */
 const uint8_t *port_ram_source(size_t *n);
 
 /* Nothing to do: sleep until bytes arrive, from the host or at the open camera port, or there is room to write again

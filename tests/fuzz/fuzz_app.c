@@ -43,7 +43,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static const port_info_t info = {"fuzz", PORT_UNIT_NONE, 0};
+    static const port_info_t info = {"fuzz", PORT_UNIT_NONE};
     return &info;
 }
 
@@ -83,7 +83,8 @@ void *port_memory(size_t *size)
     return memory;
 }
 
-int port_camera_open(uint32_t baud, int hold) { return (void)baud, (void)hold, PORT_CAMERA_NONE; }
+int port_camera_can(uint32_t baud) { return (void)baud, 0; }
+void port_camera_open(uint32_t baud, int hold) { (void)baud, (void)hold; }
 void port_camera_close(void) {}
 size_t port_camera_read(uint8_t *out, size_t capacity) { return (void)out, (void)capacity, 0; }
 uint32_t port_camera_lost(void) { return 0; }

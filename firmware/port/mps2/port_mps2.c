@@ -74,7 +74,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_INSTRUCTIONS, 1};
+    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_INSTRUCTIONS};
     return &info;
 }
 
@@ -144,22 +144,29 @@ void camera_received(void)
     }
 }
 
-int port_camera_open(uint32_t baud, int hold)
+static uint32_t camera_divider(uint32_t baud)
 {
-    uint32_t rate = baud > 0 ? baud : CAMERA_BAUD;
-    uint32_t divider = (UART_CLOCK + rate / 2u) / rate;
-    uint32_t error = divider * rate > UART_CLOCK ? divider * rate - UART_CLOCK : UART_CLOCK - divider * rate;
-    if (rate > UART_CLOCK / UART_LEAST_DIVIDER || error > UART_CLOCK / 50u) {
-        return PORT_CAMERA_BAUD;
-    }
+    const uint32_t rate = baud > 0 ? baud : CAMERA_BAUD;
+    return (UART_CLOCK + rate / 2u) / rate;
+}
+
+int port_camera_can(uint32_t baud)
+{
+    const uint32_t divider = camera_divider(baud);
+    const uint32_t made = baud > 0 ? divider * baud : UART_CLOCK;
+    return divider >= UART_LEAST_DIVIDER &&
+           (made > UART_CLOCK ? made - UART_CLOCK : UART_CLOCK - made) <= UART_CLOCK / 50u;
+}
+
+void port_camera_open(uint32_t baud, int hold)
+{
     port_camera_close();
-    UART_BAUDDIV(UART1) = divider;
+    UART_BAUDDIV(UART1) = camera_divider(baud);
     UART_CTRL(UART1) = UART_CTRL_TX_RX | UART_CTRL_RX_INTERRUPT;
     (void)UART_DATA(UART1); /* as in port_init */
     camera_holds = hold;
     port_ring_init(&camera, camera_bytes, sizeof camera_bytes);
     unmask_camera();
-    return 0;
 }
 
 void port_camera_close(void)
@@ -203,7 +210,7 @@ size_t port_camera_write(const uint8_t *data, size_t n)
 }
 
 /* Length of the bytes, little-endian u32, then they: whoever loads them writes both. */
-const uint8_t *port_ram_source(size_t *n)
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
 {
     const uint32_t length = *(const uint32_t *)(const void *)link_ram_source_start;
     const size_t room = (size_t)(link_ram_source_end - link_ram_source_start) - sizeof length;

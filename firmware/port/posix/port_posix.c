@@ -97,7 +97,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_NANOSECONDS, 1};
+    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_NANOSECONDS};
     return &info;
 }
 
@@ -130,7 +130,13 @@ void *port_memory(size_t *size)
 
 /* ---- camera port -------------------------------------------------------------------------------------------- */
 
-int port_camera_open(uint32_t baud, int hold)
+int port_camera_can(uint32_t baud)
+{
+    (void)baud;
+    return 1;
+}
+
+void port_camera_open(uint32_t baud, int hold)
 {
     uint8_t old[256];
     (void)baud;
@@ -138,7 +144,6 @@ int port_camera_open(uint32_t baud, int hold)
     while (read(camera_fd, old, sizeof old) > 0) {
     }
     camera_is_open = 1;
-    return 0;
 }
 
 void port_camera_close(void) { camera_is_open = 0; }
@@ -167,7 +172,7 @@ size_t port_camera_write(const uint8_t *data, size_t n)
     return done > 0 ? (size_t)done : 0;
 }
 
-const uint8_t *port_ram_source(size_t *n)
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
 {
     *n = ram_source_bytes;
     return ram_source;

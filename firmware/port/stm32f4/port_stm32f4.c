@@ -155,19 +155,13 @@ static void connect_pin(uint32_t port, uint32_t pin, uint32_t alternate)
     GPIO_MODER(port) = (GPIO_MODER(port) & ~(3u << 2 * pin)) | 2u << 2 * pin;
 }
 
-/* Returns 0, or -1 when the clock cannot make the rate to 2 %. */
-static int set_rate(uint32_t usart, uint32_t clock, uint32_t baud, uint32_t flags)
+static void set_rate(uint32_t usart, uint32_t clock, uint32_t baud, uint32_t flags)
 {
     const uint32_t divider = (clock + baud / 2u) / baud;
-    const uint32_t made = divider * baud;
-    if (divider < 8u || divider > 0xffffu || (made > clock ? made - clock : clock - made) > clock / 50u) {
-        return -1;
-    }
     const int eight = divider < 16u; /* samples a bit */
     USART_CR1(usart) = 0;
     USART_BRR(usart) = eight ? (divider >> 3) << 4 | (divider & 7u) : divider;
     USART_CR1(usart) = USART_CR1_UE | USART_CR1_TE | (eight ? USART_CR1_OVER8 : 0) | flags;
-    return 0;
 }
 
 static void start_counter(void)
@@ -214,7 +208,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES, 1};
+    static port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES};
     info.counter_unit = has_cycles ? PORT_UNIT_CYCLES : PORT_UNIT_INSTRUCTIONS;
     return &info;
 }
@@ -288,18 +282,24 @@ size_t port_write(const uint8_t *data, size_t n)
 
 /* ---- camera port ---------------------------------------------------------------------------------------------- */
 
-int port_camera_open(uint32_t baud, int hold)
+int port_camera_can(uint32_t baud)
+{
+    const uint32_t rate = baud > 0 ? baud : CAMERA_BAUD;
+    const uint32_t divider = (apb2_clock + rate / 2u) / rate;
+    const uint32_t made = divider * rate;
+    return divider >= 8u && divider <= 0xffffu &&
+           (made > apb2_clock ? made - apb2_clock : apb2_clock - made) <= apb2_clock / 50u;
+}
+
+void port_camera_open(uint32_t baud, int hold)
 {
     port_camera_close();
-    if (set_rate(USART6, apb2_clock, baud > 0 ? baud : CAMERA_BAUD, USART_CR1_RE | USART_CR1_RXNEIE) < 0) {
-        return PORT_CAMERA_BAUD;
-    }
+    set_rate(USART6, apb2_clock, baud > 0 ? baud : CAMERA_BAUD, USART_CR1_RE | USART_CR1_RXNEIE);
     (void)USART_DR(USART6);
     camera_line.holds = hold;
     port_ring_init(&camera_line.ring, camera_bytes, sizeof camera_bytes);
     tell_camera();
     unmask(&camera_line);
-    return 0;
 }
 
 void port_camera_close(void)
@@ -342,7 +342,7 @@ size_t port_camera_write(const uint8_t *data, size_t n)
     return done;
 }
 
-const uint8_t *port_ram_source(size_t *n)
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
 {
     *n = 0;
     return NULL; /* no RAM to spare */

@@ -19,7 +19,7 @@ void port_init(int argc, char **argv)
 
 const port_info_t *port_info(void)
 {
-    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES, 0};
+    static const port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES};
     return &info;
 }
 
@@ -50,11 +50,16 @@ void *port_memory(size_t *size)
 }
 
 /* A board without a camera port. With one: a receive interrupt that calls port_ring_put (ring.h), as in stm32f4/. */
-int port_camera_open(uint32_t baud, int hold)
+int port_camera_can(uint32_t baud)
+{
+    (void)baud;
+    return 0;
+}
+
+void port_camera_open(uint32_t baud, int hold)
 {
     (void)baud;
     (void)hold;
-    return PORT_CAMERA_NONE;
 }
 
 void port_camera_close(void) {}
@@ -77,7 +82,7 @@ size_t port_camera_write(const uint8_t *data, size_t n)
     return 0;
 }
 
-const uint8_t *port_ram_source(size_t *n)
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
 {
     *n = 0;
     return NULL;
