@@ -112,7 +112,7 @@ void app_reset_stream(app_t *app)
     app->ram = NULL;
     app->ram_left = 0;
     if (settings->source == SOURCE_CAMERA) {
-        app_camera_start(settings->format, settings->baud);
+        app_camera_start(settings->format, settings->baud, settings->mode == MODE_LOSSLESS);
     } else if (settings->source == SOURCE_RAM) {
         app->ram = port_ram_source(&app->ram_left);
     }

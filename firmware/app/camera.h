@@ -5,24 +5,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Open the port (baud 0: the board's own) and, for an eDVS format (SPEC.md: 16 and above), send the camera its commands.
- * Returns 0, or -1 where the board has no camera port. May be called again. */
-int app_camera_start(uint8_t format, uint32_t baud);
+/* Whether this board has a camera port that can run at that rate; 0: at the board's own. */
+int app_camera_can(uint32_t baud);
 
-/* Tell an eDVS to stop; forget what has arrived. */
+/* Open the port at a rate that it can and, for an eDVS format (SPEC.md: 16 and above), send the camera its commands.
+ * hold: what comes while there is no room for it waits in the line (1), or is dropped and counted (0). May be called
+ * again: everything begins anew. */
+void app_camera_start(uint8_t format, uint32_t baud, int hold);
+
+/* Tell an eDVS to stop; receive nothing more. */
 void app_camera_stop(void);
 
-/* Turn of the main loop: commands that still wait to be written. Returns 0 when there was nothing to do. */
+/* Turn of the main loop: commands that still wait to be written, the camera's greeting that is waited for. Returns 0
+ * when there was nothing to do. */
 int app_camera_step(void);
 
-/* Bytes that have arrived, at most n, into out; returns how many. */
+/* Whole words that have arrived, at most n bytes, into out; returns how many bytes. eDVS format 1 may be cut anywhere.
+ * Around lost bytes the word that they cut is left out, too. n is at least 8. */
 size_t app_camera_take(uint8_t *out, size_t n);
 
-/* How full the receiver is, 0 to 255, for thinning; and the bytes it has lost since the start. */
+/* How full the receiver is, 0 to 255, for thinning; and the bytes it has lost since the start, with those that were
+ * given up to find the next word. */
 uint8_t app_camera_level(void);
 uint32_t app_camera_lost(void);
-
-/* Whether this board has a camera port. */
-int app_has_camera(void);
 
 #endif

@@ -130,7 +130,7 @@ static void on_hello(app_t *app, const sp_frame_t *request, reply_t *reply)
     const port_info_t *info = port_info();
     size_t memory, ram;
     port_memory(&memory);
-    int flags = (app_has_model() ? HELLO_MODEL : 0) | (app_has_camera() ? HELLO_CAMERA : 0) |
+    int flags = (app_has_model() ? HELLO_MODEL : 0) | (app_camera_can(0) ? HELLO_CAMERA : 0) |
                 (port_ram_source(&ram) != NULL ? HELLO_RAM : 0);
     uint8_t *p = sp_put_u16(reply->at, PROTOCOL_VERSION);
     p = sp_put_u8(p, (uint8_t)flags);

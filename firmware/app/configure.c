@@ -76,8 +76,11 @@ static app_result_t refuse(const app_settings_t *settings)
     if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK && settings->format != FORMAT_EVT2) {
         return (app_result_t){ERROR_VALUE, "live events come over the link in EVT2 only", {0, 0}};
     }
-    if (settings->source == SOURCE_CAMERA && !app_has_camera()) {
+    if (settings->source == SOURCE_CAMERA && !app_camera_can(0)) {
         return (app_result_t){ERROR_VALUE, "this board has no camera port", {0, 0}};
+    }
+    if (settings->source == SOURCE_CAMERA && !app_camera_can(settings->baud)) {
+        return (app_result_t){ERROR_VALUE, "the camera port cannot run at that baud rate", {settings->baud, 0}};
     }
     if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL) {
         return (app_result_t){ERROR_VALUE, "this firmware has no events in RAM", {0, 0}};

@@ -67,6 +67,8 @@ class Device:
         obituary: Callable[[], str | None] | None = None,
     ) -> None:
         """obituary: says why the device is gone, None while it is not known to be; asked when the link breaks."""
+        #: The other end of the camera port of a board that was started here: what an EmulatedCamera connects to.
+        self.camera_address: str | None = None
         self.timeouts = timeouts or Timeouts()
         self._transport = transport
         self._obituary = obituary or (lambda: None)
