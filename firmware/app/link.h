@@ -8,8 +8,8 @@
 #ifndef SP_APP_PAYLOAD_BYTES
 #define SP_APP_PAYLOAD_BYTES 1024u
 #endif
-#if SP_APP_PAYLOAD_BYTES < 320 || SP_APP_PAYLOAD_BYTES > 65535
-#error "SP_APP_PAYLOAD_BYTES: HELLO needs 320 bytes, and its field for the limit has 16 bits"
+#if SP_APP_PAYLOAD_BYTES < 384 || SP_APP_PAYLOAD_BYTES > 65535
+#error "SP_APP_PAYLOAD_BYTES: STATS needs 384 bytes, and its field for the limit has 16 bits"
 #endif
 
 /* The encoded size of the largest frame (sp_frame_max_encoded as a constant). */
