@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.device import Configuration, Device, Loss, Result, Stats
+from spedge.device import Configuration, Device, Loss, Result, Stats, Status
 from spedge.errors import DeviceError, UsageError
+from spedge.events import EVENT_DTYPE
 from spedge.evt2 import TIME_RANGE, encode_words
 from spedge.play import require_model
 from spedge.sources import Source
 
-MODES = ("lossless", "live")
 _WAIT_SECONDS = 0.02
+_ASK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Session:
 
     source: of events, or None for the camera on the device. mode: of the link; None: live for a source that does not
     wait, lossless for one that does. crop: the left upper corner of the bundle's sensor in a larger source.
-    Raises DeviceError for another model, UsageError for sizes that do not fit and unknown modes.
+    Raises DeviceError for another model, UsageError for sizes that do not fit.
     """
 
     device: Device
@@ -110,33 +111,15 @@ class Session:
 
     def __post_init__(self) -> None:
         require_model(self.device, self.bundle)
-        if self.mode is None:
-            self.mode = "live" if self.source is None or self.source.live else "lossless"
-        if self.mode not in MODES:
-            raise UsageError(f"there is no mode {self.mode!r}; known are {', '.join(MODES)}")
         if self.source is not None:
-            self._require_size(self.source)
+            require_sensor(self.bundle, self.source, self.crop)
+        self._mode = self.mode or ("live" if self.source is None or self.source.live else "lossless")
         self._offered = 0
         self._results = 0
         self._stopped = False
-        self._base: int | None = None
+        self._base = 0  # of the times sent losslessly: EVT2 cannot say it
         self._high: int | None = None
-
-    def _require_size(self, source: Source) -> None:
-        sensor = self.bundle.sensor
-        x, y = self.crop or (0, 0)
-        fits = 0 <= x <= source.width - sensor.width and 0 <= y <= source.height - sensor.height
-        if self.crop is None and (source.width, source.height) != (sensor.width, sensor.height):
-            hint = f"; --crop X,Y looks at {sensor.width}x{sensor.height} pixels of it" if fits else ""
-            raise UsageError(
-                f"{source.name} is {source.width}x{source.height} and the bundle {self.bundle.name!r} is for "
-                f"{sensor.width}x{sensor.height}: choose a bundle for that sensor{hint}"
-            )
-        if not fits:
-            raise UsageError(
-                f"{sensor.width}x{sensor.height} pixels from {x},{y} reach outside of {source.name}, "
-                f"{source.width}x{source.height}"
-            )
+        self._status = Status(0, 0, 0, 0, 0, 0, 0)
 
     def stop(self) -> None:
         """Make `run` end soon. For signal handlers and other threads."""
@@ -149,7 +132,7 @@ class Session:
         triggers = self.triggers
         self.device.configure(
             Configuration(
-                mode=self.mode,
+                mode=self._mode,
                 source="link" if self.source else "camera",
                 format="evt2" if self.source else self.format,
                 baud=self.baud,
@@ -161,17 +144,25 @@ class Session:
         )
         self._begin = time.monotonic()
         self._rate = _Rate(self._begin)
-        if self.source is None:
-            while not self._stopped:
-                self.device.wait(_WAIT_SECONDS)
-                yield self._progress()
+        for packet in self._watched() if self.source is None else self.source.packets():
+            self._give(self._cropped(packet))
+            yield self._progress()
+        if self.source is not None and self._mode == "live":
+            self.device.finish()
         else:
-            for packet in self.source.packets():
-                self._give(self._cropped(packet))
-                yield self._progress()
-        self.device.finish()
+            self.device.flush()
         yield self._progress()
         yield self._progress(self.device.infer())  # on all that came
+
+    def _watched(self) -> Iterator[NDArray[np.void]]:
+        """The camera on the board: no events come to the host, results do. Its counts are asked for now and then."""
+        asked = time.monotonic()
+        while not self._stopped:
+            self.device.wait(_WAIT_SECONDS)
+            if time.monotonic() - asked >= _ASK_SECONDS:
+                self._status = self.device.stats().status
+                asked = time.monotonic()
+            yield np.empty(0, EVENT_DTYPE)
 
     def summary(self, problem: str | None = None) -> Summary:
         """What became of everything. problem: why there was no clean end, if so; then the device is not asked."""
@@ -192,18 +183,19 @@ class Session:
         return out
 
     def _give(self, events: NDArray[np.void]) -> None:
-        if len(events) == 0:
-            self.device.wait(0.0)
+        self._offered += len(events)
+        if self.source is None:
             return
-        if self._base is None:
+        if self._mode == "live":
+            self.device.offer(events)  # an empty packet lets the link work, too
+            return
+        if len(events) == 0:
+            return
+        if self._high is None:
             self._base = int(events["t"][0]) & ~(TIME_RANGE - 1)
         if self._base:
             events = events.copy()
             events["t"] -= np.uint64(self._base)
-        self._offered += len(events)
-        if self.mode == "live":
-            self.device.offer(events)
-            return
         self.device.send(encode_words(events, self._high))
         self._high = int(events["t"][-1]) >> 6
 
@@ -211,7 +203,7 @@ class Session:
         outcomes = tuple(self._outcome(result) for result in (*self.device.take_results(), *more))
         self._results += len(outcomes)
         now = time.monotonic()
-        status = self.device.status
+        status = self._status = max(self._status, self.device.status or self._status, key=lambda status: status.events)
         events = self._offered if self.source is not None else status.events
         self._rate.update(now, events, status.tokens)
         return Progress(now - self._begin, events, self._rate.events, status.tokens, self._rate.tokens, outcomes)
@@ -226,7 +218,7 @@ class Session:
         return Outcome(
             index=result.index,
             cause=result.cause,
-            t=result.t + (self._base or 0),
+            t=result.t + self._base,
             tokens=result.newest,
             window=result.window,
             label=self.bundle.labels[best],
@@ -236,6 +228,24 @@ class Session:
             encode_cost=result.cost_encode,
             cost_unit=self.device.hello.cost_unit,
             loss=result.loss,
+        )
+
+
+def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None = None) -> None:
+    """Raises UsageError, naming both sizes, unless the bundle's sensor is the source's, or the part of it at `crop`."""
+    sensor = bundle.sensor
+    x, y = crop or (0, 0)
+    fits = 0 <= x <= source.width - sensor.width and 0 <= y <= source.height - sensor.height
+    if crop is None and (source.width, source.height) != (sensor.width, sensor.height):
+        hint = f", or --crop X,Y to look at {sensor.width}x{sensor.height} pixels of it" if fits else ""
+        raise UsageError(
+            f"{source.name} is {source.width}x{source.height} and the bundle {bundle.name!r} is for "
+            f"{sensor.width}x{sensor.height}: choose a bundle for that sensor{hint}"
+        )
+    if not fits:
+        raise UsageError(
+            f"{sensor.width}x{sensor.height} pixels from {x},{y} reach outside of {source.name}, "
+            f"{source.width}x{source.height}"
         )
 
 

@@ -94,7 +94,7 @@ def command(
     """
     from spedge.boards import load_board
     from spedge.bundle import Bundle
-    from spedge.session import Session
+    from spedge.session import Session, require_sensor
 
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
@@ -105,6 +105,9 @@ def command(
         lines = stack.enter_context(out.open("w")) if out else None
         events = stack.enter_context(_opened_source(name, speed)) if name != "board" else None
         say = stack.enter_context(progress("Preparing"))
+        if events is not None:
+            require_sensor(loaded, events, corner)
+            events.check()
         link = stack.enter_context(opened_device(known, loaded, device, say))
         say(f"{name} on {known.name}")
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)

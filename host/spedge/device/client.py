@@ -136,6 +136,11 @@ class Device:
         return self._resent_requests + self._sender.resent
 
     @property
+    def status(self) -> Status | None:
+        """What the device last said of this session's stream; None before it said anything."""
+        return self._status
+
+    @property
     def corrupted(self) -> int:
         """Damaged frames received so far."""
         return self._reader.corrupted

@@ -30,6 +30,10 @@ class Source(ABC):
         self.lost: dict[str, int] = {}
         self._stopped = threading.Event()
 
+    def check(self) -> int | None:
+        """The number of events where that is known beforehand. Raises InputError for a damaged recording."""
+        return None
+
     @abstractmethod
     def packets(self) -> Iterator[NDArray[np.void]]:
         """Packets, possibly empty ones, until the source ends or is stopped.

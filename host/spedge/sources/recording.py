@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
-from spedge.errors import UsageError
+from spedge.errors import InputError, UsageError
 from spedge.sources.base import PACKET_SECONDS, Source
 
 _PACKET_EVENTS = 1 << 14  # of a recording at full speed: small enough to be interrupted
@@ -32,6 +32,16 @@ class RecordingSource(Source):
         self._begin: float | None = None  # when the first event was due
         self._first = 0  # its time
         super().__init__(path.name, self.recording.width, self.recording.height, live=speed is not None)
+
+    def check(self) -> int:
+        """Read it once, so that a damaged file is found before a board is started. Returns the number of events.
+
+        Raises InputError for a damaged file or one without events.
+        """
+        count = sum(map(len, self.recording))
+        if not count:
+            raise InputError(f"{self.recording.path}: there is no event in it")
+        return count
 
     def packets(self) -> Iterator[NDArray[np.void]]:
         for chunk in self.recording:
