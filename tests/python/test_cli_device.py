@@ -168,11 +168,12 @@ def test_ctrl_c_ends_a_run_with_a_summary(bundle: Bundle, tmp_path: Path, capsys
     path = recording(tmp_path / "a.raw")
     before = signal.getsignal(signal.SIGINT)
     out_path = tmp_path / "r.jsonl"
-    running = threading.Event()
+    over = threading.Event()
 
     def interrupt() -> None:
-        while not running.is_set() and not (out_path.exists() and out_path.stat().st_size):
-            time.sleep(0.05)
+        while not (out_path.exists() and out_path.stat().st_size):
+            if over.wait(0.05):
+                return
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -182,7 +183,7 @@ def test_ctrl_c_ends_a_run_with_a_summary(bundle: Bundle, tmp_path: Path, capsys
             capsys, "run", bundle.path, path, "--speed", 0.01, "--every-ms", 10, "--json", "--out", out_path
         )
     finally:
-        running.set()
+        over.set()
         thread.join()
     summary = json.loads(out.splitlines()[-1])["summary"]
     assert code == 0 and signal.getsignal(signal.SIGINT) is before
