@@ -215,8 +215,9 @@ static void on_configure(app_t *app, const sp_frame_t *request, reply_t *reply)
     app_settings_t settings = get_settings(p);
     sp_tokenizer_config_t tokenizer = get_tokenizer(p + 16);
     settings.push = (flags & CONFIGURE_PUSH) != 0;
+    settings.raw = (flags & CONFIGURE_RAW) != 0;
     settings.tokenizer = (flags & CONFIGURE_MODEL) != 0 ? NULL : &tokenizer;
-    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH)) != 0 || !is_format(settings.format) ||
+    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW)) != 0 || !is_format(settings.format) ||
         settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
         fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
         return;
@@ -367,6 +368,18 @@ static void on_results(app_t *app, const sp_frame_t *request, reply_t *reply)
     }
 }
 
+static void on_raw(app_t *app, const sp_frame_t *request, reply_t *reply)
+{
+    app_tap_t *tap = &app->tap;
+    if (!app_tap_release(tap, sp_get_u64(request->payload))) {
+        fail_with(reply, request->type, ERROR_RANGE, "no such byte has come", (uint32_t)tap->oldest, (uint32_t)tap->total);
+        return;
+    }
+    put_status_reply(reply, app);
+    uint8_t *p = sp_put_u64(reply->at, tap->oldest);
+    reply->at = p + app_tap_copy(tap, p, SP_APP_PAYLOAD_BYTES - STATUS_BYTES - 8u);
+}
+
 static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     (void)request;
@@ -425,6 +438,7 @@ static const command_t commands[] = {
     {on_infer, 0, 0, IN_SESSION, MSG_INFER},
     {on_stats, 0, 0, ANY_SESSION, MSG_STATS},
     {on_results, 4, 4, IN_SESSION, MSG_RESULTS},
+    {on_raw, 8, 8, IN_SESSION, MSG_RAW},
 };
 
 static const command_t *find_command(uint8_t type)

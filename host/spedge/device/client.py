@@ -25,6 +25,7 @@ from spedge.device.protocol import (
     Frame,
     FrameReader,
     Hello,
+    RawPage,
     Result,
     Stats,
     Status,
@@ -98,6 +99,7 @@ class Device:
         self._early: dict[int, Result] = {}  # came before the one that is next
         self._asked_results = 0.0  # when
         self._next_result = 0
+        self._next_raw = 0
         try:
             self.hello = self._hello()
         except BaseException:
@@ -282,6 +284,20 @@ class Device:
             self._pull_results()
         taken, self._results = self._results, []
         return taken
+
+    def raw(self) -> tuple[int, bytes]:
+        """Bytes of the board's camera, or of its RAM, as they came: how many were lost before them, and they.
+
+        In a session configured with raw=True, in order, each byte once. None are lost in lossless mode: the camera
+        waits for the host.
+        """
+        if not self._configuration.raw:
+            raise UsageError("the bytes of the source are kept only in a session configured with raw=True")
+        reply = self._request(Type.RAW, self._next_raw.to_bytes(8, "little"))
+        page = RawPage.unpack(reply.payload)
+        self._take_status(page.status)
+        lost, self._next_raw = page.first - self._next_raw, page.first + len(page.data)
+        return lost, page.data
 
     def _require(self, mode: str, what: str) -> None:
         c = self._configuration
