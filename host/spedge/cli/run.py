@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +14,15 @@ from spedge.cli.common import (
     SCHEMA,
     BoardOption,
     BundleArgument,
+    CameraBaudOption,
+    CameraFormatOption,
     DeviceOption,
     JsonOption,
+    ModeOption,
+    PlayOption,
     interruptible,
     opened_device,
+    playing,
     print_json_line,
     print_pairs,
     progress,
@@ -52,14 +58,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            help="lossless (the source waits) or live (it does not; what is too much is thinned evenly and counted). "
-            "By default what suits the source.",
-            show_default=False,
-        ),
-    ] = None,
+    mode: ModeOption = None,
     every_ms: Annotated[
         float, typer.Option(help="A result each so many milliseconds of the stream's time; 0: none by time.")
     ] = 100.0,
@@ -73,10 +72,9 @@ def command(
             metavar="X,Y", help="Left upper corner of the bundle's sensor in a larger one.", show_default=False
         ),
     ] = None,
-    camera_format: Annotated[
-        str, typer.Option(help="Of the camera on the board: evt2, evt2.1, evt2.1-legacy, evt3, edvs-e1 to edvs-e4.")
-    ] = "evt2",
-    camera_baud: Annotated[int, typer.Option(help="Of the camera on the board; 0: the board's own.")] = 0,
+    camera_format: CameraFormatOption = "evt2",
+    camera_baud: CameraBaudOption = 0,
+    play: PlayOption = None,
     seconds: Annotated[
         float | None,
         typer.Option(help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
@@ -94,11 +92,14 @@ def command(
     """
     from spedge.boards import load_board
     from spedge.bundle import Bundle
+    from spedge.errors import UsageError
     from spedge.session import Session, require_sensor
 
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
     name = _source_name(recording, source)
+    if play is not None and name != "board":
+        raise UsageError("--play is for --source board: the camera on the board plays it")
     known = load_board(board)
     loaded = Bundle.load(bundle)
     with contextlib.ExitStack() as stack:
@@ -111,7 +112,8 @@ def command(
         link = stack.enter_context(opened_device(known, loaded, device, say))
         say(f"{name} on {known.name}")
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
-        summary = _follow(session, loaded, say, lines, as_json, seconds)
+        ended = stack.enter_context(playing(link, play, camera_format))
+        summary = _follow(session, loaded, say, lines, as_json, seconds, ended)
     _end(summary, as_json)
     if not summary.accounted:
         raise typer.Exit(1)
@@ -160,6 +162,7 @@ def _follow(
     lines: IO[str] | None,
     as_json: bool,
     seconds: float | None,
+    ended: Callable[[int], bool],
 ) -> Summary:
     """Run to the end, showing what comes. Ctrl-C is an end like any other."""
     last: Outcome | None = None
@@ -176,7 +179,7 @@ def _follow(
                 else:
                     print(_line(outcome), flush=True)
             say(_status(state, last))
-            if seconds is not None and state.seconds >= seconds:
+            if ended(state.events) or (seconds is not None and state.seconds >= seconds):
                 session.stop()
     return session.summary()
 

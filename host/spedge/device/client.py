@@ -387,6 +387,7 @@ class Device:
         self._live = None
         self._live_marks = {}
         self._results, self._early, self._next_result = [], {}, 0
+        self._next_raw = 0
         if self._configuration.mode == "live" and self._configuration.source == "link" and self._configured:
             patch_size = self._configured.tokenizer.patch_size
             self._live = LiveSender(session, self.hello.credits, self.hello.max_payload, patch_size)

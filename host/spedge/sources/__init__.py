@@ -6,11 +6,21 @@ from pathlib import Path
 
 from spedge.errors import UsageError
 from spedge.sources.base import Source
+from spedge.sources.board import BoardCamera
 from spedge.sources.recording import RecordingSource
 from spedge.sources.serial_port import EdvsCamera, SerialSource
 from spedge.sources.usb import UsbCamera
 
-__all__ = ["KINDS", "EdvsCamera", "RecordingSource", "SerialSource", "Source", "UsbCamera", "open_source"]
+__all__ = [
+    "KINDS",
+    "BoardCamera",
+    "EdvsCamera",
+    "RecordingSource",
+    "SerialSource",
+    "Source",
+    "UsbCamera",
+    "open_source",
+]
 
 #: What `open_source` takes, and what is said of it.
 KINDS = {

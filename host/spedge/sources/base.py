@@ -10,6 +10,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.decoders import Decoder
+
 #: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
 PACKET_SECONDS = 0.02
 
@@ -29,6 +31,8 @@ class Source(ABC):
         self.live = live
         self.lost: dict[str, int] = {}
         self._stopped = threading.Event()
+        self._newest = 0  # time, µs
+        self._outside = 0
 
     def check(self) -> int | None:
         """The number of events where that is known beforehand. Raises InputError for a damaged recording."""
@@ -57,6 +61,27 @@ class Source(ABC):
     ) -> None:
         self.stop()
         self.close()
+
+    def _checked(self, decoder: Decoder, events: NDArray[np.void]) -> NDArray[np.void]:
+        """What a decoder of a camera's words gave, without events outside the sensor or older than one before them, as
+        after lost bytes. What is left out here and in the decoder is counted."""
+        inside = (events["x"] < self.width) & (events["y"] < self.height)
+        self._outside += len(events) - int(np.count_nonzero(inside))
+        events = events[inside]
+        newest = np.maximum.accumulate(np.append(np.uint64(self._newest), events["t"]))
+        self._newest = int(newest[-1])
+        in_order = events["t"] >= newest[:-1]
+        self._count_lost("backwards", len(events) - int(np.count_nonzero(in_order)))
+        stats = decoder.stats
+        for cause, count in (
+            ("unknown", stats.unknown),
+            ("untimed", stats.untimed),
+            ("outside", stats.outside + stats.clipped + self._outside),
+            ("skipped bytes", stats.skipped),
+        ):
+            if count:
+                self.lost[cause] = count
+        return events[in_order]
 
     def _count_lost(self, cause: str, count: int) -> None:
         if count:

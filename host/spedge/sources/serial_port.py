@@ -41,26 +41,12 @@ class SerialSource(Source):
     ) -> None:
         self._decoder = decoder or Decoder(_known(format), width=width, height=height)
         super().__init__(port, width, height, live=True)
-        self._newest = 0
         self._port = connect(port, baud or _WORDS_BAUD)
 
     def packets(self) -> Iterator[NDArray[np.void]]:
         while not self._stopped.is_set():
             _, data = self._port.exchange(b"", PACKET_SECONDS)
-            yield self._in_order(self._decoder.feed(data))
-
-    def _in_order(self, events: NDArray[np.void]) -> NDArray[np.void]:
-        """Without events older than one before them, as after lost bytes; they are counted."""
-        stats = self._decoder.stats
-        self.lost.update({"untimed": stats.untimed, "unknown": stats.unknown, "skipped bytes": stats.skipped})
-        self.lost["outside"] = stats.outside + stats.clipped
-        if len(events) == 0:
-            return events
-        newest = np.maximum.accumulate(np.append(np.uint64(self._newest), events["t"]))
-        good = events["t"] >= newest[:-1]
-        self._newest = int(newest[-1])
-        self._count_lost("backwards", int(len(good) - np.count_nonzero(good)))
-        return events[good]
+            yield self._checked(self._decoder, self._decoder.feed(data))
 
     def close(self) -> None:
         self._port.close()
