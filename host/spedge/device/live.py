@@ -15,6 +15,7 @@ from spedge.evt2 import TIME_RANGE, encode_words
 _SEQ = 1 << 16
 _WINDOW = 4  # frames on their way at most: more would only be older when they are looked at
 _MOST_HELD = 1 << 16
+_HALF_RANGE = TIME_RANGE >> 7  # of EVT2's clock in time words: a longer gap needs several
 
 
 def thin(events: NDArray[Any], keep: int, patch_size: int, random: np.random.Generator) -> NDArray[np.intp]:
@@ -136,13 +137,14 @@ class LiveSender:
 
     def _cuts(self, times: NDArray[Any]) -> list[int]:
         """Where frames begin, and the end: as many events in each as have room with their time words."""
-        high = times >> np.uint64(6)
-        cost = 1 + np.concatenate([[0], np.diff(high) != 0])
-        before = np.concatenate([[0], np.cumsum(cost)])
+        high = ((times - np.uint64(self.base)) >> np.uint64(6)).astype(np.int64)
+        steps = np.diff(high, prepend=self._high)
+        time_words = np.where(steps != 0, 1 + np.maximum(steps - 1, 0) // _HALF_RANGE, 0)
+        before = np.concatenate([[0], np.cumsum(1 + time_words)])
         cuts = [0]
         while cuts[-1] < len(times):
-            # a frame's first event has a time word of its own, whatever it cost before
-            own = before[cuts[-1] + 1] - 2
+            # a frame's first event has a time word in any case
+            own = before[cuts[-1] + 1] - 1 - max(1, time_words[cuts[-1]])
             cuts.append(max(int(np.searchsorted(before, own + self._words, "right")) - 1, cuts[-1] + 1))
         return cuts
 
@@ -150,7 +152,7 @@ class LiveSender:
         events = events.copy()
         events["t"] -= np.uint64(self.base)
         words = encode_words(events, self._high, first=True)
-        while len(words) > self._words:  # hours between two events take words of their own
+        while len(words) > self._words:  # gaps of years
             events = self._thinned(events, len(events) * 3 // 4)
             words = encode_words(events, self._high, first=True)
         self._high = int(events["t"][-1]) >> 6
