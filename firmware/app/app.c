@@ -22,11 +22,14 @@ int app_is_live_link(const app_t *app)
     return app->setup.settings.mode == MODE_LIVE && app->setup.settings.source == SOURCE_LINK;
 }
 
-/* Whether what another token or boundary brings can be kept. */
+/* Whether what another token or boundary brings can be kept. Live mode waits for nobody, but it lets a link that is
+ * free take the results that are to go out. */
 static int has_room(const app_t *app)
 {
-    return app->setup.settings.mode == MODE_LIVE ||
-           (app_report_has_room(&app->report) && app_results_has_room(&app->results));
+    if (app->setup.settings.mode == MODE_LIVE) {
+        return !app->setup.settings.push || app_link_is_busy(&app->link) || app_results_has_sent_room(&app->results);
+    }
+    return app_report_has_room(&app->report) && app_results_has_room(&app->results);
 }
 
 uint32_t app_queued(const app_t *app)

@@ -33,6 +33,9 @@ void app_link_init(app_link_t *link);
 /* Write what waits. Returns 1 while some is left. */
 int app_link_send(app_link_t *link);
 
+/* Whether some is left to write. */
+int app_link_is_busy(const app_link_t *link);
+
 /* Read until a frame is whole or no bytes are left. Returns 1 with *frame (valid until the next call), else 0;
  * *busy is set to 1 when bytes came. */
 int app_link_receive(app_link_t *link, sp_frame_t *frame, int *busy);

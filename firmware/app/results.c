@@ -25,6 +25,11 @@ int app_results_has_room(const app_results_t *results)
     return results->capacity == 0 || results->total - results->oldest < results->capacity;
 }
 
+int app_results_has_sent_room(const app_results_t *results)
+{
+    return results->capacity == 0 || results->total - results->pushed < results->capacity;
+}
+
 app_inference_t *app_results_at(const app_results_t *results, uint32_t index)
 {
     return (app_inference_t *)(void *)(results->entries + results->entry_bytes * (index % results->capacity));

@@ -45,6 +45,9 @@ void app_results_reset(app_results_t *results);
 /* Whether one more fits. */
 int app_results_has_room(const app_results_t *results);
 
+/* Whether one more fits beside those that were not sent yet. */
+int app_results_has_sent_room(const app_results_t *results);
+
 /* Where the next one is to be written; without room that is the place of the oldest, which is dropped. */
 app_inference_t *app_results_next(app_results_t *results);
 

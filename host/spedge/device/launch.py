@@ -144,7 +144,6 @@ class _Process(_Started):
         transport.name = self.name
         return transport
 
-
     def _said(self, lines: int) -> list[str]:
         """That many first lines of its standard output; fewer when it ends or takes too long."""
         assert self.process.stdout

@@ -291,9 +291,8 @@ class Configuration:
 
     def pack(self, session: int) -> bytes:
         flags = int(self.model) | int(self.push) << 1
-        head = struct.pack(
-            "<IHBBII", session, flags, FORMATS[self.format], MODES.index(self.mode), self.report_tokens, self.pool_events
-        )
+        form, mode = FORMATS[self.format], MODES.index(self.mode)
+        head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
         tail = struct.pack(
             "<BBHIIII", SOURCES.index(self.source), 0, 0, self.baud, self.window_us, self.every_us, self.every_tokens
         )
@@ -498,7 +497,8 @@ class Stats:
     @classmethod
     def unpack(cls, payload: bytes) -> Stats:
         reader = _Reader(payload, "STATS reply")
-        return cls(Status.take(reader), *reader.take("30Q8I"), Loss.take(reader))
+        values = (Status.take(reader), *reader.take("30Q8I"), Loss.take(reader))
+        return cls(*values)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -537,6 +537,11 @@ class Stats:
         if self.loss.offered != self.accepted + self.loss.lost:
             return f"of {self.loss.offered} events {self.accepted} were accepted and {self.loss.lost} lost"
         return None
+
+
+def pack_live(first: int, offered: int, words: bytes) -> bytes:
+    """Payload of EVENTS in live mode. first: events offered before; offered: those that this frame stands for."""
+    return struct.pack("<QI", first, offered) + words
 
 
 def unpack_labels(payload: bytes) -> tuple[int, int, list[str]]:
