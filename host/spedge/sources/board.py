@@ -12,6 +12,7 @@ from spedge.device import Configuration, Device, TokenizerSettings
 from spedge.errors import UsageError
 from spedge.sources.base import PACKET_SECONDS, Source
 
+_EVT3_BYTES, _EVT3_ROW, _EVT3_TIME_HIGH = 2, 0x0, 0x8  # of a word; types of words
 _PATCH_SIZE, _THRESHOLD = 16, 256.0  # what the board does with the events is not looked at
 #: Our decoder for a format of protocol.FORMATS, and how many bytes a word of it has (1: they differ).
 _FORMATS = {
@@ -47,6 +48,7 @@ class BoardCamera(Source):
         self._decoder = Decoder(name) if edvs else Decoder(name, width=width, height=height)
         self._timed_words = not edvs  # events get their times from words before them
         self._unsure = False  # after a gap, until such words have come
+        self._timed = False
         self._rest = b""  # of a word that is not complete
         self._at = 0  # bytes of the stream so far, lost ones included
         tokenizer = TokenizerSettings(width, height, _PATCH_SIZE, _THRESHOLD)
@@ -69,7 +71,7 @@ class BoardCamera(Source):
         self._count_lost("bytes", lost)
         self._at += lost
         self._rest = b""
-        self._unsure = self._timed_words
+        self._unsure, self._timed = self._timed_words, False
 
     def _decode(self, data: bytes) -> NDArray[np.void]:
         begins = -self._at % self._word if not self._rest else 0
@@ -83,11 +85,15 @@ class BoardCamera(Source):
 
     def _find_time(self, data: bytes) -> int:
         """Where the first event is whose time, and row, words after the gap have said; those before are left out."""
-        before = self._decoder.stats
         for at in range(0, len(data), self._word):
+            times = self._decoder.stats.times
             self._count_lost("after a gap", len(self._decoder.feed(data[at : at + self._word])))
-            now = self._decoder.stats
-            if now.times > before.times and (now.addresses > before.addresses or self._word != 2):
+            kind = data[at + 1] >> 4 if self._word == _EVT3_BYTES else None
+            if kind == _EVT3_TIME_HIGH:
+                self._timed = True
+            elif kind is None:
+                self._timed = self._decoder.stats.times > times
+            if self._timed and kind in (None, _EVT3_ROW):
                 self._unsure = False
                 return at + self._word
         return len(data)
