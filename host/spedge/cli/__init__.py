@@ -27,6 +27,7 @@ from spedge.cli import (
     flash,
     info,
     run,
+    stream,
     tokenize,
     train,
 )
@@ -41,7 +42,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, boards, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile):
+for module in (
+    demo,
+    boards,
+    build,
+    flash,
+    info,
+    convert,
+    tokenize,
+    stream,
+    run,
+    check,
+    train,
+    evaluate,
+    export,
+    compile,
+):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(bench.app, name="bench")
 
