@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.device import Configuration, Device, Result, Stats
+from spedge.device import Configuration, Device, LineCounts, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
 from spedge.evt2 import TIME_RANGE, encode_words
 from spedge.play import load_events, require_model
@@ -49,7 +49,7 @@ class RecordingCheck:
 
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
-    resent: frames that the link lost or damaged and that were sent again.
+    line: what the line did to the frames, and what was sent again for it.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class RecordingCheck:
     label_host: str
     label_device: str
     costs: StageCosts
-    resent: int
+    line: LineCounts
     problem: str | None
 
     @property
@@ -76,11 +76,20 @@ class RecordingCheck:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon."""
+    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon.
+
+    faults: what was done to the line on purpose, by kind; empty on an honest line.
+    """
 
     board: str
     cost_unit: str
     recordings: tuple[RecordingCheck, ...]
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def line(self) -> LineCounts:
+        """Sums over the recordings."""
+        return LineCounts(*map(sum, zip(*(astuple(recording.line) for recording in self.recordings), strict=True)))
 
     @property
     def passed(self) -> bool:
@@ -97,6 +106,8 @@ class CheckReport:
             "board": self.board,
             "passed": self.passed,
             "cost_unit": self.cost_unit,
+            "line": asdict(self.line),
+            "faults": self.faults,
             "recordings": [self._recording(recording) for recording in self.recordings],
         }
 
@@ -119,7 +130,8 @@ class CheckReport:
             "label_device": r.label_device,
             "cost": costs,
             "instructions": costs if counted else dict.fromkeys(costs),
-            "frames_resent": r.resent,
+            "frames_resent": r.line.resent,
+            "line": asdict(r.line),
         }
 
 
@@ -153,6 +165,7 @@ def check(
     say = on_progress or (lambda _: None)
     reference = Reference(bundle, encoder)
     pool = device.configure(Configuration(report_tokens=REPORT_TOKENS)).pool_events
+    before = device.line_counts()
     checks = []
     for number, path in enumerate(recordings, 1):
         where = f"{path.name} ({number} of {len(recordings)})"
@@ -163,8 +176,10 @@ def check(
         def say_here(text: str, where: str = where) -> None:
             say(f"{where}: {text}")
 
-        checks.append(_check(path, events, computed, device, bundle, tolerance, say_here))
-    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
+        done = _check(path, events, computed, device, bundle, tolerance, say_here)
+        checks.append(replace(done, line=done.line.since(before)))
+        before = done.line
+    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
 def _check(
@@ -176,7 +191,6 @@ def _check(
     tolerance: float,
     say: Callable[[str], None],
 ) -> RecordingCheck:
-    before = device.resent
     device.reset()
     words = encode_words(events)
     device.send(words, lambda done: say(f"{done / (4 * len(words)):.0%} sent"))
@@ -210,7 +224,7 @@ def _check(
         label_host=label_host,
         label_device=label_device,
         costs=_costs(result),
-        resent=device.resent - before,
+        line=device.line_counts(stats),
         problem=problem,
     )
 

@@ -19,10 +19,10 @@ from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.check import check
 from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
+from spedge.device.faults import Faults, FaultyTransport
 from spedge.errors import DeviceError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
-from tests.faults import Faults, FaultyTransport
 from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
 
 BOARDS = ("mps2-an386", "mps2-an500")
@@ -85,13 +85,13 @@ def test_noise_and_a_bad_line_change_nothing(device: Device) -> None:
     device.configure(Configuration(settings, model=False, report_tokens=8))
     device.send(words)
     clean = device.tokens()
-    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, double=0.04, noise=0.04), seed=2)
+    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, dup=0.04, noise=0.04, seed=2))
     device._transport = line
     device.reset()
     device.send(words)
     assert device.tokens().tolist() == clean.tolist()
     assert device.stats().imbalance(1500) is None
-    assert line.done > 0
+    assert line.done.total() > 0
 
 
 def test_a_fault_of_the_core_is_reported(bundle: Bundle, image: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from spedge.cli import (
     compile,
     convert,
     demo,
+    devices,
     evaluate,
     export,
     flash,
@@ -29,6 +30,7 @@ from spedge.cli import (
     run,
     tokenize,
     train,
+    udev,
 )
 from spedge.errors import SpedgeError
 
@@ -41,7 +43,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, boards, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile):
+VERBS = (
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile,
+)  # fmt: skip
+for module in VERBS:
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(bench.app, name="bench")
 

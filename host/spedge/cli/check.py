@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from spedge.cli.common import (
     BoardOption,
     BundleArgument,
     DeviceOption,
+    FaultOption,
     JsonOption,
     PrecisionOption,
     opened_device,
@@ -30,6 +32,7 @@ def command(
     board: BoardOption = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
+    fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -51,7 +54,7 @@ def command(
         encoder = None
         if precision != "fp32":
             encoder = compile_model(loaded, known.target, say, precision) / "reference.onnx"
-        with opened_device(known, loaded, device, say, precision) as link:
+        with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(loaded, recordings, link, known.name, say, encoder, tolerance)
     if as_json:
         print_json(report.to_json())
@@ -89,6 +92,8 @@ def print_report(report: CheckReport) -> None:
     for recording in report.recordings:
         if recording.problem:
             print(f"{recording.path}: {recording.problem}")
+    if report.faults or any(asdict(report.line).values()):
+        print(_line(report))
     passed = sum(recording.passed for recording in report.recordings)
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
@@ -108,6 +113,18 @@ def _cells(r: RecordingCheck, unit: str) -> tuple[str, ...]:
         f"{r.costs.encode:,}",
         "passed" if r.passed else "FAILED",
     )
+
+
+def _line(report: CheckReport) -> str:
+    """What went wrong between the two ends, and what was done to the line on purpose."""
+    line = report.line
+    text = (
+        f"line: {line.resent} frames sent again, {line.repeated} came twice, {line.refused} refused, "
+        f"{line.damaged_there} damaged on the way to the device and {line.damaged_here} on the way back, "
+        f"{line.reconnects} times reconnected"
+    )
+    done = ", ".join(f"{count} {kind}" for kind, count in report.faults.items() if count)
+    return text + (f"\nfaults: {done}" if done else "")
 
 
 def _both(host: int, device: int) -> str:

@@ -11,6 +11,7 @@ from spedge.cli.common import (
     BoardOption,
     BundleArgument,
     DeviceOption,
+    FaultOption,
     JsonOption,
     opened_device,
     print_json_line,
@@ -30,6 +31,7 @@ def command(
     every_ms: Annotated[
         float, typer.Option(help="A result each so many milliseconds of the recording; 0: one at the end.")
     ] = 100.0,
+    fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play a recording to a board and print its results as they come.
@@ -46,7 +48,7 @@ def command(
     known = load_board(board)
     loaded = Bundle.load(bundle)
     events = load_events(recording, loaded)
-    with progress("Preparing") as say, opened_device(known, loaded, device, say) as link:
+    with progress("Preparing") as say, opened_device(known, loaded, device, say, fault=fault) as link:
         say(f"Playing {recording.name} to {known.name}")
         for opinion in play(link, loaded, events, round(every_ms * 1000) or None):
             if as_json:

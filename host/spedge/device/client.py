@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.device.faults import Faults, FaultyTransport, with_faults
 from spedge.device.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
@@ -31,9 +34,13 @@ from spedge.device.protocol import (
     unpack_labels,
 )
 from spedge.device.stream import EventSender, RetryTimer
-from spedge.device.transport import Transport, connect
+from spedge.device.transport import Reconnecting, Transport, connect
 from spedge.errors import DeviceError, UsageError
 
+if TYPE_CHECKING:
+    from spedge.bundle import Bundle
+
+_log = logging.getLogger("spedge.device")
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
@@ -43,11 +50,36 @@ _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it a
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds. What is not answered is sent again, after a time that follows the link's pace but stays within
-    resend_least and resend_most; a device from which no answer comes for `silence` is given up."""
+    resend_least and resend_most; a device from which no answer comes for `notice` is mentioned in the log, and after
+    `silence` it is given up; so is a line that broke and does not come back within `reconnect`."""
 
     resend_least: float = 0.25
     resend_most: float = 2.0
+    notice: float = 2.0
     silence: float = 7.0
+    reconnect: float = 1.5
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """Frames, and what happened to them on the line.
+
+    resent: sent again by the host. repeated: EVENTS that the device had taken before; refused: EVENTS that came too
+    early, after a gap or beyond its credits; both of the present session. damaged_there, damaged_here: dropped by the
+    device, since it started, and by the host, since it opened the link. reconnects: times that the line broke and came back.
+    """
+
+    resent: int = 0
+    repeated: int = 0
+    refused: int = 0
+    damaged_there: int = 0
+    damaged_here: int = 0
+    reconnects: int = 0
+
+    def since(self, before: LineCounts) -> LineCounts:
+        """What came after `before`, which is of an earlier session."""
+        running = ("resent", "damaged_there", "damaged_here", "reconnects")
+        return replace(self, **{name: getattr(self, name) - getattr(before, name) for name in running})
 
 
 class Device:
@@ -55,7 +87,9 @@ class Device:
 
     Opening says hello. `configure` begins a session; then `send` events, and ask for `tokens`, `infer` and `stats`.
     All calls block, none for longer than the time-outs. Not for use by several threads at once.
-    Every method raises DeviceError when the device does not answer, has restarted or refuses.
+    Every method raises DeviceError when the device does not answer, has restarted or refuses; after one of the first two
+    `resume` finds out how to go on. A line that breaks and comes back soon is only mentioned in the log (the logger
+    `spedge.device`): nothing of the stream is lost by that.
     """
 
     def __init__(
@@ -93,9 +127,30 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, address: str, baud: int = 115200, timeouts: Timeouts | None = None) -> Device:
-        """Open `/dev/…`, `unix:PATH` or `tcp://HOST:PORT`. Boards that spedge starts itself: `open_board`."""
-        return cls(connect(address, baud), timeouts)
+    def open(
+        cls,
+        address: str,
+        bundle: Bundle | None = None,
+        baud: int = 115200,
+        timeouts: Timeouts | None = None,
+        faults: Faults | None = None,
+    ) -> Device:
+        """Open a device by its address or a board by its name.
+
+        address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, or the name of a board
+        ("sim", "mps2-an500", …), which is built with the model of `bundle`, or none, and started; one on a cable is
+        looked for by its USB ids. faults: what shall go wrong on the line, for tests.
+        Raises UsageError when the address makes no sense, DeviceError when nothing is there, may not be used or does
+        not answer, and what build.build raises.
+        """
+        from spedge.boards import board_names
+        from spedge.device.launch import open_named
+
+        if address in board_names():
+            return open_named(address, bundle, timeouts, faults)
+        limits = timeouts or Timeouts()
+        line = Reconnecting(lambda: connect(address, baud), limits.reconnect)
+        return cls(with_faults(line, faults), timeouts)
 
     def __enter__(self) -> Device:
         return self
@@ -127,6 +182,46 @@ class Device:
     def corrupted(self) -> int:
         """Damaged frames received so far."""
         return self._reader.corrupted
+
+    def line_counts(self, stats: Stats | None = None) -> LineCounts:
+        """What the line did to the frames so far, as both ends saw it. stats: the device's; asked for when not given."""
+        stats = stats or self.stats()
+        return LineCounts(
+            resent=self.resent,
+            repeated=stats.repeated,
+            refused=stats.refused,
+            damaged_there=stats.corrupted + stats.oversized + stats.truncated,
+            damaged_here=self.corrupted,
+            reconnects=getattr(self._transport, "reconnects", 0),
+        )
+
+    @property
+    def faults_done(self) -> dict[str, int]:
+        """What was done to the line on purpose so far, by kind; empty without `faults`."""
+        return dict(self._transport.done) if isinstance(self._transport, FaultyTransport) else {}
+
+    def resume(self, within: float = 30.0) -> bool:
+        """After a DeviceError: wait up to `within` seconds for the device to come back, and go on if it can.
+
+        Returns True when it still has the session; what an interrupted `send` had left is sent then. False when it has
+        restarted or serves another session: nothing of ours is left, begin with `configure`. Raises DeviceError
+        when it is not back in time.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                session = self._session
+                self.hello = self._hello()
+                break
+            except DeviceError:
+                if time.monotonic() > deadline:
+                    raise
+        if self._session == session != 0:
+            self.send(b"")
+            return True
+        self._begin(self._session)
+        self._reporting = False
+        return False
 
     # ---- requests ---------------------------------------------------------------------------------------------
 
@@ -165,6 +260,7 @@ class Device:
         for at in range(0, len(data), step):
             self._sender.offer(bytes(data[at : at + step]))
         self._progress = time.monotonic()
+        told = False
         while self._sender.pending:
             if not self._sender.in_flight:
                 self._timer.start(time.monotonic())
@@ -178,8 +274,10 @@ class Device:
             if self._sender.in_flight and not self._backlog and not self._timer.left(now):
                 self._sender.rewind()
                 self._timer.retried(now)
-            if now - max(self._progress, self._moved) > self.timeouts.silence:
+            silent = now - max(self._progress, self._moved)
+            if silent > self.timeouts.silence:
                 raise self._gave_up("takes no more events")
+            told = told or self._notice(silent)
             if on_progress is not None:
                 on_progress(max(len(data) - self._sender.pending * step, 0))
         return self._latest
@@ -283,11 +381,13 @@ class Device:
         begin = now = time.monotonic()
         self._timer.start(now, measuring=kind not in _SLOW)
         self._out += frame
+        told = kind in _SLOW
         try:
             while self._reply is None:
                 give_up = max(begin, self._progress, self._moved) + self.timeouts.silence
                 if now > give_up:
                     raise self._gave_up("does not answer")
+                told = told or self._notice(now - give_up + self.timeouts.silence)
                 self._pump(max(min(self._timer.left(now), give_up - now), _LEAST_WAIT))
                 now = time.monotonic()
                 if self._reply is None and not self._backlog and not self._timer.left(now):
@@ -348,6 +448,13 @@ class Device:
             raise self._restarted()
 
     # ---- what goes wrong --------------------------------------------------------------------------------------
+
+    def _notice(self, silent: float) -> bool:
+        """Say in the log that nothing has been heard for that long, if it is long; returns whether it was said."""
+        if silent < self.timeouts.notice:
+            return False
+        _log.warning("%s has not answered for %.0f s; waiting", self.name, silent)
+        return True
 
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:

@@ -13,19 +13,41 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spedge.boards import Board, Qemu
+from spedge.boards import Board, Qemu, load_board
 from spedge.device.client import Device, Timeouts
-from spedge.device.transport import Transport, connect, connect_unix
+from spedge.device.faults import Faults, with_faults
+from spedge.device.transport import Reconnecting, Transport, connect, connect_unix
 from spedge.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from spedge.bundle import Bundle
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 _QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
+def open_named(
+    name: str, bundle: Bundle | None = None, timeouts: Timeouts | None = None, faults: Faults | None = None
+) -> Device:
+    """The board of that name, built with the bundle's model or none; one on a cable is found by its USB ids."""
+    from spedge.build import build
+    from spedge.device.ports import port_of
+
+    board = load_board(name)
+    if board.runs == "serial":
+        return open_board(board, address=port_of(board).device, timeouts=timeouts, faults=faults)
+    return open_board(board, build(board, bundle).path, timeouts=timeouts, faults=faults)
+
+
 def open_board(
-    board: Board, image: Path | None = None, address: str | None = None, timeouts: Timeouts | None = None
+    board: Board,
+    image: Path | None = None,
+    address: str | None = None,
+    timeouts: Timeouts | None = None,
+    faults: Faults | None = None,
 ) -> Device:
     """The board as a `Device`: started from `image` when it is simulated or emulated, else found at `address`.
 
@@ -35,13 +57,16 @@ def open_board(
     if board.runs == "serial":
         if address is None:
             raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
-        return Device.open(address, board.serial.baud if board.serial else 115200, timeouts)
+        baud = board.serial.baud if board.serial else 115200
+        return Device.open(address, baud=baud, timeouts=timeouts, faults=faults)
     if image is None:
         raise UsageError(f"{board.name} is started from a firmware image, and none was given")
     started = _start(board, image)
     try:
-        transport = started.connect()
-        device = Device(transport, timeouts, started.obituary)
+        started.boot()
+        limits = timeouts or Timeouts()
+        line = Reconnecting(started.connect, limits.reconnect, started.obituary)
+        device = Device(with_faults(line, faults), timeouts, started.obituary)
     except BaseException:
         started.stop()
         raise
@@ -59,6 +84,7 @@ def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[],
         raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
     started = _start(board, image)
     try:
+        started.boot()
         transport = started.connect()
         try:
             yield transport, started.obituary
@@ -89,8 +115,12 @@ class _Started:
             shutil.rmtree(folder, ignore_errors=True)
             raise DeviceError(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
 
+    def boot(self) -> None:
+        """Find out where the link is."""
+        raise NotImplementedError
+
     def connect(self) -> Transport:
-        """Open the link, and let the device run."""
+        """Open the link, and let the device run; may be called again when the link has been closed."""
         raise NotImplementedError
 
     def quit(self) -> None:
@@ -123,13 +153,15 @@ class _Started:
 
 
 class _Process(_Started):
-    def connect(self) -> Transport:
+    def boot(self) -> None:
         assert self.process.stdout
         readable, _, _ = select.select([self.process.stdout], [], [], _START_SECONDS)
-        path = os.read(self.process.stdout.fileno(), 4096).decode().strip() if readable else ""
-        if not path:
-            raise DeviceError(self.obituary() or f"{self.name} did not say where its terminal is")
-        transport = connect(path)
+        self._address = os.read(self.process.stdout.fileno(), 4096).decode().strip() if readable else ""
+        if not self._address:
+            raise DeviceError(self.obituary() or f"{self.name} did not say where its link is")
+
+    def connect(self) -> Transport:
+        transport = connect(self._address)
         transport.name = self.name
         return transport
 
@@ -137,15 +169,23 @@ class _Process(_Started):
 class _QemuProcess(_Started):
     """QEMU, started paused so that nothing is lost before both sockets are connected."""
 
-    def connect(self) -> Transport:
+    def boot(self) -> None:
         try:
             self._monitor = _Monitor(self._folder / "qmp")
+        except (DeviceError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def connect(self) -> Transport:
+        try:
             transport = connect_unix(self._folder / "uart0", _START_SECONDS)
             self._monitor.execute("cont")
         except (DeviceError, OSError) as error:
-            raise DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}") from error
+            raise self._unreachable(error) from error
         transport.name = self.name
         return transport
+
+    def _unreachable(self, error: Exception) -> DeviceError:
+        return DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}")
 
     def quit(self) -> None:
         monitor = getattr(self, "_monitor", None)
