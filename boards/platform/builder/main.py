@@ -24,7 +24,7 @@ env.Replace(
     SIZEPROGREGEXP=r"^(?:\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit|\.stack|\.heap)\s+(\d+).*",
     PROGNAME="firmware",
-    PROGSUFFIX=".elf" if prefix else "",
+    PROGSUFFIX="" if board.get("spedge.run.how") == "process" else ".elf",
 )
 
 if not prefix:
@@ -34,6 +34,10 @@ if prefix.startswith("arm-"):
     machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard", f"-mfpu={board.get('build.fpu')}"]
     env.Append(CCFLAGS=machine, ASPPFLAGS=["-x", "assembler-with-cpp"], LINKFLAGS=machine)
     env.Append(LINKFLAGS=["-nostartfiles", "-specs=nano.specs", "-specs=nosys.specs"])  # the port starts itself
+
+if prefix.startswith("aarch64-"):
+    env.Append(CCFLAGS=[f"-march={board.get('build.cpu')}"])
+    env.Append(LINKFLAGS=["-static"])  # runs on any Linux of that machine, and needs no libraries to be emulated
 
 script = board.get("build.ldscript", "")
 if script:

@@ -6,6 +6,7 @@ Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input fil
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import signal
 import sys
@@ -68,6 +69,7 @@ def _options(
 def main() -> None:
     """The program `spedge`."""
     signal.signal(signal.SIGTERM, _terminated)
+    logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING)
     sys.exit(execute(sys.argv[1:]))
 
 

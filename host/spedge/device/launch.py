@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spedge.boards import Board, Qemu, load_board
+from spedge.boards import Board, Process, Qemu, load_board
 from spedge.device.client import Device, Timeouts
 from spedge.device.faults import Faults, with_faults
 from spedge.device.transport import Reconnecting, Transport, connect, connect_unix
@@ -95,7 +96,8 @@ def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[],
 
 
 def _start(board: Board, image: Path) -> _Started:
-    return _start_qemu(board, board.qemu, image) if board.qemu else _start_process(board.name, image)
+    _require_emulator(board)
+    return _start_qemu(board, board.qemu, image) if board.qemu else _start_process(board, image)
 
 
 class _Started:
@@ -136,6 +138,7 @@ class _Started:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = "" if -status in (signal.SIGKILL, signal.SIGTERM) else said  # it did not foresee that
         return f"{self.name} {how}" + (f": {said}" if said else " while it was in use")
 
     def stop(self) -> None:
@@ -236,15 +239,20 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="spedge-"))
 
 
-def _start_process(name: str, image: Path) -> _Started:
-    return _Process(name, [str(image)], _scratch())
+def _start_process(board: Board, image: Path) -> _Started:
+    process = board.process or Process()
+    emulator = [process.emulator] if process.emulator and process.emulated else []
+    return _Process(board.name, [*emulator, str(image), *process.arguments], _scratch())
+
+
+def _require_emulator(board: Board) -> None:
+    if board.emulator and shutil.which(board.emulator) is None:
+        packages = [p for tool in board.requires if tool.program == board.emulator for p in tool.packages]
+        install = " ".join(packages) or board.emulator
+        raise DeviceError(f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}")
 
 
 def _start_qemu(board: Board, qemu: Qemu, image: Path) -> _Started:
-    if shutil.which(qemu.program) is None:
-        packages = [p for tool in board.requires if tool.program == qemu.program for p in tool.packages]
-        install = " ".join(packages) or qemu.program
-        raise DeviceError(f"{board.name} needs {qemu.program}, which is not installed: sudo apt-get install {install}")
     folder = _scratch()
     command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
     command += ["-display", "none", "-nodefaults", "-S", "-kernel", str(image)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from spedge.cli.bench.link import link
 from spedge.cli.bench.model import encoder, model
 from spedge.cli.bench.tokenizer import tokenizer
 
@@ -11,3 +12,4 @@ app = typer.Typer(no_args_is_help=True, help="Measure what things cost, here and
 app.command()(tokenizer)
 app.command()(model)
 app.command()(encoder)
+app.command()(link)
