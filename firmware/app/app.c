@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Small enough that requests are answered promptly while a queue is worked off. */
-#define SLICE_BYTES 256u
+#define SLICE_BYTES (SP_APP_PAYLOAD_BYTES / 4u)
 
 void app_init(app_t *app)
 {

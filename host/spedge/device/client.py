@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from spedge.bundle import Bundle
 
 _log = logging.getLogger("spedge.device")
+_OUT_BYTES = 1 << 15  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
@@ -258,7 +259,7 @@ class Device:
         data = memoryview(words if isinstance(words, bytes) else np.ascontiguousarray(words, "<u4").tobytes())
         step = self.hello.max_payload
         for at in range(0, len(data), step):
-            self._sender.offer(bytes(data[at : at + step]))
+            self._sender.offer(data[at : at + step])
         self._progress = time.monotonic()
         told = False
         while self._sender.pending:
@@ -406,7 +407,7 @@ class Device:
     def _pump(self, timeout: float) -> None:
         """Move bytes for at most `timeout` seconds and take in what comes."""
         try:
-            written, received = self._transport.exchange(bytes(self._out), timeout)
+            written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
         except DeviceError as error:
             raise self._explained(error) from error
         del self._out[:written]

@@ -249,7 +249,9 @@ def _require_emulator(board: Board) -> None:
     if board.emulator and shutil.which(board.emulator) is None:
         packages = [p for tool in board.requires if tool.program == board.emulator for p in tool.packages]
         install = " ".join(packages) or board.emulator
-        raise DeviceError(f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}")
+        raise DeviceError(
+            f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}"
+        )
 
 
 def _start_qemu(board: Board, qemu: Qemu, image: Path) -> _Started:

@@ -80,7 +80,7 @@ class EventSender:
     credits: int
     attempt: int = 0
     resent: int = 0  #: frames sent more than once
-    _frames: deque[bytes] = field(default_factory=deque)  # from _base on
+    _frames: deque[bytes | memoryview] = field(default_factory=deque)  # from _base on
     _base: int = 0  # oldest not acknowledged
     _next: int = 0  # next to go out
     _limit: int = 0  # frames before this one fit the device
@@ -103,7 +103,7 @@ class EventSender:
         """Something waits to go out, nothing is on its way, and the device has no room."""
         return self.pending > 0 and self.in_flight == 0 and self._next >= self._limit
 
-    def offer(self, payload: bytes) -> None:
+    def offer(self, payload: bytes | memoryview) -> None:
         self._frames.append(payload)
 
     def next_frame(self) -> Frame | None:

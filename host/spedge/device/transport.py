@@ -1,7 +1,8 @@
 """Byte streams to a device: serial ports and pseudo-terminals, unix sockets, TCP.
 
-One primitive: `exchange` writes what goes now, takes what has arrived and waits a bounded time for either. Reading goes
-on all the time, in a thread: that is what keeps two ends with full buffers from waiting for each other.
+One primitive: `exchange` writes what goes now, reads what is there and waits a bounded time for either. Writing
+and reading together is what keeps two ends with full buffers from waiting for each other; between two exchanges a
+thread reads on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from spedge.errors import DeviceError, UsageError
 KEPT_BYTES = 1 << 22  #: received and not fetched: far more than a device is ever asked for at once
 _READ_BYTES = 1 << 16
 _REDIAL_SECONDS = 0.05
+_DRAIN_SECONDS = 0.02
 _UNIX_PIECE = 256  # a unix socket tells what is unsent in pieces as they were written
 _log = logging.getLogger("spedge.device")
 
@@ -52,8 +54,8 @@ class Transport(Protocol):
 class FdTransport:
     """A transport over a non-blocking file descriptor that `keep` owns. piece: most bytes to write at once.
 
-    A thread reads all the time, whatever the caller does: a device that nobody reads from would stop, and an emulator
-    with it. Of what is not fetched, the latest KEPT_BYTES are kept; the rest is as good as lost on the line.
+    While nobody exchanges, a thread reads: a device that nobody reads from would stop, and an emulator with it. Of what
+    is not fetched, the latest KEPT_BYTES are kept; the rest is as good as lost on the line.
     """
 
     def __init__(
@@ -62,76 +64,83 @@ class FdTransport:
         self.name = name
         self._fd = fd
         self._piece = piece
-        self._received = bytearray()
+        self._kept = bytearray()
         self._broken: str | None = None
-        self._lock = threading.Lock()  # of the two above
+        self._turn = threading.Lock()  # whose the descriptor and the two above are
+        self._closing = threading.Event()
         self._keep = contextlib.ExitStack()
         if keep is not None:
             self._keep.enter_context(keep)
         os.set_blocking(fd, False)
-        self._arrived, self._ending = _Bell(), _Bell()
         self._thread = threading.Thread(target=self._read_on, name=f"spedge reads {name}", daemon=True)
         self._thread.start()
-        for end in (self._arrived.close, self._ending.close, self._thread.join, self._ending.ring):  # last one first
-            self._keep.callback(end)
 
     def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
-        if self._fd < 0:
-            raise DeviceError(f"the link to {self.name} is closed")
-        written = self._write(out) if out else 0
-        received = self._take()
-        if not written and not received:
-            self._wait(bool(out), timeout)
+        with self._turn:
+            if self._fd < 0:
+                raise DeviceError(f"the link to {self.name} is closed")
+            deadline = time.monotonic() + max(timeout, 0.0)
             written = self._write(out) if out else 0
-            received = self._take()
-        return written, received
+            idle = not written  # else it is only looked whether something has come
+            while not self._kept and not self._broken:
+                left = deadline - time.monotonic() if idle or written < len(out) else 0.0
+                readable, writable = self._wait(written < len(out), left)
+                if readable:
+                    self._read()
+                if writable:
+                    written += self._write(out[written:])
+                if not readable and not (writable and written < len(out)):
+                    break
+            received = bytes(self._kept)
+            self._kept.clear()
+            if self._broken and not received:
+                raise DeviceError(self._broken)
+            return written, received
 
-    def _wait(self, to_write: bool, timeout: float) -> None:
+    def _wait(self, to_write: bool, timeout: float) -> tuple[bool, bool]:
+        """Until there is something to read, or room to write, or the time is over; whether there is."""
         poll = select.poll()
-        poll.register(self._arrived.fd, select.POLLIN)
-        if to_write:
-            poll.register(self._fd, select.POLLOUT)
-        poll.poll(max(timeout, 0.0) * 1000)
+        poll.register(self._fd, select.POLLIN | (select.POLLOUT if to_write else 0))
+        found = sum(event for _, event in poll.poll(max(timeout, 0.0) * 1000))
+        return bool(found & ~select.POLLOUT), bool(found & select.POLLOUT)
 
     def _write(self, out: bytes) -> int:
         done = 0
         view = memoryview(out)
         try:
             with contextlib.suppress(BlockingIOError):
-                while done < len(out):
-                    done += os.write(self._fd, view[done : done + self._piece])
+                full = False
+                while done < len(out) and not full:
+                    piece = view[done : done + self._piece]
+                    written = os.write(self._fd, piece)
+                    done += written
+                    full = written < len(piece)
         except OSError as error:
             raise DeviceError(f"the link to {self.name} broke: {error.strerror}") from error
         return done
 
-    def _take(self) -> bytes:
-        with self._lock:
-            received = bytes(self._received)
-            self._received.clear()
-            self._arrived.silence()
-            if not received and self._broken:
-                raise DeviceError(self._broken)
-        return received
+    def _read(self) -> None:
+        """What is there now, to what is kept."""
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+            self._broken = None if data else f"{self.name} closed the link"
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken = f"the link to {self.name} broke: {error.strerror}"
+            return
+        self._kept += data
+        del self._kept[:-KEPT_BYTES]
 
     def _read_on(self) -> None:
         """The thread."""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        poll.register(self._ending.fd, select.POLLIN)
-        while self._broken is None:
-            if any(fd == self._ending.fd for fd, _ in poll.poll()):
-                return
-            try:
-                data, trouble = os.read(self._fd, _READ_BYTES), f"{self.name} closed the link"
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                data, trouble = b"", f"the link to {self.name} broke: {error.strerror}"
-            with self._lock:
-                self._received += data
-                del self._received[:-KEPT_BYTES]
-                self._broken = None if data else trouble
-                self._arrived.ring()
+        while not self._closing.wait(_DRAIN_SECONDS):
+            if self._turn.acquire(blocking=False):
+                try:
+                    while not self._broken and self._wait(False, 0.0)[0]:
+                        self._read()
+                finally:
+                    self._turn.release()
 
     def unsent(self) -> int:
         with contextlib.suppress(OSError):
@@ -140,32 +149,10 @@ class FdTransport:
 
     def close(self) -> None:
         """End the thread, then close. Later exchanges raise DeviceError."""
-        self._keep.close()
+        self._closing.set()
+        self._thread.join()
         self._fd = -1
-
-
-class _Bell:
-    """Wakes a poll: `fd` is readable from `ring` to `silence`. For one ringing and one listening thread, under a lock
-    where they may meet."""
-
-    def __init__(self) -> None:
-        self.fd, self._ringer = os.pipe()
-        os.set_blocking(self.fd, False)
-        self._rung = False
-
-    def ring(self) -> None:
-        if not self._rung:
-            os.write(self._ringer, b"!")
-            self._rung = True
-
-    def silence(self) -> None:
-        if self._rung:
-            os.read(self.fd, 1)
-            self._rung = False
-
-    def close(self) -> None:
-        os.close(self.fd)
-        os.close(self._ringer)
+        self._keep.close()
 
 
 class Reconnecting:
