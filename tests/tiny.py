@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from spedge.boards import load_board
 from spedge.bundle import (
     Bundle,
     BundleSpec,
@@ -36,9 +37,11 @@ ARM_FLAGS = [
     "-ffunction-sections",
     "-Wl,--gc-sections",
 ]
+SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
 ARM_CORES = {
     "mps2-an386": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
     "mps2-an500": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
+    "netduinoplus2": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32f405.ld", *SMALL],
 }
 
 
@@ -220,9 +223,9 @@ def _floats(values: np.ndarray) -> str:
 def build_firmware(
     board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = (), port: Path | None = None
 ) -> Path:
-    """The device application for `sim` or an MPS2 board, compiled directly; model: the text of a model.c."""
+    """The device application for `sim` or a board of ARM_CORES, compiled directly; model: the text of a model.c."""
     firmware = firmware_dir()
-    port = port or firmware / "port" / ("posix" if board == "sim" else "mps2")
+    port = port or firmware / "port" / load_board(board).port
     out.parent.mkdir(parents=True, exist_ok=True)
     sources = [*(firmware / "lib/src").glob("*.c"), *(firmware / "app").glob("*.c"), *port.glob("*.c")]
     if model is not None:

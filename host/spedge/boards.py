@@ -23,12 +23,21 @@ RUNS: tuple[Runs, ...] = ("process", "qemu", "serial")
 
 @dataclass(frozen=True)
 class Qemu:
-    """How QEMU is started for a board: program, `-machine`, `-cpu` and further arguments."""
+    """How QEMU is started for a board: program, `-machine`, `-cpu` and further arguments.
+
+    link, camera: which of the machine's UARTs, in QEMU's order, are the link and the camera port; None: no camera port.
+    ram_source: address of the memory for camera bytes, their length in front; None: there is none.
+    deaf_at_start: the emulated UART drops what comes before the firmware has set it up.
+    """
 
     program: str
     machine: str
     cpu: str
     arguments: tuple[str, ...] = ()
+    link: int = 0
+    camera: int | None = None
+    ram_source: int | None = None
+    deaf_at_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,7 +185,18 @@ def _process(run: dict[str, Any]) -> Process:
 
 
 def _qemu(run: dict[str, Any]) -> Qemu:
-    return Qemu(run["program"], run["machine"], run["cpu"], tuple(run.get("arguments", ())))
+    uarts = run.get("uarts", {})
+    ram_source = run.get("ram_source")
+    return Qemu(
+        run["program"],
+        run["machine"],
+        run["cpu"],
+        tuple(run.get("arguments", ())),
+        link=int(uarts.get("link", 0)),
+        camera=int(uarts["camera"]) if "camera" in uarts else None,
+        ram_source=int(ram_source, 16) if ram_source is not None else None,
+        deaf_at_start=bool(run.get("deaf_at_start", False)),
+    )
 
 
 def _serial(run: dict[str, Any]) -> Serial:

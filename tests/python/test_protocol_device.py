@@ -166,10 +166,10 @@ def test_a_firmware_without_a_model_makes_tokens_and_says_why_it_infers_nothing(
 
 
 def test_a_board_with_little_room_for_frames(tmp_path: Path) -> None:
-    sizes = ("-DSP_APP_PAYLOAD_BYTES=320u", "-DSP_APP_CREDITS=1u")
+    sizes = ("-DSP_APP_PAYLOAD_BYTES=384u", "-DSP_APP_CREDITS=1u")
     events = some_events(3000)
     with open_board(load_board("sim"), build_firmware("sim", tmp_path / "firmware", extra=sizes)) as device:
-        assert (device.hello.max_payload, device.hello.credits) == (320, 1)
+        assert (device.hello.max_payload, device.hello.credits) == (384, 1)
         device.configure(Configuration(SETTINGS, model=False, report_tokens=3))
         device.send(encode_words(events))
         assert device.tokens().tolist() == on_host(events).tolist()
@@ -257,10 +257,10 @@ def test_replies_carry_number_flags_and_session_of_the_request(raw: Raw) -> None
 def test_unknown_types_and_wrong_lengths_are_errors(raw: Raw) -> None:
     raw.configure(9)
     before = raw.state()
-    for kind in (0x00, 0x0A, 0x42, 0x80, 0x85, 0xFE, 0xFF):
+    for kind in (0x00, 0x0B, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
         assert code_of(raw.ask(kind, b"abc")) == ErrorCode.TYPE
     for kind in Type:
-        if kind not in (Type.ERROR, Type.EVENTS):
+        if kind not in (Type.ERROR, Type.EVENTS, Type.RESULT_PUSH):
             assert code_of(raw.ask(kind, bytes(7))) == ErrorCode.LENGTH
     assert code_of(raw.ask(Type.EVENTS, b"", seq=0)) == ErrorCode.LENGTH
     assert raw.state() == before
@@ -345,7 +345,7 @@ def test_inference_is_refused_while_unread_tokens_hold_up_events(raw: Raw) -> No
         raw.ask(Type.EVENTS, words[1024 * seq : 1024 * (seq + 1)], seq=seq)
     reply = raw.ask(Type.INFER)
     assert code_of(reply) == ErrorCode.UNREAD
-    assert "(2 tokens)" in Error.unpack(reply.payload).sentence()
+    assert "(2 of them)" in Error.unpack(reply.payload).sentence()
 
 
 def test_a_repeated_inference_is_not_computed_again(raw: Raw) -> None:
@@ -588,11 +588,11 @@ def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:
 def test_another_version_is_refused_with_a_sentence() -> None:
     def answer(out: bytes) -> bytes:
         return b"".join(
-            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", 3) + bytes(300)).encode()
+            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", 7) + bytes(300)).encode()
             for frame in FrameReader().feed(out)
         )
 
-    with pytest.raises(DeviceError, match="the device speaks protocol 3 and this spedge speaks 2"):
+    with pytest.raises(DeviceError, match=f"the device speaks protocol 7 and this spedge speaks {VERSION}"):
         Device(Scripted(answer), QUICK)
 
 

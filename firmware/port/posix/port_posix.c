@@ -1,6 +1,8 @@
-/* A process as a board. Without arguments, the board `sim`: behind a pseudo-terminal of its own, whose path it prints as
- * a line on stdout; it ends with its parent. With `--listen ADDRESS:PORT`, or where SP_PORT_LISTEN says so (the board
- * `jetson`), an agent that serves one host after the other over TCP until it is ended. */
+/* A process as a board. Without arguments, the board `sim`: behind a pseudo-terminal of its own; it ends with its
+ * parent. With `--listen ADDRESS:PORT`, or where SP_PORT_LISTEN says so (the board `jetson`), an agent that serves one
+ * host after the other over TCP until it is ended.
+ * It prints where its link and its camera port are, as two lines on stdout. The camera port is a pseudo-terminal and never
+ * loses a byte: it makes the camera wait. A file named as the last argument is the RAM source. */
 #define _GNU_SOURCE
 
 #include "port.h"
@@ -13,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +31,7 @@
 #ifndef SP_PORT_LISTEN
 #define SP_PORT_LISTEN NULL
 #endif
+#define TERMINAL_BYTES 4095 /* that Linux keeps for a reader */
 #ifndef SP_PORT_MEMORY_BYTES
 #define SP_PORT_MEMORY_BYTES (16u << 20)
 #endif
@@ -34,6 +40,11 @@ static _Alignas(16) unsigned char memory[SP_PORT_MEMORY_BYTES];
 static int link_fd = -1;
 static int listener = -1; /* of TCP, else -1 */
 static int write_blocked;
+static int camera_fd;
+static int camera_is_open;
+static int camera_was_read; /* since the last sleep */
+static const uint8_t *ram_source;
+static size_t ram_source_bytes;
 
 static void die(const char *what)
 {
@@ -59,28 +70,58 @@ static int open_terminal(void)
         die("cannot set up the pseudo-terminal");
     }
     printf("%s\n", path);
-    fflush(stdout);
     return master;
+}
+
+static void map_ram_source(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fstat(fd, &status) < 0) {
+        die(path);
+    }
+    if (status.st_size > 0) {
+        void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) {
+            die(path);
+        }
+        ram_source = map;
+        ram_source_bytes = (size_t)status.st_size;
+    }
+    close(fd);
+}
+
+static void end_with_parent(void)
+{
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 }
 
 void port_init(int argc, char **argv)
 {
     const char *address = SP_PORT_LISTEN;
-    if (argc == 3 && strcmp(argv[1], "--listen") == 0) {
+    int next = 1;
+    if (argc > 2 && strcmp(argv[1], "--listen") == 0) {
         address = argv[2];
-    } else if (argc > 1) {
-        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT]\n", argv[0]);
+        next = 3;
+    }
+    if (argc > next + 1 || (argc > next && argv[next][0] == '-')) {
+        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT] [FILE]\n", argv[0]);
         exit(2);
+    }
+    if (argc > next) {
+        map_ram_source(argv[next]);
     }
     if (address != NULL) {
         signal(SIGPIPE, SIG_IGN); /* a host that goes is no reason to end */
         listener = tcp_listen(address);
-        return;
+    } else {
+        end_with_parent();
+        link_fd = open_terminal();
     }
-#ifdef __linux__
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-#endif
-    link_fd = open_terminal();
+    camera_fd = open_terminal();
+    fflush(stdout);
 }
 
 /* The host that came last has the link: the one before may have been cut off without a word. */
@@ -148,11 +189,67 @@ void *port_memory(size_t *size)
     return memory;
 }
 
+/* ---- camera port -------------------------------------------------------------------------------------------- */
+
+int port_camera_can(uint32_t baud)
+{
+    (void)baud;
+    return 1;
+}
+
+void port_camera_open(uint32_t baud, int hold)
+{
+    uint8_t old[256];
+    (void)baud;
+    (void)hold;
+    while (read(camera_fd, old, sizeof old) > 0) {
+    }
+    camera_is_open = 1;
+}
+
+void port_camera_close(void) { camera_is_open = 0; }
+
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    ssize_t n = camera_is_open ? read(camera_fd, out, capacity) : 0;
+    camera_was_read = 1;
+    return n > 0 ? (size_t)n : 0;
+}
+
+uint32_t port_camera_lost(void) { return 0; }
+
+uint8_t port_camera_level(void)
+{
+    int waiting = 0;
+    if (!camera_is_open || ioctl(camera_fd, FIONREAD, &waiting) < 0 || waiting < 0) {
+        return 0;
+    }
+    return (uint8_t)(waiting < TERMINAL_BYTES ? waiting * 255 / TERMINAL_BYTES : 255);
+}
+
+size_t port_camera_write(const uint8_t *data, size_t n)
+{
+    ssize_t done = write(camera_fd, data, n);
+    return done > 0 ? (size_t)done : 0;
+}
+
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
+{
+    *n = ram_source_bytes;
+    return ram_source;
+}
+
+/* The camera wakes only a reader: bytes that the application leaves where they are must not keep it busy. */
 void port_idle(void)
 {
-    struct pollfd wait[] = {{link_fd, write_blocked ? POLLOUT : POLLIN, 0}, {listener, POLLIN, 0}};
+    struct pollfd wait[] = {
+        {link_fd, write_blocked ? POLLOUT : POLLIN, 0},
+        {camera_is_open && camera_was_read ? camera_fd : -1, POLLIN, 0},
+        {listener, POLLIN, 0},
+    };
+    camera_was_read = 0;
     poll(wait, sizeof wait / sizeof *wait, -1); /* negative descriptors are left out */
-    if (wait[1].revents != 0) {
+    if (wait[2].revents != 0) {
         meet_host();
     }
 }

@@ -21,6 +21,7 @@ from spedge.evt2 import encode_words
 SECONDS = 1.0  #: that a round takes about
 ROUNDS = 5
 _FIRST_BYTES = 4096
+_PIECE_BYTES = 1 << 15  # as much as a Device hands over at once
 _MOST_BYTES = 1 << 26
 _SIDE = 320
 _TIMEOUT_SECONDS = 60.0
@@ -91,7 +92,7 @@ def _raw_seconds(line: Transport, data: bytes) -> float:
     count = struct.pack("<I", len(data))
     waiting, answer = memoryview(count + data), b""
     while len(answer) < len(count):
-        written, received = line.exchange(waiting[: 1 << 18], 1.0)
+        written, received = line.exchange(bytes(waiting[:_PIECE_BYTES]), 1.0)
         waiting, answer = waiting[written:], answer + received
         if time.perf_counter() - begin > _TIMEOUT_SECONDS:
             raise DeviceError(f"{line.name} does not take {len(data)} bytes within {_TIMEOUT_SECONDS:g} s")

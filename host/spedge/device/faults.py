@@ -57,11 +57,6 @@ class Faults:
             values[name] = number
         return cls(**values)  # type: ignore[arg-type]
 
-    def __str__(self) -> str:
-        return ",".join(
-            f"{f.name}={getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name) != f.default
-        )
-
 
 @dataclass
 class _Direction:
@@ -94,7 +89,7 @@ class _Direction:
         self._rest, self._held, self._late = b"", b"", []
 
     def _hits(self, name: str) -> bool:
-        hit = self.random.random() < getattr(self.faults, name)
+        hit: bool = self.random.random() < getattr(self.faults, name)
         self.done[name] += hit
         return hit
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
+_GREETING_SECONDS = 1.0  # firmware that says nothing at first is used all the same
 _QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
@@ -49,20 +50,25 @@ def open_board(
     address: str | None = None,
     timeouts: Timeouts | None = None,
     faults: Faults | None = None,
+    ram: Path | None = None,
 ) -> Device:
     """The board as a `Device`: started from `image` when it is simulated or emulated, else found at `address`.
 
+    Where the board is started here and has a camera port, `Device.camera_address` is its other end.
+    ram: a file of camera bytes that is put into the board's memory, for the source "ram".
     Call it from the main thread: what it starts is ended by the kernel together with the thread that started it.
     Raises DeviceError when it cannot be started or does not answer, UsageError when image or address is missing.
     """
     if board.runs == "serial":
         if address is None:
             raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
+        if ram is not None:
+            raise UsageError(f"{board.name} is on a cable: nothing can be put into its memory from here")
         baud = board.serial.baud if board.serial else 115200
         return Device.open(address, baud=baud, timeouts=timeouts, faults=faults)
     if image is None:
         raise UsageError(f"{board.name} is started from a firmware image, and none was given")
-    started = _start(board, image)
+    started = _start(board, image, ram)
     try:
         started.boot()
         limits = timeouts or Timeouts()
@@ -72,6 +78,7 @@ def open_board(
         started.stop()
         raise
     device.owns(started.stop)
+    device.camera_address = started.camera_address
     return device
 
 
@@ -95,13 +102,15 @@ def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[],
         started.stop()
 
 
-def _start(board: Board, image: Path) -> _Started:
+def _start(board: Board, image: Path, ram: Path | None = None) -> _Started:
     _require_emulator(board)
-    return _start_qemu(board, board.qemu, image) if board.qemu else _start_process(board, image)
+    return _start_qemu(board, board.qemu, image, ram) if board.qemu else _start_process(board, image, ram)
 
 
 class _Started:
-    """A child process that is a device."""
+    """A child process that is a device. camera_address: the other end of its camera port, once connected."""
+
+    camera_address: str | None = None
 
     def __init__(self, name: str, command: list[str], folder: Path) -> None:
         self.name = name
@@ -157,20 +166,40 @@ class _Started:
 
 class _Process(_Started):
     def boot(self) -> None:
-        assert self.process.stdout
-        readable, _, _ = select.select([self.process.stdout], [], [], _START_SECONDS)
-        self._address = os.read(self.process.stdout.fileno(), 4096).decode().strip() if readable else ""
-        if not self._address:
-            raise DeviceError(self.obituary() or f"{self.name} did not say where its link is")
+        lines = self._said(2)
+        if len(lines) < 2:
+            raise DeviceError(self.obituary() or f"{self.name} did not say where its link and its camera port are")
+        self._link, self.camera_address = lines
 
     def connect(self) -> Transport:
-        transport = connect(self._address)
+        transport = connect(self._link)
         transport.name = self.name
         return transport
+
+    def _said(self, lines: int) -> list[str]:
+        """That many first lines of its standard output; fewer when it ends or takes too long."""
+        assert self.process.stdout
+        deadline = time.monotonic() + _START_SECONDS
+        text = b""
+        while text.count(b"\n") < lines:
+            left = max(deadline - time.monotonic(), 0)
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                break
+            if not (more := os.read(self.process.stdout.fileno(), 4096)):
+                break
+            text += more
+        return text.decode().split("\n")[:-1]
 
 
 class _QemuProcess(_Started):
     """QEMU, started paused so that nothing is lost before both sockets are connected."""
+
+    def __init__(self, board: Board, command: list[str], folder: Path) -> None:
+        super().__init__(board.name, command, folder)
+        assert board.qemu
+        self._deaf_at_start = board.qemu.deaf_at_start
+        if board.qemu.camera is not None:
+            self.camera_address = f"unix:{folder / 'camera'}"
 
     def boot(self) -> None:
         try:
@@ -182,6 +211,9 @@ class _QemuProcess(_Started):
         try:
             transport = connect_unix(self._folder / "uart0", _START_SECONDS)
             self._monitor.execute("cont")
+            if self._deaf_at_start:
+                self._deaf_at_start = False
+                transport.exchange(b"", _GREETING_SECONDS)  # it begins with the end of a frame
         except (DeviceError, OSError) as error:
             raise self._unreachable(error) from error
         transport.name = self.name
@@ -239,10 +271,10 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="spedge-"))
 
 
-def _start_process(board: Board, image: Path) -> _Started:
+def _start_process(board: Board, image: Path, ram: Path | None) -> _Started:
     process = board.process or Process()
     emulator = [process.emulator] if process.emulator and process.emulated else []
-    return _Process(board.name, [*emulator, str(image), *process.arguments], _scratch())
+    return _Process(board.name, [*emulator, str(image), *process.arguments, *([str(ram)] if ram else [])], _scratch())
 
 
 def _require_emulator(board: Board) -> None:
@@ -254,10 +286,22 @@ def _require_emulator(board: Board) -> None:
         )
 
 
-def _start_qemu(board: Board, qemu: Qemu, image: Path) -> _Started:
+def _start_qemu(board: Board, qemu: Qemu, image: Path, ram: Path | None) -> _Started:
+    if ram is not None and qemu.ram_source is None:
+        raise UsageError(f"{board.name} has no memory for camera bytes")
     folder = _scratch()
     command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
     command += ["-display", "none", "-nodefaults", "-S", "-kernel", str(image)]
-    for device, path in (("-serial", "uart0"), ("-qmp", "qmp")):
-        command += [device, f"unix:{folder / path},server=on,wait=off"]
-    return _QemuProcess(board.name, command, folder)
+    sockets = {qemu.link: "uart0"} | ({qemu.camera: "camera"} if qemu.camera is not None else {})
+    for uart in range(max(sockets) + 1):
+        command += ["-serial", _listening(folder / sockets[uart]) if uart in sockets else "null"]
+    command += ["-qmp", _listening(folder / "qmp")]
+    if ram is not None:
+        loaded = folder / "ram"
+        loaded.write_bytes(ram.stat().st_size.to_bytes(4, "little") + ram.read_bytes())
+        command += ["-device", f"loader,file={loaded},addr={qemu.ram_source:#x},force-raw=on"]
+    return _QemuProcess(board, command, folder)
+
+
+def _listening(path: Path) -> str:
+    return f"unix:{path},server=on,wait=off"

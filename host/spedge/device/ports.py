@@ -40,7 +40,8 @@ USB_ADAPTERS = {
 
 @dataclass(frozen=True)
 class Port:
-    """A port, or another address. USB fields are None when it is not on USB. boards: those whose manifest names its ids."""
+    """A port, or another address. USB fields are None when it is not on USB. boards: those whose manifests name its
+    ids."""
 
     device: str
     description: str

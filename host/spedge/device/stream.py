@@ -110,9 +110,8 @@ class EventSender:
         """The next frame to send now, None when the window is used up."""
         if self._next >= min(self._limit, self._base + len(self._frames)):
             return None
-        frame = Frame(
-            Type.EVENTS, self._next % _SEQ, self.session, self._frames[self._next - self._base], self.attempt % 256
-        )
+        payload = bytes(self._frames[self._next - self._base])
+        frame = Frame(Type.EVENTS, self._next % _SEQ, self.session, payload, self.attempt % 256)
         self.resent += self._next < self._fresh
         self._next += 1
         self._fresh = max(self._fresh, self._next)
