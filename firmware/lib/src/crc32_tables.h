@@ -1,6 +1,6 @@
 /* crc_table[k][b]: the CRC-32 (reflected, 0xedb88320) of byte b followed by k zero bytes. Made by a few lines:
  * table[0][b] = 8 steps of c >> 1 ^ (c & 1 ? 0xedb88320 : 0) from b; table[k][b] = table[k-1][b] >> 8 ^
- * table[0][table[k-1][b] & 255]. tests/c/test_frame.c makes them again. */
+ * table[0][table[k-1][b] & 255]. */
 #ifndef SP_CRC32_TABLES_H_INCLUDED
 #define SP_CRC32_TABLES_H_INCLUDED
 

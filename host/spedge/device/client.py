@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -116,6 +117,7 @@ class Device:
         self._seq = secrets.randbelow(1 << 16)
         self._awaited: tuple[int, int] | None = None  # type and seq of the request under way
         self._reply: Frame | None = None
+        self._quiet_since: float | None = None  # nothing heard since then, though something is expected; None: all told
         self._sender = EventSender(0, 0)
         self._timer = RetryTimer(self.timeouts.resend_least, self.timeouts.resend_most)
         self._status: Status | None = None
@@ -196,7 +198,7 @@ class Device:
         return self._reader.corrupted
 
     def line_counts(self, stats: Stats | None = None) -> LineCounts:
-        """What the line did to the frames so far, as both ends saw it. stats: the device's; it is asked without them."""
+        """What the line did to the frames so far, as both ends saw it. stats: the device's; asked for if not given."""
         stats = stats or self.stats()
         return LineCounts(
             resent=self.resent,
@@ -275,8 +277,8 @@ class Device:
         for at in range(0, len(data), step):
             self._sender.offer(data[at : at + step])
         self._progress = time.monotonic()
-        told = False
         while self._sender.pending:
+            self._quiet_since = self._quiet_since or time.monotonic()
             if not self._sender.in_flight:
                 self._timer.start(time.monotonic())
             while (frame := self._sender.next_frame()) is not None:
@@ -289,12 +291,11 @@ class Device:
             if self._sender.in_flight and not self._backlog and not self._timer.left(now):
                 self._sender.rewind()
                 self._timer.retried(now)
-            silent = now - max(self._progress, self._moved)
-            if silent > self.timeouts.silence:
+            if now - max(self._progress, self._moved) > self.timeouts.silence:
                 raise self._gave_up("takes no more events")
-            told = told or self._notice(silent)
             if on_progress is not None:
                 on_progress(max(len(data) - self._sender.pending * step, 0))
+        self._quiet_since = None
         return self._latest
 
     def flush(self) -> Status:
@@ -518,13 +519,12 @@ class Device:
         begin = now = time.monotonic()
         self._timer.start(now, measuring=kind not in _SLOW)
         self._out += frame
-        told = kind in _SLOW
+        self._quiet_since = None if kind in _SLOW else now
         try:
             while self._reply is None:
                 give_up = max(begin, self._progress, self._moved) + self.timeouts.silence
                 if now > give_up:
                     raise self._gave_up("does not answer")
-                told = told or self._notice(now - give_up + self.timeouts.silence)
                 self._pump(max(min(self._timer.left(now), give_up - now), _LEAST_WAIT))
                 now = time.monotonic()
                 if self._reply is None and not self._backlog and not self._timer.left(now):
@@ -532,7 +532,7 @@ class Device:
                     self._resent_requests += 1
                     self._timer.retried(now)
         finally:
-            self._awaited = None
+            self._awaited = self._quiet_since = None
         reply = self._reply
         if reply.type == Type.ERROR:
             raise self._refused(Error.unpack(reply.payload))
@@ -542,6 +542,9 @@ class Device:
 
     def _pump(self, timeout: float) -> None:
         """Move bytes for at most `timeout` seconds and take in what comes."""
+        if self._quiet_since is not None:
+            notice = self._quiet_since + self.timeouts.notice - time.monotonic()
+            timeout = min(timeout, max(notice, _LEAST_WAIT))
         try:
             written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
         except DeviceError as error:
@@ -550,7 +553,9 @@ class Device:
         self._watch_backlog()
         for frame in self._reader.feed(received):
             self._timer.heard(time.monotonic())
+            self._quiet_since = time.monotonic() if self._quiet_since else None
             self._take(frame)
+        self._notice()
 
     def _watch_backlog(self) -> None:
         """See how much the device has not taken yet: it may be slow. Sending that again would make it slower still, and
@@ -605,12 +610,11 @@ class Device:
 
     # ---- what goes wrong --------------------------------------------------------------------------------------
 
-    def _notice(self, silent: float) -> bool:
-        """Say in the log that nothing has been heard for that long, if it is long; returns whether it was said."""
-        if silent < self.timeouts.notice:
-            return False
-        _log.warning("%s has not answered for %.0f s; waiting", self.name, silent)
-        return True
+    def _notice(self) -> None:
+        """Say in the log that nothing has been heard for long, once."""
+        if self._quiet_since and (silent := time.monotonic() - self._quiet_since) >= self.timeouts.notice:
+            _log.warning("%s has not answered for %.0f s; waiting", self.name, silent)
+            self._quiet_since = math.inf
 
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:
