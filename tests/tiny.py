@@ -245,3 +245,8 @@ def missing_for(board: str) -> str | None:
     tools = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", "qemu-system-arm"]
     absent = [tool for tool in tools if shutil.which(tool) is None]
     return f"{', '.join(absent)} is not installed" if absent else None
+
+
+def live_payload(first: int, offered: int, words: np.ndarray) -> bytes:
+    """EVENTS of live mode by hand, as SPEC.md section 4.2 has it."""
+    return first.to_bytes(8, "little") + offered.to_bytes(4, "little") + words.astype("<u4").tobytes()

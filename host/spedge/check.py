@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.device import Configuration, Device, LineCounts, Result, Stats
+from spedge.device import Device, LineCounts, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
-from spedge.evt2 import TIME_RANGE, encode_words
+from spedge.feed import CameraFeed, Feed, LinkFeed
 from spedge.play import load_events, require_model
 from spedge.reference import Computed, Reference
 from spedge.tokenizer import TokenizerStats, Tokens
@@ -152,33 +153,40 @@ def check(
     on_progress: Callable[[str], None] | None = None,
     encoder: Path | None = None,
     tolerance: float = LOGITS_TOLERANCE,
+    camera: str | None = None,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
     encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
     that passes; ROUNDED_TOLERANCE is for int8.
+    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host sends
+    no event. None: the host sends them.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
     require_model(device, bundle)
     say = on_progress or (lambda _: None)
     reference = Reference(bundle, encoder)
-    pool = device.configure(Configuration(report_tokens=REPORT_TOKENS)).pool_events
-    before = device.line_counts()
     checks = []
-    for number, path in enumerate(recordings, 1):
-        where = f"{path.name} ({number} of {len(recordings)})"
-        events = _rebased(load_events(path, bundle))
-        say(f"{where}: computing on the host")
-        computed = reference.compute(events, pool)
+    with contextlib.ExitStack() as stack:
+        feed: Feed = LinkFeed(device, REPORT_TOKENS)
+        if camera is not None:
+            feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
+        pool = device.configure(feed.configuration).pool_events
+        before = device.line_counts()
+        for number, path in enumerate(recordings, 1):
+            where = f"{path.name} ({number} of {len(recordings)})"
+            events = feed.heard(load_events(path, bundle))
+            say(f"{where}: computing on the host")
+            computed = reference.compute(events, pool)
 
-        def say_here(text: str, where: str = where) -> None:
-            say(f"{where}: {text}")
+            def say_here(text: str, where: str = where) -> None:
+                say(f"{where}: {text}")
 
-        done = _check(path, events, computed, device, bundle, tolerance, say_here)
-        checks.append(replace(done, line=done.line.since(before)))
-        before = done.line
+            done = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
+            checks.append(replace(done, line=done.line.since(before)))
+            before = done.line
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
@@ -187,13 +195,12 @@ def _check(
     events: NDArray[Any],
     computed: Computed,
     device: Device,
+    feed: Feed,
     bundle: Bundle,
     tolerance: float,
     say: Callable[[str], None],
 ) -> RecordingCheck:
-    device.reset()
-    words = encode_words(events)
-    device.send(words, lambda done: say(f"{done / (4 * len(words)):.0%} sent"))
+    feed.play(events, say)
     tokens = device.tokens()
     say("inferring")
     result = device.infer()
@@ -227,15 +234,6 @@ def _check(
         line=device.line_counts(stats),
         problem=problem,
     )
-
-
-def _rebased(events: NDArray[Any]) -> NDArray[Any]:
-    """The events without the part of their times that EVT2 cannot say; the same for all of them."""
-    base = int(events["t"][0]) & ~(TIME_RANGE - 1)
-    if base:
-        events = events.copy()
-        events["t"] -= np.uint64(base)
-    return events
 
 
 def as_reported(tokens: Tokens) -> NDArray[Any]:

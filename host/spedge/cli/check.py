@@ -33,6 +33,15 @@ def command(
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
     fault: FaultOption = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="An emulated camera plays the recordings at the board's camera port, and the host sends no event: "
+            "evt2, evt2.1, evt2.1-legacy, evt3, edvs-e1 to edvs-e4.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -55,7 +64,7 @@ def command(
         if precision != "fp32":
             encoder = compile_model(loaded, known.target, say, precision) / "reference.onnx"
         with opened_device(known, loaded, device, say, precision, fault) as link:
-            report = check(loaded, recordings, link, known.name, say, encoder, tolerance)
+            report = check(loaded, recordings, link, known.name, say, encoder, tolerance, camera)
     if as_json:
         print_json(report.to_json())
     else:

@@ -132,7 +132,7 @@ class Device:
         self._live_marks: dict[int, int] = {}  # number of a FLUSH under way: frames sent before it
         self._results: list[Result] = []  # not taken yet, in order
         self._early: dict[int, Result] = {}  # came before the one that is next
-        self._asked_results = 0.0  # when
+        self._asked_results = self._asked_room = 0.0  # when
         self._next_result = 0
         try:
             self.hello = self._hello()
@@ -396,6 +396,9 @@ class Device:
                 self._progress = now
         self._pump(timeout)
         now = time.monotonic()
+        if live and live.blocked and now - self._asked_room > _LEAST_WAIT:
+            self._asked_room = now
+            self._post(Type.FLUSH, live.sent.to_bytes(8, "little"))
         if live and live.in_flight and not self._backlog and not self._timer.left(now):
             self._post(Type.FLUSH, live.sent.to_bytes(8, "little"))
             self._timer.retried(now)
