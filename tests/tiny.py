@@ -38,6 +38,7 @@ ARM_FLAGS = [
     "-Wl,--gc-sections",
 ]
 SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
+LINUX_COMPILERS = {"sim": ["cc"], "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"]}
 ARM_CORES = {
     "mps2-an386": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
     "mps2-an500": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
@@ -223,7 +224,8 @@ def _floats(values: np.ndarray) -> str:
 def build_firmware(
     board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = (), port: Path | None = None
 ) -> Path:
-    """The device application for `sim` or a board of ARM_CORES, compiled directly; model: the text of a model.c."""
+    """The device application for `sim`, `jetson` or a board of ARM_CORES, compiled directly; model: the text of a
+    model.c."""
     firmware = firmware_dir()
     port = port or firmware / "port" / load_board(board).port
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +236,7 @@ def build_firmware(
         sources.append(source)
     includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
     defines = [f'-DSP_BOARD_NAME="{board}"', f"-DSP_HAS_MODEL={int(model is not None)}"]
-    compiler = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", *ARM_FLAGS, *ARM_CORES[board], f"-L{port}"]
+    compiler = LINUX_COMPILERS.get(board) or ["arm-none-eabi-gcc", *ARM_FLAGS, *ARM_CORES[board], f"-L{port}"]
     command = [*compiler, *FLAGS, *includes, *defines, *extra, *map(str, sources), "-lm", "-o", str(out)]
     subprocess.run(command, check=True)
     return out
@@ -242,7 +244,9 @@ def build_firmware(
 
 def missing_for(board: str) -> str | None:
     """Why this machine cannot build and run the board; None when it can."""
-    tools = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", "qemu-system-arm"]
+    tools = {"sim": ["cc"], "jetson": ["aarch64-linux-gnu-gcc", "qemu-aarch64"]}.get(
+        board, ["arm-none-eabi-gcc", "qemu-system-arm"]
+    )
     absent = [tool for tool in tools if shutil.which(tool) is None]
     return f"{', '.join(absent)} is not installed" if absent else None
 
