@@ -34,6 +34,7 @@ ARM = ["arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=hard", "-specs=nosys.specs",
 RISCV = ["riscv64-unknown-elf-gcc", "-march=rv32imafc", "-mabi=ilp32f", "-specs=picolibc.specs", *BARE]
 COMPILERS = {
     "sim": ["cc"],
+    "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"],
     "mps2-an386": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
     "mps2-an500": [*ARM, "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
     "mps3-an547": [*ARM, "-mcpu=cortex-m55", "-DSP_MCU_AN547", "-T", "an547.ld"],

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Small enough that requests are answered promptly while a queue is worked off. */
-#define SLICE_BYTES 256u
+#define SLICE_BYTES (SP_APP_PAYLOAD_BYTES / 4u)
 
 /* How full the camera's receiver may be, of 255, before events are left out. */
 #define THINNING_LEVEL 64u

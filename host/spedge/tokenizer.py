@@ -287,9 +287,7 @@ class _Voxels:
         self._duration = config.duration_us or 1
         self.reset()
 
-    def push(
-        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
-    ) -> _host.Fired:
+    def push(self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> _host.Fired:
         c = self._config
         threshold = int(c.threshold)
         _check_bins(c, t)

@@ -16,15 +16,29 @@ from spedge.cameras.words import EDVS_SIDE, encoder
 from spedge.decoders import Decoder
 from spedge.device.transport import connect
 from spedge.errors import DeviceError, UsageError
-from spedge.events import as_events
+from spedge.events import as_events, empty_events
 
 #: "edvs" is told what to send; the others send words as soon as they are made to `play`.
 PROTOCOLS = ("edvs", "evt2", "evt2.1", "evt2.1-legacy", "evt3")
-_DECODERS = {"evt2": "EVT2", "evt2.1": "EVT21", "evt2.1-legacy": "EVT21 legacy", "evt3": "EVT3"}
+#: What a camera port can be told to take, as in device.Configuration; of an eDVS, with the event format.
+FORMATS = (*PROTOCOLS[1:], *(f"edvs-e{mode}" for mode in range(5)))
+_DECODERS = {"evt2": "EVT2", "evt2.1": "EVT21", "evt2.1-legacy": "EVT21 legacy", "evt3": "EVT3"} | {
+    f"edvs-e{mode}": f"eDVS E{mode}" for mode in range(5)
+}
 
 _PIECE_EVENTS = 256
 _PIECE_US = 1000
 _WAIT = 0.02  # longest look at the line, s
+
+
+def heard(events: NDArray[Any], format: str) -> NDArray[np.void]:
+    """What a reader that loses nothing makes of `events` from a camera of that format (one of FORMATS): all of them, with
+    times as far as the format can say them. Raises InputError for events that it cannot say at all."""
+    return _decoded(encoder(format)(events), format)
+
+
+def _decoded(data: bytes, format: str) -> NDArray[np.void]:
+    return Decoder(_DECODERS[format]).feed(data)
 
 
 class EmulatedCamera:
@@ -64,7 +78,7 @@ class EmulatedCamera:
         self._starts = 0
         self._said = bytearray()  # replies
         self._log = bytearray()  # of events, written
-        self._mode = 0
+        self._format = protocol
         self._late = 0.0
         self._error: DeviceError | None = None
         self.load(events)
@@ -107,9 +121,8 @@ class EmulatedCamera:
     def sent_events(self) -> NDArray[np.void]:
         """What a reader that lost nothing makes of `sent`: the events with the times that the format can say."""
         with self._lock:
-            data = bytes(self._log)
-            name = f"eDVS E{self._mode}" if self._edvs else _DECODERS[self.protocol]
-        return Decoder(name).feed(data)
+            data, format = bytes(self._log), self._format
+        return _decoded(data, format) if data else empty_events()
 
     @property
     def late(self) -> float:
@@ -179,7 +192,7 @@ class EmulatedCamera:
         with self._lock:
             self._log.clear()
             self._played.clear()
-            self._mode = int(format[-1]) if self._edvs else 0
+            self._format = format
             self._starts += 1
             self._late = 0.0
             self._waiting = None

@@ -31,7 +31,16 @@ PrecisionOption = Annotated[
     str, typer.Option(help="fp32, int8w (weights in 8 bits) or int8 (weights and activations).")
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", metavar="PORT", help="Serial port of a board that is already running.")
+    str | None,
+    typer.Option(
+        "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
+    ),
+]
+FaultOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fault", metavar="drop=P,flip=P,...", help="Make the line bad: drop, flip, dup, delay, cut, seed; for tests."
+    ),
 ]
 WidthOption = Annotated[
     int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
@@ -204,19 +213,29 @@ def require_torch() -> None:
 
 @contextlib.contextmanager
 def opened_device(
-    board: Board, bundle: Bundle | None, port: str | None, say: Callable[[str], None], precision: str = "fp32"
+    board: Board,
+    bundle: Bundle | None,
+    address: str | None,
+    say: Callable[[str], None],
+    precision: str = "fp32",
+    fault: str | None = None,
 ) -> Iterator[Device]:
-    """The board with the bundle's model: built and started when it runs on this machine, else found at `port`."""
+    """The board with the bundle's model: built and started when it runs on this machine, else found at `address`.
+
+    fault: what shall go wrong on the line, as in Faults.parse.
+    """
     from spedge.build import build
-    from spedge.device import Device, open_board
+    from spedge.device import Device, Faults, open_board
     from spedge.play import require_precision
 
-    if port:
-        with Device.open(port, board.serial.baud if board.serial else 115200) as device:
-            require_precision(device, bundle, precision)
+    faults = Faults.parse(fault) if fault else None
+    if address:
+        with Device.open(address, baud=board.serial.baud if board.serial else 115200, faults=faults) as device:
+            if bundle is not None:
+                require_precision(device, bundle, precision)
             yield device
         return
     image = build(board, bundle, say, precision).path if board.runs != "serial" else None
     say(f"Starting {board.name}")
-    with open_board(board, image) as device:
+    with open_board(board, image, faults=faults) as device:
         yield device

@@ -17,6 +17,7 @@ from spedge.cli.common import (
     CameraBaudOption,
     CameraFormatOption,
     DeviceOption,
+    FaultOption,
     JsonOption,
     ModeOption,
     PlayOption,
@@ -84,6 +85,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Write the results to this file, a line of JSON each.", show_default=False)
     ] = None,
+    fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a bundle's model on a board, on events from a recording or a camera, and print its results as they come.
@@ -111,7 +113,7 @@ def command(
         if events is not None:
             require_sensor(loaded, events, corner)
             events.check()
-        link = stack.enter_context(opened_device(known, loaded, device, say, precision))
+        link = stack.enter_context(opened_device(known, loaded, device, say, precision, fault))
         say(f"{name} on {known.name}")
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
         ended = stack.enter_context(playing(link, play, camera_format))

@@ -84,8 +84,9 @@ class Frame:
 
     def encode(self) -> bytes:
         """The frame on the wire, with its delimiter."""
-        body = _HEADER.pack(self.type, self.flags, self.seq, self.session) + self.payload
-        return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
+        header = _HEADER.pack(self.type, self.flags, self.seq, self.session)
+        crc = zlib.crc32(self.payload, zlib.crc32(header))
+        return bytes(cobs.encode(b"".join((header, self.payload, _CRC.pack(crc))))) + b"\0"
 
 
 @dataclass
