@@ -26,13 +26,25 @@ static uint32_t blocks_of(uint32_t pool_events)
     return pool_events / BLOCK_SLOTS + (pool_events % BLOCK_SLOTS != 0);
 }
 
+/* Whether a parameter that the kind does not have is left alone. The others were checked. */
+static int fits_its_kind(const sp_tokenizer_config_t *c)
+{
+    if (c->kind == SP_KIND_CONTINUOUS)
+        return c->duration_us == 0;
+    if (c->decay_per_us > 0.0 || c->relative_refractory_us > 0)
+        return 0;
+    if (c->threshold < 0.0 || (double)(uint32_t)c->threshold < c->threshold)
+        return 0;
+    return !sp_is_voxel(c) || (c->duration_us > 0 && c->absolute_refractory_us == 0);
+}
+
 int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_config_t *full)
 {
     sp_tokenizer_config_t c = *config;
 
     if (c.patch_size == 0)
         c.patch_size = 16;
-    if (c.threshold == 0.0)
+    if (c.threshold == 0.0 && !sp_is_voxel(&c))
         c.threshold = 256.0;
     if (c.relative_scale == 0.0)
         c.relative_scale = 0.4;
@@ -40,19 +52,13 @@ int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_
         return SP_ERR_CONFIG;
     if (c.pool_policy > SP_POOL_GROWS || c.pool_events == 0 || c.pool_events > SP_POOL_EVENTS_MAX)
         return SP_ERR_CONFIG;
-    if (!is_between(c.threshold, 0.0, SP_THRESHOLD_MAX) || !is_between(c.relative_scale, 0.0, 1.0) ||
-        c.relative_scale >= 1.0)
+    if (!is_between(c.threshold, sp_is_voxel(&c) ? -1.0 : 0.0, SP_THRESHOLD_MAX) ||
+        !is_between(c.relative_scale, 0.0, 1.0) || c.relative_scale >= 1.0)
         return SP_ERR_CONFIG;
     if (!(c.decay_per_us >= 0.0) || !(c.decay_per_us <= 1e300))
         return SP_ERR_CONFIG;
-    if (c.kind > SP_KIND_DISCRETE)
+    if (c.kind > SP_KIND_VOXEL || !fits_its_kind(&c))
         return SP_ERR_CONFIG;
-    if (sp_is_discrete(&c)) {
-        if (c.decay_per_us > 0.0 || c.relative_refractory_us > 0 || (double)(uint32_t)c.threshold < c.threshold)
-            return SP_ERR_CONFIG;
-    } else if (c.duration_us > 0) {
-        return SP_ERR_CONFIG;
-    }
     c.pool_events = blocks_of(c.pool_events) * BLOCK_SLOTS;
     *full = c;
     return SP_OK;
@@ -163,6 +169,8 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
         tok->short_refractory_us = (uint32_t)full.absolute_refractory_us;
     if (sp_is_discrete(&full))
         sp_discrete_bind(tok);
+    else if (sp_is_voxel(&full))
+        sp_voxel_bind(tok);
     else if (sp_is_integer(&full))
         sp_integer_bind(tok);
     else
@@ -182,6 +190,9 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok)
     tok->last_t = 0;
     tok->epoch = 0;
     tok->epoch_last_t = (UINT64_C(1) << tok->time_bits) - 1u;
+    tok->scan = 0;
+    tok->in_bin = 0;
+    tok->is_ready = 0;
     memset(&tok->ready, 0, sizeof tok->ready);
     memset(&tok->stats, 0, sizeof tok->stats);
 }
@@ -221,6 +232,7 @@ static void release_ready(sp_tokenizer_t *tok)
     if (tok->ready_tail != BLOCK_NONE)
         sp_pool_release(tok, tok->ready_tail);
     tok->ready_tail = BLOCK_NONE;
+    tok->is_ready = 0;
 }
 
 int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
@@ -244,12 +256,19 @@ SP_RARE_CALL uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, 
     const uint64_t base = evt2_next_time(d->time_base, word, 1);
 
     keep_time(tok, d, at);
-    if (evt2_type(word) != EVT2_TIME_HIGH || !d->timed || base <= tok->last_t || base > tok->epoch_last_t)
+    if (evt2_type(word) != EVT2_TIME_HIGH || !d->timed || base <= tok->last_t || base > tok->epoch_last_t ||
+        sp_is_voxel(&tok->config)) /* whose bin may be over */
         return SP_NO_HIGH;
     d->time_base = base;
     d->stats.times++;
     tok->base_t = (uint32_t)base;
     return sp_slot_high(tok->span_bits, base);
+}
+
+/* It is t, us. SP_TOKEN: something fires before. */
+static int reach(sp_tokenizer_t *tok, uint64_t t)
+{
+    return sp_is_voxel(&tok->config) ? sp_voxel_reach(tok, t) : SP_OK;
 }
 
 /* Whole EVT2 words; *done says how many were consumed. */
@@ -268,12 +287,16 @@ static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size
 
         const uint32_t word = evt2_load(at);
         if (evt2_type(word) > EVT2_ON || !d->timed) {
+            if (evt2_type(word) == EVT2_TIME_HIGH)
+                rc = reach(tok, evt2_next_time(d->time_base, word, d->timed));
+            if (rc != SP_OK)
+                break;
             evt2_take_no_event(d, word);
             others += evt2_type(word) != EVT2_TIME_HIGH;
         } else {
             const sp_event_t event = evt2_event(d, word);
             rc = tok->push(tok, &event, 1, &used);
-            if (rc == SP_ERR_POOL)
+            if (used == 0)
                 break;
             looked_at++;
         }
@@ -328,13 +351,26 @@ int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_
     return rc;
 }
 
+int sp_tokenizer_advance(sp_tokenizer_t *tok, uint64_t t)
+{
+    release_ready(tok);
+    return reach(tok, t);
+}
+
+int sp_tokenizer_end(sp_tokenizer_t *tok)
+{
+    release_ready(tok);
+    return sp_is_voxel(&tok->config) ? sp_voxel_end(tok) : SP_OK;
+}
+
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
     const uint32_t held = sp_pool_held(tok, patch);
 
     tok->ready = (sp_token_t){
         .t = t, .x = (uint16_t)(patch % tok->columns), .y = (uint16_t)(patch / tok->columns), .n = held};
-    tok->ready_tail = BLOCK_BEFORE(*sp_pool_next(tok, patch));
+    tok->is_ready = 1;
+    tok->ready_tail = held > 0 ? BLOCK_BEFORE(*sp_pool_next(tok, patch)) : BLOCK_NONE;
     *sp_pool_next(tok, patch) = 0;
     tok->held[patch] = 0;
     if (sp_has_refractory(&tok->config)) {
@@ -348,7 +384,7 @@ int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 
 const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
 {
-    return tok->ready_tail == BLOCK_NONE ? NULL : &tok->ready;
+    return tok->is_ready ? &tok->ready : NULL;
 }
 
 /* The first event of a block. */

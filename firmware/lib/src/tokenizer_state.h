@@ -64,6 +64,8 @@ struct sp_tokenizer {
     const uint8_t *run_from; /* the first word of this run */
     uint64_t epoch;        /* last_t >> time_bits */
     uint64_t epoch_last_t; /* the last time of this epoch */
+    uint64_t bin_start;    /* voxel: of the bin being filled */
+    uint64_t bin_last;     /* its last time */
 
     /* in the caller's memory, behind this struct */
     uint64_t *last_spike; /* [patches], with a refractory period */
@@ -77,6 +79,9 @@ struct sp_tokenizer {
     uint32_t free_block;  /* of those that were in use before */
     uint32_t fresh_block; /* this one and those behind it never were */
     uint32_t ready_tail;  /* the ready token's blocks, or BLOCK_NONE */
+    uint32_t scan;       /* voxel: the patch to look at next while a bin is closed */
+    uint8_t in_bin;      /* voxel: whether there is a bin */
+    uint8_t is_ready;    /* there is a token; it may have no events */
     sp_token_t ready;
     sp_tokenizer_stats_t stats;
 };
@@ -94,9 +99,12 @@ void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *block
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
 uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at);
 
-/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_real.c */
+/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
 void sp_integer_bind(sp_tokenizer_t *tok);
 void sp_discrete_bind(sp_tokenizer_t *tok);
+void sp_voxel_bind(sp_tokenizer_t *tok);
+int sp_voxel_reach(sp_tokenizer_t *tok, uint64_t t);
+int sp_voxel_end(sp_tokenizer_t *tok);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
@@ -107,6 +115,11 @@ SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
 SP_INLINE int sp_is_discrete(const sp_tokenizer_config_t *config)
 {
     return config->kind == SP_KIND_DISCRETE;
+}
+
+SP_INLINE int sp_is_voxel(const sp_tokenizer_config_t *config)
+{
+    return config->kind == SP_KIND_VOXEL;
 }
 
 SP_INLINE int sp_is_integer(const sp_tokenizer_config_t *config)

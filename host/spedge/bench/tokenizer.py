@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from spedge.bench.preloaded import run_preloaded
 from spedge.boards import Board
 from spedge.device.protocol import TokenizerSettings as WireSettings
-from spedge.errors import DeviceError, UsageError
+from spedge.errors import CheckFailed, DeviceError
 from spedge.events import Columns, columns
 from spedge.evt2 import encode
-from spedge.tokenizer import Tokenizer
+from spedge.tokenizer import Tokenizer, Tokens
 
 REPEATS = 15
 _POOL_EVENTS = 1 << 17  # of the board's pool: more than recordings leave pending
@@ -95,12 +96,11 @@ def board_cost(
 ) -> BoardCost:
     """Put a recording into an emulated board's memory and count what decoding and tokenizing it takes.
 
-    tokenizer: whose settings the board's gets; continuous or discrete. Raises UsageError for a board that QEMU does not
-    run or a recording that does not fit, DeviceError when the board fails, and what build.build raises.
+    tokenizer: new; its settings are the board's too. The board's tokens have to be this tokenizer's.
+    Raises UsageError for a board that QEMU does not run or a recording that does not fit, CheckFailed for other tokens,
+    DeviceError when the board fails, and what build.build raises.
     """
     config = tokenizer.config
-    if config.kind == "voxel":
-        raise UsageError("boards have the continuous and the discrete tokenizer, not voxels")
     words = encode(events)
     settings = WireSettings(
         config.width,
@@ -115,12 +115,27 @@ def board_cost(
         config.duration_us or 0,
     )
     pool = config.pool_events or _POOL_EVENTS
+    if config.kind == "voxel":  # a bin may hold them all, some in blocks that are not full
+        pool = max(pool, len(events) + 16 * config.columns * config.rows)
     image = b"SPB1" + struct.pack("<I", len(words)) + settings.pack() + struct.pack("<II", pool, 0) + words
     say = on_progress or (lambda _: None)
-    count, tokens, lost, cost = run_preloaded(board, "bench/tokenizer", image, say)
+    count, tokens, lost, cost, crc = run_preloaded(board, "bench/tokenizer", image, say)
     if count != len(events) or lost:
         raise DeviceError(f"{board.name} took {count} of {len(events)} events and lost {lost} to its pool of {pool}")
+    expected = tokenizer.push(events)
+    if (tokens, crc) != (len(expected), tokens_crc(expected)):
+        raise CheckFailed(f"{board.name} made {tokens} tokens which are not the {len(expected)} tokens made here")
     return BoardCost(count, tokens, cost)
+
+
+def tokens_crc(tokens: Tokens) -> int:
+    """CRC-32 over each token's x u16, y u16, t u64, n u32 and its events' t u64, x u16, y u16, p u8, little-endian."""
+    heads = np.empty(len(tokens), [("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
+    heads["x"], heads["y"], heads["t"], heads["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    crc = 0
+    for i in range(len(tokens)):
+        crc = zlib.crc32(tokens.events_of(i).tobytes(), zlib.crc32(heads[i].tobytes(), crc))
+    return crc
 
 
 def crop(events: NDArray[Any], size: tuple[int, int], part: tuple[int, int]) -> NDArray[Any]:
