@@ -13,7 +13,6 @@ from .kernels import (
     KEY_TILE,
     PANEL,
     Kernel,
-    Layout,
     LinearKernel,
     MixKernel,
     NormKernel,

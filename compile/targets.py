@@ -37,6 +37,7 @@ class Target:
     compiler: str = "cc"
     packages: tuple[str, ...] = ("gcc", "libc6-dev")
     panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
+    int8_vectors: bool = False  # sixteen products of bytes at once: kernel_int8_vector.h
     vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
@@ -87,6 +88,7 @@ TARGETS: dict[str, Target] = {
             unroll=16,
             single_columns=8,
             panels=True,
+            int8_vectors=True,
             defines=("SP_K_FAST_MAX",),
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
