@@ -155,6 +155,7 @@ def model_source(
     names: Names,
     offsets: dict[Buffer, int],
     arena_bytes: int,
+    precision: str,
     probes: bool = False,
 ) -> str:
     """model.c: the executor and `sp_model`; probes: with calls of sp_probe_begin and sp_probe_end."""
@@ -167,7 +168,7 @@ def model_source(
             "enum {\n" + "".join(f"    {names.buffers[b]} = {offsets[b]},\n" for b in program.buffers) + "};\n",
             _executor(program, names, prefix, hidden, itertools.count() if probes else None),
             _labels(bundle.labels),
-            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes),
+            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
         ]
     )
 
@@ -224,10 +225,15 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: I
 
 
 def stateful_source(
-    bundle: Bundle, program: StatefulProgram, names: Names, offsets: dict[Buffer, int], arena_bytes: int
+    bundle: Bundle,
+    program: StatefulProgram,
+    names: Names,
+    offsets: dict[Buffer, int],
+    arena_bytes: int,
+    precision: str,
 ) -> str:
     """model.c of a stateful model: reset, step, encode and `sp_model`."""
-    model = _model(bundle, names.buffers[program.input], 0, arena_bytes)
+    model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
     return "\n".join(
         [
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
@@ -368,12 +374,12 @@ def _string(text: str) -> str:
     return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
-def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int) -> str:
+def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
     t, e = bundle.tokenizer, bundle.embedding
     digest = ", ".join(f"0x{b:02x}" for b in bundle.hash_bytes)
     return f"""const sp_model_t sp_model = {{
     .hash = {{{digest}}},
-    .name = {_string(bundle.name)},
+    .name = {_string(bundle.model_name(precision))},
     .tokenizer = {{
         .width = {bundle.sensor.width},
         .height = {bundle.sensor.height},

@@ -60,6 +60,7 @@ class _StepLowering(_Lowering):
             raise CompileError("nothing but row operations may follow the mean over the rows")
         self.block_local, self.row_local = {}, {}
         self.panels = False  # one row at a time
+        self.rounded = {}
         self.caches: dict[Value, Buffer] = {}
         for node in before:
             if isinstance(node, Attention):
@@ -74,6 +75,7 @@ class _StepLowering(_Lowering):
         self.time += 1
         mean_row = self.row(mean.out)
         head: list[Item] = []
+        self.rounded = {}
         self.emit(graph.nodes[at + 1 :], head, [graph.output], blocks=False)
         output = self.read(graph.output, blocks=False)
         return StatefulProgram(

@@ -21,8 +21,10 @@ def exp2_table() -> Array:
 
 
 def normal_table() -> Array:
-    """Entry i + 64, for i = -64 .. 63: the standard normal distribution function at (i + f) / 8 as a cubic in f, for
-    0 <= f < 1 above i = 0, -1 < f <= 0 below, -1 < f < 1 at 0. The first and the last are constant. float32 [128, 4]."""
+    """Entry i + 64, for i = -64 .. 63: the standard normal distribution function at (i + f) / 8 as a cubic in f.
+
+    0 <= f < 1 above i = 0, -1 < f <= 0 below, -1 < f < 1 at 0. The first and the last are constant. float32 [128, 4].
+    """
 
     def normal(u: float) -> float:
         return 0.5 * math.erfc(-u / NORMAL_STEPS / math.sqrt(2))

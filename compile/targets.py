@@ -12,7 +12,7 @@ from spedge.errors import UsageError
 Parameters = dict[str, int | bool]
 
 #: Fields of Target that `spedge compile --tune` searches.
-TUNABLE = ("rows", "columns", "unroll", "single_columns")
+TUNABLE = ("rows", "columns", "unroll", "single_columns", "panels")
 TUNED_SCHEMA = 1
 
 

@@ -41,13 +41,14 @@ def _tiles(*sizes: tuple[int, int], **more: bool) -> list[Parameters]:
 
 _UNROLL: Axis = [{"unroll": n} for n in (1, 2, 4, 8, 16)]
 _ALONE: Axis = [{"single_columns": n} for n in (4, 8, 12, 16)]
-_SCALAR: Axis = _tiles((3, 4), (4, 4), (5, 4), (6, 4), (4, 5), (4, 6), (3, 8))
+_SCALAR: Axis = _tiles((3, 4), (4, 4), (5, 4), (6, 4), (4, 5), (4, 6), (3, 8), panels=False)
+_CORTEX_M = [[*_tiles((4, 4), panels=True), *_SCALAR], _UNROLL, _ALONE]
 
 #: What is searched, by target: along each axis one choice is taken. Arm Cortex-M and RV32F have 32 registers.
 SPACE: dict[str, Sequence[Axis]] = {
-    "cortex-m4": [_SCALAR, _UNROLL, _ALONE],
-    "cortex-m7": [_SCALAR, _UNROLL, _ALONE],
-    "cortex-m55": [_SCALAR, _UNROLL, _ALONE],
+    "cortex-m4": _CORTEX_M,
+    "cortex-m7": _CORTEX_M,
+    "cortex-m55": _CORTEX_M,
     "rv32": [_SCALAR, _UNROLL, _ALONE],
     "native": [[*_tiles((4, 8), (4, 16), (8, 8))], _UNROLL, _ALONE],
 }

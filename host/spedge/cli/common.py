@@ -134,9 +134,11 @@ def opened_device(
     """The board with the bundle's model: built and started when it runs on this machine, else found at `port`."""
     from spedge.build import build
     from spedge.device import Device, open_board
+    from spedge.play import require_precision
 
     if port:
         with Device.open(port, board.serial.baud if board.serial else 115200) as device:
+            require_precision(device, bundle, precision)
             yield device
         return
     image = build(board, bundle, say, precision).path if board.runs != "serial" else None

@@ -12,6 +12,7 @@ from spedge.cli.common import (
     BundleArgument,
     DeviceOption,
     JsonOption,
+    PrecisionOption,
     opened_device,
     print_json_line,
     progress,
@@ -30,6 +31,7 @@ def command(
     every_ms: Annotated[
         float, typer.Option(help="A result each so many milliseconds of the recording; 0: one at the end.")
     ] = 100.0,
+    precision: PrecisionOption = "fp32",
     as_json: JsonOption = False,
 ) -> None:
     """Play a recording to a board and print its results as they come.
@@ -46,7 +48,7 @@ def command(
     known = load_board(board)
     loaded = Bundle.load(bundle)
     events = load_events(recording, loaded)
-    with progress("Preparing") as say, opened_device(known, loaded, device, say) as link:
+    with progress("Preparing") as say, opened_device(known, loaded, device, say, precision) as link:
         say(f"Playing {recording.name} to {known.name}")
         for opinion in play(link, loaded, events, round(every_ms * 1000) or None):
             if as_json:
