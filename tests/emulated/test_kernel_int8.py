@@ -12,7 +12,7 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 from spedge.compile import TARGETS
 from spedge.paths import firmware_dir
 
-from .test_compile_qemu import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 

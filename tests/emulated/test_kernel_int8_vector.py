@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
-from .test_compile_qemu import MISSING
+from .bare import MISSING
 from .test_kernel_int8 import compare
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")

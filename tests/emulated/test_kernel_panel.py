@@ -14,7 +14,7 @@ from spedge.compile.tables import exp2_table, normal_table
 from spedge.paths import firmware_dir
 
 from ..python.test_compile_math import table
-from .test_compile_qemu import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
