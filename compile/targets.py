@@ -14,6 +14,7 @@ Parameters = dict[str, int | bool]
 #: Fields of Target that `spedge compile --tune` searches.
 TUNABLE = ("rows", "columns", "unroll", "single_columns", "panels")
 TUNED_SCHEMA = 1
+_TUNED = Path(__file__).parent / "tuned"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def find_target(name: str, precision: str = "fp32") -> Target:
 
 def tuned_path(target: str, folder: Path | None = None) -> Path:
     """Where a target's tuned parameters are kept."""
-    return (folder or Path(__file__).parent / "tuned") / f"{target}.json"
+    return (folder or _TUNED) / f"{target}.json"
 
 
 def read_tuned(target: str, folder: Path | None = None) -> dict[str, Any]:

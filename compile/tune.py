@@ -50,7 +50,7 @@ SPACE: dict[str, Sequence[Axis]] = {
     "cortex-m7": _CORTEX_M,
     "cortex-m55": _CORTEX_M,
     "rv32": [_SCALAR, _UNROLL, _ALONE],
-    "native": [[*_tiles((4, 8), (4, 16), (8, 8))], _UNROLL, _ALONE],
+    "native": [_tiles((4, 8), (4, 16), (8, 8)), _UNROLL, _ALONE],
 }
 
 
