@@ -65,9 +65,7 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    panels = any(
-        isinstance(kernel, PanelKernel) for kernel in names.kernels
-    )
+    panels = any(isinstance(kernel, PanelKernel) for kernel in names.kernels)
     uses = (("kernel_int8", integers), ("kernel_panel", panels), ("kernel_vector", vectors))
     extra = [name for name, used in uses if used]
     return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
