@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from .kernels import PANEL, Parameter
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel
-from .kernels_panel import GELU
 
 if TYPE_CHECKING:
     from .kernels import Builder
@@ -73,18 +72,13 @@ class Int8VectorLinearKernel(Int8LinearKernel):
         return f"vector_{super().title}"
 
     @property
-    def gelu(self) -> bool:
-        return self.rows == PANEL and self.epilogue.steps == GELU
-
-    @property
     def parameters(self) -> tuple[Parameter, ...]:
-        _, *front, out = super().parameters
-        table = (Parameter("table", "in"),) if self.gelu else ()
-        return (Parameter("x", "in", "int8"), *front, *table, out)
+        _, *rest = super().parameters
+        return (Parameter("x", "in", "int8"), *rest)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         depth = padded(self.depth)
-        alone = self.rows == PANEL and self.out.panel and (self.gelu or not self.epilogue.steps)
+        alone = self.out.panel and (self.gelu or not self.epilogue.steps)
         with b.loop(self.width, "column") as column:
             values = p["out"] if alone else b.array(self.rows, "values")
             at = b.address(values, column * PANEL if alone else 0)
@@ -95,5 +89,5 @@ class Int8VectorLinearKernel(Int8LinearKernel):
             if self.gelu:
                 b.do("sp_k_panel_gelu", at, b.address(p["table"], 0))
             for r in range(0 if alone else self.rows):
-                value = values[r] if self.gelu else self.epilogue.apply(b, p, values[r], r, column)
+                value = self.epilogue.apply(b, p, values[r], r, column)
                 b.store(p["out"], self.out.at(r, column), value)

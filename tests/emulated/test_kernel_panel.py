@@ -113,6 +113,9 @@ static void rest(void)
         sp_k_panel_norm(x, width, 1.0f / (float)width, 1e-5f, ours);
         sp_k_panel_norm_c(x, width, 1.0f / (float)width, 1e-5f, theirs);
         compare(ours, theirs, 4 * width);
+        sp_k_panel_turn(x, width, ours);
+        sp_k_panel_turn_c(x, width, theirs);
+        compare(ours, theirs, 4 * width);
         for (int i = 0; i < CELLS; ++i) {
             fill(weights[i], WIDTH, 1.0f);
             rows[i] = weights[i];

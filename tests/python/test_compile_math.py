@@ -78,7 +78,16 @@ int main(void)
     return 0;
 }
 """
-BOUNDS = {"exp2": 2.5e-7, "exp": 4e-7, "erf": 2e-7, "gelu": 2e-7, "panel_exp2": 2.5e-7, "panel_gelu": 2.5e-7, "sigmoid": 2e-7, "tanh": 3e-7}
+BOUNDS = {
+    "exp2": 2.5e-7,
+    "exp": 4e-7,
+    "erf": 2e-7,
+    "gelu": 2e-7,
+    "panel_exp2": 2.5e-7,
+    "panel_gelu": 2.5e-7,
+    "sigmoid": 2e-7,
+    "tanh": 3e-7,
+}
 
 
 def table(name: str, values: NDArray[np.float32]) -> str:

@@ -124,6 +124,14 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
     }
 }
 
+static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
+{
+    const uint32x4_t rows = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)width);
+    for (int32_t k = 0; k < width; ++k) {
+        sp_k_store(out + 4 * k, vldrwq_gather_shifted_offset_f32(x + k, rows));
+    }
+}
+
 #ifdef __cplusplus
 }
 #endif
