@@ -25,7 +25,7 @@ env.Replace(
     SIZEPROGREGEXP=r"^(?:\.vectors|\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit|\.stack|\.heap)\s+(\d+).*",
     PROGNAME="firmware",
-    PROGSUFFIX=".elf" if prefix else "",
+    PROGSUFFIX="" if board.get("spedge.run.how") == "process" else ".elf",
 )
 
 if not prefix:
@@ -42,6 +42,10 @@ elif prefix.startswith("riscv"):
     machine = [f"-march={board.get('build.march')}", f"-mabi={board.get('build.mabi')}", "-mcmodel=medany"]
     machine.append("-specs=picolibc.specs")
     env.Append(CCFLAGS=machine, LINKFLAGS=[*machine, "-nostartfiles"])
+
+elif prefix.startswith("aarch64-"):
+    env.Append(CCFLAGS=[f"-march={board.get('build.cpu')}"])
+    env.Append(LINKFLAGS=["-static"])  # runs on any Linux of that machine, and needs no libraries to be emulated
 
 env.Append(CPPDEFINES=[f"SP_MCU_{board.get('build.mcu').upper().replace('-', '_')}"])
 

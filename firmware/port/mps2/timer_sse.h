@@ -6,7 +6,7 @@
 #define COUNTER_LOW REG(0x58101000u)     /* CNTCV, in the status frame */
 #define COUNTER_HIGH REG(0x58101004u)
 #define COUNTER_ENABLE 1u
-#define TIMER_IRQ UART_RX_IRQ /* none of its own */
+#define TIMER_IRQ UART0_RX_IRQ /* none of its own */
 
 static void timer_start(void)
 {

@@ -2,6 +2,8 @@
  * Memory: a part of the RAM, by symbols of the linker script. */
 #include "port.h"
 
+#include "no_camera.h"
+
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "virt"
 #endif
