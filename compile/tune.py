@@ -163,9 +163,12 @@ def _board(target: str) -> Board:
     """An emulated or simulated board with the target's core, whose tools are installed."""
     from spedge.boards import list_boards
 
-    boards = [b for b in list_boards() if b.target == target and b.runs != "serial"]
+    counts = "ns" if target == "native" else "instructions"
+    boards = [b for b in list_boards() if b.target == target and b.cost_unit == counts and b.runs != "serial"]
     if not boards:
-        raise UsageError(f"there is no emulated board with the core of {target} to measure on: see 'spedge boards'")
+        raise UsageError(
+            f"no emulated board counts the instructions of {target}: only these can be tuned: {_tunable()}"
+        )
     for board in boards:
         if not board.missing:
             return board
