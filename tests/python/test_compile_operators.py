@@ -200,3 +200,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         compile_onnx(tmp_path / "noise.onnx", "native", tmp_path / "model")
     with pytest.raises(CompileError, match="does not exist"):
         compile_onnx(tmp_path / "nothing.onnx", "native", tmp_path / "model")
+
+
+def test_the_documentation_names_every_operator_and_target(repository: Path) -> None:
+    text = (repository / "docs/compile.md").read_text()
+    listed = text.split("## Operators of ONNX files")[1].split("##")[0]
+    assert {name for name in SUPPORTED if f"`{name}`" in listed} == SUPPORTED
+    assert {name for name in TARGETS if f"| `{name}` |" in text} == set(TARGETS)
