@@ -28,6 +28,7 @@ from spedge.bundle import (
     write_bundle,
 )
 from spedge.device import Device, Result
+from spedge.device.protocol import FrameReader, Type
 from spedge.device.transport import Transport
 from spedge.paths import firmware_dir
 
@@ -277,6 +278,32 @@ class Slow:
 
     def unsent(self) -> int:
         return len(self.waiting)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass
+class Tap:
+    """A transport that keeps the words of the live frames that go to the device."""
+
+    inner: Transport
+    name: str = field(init=False)
+    words: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.name = self.inner.name
+        self._reader = FrameReader()
+
+    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+        written, received = self.inner.exchange(out, timeout)
+        for frame in self._reader.feed(out[:written]):
+            if frame.type == Type.EVENTS:
+                self.words.append(np.frombuffer(frame.payload[12:], "<u4"))
+        return written, received
+
+    def unsent(self) -> int:
+        return self.inner.unsent()
 
     def close(self) -> None:
         self.inner.close()

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,11 @@ from spedge.check import as_reported
 from spedge.continuous import check_results, expected_results, result_difference, results_difference, stream_times
 from spedge.device import Configuration, Device, Result, TokenizerSettings, open_board
 from spedge.device.protocol import Error, ErrorCode, Frame, FrameReader, Status, Type
-from spedge.device.transport import Transport
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.reference import Reference
 from tests.faults import Faults, FaultyTransport
-from tests.tiny import SANITIZED, Slow, build_firmware, live_payload, model_source, play_live, tiny_bundle
+from tests.tiny import SANITIZED, Slow, Tap, build_firmware, live_payload, model_source, play_live, tiny_bundle
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -299,32 +298,6 @@ def _ask(device: Device, kind: int, payload: bytes, seq: int = 0) -> Frame:
 
 
 # ---- live mode ---------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Tap:
-    """A transport that keeps the words of the live frames that go to the device."""
-
-    inner: Transport
-    name: str = field(init=False)
-    words: list[np.ndarray] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.name = self.inner.name
-        self._reader = FrameReader()
-
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
-        written, received = self.inner.exchange(out, timeout)
-        for frame in self._reader.feed(out[:written]):
-            if frame.type == Type.EVENTS:
-                self.words.append(np.frombuffer(frame.payload[12:], "<u4"))
-        return written, received
-
-    def unsent(self) -> int:
-        return self.inner.unsent()
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def test_a_device_five_times_too_slow_goes_on_at_its_interval(image: Path, reference: Reference) -> None:
