@@ -32,6 +32,12 @@ static int has_room(const app_t *app)
     return app_report_has_room(&app->report) && app_results_has_room(&app->results);
 }
 
+void app_make_room(app_t *app)
+{
+    while (app_queue_credits(&app->queue) == 0 && app_process(app, SLICE_BYTES)) {
+    }
+}
+
 uint32_t app_queued(const app_t *app)
 {
     size_t waiting = app->setup.pipe != NULL ? sp_pipeline_waiting(app->setup.pipe) : 0;

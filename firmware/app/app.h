@@ -81,6 +81,9 @@ int app_step(app_t *app);
  * lossless mode, unread tokens or results are in the way. */
 int app_process(app_t *app, size_t bytes);
 
+/* Process until a frame of the largest size fits, if that can be. */
+void app_make_room(app_t *app);
+
 /* Bytes and events that have come, or lie in RAM, and are not processed. */
 uint32_t app_queued(const app_t *app);
 

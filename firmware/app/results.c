@@ -43,8 +43,8 @@ app_inference_t *app_results_asked(const app_results_t *results)
 app_inference_t *app_results_next(app_results_t *results)
 {
     if (!app_results_has_room(results)) {
+        results->dropped += results->pushed <= results->oldest;
         results->oldest++;
-        results->dropped++;
     }
     if (results->pushed < results->oldest) {
         results->pushed = results->oldest;

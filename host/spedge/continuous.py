@@ -1,8 +1,8 @@
 """What a device that infers as the stream goes on has to say: its results, computed again from its tokens.
 
-A device makes results at multiples of a stream time and after numbers of tokens (firmware/lib/SPEC.md, "Results that were
-not asked for"). Both depend on the bytes alone, so a host that knows the bytes can say which results there have to be,
-and one that knows only the tokens can check each of them.
+A device makes results at multiples of a stream time and after numbers of tokens (firmware/lib/SPEC.md, "Results that
+were not asked for"). Both depend on the bytes alone, so a host that knows the bytes can say which results there have to
+be, and one that knows only the tokens can check each of them.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def result_difference(
 
 
 def results_difference(expected: Sequence[Expected], results: Sequence[Result]) -> str | None:
-    """None when these are the results that had to be made, by index, cause, time and tokens, else the first difference."""
+    """None when these are the results that had to be made (index, cause, time, tokens), else the first difference."""
     for index, (want, got) in enumerate(zip(expected, results, strict=False)):
         have = Expected(got.cause, got.t, got.newest)
         if got.index != index:

@@ -39,6 +39,7 @@ from spedge.errors import DeviceError, UsageError
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
+_ASK_AGAIN = 0.1  # for a result that is missing while live
 _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it answers
 
 
@@ -96,7 +97,7 @@ class Device:
         self._live_marks: dict[int, int] = {}  # number of a FLUSH under way: frames sent before it
         self._results: list[Result] = []  # not taken yet, in order
         self._early: dict[int, Result] = {}  # came before the one that is next
-        self._asked_results = 0.0  # when
+        self._asked_results = self._asked_room = 0.0  # when
         self._next_result = 0
         try:
             self.hello = self._hello()
@@ -297,12 +298,15 @@ class Device:
                 self._progress = now
         self._pump(timeout)
         now = time.monotonic()
+        if live and live.blocked and now - self._asked_room > _LEAST_WAIT:
+            self._asked_room = now
+            self._post(Type.FLUSH, live.sent.to_bytes(8, "little"))
         if live and live.in_flight and not self._backlog and not self._timer.left(now):
             self._post(Type.FLUSH, live.sent.to_bytes(8, "little"))
             self._timer.retried(now)
         if live and live.in_flight and now - max(self._progress, self._moved) > self.timeouts.silence:
             raise self._gave_up("takes no more events")
-        if self._early and now - self._asked_results > max(self._timer.seconds, _LEAST_WAIT):
+        if self._early and now - self._asked_results > _ASK_AGAIN:
             self._asked_results = now
             self._post(Type.RESULTS, self._next_result.to_bytes(4, "little"))
 

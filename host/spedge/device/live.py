@@ -15,6 +15,7 @@ from spedge.evt2 import TIME_RANGE, encode_words
 _SEQ = 1 << 16
 _WINDOW = 4  # frames on their way at most: more would only be older when they are looked at
 _MOST_HELD = 1 << 16
+_HALF_RANGE = TIME_RANGE >> 7  # of EVT2's clock in time words: a longer gap needs several
 
 
 def thin(events: NDArray[Any], keep: int, patch_size: int, random: np.random.Generator) -> NDArray[np.intp]:
@@ -25,8 +26,8 @@ def thin(events: NDArray[Any], keep: int, patch_size: int, random: np.random.Gen
     the events (a scan, polarities in turn) does not meet a pattern in the choice.
     """
     n = len(events)
-    if keep >= n:
-        return np.arange(n)
+    if keep >= n or keep <= 0:
+        return np.arange(n if keep > 0 else 0)
     columns = int(events["x"].max()) // patch_size + 1
     patches = events["y"].astype(np.int64) // patch_size * columns + events["x"] // patch_size
     order = np.argsort(patches, kind="stable")
@@ -53,6 +54,7 @@ class LiveSender:
         self._most_held = held
         self._random = np.random.default_rng(session)
         self._held: list[NDArray[Any]] = []
+        self.waiting = 0  #: events held back for want of room
         self._density = 1.0  # how much of what was offered is held
         self._owed = 0.0  # parts of events that rounding to whole ones left over
         self._last_t: int | None = None
@@ -62,13 +64,17 @@ class LiveSender:
         self._limit = credits
 
     @property
-    def waiting(self) -> int:
-        """Events held back for want of room."""
-        return sum(map(len, self._held))
-
-    @property
     def in_flight(self) -> int:
         return self._next - self._known
+
+    @property
+    def _room(self) -> int:
+        return min(self._limit, self._known + _WINDOW) - self._next
+
+    @property
+    def blocked(self) -> bool:
+        """Something waits, the device has no room, and no reply is on its way that could tell of more."""
+        return self.waiting > 0 and self.in_flight == 0 and self._room <= 0
 
     def mark(self) -> int:
         """To be given to `settled` when the reply to something sent now has come."""
@@ -88,48 +94,57 @@ class LiveSender:
         wanted = len(events) * self._density + self._owed
         keep = min(int(wanted), len(events))
         self._owed = wanted - keep
-        self._held.append(self._thinned(events, keep))
+        self._hold(self._thinned(events, keep))
         if self.waiting > self._most_held:
-            held = np.concatenate(self._held)
-            half = len(held) // 2
-            self._density *= half / len(held)
-            self._held = [self._thinned(held, half)]
+            half = self.waiting // 2
+            self._density *= half / self.waiting
+            held = self._thinned(self._take_held(), half)
+            self._hold(held)
+
+    def _hold(self, events: NDArray[Any]) -> None:
+        if len(events):
+            self._held.append(events)
+            self.waiting += len(events)
+
+    def _take_held(self) -> NDArray[Any]:
+        held = np.concatenate(self._held)
+        self._held, self.waiting = [], 0
+        return held
 
     def _thinned(self, events: NDArray[Any], keep: int) -> NDArray[Any]:
         return events[thin(events, keep, self._patch_size, self._random)]
 
     def frames(self) -> list[Frame]:
         """Everything that waits, thinned to what the device has room for now; none when it has no room."""
-        room = min(self._limit, self._known + _WINDOW) - self._next
-        if room <= 0 or self.sent == self.offered or not self._held:
+        room = self._room
+        if room <= 0 or not self.waiting:
             return []
-        held = np.concatenate(self._held)
-        if not len(held):
-            return []
+        held = self._take_held()
         keep = room * self._words
         while True:
             kept = thin(held, keep, self._patch_size, self._random)
             cuts = self._cuts(held["t"][kept])
             if len(cuts) - 1 <= room:
                 break
-            keep = min(len(kept), keep) * 31 // 32 - 1
+            keep = cuts[room]  # as many as have room when they lie this close to each other
         sent, stands = self.sent, self.offered - self.sent
         frames = []
         for a, b in pairwise(cuts):
             end = stands if b == len(kept) else stands * int(kept[b]) // len(held)
             frames.append(self._frame(held[kept[a:b]], sent + end - self.sent))
-        self._held, self._density, self._owed = [], 1.0, 0.0
+        self._density, self._owed = 1.0, 0.0
         return frames
 
     def _cuts(self, times: NDArray[Any]) -> list[int]:
         """Where frames begin, and the end: as many events in each as have room with their time words."""
-        high = times >> np.uint64(6)
-        cost = 1 + np.concatenate([[0], np.diff(high) != 0])
-        before = np.concatenate([[0], np.cumsum(cost)])
+        high = ((times - np.uint64(self.base)) >> np.uint64(6)).astype(np.int64)
+        steps = np.diff(high, prepend=self._high)
+        time_words = np.where(steps != 0, 1 + np.maximum(steps - 1, 0) // _HALF_RANGE, 0)
+        before = np.concatenate([[0], np.cumsum(1 + time_words)])
         cuts = [0]
         while cuts[-1] < len(times):
-            # a frame's first event has a time word of its own, whatever it cost before
-            own = before[cuts[-1] + 1] - 2
+            # a frame's first event has a time word in any case
+            own = before[cuts[-1] + 1] - 1 - max(1, time_words[cuts[-1]])
             cuts.append(max(int(np.searchsorted(before, own + self._words, "right")) - 1, cuts[-1] + 1))
         return cuts
 
@@ -137,7 +152,7 @@ class LiveSender:
         events = events.copy()
         events["t"] -= np.uint64(self.base)
         words = encode_words(events, self._high, first=True)
-        while len(words) > self._words:  # hours between two events take words of their own
+        while len(words) > self._words:  # gaps of years
             events = self._thinned(events, len(events) * 3 // 4)
             words = encode_words(events, self._high, first=True)
         self._high = int(events["t"][-1]) >> 6

@@ -378,7 +378,7 @@ class Loss:
     port's receiver lost; link: events thinned by the host or lost on the link; thinned: of the camera, left out by the
     device; decoder: without a time, outside the sensor, backwards in time, and words of unknown types; pool: lost to a
     full pool. since, until: stream time, µs, of the first and last loss since the result before, 0 without any.
-    results_dropped: results that were overwritten before they were read.
+    results_dropped: results that were overwritten before they were read or sent.
     """
 
     offered: int = 0
