@@ -148,8 +148,8 @@ def check(
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
     encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
     that passes; ROUNDED_TOLERANCE is for int8.
-    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host sends
-    no event. None: the host sends them.
+    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host
+    sends no event. None: the host sends them.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """

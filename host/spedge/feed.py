@@ -92,7 +92,9 @@ class CameraFeed:
                 taken, moved = done, now
                 say(f"{taken / len(events):.0%} played")
             elif now - moved > _STUCK_SECONDS:
-                raise DeviceError(f"{self._device.name} has taken {taken} of the camera's {len(events)} events and waits")
+                raise DeviceError(
+                    f"{self._device.name} has taken {taken} of the camera's {len(events)} events and waits"
+                )
             time.sleep(_LOOK_SECONDS)
 
     def __enter__(self) -> CameraFeed:

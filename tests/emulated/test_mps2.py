@@ -25,7 +25,7 @@ from spedge.recordings import write
 from tests.faults import Faults, FaultyTransport
 from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
 
-BOARDS = ("mps2-an386", "mps2-an500")
+BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2")
 pytestmark = pytest.mark.skipif(missing_for(BOARDS[0]) is not None, reason=str(missing_for(BOARDS[0])))
 
 
