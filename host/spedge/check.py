@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.continuous import check_results
+from spedge.continuous import check_results, window_of
 from spedge.device import Configuration, Device, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
 from spedge.evt2 import encode_words
@@ -172,15 +172,17 @@ def check(
         feed: Feed = LinkFeed(device, REPORT_TOKENS)
         if camera is not None:
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
-        configuration = replace(
-            feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us
-        )
+        configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
         for number, path in enumerate(recordings, 1):
             where = f"{path.name} ({number} of {len(recordings)})"
             events = feed.heard(load_events(path, bundle))
             say(f"{where}: computing on the host")
             computed = reference.compute(events, pool)
+            if window_us:
+                since = max(int(events["t"][-1]) - window_us, 0)
+                seen = window_of(reference, computed.tokens, len(computed.tokens), since)
+                computed = replace(computed, logits=reference.logits(seen))
 
             def say_here(text: str, where: str = where) -> None:
                 say(f"{where}: {text}")

@@ -19,7 +19,6 @@ from spedge.cli.common import (
     show,
     table,
 )
-
 from spedge.errors import UsageError
 
 if TYPE_CHECKING:
