@@ -351,7 +351,9 @@ def _patches(events: np.ndarray) -> np.ndarray:
     return np.bincount(events["y"][on] // 8 * 4 + events["x"][on] // 8, minlength=16)
 
 
-@pytest.mark.parametrize("faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, 0.05, 0.05, 0.02, seed=4)], ids=["drop", "all"])
+@pytest.mark.parametrize(
+    "faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, 0.05, 0.05, 0.02, seed=4)], ids=["drop", "all"]
+)
 def test_over_a_bad_line_offered_is_taken_and_lost(image: Path, faults: Faults) -> None:
     events = some_events(30_000, gap=30)
     with open_board(load_board("sim"), image) as device:
