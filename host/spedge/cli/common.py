@@ -33,6 +33,9 @@ WidthOption = Annotated[
     int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
 ]
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
+SortOption = Annotated[
+    bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
+]
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Bundle directory, as 'spedge export' writes it.")
 ]
