@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spedge import _host, _native
 from spedge.errors import InputError, UsageError
-from spedge.events import Columns, check_events, columns, readable_columns
+from spedge.events import EVENT_DTYPE, Columns, check_events, columns, fields
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
@@ -76,6 +76,11 @@ class Tokens:
             np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             np.concatenate([part.events for part in parts]),
         )
+
+
+#: What a push gives that makes no patch fire.
+NO_TOKENS = Tokens.concatenate([])
+NO_TOKENS.offsets.flags.writeable = False
 
 
 @dataclass(frozen=True)
@@ -231,21 +236,33 @@ class Tokenizer:
         be in order.
         Raises InputError naming the first wrong event; none of the events is taken then.
         """
-        c = readable_columns(events)
         if sort:
+            c = fields(events)
             order = np.argsort(c.t, kind="stable")
-            c = Columns(*(values[order] for values in c))
+            events = Columns(*(values[order] for values in c))
         if isinstance(self._native, _native.Tokenizer):
-            c = columns(c)
+            c = columns(events)
             check_events(c, self.config.width, self.config.height, self._native.last_t)
             _check_bins(self.config, c.t)
             return Tokens(*self._native.push(*c))
         try:
-            return Tokens(*self._native.push(*c))
+            fired = self._push(events)
         except _host.BadEvent as bad:
-            checked = columns(c)  # these say what is wrong
+            checked = columns(events)  # these say what is wrong
             check_events(checked, self.config.width, self.config.height, self._native.last_t)
             raise InputError(f"event {bad.index} is not valid") from bad
+        return NO_TOKENS if fired is None else Tokens(*fired)
+
+    def _push(self, events: NDArray[Any] | Columns) -> _host.Fired | None:
+        """Read the events where they are, or else as what columns makes of them."""
+        native = self._native
+        if isinstance(events, np.ndarray) and events.dtype == EVENT_DTYPE and events.ndim == 1:
+            if isinstance(native, _host.Tokenizer):
+                return native.push_records(events)
+        try:
+            return native.push(*(events if isinstance(events, Columns) else fields(events)))
+        except (TypeError, ValueError, BufferError):
+            return native.push(*columns(events))
 
     def reset(self) -> None:
         """Forget all state and counts, ready for another recording."""
@@ -270,9 +287,7 @@ class _Voxels:
         self._duration = config.duration_us or 1
         self.reset()
 
-    def push(
-        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
-    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]]:
+    def push(self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> _host.Fired:
         c = self._config
         threshold = int(c.threshold)
         _check_bins(c, t)

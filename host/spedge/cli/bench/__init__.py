@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from spedge.cli.bench.decoder import decoder
+from spedge.cli.bench.link import link
 from spedge.cli.bench.model import encoder, model
 from spedge.cli.bench.tokenizer import tokenizer
 
@@ -13,3 +14,4 @@ app.command()(tokenizer)
 app.command()(decoder)
 app.command()(model)
 app.command()(encoder)
+app.command()(link)
