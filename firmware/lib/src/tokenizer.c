@@ -259,6 +259,11 @@ SP_RARE_CALL uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, 
     if (evt2_type(word) != EVT2_TIME_HIGH || !d->timed || base <= tok->last_t || base > tok->epoch_last_t ||
         sp_is_voxel(&tok->config)) /* whose bin may be over */
         return SP_NO_HIGH;
+    if (sp_is_voxel(&tok->config)) {
+        if (!sp_voxel_holds(tok, base))
+            return SP_NO_HIGH;
+        tok->last_t = base;
+    }
     d->time_base = base;
     d->stats.times++;
     tok->base_t = (uint32_t)base;

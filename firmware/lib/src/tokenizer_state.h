@@ -105,6 +105,9 @@ void sp_discrete_bind(sp_tokenizer_t *tok);
 void sp_voxel_bind(sp_tokenizer_t *tok);
 int sp_voxel_reach(sp_tokenizer_t *tok, uint64_t t);
 int sp_voxel_end(sp_tokenizer_t *tok);
+
+/* Whether all events between a time word's time and the next one's are of this bin. */
+int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)

@@ -121,12 +121,16 @@ static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *use
     return rc;
 }
 
+int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base)
+{
+    return tok->in_bin && base >= tok->bin_start && (base | EVT2_LOW_MASK) <= tok->bin_last;
+}
+
 /* Words of the bin, as long as all times that they can have are in it. */
 static const uint8_t *run(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
 {
-    const uint64_t first = d->time_base, last = first | EVT2_LOW_MASK;
-
-    if (!tok->in_bin || first < tok->bin_start || last > tok->bin_last)
+    tok->run_from = in;
+    if (!sp_voxel_holds(tok, d->time_base))
         return in;
     return run_in_bin[sp_patches(&tok->config)](tok, d, in, end, rc);
 }
