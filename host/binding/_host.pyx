@@ -145,9 +145,12 @@ cdef tuple token_arrays(const sp_token_list_t *tokens):
 
 
 cdef object copied(const uint8_t *records, Py_ssize_t count):
+    cdef uint8_t *memory
     array = np.empty(count, EVENT_DTYPE)
     if count:
-        memcpy(memory_of(array), records, 13 * count)
+        memory = memory_of(array)
+        with nogil:
+            memcpy(memory, records, 13 * count)
     return array
 
 
@@ -193,8 +196,9 @@ cdef class Tokenizer:
             raise MemoryError("no memory for the tokenizer's patches")
 
     def __dealloc__(self):
-        sp_host_free(self.host)
-        free(self.kept)
+        with nogil:
+            sp_host_free(self.host)
+            free(self.kept)
 
     cdef int claim(self) except -1:
         if self.busy:
