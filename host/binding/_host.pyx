@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from spedge._native import EVENT_DTYPE
+from spedge._native import EVENT_DTYPE, trimmed
 
 cdef extern from "spedge/tokenizer.h" nogil:
     ctypedef struct sp_token_t:
@@ -152,11 +152,6 @@ cdef object copied(const uint8_t *records, Py_ssize_t count):
         with nogil:
             memcpy(memory, records, 13 * count)
     return array
-
-
-cdef object trimmed(records, Py_ssize_t count):
-    # Do not keep a large allocation alive for a few tokens. numpy would copy the records field by field.
-    return records[:count] if 2 * count >= len(records) else copied(memory_of(records), count)
 
 
 cdef class BadEvent(Exception):
