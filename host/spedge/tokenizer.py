@@ -255,8 +255,12 @@ class Tokenizer:
     def _push(self, events: NDArray[Any] | Columns) -> _host.Fired | None:
         """Read the events where they are, or else as what columns makes of them."""
         native = self._native
-        records = isinstance(events, np.ndarray) and events.dtype == EVENT_DTYPE and events.ndim == 1
-        if records and isinstance(native, _host.Tokenizer):
+        if (
+            isinstance(native, _host.Tokenizer)
+            and isinstance(events, np.ndarray)
+            and events.dtype == EVENT_DTYPE
+            and events.ndim == 1
+        ):
             return native.push_records(events)
         try:
             return native.push(*(events if isinstance(events, Columns) else fields(events)))

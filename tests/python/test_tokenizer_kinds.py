@@ -251,13 +251,14 @@ def test_nothing_is_read_behind_the_last_event(kind: str, count: int) -> None:
     last = whole[size - events.nbytes : size].view(spedge.EVENT_DTYPE)
     last[:] = events
     parameters: dict[str, Any] = {"width": 40, "height": 30, "patch_size": 8, "threshold": 9}
-    parameters |= {
+    kinds: dict[str, dict[str, Any]] = {
         "continuous": {},
         "refractory": {"absolute_refractory_us": 300},
         "decay": {"decay_per_us": 1e-4, "relative_refractory_us": 500, "absolute_refractory_us": 300},
         "discrete": {"duration_us": 20_000},
         "voxel": {"duration_us": 20_000},
-    }[kind]
+    }
+    parameters |= kinds[kind]
     kind = kind if kind in ("discrete", "voxel") else "continuous"
     expected = spedge.Tokenizer(kind, **parameters).push(events)
     assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(last), expected)
@@ -274,7 +275,8 @@ def test_a_push_without_a_token_gives_none() -> None:
     tokenizer = spedge.Tokenizer(width=40, height=30, threshold=9)
     tokens = tokenizer.push(stream(1))
     assert (len(tokens), len(tokens.n), len(tokens.events), tokens.offsets.tolist()) == (0, 0, 0, [0])
-    assert (tokens.x.dtype, tokens.t.dtype, tokens.events.dtype) == (np.uint16, np.uint64, spedge.EVENT_DTYPE)
+    assert [values.dtype for values in (tokens.x, tokens.t)] == [np.dtype(np.uint16), np.dtype(np.uint64)]
+    assert tokens.events.dtype == spedge.EVENT_DTYPE
     with pytest.raises(ValueError, match="read-only"):
         tokens.offsets[0] = 1  # it is the one that every such push gives
 
@@ -351,6 +353,11 @@ def test_batches(threads: int | None) -> None:
         spedge.tokenize_batch([], threads=threads, width=40, height=30, threshold=0)
 
 
+def test_a_batch_needs_a_thread() -> None:
+    with pytest.raises(spedge.UsageError, match="threads=0"):
+        spedge.tokenize_batch([stream(), stream()], threads=0, width=40, height=30)
+
+
 # ---------------------------------------------------------------- the published interface
 
 
@@ -398,13 +405,13 @@ def test_decay_and_delay_of_the_published_discrete_tokenizers() -> None:
         decay=100, delay=1000, height=8, patch_size=8, spike_threshold=2, width=8
     )
 
-    def stream(*times: int) -> list[int]:
+    def fired(*times: int) -> list[int]:
         t = np.array(times, np.uint64)
         x = np.zeros(len(t), np.uint16)
-        return tokenizer.stream(x, x, t, x > 0)[2].tolist()
+        return list(map(int, tokenizer.stream(x, x, t, x > 0)[2]))
 
-    assert stream(0, 101) == []  # 0 is older than decay
-    assert stream(201, 202, 1200, 1201, 1202) == [201, 1202]  # from 201 on, events are dropped for delay
+    assert fired(0, 101) == []  # 0 is older than decay
+    assert fired(201, 202, 1200, 1201, 1202) == [201, 1202]  # from 201 on, events are dropped for delay
 
 
 @pytest.mark.parametrize("config", ["continuous_decay_relative", "discrete_100ms_abs10ms", "voxel_100ms", "frame_1s"])
