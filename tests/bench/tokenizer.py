@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 import spedge
 
 PATCH = 16
-REPEATS = 50
-BATCH_EVENTS = 400_000
+REPEATS = 60
+BATCH_EVENTS = 1_600_000
 
 #: What the authors' Rust core takes, as a multiple of np.bincount's time on the same columns.
 AUTHORS = {
