@@ -93,6 +93,7 @@ def _row(
             lambda: tokenize(records),
         ],
         repeats,
+        time.thread_time,  # one thread; waiting for a processor is not the tokenizer's
     )
     return {
         "recording": recording,
