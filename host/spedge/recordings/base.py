@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError
-from spedge.events import UnsortedError, check_events, columns, empty_events
+from spedge.events import UnsortedError, check_events, columns, concatenate
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18
@@ -57,7 +57,7 @@ class Recording(ABC):
 
     def _sorted(self) -> Iterator[NDArray[np.void]]:
         events = _joined(list(self._chunks()))
-        events = events[np.argsort(events["t"], kind="stable")]
+        events = events.take(np.argsort(events["t"], kind="stable"))  # quicker than by an index
         for start in range(0, len(events), CHUNK_EVENTS):
             yield events[start : start + CHUNK_EVENTS]
 
@@ -75,9 +75,7 @@ class Recording(ABC):
 
 
 def _joined(chunks: list[NDArray[np.void]]) -> NDArray[np.void]:
-    if not chunks:
-        return empty_events()
-    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return chunks[0] if len(chunks) == 1 else concatenate(chunks)
 
 
 def choose_geometry(
