@@ -51,7 +51,10 @@ def command(
     from spedge.build import compile_model
     from spedge.bundle import Bundle
     from spedge.check import LOGITS_TOLERANCE, ROUNDED_TOLERANCE, check, require_recordings
+    from spedge.feed import require_format
 
+    if camera is not None:
+        require_format(camera)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
