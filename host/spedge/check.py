@@ -6,7 +6,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.device import Device, Result, Stats
+from spedge.continuous import check_results, window_of
+from spedge.device import Configuration, Device, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
+from spedge.evt2 import encode_words
 from spedge.feed import CameraFeed, Feed, LinkFeed
 from spedge.play import load_events, require_model
 from spedge.reference import Computed, Reference
@@ -51,6 +53,7 @@ class RecordingCheck:
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
     resent: frames that the link lost or damaged and that were sent again.
+    results: inferences that the device made on the way, all of them checked.
     """
 
     path: Path
@@ -69,6 +72,7 @@ class RecordingCheck:
     costs: StageCosts
     resent: int
     problem: str | None
+    results: int = 0
 
     @property
     def passed(self) -> bool:
@@ -121,6 +125,7 @@ class CheckReport:
             "cost": costs,
             "instructions": costs if counted else dict.fromkeys(costs),
             "frames_resent": r.resent,
+            "results": r.results,
         }
 
 
@@ -142,6 +147,9 @@ def check(
     encoder: Path | None = None,
     tolerance: float = LOGITS_TOLERANCE,
     camera: str | None = None,
+    every_us: int = 0,
+    every_tokens: int = 0,
+    window_us: int = 0,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
 
@@ -150,6 +158,9 @@ def check(
     that passes; ROUNDED_TOLERANCE is for int8.
     camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host
     sends no event. None: the host sends them.
+    every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
+    result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
+    logits.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -161,17 +172,26 @@ def check(
         feed: Feed = LinkFeed(device, REPORT_TOKENS)
         if camera is not None:
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
-        pool = device.configure(feed.configuration).pool_events
+        configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
+        pool = device.configure(configuration).pool_events
         for number, path in enumerate(recordings, 1):
             where = f"{path.name} ({number} of {len(recordings)})"
             events = feed.heard(load_events(path, bundle))
             say(f"{where}: computing on the host")
             computed = reference.compute(events, pool)
+            if window_us:
+                since = max(int(events["t"][-1]) - window_us, 0)
+                seen = window_of(reference, computed.tokens, len(computed.tokens), since)
+                computed = replace(computed, logits=reference.logits(seen))
 
             def say_here(text: str, where: str = where) -> None:
                 say(f"{where}: {text}")
 
-            checks.append(_check(path, events, computed, device, feed, bundle, tolerance, say_here))
+            checked = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
+            if configuration.infers:
+                words = encode_words(events) if camera is None else None
+                checked = _with_results(checked, reference, computed.tokens, device, configuration, tolerance, words)
+            checks.append(checked)
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
 
 
@@ -220,6 +240,21 @@ def _check(
         resent=device.resent - before,
         problem=problem,
     )
+
+
+def _with_results(
+    checked: RecordingCheck,
+    reference: Reference,
+    tokens: Tokens,
+    device: Device,
+    configuration: Configuration,
+    tolerance: float,
+    words: NDArray[np.uint32] | None,
+) -> RecordingCheck:
+    """The check with the results that the device made on the way, which this takes."""
+    results = device.take_results()
+    problem = checked.problem or check_results(reference, tokens, results, configuration, tolerance, words)
+    return replace(checked, problem=problem, results=len(results))
 
 
 def as_reported(tokens: Tokens) -> NDArray[Any]:
