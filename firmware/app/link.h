@@ -12,6 +12,11 @@
 #error "SP_APP_PAYLOAD_BYTES: STATS needs 384 bytes, and its field for the limit has 16 bits"
 #endif
 
+/* Bytes read from the port at once. */
+#ifndef SP_APP_CHUNK_BYTES
+#define SP_APP_CHUNK_BYTES 64u
+#endif
+
 /* The encoded size of the largest frame (sp_frame_max_encoded as a constant). */
 #define APP_FRAME_BYTES \
     (SP_APP_PAYLOAD_BYTES + SP_FRAME_HEADER_BYTES + SP_FRAME_CRC_BYTES + \
@@ -20,7 +25,7 @@
 typedef struct app_link {
     sp_frame_reader_t reader;
     uint8_t frame[APP_FRAME_BYTES];
-    uint8_t chunk[64]; /* read from the port, not yet given to the reader */
+    uint8_t chunk[SP_APP_CHUNK_BYTES]; /* read from the port, not yet given to the reader */
     size_t chunk_used;
     size_t chunk_filled;
     uint8_t out[APP_FRAME_BYTES];

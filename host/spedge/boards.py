@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,20 @@ class Qemu:
 
 
 @dataclass(frozen=True)
+class Process:
+    """How a board's program is started on this machine: its arguments, and the `emulator` that runs it where this
+    is not a `machine` (as uname says it) itself; both None when it was built for this machine."""
+
+    arguments: tuple[str, ...] = ()
+    machine: str | None = None
+    emulator: str | None = None
+
+    @property
+    def emulated(self) -> bool:
+        return self.emulator is not None and platform.machine() != self.machine
+
+
+@dataclass(frozen=True)
 class Serial:
     """How a board on a cable is found and spoken to: (vendor, product) ids of its USB port, and the baud rate."""
 
@@ -65,7 +80,7 @@ class Board:
 
     `target` is what `spedge compile --target` takes; `port` is a folder of firmware/port; `flash_bytes` and
     `ram_bytes` are limits of the chip; `cost_unit` is the unit of the costs the board reports; `silicon` is
-    False for boards that are emulated. Exactly one of `qemu` and `serial` is set when `runs` names it.
+    False for boards that are emulated. Of `process`, `qemu` and `serial` the one that `runs` names is set.
     """
 
     name: str
@@ -81,6 +96,7 @@ class Board:
     silicon: bool
     manifest: Path
     requires: tuple[Tool, ...] = ()
+    process: Process | None = None
     qemu: Qemu | None = None
     serial: Serial | None = None
 
@@ -90,9 +106,17 @@ class Board:
         return self.name
 
     @property
+    def emulator(self) -> str | None:
+        """The program that emulates the board's processor on this machine."""
+        if self.qemu:
+            return self.qemu.program
+        return self.process.emulator if self.process and self.process.emulated else None
+
+    @property
     def missing(self) -> tuple[Tool, ...]:
         """Required programs that this machine does not have; empty when the board can be built and run here."""
-        return tuple(tool for tool in self.requires if not tool.present)
+        unneeded = self.process.emulator if self.process and not self.process.emulated else None
+        return tuple(tool for tool in self.requires if not tool.present and tool.program != unneeded)
 
     @property
     def packages_missing(self) -> tuple[str, ...]:
@@ -150,9 +174,14 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Board:
         silicon=bool(own["silicon"]),
         manifest=path,
         requires=tuple(Tool(program, tuple(packages)) for program, packages in own.get("requires", {}).items()),
+        process=_process(run) if runs == "process" else None,
         qemu=_qemu(run) if runs == "qemu" else None,
         serial=_serial(run) if runs == "serial" else None,
     )
+
+
+def _process(run: dict[str, Any]) -> Process:
+    return Process(tuple(run.get("arguments", ())), run.get("machine"), run.get("emulator"))
 
 
 def _qemu(run: dict[str, Any]) -> Qemu:

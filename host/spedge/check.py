@@ -6,7 +6,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
 from spedge.continuous import check_results, window_of
-from spedge.device import Configuration, Device, Result, Stats
+from spedge.device import Configuration, Device, LineCounts, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
 from spedge.evt2 import encode_words
 from spedge.feed import CameraFeed, Feed, LinkFeed
@@ -28,6 +28,7 @@ SCHEMA = 1
 LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
 #: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
 ROUNDED_TOLERANCE = 0.1
+QUANTISED = "reference.onnx"  #: beside a compiled model of reduced precision: the encoder that it computes
 REPORT_TOKENS = 256  #: tokens a device keeps until they are read
 _TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
 _SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
@@ -52,7 +53,7 @@ class RecordingCheck:
 
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
-    resent: frames that the link lost or damaged and that were sent again.
+    line: what the line did to the frames, and what was sent again for it.
     results: inferences that the device made on the way, all of them checked.
     """
 
@@ -70,7 +71,7 @@ class RecordingCheck:
     label_host: str
     label_device: str
     costs: StageCosts
-    resent: int
+    line: LineCounts
     problem: str | None
     results: int = 0
 
@@ -81,11 +82,20 @@ class RecordingCheck:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon."""
+    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon.
+
+    faults: what was done to the line on purpose, by kind; empty on an honest line.
+    """
 
     board: str
     cost_unit: str
     recordings: tuple[RecordingCheck, ...]
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def line(self) -> LineCounts:
+        """Sums over the recordings."""
+        return LineCounts(*map(sum, zip(*(astuple(recording.line) for recording in self.recordings), strict=True)))
 
     @property
     def passed(self) -> bool:
@@ -102,6 +112,8 @@ class CheckReport:
             "board": self.board,
             "passed": self.passed,
             "cost_unit": self.cost_unit,
+            "line": asdict(self.line),
+            "faults": self.faults,
             "recordings": [self._recording(recording) for recording in self.recordings],
         }
 
@@ -124,9 +136,15 @@ class CheckReport:
             "label_device": r.label_device,
             "cost": costs,
             "instructions": costs if counted else dict.fromkeys(costs),
-            "frames_resent": r.resent,
+            "frames_resent": r.line.resent,
+            "line": asdict(r.line),
             "results": r.results,
         }
+
+
+def tolerance_of(precision: str) -> float:
+    """The largest difference of a logit that passes for a model in that precision."""
+    return ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
 
 
 def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:
@@ -174,6 +192,7 @@ def check(
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
+        before = device.line_counts()
         for number, path in enumerate(recordings, 1):
             where = f"{path.name} ({number} of {len(recordings)})"
             events = feed.heard(load_events(path, bundle))
@@ -187,12 +206,13 @@ def check(
             def say_here(text: str, where: str = where) -> None:
                 say(f"{where}: {text}")
 
-            checked = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
+            done = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
             if configuration.infers:
                 words = encode_words(events) if camera is None else None
-                checked = _with_results(checked, reference, computed.tokens, device, configuration, tolerance, words)
-            checks.append(checked)
-    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
+                done = _with_results(done, reference, computed.tokens, device, configuration, tolerance, words)
+            checks.append(replace(done, line=done.line.since(before)))
+            before = done.line
+    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
 def _check(
@@ -205,7 +225,6 @@ def _check(
     tolerance: float,
     say: Callable[[str], None],
 ) -> RecordingCheck:
-    before = device.resent
     feed.play(events, say)
     tokens = device.tokens()
     say("inferring")
@@ -237,7 +256,7 @@ def _check(
         label_host=label_host,
         label_device=label_device,
         costs=_costs(result),
-        resent=device.resent - before,
+        line=device.line_counts(stats),
         problem=problem,
     )
 

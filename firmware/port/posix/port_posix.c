@@ -1,15 +1,20 @@
-/* The board `sim`: a native process behind two pseudo-terminals of its own, the link and the camera port.
- * It prints their paths as two lines on stdout and then serves until it is ended, or its parent dies.
- * The camera's terminal never loses a byte: it makes the camera wait. A file named as the argument is the RAM source. */
+/* A process as a board. Without arguments, the board `sim`: behind a pseudo-terminal of its own; it ends with its
+ * parent. With `--listen ADDRESS:PORT`, or where SP_PORT_LISTEN says so (the board `jetson`), an agent that serves one
+ * host after the other over TCP until it is ended.
+ * It prints where its link and its camera port are, as two lines on stdout. The camera port is a pseudo-terminal and never
+ * loses a byte: it makes the camera wait. A file named as the last argument is the RAM source. */
 #define _GNU_SOURCE
 
 #include "port.h"
+#include "tcp.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -23,13 +28,17 @@
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "sim"
 #endif
+#ifndef SP_PORT_LISTEN
+#define SP_PORT_LISTEN NULL
+#endif
 #define TERMINAL_BYTES 4095 /* that Linux keeps for a reader */
 #ifndef SP_PORT_MEMORY_BYTES
 #define SP_PORT_MEMORY_BYTES (16u << 20)
 #endif
 
 static _Alignas(16) unsigned char memory[SP_PORT_MEMORY_BYTES];
-static int link_fd;
+static int link_fd = -1;
+static int listener = -1; /* of TCP, else -1 */
 static int write_blocked;
 static int camera_fd;
 static int camera_is_open;
@@ -82,17 +91,60 @@ static void map_ram_source(const char *path)
     close(fd);
 }
 
-void port_init(int argc, char **argv)
+static void end_with_parent(void)
 {
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
-    if (argc > 1) {
-        map_ram_source(argv[1]);
+}
+
+void port_init(int argc, char **argv)
+{
+    const char *address = SP_PORT_LISTEN;
+    int next = 1;
+    if (argc > 2 && strcmp(argv[1], "--listen") == 0) {
+        address = argv[2];
+        next = 3;
     }
-    link_fd = open_terminal();
+    if (argc > next + 1 || (argc > next && argv[next][0] == '-')) {
+        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT] [FILE]\n", argv[0]);
+        exit(2);
+    }
+    if (argc > next) {
+        map_ram_source(argv[next]);
+    }
+    if (address != NULL) {
+        signal(SIGPIPE, SIG_IGN); /* a host that goes is no reason to end */
+        listener = tcp_listen(address);
+    } else {
+        end_with_parent();
+        link_fd = open_terminal();
+    }
     camera_fd = open_terminal();
     fflush(stdout);
+}
+
+/* The host that came last has the link: the one before may have been cut off without a word. */
+static void meet_host(void)
+{
+    const int fd = listener >= 0 ? tcp_accept(listener) : -1;
+    if (fd >= 0) {
+        if (link_fd >= 0) {
+            close(link_fd);
+        }
+        link_fd = fd;
+        write_blocked = 0;
+    }
+}
+
+static void lose_host(void)
+{
+    if (listener >= 0 && link_fd >= 0) {
+        fprintf(stderr, "the host is gone; waiting for the next one\n");
+        close(link_fd);
+        link_fd = -1;
+        write_blocked = 0;
+    }
 }
 
 const port_info_t *port_info(void)
@@ -103,15 +155,24 @@ const port_info_t *port_info(void)
 
 size_t port_read(uint8_t *out, size_t capacity)
 {
-    ssize_t n = read(link_fd, out, capacity);
+    const ssize_t n = read(link_fd, out, capacity);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        lose_host();
+    }
     return n > 0 ? (size_t)n : 0;
 }
 
 size_t port_write(const uint8_t *data, size_t n)
 {
-    ssize_t done = write(link_fd, data, n);
-    size_t taken = done > 0 ? (size_t)done : 0;
+    if (listener >= 0 && link_fd < 0) {
+        return n; /* nobody is there to read it */
+    }
+    const ssize_t done = write(link_fd, data, n);
+    const size_t taken = done > 0 ? (size_t)done : 0;
     write_blocked = taken < n;
+    if (done < 0 && errno != EAGAIN && errno != EINTR) {
+        lose_host();
+    }
     return taken;
 }
 
@@ -184,7 +245,11 @@ void port_idle(void)
     struct pollfd wait[] = {
         {link_fd, write_blocked ? POLLOUT : POLLIN, 0},
         {camera_is_open && camera_was_read ? camera_fd : -1, POLLIN, 0},
+        {listener, POLLIN, 0},
     };
     camera_was_read = 0;
-    poll(wait, sizeof wait / sizeof *wait, -1);
+    poll(wait, sizeof wait / sizeof *wait, -1); /* negative descriptors are left out */
+    if (wait[2].revents != 0) {
+        meet_host();
+    }
 }

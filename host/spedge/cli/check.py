@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from spedge.cli.common import (
     BoardOption,
     BundleArgument,
     DeviceOption,
+    FaultOption,
     JsonOption,
     PrecisionOption,
     opened_device,
@@ -31,6 +33,7 @@ def command(
     board: BoardOption = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
+    fault: FaultOption = None,
     camera: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +64,7 @@ def command(
     from spedge.boards import load_board
     from spedge.build import compile_model
     from spedge.bundle import Bundle
-    from spedge.check import LOGITS_TOLERANCE, ROUNDED_TOLERANCE, check, require_recordings
+    from spedge.check import QUANTISED, check, require_recordings, tolerance_of
     from spedge.feed import require_format
 
     if camera is not None:
@@ -70,15 +73,15 @@ def command(
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
-    tolerance = ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
     with progress("Preparing") as say:
         encoder = None
         if precision != "fp32":
-            encoder = compile_model(loaded, known.target, say, precision) / "reference.onnx"
-        with opened_device(known, loaded, device, say, precision) as link:
+            encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
+        with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
-                loaded, recordings, link, known.name, say, encoder, tolerance, camera, every_us, every_tokens, window_us
-            )
+                loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
+                every_us, every_tokens, window_us,
+            )  # fmt: skip
     if as_json:
         print_json(report.to_json())
     else:
@@ -121,6 +124,8 @@ def print_report(report: CheckReport) -> None:
     for recording in report.recordings:
         if recording.problem:
             print(f"{recording.path}: {recording.problem}")
+    if report.faults or any(asdict(report.line).values()):
+        print(_line(report))
     passed = sum(recording.passed for recording in report.recordings)
     if results := sum(recording.results for recording in report.recordings):
         print(f"{report.board}: {results:,} results on the way, all compared with the host's")
@@ -142,6 +147,18 @@ def _cells(r: RecordingCheck, unit: str) -> tuple[str, ...]:
         f"{r.costs.encode:,}",
         "passed" if r.passed else "FAILED",
     )
+
+
+def _line(report: CheckReport) -> str:
+    """What went wrong between the two ends, and what was done to the line on purpose."""
+    line = report.line
+    text = (
+        f"line: {line.resent} frames sent again, {line.repeated} came twice, {line.refused} refused, "
+        f"{line.damaged_there} damaged on the way to the device and {line.damaged_here} on the way back, "
+        f"{line.reconnects} times reconnected"
+    )
+    done = ", ".join(f"{count} {kind}" for kind, count in report.faults.items() if count)
+    return text + (f"\nfaults: {done}" if done else "")
 
 
 def _both(host: int, device: int) -> str:

@@ -1,6 +1,7 @@
 """Devices: what runs on a board, seen from the host."""
 
-from spedge.device.client import Device, Timeouts
+from spedge.device.client import Device, LineCounts, Timeouts
+from spedge.device.faults import Faults
 from spedge.device.launch import open_board
 from spedge.device.protocol import (
     Configuration,
@@ -17,7 +18,9 @@ __all__ = [
     "Configuration",
     "Configured",
     "Device",
+    "Faults",
     "Hello",
+    "LineCounts",
     "Loss",
     "Result",
     "Stats",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.device.faults import Faults, FaultyTransport, with_faults
 from spedge.device.live import LiveSender
 from spedge.device.protocol import (
     REPLY_BIT,
@@ -25,6 +28,7 @@ from spedge.device.protocol import (
     Frame,
     FrameReader,
     Hello,
+    RawPage,
     Result,
     Stats,
     Status,
@@ -33,9 +37,14 @@ from spedge.device.protocol import (
     unpack_labels,
 )
 from spedge.device.stream import EventSender, RetryTimer
-from spedge.device.transport import Transport, connect
+from spedge.device.transport import Reconnecting, Transport, connect
 from spedge.errors import DeviceError, UsageError
 
+if TYPE_CHECKING:
+    from spedge.bundle import Bundle
+
+_log = logging.getLogger("spedge.device")
+_OUT_BYTES = 1 << 15  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
@@ -46,11 +55,36 @@ _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it a
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds. What is not answered is sent again, after a time that follows the link's pace but stays within
-    resend_least and resend_most; a device from which no answer comes for `silence` is given up."""
+    resend_least and resend_most; a device from which no answer comes for `notice` is mentioned in the log, and after
+    `silence` it is given up; so is a line that broke and does not come back within `reconnect`."""
 
     resend_least: float = 0.25
     resend_most: float = 2.0
+    notice: float = 2.0
     silence: float = 7.0
+    reconnect: float = 1.5
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """Frames, and what happened to them on the line.
+
+    resent: sent again by the host. repeated: EVENTS that the device had taken before; refused: EVENTS that came too
+    early, after a gap or beyond its credits; both of the present session. damaged_there, damaged_here: dropped by the
+    device, since it started, and by the host, since it opened the link. reconnects: times that the line came back.
+    """
+
+    resent: int = 0
+    repeated: int = 0
+    refused: int = 0
+    damaged_there: int = 0
+    damaged_here: int = 0
+    reconnects: int = 0
+
+    def since(self, before: LineCounts) -> LineCounts:
+        """What came after `before`, which is of an earlier session."""
+        running = ("resent", "damaged_there", "damaged_here", "reconnects")
+        return replace(self, **{name: getattr(self, name) - getattr(before, name) for name in running})
 
 
 class Device:
@@ -58,7 +92,9 @@ class Device:
 
     Opening says hello. `configure` begins a session; then `send` events, and ask for `tokens`, `infer` and `stats`.
     All calls block, none for longer than the time-outs. Not for use by several threads at once.
-    Every method raises DeviceError when the device does not answer, has restarted or refuses.
+    Every method raises DeviceError when the device does not answer, has restarted or refuses; after one of the first
+    two `resume` finds out how to go on. A line that breaks and comes back soon is only mentioned in the log (the logger
+    `spedge.device`): nothing of the stream is lost by that.
     """
 
     def __init__(
@@ -83,6 +119,7 @@ class Device:
         self._seq = secrets.randbelow(1 << 16)
         self._awaited: tuple[int, int] | None = None  # type and seq of the request under way
         self._reply: Frame | None = None
+        self._quiet_since: float | None = None  # nothing heard since then, though something is expected; None: all told
         self._sender = EventSender(0, 0)
         self._timer = RetryTimer(self.timeouts.resend_least, self.timeouts.resend_most)
         self._status: Status | None = None
@@ -99,6 +136,7 @@ class Device:
         self._early: dict[int, Result] = {}  # came before the one that is next
         self._asked_results = self._asked_room = 0.0  # when
         self._next_result = 0
+        self._next_raw = 0
         try:
             self.hello = self._hello()
         except BaseException:
@@ -106,9 +144,30 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, address: str, baud: int = 115200, timeouts: Timeouts | None = None) -> Device:
-        """Open `/dev/…`, `unix:PATH` or `tcp://HOST:PORT`. Boards that spedge starts itself: `open_board`."""
-        return cls(connect(address, baud), timeouts)
+    def open(
+        cls,
+        address: str,
+        bundle: Bundle | None = None,
+        baud: int = 115200,
+        timeouts: Timeouts | None = None,
+        faults: Faults | None = None,
+    ) -> Device:
+        """Open a device by its address or a board by its name.
+
+        address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, or the name of a board
+        ("sim", "mps2-an500", …), which is built with the model of `bundle`, or none, and started; one on a cable is
+        looked for by its USB ids. faults: what shall go wrong on the line, for tests.
+        Raises UsageError when the address makes no sense, DeviceError when nothing is there, may not be used or does
+        not answer, and what build.build raises.
+        """
+        from spedge.boards import board_names
+        from spedge.device.launch import open_named
+
+        if address in board_names():
+            return open_named(address, bundle, timeouts, faults)
+        limits = timeouts or Timeouts()
+        line = Reconnecting(lambda: connect(address, baud), limits.reconnect)
+        return cls(with_faults(line, faults), timeouts)
 
     def __enter__(self) -> Device:
         return self
@@ -137,9 +196,55 @@ class Device:
         return self._resent_requests + self._sender.resent
 
     @property
+    def status(self) -> Status | None:
+        """What the device last said of this session's stream; None before it said anything."""
+        return self._status
+
+    @property
     def corrupted(self) -> int:
         """Damaged frames received so far."""
         return self._reader.corrupted
+
+    def line_counts(self, stats: Stats | None = None) -> LineCounts:
+        """What the line did to the frames so far, as both ends saw it. stats: the device's; asked for if not given."""
+        stats = stats or self.stats()
+        return LineCounts(
+            resent=self.resent,
+            repeated=stats.repeated,
+            refused=stats.refused,
+            damaged_there=stats.corrupted + stats.oversized + stats.truncated,
+            damaged_here=self.corrupted,
+            reconnects=getattr(self._transport, "reconnects", 0),
+        )
+
+    @property
+    def faults_done(self) -> dict[str, int]:
+        """What was done to the line on purpose so far, by kind; empty without `faults`."""
+        return dict(self._transport.done) if isinstance(self._transport, FaultyTransport) else {}
+
+    def resume(self, within: float = 30.0) -> bool:
+        """After a DeviceError: wait up to `within` seconds for the device to come back, and go on if it can.
+
+        Returns True when it still has the session; what an interrupted `send` had left is sent then. False when it has
+        restarted or serves another session: nothing of ours is left, begin with `configure`. Raises DeviceError
+        when it is not back in time.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                session = self._session
+                self.hello = self._hello()
+                break
+            except DeviceError:
+                if time.monotonic() > deadline:
+                    raise
+        if self._session == session != 0:
+            if self._sender.pending:
+                self.send(b"")
+            return True
+        self._begin(self._session)
+        self._reporting = False
+        return False
 
     # ---- requests ---------------------------------------------------------------------------------------------
 
@@ -179,9 +284,10 @@ class Device:
         data = memoryview(words if isinstance(words, bytes) else np.ascontiguousarray(words, "<u4").tobytes())
         step = self.hello.max_payload
         for at in range(0, len(data), step):
-            self._sender.offer(bytes(data[at : at + step]))
+            self._sender.offer(data[at : at + step])
         self._progress = time.monotonic()
         while self._sender.pending:
+            self._quiet_since = self._quiet_since or time.monotonic()
             if not self._sender.in_flight:
                 self._timer.start(time.monotonic())
             while (frame := self._sender.next_frame()) is not None:
@@ -198,6 +304,7 @@ class Device:
                 raise self._gave_up("takes no more events")
             if on_progress is not None:
                 on_progress(max(len(data) - self._sender.pending * step, 0))
+        self._quiet_since = None
         return self._latest
 
     def flush(self) -> Status:
@@ -278,6 +385,20 @@ class Device:
             self._pull_results()
         taken, self._results = self._results, []
         return taken
+
+    def raw(self) -> tuple[int, bytes]:
+        """Bytes of the board's camera, or of its RAM, as they came: how many were lost before them, and they.
+
+        In a session configured with raw=True, in order, each byte once. None are lost in lossless mode: the camera
+        waits for the host.
+        """
+        if not self._configuration.raw:
+            raise UsageError("the bytes of the source are kept only in a session configured with raw=True")
+        reply = self._request(Type.RAW, self._next_raw.to_bytes(8, "little"))
+        page = RawPage.unpack(reply.payload)
+        self._take_status(page.status)
+        lost, self._next_raw = page.first - self._next_raw, page.first + len(page.data)
+        return lost, page.data
 
     def _require(self, mode: str, what: str) -> None:
         c = self._configuration
@@ -370,6 +491,7 @@ class Device:
         self._live = None
         self._live_marks = {}
         self._results, self._early, self._next_result = [], {}, 0
+        self._next_raw = 0
         if self._configuration.mode == "live" and self._configuration.source == "link" and self._configured:
             patch_size = self._configured.tokenizer.patch_size
             self._live = LiveSender(session, self.hello.credits, self.hello.max_payload, patch_size)
@@ -424,6 +546,7 @@ class Device:
         begin = now = time.monotonic()
         self._timer.start(now, measuring=kind not in _SLOW)
         self._out += frame
+        self._quiet_since = None if kind in _SLOW else now
         try:
             while self._reply is None:
                 give_up = max(begin, self._progress, self._moved) + self.timeouts.silence
@@ -436,7 +559,7 @@ class Device:
                     self._resent_requests += 1
                     self._timer.retried(now)
         finally:
-            self._awaited = None
+            self._awaited = self._quiet_since = None
         reply = self._reply
         if reply.type == Type.ERROR:
             raise self._refused(Error.unpack(reply.payload))
@@ -446,15 +569,20 @@ class Device:
 
     def _pump(self, timeout: float) -> None:
         """Move bytes for at most `timeout` seconds and take in what comes."""
+        if self._quiet_since is not None:
+            notice = self._quiet_since + self.timeouts.notice - time.monotonic()
+            timeout = min(timeout, max(notice, _LEAST_WAIT))
         try:
-            written, received = self._transport.exchange(bytes(self._out), timeout)
+            written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
         except DeviceError as error:
             raise self._explained(error) from error
         del self._out[:written]
         self._watch_backlog()
         for frame in self._reader.feed(received):
             self._timer.heard(time.monotonic())
+            self._quiet_since = time.monotonic() if self._quiet_since else None
             self._take(frame)
+        self._notice()
 
     def _watch_backlog(self) -> None:
         """See how much the device has not taken yet: it may be slow. Sending that again would make it slower still, and
@@ -508,6 +636,12 @@ class Device:
             raise self._restarted()
 
     # ---- what goes wrong --------------------------------------------------------------------------------------
+
+    def _notice(self) -> None:
+        """Say in the log that nothing has been heard for long, once."""
+        if self._quiet_since and (silent := time.monotonic() - self._quiet_since) >= self.timeouts.notice:
+            _log.warning("%s has not answered for %.0f s; waiting", self.name, silent)
+            self._quiet_since = math.inf
 
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:

@@ -7,17 +7,23 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spedge.boards import Board, Qemu
+from spedge.boards import Board, Process, Qemu, load_board
 from spedge.device.client import Device, Timeouts
-from spedge.device.transport import Transport, connect, connect_unix
+from spedge.device.faults import Faults, with_faults
+from spedge.device.transport import Reconnecting, Transport, connect, connect_unix
 from spedge.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from spedge.bundle import Bundle
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
@@ -25,11 +31,25 @@ _GREETING_SECONDS = 1.0  # firmware that says nothing at first is used all the s
 _QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
+def open_named(
+    name: str, bundle: Bundle | None = None, timeouts: Timeouts | None = None, faults: Faults | None = None
+) -> Device:
+    """The board of that name, built with the bundle's model or none; one on a cable is found by its USB ids."""
+    from spedge.build import build
+    from spedge.device.ports import port_of
+
+    board = load_board(name)
+    if board.runs == "serial":
+        return open_board(board, address=port_of(board).device, timeouts=timeouts, faults=faults)
+    return open_board(board, build(board, bundle).path, timeouts=timeouts, faults=faults)
+
+
 def open_board(
     board: Board,
     image: Path | None = None,
     address: str | None = None,
     timeouts: Timeouts | None = None,
+    faults: Faults | None = None,
     ram: Path | None = None,
 ) -> Device:
     """The board as a `Device`: started from `image` when it is simulated or emulated, else found at `address`.
@@ -44,13 +64,16 @@ def open_board(
             raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
         if ram is not None:
             raise UsageError(f"{board.name} is on a cable: nothing can be put into its memory from here")
-        return Device.open(address, board.serial.baud if board.serial else 115200, timeouts)
+        baud = board.serial.baud if board.serial else 115200
+        return Device.open(address, baud=baud, timeouts=timeouts, faults=faults)
     if image is None:
         raise UsageError(f"{board.name} is started from a firmware image, and none was given")
     started = _start(board, image, ram)
     try:
-        transport = started.connect()
-        device = Device(transport, timeouts, started.obituary)
+        started.boot()
+        limits = timeouts or Timeouts()
+        line = Reconnecting(started.connect, limits.reconnect, started.obituary)
+        device = Device(with_faults(line, faults), timeouts, started.obituary)
     except BaseException:
         started.stop()
         raise
@@ -69,6 +92,7 @@ def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[],
         raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
     started = _start(board, image)
     try:
+        started.boot()
         transport = started.connect()
         try:
             yield transport, started.obituary
@@ -79,7 +103,8 @@ def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[],
 
 
 def _start(board: Board, image: Path, ram: Path | None = None) -> _Started:
-    return _start_qemu(board, board.qemu, image, ram) if board.qemu else _start_process(board.name, image, ram)
+    _require_emulator(board)
+    return _start_qemu(board, board.qemu, image, ram) if board.qemu else _start_process(board, image, ram)
 
 
 class _Started:
@@ -101,8 +126,12 @@ class _Started:
             shutil.rmtree(folder, ignore_errors=True)
             raise DeviceError(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
 
+    def boot(self) -> None:
+        """Find out where the link is."""
+        raise NotImplementedError
+
     def connect(self) -> Transport:
-        """Open the link, and let the device run."""
+        """Open the link, and let the device run; may be called again when the link has been closed."""
         raise NotImplementedError
 
     def quit(self) -> None:
@@ -118,6 +147,7 @@ class _Started:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = "" if -status in (signal.SIGKILL, signal.SIGTERM) else said  # it did not foresee that
         return f"{self.name} {how}" + (f": {said}" if said else " while it was in use")
 
     def stop(self) -> None:
@@ -135,12 +165,14 @@ class _Started:
 
 
 class _Process(_Started):
-    def connect(self) -> Transport:
+    def boot(self) -> None:
         lines = self._said(2)
         if len(lines) < 2:
-            raise DeviceError(self.obituary() or f"{self.name} did not say where its terminals are")
-        link, self.camera_address = lines
-        transport = connect(link)
+            raise DeviceError(self.obituary() or f"{self.name} did not say where its link and its camera port are")
+        self._link, self.camera_address = lines
+
+    def connect(self) -> Transport:
+        transport = connect(self._link)
         transport.name = self.name
         return transport
 
@@ -169,17 +201,26 @@ class _QemuProcess(_Started):
         if board.qemu.camera is not None:
             self.camera_address = f"unix:{folder / 'camera'}"
 
-    def connect(self) -> Transport:
+    def boot(self) -> None:
         try:
             self._monitor = _Monitor(self._folder / "qmp")
+        except (DeviceError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def connect(self) -> Transport:
+        try:
             transport = connect_unix(self._folder / "uart0", _START_SECONDS)
             self._monitor.execute("cont")
             if self._deaf_at_start:
+                self._deaf_at_start = False
                 transport.exchange(b"", _GREETING_SECONDS)  # it begins with the end of a frame
         except (DeviceError, OSError) as error:
-            raise DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}") from error
+            raise self._unreachable(error) from error
         transport.name = self.name
         return transport
+
+    def _unreachable(self, error: Exception) -> DeviceError:
+        return DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}")
 
     def quit(self) -> None:
         monitor = getattr(self, "_monitor", None)
@@ -230,15 +271,22 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="spedge-"))
 
 
-def _start_process(name: str, image: Path, ram: Path | None) -> _Started:
-    return _Process(name, [str(image), *([str(ram)] if ram else [])], _scratch())
+def _start_process(board: Board, image: Path, ram: Path | None) -> _Started:
+    process = board.process or Process()
+    emulator = [process.emulator] if process.emulator and process.emulated else []
+    return _Process(board.name, [*emulator, str(image), *process.arguments, *([str(ram)] if ram else [])], _scratch())
+
+
+def _require_emulator(board: Board) -> None:
+    if board.emulator and shutil.which(board.emulator) is None:
+        packages = [p for tool in board.requires if tool.program == board.emulator for p in tool.packages]
+        install = " ".join(packages) or board.emulator
+        raise DeviceError(
+            f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}"
+        )
 
 
 def _start_qemu(board: Board, qemu: Qemu, image: Path, ram: Path | None) -> _Started:
-    if shutil.which(qemu.program) is None:
-        packages = [p for tool in board.requires if tool.program == qemu.program for p in tool.packages]
-        install = " ".join(packages) or qemu.program
-        raise DeviceError(f"{board.name} needs {qemu.program}, which is not installed: sudo apt-get install {install}")
     if ram is not None and qemu.ram_source is None:
         raise UsageError(f"{board.name} has no memory for camera bytes")
     folder = _scratch()
