@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
+from spedge.bench.link import bench_link
 from spedge.bench.model import EncoderSize, bench_encoder, random_bundle
 from spedge.bench.tokenizer import host_cost
-from spedge.boards import list_boards
+from spedge.boards import list_boards, load_board
 from spedge.build import build
 from spedge.bundle import Bundle
 from spedge.device import open_board
@@ -38,6 +39,12 @@ EVENTS = 2_000_000
 SIDE = 320
 PATCH = 16
 REPEATS = 7
+#: Boards whose link is measured, and lines in bytes a second; None: what this machine gives.
+LINES: dict[str, tuple[float | None, ...]] = {
+    "sim": (None, 40e6, 1.2e6),  # USB high speed, USB full speed
+    "jetson": (None, 12.5e6),  # 100 Mbit/s Ethernet
+    "mps2-an500": (None,),
+}
 
 
 def main() -> None:
@@ -51,6 +58,7 @@ def main() -> None:
         "tokenizer": bench_tokenizer(),
         "decoders": bench_decoders(moving_blobs(), SIDE),
         "reference": bench_reference(),
+        "link": bench_links(),
         "boards": bench_boards(arguments.bundle, recording),
     }
     print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))
@@ -162,6 +170,17 @@ def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:
                 "wall_s": round(time.perf_counter() - start, 2),
             }
         )
+    return rows
+
+
+def bench_links() -> list[dict[str, Any]]:
+    """Events through the protocol next to raw bytes: as quick as the line is here, and on lines as boards have them."""
+    rows = []
+    for name, rates in LINES.items():
+        if load_board(name).missing:
+            print(f"{name} is left out: apt-get install {' '.join(load_board(name).packages_missing)}", file=sys.stderr)
+            continue
+        rows += [bench_link(name, line_rate=rate).to_json() for rate in rates]
     return rows
 
 
