@@ -56,13 +56,15 @@ void app_queue_drop(app_queue_t *queue, size_t n)
 
 uint64_t app_queue_arrival(const app_queue_t *queue, size_t ahead)
 {
+    uint64_t at = 0;
     for (uint32_t i = 0; i < queue->arrival_count; i++) {
         const app_arrival_t *a = &queue->arrivals[(queue->first_arrival + i) % APP_QUEUE_ARRIVALS];
+        at = a->at;
         if (a->end >= queue->dropped + ahead) {
-            return a->at;
+            break;
         }
     }
-    return 0;
+    return at;
 }
 
 uint16_t app_queue_credits(const app_queue_t *queue)

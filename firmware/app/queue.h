@@ -38,7 +38,8 @@ size_t app_queue_peek(const app_queue_t *queue, const uint8_t **data);
 
 void app_queue_drop(app_queue_t *queue, size_t n);
 
-/* When the byte arrived that is `ahead` behind the last one dropped (0: that one); 0 if there was none. */
+/* When the byte arrived that is `ahead` behind the last one dropped (0: that one), or the newest one if it has not come;
+ * 0 before any. */
 uint64_t app_queue_arrival(const app_queue_t *queue, size_t ahead);
 
 /* Frames of the largest size that fit now. */

@@ -26,7 +26,7 @@ from spedge.evt2 import encode_words
 from spedge.recordings import write
 from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
 
-BOARDS = ("mps2-an386", "mps2-an500")
+BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2")
 pytestmark = pytest.mark.skipif(missing_for(BOARDS[0]) is not None, reason=str(missing_for(BOARDS[0])))
 
 

@@ -47,13 +47,15 @@
 #define NVIC_ICPR0 REG(0xe000e280u)
 #define WAKING_IRQS (1u << UART0_RX_IRQ | 1u << UART0_TX_IRQ | 1u << TIMER_IRQ)
 
-#define CAMERA_RING_BYTES 16384u
+#ifndef SP_CAMERA_RING_BYTES
+#define SP_CAMERA_RING_BYTES 16384u /* a power of two */
+#endif
 #define CAMERA_BAUD 1000000u
 
 static int write_blocked;
 static int camera_holds;
 static port_ring_t camera;
-static volatile uint8_t camera_bytes[CAMERA_RING_BYTES];
+static volatile uint8_t camera_bytes[SP_CAMERA_RING_BYTES];
 
 void camera_received(void);
 
