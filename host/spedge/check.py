@@ -72,7 +72,7 @@ class RecordingCheck:
     costs: StageCosts
     problem: str | None
     results: int = 0
-    line: LineCounts = LineCounts()
+    line: LineCounts = field(default_factory=LineCounts)
 
     @property
     def passed(self) -> bool:

@@ -15,9 +15,9 @@ from spedge.bundle import Bundle
 from spedge.check import LOGITS_TOLERANCE, as_reported
 from spedge.continuous import check_results
 from spedge.device import Configuration, Device, open_board
+from spedge.device.faults import Faults, FaultyTransport
 from spedge.evt2 import encode_words
 from spedge.reference import Reference
-from tests.faults import Faults, FaultyTransport
 from tests.tiny import Tap, build_firmware, missing_for, model_source, play_live, tiny_bundle
 
 BOARD = "mps2-an500"
@@ -103,11 +103,11 @@ def test_a_recording_five_times_faster_than_the_board_can_take(device: Device, b
 def test_live_over_a_bad_line(device: Device) -> None:
     events = some_events(20_000, 50)
     device.configure(Configuration(mode="live", every_us=50_000, push=True))
-    line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, 0.03, 0.03), seed=7)
+    line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=7))
     device._transport = line
     play_live(device, events)
     stats = device.stats()
-    assert line.done > 3
+    assert line.done.total() > 3
     assert stats.imbalance(len(events)) is None
     assert stats.loss.offered == len(events) == stats.taken + stats.loss.link
     assert stats.taken > 0

@@ -21,11 +21,11 @@ from spedge.cameras.words import encoder
 from spedge.check import as_reported
 from spedge.continuous import check_results, expected_results, result_difference, results_difference, stream_times
 from spedge.device import Configuration, Device, Result, TokenizerSettings, open_board
+from spedge.device.faults import Faults, FaultyTransport
 from spedge.device.protocol import Error, ErrorCode, Frame, FrameReader, Status, Type
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.reference import Reference
-from tests.faults import Faults, FaultyTransport
 from tests.tiny import SANITIZED, Slow, Tap, build_firmware, live_payload, model_source, play_live, tiny_bundle
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
@@ -178,13 +178,13 @@ def test_results_come_over_a_bad_line(image: Path, reference: Reference) -> None
     configuration = Configuration(every_us=4000, push=True, report_tokens=16)
     with open_board(load_board("sim"), image) as device:
         tokens = reference.compute(events, device.configure(configuration).pool_events).tokens
-        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, 0.03, 0.03), seed=2)
+        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=2))
         device._transport = line
         device.send(words)
         assert device.tokens().tolist() == as_reported(tokens).tolist()
         results = device.take_results()
         assert check_results(reference, tokens, results, configuration, TOLERANCE, words) is None
-        assert line.done > 10
+        assert line.done.total() > 10
 
 
 def test_a_model_that_fails_says_so_in_its_result(bundle: Bundle, tmp_path: Path) -> None:
@@ -350,16 +350,18 @@ def _patches(events: np.ndarray) -> np.ndarray:
     return np.bincount(events["y"][on] // 8 * 4 + events["x"][on] // 8, minlength=16)
 
 
-@pytest.mark.parametrize("faults", [Faults(drop=0.05), Faults(0.05, 0.05, 0.05, 0.05, 0.02)], ids=["drop", "all"])
+@pytest.mark.parametrize(
+    "faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, swap=0.05, noise=0.02, seed=4)], ids=["drop", "all"]
+)
 def test_over_a_bad_line_offered_is_taken_and_lost(image: Path, faults: Faults) -> None:
     events = some_events(30_000, gap=30)
     with open_board(load_board("sim"), image) as device:
         device.configure(Configuration(mode="live", every_us=20_000, push=True))
-        line = FaultyTransport(Slow(device._transport, 60_000), faults, seed=4)
+        line = FaultyTransport(Slow(device._transport, 60_000), faults)
         device._transport = line
         played = play_live(device, events)
         stats = device.stats()
-        assert line.done > 5
+        assert line.done.total() > 5
         assert stats.imbalance(len(events)) is None
         assert stats.loss.offered == len(events) == stats.taken + stats.loss.link
         assert 0 < stats.taken < len(events)
