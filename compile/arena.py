@@ -63,7 +63,7 @@ def share(program: Program) -> None:
 
 
 def _can_share(program: Program, phase: Phase, old: Buffer, new: Buffer, writer: int) -> bool:
-    if not old.whole or (old.row, old.floats) != (new.row, new.floats):
+    if not old.whole or (old.layout, old.floats) != (new.layout, new.floats):
         return False
     taken = [b for b in program.buffers if b.home is old]
     if taken or new is program.source or not _reads(phase.blocks, old):

@@ -51,8 +51,8 @@ def compile_bundle(
     """
     from spedge.bundle import Bundle
 
-    chosen = find_target(target)
     find_precision(precision)
+    chosen = find_target(target, precision)
     folder = Path(out).resolve()
     _check_free(folder)
     say = on_progress or (lambda _: None)
@@ -87,15 +87,15 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
 
     graph = _import_encoder(bundle, say)
     _check_attention(bundle, graph)
-    if graph.stateful:
-        if precision != "fp32" or probes:
-            raise CompileError("a causal encoder compiles in fp32 only, and without a report by kernel")
-        return _generate_stateful(bundle, graph, target, say)
+    if graph.stateful and probes:
+        raise CompileError("there is no report by kernel of a causal encoder")
     files: dict[str, str | bytes] = {}
     if precision != "fp32":
         say("calibrating" if precision == "int8" else "rounding the weights")
         quantise(graph, precision, [v.embedded for v in bundle.vectors()])
         files["reference.onnx"] = to_onnx(graph).SerializeToString()
+    if graph.stateful:
+        return _generate_stateful(bundle, graph, target, precision, files, say)
     say("planning kernels and memory")
     program = lower(graph, target)
     offsets, floats = plan(program)
@@ -109,13 +109,13 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     say(f"generating C for {len(names.kernels)} kernels")
     files |= {
         "model.h": emit.model_header(bundle, 4 * floats, program.calls if probes else 0),
-        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, probes),
+        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, precision, probes),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target.flags)}
+    files |= {**headers(used), "example/main.c": example(target)}
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
@@ -130,7 +130,9 @@ def _check_attention(bundle: Bundle, graph: Graph) -> None:
         )
 
 
-def _generate_stateful(bundle: Bundle, graph: Graph, target: Target, say: Progress) -> Result:
+def _generate_stateful(
+    bundle: Bundle, graph: Graph, target: Target, precision: str, extra: Mapping[str, str | bytes], say: Progress
+) -> Result:
     from . import emit
     from .package import example, headers
     from .stateful import lower_stateful, macs
@@ -143,16 +145,17 @@ def _generate_stateful(bundle: Bundle, graph: Graph, target: Target, say: Progre
     constants: dict[str, Stored] = {**program.constants, **weights}
     say(f"generating C for {len(names.kernels)} kernels")
     files: dict[str, str | bytes] = {
+        **extra,
         "model.h": emit.model_header(bundle, 4 * floats, 0),
-        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats),
+        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats, precision),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target.flags)}
+    files |= {**headers(used), "example/main.c": example(target)}
     kernels = [KernelReport(names.kernels[c.kernel], c.what, calls, total) for c, calls, total in macs(program)]
-    report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files))
+    report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files), precision)
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
     return Result(files, report, graph, program)
@@ -235,6 +238,7 @@ def _summary(
         target=target.name,
         precision=precision,
         flags=target.flags,
+        parameters=target.parameters,
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
         classes=len(bundle.labels),

@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
+from .kernels_panel import PanelLinearKernel, PanelNormKernel, PanelScoresKernel
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .stateful import StatefulProgram
@@ -64,7 +65,11 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    extra = [name for name, used in (("kernel_int8", integers), ("kernel_vector", vectors)) if used]
+    panels = any(
+        isinstance(kernel, PanelLinearKernel | PanelNormKernel | PanelScoresKernel) for kernel in names.kernels
+    )
+    uses = (("kernel_int8", integers), ("kernel_panel", panels), ("kernel_vector", vectors))
+    extra = [name for name, used in uses if used]
     return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
 
 
@@ -144,6 +149,7 @@ def model_source(
     names: Names,
     offsets: dict[Buffer, int],
     arena_bytes: int,
+    precision: str,
     probes: bool = False,
 ) -> str:
     """model.c: the executor and `sp_model`; probes: with calls of sp_probe_begin and sp_probe_end."""
@@ -156,7 +162,7 @@ def model_source(
             "enum {\n" + "".join(f"    {names.buffers[b]} = {offsets[b]},\n" for b in program.buffers) + "};\n",
             _executor(program, names, prefix, hidden, itertools.count() if probes else None),
             _labels(bundle.labels),
-            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes),
+            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
         ]
     )
 
@@ -213,10 +219,15 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: I
 
 
 def stateful_source(
-    bundle: Bundle, program: StatefulProgram, names: Names, offsets: dict[Buffer, int], arena_bytes: int
+    bundle: Bundle,
+    program: StatefulProgram,
+    names: Names,
+    offsets: dict[Buffer, int],
+    arena_bytes: int,
+    precision: str,
 ) -> str:
     """model.c of a stateful model: reset, step, encode and `sp_model`."""
-    model = _model(bundle, names.buffers[program.input], 0, arena_bytes)
+    model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
     return "\n".join(
         [
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
@@ -357,12 +368,12 @@ def _string(text: str) -> str:
     return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
-def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int) -> str:
+def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
     t, e = bundle.tokenizer, bundle.embedding
     digest = ", ".join(f"0x{b:02x}" for b in bundle.hash_bytes)
     return f"""const sp_model_t sp_model = {{
     .hash = {{{digest}}},
-    .name = {_string(bundle.name)},
+    .name = {_string(bundle.model_name(precision))},
     .tokenizer = {{
         .width = {bundle.sensor.width},
         .height = {bundle.sensor.height},

@@ -24,7 +24,7 @@ from .driver import Progress, Result, generate, write_folder
 from .errors import CompileError
 from .footprint import Footprint, footprint, include_flags, require_compiler
 from .graph import Array
-from .kernels import Kernel, LinearKernel, MapKernel, MixKernel, NormKernel
+from .kernels import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
 from .kernels_int8 import Int8LinearKernel
 from .program import Call, HeadLoop
 from .reference import Runner, to_onnx
@@ -104,8 +104,8 @@ class _Site:
         return kernel.depth if isinstance(kernel, MixKernel) else 0
 
     @property
-    def stride(self) -> int:
-        return int(getattr(self.call.kernel, "out_stride", 0))
+    def layout(self) -> Layout:
+        return getattr(self.call.kernel, "out", Layout(0))
 
 
 _Values = dict[int, list[tuple[int, int, NDArray[np.float32]]]]  # by site: block, head, [rows, width]
@@ -124,9 +124,9 @@ def inspect(
     UsageError when the board does not count instructions or has another core.
     """
     say = on_progress or (lambda _: None)
-    chosen = find_target(target)
+    chosen = find_target(target, precision)
     require_compiler(TARGETS["native"])
-    samples = _samples(bundle)
+    samples = sample_rows(bundle)
     result = generate(bundle, chosen, say, precision, probes=True)
     sites = _sites(result)
     folder = cache_dir() / "probes" / f"{bundle.hash[:16]}-{target}-{precision}"
@@ -157,7 +157,8 @@ def inspect(
     )
 
 
-def _samples(bundle: Bundle) -> list[Array]:
+def sample_rows(bundle: Bundle) -> list[Array]:
+    """Rows to run a model on: of the bundle's vectors, or random ones when it keeps none."""
     kept = [v.embedded for v in bundle.vectors()][:SAMPLES]
     if kept:
         return kept
@@ -192,7 +193,7 @@ _DRIVER = """
 #include <stdio.h>
 #include <stdlib.h>
 
-static const int32_t extents[][3] = {@EXTENTS@}; /* rows, from row to row, columns */
+static const int32_t extents[][5] = {@EXTENTS@}; /* rows, columns, the layout's size, panel and tile */
 
 void sp_probe_begin(int32_t site);
 void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out);
@@ -206,10 +207,15 @@ void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out)
 {
     const int32_t *const e = extents[site];
     const int32_t place[3] = {site, block, head};
-    if (e[2] != 0) {
-        fwrite(place, sizeof place, 1, stdout);
-        for (int32_t row = 0; row < e[0]; ++row) {
-            fwrite((const float *)out + (size_t)row * (size_t)e[1], sizeof(float), (size_t)e[2], stdout);
+    if (e[1] == 0) {
+        return;
+    }
+    fwrite(place, sizeof place, 1, stdout);
+    for (int32_t row = 0; row < e[0]; ++row) {
+        for (int32_t column = 0; column < e[1]; ++column) {
+            const int32_t at = e[4] ? column / 4 * e[4] + row * 4 + column % 4 : e[3] ? column * 4 + row
+                                                                                    : row * e[2] + column;
+            fwrite((const float *)out + at, sizeof(float), 1, stdout);
         }
     }
 }
@@ -236,6 +242,7 @@ def _errors(
     """(max abs, RMSE, cosine) of each site over all samples, and the largest error of the result."""
     graph = result.graph
     values = {n.out.name: n.out for n in graph.nodes}
+    factors = getattr(result.program, "factors", {})
     wanted = list(dict.fromkeys(values[s.call.what] for s in sites if s.width))
     runner = Runner(to_onnx(graph, wanted), graph)
     pairs: list[list[tuple[Array, Array]]] = [[] for _ in sites]
@@ -246,15 +253,18 @@ def _errors(
             got = _run(program, sites, rows)
             for index, site in enumerate(sites):
                 if site.width:
-                    theirs = expected[values[site.call.what]][: graph.prefix + len(rows)]
-                    pairs[index] += _compare(site, got.get(index, []), theirs, graph.output_row)
+                    value = values[site.call.what]
+                    theirs, factor = expected[value][: graph.prefix + len(rows)], np.float32(factors.get(value, 1))
+                    pairs[index] += _compare(site, got.get(index, []), theirs, graph.output_row, factor)
     errors = [_error(p) for p in pairs]
     last = [e[0] for e, s in zip(errors, sites, strict=True) if s.call.what == graph.output.name]
     return errors, max((e for e in last if e is not None), default=0.0)
 
 
 def _build(folder: Path, sites: Sequence[_Site], scratch: Path) -> Path:
-    extents = ", ".join(f"{{{s.rows}, {s.stride}, {s.width}}}" for s in sites)
+    extents = ", ".join(
+        f"{{{s.rows}, {s.width}, {s.layout.size}, {int(s.layout.panel)}, {s.layout.tile}}}" for s in sites
+    )
     (scratch / "driver.c").write_text(_DRIVER.replace("@EXTENTS@", extents))
     sources = [str(folder / name) for name in ("model.c", "kernels.c", "weights.c")]
     command = [
@@ -290,16 +300,17 @@ def _run(program: Path, sites: Sequence[_Site], rows: Array) -> _Values:
 
 
 def _compare(
-    site: _Site, parts: list[tuple[int, int, Array]], expected: Array, single: int
+    site: _Site, parts: list[tuple[int, int, Array]], expected: Array, single: int, factor: np.float32
 ) -> list[tuple[Array, Array]]:
-    """Pairs of what was computed and what should have been. expected: the rows present; single: the row read alone."""
+    """Pairs of what was computed and what should have been. expected: the rows present; single: the row read alone;
+    factor: what the computed is multiplied by."""
     pairs = []
     out = site.call.args[[p.name for p in site.call.kernel.parameters].index("out")]
     for block, head, got in parts:
         first = block * site.rows if site.in_blocks else single
         count = min(site.rows, len(expected) - first) if site.in_blocks else 1
-        column = out.offset + head * out.per_head
-        pairs.append((got[:count], expected[first : first + count, column : column + site.width]))
+        column = site.layout.column(out.offset + head * out.per_head)
+        pairs.append((got[:count] / factor, expected[first : first + count, column : column + site.width]))
     return pairs
 
 

@@ -16,6 +16,36 @@ from typing import Any
 import numpy as np
 
 KEY_TILE = 4  # keys per tile; a row of scores is padded to a multiple of it
+PANEL = 4  # rows of a panel, columns of a tile
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a matrix with `size` columns lies in memory.
+
+    Row by row; `panel`: in panels of four rows, each column by column; `tile`: in tiles of four columns, each row by
+    row, the tiles `tile` floats apart. A kernel's rows start at a whole panel, or are one row alone.
+    """
+
+    size: int
+    panel: bool = False
+    tile: int = 0
+
+    def at(self, row: Any, column: Any) -> Any:
+        """The place of an element; row and column are numbers or TensorIR's."""
+        if self.tile:
+            return column // PANEL * self.tile + row * PANEL + column % PANEL
+        if self.panel:
+            return row // PANEL * (PANEL * self.size) + column * PANEL + row % PANEL
+        return row * self.size + column
+
+    def column(self, at: int) -> int:
+        """The column of a place in the first row."""
+        return at // self.tile * PANEL if self.tile else at // PANEL if self.panel else at
+
+    def block(self, rows: int) -> int:
+        """Floats from a block of rows to the next."""
+        return rows * (PANEL if self.tile else self.size)
 
 
 @dataclass(frozen=True)
@@ -63,10 +93,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """Elementwise steps on a row of `width`, with extra inputs whose rows are `strides` apart."""
+    """Elementwise steps, with extra inputs that lie as `layouts` say."""
 
     steps: tuple[Step, ...] = ()
-    strides: tuple[int, ...] = ()
+    layouts: tuple[Layout, ...] = ()
     vectors: int = 0
 
     @property
@@ -75,14 +105,14 @@ class Epilogue:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        matrices = tuple(Parameter(f"x{i}", "in") for i in range(len(self.strides)))
+        matrices = tuple(Parameter(f"x{i}", "in") for i in range(len(self.layouts)))
         return matrices + tuple(Parameter(f"v{i}", "in") for i in range(self.vectors))
 
     def apply(self, b: Builder, p: dict[str, Any], start: Any, row: Any, column: Any) -> Any:
         """The epilogue's result for one element that starts as `start`."""
         read: dict[str, Callable[[int], Any]] = {
             "t": lambda i: results[i],
-            "x": lambda i: p[f"x{i}"][row * self.strides[i] + column],
+            "x": lambda i: p[f"x{i}"][self.layouts[i].at(row, column)],
             "v": lambda i: p[f"v{i}"][column],
         }
         results = [start]
@@ -101,8 +131,8 @@ class LinearKernel(Kernel):
     tile: int
     unroll: int
     bias: bool
-    x_stride: int
-    out_stride: int
+    x: Layout
+    out: Layout
     epilogue: Epilogue = Epilogue()
 
     @property
@@ -134,7 +164,7 @@ class LinearKernel(Kernel):
             def step(k: Any) -> None:
                 weights = [b.local(self.weight(b, p, (t * self.depth + k) * self.tile + c), "w") for c in tile]
                 for r in rows:
-                    x = b.local(p["x"][r * self.x_stride + k], "x")
+                    x = b.local(p["x"][self.x.at(r, k)], "x")
                     for c in tile:
                         at = r * self.tile + c
                         b.store(sums, at, b.fma(x, weights[c], sums[at]))
@@ -145,7 +175,7 @@ class LinearKernel(Kernel):
                     column = t * self.tile + c
                     total = self.finish(b, p, sums[r * self.tile + c], column)
                     value = self.epilogue.apply(b, p, total, r, column)
-                    b.store(p["out"], r * self.out_stride + column, value)
+                    b.store(p["out"], self.out.at(r, column), value)
 
     def start(self, b: Builder, p: dict[str, Any], column: Any) -> Any:
         """What a sum starts from."""
@@ -167,8 +197,8 @@ class NormKernel(Kernel):
     width: int
     epsilon: float
     affine: bool
-    x_stride: int
-    out_stride: int
+    x: Layout
+    out: Layout
 
     @property
     def title(self) -> str:
@@ -184,7 +214,7 @@ class NormKernel(Kernel):
             sums = b.array(4, "sums")
 
             def x(k: Any) -> Any:
-                return p["x"][row * self.x_stride + k]
+                return p["x"][self.x.at(row, k)]
 
             def total(add: Callable[[Any, int], Any]) -> Any:
                 for i in range(4):
@@ -211,7 +241,7 @@ class NormKernel(Kernel):
                 value = (x(k) - mean) * scale
                 if self.affine:
                     value = b.fma(value, p["scale"][k], p["shift"][k])
-                b.store(p["out"], row * self.out_stride + k, value)
+                b.store(p["out"], self.out.at(row, k), value)
 
             b.unrolled(self.width, 8, write)
 
@@ -221,8 +251,8 @@ class MapKernel(Kernel):
     """Elementwise: out = epilogue(x)."""
 
     width: int
-    x_stride: int
-    out_stride: int
+    x: Layout
+    out: Layout
     epilogue: Epilogue
 
     @property
@@ -235,9 +265,9 @@ class MapKernel(Kernel):
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         with b.loop(self.rows, "row") as row, b.loop(self.width, "column") as column:
-            start = p["x"][row * self.x_stride + column]
+            start = p["x"][self.x.at(row, column)]
             value = self.epilogue.apply(b, p, start, row, column)
-            b.store(p["out"], row * self.out_stride + column, value)
+            b.store(p["out"], self.out.at(row, column), value)
 
 
 @dataclass(frozen=True)
@@ -245,8 +275,8 @@ class ScoresKernel(Kernel):
     """scores[r, j] = q[r] . k[j] for `tiles` tiles of KEY_TILE keys."""
 
     depth: int
-    q_stride: int
-    k_stride: int
+    q: Layout
+    k: Layout
     row_scores: int
     unroll: int
 
@@ -269,9 +299,9 @@ class ScoresKernel(Kernel):
                 b.store(sums, i, b.number(0))
 
             def step(d: Any) -> None:
-                keys = [b.local(p["k"][(t * KEY_TILE + c) * self.k_stride + d], "k") for c in tile]
+                keys = [b.local(p["k"][self.k.at(t * KEY_TILE + c, d)], "k") for c in tile]
                 for r in rows:
-                    q = b.local(p["q"][r * self.q_stride + d], "q")
+                    q = b.local(p["q"][self.q.at(r, d)], "q")
                     for c in tile:
                         b.store(sums, r * KEY_TILE + c, b.fma(q, keys[c], sums[r * KEY_TILE + c]))
 
@@ -331,8 +361,8 @@ class MixKernel(Kernel):
 
     depth: int
     tile: int
-    v_stride: int
-    out_stride: int
+    v: Layout
+    out: Layout
     row_scores: int
 
     @property
@@ -360,7 +390,7 @@ class MixKernel(Kernel):
                 b.store(sums, i, b.number(0))
 
             def step(j: Any) -> None:
-                values = [b.local(p["v"][j * self.v_stride + t * self.tile + c], "v") for c in tile]
+                values = [b.local(p["v"][self.v.at(j, t * self.tile + c)], "v") for c in tile]
                 for r in rows:
                     weight = b.local(p["weights"][r * self.row_scores + j], "weight")
                     for c in tile:
@@ -370,7 +400,7 @@ class MixKernel(Kernel):
             for r in rows:
                 inverse = b.local(p["inverse"][r], "inverse")
                 for c in tile:
-                    at = r * self.out_stride + t * self.tile + c
+                    at = self.out.at(r, t * self.tile + c)
                     b.store(p["out"], at, sums[r * self.tile + c] * inverse)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import Epilogue, Kernel, LinearKernel, Parameter
+from .kernels import Epilogue, Kernel, Layout, LinearKernel, Parameter
 
 if TYPE_CHECKING:
     from .kernels import Builder
@@ -62,7 +62,7 @@ class QuantiseKernel(Kernel):
     """out = x * inverse, rounded to the nearest (ties to even) and limited to 8 bits, as int16 [k / 4][rows][4]."""
 
     depth: int
-    x_stride: int
+    x: Layout
 
     @property
     def title(self) -> str:
@@ -87,7 +87,7 @@ class QuantiseKernel(Kernel):
                     b.store(p["out"], (whole * self.rows + r) * GROUP + i, b.cast(b.number(0), "int16"))
 
     def one(self, b: Builder, p: dict[str, Any], inverse: Any, k: Any, r: int, i: int) -> None:
-        x = p["x"][r * self.x_stride + k * GROUP + i] * inverse
+        x = p["x"][self.x.at(r, k * GROUP + i)] * inverse
         value = b.integer_call("int16", "sp_k_quantise", x)
         b.store(p["out"], (k * self.rows + r) * GROUP + i, value)
 
@@ -99,7 +99,7 @@ class Int8LinearKernel(Kernel):
     depth: int
     width: int
     bias: bool
-    out_stride: int
+    out: Layout
     epilogue: Epilogue
 
     @property
@@ -130,7 +130,7 @@ class Int8LinearKernel(Kernel):
             for r in range(self.rows):
                 total = b.cast(sums[r], "float32")
                 value = self.epilogue.apply(b, p, _scaled(b, p, total, column, self.bias), r, column)
-                b.store(p["out"], r * self.out_stride + column, value)
+                b.store(p["out"], self.out.at(r, column), value)
 
 
 def _scaled(b: Builder, p: dict[str, Any], total: Any, column: Any, bias: bool) -> Any:

@@ -29,12 +29,12 @@ class VectorLinearKernel(LinearKernel):
                     b.store(sums, r * COLUMNS + c, self.start(b, p, t * COLUMNS + c))
             weights = b.address(p["w"], t * (self.depth * COLUMNS))
             x = b.address(p["x"], 0)
-            b.do("sp_k_tile_4x8", x, self.x_stride, weights, COLUMNS, self.depth, b.address(sums, 0))
+            b.do("sp_k_tile_4x8", x, self.x.size, weights, COLUMNS, self.depth, b.address(sums, 0))
             for r in range(ROWS):
                 with b.loop(COLUMNS, "c") as c:
                     column = t * COLUMNS + c
                     value = self.epilogue.apply(b, p, sums[r * COLUMNS + c], r, column)
-                    b.store(p["out"], r * self.out_stride + column, value)
+                    b.store(p["out"], self.out.at(r, column), value)
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class VectorMixKernel(MixKernel):
             with b.loop(ROWS * COLUMNS, "i") as i:
                 b.store(sums, i, b.number(0))
             weights, values = b.address(p["weights"], 0), b.address(p["v"], t * COLUMNS)
-            b.do("sp_k_tile_4x8", weights, self.row_scores, values, self.v_stride, p["keys"], b.address(sums, 0))
+            b.do("sp_k_tile_4x8", weights, self.row_scores, values, self.v.size, p["keys"], b.address(sums, 0))
             for r in range(ROWS):
                 inverse = b.local(p["inverse"][r], "inverse")
                 with b.loop(COLUMNS, "c") as c:
-                    at = r * self.out_stride + t * COLUMNS + c
+                    at = self.out.at(r, t * COLUMNS + c)
                     b.store(p["out"], at, sums[r * COLUMNS + c] * inverse)

@@ -9,7 +9,7 @@ Cheap row operations (normalisation) are computed again rather than stored. Wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,8 +33,10 @@ from .graph import (
 )
 from .kernels import (
     KEY_TILE,
+    PANEL,
     Epilogue,
     Kernel,
+    Layout,
     LinearKernel,
     MapKernel,
     MixKernel,
@@ -44,7 +46,16 @@ from .kernels import (
     Step,
 )
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from .kernels_panel import (
+    PanelKernel,
+    PanelLinearKernel,
+    PanelMixKernel,
+    PanelNormKernel,
+    PanelScoresKernel,
+    PanelSoftmaxKernel,
+)
 from .kernels_vector import COLUMNS, ROWS, VectorLinearKernel, VectorMixKernel
+from .tables import EXP2_STEPS, exp2_table, normal_table
 from .targets import Target
 
 Stored = NDArray[np.float32] | NDArray[np.int8]
@@ -52,19 +63,24 @@ Stored = NDArray[np.float32] | NDArray[np.int8]
 
 @dataclass(eq=False)
 class Buffer:
-    """Floats in the arena. `row`: floats from one row to the next; `whole`: all rows, not one block.
+    """Floats in the arena that lie as `layout` says; `whole`: all rows, not one block.
 
     `first` and `last` are the times (kernel calls, counted through the program) at which it is in use;
     `home` is a buffer whose place it takes over.
     """
 
     name: str
-    row: int
+    layout: Layout
     floats: int
     whole: bool
     first: int = 1 << 30
     last: int = -1
     home: Buffer | None = None
+
+    @property
+    def row(self) -> int:
+        """Columns."""
+        return self.layout.size
 
     @property
     def root(self) -> Buffer:
@@ -123,6 +139,7 @@ class Program:
     output: Arg
     rows: int  # rows in a block
     graph: Graph
+    factors: Mapping[Value, float] = field(default_factory=dict)  # values that are kept multiplied by a number
 
     def items(self) -> list[tuple[Item, bool]]:
         """All items in order; True: once per block of rows."""
@@ -154,6 +171,8 @@ class _Lowering:
         self.stored: dict[Value, Buffer] = {}
         self.time = 0
         self.phases: list[Phase] = []
+        self.panels = target.panels
+        self.factors: dict[Value, float] = {}
 
     # -- phases
     def run(self) -> Program:
@@ -163,6 +182,9 @@ class _Lowering:
         source = self.new_whole(self.graph.source.out)
         source.first = 0
         self.stored[self.graph.source.out] = source
+        if self.panels:
+            self.factors = {n.q: EXP2_STEPS for n in attentions if self.in_panels(n)}
+            self.to_panels(source)
         for level in range(len(attentions) + 1):
             targets = self.kept(level, levels, slices)
             if level > 0:
@@ -175,8 +197,31 @@ class _Lowering:
         at = 0 if output.floats == output.row else self.graph.output_row * output.row
         self.touch(output)
         return Program(
-            self.phases, self.buffers, self.constants, source, Arg(output, offset=at), self.target.rows, self.graph
+            self.phases,
+            self.buffers,
+            self.constants,
+            source,
+            Arg(output, offset=at),
+            self.target.rows,
+            self.graph,
+            self.factors,
         )
+
+    def to_panels(self, source: Buffer) -> None:
+        """The rows of the input become panels, in their place."""
+        width = source.layout.size
+        scratch = self.new_buffer("scratch", Layout(width), self.target.rows, False)
+        self.touch(source, scratch)
+        call = Call(PanelKernel(self.target.rows, width), (Arg(scratch), self.write(source, True)), source.name)
+        self.phases.append(Phase("rows to panels", [call]))
+        self.time += 1
+
+    def in_panels(self, node: Attention) -> bool:
+        """Whether an attention is one that kernels on panels compute."""
+        q = self.by_value[node.q]
+        alone = isinstance(q, Linear) and self.graph.used_once(node.q) and self.graph.used_once(node.v)
+        rows = self.rows_needed[node.out] == ALL and node.out is not self.graph.output
+        return self.panels and alone and rows and not node.shared and node.value_depth % PANEL == 0
 
     def levels(self, attentions: Sequence[Attention]) -> dict[Value, int]:
         """How many attentions a value has behind it."""
@@ -265,11 +310,15 @@ class _Lowering:
     def new_whole(self, value: Value) -> Buffer:
         """Room for all rows, rounded up to whole blocks and whole tiles of keys."""
         rows = max(-(-self.graph.rows // step) * step for step in (self.target.rows, KEY_TILE))
-        return self.new_buffer(value.name, value.width, rows, whole=True)
+        readers = self.graph.consumers(value)
+        layout = Layout(value.width, self.panels and value is not self.graph.output)
+        if any(isinstance(n, Attention) and n.v is value and self.in_panels(n) for n in readers):
+            layout = Layout(value.width, tile=PANEL * rows)
+        return self.new_buffer(value.name, layout, rows, whole=True)
 
-    def new_buffer(self, name: str, width: int, rows: int, whole: bool) -> Buffer:
+    def new_buffer(self, name: str, layout: Layout, rows: int, whole: bool) -> Buffer:
         again = sum(b.name == name or b.name.startswith(f"{name}_again") for b in self.buffers)
-        buffer = Buffer(f"{name}_again{again}" if again else name, width, width * rows, whole)
+        buffer = Buffer(f"{name}_again{again}" if again else name, layout, layout.size * rows, whole)
         self.buffers.append(buffer)
         return buffer
 
@@ -288,11 +337,11 @@ class _Lowering:
     def place(self, value: Value, blocks: bool, keep: Sequence[Value]) -> Buffer:
         """The buffer that a value is written to."""
         if any(value is k for k in keep):
-            buffer = self.new_whole(value) if blocks else self.new_buffer(value.name, value.width, 1, False)
+            buffer = self.new_whole(value) if blocks else self.new_buffer(value.name, Layout(value.width), 1, False)
             self.stored[value] = buffer
             return buffer
         rows = self.target.rows if blocks else 1
-        buffer = self.new_buffer(value.name, value.width, rows, False)
+        buffer = self.new_buffer(value.name, Layout(value.width, blocks and self.panels), rows, False)
         (self.block_local if blocks else self.row_local)[value] = buffer
         return buffer
 
@@ -301,16 +350,18 @@ class _Lowering:
         local = (self.block_local if blocks else self.row_local).get(value)
         buffer = local or self.stored[value]
         self.touch(buffer)
-        offset = column
-        if not blocks and buffer.whole:
-            offset += self.graph.output_row * buffer.row
-        per_block = self.target.rows * buffer.row if blocks and buffer.whole else 0
-        return Arg(buffer, offset=offset, per_block=per_block, per_head=per_head)
+        row = self.graph.output_row if not blocks and buffer.whole else 0
+        return self.place_in(buffer, blocks, row, column, per_head)
 
     def write(self, buffer: Buffer, blocks: bool, column: int = 0, per_head: int = 0) -> Arg:
         self.touch(buffer)
-        per_block = self.target.rows * buffer.row if blocks and buffer.whole else 0
-        return Arg(buffer, offset=column, per_block=per_block, per_head=per_head)
+        return self.place_in(buffer, blocks, 0, column, per_head)
+
+    def place_in(self, buffer: Buffer, blocks: bool, row: int, column: int, per_head: int) -> Arg:
+        """The place of a row and column, in the block at hand; column and per_head are whole tiles where there are."""
+        layout = buffer.layout
+        per_block = layout.block(self.target.rows) if blocks and buffer.whole else 0
+        return Arg(buffer, "", layout.at(row, column), per_block, layout.at(0, per_head))
 
     def constant(self, name: str, array: Stored) -> Arg:
         dtype = np.dtype(np.int8 if array.dtype == np.int8 else np.float32)
@@ -349,7 +400,9 @@ class _Lowering:
         if node.quant is not None and node.quant.x_scale is not None:
             return self.int8_linear(node, maps, out, keep, blocks)
         x = self.read(node.x, blocks)
-        weight: Stored = node.weight if node.quant is None else node.quant.values
+        assert x.buffer is not None
+        factor = np.float32(self.factors.get(node.out, 1))
+        weight: Stored = node.weight * factor if node.quant is None else node.quant.values
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.place(out, blocks, keep)
         width, tile = node.out.width, self.tile(node.out.width, blocks)
@@ -360,28 +413,35 @@ class _Lowering:
             tail = "_tail" if start else ""
             part = weight[:, start:stop]
             packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
+            kind = self.linear_kernel(node, x.buffer, blocks, step)
+            bias = node.bias
+            if bias is None and kind is PanelLinearKernel:
+                bias = np.zeros(width, np.float32)
             args = [x, self.constant(f"{node.out.name}_weight{tail}", packed)]
             if node.quant is not None:
-                args.append(self.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop]))
-            if node.bias is not None:
-                args.append(self.constant(f"{node.out.name}_bias{tail}", node.bias[start:stop]))
+                args.append(self.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
+            if bias is not None:
+                args.append(self.constant(f"{node.out.name}_bias{tail}", bias[start:stop] * factor))
             for matrix in matrices:
-                args.append(Arg(matrix.buffer, "", matrix.offset + start, matrix.per_block))
+                assert matrix.buffer is not None
+                at = matrix.offset + matrix.buffer.layout.at(0, start)
+                args.append(Arg(matrix.buffer, "", at, matrix.per_block))
             for i, vector in enumerate(vectors):
                 args.append(self.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
-            args.append(self.write(buffer, blocks, start))
-            assert x.buffer is not None
-            kernel = self.linear_kernel(node, blocks, step)(
+            kernel = kind(
                 self.block_rows(blocks),
                 part.shape[0],
                 stop - start,
                 step,
                 self.target.unroll,
-                node.bias is not None,
-                x.buffer.row,
-                buffer.row,
+                bias is not None,
+                x.buffer.layout,
+                buffer.layout,
                 epilogue,
             )
+            if any(p.name == "table" for p in kernel.parameters):
+                args.append(self.constant("normal_table", normal_table()))
+            args.append(self.write(buffer, blocks, start))
             calls.append(Call(kernel, tuple(args), out.name))
         return calls
 
@@ -389,9 +449,11 @@ class _Lowering:
         """Whether a tile is one that kernel_vector.h computes, and the target is better off with that."""
         return self.target.vectors and (self.block_rows(blocks), tile) == (ROWS, COLUMNS)
 
-    def linear_kernel(self, node: Linear, blocks: bool, tile: int) -> type[LinearKernel]:
+    def linear_kernel(self, node: Linear, x: Buffer, blocks: bool, tile: int) -> type[LinearKernel]:
         if node.quant is not None:
             return WeightLinearKernel
+        if blocks and x.layout.panel and tile == PANEL:
+            return PanelLinearKernel
         return VectorLinearKernel if self.vector(blocks, tile) else LinearKernel
 
     def int8_linear(
@@ -407,19 +469,20 @@ class _Lowering:
             x = self.read(node.x, blocks)
             assert x.buffer is not None and node.quant.x_scale is not None
             inverse = self.constant(f"{node.x.name}_inverse", np.array([1 / node.quant.x_scale], np.float32))
-            rounded = self.new_buffer(f"{node.x.name}_int16", 2 * groups(depth), rows, False)
+            rounded = self.new_buffer(f"{node.x.name}_int16", Layout(2 * groups(depth)), rows, False)
             self.rounded[node.x, blocks] = rounded
             self.touch(rounded)
-            calls.append(Call(QuantiseKernel(rows, depth, x.buffer.row), (x, inverse, Arg(rounded)), name))
+            calls.append(Call(QuantiseKernel(rows, depth, x.buffer.layout), (x, inverse, Arg(rounded)), name))
         self.touch(rounded)
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.place(out, blocks, keep)
-        scale = node.quant.scale * np.float32(node.quant.x_scale)
+        factor = np.float32(self.factors.get(node.out, 1))
+        scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
         constants = [self.constant(f"{name}_weight", pack(node.quant.values)), self.constant(f"{name}_scale", scale)]
         if node.bias is not None:
-            constants.append(self.constant(f"{name}_bias", node.bias))
+            constants.append(self.constant(f"{name}_bias", node.bias * factor))
         extra = [self.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
-        kernel = Int8LinearKernel(rows, depth, width, node.bias is not None, buffer.row, epilogue)
+        kernel = Int8LinearKernel(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
         args = (Arg(rounded), *constants, *matrices, *extra, self.write(buffer, blocks))
         return [*calls, Call(kernel, args, out.name)]
 
@@ -450,8 +513,8 @@ class _Lowering:
             tile,
             self.target.unroll,
             node.bias is not None,
-            x.buffer.row,
-            buffer.row,
+            x.buffer.layout,
+            buffer.layout,
         )
         return HeadLoop(heads, (Call(kernel, tuple(args), node.out.name),))
 
@@ -466,8 +529,9 @@ class _Lowering:
                 self.constant(f"{node.out.name}_shift", shift),
             ]
         assert x.buffer is not None
-        kernel = NormKernel(
-            self.block_rows(blocks), node.out.width, node.epsilon, bool(affine), x.buffer.row, buffer.row
+        panels = blocks and x.buffer.layout.panel and buffer.layout.panel and not affine
+        kernel = (PanelNormKernel if panels else NormKernel)(
+            self.block_rows(blocks), node.out.width, node.epsilon, bool(affine), x.buffer.layout, buffer.layout
         )
         return Call(kernel, (x, *affine, self.write(buffer, blocks)), node.out.name)
 
@@ -478,7 +542,7 @@ class _Lowering:
         buffer = self.place(out, blocks, keep)
         constants = [self.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
         assert x.buffer is not None
-        kernel = MapKernel(self.block_rows(blocks), out.width, x.buffer.row, buffer.row, epilogue)
+        kernel = MapKernel(self.block_rows(blocks), out.width, x.buffer.layout, buffer.layout, epilogue)
         return Call(kernel, (x, *matrices, *constants, self.write(buffer, blocks)), out.name)
 
     def epilogue(self, start: Value, maps: Sequence[Node], blocks: bool) -> tuple[Epilogue, list[Arg], list[Array]]:
@@ -505,8 +569,8 @@ class _Lowering:
                     vectors.append(arg)
             steps.append(Step(node.op, tuple(operands)))
             results[node.out] = len(steps)
-        strides = tuple(a.buffer.row for a in matrices.values() if a.buffer is not None)
-        return Epilogue(tuple(steps), strides, len(vectors)), list(matrices.values()), vectors
+        layouts = tuple(a.buffer.layout for a in matrices.values() if a.buffer is not None)
+        return Epilogue(tuple(steps), layouts, len(vectors)), list(matrices.values()), vectors
 
     def attention(self, node: Attention, keep: Sequence[Value], blocks: bool) -> HeadLoop:
         rows = self.block_rows(blocks)
@@ -515,30 +579,37 @@ class _Lowering:
         self.touch(k, v)
         buffer = self.place(node.out, blocks, keep)
         width = -(-self.graph.rows // KEY_TILE) * KEY_TILE
-        scores = self.new_buffer(f"{node.out.name}_scores", width, rows, False)
-        inverse = self.new_buffer(f"{node.out.name}_inverse", 1, rows, False)
+        scores = self.new_buffer(f"{node.out.name}_scores", Layout(width), rows, False)
+        inverse = self.new_buffer(f"{node.out.name}_inverse", Layout(1), rows, False)
         self.touch(scores, inverse)
         tile = self.tile(node.value_depth, blocks)
         while node.value_depth % tile:
             tile -= 1
         assert q.buffer is not None
         keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
-        score = ScoresKernel(rows, node.depth, q.buffer.row, k.row, width, self.target.unroll)
-        mix = (VectorMixKernel if self.vector(blocks, tile) else MixKernel)(
-            rows, node.value_depth, tile, v.row, buffer.row, width
-        )
-        k_arg = Arg(k, per_head=0 if node.shared else node.depth)
-        v_arg = Arg(v, per_head=0 if node.shared else node.value_depth)
+        k_arg = Arg(k, per_head=0 if node.shared else k.layout.at(0, node.depth))
+        v_arg = Arg(v, per_head=0 if node.shared else v.layout.at(0, node.value_depth))
         out = self.write(buffer, blocks, per_head=node.value_depth)
+        panels = blocks and self.in_panels(node)
+        mixer = PanelMixKernel if panels else VectorMixKernel if self.vector(blocks, tile) else MixKernel
+        mix = mixer(rows, node.value_depth, tile, v.layout, buffer.layout, width)
+        shape = (rows, node.depth, q.buffer.layout, k.layout, width, self.target.unroll)
         name = node.out.name
-        return HeadLoop(
-            node.heads,
-            (
-                Call(score, (q, k_arg, Arg(scores), tiles), name),
+        if panels:
+            zeros = self.constant("zeros", np.zeros(PANEL, np.float32))
+            table = self.constant("exp2_table", exp2_table())
+            calls = (
+                Call(PanelScoresKernel(*shape), (zeros, q, k_arg, Arg(scores), tiles), name),
+                Call(PanelSoftmaxKernel(rows, width), (Arg(scores), table, Arg(inverse), keys, tiles), name),
+                Call(mix, (zeros, Arg(scores), Arg(inverse), v_arg, out, tiles), name),
+            )
+        else:
+            calls = (
+                Call(ScoresKernel(*shape), (q, k_arg, Arg(scores), tiles), name),
                 Call(SoftmaxKernel(rows, width), (Arg(scores), Arg(inverse), keys, tiles), name),
                 Call(mix, (Arg(scores), Arg(inverse), v_arg, out, keys), name),
-            ),
-        )
+            )
+        return HeadLoop(node.heads, calls)
 
 
 def _groups(graph: Graph, nodes: Sequence[Node], keep: Sequence[Value]) -> list[list[Node]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CompileError
-from .graph import Array, Attention, Graph, HeadLinear, Linear, Map, Node, Norm, Source, Value
+from .graph import Array, Attention, Graph, HeadLinear, Linear, Map, Mean, Node, Norm, Source, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -122,6 +122,17 @@ class _Exporter:
         limit = self.op("Add", "length", self.constant(np.array([g.prefix], np.int32)))
         return self.op("GreaterOrEqual", index, limit)
 
+    def later(self) -> str:
+        """bool [1, rows, rows]: which rows a row does not attend to; those that are not there are among them."""
+        return self.constant(np.triu(np.ones((self.graph.rows, self.graph.rows), bool), 1)[None])
+
+    def mean(self, node: Mean) -> None:
+        """One row."""
+        rows = self.op("Max", "length", self.constant(np.array([1], np.int32)))
+        share = self.op("Div", self.constant(np.float32(1)), self.op("Cast", rows, to=1))
+        shares = self.op("Where", self.mask, self.constant(np.float32(0)), share)
+        self.op("MatMul", self.shaped(shares, 1, self.graph.rows), node.x.name, out=node.out.name)
+
     def write(self, node: Node) -> None:
         out = node.out.name
         if isinstance(node, Source):
@@ -142,6 +153,8 @@ class _Exporter:
             self.map(node)
         elif isinstance(node, Attention):
             self.attention(node)
+        elif isinstance(node, Mean):
+            self.mean(node)
         else:
             raise CompileError(f"{type(node).__name__} {out!r} is not supported in reduced precision: use fp32")
 
@@ -188,7 +201,8 @@ class _Exporter:
         keys = self.op("Transpose", split(node.k, node.depth), perm=[0, 2, 1])
         scores = self.op("MatMul", split(node.q, node.depth), keys)
         natural = self.op("Mul", scores, self.constant(np.float32(np.log(2.0))))
-        masked = self.op("Where", self.mask, self.constant(np.float32(-1e30)), natural)
+        mask = self.later() if node.causal else self.mask
+        masked = self.op("Where", mask, self.constant(np.float32(-1e30)), natural)
         weights = self.op("Softmax", masked, axis=-1)
         mixed = self.op("MatMul", weights, split(node.v, node.value_depth))
         self.shaped(self.op("Transpose", mixed, perm=[1, 0, 2]), rows, heads * node.value_depth, out=node.out.name)

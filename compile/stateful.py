@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .arena import ALIGN, place
 from .errors import CompileError
 from .graph import Attention, Graph, Mean, Value
-from .kernels import Epilogue, MapKernel, Step
+from .kernels import Epilogue, Layout, MapKernel, Step
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored, _Lowering
 from .targets import Target
 
@@ -59,6 +59,8 @@ class _StepLowering(_Lowering):
         if any(isinstance(n, Mean | Attention) for n in graph.nodes[at + 1 :]):
             raise CompileError("nothing but row operations may follow the mean over the rows")
         self.block_local, self.row_local = {}, {}
+        self.panels = False  # one row at a time
+        self.rounded = {}
         self.caches: dict[Value, Buffer] = {}
         for node in before:
             if isinstance(node, Attention):
@@ -66,13 +68,14 @@ class _StepLowering(_Lowering):
                     if value not in self.caches:
                         self.caches[value] = self.stored[value] = self.persistent(self.new_whole(value))
         source = self.row(graph.source.out)
-        total = self.persistent(self.new_buffer("total", mean.x.width, 1, False))
+        total = self.persistent(self.new_buffer("total", Layout(mean.x.width), 1, False))
         token: list[Item] = []
         self.emit(before, token, [*self.caches, mean.x], blocks=False)
         token.append(self.accumulate(mean.x, total))
         self.time += 1
         mean_row = self.row(mean.out)
         head: list[Item] = []
+        self.rounded = {}
         self.emit(graph.nodes[at + 1 :], head, [graph.output], blocks=False)
         output = self.read(graph.output, blocks=False)
         return StatefulProgram(
@@ -84,7 +87,7 @@ class _StepLowering(_Lowering):
         return buffer
 
     def row(self, value: Value) -> Buffer:
-        buffer = self.new_buffer(value.name, value.width, 1, False)
+        buffer = self.new_buffer(value.name, Layout(value.width), 1, False)
         self.row_local[value] = buffer
         self.touch(buffer)
         return buffer
@@ -96,13 +99,13 @@ class _StepLowering(_Lowering):
             if buffer.row == self.graph.source.out.width:
                 return buffer
         width = self.graph.source.out.width
-        return self.persistent(self.new_buffer("rows", width, self.graph.capacity, True))
+        return self.persistent(self.new_buffer("rows", Layout(width), self.graph.capacity, True))
 
     def accumulate(self, value: Value, total: Buffer) -> Call:
         x = self.read(value, blocks=False)
         assert x.buffer is not None
-        add = Epilogue((Step("add", (("t", 0), ("x", 0))),), (total.row,))
-        kernel = MapKernel(1, value.width, x.buffer.row, total.row, add)
+        add = Epilogue((Step("add", (("t", 0), ("x", 0))),), (total.layout,))
+        kernel = MapKernel(1, value.width, x.buffer.layout, total.layout, add)
         return Call(kernel, (x, Arg(total), Arg(total)), "total")
 
     def place(self, value: Value, blocks: bool, keep: Sequence[Value]) -> Buffer:

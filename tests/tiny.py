@@ -7,7 +7,6 @@ against the same arrays. Nothing here is shared with spedge.training or spedge.c
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -35,20 +34,18 @@ from spedge.paths import firmware_dir
 SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  #: for build_firmware("sim")
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 FLAGS = ["-std=gnu99", "-O2", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-ARM_FLAGS = [
-    "-mthumb",
-    "-mfloat-abi=hard",
-    "-nostartfiles",
-    "-specs=nosys.specs",
-    "-ffunction-sections",
-    "-Wl,--gc-sections",
-]
 SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
-LINUX_COMPILERS = {"sim": ["cc"], "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"]}
-ARM_CORES = {
-    "mps2-an386": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
-    "mps2-an500": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
-    "netduinoplus2": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32f405.ld", *SMALL],
+BARE = ["-nostartfiles", "-ffunction-sections", "-Wl,--gc-sections"]
+ARM = ["arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=hard", "-specs=nosys.specs", *BARE]
+RISCV = ["riscv64-unknown-elf-gcc", "-march=rv32imafc", "-mabi=ilp32f", "-specs=picolibc.specs", *BARE]
+COMPILERS = {
+    "sim": ["cc"],
+    "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"],
+    "mps2-an386": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
+    "mps2-an500": [*ARM, "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
+    "mps3-an547": [*ARM, "-mcpu=cortex-m55", "-DSP_MCU_AN547", "-T", "an547.ld"],
+    "netduinoplus2": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32f405.ld", *SMALL],
+    "rv32-virt": [*RISCV, "-mcmodel=medany", "-T", "virt.ld"],
 }
 
 
@@ -230,8 +227,7 @@ def _floats(values: np.ndarray) -> str:
 def build_firmware(
     board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = (), port: Path | None = None
 ) -> Path:
-    """The device application for `sim`, `jetson` or a board of ARM_CORES, compiled directly; model: the text of a
-    model.c."""
+    """The device application for `sim` or a board of COMPILERS, compiled directly; model: the text of a model.c."""
     firmware = firmware_dir()
     port = port or firmware / "port" / load_board(board).port
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -242,19 +238,15 @@ def build_firmware(
         sources.append(source)
     includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
     defines = [f'-DSP_BOARD_NAME="{board}"', f"-DSP_HAS_MODEL={int(model is not None)}"]
-    compiler = LINUX_COMPILERS.get(board) or ["arm-none-eabi-gcc", *ARM_FLAGS, *ARM_CORES[board], f"-L{port}"]
-    command = [*compiler, *FLAGS, *includes, *defines, *extra, *map(str, sources), "-lm", "-o", str(out)]
-    subprocess.run(command, check=True)
+    command = [*COMPILERS[board], f"-L{port}", *FLAGS, *includes, *defines, *extra]
+    subprocess.run([*command, *map(str, sources), "-lm", "-o", str(out)], check=True)
     return out
 
 
 def missing_for(board: str) -> str | None:
     """Why this machine cannot build and run the board; None when it can."""
-    tools = {"sim": ["cc"], "jetson": ["aarch64-linux-gnu-gcc", "qemu-aarch64"]}.get(
-        board, ["arm-none-eabi-gcc", "qemu-system-arm"]
-    )
-    absent = [tool for tool in tools if shutil.which(tool) is None]
-    return f"{', '.join(absent)} is not installed" if absent else None
+    absent = [f"{tool.program} ({', '.join(tool.packages)})" for tool in load_board(board).missing]
+    return f"not installed: {'; '.join(absent)}" if absent else None
 
 
 def live_payload(first: int, offered: int, words: np.ndarray) -> bytes:

@@ -81,23 +81,27 @@ static uint32_t keep_at(uint32_t level)
 static int take_source(app_t *app)
 {
     uint8_t chunk[SLICE_BYTES];
-    size_t n = 0;
+    size_t most = sizeof chunk, n = 0;
     int busy = 0;
     if (app->setup.settings.source == SOURCE_LINK || app->queue.filled >= SLICE_BYTES) {
         return 0;
     }
+    if (app->tap.capacity > 0 && app->setup.settings.mode == MODE_LOSSLESS && app_tap_room(&app->tap) < most) {
+        most = app_tap_room(&app->tap);
+    }
     if (app->setup.settings.source == SOURCE_CAMERA) {
         busy = app_camera_step();
         sp_pipeline_set_keep(app->setup.pipe, keep_at(app->setup.settings.mode == MODE_LIVE ? app_camera_level() : 0));
-        n = app_camera_take(chunk, sizeof chunk);
+        n = app_camera_take(chunk, most);
     } else {
-        n = app->ram_left < sizeof chunk ? app->ram_left : sizeof chunk;
+        n = app->ram_left < most ? app->ram_left : most;
         if (n > 0) {
             memcpy(chunk, app->ram, n);
             app->ram += n;
             app->ram_left -= n;
         }
     }
+    app_tap_add(&app->tap, chunk, n);
     return (n > 0 && app_queue_put(&app->queue, chunk, n, port_counter())) || busy;
 }
 
@@ -107,6 +111,7 @@ void app_reset_stream(app_t *app)
     app_queue_reset(&app->queue);
     app_report_reset(&app->report);
     app_results_reset(&app->results);
+    app_tap_reset(&app->tap);
     app->next_seq = 0;
     app->asked.done = 0;
     app->boundary = settings->every_us > 0 ? 0 : SP_NO_TIME;

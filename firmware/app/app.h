@@ -8,6 +8,7 @@
 #include "queue.h"
 #include "report.h"
 #include "results.h"
+#include "tap.h"
 
 #include "spedge/model.h"
 #include "spedge/pipeline.h"
@@ -27,6 +28,7 @@ typedef struct app_settings {
     uint8_t mode;
     uint8_t source;
     uint8_t push;
+    uint8_t raw; /* keep the source's bytes for the host */
 } app_settings_t;
 
 /* What CONFIGURE made of the port's memory. pipe NULL: not configured. */
@@ -57,6 +59,7 @@ typedef struct app {
     app_queue_t queue;
     app_report_t report;
     app_results_t results;
+    app_tap_t tap;
     app_setup_t setup;
     app_loss_t loss;
     app_asked_t asked;

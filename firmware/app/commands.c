@@ -1,6 +1,7 @@
 #include "app.h"
 #include "camera.h"
 #include "port.h"
+#include "settings.h"
 
 #include "spedge/wire.h"
 
@@ -87,23 +88,6 @@ static uint8_t *put_loss(uint8_t *p, const app_losses_t *loss)
     p = sp_put_u64(p, loss->since);
     p = sp_put_u64(p, loss->until);
     return sp_put_u64(p, loss->results_dropped);
-}
-
-static sp_tokenizer_config_t get_tokenizer(const uint8_t *p)
-{
-    sp_tokenizer_config_t c;
-    memset(&c, 0, sizeof c);
-    c.width = sp_get_u16(p);
-    c.height = sp_get_u16(p + 2);
-    c.patch_size = sp_get_u16(p + 4);
-    c.kind = p[6];
-    c.threshold = sp_get_f64(p + 8);
-    c.absolute_refractory_us = sp_get_u64(p + 16);
-    c.relative_refractory_us = sp_get_u64(p + 24);
-    c.relative_scale = sp_get_f64(p + 32);
-    c.decay_per_us = sp_get_f64(p + 40);
-    c.duration_us = sp_get_u64(p + 48);
-    return c;
 }
 
 static uint8_t *put_tokenizer(uint8_t *p, const sp_tokenizer_config_t *c)
@@ -213,10 +197,11 @@ static void on_configure(app_t *app, const sp_frame_t *request, reply_t *reply)
     uint32_t session = sp_get_u32(p);
     uint16_t flags = sp_get_u16(p + 4);
     app_settings_t settings = get_settings(p);
-    sp_tokenizer_config_t tokenizer = get_tokenizer(p + 16);
+    sp_tokenizer_config_t tokenizer = app_get_tokenizer(p + 16);
     settings.push = (flags & CONFIGURE_PUSH) != 0;
+    settings.raw = (flags & CONFIGURE_RAW) != 0;
     settings.tokenizer = (flags & CONFIGURE_MODEL) != 0 ? NULL : &tokenizer;
-    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH)) != 0 || !is_format(settings.format) ||
+    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW)) != 0 || !is_format(settings.format) ||
         settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
         fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
         return;
@@ -368,6 +353,18 @@ static void on_results(app_t *app, const sp_frame_t *request, reply_t *reply)
     }
 }
 
+static void on_raw(app_t *app, const sp_frame_t *request, reply_t *reply)
+{
+    app_tap_t *tap = &app->tap;
+    if (!app_tap_release(tap, sp_get_u64(request->payload))) {
+        fail_with(reply, request->type, ERROR_RANGE, "no such byte has come", (uint32_t)tap->oldest, (uint32_t)tap->total);
+        return;
+    }
+    put_status_reply(reply, app);
+    uint8_t *p = sp_put_u64(reply->at, tap->oldest);
+    reply->at = p + app_tap_copy(tap, p, SP_APP_PAYLOAD_BYTES - STATUS_BYTES - 8u);
+}
+
 static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     (void)request;
@@ -426,6 +423,7 @@ static const command_t commands[] = {
     {on_infer, 0, 0, IN_SESSION, MSG_INFER},
     {on_stats, 0, 0, ANY_SESSION, MSG_STATS},
     {on_results, 4, 4, IN_SESSION, MSG_RESULTS},
+    {on_raw, 8, 8, IN_SESSION, MSG_RAW},
 };
 
 static const command_t *find_command(uint8_t type)

@@ -82,6 +82,9 @@ static app_result_t refuse(const app_settings_t *settings)
     if (settings->source == SOURCE_CAMERA && !app_camera_can(settings->baud)) {
         return (app_result_t){ERROR_VALUE, "the camera port cannot run at that baud rate", {settings->baud, 0}};
     }
+    if (settings->source == SOURCE_LINK && settings->raw) {
+        return (app_result_t){ERROR_VALUE, "only the bytes of a source on the board are kept", {0, 0}};
+    }
     if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL) {
         return (app_result_t){ERROR_VALUE, "this firmware has no events in RAM", {0, 0}};
     }
@@ -90,7 +93,7 @@ static app_result_t refuse(const app_settings_t *settings)
 
 /* The parts of a session's memory, one behind the other; the pipeline takes the rest. */
 typedef struct plan {
-    size_t arena, token, results, reports;
+    size_t arena, token, results, tap;
     uint32_t results_kept;
 } plan_t;
 
@@ -109,7 +112,7 @@ static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_set
 
 static uint64_t plan_size(const plan_t *plan, uint32_t report_tokens)
 {
-    return (uint64_t)align_up(plan->arena) + align_up(plan->token) + align_up(plan->results) +
+    return (uint64_t)align_up(plan->arena) + align_up(plan->token) + align_up(plan->results) + align_up(plan->tap) +
            (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
 }
 
@@ -135,6 +138,7 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
         plan_model(&plan, config, settings);
     }
     configure_stream(config, settings);
+    plan.tap = settings->raw ? SP_APP_TAP_BYTES : 0;
     config->tokenizer = settings->tokenizer != NULL ? *settings->tokenizer : sp_model.tokenizer;
     config->tokenizer.pool_events = settings->pool_events > 0 ? settings->pool_events : BLOCK_EVENTS;
     config->tokenizer.pool_policy = SP_POOL_EVICTS;
@@ -157,7 +161,8 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
 
     uint8_t *token = memory + align_up(plan.arena);
     uint8_t *results = token + align_up(plan.token);
-    uint8_t *entries = results + align_up(plan.results);
+    uint8_t *tap = results + align_up(plan.results);
+    uint8_t *entries = tap + align_up(plan.tap);
     uint8_t *rest = entries + align_up(app_report_size(settings->report_tokens));
     setup.settings = *settings;
     setup.settings.tokenizer = NULL;
@@ -173,6 +178,7 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     }
     app_report_init(&app->report, settings->report_tokens, entries);
     app_results_init(&app->results, plan.results_kept, sp_model.classes, results);
+    app_tap_init(&app->tap, plan.tap, tap);
     app->setup = setup;
     sp_pipeline_set_clock(setup.pipe, clock_now, NULL);
     sp_pipeline_set_observer(setup.pipe, on_token, app);

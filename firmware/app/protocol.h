@@ -18,6 +18,7 @@ enum {
     MSG_INFER = 0x08,
     MSG_STATS = 0x09,
     MSG_RESULTS = 0x0a,
+    MSG_RAW = 0x0b,
     MSG_RESULT_PUSH = 0x40, /* of the device, unasked */
     MSG_REPLY_BIT = 0x80,
     MSG_ERROR = 0xff
@@ -40,7 +41,8 @@ enum {
 /* CONFIGURE flags */
 enum {
     CONFIGURE_MODEL = 1, /* take tokenizer, embedding and window from the linked model */
-    CONFIGURE_PUSH = 2   /* send results unasked */
+    CONFIGURE_PUSH = 2,  /* send results unasked */
+    CONFIGURE_RAW = 4    /* keep the bytes of the source on the board for RAW */
 };
 
 /* Formats of events: 0 to 3 as SP_FORMAT_*, and from here on those of an eDVS */

@@ -36,7 +36,7 @@ uint64_t port_counter(void);
 /* The memory for pools, reports and the model's arena: one block, 16-byte aligned, the same at every call. */
 void *port_memory(size_t *size);
 
-/* ---- the camera port: a second line, whose bytes are a camera's. A board without one: port_template.c ---------- */
+/* ---- the camera port: a second line, whose bytes are a camera's. A board without one: no_camera.h ------------- */
 
 /* Whether there is a camera port that can run at that rate, to 2 %; 0: at its own. */
 int port_camera_can(uint32_t baud);

@@ -99,17 +99,21 @@ def build(
 
 
 def upload(
-    board: Board, bundle: Bundle | None, port: str | None = None, on_progress: Progress | None = None
+    board: Board,
+    bundle: Bundle | None,
+    port: str | None = None,
+    on_progress: Progress | None = None,
+    precision: str = "fp32",
 ) -> Firmware:
-    """Build and write the image to a board on a cable, at `port` or where PlatformIO finds it.
+    """Build and write the image to a board on a cable, at `port` or where PlatformIO finds it; see `build`.
 
     Raises UsageError for an emulated board, and what `build` raises.
     """
     if board.runs != "serial":
         raise UsageError(f"{board.name} runs on this machine: there is nothing to write it to")
-    firmware = build(board, bundle, on_progress)
+    firmware = build(board, bundle, on_progress, precision)
     folder = firmware.log.parent
-    model = compile_model(bundle, board.target) if bundle else None
+    model = compile_model(bundle, board.target, precision=precision) if bundle else None
     with _locked(folder):
         _platformio(board, folder, model, folder / "upload.log", on_progress or (lambda _: None), "upload", port)
     return firmware

@@ -143,6 +143,10 @@ class Bundle(BundleSpec):
     files: Mapping[str, str] = field(default_factory=dict)  #: name to SHA-256
     hash: str = ""
 
+    def model_name(self, precision: str) -> str:
+        """What a device calls the model in that precision: the bundle's name, and the precision unless fp32."""
+        return self.name if precision == "fp32" else f"{self.name} ({precision})"
+
     @property
     def hash_bytes(self) -> bytes:
         """The 32 bytes that a device reports for this model."""

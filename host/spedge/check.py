@@ -28,6 +28,7 @@ SCHEMA = 1
 LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
 #: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
 ROUNDED_TOLERANCE = 0.1
+QUANTISED = "reference.onnx"  #: beside a compiled model of reduced precision: the encoder that it computes
 REPORT_TOKENS = 256  #: tokens a device keeps until they are read
 _TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
 _SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
@@ -139,6 +140,11 @@ class CheckReport:
             "line": asdict(r.line),
             "results": r.results,
         }
+
+
+def tolerance_of(precision: str) -> float:
+    """The largest difference of a logit that passes for a model in that precision."""
+    return ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
 
 
 def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.boards import Board, load_board
-from spedge.build import BuildError, build
+from spedge.build import BuildError, build, compile_model
 from spedge.bundle import Bundle
-from spedge.check import CheckReport, check
+from spedge.check import QUANTISED, CheckReport, check, tolerance_of
 from spedge.device import Device, open_board
 from spedge.paths import assets_dir
 from spedge.play import load_events, play
@@ -43,6 +43,7 @@ class DemoReport:
 
 def demo(
     out: Path,
+    precision: str = "fp32",
     on_progress: Callable[[str], None] | None = None,
     on_report: Callable[[CheckReport], None] | None = None,
 ) -> DemoReport:
@@ -62,10 +63,12 @@ def demo(
         packages = " ".join(boards[0].packages_missing)
         raise BuildError(f"no board can run here: sudo apt-get install {packages}")
     for board in runnable:
-        firmware = build(board, bundle, say)
+        firmware = build(board, bundle, say, precision)
+        encoder = None if precision == "fp32" else compile_model(bundle, board.target, say, precision) / QUANTISED
         say(f"Starting {board.name}")
         with open_board(board, firmware.path) as device:
-            reports.append(check(bundle, recordings, device, board.name, partial(_say_at, say, board)))
+            said = partial(_say_at, say, board)
+            reports.append(check(bundle, recordings, device, board.name, said, encoder, tolerance_of(precision)))
             if on_report is not None:
                 on_report(reports[-1])
             if board is runnable[-1]:

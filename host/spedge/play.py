@@ -83,6 +83,13 @@ def require_model(device: Device, bundle: Bundle) -> None:
     )
 
 
+def require_precision(device: Device, bundle: Bundle, precision: str) -> None:
+    """Raises DeviceError, naming both, when the device holds the bundle's model in another precision."""
+    held, wanted = device.hello.model, bundle.model_name(precision)
+    if device.hello.model_hash == bundle.hash_bytes and held != wanted:
+        raise DeviceError(f"{device.name} holds {held!r} and not {wanted!r}: flash it, or choose another --precision")
+
+
 def _cuts(times: NDArray[np.uint64], every_us: int | None) -> list[int]:
     """Where to stop: numbers of events, ascending, the last one all of them."""
     if len(times) == 0:

@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 import spedge
 from spedge.bench.link import bench_link
-from spedge.bench.model import EncoderSize, bench_encoder, random_bundle
+from spedge.bench.model import bench_encoder, random_bundle
 from spedge.bench.tokenizer import host_cost
 from spedge.boards import list_boards, load_board
 from spedge.build import build
 from spedge.bundle import Bundle
+from spedge.compile.synthetic import Shape
 from spedge.device import open_board
 from spedge.paths import assets_dir
 from spedge.play import load_events, play
@@ -128,16 +129,16 @@ def bench_reference() -> list[dict[str, Any]]:
 
 def bench_native() -> list[dict[str, Any]]:
     """The same encoder, compiled by us and by ONNX Runtime, one after the other."""
-    size = EncoderSize()
-    ours = bench_encoder(size, "sim")
-    reference = Reference(random_bundle(size, 0))
-    rows = np.random.default_rng(1).normal(0, 1, (size.present, size.hidden)).astype(np.float32)
+    shape = Shape(tokens=64, hidden=64, intermediate=128, heads=4, layers=2, classes=11)
+    ours = bench_encoder(shape, shape.tokens, "sim")
+    reference = Reference(random_bundle(shape))
+    rows = np.random.default_rng(1).normal(0, 1, (shape.tokens, shape.hidden)).astype(np.float32)
     reference.encode(rows)
     theirs = min(best(lambda: reference.encode(rows)) for _ in range(30))
     own = (ours.ns or 0) / 1000
     return [
         {
-            "encoder": f"{size.present} tokens, hidden {size.hidden}, {size.layers} layers",
+            "encoder": f"{shape.tokens} tokens, hidden {shape.hidden}, {shape.layers} layers",
             "native_us": round(own, 1),
             "onnxruntime_us": round(theirs * 1e6, 1),
             "times_onnxruntime": round(own / (theirs * 1e6), 2),

@@ -10,15 +10,18 @@ import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
-from spedge.bench.model import EncoderSize, bench_encoder, bench_model, random_bundle
+import spedge
+from spedge import recordings
+from spedge.bench.model import bench_encoder, bench_model, random_bundle
 from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.cli import execute
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.errors import InputError, UsageError
+from spedge.paths import assets_dir
 
 BOARDS = ("sim", "mps2-an500")
-SMALL = EncoderSize(tokens=8, present=5, hidden=16, intermediate=24, heads=2, layers=2, classes=3)
+SMALL = Shape(tokens=8, hidden=16, intermediate=24, heads=2, layers=2, classes=3)
 
 if shutil.which("cc") is None:
     pytest.skip("no C compiler (cc)", allow_module_level=True)
@@ -29,7 +32,7 @@ def test_a_random_encoder_is_right_and_within_its_bounds(name: str) -> None:
     board = load_board(name)
     if board.missing:
         pytest.skip(f"not installed: {', '.join(tool.program for tool in board.missing)}")
-    report = bench_encoder(SMALL, name)
+    report = bench_encoder(SMALL, 5, name)
     assert report.present == 5 and report.samples > 1
     assert report.max_abs_error <= 1e-5
     assert 0 < report.stack_bytes <= report.stack_bound_bytes
@@ -48,10 +51,20 @@ def test_the_command_prints_what_the_function_returns(capfd: pytest.CaptureFixtu
 
 
 def test_a_bundle_is_measured_on_its_own_vectors() -> None:
-    bundle = random_bundle(SMALL, 0)
+    bundle = random_bundle(SMALL)
     report = bench_model(bundle, "sim")
     assert (report.present, report.samples) == (8, len(bundle.vectors()))
     assert report.max_abs_error <= 1e-5
+
+
+def test_whole_recordings_are_measured_by_stage(tmp_path: Path) -> None:
+    bundle = Bundle.load(assets_dir() / "gestures-pico")
+    events = spedge.open(assets_dir() / "recordings" / "clap.raw").events()[:4000]
+    recordings.write(tmp_path / "start.raw", events, bundle.sensor.width, bundle.sensor.height)
+    mean = bench_model(bundle, "sim", recordings=[tmp_path / "start.raw"]).classification
+    assert mean is not None and (mean.recordings, mean.unit) == (1, "ns")
+    assert mean.tokens > 0 and min(mean.tokenize, mean.embed, mean.encode) > 0
+    assert mean.total == mean.tokenize + mean.embed + mean.encode
 
 
 def test_a_bundle_without_vectors_is_refused(tmp_path: Path) -> None:
@@ -61,13 +74,13 @@ def test_a_bundle_without_vectors_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "message"),
+    ("shape", "present", "message"),
     [
-        (EncoderSize(tokens=4, present=5), "5 tokens cannot be present among 4"),
-        (EncoderSize(hidden=64, heads=5), "5 heads do not divide 64"),
-        (EncoderSize(layers=0), "at least 1"),
+        (Shape(tokens=4), 5, "5 tokens cannot be present among 4"),
+        (Shape(tokens=4, hidden=64, heads=5), 4, "5 heads do not divide 64"),
+        (Shape(tokens=4, layers=0), 4, "at least 1"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(size: EncoderSize, message: str) -> None:
+def test_sizes_that_cannot_be_are_refused(shape: Shape, present: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        bench_encoder(size, "sim")
+        bench_encoder(shape, present, "sim")

@@ -20,6 +20,7 @@ from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.events import EVENT_DTYPE
 from spedge.paths import firmware_dir
+from spedge.reference import Reference
 
 from .generated import SANITIZERS, WARNINGS, build_host, random_cases, run_host, run_reference
 
@@ -136,6 +137,24 @@ def test_any_shape(tmp_path_factory: pytest.TempPathFactory, shape: Shape, targe
     wanted = run_reference(bundle, cases)
     got = run_host(build_host(folder / "model", ["-O0"]), cases, shape.classes)
     assert np.abs(got - wanted).max() <= TOLERANCE * max(1.0, float(np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("target", ["native", "cortex-m7"])
+@pytest.mark.parametrize("precision", ["int8w", "int8"])
+def test_reduced_precision_equals_the_quantised_graph(tmp_path: Path, target: str, precision: str) -> None:
+    """Token by token, against ONNX Runtime on all tokens at once; and the rounding costs little."""
+    shape = replace(SMALL, hidden=32, intermediate=64)
+    bundle = make_bundle(tmp_path / "bundle", make_encoder(shape), shape, samples=4)
+    compile_bundle(bundle, target, tmp_path / "model", precision=precision)
+    rows = random_cases(bundle, [shape.tokens + 4], 1.0)[0]
+    windows = [rows[i // shape.tokens * shape.tokens : i + 1] for i in range(len(rows))]
+    got = run_steps(tmp_path / "model", rows, shape.classes)
+    reference = Reference(bundle, tmp_path / "model" / "reference.onnx")
+    wanted = np.stack([reference.encode(w) for w in [*windows, windows[-1], rows[:0]]])
+    errors = np.abs(got - wanted).max(axis=1)
+    assert errors.max() <= (TOLERANCE if precision == "int8w" else 0.03) and np.median(errors) <= TOLERANCE
+    full = run_reference(bundle, [*windows, windows[-1], rows[:0]])
+    assert 1e-5 < np.abs(got - full).max() < 0.1 * np.abs(full).max()
 
 
 def test_a_bundle_that_says_otherwise_is_refused(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_too_much_memory_is_refused_with_both_numbers_and_nothing_changes(device
     with pytest.raises(DeviceError, match=r"needs more memory .*\(\d{8,} bytes needed, 16777216 available\)"):
         device.configure(Configuration(SETTINGS, model=False, report_tokens=1_000_000))
     with pytest.raises(DeviceError, match="needs more memory"):
-        device.configure(Configuration(SETTINGS, model=False, pool_events=2**32 - 100))
+        device.configure(Configuration(SETTINGS, model=False, pool_events=2**31 - 100))
     for bad in (TokenizerSettings(0, 34), TokenizerSettings(34, 34, 4, -1.0), TokenizerSettings(34, 34, 4, np.nan)):
         with pytest.raises(DeviceError, match="out of range"):
             device.configure(Configuration(bad, model=False))
@@ -256,7 +256,7 @@ def test_replies_carry_number_flags_and_session_of_the_request(raw: Raw) -> None
 def test_unknown_types_and_wrong_lengths_are_errors(raw: Raw) -> None:
     raw.configure(9)
     before = raw.state()
-    for kind in (0x00, 0x0B, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
+    for kind in (0x00, 0x0C, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
         assert code_of(raw.ask(kind, b"abc")) == ErrorCode.TYPE
     for kind in Type:
         if kind not in (Type.ERROR, Type.EVENTS, Type.RESULT_PUSH):

@@ -1,18 +1,14 @@
 #include "spedge/embed.h"
 
+#include "embed_rows.h"
+
 #include <math.h>
 #include <string.h>
 
-#define EVENTS_AT_ONCE 16u
+#define EVENTS_AT_ONCE 32u
 #define CELLS_PER_WORD 32u
-#define ROWS_AT_ONCE 4u
-
-/* x * y + z: one rounding and one instruction where the core has it. */
-#if defined(__ARM_FEATURE_FMA) || defined(__FMA__) || defined(__aarch64__)
-#define MULTIPLY_ADD(x, y, z) __builtin_fmaf((x), (y), (z))
-#else
-#define MULTIPLY_ADD(x, y, z) ((x) * (y) + (z))
-#endif
+#define ROWS_AT_ONCE 32u /* even */
+#define AGE_UNIT 1000u   /* us; the second bucket begins here, every other one at twice the age of the one before */
 
 int sp_embed_config_check(const sp_embed_config_t *config, sp_embed_config_t *full)
 {
@@ -37,22 +33,34 @@ size_t sp_embed_cells(const sp_embed_config_t *config)
     return (size_t)2 * config->buckets * config->patch_size * config->patch_size;
 }
 
-uint8_t sp_embed_bucket(uint64_t age_us, uint8_t buckets)
+static uint32_t highest_bit(uint32_t bits)
 {
-    uint64_t edge = 1000;
-    uint8_t bucket = 0;
-
-    while (bucket + 1u < buckets && age_us >= edge) {
-        bucket++;
-        edge <<= 1;
-    }
-    return bucket;
+#if defined(__GNUC__)
+    return 31u - (uint32_t)__builtin_clz(bits);
+#else
+    uint32_t i = 31;
+    while (!(bits & 1u << i))
+        i--;
+    return i;
+#endif
 }
 
-static uint32_t cell_of(const sp_embed_config_t *config, const sp_event_t *e, uint64_t t_last)
+static uint32_t bucket_of(uint64_t age_us, uint32_t last)
 {
-    const uint32_t size = config->patch_size;
-    const uint32_t plane = (e->p ? config->buckets : 0u) + sp_embed_bucket(t_last - e->t, config->buckets);
+    const uint64_t rare = age_us > UINT32_MAX ? age_us / AGE_UNIT : 0; /* by a library call on 32-bit cores */
+    const uint32_t units = rare > UINT32_MAX ? UINT32_MAX : rare > 0 ? (uint32_t)rare : (uint32_t)age_us / AGE_UNIT;
+    const uint32_t bucket = units == 0 ? 0 : highest_bit(units) + 1u;
+    return bucket < last ? bucket : last;
+}
+
+uint8_t sp_embed_bucket(uint64_t age_us, uint8_t buckets)
+{
+    return (uint8_t)bucket_of(age_us, buckets - 1u);
+}
+
+static uint32_t cell_of(uint32_t size, uint32_t buckets, const sp_event_t *e, uint64_t t_last)
+{
+    const uint32_t plane = (e->p ? buckets : 0u) + bucket_of(t_last - e->t, buckets - 1u);
     return (plane * size + e->y % size) * size + e->x % size;
 }
 
@@ -60,7 +68,7 @@ void sp_embed_volume(const sp_embed_config_t *config, const sp_event_t *events, 
 {
     memset(volume, 0, sp_embed_cells(config) * sizeof *volume);
     for (size_t i = 0; i < n; i++) {
-        uint16_t *count = &volume[cell_of(config, &events[i], events[n - 1].t)];
+        uint16_t *count = &volume[cell_of(config->patch_size, config->buckets, &events[i], events[n - 1].t)];
         if (*count < UINT16_MAX)
             ++*count;
     }
@@ -93,9 +101,10 @@ static void mark(const sp_embed_config_t *config, void *scratch, const sp_event_
 {
     uint32_t *bitmap = scratch;
     uint16_t *counts = counts_in(config, scratch);
+    const uint32_t size = config->patch_size, buckets = config->buckets;
 
     for (size_t i = 0; i < n; i++) {
-        const uint32_t cell = cell_of(config, &events[i], t_last);
+        const uint32_t cell = cell_of(size, buckets, &events[i], t_last);
         bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
         if (counts[cell] < UINT16_MAX)
             counts[cell]++;
@@ -123,22 +132,6 @@ static uint32_t lowest_bit(uint32_t bits)
 #endif
 }
 
-/* out[i] += s0 r0[i] + s1 r1[i] + ..., in that order: each output is loaded and stored once for all rows. */
-static void add_rows(float *out, const float *const *rows, const float *scales, uint32_t n)
-{
-    const float *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    const float s0 = scales[0], s1 = scales[1], s2 = scales[2], s3 = scales[3];
-
-    for (uint32_t i = 0; i < n; i++) {
-        float sum = out[i];
-        sum = MULTIPLY_ADD(s0, r0[i], sum);
-        sum = MULTIPLY_ADD(s1, r1[i], sum);
-        sum = MULTIPLY_ADD(s2, r2[i], sum);
-        sum = MULTIPLY_ADD(s3, r3[i], sum);
-        out[i] = sum;
-    }
-}
-
 /* Sum the marked cells in ascending order, and clear them. */
 static void gather(const sp_embed_config_t *config, void *scratch, float *out)
 {
@@ -157,25 +150,38 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
             scales[waiting] = log1p_of(counts[cell]);
             counts[cell] = 0;
             if (++waiting == ROWS_AT_ONCE) {
-                add_rows(out, rows, scales, config->hidden);
+                sp_embed_add_rows(out, rows, scales, ROWS_AT_ONCE, config->hidden);
                 waiting = 0;
             }
         }
         bitmap[w] = 0;
     }
-    if (waiting > 0) {
-        for (uint32_t i = waiting; i < ROWS_AT_ONCE; i++) {
-            rows[i] = rows[0];
-            scales[i] = 0.0f;
-        }
-        add_rows(out, rows, scales, config->hidden);
+    if (waiting % 2u != 0) {
+        rows[waiting] = rows[0];
+        scales[waiting++] = 0.0f;
     }
+    sp_embed_add_rows(out, rows, scales, waiting, config->hidden);
+}
+
+/* The time of the ready token's newest event. Only a voxel's is not the token's own. */
+static uint64_t newest_event(const sp_tokenizer_t *tok)
+{
+    uint64_t t = sp_tokenizer_token(tok)->t;
+    sp_event_t event;
+    sp_token_cursor_t cursor;
+
+    if (sp_tokenizer_config(tok)->kind != SP_KIND_VOXEL)
+        return t;
+    sp_token_cursor_init(&cursor, tok);
+    while (sp_token_cursor_read(&cursor, &event, 1) > 0)
+        t = event.t;
+    return t;
 }
 
 int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch, size_t scratch_size,
                    float *out)
 {
-    const sp_token_t *token = sp_tokenizer_token(tok);
+    const uint64_t newest = newest_event(tok);
     sp_event_t events[EVENTS_AT_ONCE];
     sp_token_cursor_t cursor;
     size_t n;
@@ -184,7 +190,7 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
         return SP_ERR_CAPACITY;
     sp_token_cursor_init(&cursor, tok);
     while ((n = sp_token_cursor_read(&cursor, events, EVENTS_AT_ONCE)) > 0)
-        mark(config, scratch, events, n, token->t);
+        mark(config, scratch, events, n, newest);
     gather(config, scratch, out);
     return SP_OK;
 }
@@ -214,26 +220,35 @@ void sp_embed_position_wavelengths(uint16_t size, float *wavelengths)
         wavelengths[i] = powf(10000.0f, (float)(i & ~1u) / (float)size);
 }
 
-/* Sine and cosine, each within 2e-7, at a fifth of the library's instructions. x is brought to
- * |r| <= pi/4 by whole quarter turns, pi/2 in three parts (Cody and Waite 1980) of which the products with up to
- * 13 bits of turns are exact; then the polynomials of Moshier's Cephes. */
+/* Sine and cosine, each within 2e-7, at a sixth of the library's instructions. x is brought to
+ * |r| <= pi/4 by whole quarter turns (rounded against 1.5 * 2^23, whose low bits are then their number), pi/2 in three
+ * parts (Cody and Waite 1980) of which the products with up to 13 bits of turns are exact; then the polynomials of
+ * Moshier's Cephes. */
 static void sine_cosine(float x, float *sine, float *cosine)
 {
-    if (!(x >= -8192.0f && x <= 8192.0f)) {
+    const float big = 12582912.0f;
+    if (!(fabsf(x) <= 8192.0f)) {
         *sine = sinf(x);
         *cosine = cosf(x);
         return;
     }
-    const int32_t turns = (int32_t)(x * 0.636619772f + (x < 0.0f ? -0.5f : 0.5f));
-    const float k = (float)turns;
-    const float r = ((x - k * 1.5703125f) - k * 4.837512969970703125e-4f) - k * 7.54978995489188e-8f;
+    const float shifted = MULTIPLY_ADD(x, 0.636619772f, big);
+    const float k = shifted - big;
+    const float r = MULTIPLY_ADD(k, -7.54978995489188e-8f,
+                                 MULTIPLY_ADD(k, -4.837512969970703125e-4f, MULTIPLY_ADD(k, -1.5703125f, x)));
     const float r2 = r * r;
-    const float s = r + r * r2 * (-1.6666654611e-1f + r2 * (8.3321608736e-3f + r2 * -1.9515295891e-4f));
-    const float c = 1.0f - 0.5f * r2 +
-                    r2 * r2 * (4.166664568298827e-2f + r2 * (-1.388731625493765e-3f + r2 * 2.443315711809948e-5f));
-    const float swapped_sine = turns & 1 ? c : s, swapped_cosine = turns & 1 ? s : c;
-    *sine = turns & 2 ? -swapped_sine : swapped_sine;
-    *cosine = (turns + 1) & 2 ? -swapped_cosine : swapped_cosine;
+    float s = MULTIPLY_ADD(r2, -1.9515295891e-4f, 8.3321608736e-3f);
+    float c = MULTIPLY_ADD(r2, 2.443315711809948e-5f, -1.388731625493765e-3f);
+    uint32_t turns;
+
+    s = MULTIPLY_ADD(r2, s, -1.6666654611e-1f);
+    s = MULTIPLY_ADD(r * r2, s, r);
+    c = MULTIPLY_ADD(r2, c, 4.166664568298827e-2f);
+    c = MULTIPLY_ADD(r2 * r2, c, MULTIPLY_ADD(r2, -0.5f, 1.0f));
+    memcpy(&turns, &shifted, sizeof turns);
+    const float swapped_sine = turns & 1u ? c : s, swapped_cosine = turns & 1u ? s : c;
+    *sine = turns & 2u ? -swapped_sine : swapped_sine;
+    *cosine = (turns + 1u) & 2u ? -swapped_cosine : swapped_cosine;
 }
 
 /* Dimensions 2k and 2k + 1 share a wavelength: the sine of the one and the cosine of the other cost one reduction. */

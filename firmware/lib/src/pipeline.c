@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#define POSITION_BYTES_MAX 4096u
 #define EVENTS_AT_ONCE 32u
 
 /* Between decoder and tokenizer, where the words do not go straight from one to the other. */
@@ -23,6 +24,7 @@ struct sp_pipeline {
     sp_tokenizer_t *tokenizer;
     uint64_t reached;
     uint16_t xy_size, t_size;
+    uint32_t steps;
     size_t scratch_size;
     uint64_t tokens; /* embedded since reset; the newest is at (tokens - 1) % rows */
     uint32_t rows;   /* of the ring: T, or 1 with one_by_one */
@@ -38,6 +40,7 @@ struct sp_pipeline {
     uint64_t *times;        /* [rows] */
     void *scratch;
     float *xy_wavelengths;  /* [xy_size] */
+    float *xy_positions;    /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
     float *t_wavelengths;   /* [t_size] */
     float *ring;            /* [rows][hidden]: linear embedding and the positions of x and y */
 };
@@ -81,6 +84,15 @@ static uint64_t round8(uint64_t n)
     return (n + 7u) & ~UINT64_C(7);
 }
 
+/* Columns or rows of patches, whichever are more, as long as their positions take little memory. */
+static uint32_t steps_of(const sp_pipeline_config_t *c, uint32_t xy_size)
+{
+    const uint32_t longer = c->tokenizer.width > c->tokenizer.height ? c->tokenizer.width : c->tokenizer.height;
+    const uint32_t steps = (longer + c->tokenizer.patch_size - 1u) / c->tokenizer.patch_size;
+    const uint32_t most = xy_size == 0 ? 0 : POSITION_BYTES_MAX / (xy_size * (uint32_t)sizeof(float));
+    return steps < most ? steps : most;
+}
+
 /* Bytes for the pipeline, the tokenizer at the end; places the parts when pipe is given. */
 static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint64_t *tokenizer_at)
 {
@@ -93,7 +105,8 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
     uint16_t xy_size, t_size;
 
     sp_embed_position_sizes((uint16_t)hidden, &xy_size, &t_size);
-    const uint64_t ring_at = round8(waves_at + (uint64_t)(xy_size + t_size) * sizeof(float));
+    const uint32_t steps = embeds ? steps_of(c, xy_size) : 0;
+    const uint64_t ring_at = round8(waves_at + ((uint64_t)(1u + steps) * xy_size + t_size) * sizeof(float));
     const uint64_t intake_at = round8(ring_at + window * hidden * sizeof(float));
     const uint64_t debts_at = intake_at + (has_intake(c) ? round8(sizeof(intake_t)) : 0);
     const sp_tokenizer_config_t *t = &c->tokenizer;
@@ -108,6 +121,8 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
         pipe->scratch = base + scratch_at;
         pipe->xy_wavelengths = (float *)(void *)(base + waves_at);
         pipe->t_wavelengths = pipe->xy_wavelengths + xy_size;
+        pipe->xy_positions = pipe->t_wavelengths + t_size;
+        pipe->steps = steps;
         pipe->ring = (float *)(void *)(base + ring_at);
         if (has_intake(c)) {
             pipe->intake = (intake_t *)(void *)(base + intake_at);
@@ -149,6 +164,9 @@ int sp_pipeline_init(sp_pipeline_t **out, const sp_pipeline_config_t *config, vo
     memset(pipe->scratch, 0, pipe->scratch_size);
     sp_embed_position_wavelengths(pipe->xy_size, pipe->xy_wavelengths);
     sp_embed_position_wavelengths(pipe->t_size, pipe->t_wavelengths);
+    memset(pipe->xy_positions, 0, (size_t)pipe->steps * pipe->xy_size * sizeof *pipe->xy_positions);
+    for (uint32_t i = 0; i < pipe->steps; i++)
+        sp_embed_position_add(&pipe->xy_positions[(size_t)i * pipe->xy_size], pipe->xy_size, pipe->xy_wavelengths, (float)i);
     sp_pipeline_reset(pipe);
     *out = pipe;
     return SP_OK;
@@ -189,14 +207,26 @@ static uint64_t now(const sp_pipeline_t *pipe)
     return pipe->clock ? pipe->clock(pipe->clock_context) : 0;
 }
 
+/* Add the position of a patch's column or row. */
+static void add_step(const sp_pipeline_t *pipe, uint32_t step, float *out)
+{
+    if (step < pipe->steps) {
+        const float *position = &pipe->xy_positions[(size_t)step * pipe->xy_size];
+        for (uint32_t i = 0; i < pipe->xy_size; i++)
+            out[i] += position[i];
+    } else {
+        sp_embed_position_add(out, pipe->xy_size, pipe->xy_wavelengths, (float)step);
+    }
+}
+
 static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
 {
     const uint32_t at = (uint32_t)(pipe->tokens % pipe->rows);
     float *row = &pipe->ring[(size_t)at * pipe->config.embed.hidden];
 
     sp_embed_token(&pipe->config.embed, pipe->tokenizer, pipe->scratch, pipe->scratch_size, row);
-    sp_embed_position_add(row, pipe->xy_size, pipe->xy_wavelengths, (float)token->x);
-    sp_embed_position_add(row + pipe->xy_size, pipe->xy_size, pipe->xy_wavelengths, (float)token->y);
+    add_step(pipe, token->x, row);
+    add_step(pipe, token->y, row + pipe->xy_size);
     pipe->times[at] = token->t;
     if (pipe->tokens % pipe->config.window_tokens == 0)
         pipe->origin = token->t;

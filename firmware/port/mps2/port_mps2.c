@@ -1,27 +1,16 @@
-/* Arm MPS2 with the AN386 (Cortex-M4F) or AN500 (Cortex-M7) image, as QEMU has them.
- * Link: CMSDK UART0. Camera port: CMSDK UART1, by a receive interrupt. Counter: CMSDK timer 0, which under `-icount shift=0` (1 ns an instruction) ticks once in
- * 40 instructions. Memory and RAM source: the PSRAM, by symbols of the linker script. */
+/* Arm MPS2 with the AN386 (Cortex-M4F) or AN500 (Cortex-M7) image and MPS3 with AN547 (Cortex-M55), as QEMU has them.
+ * Link: CMSDK UART0. Camera port: CMSDK UART1, by a receive interrupt. Counter: a timer, which under `-icount shift=0`
+ * (1 ns an instruction) ticks once in 40 instructions, or 31.25. Memory and RAM source: the PSRAM, by symbols of the linker
+ * script. image.h has what differs. */
 #include "port.h"
 #include "ring.h"
+
+#include "image.h"
 
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "mps2"
 #endif
 
-#define REG(address) (*(volatile uint32_t *)(address))
-
-#define TIMER0 0x40000000u
-#define TIMER_CTRL REG(TIMER0 + 0x0)
-#define TIMER_VALUE REG(TIMER0 + 0x4)
-#define TIMER_RELOAD REG(TIMER0 + 0x8)
-#define TIMER_INTCLEAR REG(TIMER0 + 0xc)
-#define TIMER_CTRL_ENABLE 1u
-#define TIMER_CTRL_INTERRUPT 8u
-#define TIMER_IRQ 8u
-#define INSTRUCTIONS_PER_TICK 40u /* 25 MHz, 1 ns an instruction */
-
-#define UART0 0x40004000u
-#define UART1 0x40005000u
 #define UART_DATA(uart) REG(uart + 0x0)
 #define UART_STATE(uart) REG(uart + 0x4)
 #define UART_CTRL(uart) REG(uart + 0x8)
@@ -38,14 +27,13 @@
 #define UART_INT_RX 2u
 #define UART_CLOCK 25000000u
 #define UART_LEAST_DIVIDER 16u
-#define UART0_RX_IRQ 0u
-#define UART0_TX_IRQ 1u
-#define UART1_RX_IRQ 2u /* in startup.c, too */
 
-#define NVIC_ISER0 REG(0xe000e100u)
-#define NVIC_ICER0 REG(0xe000e180u)
-#define NVIC_ICPR0 REG(0xe000e280u)
-#define WAKING_IRQS (1u << UART0_RX_IRQ | 1u << UART0_TX_IRQ | 1u << TIMER_IRQ)
+/* All interrupts that are used are in one register of 32. */
+#define NVIC_ISER REG(0xe000e100u + UART0_RX_IRQ / 32u * 4u)
+#define NVIC_ICER REG(0xe000e180u + UART0_RX_IRQ / 32u * 4u)
+#define NVIC_ICPR REG(0xe000e280u + UART0_RX_IRQ / 32u * 4u)
+#define IRQ_BIT(irq) (1u << (irq) % 32u)
+#define WAKING_IRQS (IRQ_BIT(UART0_RX_IRQ) | IRQ_BIT(UART0_TX_IRQ) | IRQ_BIT(TIMER_IRQ))
 
 #ifndef SP_CAMERA_RING_BYTES
 #define SP_CAMERA_RING_BYTES 16384u /* a power of two */
@@ -65,9 +53,7 @@ void port_init(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    TIMER_RELOAD = UINT32_MAX;
-    TIMER_VALUE = UINT32_MAX;
-    TIMER_CTRL = TIMER_CTRL_ENABLE | TIMER_CTRL_INTERRUPT;
+    timer_start();
 
     UART_BAUDDIV(UART0) = UART_LEAST_DIVIDER;
     UART_CTRL(UART0) = UART_CTRL_TX_RX | UART_CTRL_INTERRUPTS;
@@ -99,18 +85,9 @@ size_t port_write(const uint8_t *data, size_t n)
     return done;
 }
 
-/* The timer counts 32 bits down and wraps after 171 s of the machine's time; its interrupt ends a WFI, so this
- * is called at least once in each round. */
 uint64_t port_counter(void)
 {
-    static uint32_t last;
-    static uint64_t base;
-    uint32_t ticks = UINT32_MAX - TIMER_VALUE;
-    if (ticks < last) {
-        base += (uint64_t)1 << 32;
-    }
-    last = ticks;
-    return (base + ticks) * INSTRUCTIONS_PER_TICK;
+    return timer_instructions();
 }
 
 void *port_memory(size_t *size)
@@ -123,11 +100,11 @@ void *port_memory(size_t *size)
 
 static void mask_camera(void)
 {
-    NVIC_ICER0 = 1u << UART1_RX_IRQ;
+    NVIC_ICER = IRQ_BIT(UART1_RX_IRQ);
     __asm volatile("dsb\n\tisb" ::: "memory");
 }
 
-static void unmask_camera(void) { NVIC_ISER0 = 1u << UART1_RX_IRQ; }
+static void unmask_camera(void) { NVIC_ISER = IRQ_BIT(UART1_RX_IRQ); }
 
 /* The receive interrupt of UART1. A camera that is held waits: its byte stays where it is. */
 void camera_received(void)
@@ -226,17 +203,17 @@ void port_idle(void)
 {
     port_counter();
     __asm volatile("cpsid i" ::: "memory");
-    TIMER_INTCLEAR = 1;
+    timer_clear();
     UART_INTCLEAR(UART0) = UART_INT_TX_RX;
-    NVIC_ICPR0 = WAKING_IRQS;
-    NVIC_ISER0 = WAKING_IRQS;
+    NVIC_ICPR = WAKING_IRQS;
+    NVIC_ISER = WAKING_IRQS;
     uint32_t state = UART_STATE(UART0);
     int can_read = !write_blocked && (state & UART_STATE_RXFULL) != 0;
     int can_write = write_blocked && (state & UART_STATE_TXFULL) == 0;
     if (!can_read && !can_write && !port_ring_is_news(&camera)) {
         __asm volatile("dsb\n\twfi" ::: "memory");
     }
-    NVIC_ICER0 = WAKING_IRQS;
-    NVIC_ICPR0 = WAKING_IRQS;
+    NVIC_ICER = WAKING_IRQS;
+    NVIC_ICPR = WAKING_IRQS;
     __asm volatile("dsb\n\tisb\n\tcpsie i" ::: "memory");
 }

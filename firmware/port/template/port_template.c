@@ -1,6 +1,9 @@
 /* A port to copy: it builds anywhere, talks to nobody and sleeps never. Each TODO is a line or two for most chips. */
 #include "port.h"
 
+/* With a camera port: a receive interrupt that calls port_ring_put (ring.h), as in stm32f4/. */
+#include "no_camera.h"
+
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "template"
 #endif
@@ -47,45 +50,6 @@ void *port_memory(size_t *size)
 {
     *size = sizeof memory;
     return memory;
-}
-
-/* A board without a camera port. With one: a receive interrupt that calls port_ring_put (ring.h), as in stm32f4/. */
-int port_camera_can(uint32_t baud)
-{
-    (void)baud;
-    return 0;
-}
-
-void port_camera_open(uint32_t baud, int hold)
-{
-    (void)baud;
-    (void)hold;
-}
-
-void port_camera_close(void) {}
-
-size_t port_camera_read(uint8_t *out, size_t capacity)
-{
-    (void)out;
-    (void)capacity;
-    return 0;
-}
-
-uint32_t port_camera_lost(void) { return 0; }
-
-uint8_t port_camera_level(void) { return 0; }
-
-size_t port_camera_write(const uint8_t *data, size_t n)
-{
-    (void)data;
-    (void)n;
-    return 0;
-}
-
-__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
-{
-    *n = 0;
-    return NULL;
 }
 
 void port_idle(void)

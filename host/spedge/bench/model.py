@@ -8,20 +8,26 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge.boards import Board, load_board
-from spedge.build import build, compile_model
+from spedge.build import build, compile_model, require_tvm
 from spedge.bundle import Bundle
+from spedge.check import QUANTISED, StageCosts, check, require_recordings, tolerance_of
+from spedge.device import open_board
 from spedge.device.launch import running
 from spedge.device.transport import Transport
-from spedge.errors import DeviceError, InputError, UsageError
+from spedge.errors import CheckFailed, DeviceError, InputError, UsageError
 from spedge.paths import cache_dir
+
+if TYPE_CHECKING:
+    from spedge.compile.synthetic import Shape
 
 SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
@@ -34,6 +40,27 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Classification:
+    """Means over whole recordings: events, tokens, and what each stage cost in `unit`.
+
+    tokenize: decoding and tokenizing; embed: embedding the tokens, and the times of the window; encode: one inference.
+    """
+
+    recordings: int
+    events: float
+    tokens: float
+    unit: str
+    tokenize: float
+    embed: float
+    encode: float
+
+    @property
+    def total(self) -> float:
+        """All stages."""
+        return self.tokenize + self.embed + self.encode
+
+
+@dataclass(frozen=True)
 class ModelBench:
     """One model on one board.
 
@@ -42,6 +69,7 @@ class ModelBench:
     flash_bytes: code and constants of the model; for a random encoder without a token embedding. stack_bytes: what
     the inference took, by painting; stack_bound_bytes: the most it can take, by the compiler's account.
     max_abs_error: largest difference of a logit, over `samples` inputs, from ONNX Runtime in the same precision.
+    classification: what whole recordings cost, None when there were none.
     """
 
     board: str
@@ -57,23 +85,14 @@ class ModelBench:
     stack_bound_bytes: int
     max_abs_error: float
     samples: int
+    classification: Classification | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON document."""
-        return {"schema": SCHEMA, **asdict(self)}
-
-
-@dataclass(frozen=True)
-class EncoderSize:
-    """Sizes of a transformer encoder. tokens: the most there can be, CLS not counted; present: how many there are."""
-
-    tokens: int = 64
-    present: int = 64
-    hidden: int = 64
-    intermediate: int = 128
-    heads: int = 4
-    layers: int = 2
-    classes: int = 11
+        document = {"schema": SCHEMA, **asdict(self)}
+        if self.classification:
+            document["classification"]["total"] = self.classification.total
+        return document
 
 
 @dataclass(frozen=True)
@@ -86,34 +105,74 @@ class Run:
     probes: tuple[int, ...] = ()
 
 
-def bench_model(bundle: Bundle, board: str, precision: str = "fp32", on_progress: Progress | None = None) -> ModelBench:
+def bench_model(
+    bundle: Bundle,
+    board: str,
+    precision: str = "fp32",
+    on_progress: Progress | None = None,
+    recordings: Sequence[Path] = (),
+) -> ModelBench:
     """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
 
-    Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors, and
-    what building and running raise.
+    With recordings, also what it costs to classify those, by stage; each must pass `spedge check`.
+    Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
+    CheckFailed when a recording does not pass, and what building and running raise.
     """
+    require_recordings(bundle, recordings)
     cases = [vector.embedded for vector in bundle.vectors()]
     if not cases:
         raise InputError(f"{bundle.path} keeps no vectors to measure with: export the bundle again")
-    return _bench(bundle, load_board(board), precision, cases, False, on_progress or (lambda _: None))
+    say = on_progress or (lambda _: None)
+    report = _bench(bundle, load_board(board), precision, cases, False, say)
+    if not recordings:
+        return report
+    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say))
+
+
+def classify(bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress) -> Classification:
+    """Play whole recordings to the application on a board of this machine; where time counts, the quickest of three."""
+    encoder = compile_model(bundle, board.target, say, precision) / QUANTISED
+    image = build(board, bundle, say, precision).path
+    costs: list[list[StageCosts]] = []
+    with open_board(board, image) as device:
+        for _ in range(1 if board.cost_unit == "instructions" else 3):
+            reference = encoder if encoder.is_file() else None
+            report = check(bundle, recordings, device, board.name, say, reference, tolerance_of(precision))
+            for one in report.recordings:
+                if one.problem:
+                    raise CheckFailed(f"{one.path}: {one.problem}")
+            costs.append([one.costs for one in report.recordings])
+
+    def mean(stage: str) -> float:
+        return fmean(min(getattr(tries, stage) for tries in of_one) for of_one in zip(*costs, strict=True))
+
+    return Classification(
+        recordings=len(recordings),
+        events=fmean(one.events_sent for one in report.recordings),
+        tokens=fmean(one.tokens_device for one in report.recordings),
+        unit=report.cost_unit,
+        tokenize=mean("tokenize"),
+        embed=mean("embed"),
+        encode=mean("encode"),
+    )
 
 
 def bench_encoder(
-    size: EncoderSize, board: str, precision: str = "fp32", seed: int = 0, on_progress: Progress | None = None
+    shape: Shape, present: int, board: str, precision: str = "fp32", on_progress: Progress | None = None
 ) -> ModelBench:
-    """A transformer encoder with seeded random weights, on seeded random rows.
+    """A transformer encoder with seeded random weights, on seeded random rows of which `present` are tokens.
 
     Raises UsageError for sizes that cannot be, otherwise as `bench_model`.
     """
-    if not 0 <= size.present <= size.tokens:
-        raise UsageError(f"{size.present} tokens cannot be present among {size.tokens}")
-    if min(size.tokens, size.hidden, size.intermediate, size.heads, size.layers, size.classes) < 1:
+    if not 0 <= present <= shape.tokens:
+        raise UsageError(f"{present} tokens cannot be present among {shape.tokens}")
+    if min(shape.tokens, shape.hidden, shape.intermediate, shape.heads, shape.layers, shape.classes) < 1:
         raise UsageError("every size of an encoder must be at least 1")
-    if size.hidden % size.heads:
-        raise UsageError(f"{size.heads} heads do not divide {size.hidden} hidden features: choose a divisor")
+    if shape.hidden % shape.heads:
+        raise UsageError(f"{shape.heads} heads do not divide {shape.hidden} hidden features: choose a divisor")
     chosen = load_board(board)
-    bundle = random_bundle(size, seed)
-    rows = np.random.default_rng(seed + 1).normal(0, 1, (4, size.present, size.hidden)).astype(np.float32)
+    bundle = random_bundle(shape)
+    rows = np.random.default_rng(shape.seed + 1).normal(0, 1, (4, present, shape.hidden)).astype(np.float32)
     return _bench(bundle, chosen, precision, list(rows), True, on_progress or (lambda _: None))
 
 
@@ -145,7 +204,7 @@ def _bench(
     firmware = build(board, bundle, say, precision, "bench/model")
     report: dict[str, Any] = firmware.report
     folder = compile_model(bundle, board.target, say, precision)
-    taken = footprint(folder, find_target(board.target))
+    taken = footprint(folder, find_target(board.target, precision))
     say(f"Running on {board.name}")
     counted = board.cost_unit == "instructions"
     runs = run_on_board(board, firmware.path, bundle, cases, 1 if counted else REPEATS)
@@ -172,28 +231,18 @@ def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDAr
     """Logits of each case by ONNX Runtime, in the precision of the compiled model."""
     from spedge.reference import Reference
 
-    quantised = folder / "reference.onnx"
+    quantised = folder / QUANTISED
     reference = Reference(bundle, quantised if quantised.is_file() else None)
     return [reference.encode(rows) for rows in cases]
 
 
-def random_bundle(size: EncoderSize, seed: int) -> Bundle:
+def random_bundle(shape: Shape) -> Bundle:
     """The random encoder as a bundle, kept in the cache so that what is built from it is found again."""
-    from spedge.build import require_tvm
-
     require_tvm()
-    from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+    from spedge.compile.synthetic import make_bundle, make_encoder
 
-    shape = Shape(
-        tokens=size.tokens,
-        hidden=size.hidden,
-        intermediate=size.intermediate,
-        heads=size.heads,
-        layers=size.layers,
-        classes=size.classes,
-        seed=seed,
-    )
-    name = f"t{size.tokens}-h{size.hidden}-i{size.intermediate}-a{size.heads}-l{size.layers}-c{size.classes}-s{seed}"
+    s = shape
+    name = f"t{s.tokens}-h{s.hidden}-i{s.intermediate}-a{s.heads}-l{s.layers}-c{s.classes}-s{s.seed}"
     folder = cache_dir() / "bench" / name
     bundle: Bundle = make_bundle(folder, make_encoder(shape), shape, f"random encoder {name}", samples=8)
     return bundle

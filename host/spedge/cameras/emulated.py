@@ -107,6 +107,13 @@ class EmulatedCamera:
             raise self._error or DeviceError(f"the camera has not sent everything after {seconds:g} s")
 
     @property
+    def played(self) -> bool:
+        """Whether all has been sent since the last start. Raises DeviceError when the line broke."""
+        if self._error:
+            raise self._error
+        return self._played.is_set()
+
+    @property
     def sent(self) -> bytes:
         """The bytes of events sent since the last start; an eDVS's replies are not among them."""
         with self._lock:

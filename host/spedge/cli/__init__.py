@@ -29,6 +29,7 @@ from spedge.cli import (
     flash,
     info,
     run,
+    stream,
     tokenize,
     train,
     udev,
@@ -45,7 +46,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile,
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, train, evaluate, export,
+    compile,
 )  # fmt: skip
 for module in VERBS:
     app.command(module.__name__.rpartition(".")[2])(module.command)

@@ -64,20 +64,29 @@ def command(
     from spedge.boards import load_board
     from spedge.build import compile_model
     from spedge.bundle import Bundle
-    from spedge.check import LOGITS_TOLERANCE, ROUNDED_TOLERANCE, check, require_recordings
+    from spedge.check import QUANTISED, check, require_recordings, tolerance_of
 
     every_us, window_us = _microseconds("--every-ms", every_ms), _microseconds("--window-ms", window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
-    tolerance = ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
     with progress("Preparing") as say:
         encoder = None
         if precision != "fp32":
-            encoder = compile_model(loaded, known.target, say, precision) / "reference.onnx"
+            encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
-                loaded, recordings, link, known.name, say, encoder, tolerance, camera, every_us, every_tokens, window_us
+                loaded,
+                recordings,
+                link,
+                known.name,
+                say,
+                encoder,
+                tolerance_of(precision),
+                camera,
+                every_us,
+                every_tokens,
+                window_us,
             )
     if as_json:
         print_json(report.to_json())

@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
-from spedge.cli.common import progress
+from spedge.cli.common import PrecisionOption, progress
 
 
-def command(out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo-out")) -> None:
+def command(
+    out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo-out"),
+    precision: PrecisionOption = "fp32",
+) -> None:
     """Check gesture recordings on the boards that can run here, and draw a picture of them."""
     from spedge.cli.check import print_report
     from spedge.demo import demo
@@ -20,7 +23,7 @@ def command(out: Annotated[Path, typer.Option(help="Folder for the picture.")] =
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("the demo draws a picture: pip install 'spedge[compile,firmware,view]'")
     with progress("Preparing") as say:
-        report = demo(out, say, print_report)
+        report = demo(out, precision, say, print_report)
     for board in report.left_out:
         print(f"{board.name} was left out; to have it: sudo apt-get install {' '.join(board.packages_missing)}")
     print(f"picture: {report.picture}")

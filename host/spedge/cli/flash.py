@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from spedge.cli.build import OptionalBundle, build_document, describe
-from spedge.cli.common import BoardOption, DeviceOption, JsonOption, print_json, progress
+from spedge.cli.common import BoardOption, DeviceOption, JsonOption, PrecisionOption, print_json, progress
 
 
 def command(
-    bundle: OptionalBundle = None, board: BoardOption = "sim", device: DeviceOption = None, as_json: JsonOption = False
+    bundle: OptionalBundle = None,
+    board: BoardOption = "sim",
+    device: DeviceOption = None,
+    precision: PrecisionOption = "fp32",
+    as_json: JsonOption = False,
 ) -> None:
     """Build a board's firmware and put it on the board.
 
@@ -18,10 +22,10 @@ def command(
     from spedge.bundle import Bundle
 
     known = load_board(board)
-    document = build_document(bundle, board)
+    document = build_document(bundle, board, precision)
     if known.runs == "serial":
         with progress(f"Writing to {known.name}") as say:
-            upload(known, Bundle.load(bundle) if bundle else None, device, say)
+            upload(known, Bundle.load(bundle) if bundle else None, device, say, precision)
         how = f"written to {known.name}"
     else:
         where = "a process on this machine" if known.runs == "process" else f"QEMU ({known.title})"

@@ -28,6 +28,7 @@ from spedge.device.protocol import (
     Frame,
     FrameReader,
     Hello,
+    RawPage,
     Result,
     Stats,
     Status,
@@ -135,6 +136,7 @@ class Device:
         self._early: dict[int, Result] = {}  # came before the one that is next
         self._asked_results = self._asked_room = 0.0  # when
         self._next_result = 0
+        self._next_raw = 0
         try:
             self.hello = self._hello()
         except BaseException:
@@ -192,6 +194,11 @@ class Device:
     def resent(self) -> int:
         """Frames sent again so far because no answer came or one was missing."""
         return self._resent_requests + self._sender.resent
+
+    @property
+    def status(self) -> Status | None:
+        """What the device last said of this session's stream; None before it said anything."""
+        return self._status
 
     @property
     def corrupted(self) -> int:
@@ -378,6 +385,20 @@ class Device:
         taken, self._results = self._results, []
         return taken
 
+    def raw(self) -> tuple[int, bytes]:
+        """Bytes of the board's camera, or of its RAM, as they came: how many were lost before them, and they.
+
+        In a session configured with raw=True, in order, each byte once. None are lost in lossless mode: the camera
+        waits for the host.
+        """
+        if not self._configuration.raw:
+            raise UsageError("the bytes of the source are kept only in a session configured with raw=True")
+        reply = self._request(Type.RAW, self._next_raw.to_bytes(8, "little"))
+        page = RawPage.unpack(reply.payload)
+        self._take_status(page.status)
+        lost, self._next_raw = page.first - self._next_raw, page.first + len(page.data)
+        return lost, page.data
+
     def _require(self, mode: str, what: str) -> None:
         c = self._configuration
         if c.source != "link":
@@ -469,6 +490,7 @@ class Device:
         self._live = None
         self._live_marks = {}
         self._results, self._early, self._next_result = [], {}, 0
+        self._next_raw = 0
         if self._configuration.mode == "live" and self._configuration.source == "link" and self._configured:
             patch_size = self._configured.tokenizer.patch_size
             self._live = LiveSender(session, self.hello.credits, self.hello.max_payload, patch_size)

@@ -40,6 +40,7 @@ class Type(enum.IntEnum):
     INFER = 0x08
     STATS = 0x09
     RESULTS = 0x0A
+    RAW = 0x0B
     RESULT_PUSH = 0x40  #: of the device, unasked
     ERROR = 0xFF
 
@@ -261,6 +262,7 @@ class Configuration:
     baud: of the camera port, 0 for the board's default.
     every_us, every_tokens: an inference at every multiple of that stream time, after every so many tokens; 0 for none.
     window_us: how old the tokens of an inference may be, 0 for any. push: the device sends results unasked.
+    raw: the bytes of a camera or of RAM are kept for `Device.raw`.
     """
 
     tokenizer: TokenizerSettings = TokenizerSettings()
@@ -275,6 +277,7 @@ class Configuration:
     every_us: int = 0
     every_tokens: int = 0
     push: bool = False
+    raw: bool = False
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name or number that cannot be sent."""
@@ -291,7 +294,7 @@ class Configuration:
         return self.every_us > 0 or self.every_tokens > 0
 
     def pack(self, session: int) -> bytes:
-        flags = int(self.model) | int(self.push) << 1
+        flags = int(self.model) | int(self.push) << 1 | int(self.raw) << 2
         form, mode = FORMATS[self.format], MODES.index(self.mode)
         head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
         tail = struct.pack(
@@ -353,6 +356,22 @@ class Status:
     @classmethod
     def unpack(cls, payload: bytes) -> Status:
         return cls.take(_Reader(payload, "status"))
+
+
+@dataclass(frozen=True)
+class RawPage:
+    """Bytes of the source on the board; the first is the `first`-th of the session."""
+
+    status: Status
+    first: int
+    data: bytes
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> RawPage:
+        reader = _Reader(payload, "RAW reply")
+        status = Status.take(reader)
+        (first,) = reader.take("Q")
+        return cls(status, first, reader.raw(reader.left))
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,10 @@ void sp_pipeline_set_observer(sp_pipeline_t *pipe, sp_token_fn on_token, void *c
 #define SP_NO_TIME UINT64_MAX
 
 /* Feed bytes of the configured format; *used says how many were consumed.
- * Stops after a token when stop_at_token is set (returns SP_TOKEN) so that a caller with limited room for tokens can
- * wait, and before the first word that would take the stream's time to `until` or beyond (returns SP_TIME;
- * sp_pipeline_reached is that word's time): what is in the pipeline then is what came before. until SP_NO_TIME: never.
+ * Stops after a token when stop_at_token is set (returns SP_TOKEN; *used may be 0, see the voxel kind) so that a caller
+ * with limited room for tokens can wait, and before the first word that would take the stream's time to `until` or beyond
+ * (returns SP_TIME; sp_pipeline_reached is that word's time): what is in the pipeline then is what came before. until
+ * SP_NO_TIME: never.
  * The stream's time is the largest of its events and, in the EVT formats, of its time words; in other formats than EVT2
  * time words count once the bytes fed hold no event behind them.
  * Returns SP_OK when all is consumed, or SP_ERR_POOL when the tokenizer was configured with SP_POOL_GROWS and its pool

@@ -13,7 +13,7 @@ extern "C" {
 
 typedef struct sp_model {
     uint8_t hash[32];                /* SHA-256 of the bundle, as in bundle.json */
-    const char *name;
+    const char *name;                /* the bundle's, and "(int8)" or "(int8w)" behind it unless it computes in fp32 */
     sp_tokenizer_config_t tokenizer; /* pool_events 0: the application decides */
     sp_embed_config_t embed;         /* weights in flash */
     uint16_t tokens;                 /* T, the window's capacity */

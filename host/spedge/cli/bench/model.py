@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,22 +19,29 @@ from spedge.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from spedge.bench.model import ModelBench
+    from spedge.bench.model import Classification, ModelBench
 
 
 def model(
     bundle: BundleArgument,
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RECORDING]...", help="Also classify these whole, by stage.")
+    ] = None,
     board: BoardOption = "sim",
     precision: PrecisionOption = "fp32",
     as_json: JsonOption = False,
 ) -> None:
-    """A bundle's model on a simulated or emulated board: cost, memory, error against ONNX Runtime."""
+    """A bundle's model on a simulated or emulated board: cost, memory, error against ONNX Runtime.
+
+    With recordings also the mean cost of classifying one: decode and tokenize, embed, encode. Each must pass 'spedge
+    check'.
+    """
     from spedge.bench.model import bench_model
     from spedge.bundle import Bundle
 
     loaded = Bundle.load(bundle)
     with progress(f"Measuring {loaded.name} on {board}") as say:
-        report = bench_model(loaded, board, precision, say)
+        report = bench_model(loaded, board, precision, say, recordings or ())
     _print(report, as_json)
 
 
@@ -51,11 +59,15 @@ def encoder(
     as_json: JsonOption = False,
 ) -> None:
     """A transformer encoder with random weights: what its size costs on a simulated or emulated board."""
-    from spedge.bench.model import EncoderSize, bench_encoder
+    from spedge.bench.model import bench_encoder
+    from spedge.build import require_tvm
 
-    size = EncoderSize(tokens, tokens if present is None else present, hidden, intermediate, heads, layers, classes)
+    require_tvm()
+    from spedge.compile.synthetic import Shape
+
+    shape = Shape(tokens, hidden, intermediate, heads, layers, classes, seed=seed)
     with progress(f"Measuring an encoder on {board}") as say:
-        report = bench_encoder(size, board, precision, seed, say)
+        report = bench_encoder(shape, tokens if present is None else present, board, precision, say)
     _print(report, as_json)
 
 
@@ -76,5 +88,18 @@ def _print(report: ModelBench, as_json: bool) -> None:
             "flash": f"{byte_count(report.flash_bytes)} of code and constants",
             "stack": f"{report.stack_bytes} bytes, at most {report.stack_bound_bytes}",
             "error": f"{report.max_abs_error:.2g} at most against ONNX Runtime, over {report.samples} inputs",
+            **_stages(report.classification),
         }
     )
+
+
+def _stages(mean: Classification | None) -> dict[str, str]:
+    if mean is None:
+        return {}
+    return {
+        "recordings": f"{mean.recordings}; means: {mean.events:,.0f} events, {mean.tokens:,.1f} tokens",
+        "tokenize": f"{mean.tokenize:,.0f} {mean.unit}",
+        "embed": f"{mean.embed:,.0f} {mean.unit}",
+        "encode": f"{mean.encode:,.0f} {mean.unit}",
+        "whole": f"{mean.total:,.0f} {mean.unit}",
+    }

@@ -1,0 +1,253 @@
+/* kernel_panel.h by the FPU of an Armv7E-M or Armv8-M: 16 sums stay in s0-s15, and one instruction loads eight factors:
+ * 1.06 instructions for a multiply-accumulate. Written out, because compilers load one register at a time. */
+#ifndef SP_KERNEL_PANEL_FPU_H_INCLUDED
+#define SP_KERNEL_PANEL_FPU_H_INCLUDED
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SP_K_FPU_LOW "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15"
+#define SP_K_FPU_HIGH \
+    "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30", "s31"
+#define SP_K_FPU_ALL SP_K_FPU_LOW, SP_K_FPU_HIGH, "cc", "memory"
+
+/* Four registers d0.. += x0.. y0.. */
+#define SP_K_FPU_FMA(d0, d1, d2, d3, x0, x1, x2, x3, y0, y1, y2, y3) \
+    "vfma.f32 s" #d0 ", s" #x0 ", s" #y0 "\n\t" \
+    "vfma.f32 s" #d1 ", s" #x1 ", s" #y1 "\n\t" \
+    "vfma.f32 s" #d2 ", s" #x2 ", s" #y2 "\n\t" \
+    "vfma.f32 s" #d3 ", s" #x3 ", s" #y3 "\n\t"
+#define SP_K_FPU_STEP(a0, a1, a2, a3, b0, b1, b2, b3) \
+    SP_K_FPU_FMA(0, 1, 2, 3, a0, a0, a0, a0, b0, b1, b2, b3) \
+    SP_K_FPU_FMA(4, 5, 6, 7, a1, a1, a1, a1, b0, b1, b2, b3) \
+    SP_K_FPU_FMA(8, 9, 10, 11, a2, a2, a2, a2, b0, b1, b2, b3) \
+    SP_K_FPU_FMA(12, 13, 14, 15, a3, a3, a3, a3, b0, b1, b2, b3)
+#define SP_K_FPU_TWO_STEPS \
+    "vldmia %[a]!, {s16-s23}\n\t" \
+    "vldmia %[b]!, {s24-s31}\n\t" \
+    SP_K_FPU_STEP(16, 17, 18, 19, 24, 25, 26, 27) \
+    SP_K_FPU_STEP(20, 21, 22, 23, 28, 29, 30, 31)
+#define SP_K_FPU_STEPS \
+    "cmp %[blocks], #0\n\t" \
+    "beq 2f\n\t" \
+    "1:\n\t" \
+    SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS \
+    "subs %[blocks], #1\n\t" \
+    "bne 1b\n\t" \
+    "2:\n\t" \
+    "cmp %[rest], #0\n\t" \
+    "beq 4f\n\t" \
+    "3:\n\t" \
+    "vldmia %[a]!, {s16-s19}\n\t" \
+    "vldmia %[b]!, {s24-s27}\n\t" \
+    SP_K_FPU_STEP(16, 17, 18, 19, 24, 25, 26, 27) \
+    "subs %[rest], #1\n\t" \
+    "bne 3b\n\t" \
+    "4:\n\t" \
+    "vstmia %[sums], {s0-s15}\n\t"
+#define SP_K_FPU_EACH(op, x0, x1, x2, x3) \
+    op(0, x0) op(1, x0) op(2, x0) op(3, x0) op(4, x1) op(5, x1) op(6, x1) op(7, x1) \
+    op(8, x2) op(9, x2) op(10, x2) op(11, x2) op(12, x3) op(13, x3) op(14, x3) op(15, x3)
+#define SP_K_FPU_MOVE(d, x) "vmov.f32 s" #d ", s" #x "\n\t"
+#define SP_K_FPU_PLUS(d, x) "vadd.f32 s" #d ", s" #d ", s" #x "\n\t"
+
+static inline void sp_k_panel_columns(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+{
+    int32_t blocks = steps >> 3, rest = steps & 7;
+    __asm__ volatile("vldmia %[bias], {s16-s19}\n\t" SP_K_FPU_EACH(SP_K_FPU_MOVE, 16, 17, 18, 19) SP_K_FPU_STEPS
+                     : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                     : [bias] "r"(bias), [sums] "r"(sums)
+                     : SP_K_FPU_ALL);
+}
+
+static inline void sp_k_panel_rows(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+{
+    int32_t blocks = steps >> 3, rest = steps & 7;
+    __asm__ volatile("vldmia %[bias], {s0-s3}\n\t"
+                     "vldmia %[bias], {s4-s7}\n\t"
+                     "vldmia %[bias], {s8-s11}\n\t"
+                     "vldmia %[bias], {s12-s15}\n\t" SP_K_FPU_STEPS
+                     : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                     : [bias] "r"(bias), [sums] "r"(sums)
+                     : SP_K_FPU_ALL);
+}
+
+static inline void sp_k_panel_add(const float *bias, const float *x, const float *a, const float *b, int32_t steps,
+                                  float *sums)
+{
+    int32_t blocks = steps >> 3, rest = steps & 7;
+    __asm__ volatile("vldmia %[x], {s0-s15}\n\t"
+                     "vldmia %[bias], {s16-s19}\n\t" SP_K_FPU_EACH(SP_K_FPU_PLUS, 16, 17, 18, 19) SP_K_FPU_STEPS
+                     : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                     : [bias] "r"(bias), [x] "r"(x), [sums] "r"(sums)
+                     : SP_K_FPU_ALL);
+}
+
+#if defined(SP_K_FAST_MAX)
+#define SP_K_FPU_MAX(d, x) "vmaxnm.f32 s" #d ", s" #d ", s" #x "\n\t"
+
+static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
+{
+    __asm__ volatile("vldmia %[scores], {s16-s19}\n\t"
+                     "1:\n\t"
+                     "vldmia %[scores]!, {s0-s15}\n\t"
+                     "subs %[tiles], #1\n\t"
+                     SP_K_FPU_MAX(16, 0) SP_K_FPU_MAX(17, 1) SP_K_FPU_MAX(18, 2) SP_K_FPU_MAX(19, 3)
+                     SP_K_FPU_MAX(16, 4) SP_K_FPU_MAX(17, 5) SP_K_FPU_MAX(18, 6) SP_K_FPU_MAX(19, 7)
+                     SP_K_FPU_MAX(16, 8) SP_K_FPU_MAX(17, 9) SP_K_FPU_MAX(18, 10) SP_K_FPU_MAX(19, 11)
+                     SP_K_FPU_MAX(16, 12) SP_K_FPU_MAX(17, 13) SP_K_FPU_MAX(18, 14) SP_K_FPU_MAX(19, 15)
+                     "bne 1b\n\t"
+                     "vstmia %[top], {s16-s19}\n\t"
+                     : [scores] "+r"(scores), [tiles] "+r"(tiles)
+                     : [top] "r"(top)
+                     : SP_K_FPU_ALL);
+}
+#else
+#define SP_K_FPU_MAX(d, x) \
+    "vcmp.f32 s" #d ", s" #x "\n\t" \
+    "vmrs APSR_nzcv, fpscr\n\t" \
+    "it mi\n\t" \
+    "vmovmi.f32 s" #d ", s" #x "\n\t"
+#define sp_k_panel_top sp_k_panel_top_c
+#endif
+
+/* Four values a register each: op on all. */
+#define SP_K_FPU_FOUR(op, d0, d1, d2, d3, x0, x1, x2, x3, y0, y1, y2, y3) \
+    op " s" #d0 ", s" #x0 ", s" #y0 "\n\t" \
+    op " s" #d1 ", s" #x1 ", s" #y1 "\n\t" \
+    op " s" #d2 ", s" #x2 ", s" #y2 "\n\t" \
+    op " s" #d3 ", s" #x3 ", s" #y3 "\n\t"
+#define SP_K_FPU_FOUR_OF_TWO(op, d0, d1, d2, d3, x0, x1, x2, x3) \
+    op " s" #d0 ", s" #x0 "\n\t" \
+    op " s" #d1 ", s" #x1 "\n\t" \
+    op " s" #d2 ", s" #x2 "\n\t" \
+    op " s" #d3 ", s" #x3 "\n\t"
+/* s4-s7: what truncation leaves of s4-s7; the integers to n0-n3. */
+#define SP_K_FPU_SPLIT \
+    SP_K_FPU_FOUR_OF_TWO("vcvt.s32.f32", 8, 9, 10, 11, 4, 5, 6, 7) \
+    "vmov %[n0], %[n1], s8, s9\n\t" \
+    "vmov %[n2], %[n3], s10, s11\n\t" \
+    SP_K_FPU_FOUR_OF_TWO("vcvt.f32.s32", 8, 9, 10, 11, 8, 9, 10, 11) \
+    SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
+/* The cubics of the entries n0-n3 in s4-s7, to s8, s12, s24, s28. */
+#define SP_K_FPU_CUBICS \
+    "add %[n0], %[zero], %[n0], lsl #4\n\t" \
+    "add %[n1], %[zero], %[n1], lsl #4\n\t" \
+    "add %[n2], %[zero], %[n2], lsl #4\n\t" \
+    "add %[n3], %[zero], %[n3], lsl #4\n\t" \
+    "vldmia %[n0], {s8-s11}\n\t" \
+    "vldmia %[n1], {s12-s15}\n\t" \
+    "vldmia %[n2], {s24-s27}\n\t" \
+    "vldmia %[n3], {s28-s31}\n\t" \
+    SP_K_FPU_FMA(10, 14, 26, 30, 11, 15, 27, 31, 4, 5, 6, 7) \
+    SP_K_FPU_FMA(9, 13, 25, 29, 10, 14, 26, 30, 4, 5, 6, 7) \
+    SP_K_FPU_FMA(8, 12, 24, 28, 9, 13, 25, 29, 4, 5, 6, 7)
+
+static inline void sp_k_panel_exp2(float *scores, int32_t keys, const float *top, const float *table, float *total)
+{
+    const float *const zero = table + 4 * (SP_K_EXP2_ENTRIES - 1);
+    const float limits[4] = {-255.75f, 0.0f, 0.0f, 0.0f};
+    int32_t n0, n1, n2, n3;
+    __asm__ volatile("vldmia %[top], {s16-s19}\n\t"
+                     "vldr s0, [%[limits]]\n\t"
+                     "vsub.f32 s20, s0, s0\n\t"
+                     "vmov.f32 s21, s20\n\t"
+                     "vmov.f32 s22, s20\n\t"
+                     "vmov.f32 s23, s20\n\t"
+                     "1:\n\t"
+                     "vldmia %[scores], {s4-s7}\n\t"
+                     SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19)
+                     SP_K_FPU_MAX(4, 0) SP_K_FPU_MAX(5, 0) SP_K_FPU_MAX(6, 0) SP_K_FPU_MAX(7, 0)
+                     SP_K_FPU_SPLIT
+                     SP_K_FPU_CUBICS
+                     SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28)
+                     "subs %[keys], #1\n\t"
+                     "vstmia %[scores]!, {s8}\n\t"
+                     "vstmia %[scores]!, {s12}\n\t"
+                     "vstmia %[scores]!, {s24}\n\t"
+                     "vstmia %[scores]!, {s28}\n\t"
+                     "bne 1b\n\t"
+                     "vstmia %[total], {s20-s23}\n\t"
+                     : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
+                       [n3] "=&r"(n3)
+                     : [zero] "r"(zero), [top] "r"(top), [limits] "r"(limits), [total] "r"(total)
+                     : SP_K_FPU_ALL);
+}
+
+/* Past the table's ends its cubics are constants, whatever the fraction. */
+static inline void sp_k_panel_gelu(float *x, const float *table)
+{
+    const float *const zero = table + 4 * (SP_K_NORMAL_ENTRIES / 2);
+    int32_t n0, n1, n2, n3;
+    __asm__ volatile("vmov.f32 s16, #8.0\n\t"
+                     "vldmia %[x], {s0-s3}\n\t"
+                     SP_K_FPU_FOUR("vmul.f32", 4, 5, 6, 7, 0, 1, 2, 3, 16, 16, 16, 16)
+                     SP_K_FPU_SPLIT
+                     "ssat %[n0], #7, %[n0]\n\t"
+                     "ssat %[n1], #7, %[n1]\n\t"
+                     "ssat %[n2], #7, %[n2]\n\t"
+                     "ssat %[n3], #7, %[n3]\n\t"
+                     SP_K_FPU_CUBICS
+                     SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 8, 12, 24, 28)
+                     "vstmia %[x], {s0-s3}\n\t"
+                     : [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3)
+                     : [zero] "r"(zero), [x] "r"(x)
+                     : SP_K_FPU_ALL);
+}
+
+static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
+{
+    float mean[4] = {0.0f, 0.0f, 0.0f, 0.0f}, scale[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    const float *at = x;
+    int32_t left = width;
+    __asm__ volatile("vldmia %[sums], {s16-s19}\n\t"
+                     "1:\n\t"
+                     "vldmia %[x]!, {s0-s3}\n\t"
+                     "subs %[left], #1\n\t"
+                     SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3)
+                     "bne 1b\n\t"
+                     "vstmia %[sums], {s16-s19}\n\t"
+                     : [x] "+r"(at), [left] "+r"(left)
+                     : [sums] "r"(mean)
+                     : SP_K_FPU_ALL);
+    for (int r = 0; r < 4; ++r) {
+        mean[r] *= share;
+    }
+    at = x;
+    left = width;
+    __asm__ volatile("vldmia %[mean], {s20-s23}\n\t"
+                     "vldmia %[sums], {s16-s19}\n\t"
+                     "1:\n\t"
+                     "vldmia %[x]!, {s0-s3}\n\t"
+                     "subs %[left], #1\n\t"
+                     SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
+                     SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3)
+                     "bne 1b\n\t"
+                     "vstmia %[sums], {s16-s19}\n\t"
+                     : [x] "+r"(at), [left] "+r"(left)
+                     : [mean] "r"(mean), [sums] "r"(scale)
+                     : SP_K_FPU_ALL);
+    for (int r = 0; r < 4; ++r) {
+        scale[r] = 1.0f / SP_K_SQRT(scale[r] * share + epsilon);
+    }
+    at = x;
+    left = width;
+    __asm__ volatile("vldmia %[mean], {s20-s23}\n\t"
+                     "vldmia %[scale], {s16-s19}\n\t"
+                     "1:\n\t"
+                     "vldmia %[x]!, {s0-s3}\n\t"
+                     "subs %[left], #1\n\t"
+                     SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
+                     SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19)
+                     "vstmia %[out]!, {s0-s3}\n\t"
+                     "bne 1b\n\t"
+                     : [x] "+r"(at), [left] "+r"(left), [out] "+r"(out)
+                     : [mean] "r"(mean), [scale] "r"(scale)
+                     : SP_K_FPU_ALL);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

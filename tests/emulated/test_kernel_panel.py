@@ -1,0 +1,161 @@
+"""The FPU variants of the kernels on panels give the same bits as the portable ones, on emulated cores."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
+
+from spedge.compile import TARGETS
+from spedge.compile.tables import exp2_table, normal_table
+from spedge.paths import firmware_dir
+
+from ..python.test_compile_math import table
+from .test_compile_qemu import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+# Prints how many numbers were compared, and how many were different.
+PROGRAM = """
+#include "spedge/kernel_panel.h"
+#include "embed_rows.h"
+#include "tables.h"
+#if !defined(SP_KERNEL_PANEL_FPU_H_INCLUDED) || !defined(SP_EMBED_ROWS_FPU_H_INCLUDED)
+#error this core has no FPU variant
+#endif
+
+enum { STEPS = 21, WIDTH = 37, CELLS = 32 };
+static float a[4 * STEPS], b[4 * STEPS], bias[4], start[16], x[4 * WIDTH], ours[4 * WIDTH], theirs[4 * WIDTH];
+static float weights[CELLS][WIDTH], scales[CELLS];
+static uint32_t state = 1, count, different;
+
+static uint32_t next(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return state >> 8;
+}
+
+static void fill(float *out, int n, float scale)
+{
+    for (int i = 0; i < n; ++i) {
+        out[i] = ((float)(next() & 0xffffu) - 32768.0f) / 32768.0f * scale;
+    }
+}
+
+static void compare(const float *one, const float *other, int n)
+{
+    for (int i = 0; i < n; ++i) {
+        uint32_t left, right;
+        memcpy(&left, &one[i], sizeof left);
+        memcpy(&right, &other[i], sizeof right);
+        different += left != right;
+        ++count;
+    }
+}
+
+static void sums(void)
+{
+    for (int32_t steps = 0; steps <= STEPS; ++steps) {
+        fill(a, 4 * STEPS, 2.0f);
+        fill(b, 4 * STEPS, 2.0f);
+        fill(bias, 4, 1.0f);
+        fill(start, 16, 1.0f);
+        sp_k_panel_columns(bias, a, b, steps, ours);
+        sp_k_panel_columns_c(bias, a, b, steps, theirs);
+        compare(ours, theirs, 16);
+        sp_k_panel_rows(bias, a, b, steps, ours);
+        sp_k_panel_rows_c(bias, a, b, steps, theirs);
+        compare(ours, theirs, 16);
+        sp_k_panel_add(bias, start, a, b, steps, ours);
+        sp_k_panel_add_c(bias, start, a, b, steps, theirs);
+        compare(ours, theirs, 16);
+    }
+}
+
+/* Differences up to far beyond the table. */
+static void softmax(void)
+{
+    float scale = 0.5f;
+    for (int32_t tiles = 1; tiles <= 9; ++tiles, scale *= 12.0f) {
+        float top[4], total[4], our_total[4];
+        fill(ours, 16 * tiles, scale);
+        memcpy(theirs, ours, sizeof ours);
+        sp_k_panel_top(ours, tiles, top);
+        sp_k_panel_top_c(ours, tiles, total);
+        compare(top, total, 4);
+        sp_k_panel_exp2(ours, 4 * tiles - tiles % 4, top, exp2_table, our_total);
+        sp_k_panel_exp2_c(theirs, 4 * tiles - tiles % 4, top, exp2_table, total);
+        compare(ours, theirs, 16 * tiles);
+        compare(our_total, total, 4);
+    }
+}
+
+static void gelu(void)
+{
+    for (uint32_t i = 0; i < 8000u; ++i) {
+        fill(ours, 4, i % 4u == 0 ? 1e9f : 10.0f);
+        memcpy(theirs, ours, 16);
+        sp_k_panel_gelu(ours, normal_table);
+        sp_k_panel_gelu_c(theirs, normal_table);
+        compare(ours, theirs, 4);
+    }
+}
+
+static void rest(void)
+{
+    const float *rows[CELLS];
+    for (int32_t width = 1; width <= WIDTH; ++width) {
+        fill(x, 4 * WIDTH, 3.0f);
+        sp_k_panel_norm(x, width, 1.0f / (float)width, 1e-5f, ours);
+        sp_k_panel_norm_c(x, width, 1.0f / (float)width, 1e-5f, theirs);
+        compare(ours, theirs, 4 * width);
+        for (int i = 0; i < CELLS; ++i) {
+            fill(weights[i], WIDTH, 1.0f);
+            rows[i] = weights[i];
+        }
+        fill(scales, CELLS, 2.0f);
+        fill(ours, WIDTH, 1.0f);
+        memcpy(theirs, ours, sizeof ours);
+        sp_embed_add_rows(ours, rows, scales, (uint32_t)(width & 30), (uint32_t)width);
+        sp_embed_add_rows_c(theirs, rows, scales, (uint32_t)(width & 30), (uint32_t)width);
+        compare(ours, theirs, WIDTH);
+    }
+}
+
+@SEMIHOSTING@
+void reset(void)
+{
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
+    __asm__ volatile("dsb\\n isb");
+    sums();
+    softmax();
+    gelu();
+    rest();
+    write_hex(count);
+    write_hex(different);
+    leave();
+}
+"""
+
+
+@pytest.mark.parametrize("level", ["-O3", "-O0"])
+@pytest.mark.parametrize("target", MACHINES)
+def test_fpu_and_portable_kernels_give_the_same_bits(target: str, level: str, tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text(PROGRAM.replace("@SEMIHOSTING@", SEMIHOSTING) + VECTORS)
+    (tmp_path / "tables.h").write_text(table("exp2_table", exp2_table()) + table("normal_table", normal_table()))
+    (tmp_path / "link.ld").write_text(linker_script(target))
+    flags = [f for f in TARGETS[target].flags if f != "-O3"] + [f"-D{d}" for d in TARGETS[target].defines]
+    command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, level]
+    includes = [f"-I{firmware_dir() / part}" for part in ("runtime/include", "lib/src")]
+    options = [*includes, f"-I{tmp_path}", "-nostartfiles", "-T", str(tmp_path / "link.ld")]
+    image = tmp_path / "image.elf"
+    subprocess.run([*command, str(tmp_path / "main.c"), *options, "-o", str(image)], check=True, timeout=120)
+    emulator = ["qemu-system-arm", "-M", MACHINES[target], "-display", "none", "-monitor", "none", "-serial", "none"]
+    semihosting = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
+    done = subprocess.run([*emulator, *semihosting], capture_output=True, text=True, timeout=120, check=True)
+    count, different = (int(line, 16) for line in (done.stdout + done.stderr).split())
+    assert count > 30_000
+    assert different == 0

@@ -1,0 +1,62 @@
+"""Models of reduced precision from the command line: built, checked on the simulated board, told apart from others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
+pytest.importorskip("platformio", reason="building firmware needs PlatformIO: pip install 'spedge[firmware]'")
+
+from spedge.boards import load_board
+from spedge.build import build
+from spedge.bundle import Bundle
+from spedge.check import ROUNDED_TOLERANCE
+from spedge.cli import execute
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.device import open_board
+from spedge.errors import DeviceError
+from spedge.events import EVENT_DTYPE
+from spedge.play import require_precision
+from spedge.recordings import write
+
+if shutil.which("cc") is None:
+    pytest.skip("no C compiler (cc)", allow_module_level=True)
+
+
+@pytest.mark.parametrize(("precision", "causal"), [("int8", False), ("int8w", True)])
+def test_a_device_in_that_precision_is_checked_and_told_apart(
+    tmp_path: Path, precision: str, causal: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shape = Shape(tokens=10, hidden=24, intermediate=32, causal=causal)
+    bundle = make_bundle(tmp_path / "bundle", make_encoder(shape), shape, "small", samples=4)
+    arguments = [str(bundle.path), str(record(tmp_path / "noise.raw")), "--precision", precision, "--json"]
+    assert execute(["check", *arguments]) == 0
+    (checked,) = json.loads(capfd.readouterr().out)["recordings"]
+    assert checked["tokens_equal"] and checked["tokens_device"] > 10
+    assert checked["logits_max_abs_diff"] <= ROUNDED_TOLERANCE
+    assert execute(["run", *arguments]) == 0
+    told_apart(bundle, precision)
+
+
+def told_apart(bundle: Bundle, precision: str) -> None:
+    sim = load_board("sim")
+    with open_board(sim, build(sim, bundle, precision=precision).path) as device:
+        assert device.hello.model == f"small ({precision})"
+        require_precision(device, bundle, precision)
+        with pytest.raises(DeviceError, match=rf"holds 'small \({precision}\)' and not 'small': flash it"):
+            require_precision(device, bundle, "fp32")
+
+
+def record(path: Path) -> Path:
+    random = np.random.default_rng(0)
+    events = np.zeros(6000, EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, 300_000, len(events)))
+    events["x"], events["y"] = random.integers(0, 34, (2, len(events)))
+    events["p"] = random.integers(0, 2, len(events))
+    write(path, events, 34, 34)
+    return path
