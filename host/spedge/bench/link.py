@@ -71,9 +71,9 @@ class Paced:
 
     def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
         now = time.monotonic()
-        if out and self._free_at - now > _BURST_SECONDS:
-            out, timeout = b"", min(timeout, self._free_at - now - _BURST_SECONDS)
-        written, received = self.inner.exchange(out, timeout)
+        if out and self._free_at > now:
+            out, timeout = b"", min(timeout, self._free_at - now)
+        written, received = self.inner.exchange(out[: max(int(self._rate * _BURST_SECONDS), 1)], timeout)
         self._free_at = max(self._free_at, now) + written / self._rate
         return written, received
 
