@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
+from spedge.bench.link import bench_link
 from spedge.bench.model import bench_encoder, random_bundle
-from spedge.boards import list_boards
+from spedge.boards import list_boards, load_board
 from spedge.build import build
 from spedge.bundle import Bundle
 from spedge.compile.synthetic import Shape
@@ -39,6 +40,12 @@ EVENTS = 2_000_000
 SIDE = 320
 PATCH = 16
 REPEATS = 7
+#: Boards whose link is measured, and lines in bytes a second; None: what this machine gives.
+LINES: dict[str, tuple[float | None, ...]] = {
+    "sim": (None, 12.5e6, 1.2e6),  # 100 Mbit/s, USB full speed
+    "jetson": (None, 12.5e6),  # 100 Mbit/s Ethernet
+    "mps2-an500": (None,),
+}
 
 
 def main() -> None:
@@ -54,6 +61,7 @@ def main() -> None:
         "reference": bench_reference(),
         "batch": bench_batch(moving_blobs(), SIDE),
         "small pushes": bench_small_pushes(moving_blobs(), SIDE),
+        "link": bench_links(),
         "boards": bench_boards(arguments.bundle, recording),
     }
     print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))
@@ -136,6 +144,17 @@ def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:
                 "wall_s": round(time.perf_counter() - start, 2),
             }
         )
+    return rows
+
+
+def bench_links() -> list[dict[str, Any]]:
+    """Events through the protocol next to raw bytes: as quick as the line is here, and on lines as boards have them."""
+    rows = []
+    for name, rates in LINES.items():
+        if load_board(name).missing:
+            print(f"{name} is left out: apt-get install {' '.join(load_board(name).packages_missing)}", file=sys.stderr)
+            continue
+        rows += [bench_link(name, line_rate=rate).to_json() for rate in rates]
     return rows
 
 

@@ -205,9 +205,9 @@ class Device:
         """Damaged frames received so far."""
         return self._reader.corrupted
 
-    def line_counts(self, stats: Stats | None = None) -> LineCounts:
-        """What the line did to the frames so far, as both ends saw it. stats: the device's; asked for if not given."""
-        stats = stats or self.stats()
+    def line_counts(self) -> LineCounts:
+        """What the line did to the frames so far, as both ends saw it."""
+        stats = self.stats()
         return LineCounts(
             resent=self.resent,
             repeated=stats.repeated,
