@@ -65,7 +65,10 @@ def command(
     from spedge.build import compile_model
     from spedge.bundle import Bundle
     from spedge.check import QUANTISED, check, require_recordings, tolerance_of
+    from spedge.feed import require_format
 
+    if camera is not None:
+        require_format(camera)
     every_us, window_us = _microseconds("--every-ms", every_ms), _microseconds("--window-ms", window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
