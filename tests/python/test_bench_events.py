@@ -12,8 +12,9 @@ import pytest
 import spedge
 from spedge import evt2
 from spedge.bench.decoder import stream_of
-from spedge.bench.streams import EDVS_SIDE, encode
+from spedge.bench.streams import encode
 from spedge.bench.tokenizer import crop
+from spedge.cameras.words import EDVS_SIDE
 from spedge.cli import execute
 from spedge.decoders import FORMATS, Decoder
 from spedge.errors import UsageError
