@@ -1,8 +1,9 @@
-"""What an event and a camera's word cost on the emulated boards: instructions are counted exactly, so they are checked."""
+"""What an event and a camera's word cost on the emulated boards. Instructions are counted exactly: they are checked."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,6 @@ def test_an_event_of_the_default_tokenizer(
 
 @pytest.mark.parametrize("side", [128, 320])
 def test_an_event_of_a_camera(side: int, capsys: pytest.CaptureFixture[str]) -> None:
-    import os
-
     recording = Path(os.environ.get("SPEDGE_SHARED", "../shared")) / "data/recordings/evt2_sample.raw"
     if not recording.is_file():
         pytest.skip(f"no recording {recording} (set SPEDGE_SHARED)")

@@ -284,6 +284,7 @@ static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size
     int rc = SP_OK;
 
     while (at != end) {
+        tok->run_from = at;
         at = tok->run(tok, d, at, end, &rc);
         keep_time(tok, d, at);
         if (rc != SP_OK || at == end)

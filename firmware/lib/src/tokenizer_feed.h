@@ -152,7 +152,6 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
     sp_tokenizer_t *volatile on_stack = tok; /* needed rarely, where the loop needs every register */
     int taken;
 
-    tok->run_from = at;
     tok->base_t = (uint32_t)d->time_base;
     while (at < last) {
         const uint32_t first = evt2_load(at);

@@ -18,9 +18,9 @@ _EDVS_CLOCK_BYTES = {"eDVS E0": 0, "eDVS E2": 2, "eDVS E3": 3, "eDVS E4": 4}
 def encode(events: NDArray[Any], format: str) -> bytes:
     """A stream of `format`, a key of decoders.FORMATS, with these events.
 
-    events: structured with t (µs), x, y, p, sorted by time. eDVS has 128x128 pixels: coordinates are taken modulo 128; its
-    times wrap as its clocks do. EVT2.1 gets one word for events that follow each other in one row, of one polarity and
-    time, from left to right; EVT3 gets no vector words.
+    events: structured with t (µs), x, y, p, sorted by time. eDVS has 128x128 pixels: coordinates are taken modulo 128;
+    its times wrap as its clocks do. EVT2.1 gets one word for events that follow each other in one row, of one polarity
+    and time, from left to right; EVT3 gets no vector words.
     Raises UsageError for an unknown format, InputError for events that a format cannot hold.
     """
     if format not in FORMATS:

@@ -27,9 +27,7 @@ def tokenizer(
     ] = None,
     crop: Annotated[
         str | None,
-        typer.Option(
-            metavar="WxH", help="Only the middle of the sensor, as a sensor of that size.", show_default=False
-        ),
+        typer.Option(metavar="WxH", help="Only the sensor's middle, as a sensor of that size.", show_default=False),
     ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
