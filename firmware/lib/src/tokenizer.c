@@ -256,8 +256,7 @@ SP_RARE_CALL uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, 
     const uint64_t base = evt2_next_time(d->time_base, word, 1);
 
     keep_time(tok, d, at);
-    if (evt2_type(word) != EVT2_TIME_HIGH || !d->timed || base <= tok->last_t || base > tok->epoch_last_t ||
-        sp_is_voxel(&tok->config)) /* whose bin may be over */
+    if (evt2_type(word) != EVT2_TIME_HIGH || !d->timed || base <= tok->last_t || base > tok->epoch_last_t)
         return SP_NO_HIGH;
     if (sp_is_voxel(&tok->config)) {
         if (!sp_voxel_holds(tok, base))

@@ -129,7 +129,6 @@ int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base)
 /* Words of the bin, as long as all times that they can have are in it. */
 static const uint8_t *run(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
 {
-    tok->run_from = in;
     if (!sp_voxel_holds(tok, d->time_base))
         return in;
     return run_in_bin[sp_patches(&tok->config)](tok, d, in, end, rc);
