@@ -8,6 +8,12 @@
 /* Small enough that requests are answered promptly while a queue is worked off. */
 #define SLICE_BYTES (SP_APP_PAYLOAD_BYTES / 4u)
 
+/* A jump of the clock can end any number of voxel bins: so many tokens of theirs a turn. */
+#define SLICE_VOXELS 256u
+
+/* Turns in which a whole queue is worked off, unless bins take longer. */
+#define QUEUE_TURNS (2u * APP_QUEUE_BYTES / SLICE_BYTES)
+
 /* How full the camera's receiver may be, of 255, before events are left out. */
 #define THINNING_LEVEL 64u
 
@@ -34,7 +40,10 @@ static int has_room(const app_t *app)
 
 void app_make_room(app_t *app)
 {
-    while (app_queue_credits(&app->queue) == 0 && app_process(app, SLICE_BYTES)) {
+    for (uint32_t turn = 0; turn < QUEUE_TURNS && app_queue_credits(&app->queue) == 0; turn++) {
+        if (!app_process(app, SLICE_BYTES)) {
+            break;
+        }
     }
 }
 
@@ -48,7 +57,9 @@ uint32_t app_queued(const app_t *app)
 int app_process(app_t *app, size_t bytes)
 {
     sp_pipeline_t *pipe = app->setup.pipe;
-    int stops = app->report.capacity > 0 || app->setup.settings.every_tokens > 0;
+    int voxels = pipe != NULL && app->setup.config.tokenizer.kind == SP_KIND_VOXEL;
+    int stops = app->report.capacity > 0 || app->setup.settings.every_tokens > 0 || voxels;
+    uint32_t fired = 0;
     int worked = 0;
     for (size_t done = 0, used; pipe != NULL && has_room(app); done += used) {
         const uint8_t *data;
@@ -62,10 +73,14 @@ int app_process(app_t *app, size_t bytes)
         app_loss_watch(app);
         if (rc == SP_TOKEN) {
             app_after_token(app);
+            fired++;
         } else if (rc == SP_TIME) {
             app_at_time(app);
         }
         worked = 1;
+        if (voxels && fired == SLICE_VOXELS) {
+            break;
+        }
     }
     return worked;
 }

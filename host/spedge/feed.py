@@ -17,7 +17,7 @@ from spedge.events import empty_events
 from spedge.evt2 import TIME_RANGE, encode_words
 
 Say = Callable[[str], None]
-_STUCK_SECONDS = 5.0
+_STUCK_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
 
 
@@ -82,7 +82,7 @@ class CameraFeed:
         return heard(events, self._format)
 
     def play(self, events: NDArray[np.void], say: Say) -> None:
-        """As Feed.play. Raises DeviceError when the board takes nothing of the camera's for 5 s."""
+        """As Feed.play. Raises DeviceError when the board takes nothing of the camera's for 20 s."""
         self._camera.load(events)
         self._device.reset()
         if self._camera.protocol != "edvs":
