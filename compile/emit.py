@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
-from .kernels_panel import PanelKernel
+from .kernels_panel import PanelKernel, RowLinearKernel
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .stateful import StatefulProgram
@@ -65,7 +65,7 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    panels = any(isinstance(kernel, PanelKernel) for kernel in names.kernels)
+    panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
     uses = (("kernel_int8", integers), ("kernel_panel", panels), ("kernel_vector", vectors))
     extra = [name for name, used in uses if used]
     return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
