@@ -453,9 +453,7 @@ def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
         train("nmnist-pico", digits, tmp_path, minutes=0)
 
 
-def test_the_command_trains_causal_attention(
-    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_trains_causal_attention(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its bundle is causal, and ONNX Runtime computes the logits that torch did."""
     given = ["train", "--preset", "nmnist-pico", "--data", str(digits), "--out", str(tmp_path), "--minutes", "0.02"]
     assert execute([*given, "--attention", "causal", "--json"]) == 0
