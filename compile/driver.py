@@ -51,8 +51,8 @@ def compile_bundle(
     """
     from spedge.bundle import Bundle
 
-    chosen = find_target(target)
     find_precision(precision)
+    chosen = find_target(target, precision)
     folder = Path(out).resolve()
     _check_free(folder)
     say = on_progress or (lambda _: None)
@@ -115,7 +115,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target.flags)}
+    files |= {**headers(used), "example/main.c": example(target)}
     report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = emit.readme(bundle, target, report)
@@ -153,7 +153,7 @@ def _generate_stateful(
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target.flags)}
+    files |= {**headers(used), "example/main.c": example(target)}
     kernels = [KernelReport(names.kernels[c.kernel], c.what, calls, total) for c, calls, total in macs(program)]
     report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files), precision)
     files["report.json"] = report.to_json()
@@ -238,6 +238,7 @@ def _summary(
         target=target.name,
         precision=precision,
         flags=target.flags,
+        parameters=target.parameters,
         tokens=bundle.tokens,
         hidden=bundle.embedding.hidden,
         classes=len(bundle.labels),

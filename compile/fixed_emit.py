@@ -189,22 +189,23 @@ Written by `spedge compile` from {path.name} ({digest}): plain C99, no allocatio
 | `kernels.c` | the kernels that TVM generated |
 | `weights.c` | constants, for flash |
 | `model_internal.h` | what these files know of each other |
+| `include/spedge/` | the headers that these files need |
+| `example/main.c` | a program that runs the model once |
 | `report.json` | sizes, multiply-accumulates, kernels, versions |
 
 Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {report.macs} multiply-accumulates.
 The model has a fixed shape and no tokenizer: `sp_model`'s configuration of tokenizer and embedding is zero.
 
-Build the three C files with the headers of spedge's `firmware/lib/include` and `firmware/runtime/include`:
+The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions:
 
-    cc -std=c99 {" ".join(target.flags)} \\
-        -I <spedge>/firmware/lib/include -I <spedge>/firmware/runtime/include -c model.c kernels.c weights.c
+    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c
 
 Use:
 
 ```c
 #include "model.h"
 
-static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
+static unsigned char arena[SP_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
 
 void run(float out[SP_MODEL_CLASSES])
 {{

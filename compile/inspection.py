@@ -124,9 +124,9 @@ def inspect(
     UsageError when the board does not count instructions or has another core.
     """
     say = on_progress or (lambda _: None)
-    chosen = find_target(target)
+    chosen = find_target(target, precision)
     require_compiler(TARGETS["native"])
-    samples = _samples(bundle)
+    samples = sample_rows(bundle)
     result = generate(bundle, chosen, say, precision, probes=True)
     sites = _sites(result)
     folder = cache_dir() / "probes" / f"{bundle.hash[:16]}-{target}-{precision}"
@@ -157,7 +157,8 @@ def inspect(
     )
 
 
-def _samples(bundle: Bundle) -> list[Array]:
+def sample_rows(bundle: Bundle) -> list[Array]:
+    """Rows to run a model on: of the bundle's vectors, or random ones when it keeps none."""
     kept = [v.embedded for v in bundle.vectors()][:SAMPLES]
     if kept:
         return kept

@@ -10,6 +10,7 @@ from typing import Any
 
 from .driver import Progress, _check_free, _require_tvm, write_folder
 from .errors import CompileError
+from .package import example, headers
 from .report import CompileReport, KernelReport
 from .targets import find_target
 
@@ -49,7 +50,11 @@ def compile_onnx(
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     say(f"generating C for {len(program.kernels)} kernels")
     rows = shape[1] if counted else 1
-    files = fixed_emit.sources(program, {"name": source.stem, "hash": digest, "rows": rows}, chosen)
+    files = {
+        **headers(["spedge/kernel_math.h", "spedge/model.h"]),
+        "example/main.c": example(chosen, labels=False),
+    }
+    files |= fixed_emit.sources(program, {"name": source.stem, "hash": digest, "rows": rows}, chosen)
     report = _report(program, source.stem, digest, rows, chosen, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = fixed_emit.readme(source, program, chosen, report)
@@ -83,6 +88,7 @@ def _report(program: Any, name: str, digest: str, rows: int, target: Any, files:
         target=target.name,
         precision="fp32",
         flags=target.flags,
+        parameters=target.parameters,
         tokens=rows,
         hidden=program.input.elements // rows,
         classes=program.output.elements,

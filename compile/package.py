@@ -7,9 +7,11 @@ from collections.abc import Iterable
 
 from spedge.paths import firmware_dir
 
+from .targets import Target
+
 EXAMPLE = """\
-/* Runs the model once on made-up rows and prints its logits: replace the rows by embedded tokens.
- * cc -std=c99 @FLAGS@ -I. -Iinclude example/main.c model.c kernels.c weights.c -lm -o example-model */
+/* Runs the model once on made-up input and prints what comes out: replace the input by @WHAT@.
+ * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude example/main.c model.c kernels.c weights.c -lm -o example-model */
 #include "model.h"
 
 #include <stdio.h>
@@ -23,16 +25,16 @@ int main(void)
 {
     static float logits[SP_MODEL_CLASSES];
     const uint32_t count = SP_MODEL_TOKENS;
-    float *const rows = (float *)(arena.bytes + sp_model.input_offset); /* [count][SP_MODEL_HIDDEN] */
+    float *const input = (float *)(arena.bytes + sp_model.input_offset);
     uint32_t i;
-    for (i = 0; i < count * SP_MODEL_HIDDEN; ++i) {
-        rows[i] = (float)(i % 17u) / 8.0f - 1.0f;
+    for (i = 0; i < @INPUTS@; ++i) {
+        input[i] = (float)(i % 17u) / 8.0f - 1.0f;
     }
     if (sp_model.encode(arena.bytes, count, logits) != SP_OK) {
         return 1;
     }
     for (i = 0; i < SP_MODEL_CLASSES; ++i) {
-        printf("%s %.6f\\n", sp_model.labels[i], (double)logits[i]);
+        printf("@FORMAT@ %.6f\\n", @LABEL@, (double)logits[i]);
     }
     return 0;
 }
@@ -57,6 +59,17 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def example(flags: Iterable[str]) -> str:
-    """example/main.c"""
-    return EXAMPLE.replace("@FLAGS@", " ".join(flags))
+def example(target: Target, labels: bool = True) -> str:
+    """example/main.c; labels: of a model with tokens and labels, else of one with a fixed shape."""
+    words = {
+        "@COMPILER@": target.compiler,
+        "@FLAGS@": " ".join(target.flags),
+        "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if labels else "your own",
+        "@INPUTS@": "count * SP_MODEL_HIDDEN" if labels else "SP_MODEL_INPUT_FLOATS",
+        "@FORMAT@": "%s" if labels else "%lu",
+        "@LABEL@": "sp_model.labels[i]" if labels else "(unsigned long)i",
+    }
+    text = EXAMPLE
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from spedge.errors import UsageError
+
+Parameters = dict[str, int | bool]
+
+#: Fields of Target that `spedge compile --tune` searches.
+TUNABLE = ("rows", "columns", "unroll", "single_columns")
+TUNED_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,11 @@ class Target:
     panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
     vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
+
+    @property
+    def parameters(self) -> Parameters:
+        """What can be tuned."""
+        return {name: getattr(self, name) for name in TUNABLE}
 
 
 _ARM_PACKAGES = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
@@ -66,8 +80,8 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             "cortex-m55",
-            "Arm Cortex-M55 with FPU (mps3-an547, Alif Ensemble); scalar code, without vector instructions",
-            ("-mcpu=cortex-m55+nomve", *_CORTEX_M),
+            "Arm Cortex-M55 with vector instructions (MVE: mps3-an547, Alif Ensemble)",
+            ("-mcpu=cortex-m55", *_CORTEX_M),
             rows=4,
             columns=4,
             unroll=16,
@@ -115,9 +129,36 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def find_target(name: str) -> Target:
-    """The target of that name; UsageError lists the known ones."""
+def find_target(name: str, precision: str = "fp32") -> Target:
+    """The target of that name, with the parameters that tuning found for the precision if it has been tuned.
+
+    UsageError lists the known ones, or names a tuned/*.json that cannot be used.
+    """
     if name not in TARGETS:
         known = ", ".join(TARGETS)
         raise UsageError(f"unknown target {name!r}: choose one of {known}")
-    return TARGETS[name]
+    found = read_tuned(name).get(precision, {}).get("parameters", {})
+    return replace(TARGETS[name], **found)
+
+
+def tuned_path(target: str, folder: Path | None = None) -> Path:
+    """Where a target's tuned parameters are kept."""
+    return (folder or Path(__file__).parent / "tuned") / f"{target}.json"
+
+
+def read_tuned(target: str, folder: Path | None = None) -> dict[str, Any]:
+    """What is kept of a target by precision: its "parameters" and how they were found. Empty when nothing is."""
+    path = tuned_path(target, folder)
+    if not path.is_file():
+        return {}
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+        if document.pop("schema") != TUNED_SCHEMA:
+            raise ValueError("another schema")
+        for entry in document.values():
+            for name, value in entry["parameters"].items():
+                if name not in TUNABLE or not isinstance(value, int) or not 0 <= value <= 64:
+                    raise ValueError(f"no target has {name} = {value!r}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} cannot be used ({error}): tune again after deleting it") from error
+    return document

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -252,8 +253,9 @@ def runs(values: list[int]) -> list[tuple[int, int]]:
     return [(value, len(list(group))) for value, group in itertools.groupby(values)]
 
 
-def ecf_hdf5(path: Path, events: list[Event], size: int = 150) -> None:
-    """Blocks of `size` events in the three styles by turns; the last one is filled up with zeros."""
+@contextmanager
+def ecf_dataset(path: Path, count: int, size: int) -> Iterator[Any]:
+    """A new file's /CD/events, of that many events in blocks of that size, to be written directly."""
     import h5py
 
     record = [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")]
@@ -262,9 +264,14 @@ def ecf_hdf5(path: Path, events: list[Event], size: int = 150) -> None:
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_chunk((size,))
         plist.set_filter(36559, h5py.h5z.FLAG_OPTIONAL, ())
-        space = h5py.h5s.create_simple((len(events),), (h5py.h5s.UNLIMITED,))
+        space = h5py.h5s.create_simple((count,), (h5py.h5s.UNLIMITED,))
         kind = h5py.h5t.py_create(np.dtype(record), logical=True)
-        array = h5py.h5d.create(file.create_group("CD").id, b"events", kind, space, plist)
+        yield h5py.h5d.create(file.create_group("CD").id, b"events", kind, space, plist)
+
+
+def ecf_hdf5(path: Path, events: list[Event], size: int = 150) -> None:
+    """Blocks of `size` events in the three styles by turns; the last one is filled up with zeros."""
+    with ecf_dataset(path, len(events), size) as array:
         for style, start in enumerate(range(0, len(events), size)):
             block = events[start : start + size]
             block += [(block[-1][0], 0, 0, 0)] * (size - len(block))

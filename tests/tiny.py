@@ -7,7 +7,6 @@ against the same arrays. Nothing here is shared with spedge.training or spedge.c
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from spedge.boards import load_board
 from spedge.bundle import (
     Bundle,
     BundleSpec,
@@ -28,17 +28,18 @@ from spedge.paths import firmware_dir
 
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 FLAGS = ["-std=gnu99", "-O2", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-ARM_FLAGS = [
-    "-mthumb",
-    "-mfloat-abi=hard",
-    "-nostartfiles",
-    "-specs=nosys.specs",
-    "-ffunction-sections",
-    "-Wl,--gc-sections",
-]
-ARM_CORES = {
-    "mps2-an386": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
-    "mps2-an500": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
+SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
+BARE = ["-nostartfiles", "-ffunction-sections", "-Wl,--gc-sections"]
+ARM = ["arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=hard", "-specs=nosys.specs", *BARE]
+RISCV = ["riscv64-unknown-elf-gcc", "-march=rv32imafc", "-mabi=ilp32f", "-specs=picolibc.specs", *BARE]
+COMPILERS = {
+    "sim": ["cc"],
+    "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"],
+    "mps2-an386": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
+    "mps2-an500": [*ARM, "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
+    "mps3-an547": [*ARM, "-mcpu=cortex-m55", "-DSP_MCU_AN547", "-T", "an547.ld"],
+    "netduinoplus2": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32f405.ld", *SMALL],
+    "rv32-virt": [*RISCV, "-mcmodel=medany", "-T", "virt.ld"],
 }
 
 
@@ -220,9 +221,9 @@ def _floats(values: np.ndarray) -> str:
 def build_firmware(
     board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = (), port: Path | None = None
 ) -> Path:
-    """The device application for `sim` or an MPS2 board, compiled directly; model: the text of a model.c."""
+    """The device application for `sim` or a board of COMPILERS, compiled directly; model: the text of a model.c."""
     firmware = firmware_dir()
-    port = port or firmware / "port" / ("posix" if board == "sim" else "mps2")
+    port = port or firmware / "port" / load_board(board).port
     out.parent.mkdir(parents=True, exist_ok=True)
     sources = [*(firmware / "lib/src").glob("*.c"), *(firmware / "app").glob("*.c"), *port.glob("*.c")]
     if model is not None:
@@ -231,14 +232,17 @@ def build_firmware(
         sources.append(source)
     includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
     defines = [f'-DSP_BOARD_NAME="{board}"', f"-DSP_HAS_MODEL={int(model is not None)}"]
-    compiler = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", *ARM_FLAGS, *ARM_CORES[board], f"-L{port}"]
-    command = [*compiler, *FLAGS, *includes, *defines, *extra, *map(str, sources), "-lm", "-o", str(out)]
-    subprocess.run(command, check=True)
+    command = [*COMPILERS[board], f"-L{port}", *FLAGS, *includes, *defines, *extra]
+    subprocess.run([*command, *map(str, sources), "-lm", "-o", str(out)], check=True)
     return out
 
 
 def missing_for(board: str) -> str | None:
     """Why this machine cannot build and run the board; None when it can."""
-    tools = ["cc"] if board == "sim" else ["arm-none-eabi-gcc", "qemu-system-arm"]
-    absent = [tool for tool in tools if shutil.which(tool) is None]
-    return f"{', '.join(absent)} is not installed" if absent else None
+    absent = [f"{tool.program} ({', '.join(tool.packages)})" for tool in load_board(board).missing]
+    return f"not installed: {'; '.join(absent)}" if absent else None
+
+
+def live_payload(first: int, offered: int, words: np.ndarray) -> bytes:
+    """EVENTS of live mode by hand, as SPEC.md section 4.2 has it."""
+    return first.to_bytes(8, "little") + offered.to_bytes(4, "little") + words.astype("<u4").tobytes()

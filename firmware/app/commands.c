@@ -1,5 +1,7 @@
 #include "app.h"
+#include "camera.h"
 #include "port.h"
+#include "settings.h"
 
 #include "spedge/wire.h"
 
@@ -61,7 +63,7 @@ static uint8_t *put_status(uint8_t *p, const app_t *app, const sp_pipeline_stats
     const sp_tokenizer_stats_t *tok = &stats->tokenizer;
     p = sp_put_u16(p, app->next_seq);
     p = sp_put_u16(p, app_queue_credits(&app->queue));
-    p = sp_put_u32(p, (uint32_t)app->queue.filled);
+    p = sp_put_u32(p, app_queued(app));
     p = sp_put_u64(p, tok->taken);
     p = sp_put_u64(p, stats->decode.untimed + tok->pool_lost + tok->outside + tok->backwards);
     p = sp_put_u32(p, (uint32_t)tok->tokens);
@@ -75,21 +77,17 @@ static void put_status_reply(reply_t *reply, const app_t *app)
     reply->at = put_status(reply->at, app, &stats);
 }
 
-static sp_tokenizer_config_t get_tokenizer(const uint8_t *p)
+static uint8_t *put_loss(uint8_t *p, const app_losses_t *loss)
 {
-    sp_tokenizer_config_t c;
-    memset(&c, 0, sizeof c);
-    c.width = sp_get_u16(p);
-    c.height = sp_get_u16(p + 2);
-    c.patch_size = sp_get_u16(p + 4);
-    c.kind = p[6];
-    c.threshold = sp_get_f64(p + 8);
-    c.absolute_refractory_us = sp_get_u64(p + 16);
-    c.relative_refractory_us = sp_get_u64(p + 24);
-    c.relative_scale = sp_get_f64(p + 32);
-    c.decay_per_us = sp_get_f64(p + 40);
-    c.duration_us = sp_get_u64(p + 48);
-    return c;
+    p = sp_put_u64(p, loss->offered);
+    p = sp_put_u64(p, loss->sensor);
+    p = sp_put_u64(p, loss->link);
+    p = sp_put_u64(p, loss->thinned);
+    p = sp_put_u64(p, loss->decoder);
+    p = sp_put_u64(p, loss->pool);
+    p = sp_put_u64(p, loss->since);
+    p = sp_put_u64(p, loss->until);
+    return sp_put_u64(p, loss->results_dropped);
 }
 
 static uint8_t *put_tokenizer(uint8_t *p, const sp_tokenizer_config_t *c)
@@ -114,10 +112,12 @@ static void on_hello(app_t *app, const sp_frame_t *request, reply_t *reply)
     (void)app;
     (void)request;
     const port_info_t *info = port_info();
-    size_t memory;
+    size_t memory, ram;
     port_memory(&memory);
+    int flags = (app_has_model() ? HELLO_MODEL : 0) | (app_camera_can(0) ? HELLO_CAMERA : 0) |
+                (port_ram_source(&ram) != NULL ? HELLO_RAM : 0);
     uint8_t *p = sp_put_u16(reply->at, PROTOCOL_VERSION);
-    p = sp_put_u8(p, app_has_model() ? HELLO_MODEL : 0);
+    p = sp_put_u8(p, (uint8_t)flags);
     p = sp_put_u8(p, info->counter_unit);
     p = sp_put_u16(p, SP_APP_PAYLOAD_BYTES);
     p = sp_put_u16(p, SP_APP_CREDITS);
@@ -160,13 +160,35 @@ static void put_configured(reply_t *reply, const app_t *app)
     const app_setup_t *setup = &app->setup;
     uint8_t *p = put_tokenizer(reply->at, &setup->config.tokenizer);
     p = sp_put_u32(p, setup->config.tokenizer.pool_events);
-    p = sp_put_u32(p, setup->report_tokens);
+    p = sp_put_u32(p, setup->settings.report_tokens);
     p = sp_put_u32(p, (uint32_t)setup->memory_used);
     p = sp_put_u16(p, setup->config.window_tokens);
     p = sp_put_u16(p, setup->config.embed.hidden);
     p = sp_put_u8(p, setup->config.embed.buckets);
     p = sp_put_u8(p, setup->arena != NULL ? CONFIGURE_MODEL : 0);
-    reply->at = sp_put_u16(p, 0);
+    p = sp_put_u8(p, 0);
+    reply->at = sp_put_u8(p, (uint8_t)app->results.capacity);
+}
+
+static int is_format(uint8_t format)
+{
+    return format <= FORMAT_EVT3 || (format >= FORMAT_EDVS && format <= FORMAT_EDVS_LAST);
+}
+
+static app_settings_t get_settings(const uint8_t *p)
+{
+    const uint8_t *more = p + 16 + TOKENIZER_CONFIG_BYTES;
+    app_settings_t s = {0};
+    s.format = p[6];
+    s.mode = p[7];
+    s.report_tokens = sp_get_u32(p + 8);
+    s.pool_events = sp_get_u32(p + 12);
+    s.source = more[0];
+    s.baud = sp_get_u32(more + 4);
+    s.window_us = sp_get_u32(more + 8);
+    s.every_us = sp_get_u32(more + 12);
+    s.every_tokens = sp_get_u32(more + 16);
+    return s;
 }
 
 static void on_configure(app_t *app, const sp_frame_t *request, reply_t *reply)
@@ -174,25 +196,17 @@ static void on_configure(app_t *app, const sp_frame_t *request, reply_t *reply)
     const uint8_t *p = request->payload;
     uint32_t session = sp_get_u32(p);
     uint16_t flags = sp_get_u16(p + 4);
-    uint8_t format = p[6];
-    uint8_t mode = p[7];
-    uint32_t report_tokens = sp_get_u32(p + 8);
-    uint32_t pool_events = sp_get_u32(p + 12);
-    int with_model = (flags & CONFIGURE_MODEL) != 0;
-    if ((flags & ~CONFIGURE_MODEL) != 0 || format != FORMAT_EVT2 || mode != MODE_LOSSLESS) {
-        fail_with(reply, request->type, ERROR_VALUE, "flags, format or mode is unknown", 0, 0);
+    app_settings_t settings = get_settings(p);
+    sp_tokenizer_config_t tokenizer = app_get_tokenizer(p + 16);
+    settings.push = (flags & CONFIGURE_PUSH) != 0;
+    settings.raw = (flags & CONFIGURE_RAW) != 0;
+    settings.tokenizer = (flags & CONFIGURE_MODEL) != 0 ? NULL : &tokenizer;
+    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW)) != 0 || !is_format(settings.format) ||
+        settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
+        fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
         return;
     }
-    if (with_model && !app_has_model()) {
-        fail_with(reply, request->type, ERROR_NO_MODEL, "this firmware has no model", 0, 0);
-        return;
-    }
-    if (with_model && sp_model.classes > APP_MAX_CLASSES) {
-        fail_with(reply, request->type, ERROR_MEMORY, "the logits do not fit a frame", sp_model.classes, APP_MAX_CLASSES);
-        return;
-    }
-    sp_tokenizer_config_t tokenizer = get_tokenizer(p + 16);
-    app_result_t result = app_configure(app, with_model ? NULL : &tokenizer, pool_events, report_tokens);
+    app_result_t result = app_configure(app, &settings);
     if (result.code != 0) {
         fail(reply, request->type, result);
         return;
@@ -208,22 +222,45 @@ static void on_reset(app_t *app, const sp_frame_t *request, reply_t *reply)
     put_status_reply(reply, app);
 }
 
-static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
+static void take_lossless(app_t *app, const sp_frame_t *request)
 {
     uint16_t ahead = (uint16_t)(request->seq - app->next_seq);
-    if (ahead == 0 && app_queue_put(&app->queue, request->payload, request->length)) {
+    if (ahead == 0 && app_queue_put(&app->queue, request->payload, request->length, port_counter())) {
         app->next_seq++;
     } else if (ahead >= 0x8000u) {
         app->repeated_frames++;
     } else {
         app->refused_frames++;
     }
+}
+
+static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
+{
+    const char *wrong = NULL;
+    if (app->setup.settings.source != SOURCE_LINK) {
+        wrong = "the events of this session do not come over the link";
+    } else if (app->setup.settings.mode == MODE_LIVE) {
+        wrong = app_live_take(app, request->seq, request->payload, request->length);
+        app_make_room(app); /* so that the reply lets the host go on */
+    } else {
+        take_lossless(app, request);
+    }
+    if (wrong != NULL) {
+        fail_with(reply, request->type, ERROR_VALUE, wrong, 0, 0);
+        return;
+    }
     put_status_reply(reply, app);
 }
 
 static void on_flush(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
-    (void)request;
+    if (request->length != 0 && request->length != 8) {
+        fail_with(reply, request->type, ERROR_LENGTH, "wrong payload length", (uint32_t)request->length, 0);
+        return;
+    }
+    if (request->length == 8 && app_is_live_link(app)) {
+        app_live_offered(app, sp_get_u64(request->payload));
+    }
     app_process(app, APP_QUEUE_BYTES);
     put_status_reply(reply, app);
 }
@@ -256,55 +293,23 @@ static void on_tokens(app_t *app, const sp_frame_t *request, reply_t *reply)
     reply->at = p;
 }
 
-/* Logits of the window so far: the tokens have been taken in as they came. Returns a code. */
-static int read_state(app_t *app)
+static void put_result(reply_t *reply, const app_t *app, const app_inference_t *inference)
 {
-    app_inference_t *inference = &app->inference;
-    uint64_t begin = port_counter();
-    int code = app->steps.code;
-    if (code >= 0) {
-        code = sp_model.step(app->setup.arena, NULL, inference->logits);
-    }
-    inference->rows = app->steps.rows;
-    inference->cost_window = 0;
-    inference->cost_encode = app->steps.cost + (port_counter() - begin);
-    return code;
-}
-
-/* Run the encoder on the window. Returns its code. */
-static int run_encoder(app_t *app)
-{
-    app_inference_t *inference = &app->inference;
-    float *input = (float *)(void *)(app->setup.arena + sp_model.input_offset);
-    uint64_t begin = port_counter();
-    inference->rows = sp_pipeline_window(app->setup.pipe, input);
-    uint64_t ready = port_counter();
-    int code = sp_model.encode(app->setup.arena, inference->rows, inference->logits);
-    inference->cost_encode = port_counter() - ready;
-    inference->cost_window = ready - begin;
-    return code;
-}
-
-static int infer(app_t *app, uint16_t seq)
-{
-    int code = app->setup.token != NULL ? read_state(app) : run_encoder(app);
-    app->inference.seq = seq;
-    app->inference.done = code >= 0;
-    return code;
-}
-
-static void put_result(reply_t *reply, const app_t *app)
-{
-    const app_inference_t *inference = &app->inference;
-    sp_pipeline_stats_t stats;
-    pipeline_stats(app, &stats);
-    uint8_t *p = put_status(reply->at, app, &stats);
-    p = sp_put_u32(p, inference->rows);
-    p = sp_put_u64(p, stats.cost_tokenize);
-    p = sp_put_u64(p, stats.cost_embed);
+    put_status_reply(reply, app);
+    uint8_t *p = sp_put_u32(reply->at, inference->rows);
+    p = sp_put_u64(p, inference->cost_tokenize);
+    p = sp_put_u64(p, inference->cost_embed);
     p = sp_put_u64(p, inference->cost_window);
     p = sp_put_u64(p, inference->cost_encode);
     p = sp_put_u16(p, sp_model.classes);
+    p = sp_put_u32(p, inference->index);
+    p = sp_put_u8(p, inference->cause);
+    p = sp_put_u8(p, 0);
+    p = sp_put_u16(p, (uint16_t)inference->code);
+    p = sp_put_u64(p, inference->t);
+    p = sp_put_u32(p, inference->newest);
+    p = sp_put_u64(p, inference->latency);
+    p = put_loss(p, &inference->loss);
     for (uint32_t i = 0; i < sp_model.classes; i++) {
         p = sp_put_f32(p, inference->logits[i]);
     }
@@ -318,20 +323,46 @@ static void on_infer(app_t *app, const sp_frame_t *request, reply_t *reply)
                   app_has_model() ? "the session was configured without the model" : "this firmware has no model", 0, 0);
         return;
     }
-    if (!app->inference.done || app->inference.seq != request->seq) {
+    if (!app->asked.done || app->asked.seq != request->seq) {
         app_process(app, APP_QUEUE_BYTES);
-        if (app->queue.filled > 0) {
-            fail_with(reply, request->type, ERROR_UNREAD, "unread tokens hold up the events before this inference",
-                      app->report.total - app->report.oldest, (uint32_t)app->queue.filled);
+        if (app->queue.filled > 0 || sp_pipeline_waiting(app->setup.pipe) > 0) {
+            uint32_t unread = app->report.total - app->report.oldest + app->results.total - app->results.oldest;
+            fail_with(reply, request->type, ERROR_UNREAD,
+                      "unread tokens or results hold up the events before this inference", unread, app_queued(app));
             return;
         }
-        int code = infer(app, request->seq);
+        int code = app_infer_asked(app, request->seq);
         if (code < 0) {
             fail_with(reply, request->type, ERROR_MODEL, sp_strerror(code), (uint32_t)code, 0);
             return;
         }
     }
-    put_result(reply, app);
+    put_result(reply, app, app_results_asked(&app->results));
+}
+
+static void on_results(app_t *app, const sp_frame_t *request, reply_t *reply)
+{
+    app_results_t *results = &app->results;
+    if (!app_results_release(results, sp_get_u32(request->payload))) {
+        fail_with(reply, request->type, ERROR_RANGE, "no such result has been made", results->oldest, results->total);
+        return;
+    }
+    app_process(app, APP_QUEUE_BYTES); /* room may have come */
+    if (results->oldest < results->total) {
+        put_result(reply, app, app_results_at(results, results->oldest));
+    }
+}
+
+static void on_raw(app_t *app, const sp_frame_t *request, reply_t *reply)
+{
+    app_tap_t *tap = &app->tap;
+    if (!app_tap_release(tap, sp_get_u64(request->payload))) {
+        fail_with(reply, request->type, ERROR_RANGE, "no such byte has come", (uint32_t)tap->oldest, (uint32_t)tap->total);
+        return;
+    }
+    put_status_reply(reply, app);
+    uint8_t *p = sp_put_u64(reply->at, tap->oldest);
+    reply->at = p + app_tap_copy(tap, p, SP_APP_PAYLOAD_BYTES - STATUS_BYTES - 8u);
 }
 
 static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
@@ -343,11 +374,12 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
     const sp_tokenizer_stats_t *t = &stats.tokenizer;
     const sp_frame_reader_stats_t *r = &app->link.reader.stats;
     const uint64_t counts[] = {
-        d->words,     d->events,    d->times,     d->triggers,          d->other,           d->unknown,
-        d->untimed,   t->taken,     t->in_tokens, t->pending,           t->refractory,      t->decayed,
-        t->pool_lost, t->outside,   t->backwards, t->tokens,            r->frames,          r->corrupted,
-        r->oversized, r->truncated, app->repeated_frames,               app->refused_frames,
-        stats.cost_tokenize,        stats.cost_embed,
+        d->words,     d->events,  d->times,         d->triggers, d->other,           d->unknown,
+        d->untimed,   d->addresses, d->vectors,     d->vector_events, d->outside,    d->clipped,
+        d->skipped,   t->taken,   t->in_tokens,     t->pending,  t->refractory,      t->decayed,
+        t->pool_lost, t->outside, t->backwards,     t->tokens,   r->frames,          r->corrupted,
+        r->oversized, r->truncated, app->repeated_frames,        app->refused_frames,
+        stats.cost_tokenize,      stats.cost_embed,
     };
     size_t memory;
     port_memory(&memory);
@@ -360,7 +392,12 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
     p = sp_put_u32(p, app->setup.config.tokenizer.pool_events);
     p = sp_put_u32(p, app->setup.arena != NULL ? sp_model.arena_bytes : 0);
     p = sp_put_u32(p, (uint32_t)app->setup.memory_used);
-    reply->at = sp_put_u32(p, (uint32_t)memory);
+    p = sp_put_u32(p, (uint32_t)memory);
+    p = sp_put_u32(p, app->results.total);
+    p = sp_put_u32(p, app->results.total - app->results.oldest);
+    app_losses_t loss;
+    app_loss_read(app, &loss);
+    reply->at = put_loss(p, &loss);
 }
 
 /* ---- who may ask what, and when ----------------------------------------------------------------------------- */
@@ -378,13 +415,15 @@ typedef struct command {
 static const command_t commands[] = {
     {on_hello, 2, 2, ANY_SESSION, MSG_HELLO},
     {on_labels, 2, 2, ANY_SESSION, MSG_LABELS},
-    {on_configure, 16 + TOKENIZER_CONFIG_BYTES, 16 + TOKENIZER_CONFIG_BYTES, OPENS_SESSION, MSG_CONFIGURE},
+    {on_configure, CONFIGURE_BYTES, CONFIGURE_BYTES, OPENS_SESSION, MSG_CONFIGURE},
     {on_reset, 4, 4, OPENS_SESSION, MSG_RESET},
     {on_events, 1, SP_APP_PAYLOAD_BYTES, IN_SESSION, MSG_EVENTS},
-    {on_flush, 0, 0, IN_SESSION, MSG_FLUSH},
+    {on_flush, 0, 8, IN_SESSION, MSG_FLUSH},
     {on_tokens, 6, 6, IN_SESSION, MSG_TOKENS},
     {on_infer, 0, 0, IN_SESSION, MSG_INFER},
     {on_stats, 0, 0, ANY_SESSION, MSG_STATS},
+    {on_results, 4, 4, IN_SESSION, MSG_RESULTS},
+    {on_raw, 8, 8, IN_SESSION, MSG_RAW},
 };
 
 static const command_t *find_command(uint8_t type)
@@ -443,9 +482,26 @@ static void answer(app_t *app, const sp_frame_t *request, reply_t *reply)
     command->handle(app, request, reply);
 }
 
+static reply_t reply; /* scratch: too large for some stacks, no state between calls */
+
+int app_push_result(app_t *app)
+{
+    app_results_t *results = &app->results;
+    if (!app->setup.settings.push || results->pushed == results->total) {
+        return 0;
+    }
+    const app_inference_t *inference = app_results_at(results, results->pushed);
+    reply.at = reply.start;
+    put_result(&reply, app, inference);
+    results->pushed++;
+    const sp_frame_t frame = {MSG_RESULT_PUSH, 0, (uint16_t)inference->index, app->session,
+                              reply.start, (size_t)(reply.at - reply.start)};
+    app_link_put(&app->link, &frame);
+    return 1;
+}
+
 void app_command(app_t *app, const sp_frame_t *request)
 {
-    static reply_t reply; /* scratch: too large for some stacks, no state between calls */
     reply.at = reply.start;
     reply.type = (uint8_t)(request->type | MSG_REPLY_BIT);
     answer(app, request, &reply);

@@ -1,4 +1,5 @@
 #include "app.h"
+#include "camera.h"
 #include "port.h"
 
 #include <string.h>
@@ -54,26 +55,92 @@ static void on_token(void *context, const sp_tokenizer_t *tok, const sp_token_t 
     }
 }
 
-app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, uint32_t pool_events,
-                           uint32_t report_tokens)
+/* What the settings ask for that this image or board has not. */
+static app_result_t refuse(const app_settings_t *settings)
+{
+    int with_model = settings->tokenizer == NULL;
+    int unasked = settings->push || settings->every_us > 0 || settings->every_tokens > 0;
+    size_t n;
+    if (with_model && !app_has_model()) {
+        return (app_result_t){ERROR_NO_MODEL, "this firmware has no model", {0, 0}};
+    }
+    if (with_model && sp_model.classes > APP_MAX_CLASSES) {
+        return (app_result_t){ERROR_MEMORY, "the logits do not fit a frame", {sp_model.classes, APP_MAX_CLASSES}};
+    }
+    if (unasked && !with_model) {
+        return (app_result_t){ERROR_NO_MODEL, "results need the model", {0, 0}};
+    }
+    if (settings->window_us > 0 && with_model && sp_model.step != NULL) {
+        return (app_result_t){ERROR_VALUE, "the windows of a stateful model cannot be limited by age", {0, 0}};
+    }
+    if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK && settings->format != FORMAT_EVT2) {
+        return (app_result_t){ERROR_VALUE, "live events come over the link in EVT2 only", {0, 0}};
+    }
+    if (settings->source == SOURCE_CAMERA && !app_camera_can(0)) {
+        return (app_result_t){ERROR_VALUE, "this board has no camera port", {0, 0}};
+    }
+    if (settings->source == SOURCE_CAMERA && !app_camera_can(settings->baud)) {
+        return (app_result_t){ERROR_VALUE, "the camera port cannot run at that baud rate", {settings->baud, 0}};
+    }
+    if (settings->source == SOURCE_LINK && settings->raw) {
+        return (app_result_t){ERROR_VALUE, "only the bytes of a source on the board are kept", {0, 0}};
+    }
+    if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL) {
+        return (app_result_t){ERROR_VALUE, "this firmware has no events in RAM", {0, 0}};
+    }
+    return (app_result_t){0, NULL, {0, 0}};
+}
+
+/* The parts of a session's memory, one behind the other; the pipeline takes the rest. */
+typedef struct plan {
+    size_t arena, token, results, tap;
+    uint32_t results_kept;
+} plan_t;
+
+static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_settings_t *settings)
+{
+    config->embed = sp_model.embed;
+    config->window_tokens = sp_model.tokens;
+    plan->arena = sp_model.arena_bytes;
+    plan->results_kept = settings->every_us > 0 || settings->every_tokens > 0 ? SP_APP_RESULTS : 0;
+    plan->results = app_results_size(plan->results_kept, sp_model.classes);
+    if (sp_model.step != NULL) {
+        config->one_by_one = 1;
+        plan->token = sp_model.embed.hidden * sizeof(float);
+    }
+}
+
+static uint64_t plan_size(const plan_t *plan, uint32_t report_tokens)
+{
+    return (uint64_t)align_up(plan->arena) + align_up(plan->token) + align_up(plan->results) + align_up(plan->tap) +
+           (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
+}
+
+static void configure_stream(sp_pipeline_config_t *config, const app_settings_t *settings)
+{
+    uint8_t format = settings->format;
+    config->format = format >= FORMAT_EDVS ? (uint8_t)(SP_FORMAT_EDVS_E0 + format - FORMAT_EDVS) : format;
+    config->thins = settings->mode == MODE_LIVE && settings->source == SOURCE_CAMERA;
+}
+
+app_result_t app_configure(app_t *app, const app_settings_t *settings)
 {
     app_setup_t setup;
+    plan_t plan;
     memset(&setup, 0, sizeof setup);
-    sp_pipeline_config_t *config = &setup.config;
-    size_t arena_bytes = 0;
-    size_t token_bytes = 0;
-    if (tokenizer == NULL) {
-        tokenizer = &sp_model.tokenizer;
-        config->embed = sp_model.embed;
-        config->window_tokens = sp_model.tokens;
-        arena_bytes = sp_model.arena_bytes;
-        if (sp_model.step != NULL) {
-            config->one_by_one = 1;
-            token_bytes = sp_model.embed.hidden * sizeof(float);
-        }
+    memset(&plan, 0, sizeof plan);
+    app_result_t refused = refuse(settings);
+    if (refused.code != 0) {
+        return refused;
     }
-    config->tokenizer = *tokenizer;
-    config->tokenizer.pool_events = pool_events > 0 ? pool_events : BLOCK_EVENTS;
+    sp_pipeline_config_t *config = &setup.config;
+    if (settings->tokenizer == NULL) {
+        plan_model(&plan, config, settings);
+    }
+    configure_stream(config, settings);
+    plan.tap = settings->raw ? SP_APP_TAP_BYTES : 0;
+    config->tokenizer = settings->tokenizer != NULL ? *settings->tokenizer : sp_model.tokenizer;
+    config->tokenizer.pool_events = settings->pool_events > 0 ? settings->pool_events : BLOCK_EVENTS;
     config->tokenizer.pool_policy = SP_POOL_EVICTS;
     if (sp_tokenizer_config_check(&config->tokenizer, &config->tokenizer) != SP_OK ||
         sp_pipeline_size(config) == 0) {
@@ -82,8 +149,8 @@ app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, u
 
     size_t available;
     uint8_t *memory = port_memory(&available);
-    uint64_t fixed = align_up(arena_bytes) + align_up(token_bytes) + (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
-    if (pool_events == 0) {
+    uint64_t fixed = plan_size(&plan, settings->report_tokens);
+    if (settings->pool_events == 0) {
         largest_pool(config, fixed < available ? available - (size_t)fixed : 0);
     }
     uint64_t needed = fixed + sp_pipeline_size(config);
@@ -92,17 +159,26 @@ app_result_t app_configure(app_t *app, const sp_tokenizer_config_t *tokenizer, u
         return (app_result_t){ERROR_MEMORY, "the session needs more memory than the board has", {shown, (uint32_t)available}};
     }
 
-    setup.arena = arena_bytes > 0 ? memory : NULL;
-    setup.report_tokens = report_tokens;
+    uint8_t *token = memory + align_up(plan.arena);
+    uint8_t *results = token + align_up(plan.token);
+    uint8_t *tap = results + align_up(plan.results);
+    uint8_t *entries = tap + align_up(plan.tap);
+    uint8_t *rest = entries + align_up(app_report_size(settings->report_tokens));
+    setup.settings = *settings;
+    setup.settings.tokenizer = NULL;
+    setup.arena = plan.arena > 0 ? memory : NULL;
     setup.memory_used = (size_t)needed;
-    setup.token = token_bytes > 0 ? (float *)(void *)(memory + align_up(arena_bytes)) : NULL;
-    uint8_t *entries = memory + align_up(arena_bytes) + align_up(token_bytes);
-    uint8_t *rest = entries + align_up(app_report_size(report_tokens));
+    setup.token = plan.token > 0 ? (float *)(void *)token : NULL;
+    if (app->setup.settings.source == SOURCE_CAMERA) {
+        app_camera_stop();
+    }
     if (sp_pipeline_init(&setup.pipe, config, rest, available - (size_t)(rest - memory)) != SP_OK) {
         app->setup.pipe = NULL; /* the old pipeline's memory may be overwritten; cannot happen after the checks above */
         return (app_result_t){ERROR_VALUE, "the pipeline refused its configuration", {0, 0}};
     }
-    app_report_init(&app->report, report_tokens, entries);
+    app_report_init(&app->report, settings->report_tokens, entries);
+    app_results_init(&app->results, plan.results_kept, sp_model.classes, results);
+    app_tap_init(&app->tap, plan.tap, tap);
     app->setup = setup;
     sp_pipeline_set_clock(setup.pipe, clock_now, NULL);
     sp_pipeline_set_observer(setup.pipe, on_token, app);

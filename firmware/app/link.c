@@ -9,12 +9,14 @@ void app_link_init(app_link_t *link)
     sp_frame_reader_init(&link->reader, link->frame, sizeof link->frame);
 }
 
+int app_link_is_busy(const app_link_t *link) { return link->out_used < link->out_filled; }
+
 int app_link_send(app_link_t *link)
 {
-    if (link->out_used < link->out_filled) {
+    if (app_link_is_busy(link)) {
         link->out_used += port_write(link->out + link->out_used, link->out_filled - link->out_used);
     }
-    return link->out_used < link->out_filled;
+    return app_link_is_busy(link);
 }
 
 int app_link_receive(app_link_t *link, sp_frame_t *frame, int *busy)

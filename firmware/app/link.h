@@ -8,8 +8,13 @@
 #ifndef SP_APP_PAYLOAD_BYTES
 #define SP_APP_PAYLOAD_BYTES 1024u
 #endif
-#if SP_APP_PAYLOAD_BYTES < 320 || SP_APP_PAYLOAD_BYTES > 65535
-#error "SP_APP_PAYLOAD_BYTES: HELLO needs 320 bytes, and its field for the limit has 16 bits"
+#if SP_APP_PAYLOAD_BYTES < 384 || SP_APP_PAYLOAD_BYTES > 65535
+#error "SP_APP_PAYLOAD_BYTES: STATS needs 384 bytes, and its field for the limit has 16 bits"
+#endif
+
+/* Bytes read from the port at once. */
+#ifndef SP_APP_CHUNK_BYTES
+#define SP_APP_CHUNK_BYTES 64u
 #endif
 
 /* The encoded size of the largest frame (sp_frame_max_encoded as a constant). */
@@ -20,7 +25,7 @@
 typedef struct app_link {
     sp_frame_reader_t reader;
     uint8_t frame[APP_FRAME_BYTES];
-    uint8_t chunk[64]; /* read from the port, not yet given to the reader */
+    uint8_t chunk[SP_APP_CHUNK_BYTES]; /* read from the port, not yet given to the reader */
     size_t chunk_used;
     size_t chunk_filled;
     uint8_t out[APP_FRAME_BYTES];
@@ -32,6 +37,9 @@ void app_link_init(app_link_t *link);
 
 /* Write what waits. Returns 1 while some is left. */
 int app_link_send(app_link_t *link);
+
+/* Whether some is left to write. */
+int app_link_is_busy(const app_link_t *link);
 
 /* Read until a frame is whole or no bytes are left. Returns 1 with *frame (valid until the next call), else 0;
  * *busy is set to 1 when bytes came. */

@@ -5,8 +5,10 @@ static app_t app;
 
 int main(int argc, char **argv)
 {
+    static const uint8_t end_of_frame = 0; /* of one that a reset cut; it also says that we listen */
     port_init(argc, argv);
     app_init(&app);
+    port_write(&end_of_frame, 1);
     for (;;) {
         if (!app_step(&app)) {
             port_idle();

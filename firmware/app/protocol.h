@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
@@ -17,6 +17,9 @@ enum {
     MSG_TOKENS = 0x07,
     MSG_INFER = 0x08,
     MSG_STATS = 0x09,
+    MSG_RESULTS = 0x0a,
+    MSG_RAW = 0x0b,
+    MSG_RESULT_PUSH = 0x40, /* of the device, unasked */
     MSG_REPLY_BIT = 0x80,
     MSG_ERROR = 0xff
 };
@@ -30,24 +33,35 @@ enum {
     ERROR_MEMORY = 6,     /* detail: bytes needed, bytes available */
     ERROR_NO_MODEL = 7,   /* the firmware or the session has no model */
     ERROR_RANGE = 8,      /* TOKENS of an index that is gone or not there yet; detail: oldest kept, total */
-    ERROR_UNREAD = 9,     /* processing waits for TOKENS; detail: tokens unread */
+    ERROR_UNREAD = 9,     /* processing waits for TOKENS or RESULTS; detail: unread tokens and results, bytes queued */
     ERROR_MODEL = 10,     /* the model failed; detail: its code */
     ERROR_FAULT = 11      /* the device has failed and stopped; sent without a request */
 };
 
 /* CONFIGURE flags */
 enum {
-    CONFIGURE_MODEL = 1 /* take tokenizer, embedding and window from the linked model */
+    CONFIGURE_MODEL = 1, /* take tokenizer, embedding and window from the linked model */
+    CONFIGURE_PUSH = 2,  /* send results unasked */
+    CONFIGURE_RAW = 4    /* keep the bytes of the source on the board for RAW */
 };
 
-enum { FORMAT_EVT2 = 0 };
-enum { MODE_LOSSLESS = 0 };
+/* Formats of events: 0 to 3 as SP_FORMAT_*, and from here on those of an eDVS */
+enum { FORMAT_EVT2 = 0, FORMAT_EVT3 = 3, FORMAT_EDVS = 16, FORMAT_EDVS_LAST = 20 };
+enum { MODE_LOSSLESS = 0, MODE_LIVE = 1 };
+enum { SOURCE_LINK = 0, SOURCE_CAMERA = 1, SOURCE_RAM = 2 };
+
+/* Why an inference was made */
+enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2 };
 
 /* HELLO flags */
-enum { HELLO_MODEL = 1 };
+enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4 };
 
 #define STATUS_BYTES 32u
 #define TOKENIZER_CONFIG_BYTES 56u
+#define CONFIGURE_BYTES (16u + TOKENIZER_CONFIG_BYTES + 20u)
 #define TOKEN_BYTES 20u
+#define LOSS_BYTES 72u
+#define RESULT_FIXED_BYTES (STATUS_BYTES + 66u + LOSS_BYTES) /* all of a RESULT but the logits */
+#define LIVE_HEAD_BYTES 12u                                  /* of EVENTS in live mode, before the words */
 
 #endif

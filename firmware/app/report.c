@@ -47,6 +47,9 @@ static uint32_t events_crc(const sp_tokenizer_t *tok)
 void app_report_add(app_report_t *report, const sp_tokenizer_t *tok, const sp_token_t *token)
 {
     if (report->capacity > 0) {
+        if (!app_report_has_room(report)) {
+            report->oldest++;
+        }
         app_report_entry_t *entry = &report->entries[report->total % report->capacity];
         entry->t = token->t;
         entry->n = token->n;

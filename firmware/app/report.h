@@ -27,7 +27,7 @@ void app_report_reset(app_report_t *report);
 /* Whether one more token fits (always, when tokens are not reported). */
 int app_report_has_room(const app_report_t *report);
 
-/* Append the ready token. There must be room. */
+/* Append the ready token; without room in place of the oldest. */
 void app_report_add(app_report_t *report, const sp_tokenizer_t *tok, const sp_token_t *token);
 
 /* Drop the entries before index. Returns 0, and changes nothing, unless oldest <= index <= total. */

@@ -36,8 +36,39 @@ uint64_t port_counter(void);
 /* The memory for pools, reports and the model's arena: one block, 16-byte aligned, the same at every call. */
 void *port_memory(size_t *size);
 
-/* Nothing to do: sleep until bytes arrive, or there is room to write again after port_write took less than it
- * was given. May return early, and may do nothing. */
+/* ---- the camera port: a second line, whose bytes are a camera's. A board without one: no_camera.h ------------- */
+
+/* Whether there is a camera port that can run at that rate, to 2 %; 0: at its own. */
+int port_camera_can(uint32_t baud);
+
+/* Begin to receive, or begin anew: what has arrived is forgotten, and nothing is lost yet. baud: one that it can.
+ * hold: what to do while the receiver's memory is full: 1 leave the line to its flow control, 0 read on, drop and
+ * count. */
+void port_camera_open(uint32_t baud, int hold);
+
+/* Stop receiving: a camera that goes on sending costs nothing. */
+void port_camera_close(void);
+
+/* Copy bytes of the camera that have arrived to out; returns how many. Stops before a place where bytes were lost,
+ * and goes on behind it once port_camera_lost has been asked. */
+size_t port_camera_read(uint8_t *out, size_t capacity);
+
+/* Bytes lost since the port was opened, in front of the next byte to be read. What the hardware itself overran counts
+ * as one byte each time: how many they were, it does not say. */
+uint32_t port_camera_lost(void);
+
+/* How full the receiver's memory is: 0 empty, 255 full. */
+uint8_t port_camera_level(void);
+
+/* Hand bytes to the camera; returns how many were taken. Does not wait and wakes nobody: call again. */
+size_t port_camera_write(const uint8_t *data, size_t n);
+
+/* Camera bytes in memory, as a DMA would have put them there; NULL: none. The same at every call. Weak in the ports: an
+ * image may bring bytes of its own. */
+const uint8_t *port_ram_source(size_t *n);
+
+/* Nothing to do: sleep until bytes arrive, from the host or at the open camera port, or there is room to write again
+ * after port_write took less than it was given. May return early, and may do nothing. */
 void port_idle(void);
 
 /* For ports: say over the link, as an ERROR frame nobody asked for, that the device has failed, and stop. */

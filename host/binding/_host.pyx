@@ -7,7 +7,8 @@ import numpy as np
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from spedge._native import EVENT_DTYPE
 
@@ -105,27 +106,54 @@ cdef Py_ssize_t take_columns(sp_columns_t *c, object t, object x, object y, obje
     return ft.n
 
 
+cdef Py_ssize_t take_records(sp_columns_t *c, object events) except -1:
+    """The same of an EVENT_DTYPE array of one dimension."""
+    cdef Py_buffer view
+    cdef Py_ssize_t n, stride
+    PyObject_GetBuffer(events, &view, PyBUF_STRIDES)
+    good = view.ndim == 1 and view.itemsize == 13
+    n = view.shape[0] if good else 0
+    stride = view.strides[0] if good else 0
+    c.t = <const uint8_t *>view.buf
+    PyBuffer_Release(&view)
+    if not good:
+        raise TypeError("events have to be a one-dimensional EVENT_DTYPE array")
+    c.x, c.y, c.p = c.t + 8, c.t + 10, c.t + 12
+    c.t_stride = c.x_stride = c.y_stride = c.p_stride = stride
+    c.t_signed = c.x_signed = c.y_signed = c.p_signed = 0
+    c.p_bytes = 1
+    return n
+
+
 cdef tuple token_arrays(const sp_token_list_t *tokens):
     cdef size_t i, n = tokens.count
     cdef int64_t at = 0
     x, y, t = np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint64)
-    offsets = np.zeros(n + 1, np.int64)
-    cdef uint16_t[::1] xs = x, ys = y
-    cdef uint64_t[::1] ts = t
-    cdef int64_t[::1] ends = offsets
-    with nogil:
-        for i in range(n):
-            xs[i] = tokens.items[i].x
-            ys[i] = tokens.items[i].y
-            ts[i] = tokens.items[i].t
-            at += tokens.items[i].n
-            ends[i + 1] = at
+    offsets = np.empty(n + 1, np.int64)
+    cdef uint16_t *xs = <uint16_t *>memory_of(x)
+    cdef uint16_t *ys = <uint16_t *>memory_of(y)
+    cdef uint64_t *ts = <uint64_t *>memory_of(t)
+    cdef int64_t *ends = <int64_t *>memory_of(offsets)
+    ends[0] = 0
+    for i in range(n):
+        xs[i] = tokens.items[i].x
+        ys[i] = tokens.items[i].y
+        ts[i] = tokens.items[i].t
+        at += tokens.items[i].n
+        ends[i + 1] = at
     return x, y, t, offsets
 
 
+cdef object copied(const uint8_t *records, Py_ssize_t count):
+    array = np.empty(count, EVENT_DTYPE)
+    if count:
+        memcpy(memory_of(array), records, 13 * count)
+    return array
+
+
 cdef object trimmed(records, Py_ssize_t count):
-    # Do not keep a large allocation alive for a few tokens.
-    return records[:count] if 2 * count >= len(records) else records[:count].copy()
+    # Do not keep a large allocation alive for a few tokens. numpy would copy the records field by field.
+    return records[:count] if 2 * count >= len(records) else copied(memory_of(records), count)
 
 
 cdef class BadEvent(Exception):
@@ -136,9 +164,15 @@ cdef class BadEvent(Exception):
         self.index = index
 
 
+cdef enum:
+    FEW = 4096  # events, of which tokens are gathered in memory that is kept
+
+
 cdef class Tokenizer:
     """sp_host_t: the continuous or the discrete tokenizer."""
     cdef sp_host_t *host
+    cdef uint8_t *kept
+    cdef size_t kept_size
     cdef bint busy
     cdef uint32_t width, height
     cdef readonly uint64_t last_t
@@ -160,6 +194,7 @@ cdef class Tokenizer:
 
     def __dealloc__(self):
         sp_host_free(self.host)
+        free(self.kept)
 
     cdef int claim(self) except -1:
         if self.busy:
@@ -168,34 +203,65 @@ cdef class Tokenizer:
         return 0
 
     def push(self, t, x, y, p):
-        """Returns x, y, t, offsets, events of the tokens fired. Raises BadEvent."""
+        """Returns x, y, t, offsets, events of the tokens fired, or None if none did.
+
+        Raises BadEvent, and TypeError, ValueError or BufferError for columns that cannot be read in place.
+        """
         cdef sp_columns_t columns
+        cdef size_t n = take_columns(&columns, t, x, y, p)
+        return self.push_columns(&columns, n)
+
+    def push_records(self, events):
+        """The same of an EVENT_DTYPE array."""
+        cdef sp_columns_t columns
+        cdef size_t n = take_records(&columns, events)
+        return self.push_columns(&columns, n)
+
+    cdef object push_columns(self, const sp_columns_t *columns, size_t n):
         cdef sp_token_list_t tokens
-        cdef size_t n = take_columns(&columns, t, x, y, p), good
+        cdef sp_host_stats_t stats
+        cdef size_t good, room
         cdef uint8_t *out
         cdef uint8_t *end = NULL
         tokens.items, tokens.count, tokens.room = NULL, 0, 0
         self.claim()
         try:
             with nogil:
-                good = sp_columns_check(&columns, n, self.last_t, self.width, self.height)
+                good = sp_columns_check(columns, n, self.last_t, self.width, self.height)
             if good < n:
                 raise BadEvent(good)
             stats = sp_host_stats(self.host)
-            pending = stats.taken - stats.in_tokens - stats.refractory - stats.discarded
             # No more events can come out than wait and go in. The pages behind what comes out are never touched.
-            records = np.empty(pending + n + 1, EVENT_DTYPE)
-            out = memory_of(records)
+            room = stats.taken - stats.in_tokens - stats.refractory - stats.discarded + n + 1
+            records = None
+            if n < FEW:
+                out = self.few(13 * room)
+            else:
+                records = np.empty(room, EVENT_DTYPE)
+                out = memory_of(records)
             with nogil:
-                end = sp_host_push(self.host, &columns, n, &tokens, out)
+                end = sp_host_push(self.host, columns, n, &tokens, out)
             if end == NULL:
                 raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
             if n:
-                self.last_t = int(t[n - 1])
-            return *token_arrays(&tokens), trimmed(records, (end - out) // 13)
+                memcpy(&self.last_t, columns.t + <Py_ssize_t>(n - 1) * columns.t_stride, sizeof(uint64_t))
+            if tokens.count == 0:
+                return None
+            count = (end - out) // 13
+            return *token_arrays(&tokens), copied(out, count) if records is None else trimmed(records, count)
         finally:
             free(tokens.items)
             self.busy = False
+
+    cdef uint8_t *few(self, size_t size) except NULL:
+        if size > self.kept_size:
+            free(self.kept)
+            self.kept_size = 2 * size
+            self.kept = <uint8_t *>malloc(self.kept_size)
+            if self.kept == NULL:
+                self.kept_size = 0
+                raise MemoryError("no memory for the tokens")
+        return self.kept
 
     def reset(self):
         self.claim()

@@ -167,19 +167,20 @@ cdef class Tokens:
 
 
 cdef class Tokenizer:
-    """sp_tokenizer_t with memory that grows where no pool size was given."""
+    """sp_tokenizer_t with memory that grows where no pool size was given. kind: SP_KIND_*."""
     cdef sp_tokenizer_t *tok
     cdef void *mem
     cdef bint busy
+    cdef bint alone  # voxels: each push is a stream
     cdef uint64_t waiting  # no more events are pending
     cdef readonly uint64_t last_t
 
     def __cinit__(self, uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
                   uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
-                  double decay_per_us, uint32_t pool_events, bint grows, bint discrete=False,
+                  double decay_per_us, uint32_t pool_events, bint grows, uint8_t kind=0,
                   uint64_t duration_us=0):
         cdef sp_tokenizer_config_t config
-        config.kind = SP_KIND_DISCRETE if discrete else SP_KIND_CONTINUOUS
+        config.kind = kind
         config.duration_us = duration_us
         config.width = width
         config.height = height
@@ -191,6 +192,7 @@ cdef class Tokenizer:
         config.decay_per_us = decay_per_us
         config.pool_events = pool_events
         config.pool_policy = SP_POOL_GROWS if grows else SP_POOL_EVICTS
+        self.alone = kind == SP_KIND_VOXEL
         cdef size_t size = sp_tokenizer_size(&config)
         cdef int rc
         if size == 0:
@@ -243,7 +245,10 @@ cdef class Tokenizer:
                 out += PACKED
 
     cdef uint8_t *run(self, const Column *columns, size_t n, Tokens tokens, uint8_t *out) noexcept nogil:
-        """Push n events. Returns the end of what was written to out, or NULL without memory."""
+        """Push n events, and end the stream where each push stands alone.
+
+        Returns the end of what was written to out, or NULL without memory.
+        """
         cdef sp_event_t events[CHUNK]
         cdef size_t at = 0, filled, i, used
         cdef int rc
@@ -262,6 +267,11 @@ cdef class Tokenizer:
                     out = self.read_events(out)
                 elif rc == SP_ERR_POOL and self.grow() != 0:
                     return NULL
+        if self.alone:
+            while sp_tokenizer_end(self.tok) == SP_TOKEN:
+                if tokens.add(sp_tokenizer_token(self.tok)) != 0:
+                    return NULL
+                out = self.read_events(out)
         return out
 
     def push(self, t, x, y, p):
@@ -290,11 +300,11 @@ cdef class Tokenizer:
                 raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
         finally:
             self.busy = False
-        if n:
+        if n and not self.alone:
             self.last_t = int(t[n - 1])
         x, y, t, offsets = tokens.arrays()
         count = int(offsets[len(x)])
-        self.waiting -= count
+        self.waiting = 0 if self.alone else self.waiting - count
         # Do not keep a large allocation alive for a few tokens.
         events = records[:count] if 2 * count >= len(records) else records[:count].copy()
         return x, y, t, offsets, events
@@ -318,11 +328,11 @@ cdef class Tokenizer:
 
 def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
                    uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
-                   double decay_per_us, uint32_t pool_events, bint discrete=False,
+                   double decay_per_us, uint32_t pool_events, uint8_t kind=0,
                    uint64_t duration_us=0) -> int:
-    """Bytes that a tokenizer takes on a 64-bit host; 0 if the configuration is out of range."""
+    """Bytes that a tokenizer takes on a 64-bit host; 0 if the configuration is out of range. kind: SP_KIND_*."""
     cdef sp_tokenizer_config_t config
-    config.kind = SP_KIND_DISCRETE if discrete else SP_KIND_CONTINUOUS
+    config.kind = kind
     config.duration_us = duration_us
     config.width = width
     config.height = height

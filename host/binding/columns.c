@@ -1,7 +1,5 @@
 #include "columns.h"
 
-#include <string.h>
-
 /* The loops below are plain so that the compiler vectorises them; this adds a version for wider registers. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
@@ -9,16 +7,16 @@
 #define WIDE
 #endif
 
-SP_INLINE uint64_t load_u64(const uint8_t *p)
+SP_INLINE uint16_t load_u16(const uint8_t *p)
 {
-    uint64_t v;
+    uint16_t v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-SP_INLINE uint16_t load_u16(const uint8_t *p)
+SP_INLINE uint32_t load_u32(const uint8_t *p)
 {
-    uint16_t v;
+    uint32_t v;
     memcpy(&v, p, sizeof v);
     return v;
 }
@@ -35,14 +33,17 @@ static int are_arrays(const sp_columns_t *c)
            is_aligned(c->x, 2) && is_aligned(c->y, 2);
 }
 
-/* Records of the output's own layout (EVENT_DTYPE): one pointer. */
+/* Records of the output's own layout (EVENT_DTYPE). */
 static int are_records(const sp_columns_t *c)
 {
-    return c->x == c->t + 8 && c->y == c->t + 10 && c->p == c->t + 12 && c->p_bytes == 1 &&
-           c->x_stride == c->t_stride && c->y_stride == c->t_stride && c->p_stride == c->t_stride;
+    return c->x == c->t + 8 && c->y == c->t + 10 && c->p == c->t + 12 && c->p_bytes == 1 && !c->p_signed &&
+           c->t_stride == (ptrdiff_t)SP_RECORD && c->x_stride == c->t_stride && c->y_stride == c->t_stride &&
+           c->p_stride == c->t_stride;
 }
 
 /* ---------------------------------------------------------------- checking */
+
+#define CHECKED 1024u /* events at a time */
 
 typedef struct limits {
     uint32_t x, y, p_bias, p_top;
@@ -67,7 +68,7 @@ SP_INLINE uint32_t polarity(const sp_columns_t *c, size_t i, uint32_t bias, int 
 
 SP_INLINE int is_bad(const sp_columns_t *c, const limits_t *most, size_t i, uint64_t before, int p_bytes)
 {
-    const uint64_t t = load_u64(c->t + (ptrdiff_t)i * c->t_stride);
+    const uint64_t t = sp_load_u64(c->t + (ptrdiff_t)i * c->t_stride);
     return (t < before) | (t > most->t) | (load_u16(c->x + (ptrdiff_t)i * c->x_stride) >= most->x) |
            (load_u16(c->y + (ptrdiff_t)i * c->y_stride) >= most->y) |
            (polarity(c, i, most->p_bias, p_bytes) > most->p_top);
@@ -78,7 +79,7 @@ static size_t first_bad(const sp_columns_t *c, const limits_t *most, size_t from
     for (size_t i = from; i < to; i++) {
         if (is_bad(c, most, i, before, c->p_bytes))
             return i;
-        before = load_u64(c->t + (ptrdiff_t)i * c->t_stride);
+        before = sp_load_u64(c->t + (ptrdiff_t)i * c->t_stride);
     }
     return to;
 }
@@ -111,35 +112,58 @@ SP_INLINE int any_bad(const sp_columns_t *c, const limits_t *most, size_t from, 
     int bad = 0;
     for (size_t i = from; i < to; i++) {
         bad |= is_bad(c, most, i, before, p_bytes);
-        before = load_u64(c->t + (ptrdiff_t)i * c->t_stride);
+        before = sp_load_u64(c->t + (ptrdiff_t)i * c->t_stride);
     }
     return bad;
 }
 
-/* The fastest check of records is the plainest: few operations, none of them in each other's way. */
-SP_INLINE int any_bad_in_records(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t before)
+/* x | y << 16 of records. */
+SP_INLINE void take_pixels(uint32_t *restrict xy, const uint8_t *restrict record, size_t n)
 {
-    const uint8_t *record = c->t + (ptrdiff_t)from * c->t_stride;
-    const ptrdiff_t stride = c->t_stride;
-    const uint32_t width = most->x, height = most->y;
-    uint32_t bad = 0;
-    for (size_t i = from; i < to; i++, record += stride) {
-        const uint64_t t = load_u64(record);
-        bad |= (uint32_t)(t < before) | (uint32_t)(load_u16(record + 8) >= width) |
-               (uint32_t)(load_u16(record + 10) >= height) | (uint32_t)(record[12] > 1);
-        before = t;
+    for (size_t i = 0; i < n; i++, record += SP_RECORD)
+        xy[i] = load_u32(record + 8);
+}
+
+/* What any_bad_in_records gathers of a record. */
+#define GATHER(k, before)                                                       \
+    const uint64_t t##k = sp_load_u64(record + (k)*SP_RECORD);                  \
+    xy[i + (k)] = load_u32(record + (k)*SP_RECORD + 8);                         \
+    back |= (uint32_t)(t##k < (before));                                        \
+    p |= record[(k)*SP_RECORD + 12]
+
+/* As for arrays. `before` is the time that the first may not be older than. */
+WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t before, const limits_t *most)
+{
+    uint32_t xy[CHECKED], p = 0, x_most = 0, y_most = 0, back = 0;
+    size_t i = 0;
+
+    for (; n - i >= 4; i += 4, record += 4 * SP_RECORD) {
+        GATHER(0, before);
+        GATHER(1, t0);
+        GATHER(2, t1);
+        GATHER(3, t2);
+        before = t3;
     }
-    return bad != 0;
+    for (; i < n; i++, record += SP_RECORD) {
+        GATHER(0, before);
+        before = t0;
+    }
+    for (i = 0; i < n; i++) {
+        const uint32_t x = xy[i] & 0xffffu, y = xy[i] >> 16;
+        x_most = x > x_most ? x : x_most;
+        y_most = y > y_most ? y : y_most;
+    }
+    return back || x_most >= most->x || y_most >= most->y || (p & ~1u);
 }
 
 size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height)
 {
     const limits_t most = limits_of(c, width, height);
     const int arrays = are_arrays(c) && c->p_bytes == 1;
-    const int records = are_records(c) && !c->t_signed && !c->p_signed;
+    const int records = are_records(c);
 
-    for (size_t from = 0; from < n; from += 2048) {
-        const size_t to = n - from < 2048 ? n : from + 2048;
+    for (size_t from = 0; from < n; from += CHECKED) {
+        const size_t to = n - from < CHECKED ? n : from + CHECKED;
         int bad;
         if (arrays) {
             const uint64_t *t = (const uint64_t *)(const void *)c->t;
@@ -147,13 +171,15 @@ size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32
                   any_bad_in_arrays(t + from, (const uint16_t *)(const void *)c->x + from,
                                     (const uint16_t *)(const void *)c->y + from, c->p + from, to - from, &most);
         } else if (records) {
-            bad = any_bad_in_records(c, &most, from, to, last_t);
+            const uint8_t *first = c->t + from * SP_RECORD;
+            bad = sp_load_u64(first + (to - from - 1u) * SP_RECORD) > most.t ||
+                  any_bad_in_records(first, to - from, last_t, &most);
         } else {
             bad = c->p_bytes == 1 ? any_bad(c, &most, from, to, last_t, 1) : any_bad(c, &most, from, to, last_t, 2);
         }
         if (bad)
             return first_bad(c, &most, from, to, last_t);
-        last_t = load_u64(c->t + (ptrdiff_t)(to - 1) * c->t_stride);
+        last_t = sp_load_u64(c->t + (ptrdiff_t)(to - 1) * c->t_stride);
     }
     return n;
 }
@@ -181,84 +207,111 @@ SP_INLINE uint32_t patch_of(const sp_grid_t *grid, uint32_t x, uint32_t y, int s
            (uint32_t)((uint64_t)x * grid->reciprocal >> 32);
 }
 
-/* -1 (0xff) is off as 0 is. */
-SP_INLINE uint64_t packed(uint32_t x, uint32_t y, uint32_t p)
-{
-    return (uint64_t)((p ^ p >> 7) & 1u) << 32 | y << 16 | x;
-}
-
-SP_INLINE void load_arrays(uint64_t *restrict xyp, uint32_t *restrict patch, const uint16_t *restrict x,
-                           const uint16_t *restrict y, const uint8_t *restrict p, const sp_grid_t *at, size_t n,
-                           int shifted)
+SP_INLINE void patches_of_arrays(uint32_t *restrict patch, const uint16_t *restrict x, const uint16_t *restrict y,
+                                 const sp_grid_t *at, size_t n, int shifted)
 {
     const sp_grid_t grid = *at;
     for (size_t i = 0; i < n; i++)
         patch[i] = patch_of(&grid, x[i], y[i], shifted);
+}
+
+WIDE static void patches_shifted(uint32_t *patch, const uint16_t *x, const uint16_t *y, const sp_grid_t *grid, size_t n)
+{
+    patches_of_arrays(patch, x, y, grid, n, 1);
+}
+
+WIDE static void patches_scaled(uint32_t *patch, const uint16_t *x, const uint16_t *y, const sp_grid_t *grid, size_t n)
+{
+    patches_of_arrays(patch, x, y, grid, n, 0);
+}
+
+/* In place of the pixels x | y << 16. */
+SP_INLINE void patches_of_pixels(uint32_t *patch, const sp_grid_t *at, size_t n, int shifted)
+{
+    const sp_grid_t grid = *at;
     for (size_t i = 0; i < n; i++)
-        xyp[i] = packed(x[i], y[i], p[i]);
+        patch[i] = patch_of(&grid, patch[i] & 0xffffu, patch[i] >> 16, shifted);
 }
 
-WIDE static void load_shifted(uint64_t *xyp, uint32_t *patch, const uint16_t *x, const uint16_t *y, const uint8_t *p,
-                              const sp_grid_t *grid, size_t n)
+WIDE static void pixels_shifted(uint32_t *patch, const sp_grid_t *grid, size_t n)
 {
-    load_arrays(xyp, patch, x, y, p, grid, n, 1);
+    patches_of_pixels(patch, grid, n, 1);
 }
 
-WIDE static void load_scaled(uint64_t *xyp, uint32_t *patch, const uint16_t *x, const uint16_t *y, const uint8_t *p,
-                             const sp_grid_t *grid, size_t n)
+WIDE static void pixels_scaled(uint32_t *patch, const sp_grid_t *grid, size_t n)
 {
-    load_arrays(xyp, patch, x, y, p, grid, n, 0);
+    patches_of_pixels(patch, grid, n, 0);
 }
 
-/* Records as are_records says. */
-SP_INLINE void load_packed(sp_batch_t *b, const uint8_t *record, ptrdiff_t stride, const sp_grid_t *at, size_t n,
-                           int shifted)
-{
-    const sp_grid_t grid = *at;
-    for (size_t i = 0; i < n; i++, record += stride) {
-        const uint32_t x = load_u16(record + 8), y = load_u16(record + 10);
-        b->copied_t[i] = load_u64(record);
-        b->xyp[i] = packed(x, y, record[12]);
-        b->patch[i] = patch_of(&grid, x, y, shifted);
-    }
-}
-
-/* Structured arrays: fields of records, whatever their size. */
-SP_INLINE void load_records(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *at, size_t first, size_t n,
-                            int shifted)
-{
-    const sp_grid_t grid = *at;
-    const ptrdiff_t t_stride = c->t_stride, x_stride = c->x_stride, y_stride = c->y_stride, p_stride = c->p_stride;
-    const uint8_t *t = c->t + (ptrdiff_t)first * c->t_stride, *x = c->x + (ptrdiff_t)first * c->x_stride,
-                  *y = c->y + (ptrdiff_t)first * c->y_stride, *p = c->p + (ptrdiff_t)first * c->p_stride;
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t px = load_u16(x), py = load_u16(y);
-        b->copied_t[i] = load_u64(t);
-        b->xyp[i] = packed(px, py, *p);
-        b->patch[i] = patch_of(&grid, px, py, shifted);
-        t += t_stride;
-        x += x_stride;
-        y += y_stride;
-        p += p_stride;
-    }
-}
-
-void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t n)
+void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count)
 {
     const int shifted = grid->reciprocal == 0;
-    if (!are_arrays(c)) {
-        b->t = b->copied_t;
-        if (are_records(c) && shifted)
-            load_packed(b, c->t + (ptrdiff_t)first * c->t_stride, c->t_stride, grid, n, 1);
-        else if (are_records(c))
-            load_packed(b, c->t + (ptrdiff_t)first * c->t_stride, c->t_stride, grid, n, 0);
-        else if (shifted)
-            load_records(b, c, grid, first, n, 1);
-        else
-            load_records(b, c, grid, first, n, 0);
+
+    if (are_arrays(c)) {
+        const uint16_t *x = (const uint16_t *)(const void *)c->x + first;
+        const uint16_t *y = (const uint16_t *)(const void *)c->y + first;
+        (shifted ? patches_shifted : patches_scaled)(b->patch, x, y, grid, count);
         return;
     }
-    const uint16_t *x = (const uint16_t *)(const void *)c->x + first, *y = (const uint16_t *)(const void *)c->y + first;
-    b->t = (const uint64_t *)(const void *)c->t + first;
-    (shifted ? load_shifted : load_scaled)(b->xyp, b->patch, x, y, c->p + first, grid, n);
+    if (are_records(c)) {
+        take_pixels(b->patch, c->t + first * SP_RECORD, count);
+    } else {
+        const uint8_t *x = c->x + (ptrdiff_t)first * c->x_stride, *y = c->y + (ptrdiff_t)first * c->y_stride;
+        for (size_t i = 0; i < count; i++, x += c->x_stride, y += c->y_stride)
+            b->patch[i] = load_u16(x) | (uint32_t)load_u16(y) << 16;
+    }
+    (shifted ? pixels_shifted : pixels_scaled)(b->patch, grid, count);
+}
+
+/* -1 (0xff) is off as 0 is. */
+SP_INLINE uint32_t off_or_on(uint8_t p)
+{
+    return (p ^ (uint32_t)p >> 7) & 1u;
+}
+
+WIDE static void tails_of_arrays(uint32_t *restrict tails, const uint16_t *restrict x, const uint16_t *restrict y,
+                                 const uint8_t *restrict p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        tails[2u * i] = x[i] | (uint32_t)y[i] << 16;
+        tails[2u * i + 1u] = off_or_on(p[i]);
+    }
+}
+
+void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
+{
+    const sp_columns_t *c = b->columns;
+    const size_t first = b->first;
+
+    if (b->records)
+        return;
+    if (are_arrays(c) && (!list || count > n / 4u)) { /* all of them are quicker than some */
+        tails_of_arrays(b->tails, (const uint16_t *)(const void *)c->x + first,
+                        (const uint16_t *)(const void *)c->y + first, c->p + first, n);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const size_t event = list ? list[i] : i;
+        const ptrdiff_t at = (ptrdiff_t)(first + event);
+        b->tails[2u * event] =
+            load_u16(c->x + at * c->x_stride) | (uint32_t)load_u16(c->y + at * c->y_stride) << 16;
+        b->tails[2u * event + 1u] = off_or_on(c->p[at * c->p_stride]);
+    }
+}
+
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count)
+{
+    sp_batch_patches(b, c, grid, first, count);
+    b->columns = c;
+    b->first = first;
+    b->t = c->t + (ptrdiff_t)first * c->t_stride;
+    b->t_stride = c->t_stride;
+    b->records = NULL;
+    if (are_records(c)) {
+        b->records = b->t;
+        if (first + count == n) { /* behind the last one is not ours to read */
+            memcpy(b->copied, b->t, count * SP_RECORD);
+            b->t = b->records = b->copied;
+        }
+    }
 }

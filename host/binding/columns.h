@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "../../firmware/lib/src/inline.h"
 
@@ -27,19 +28,38 @@ typedef struct sp_grid {
 
 sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size);
 
-/* A stretch of events, ready for the loops. xyp: x | y << 16 | p << 32, the last 5 bytes of a record. */
-#define SP_BATCH 512u
-typedef struct sp_batch {
-    const uint64_t *t;
-    uint64_t xyp[SP_BATCH];
-    uint32_t patch[SP_BATCH];
-    uint64_t copied_t[SP_BATCH];
-} sp_batch_t;
-
-/* Fill b with the n (at most SP_BATCH) good events from `first` on. */
-void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t n);
-
 /* A record of the output: t u64, x u16, y u16, p u8, packed. */
 #define SP_RECORD 13u
+
+/* A stretch of events, ready for the loops. Those that lie in memory as records of the output, with bytes of the next
+ * behind each, stay where they are; of others the second half of a record is made. */
+#define SP_BATCH 512u
+typedef struct sp_batch {
+    const uint8_t *t; /* the first time; t_stride bytes between two */
+    ptrdiff_t t_stride;
+    const uint8_t *records; /* or NULL; t_stride apart */
+    const sp_columns_t *columns;
+    size_t first;
+    uint32_t patch[SP_BATCH];
+    uint32_t tails[2u * SP_BATCH]; /* x | y << 16 and p: the last 5 bytes of a record, and 3 of 0 */
+    uint8_t copied[SP_BATCH * SP_RECORD + 8u];
+} sp_batch_t;
+
+/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for
+ * sp_batch_tails. */
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count);
+
+/* The tails, unless the events are records, of the batch's n events, or at least of those `count` that list numbers. */
+void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count);
+
+/* As sp_batch_load, their patches only. */
+void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count);
+
+SP_INLINE uint64_t sp_load_u64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 
 #endif

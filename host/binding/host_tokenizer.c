@@ -7,6 +7,8 @@
 #define FIRST_BYTES (64u << 20)     /* less room where that would be more than this in all */
 #define GROWTH 8u
 #define SLACK 8u                    /* a record is stored as 16 bytes */
+#define LINE 64u                    /* of the cache */
+#define GROUP 8u                    /* events whose records are written together */
 #define CHUNK_BYTES ((size_t)1 << 20)
 
 /* Where the next record of a patch goes, and where something has to happen: the patch fires or its room ends.
@@ -23,17 +25,23 @@ typedef struct room {
     uint64_t records;
 } room_t;
 
-/* The absolute refractory period: t - last_spike < quiet_us; quiet_us is 0 before the first spike. */
-typedef struct spike {
-    uint64_t last;
+/* A patch with a refractory period: it drops an event at t if t - last_spike < quiet_us, which is 0 before the first
+ * spike. */
+typedef struct spiking {
+    cell_t cell;
+    uint64_t last_spike;
     uint64_t quiet_us;
-} spike_t;
+} spiking_t;
 
-typedef struct potential {
-    double u;
+/* A patch whose potential decides. Its events add less if t - last_spike < weak_us, which is 0 before the first spike.
+ * One cache line. */
+typedef struct neuron {
+    spiking_t spiking;
+    uint64_t weak_us;
     uint64_t last_event;
-    uint64_t spiked;
-} potential_t;
+    double u;
+    uint8_t *base; /* the room's */
+} neuron_t;
 
 /* Memory for patches that outgrew their first room; given back by sp_host_free. */
 typedef struct chunk {
@@ -41,7 +49,7 @@ typedef struct chunk {
     size_t used, size;
 } chunk_t;
 
-typedef int (*run_fn)(sp_host_t *h, const sp_batch_t *b, size_t n);
+typedef int (*run_fn)(sp_host_t *h, sp_batch_t *b, size_t n);
 
 struct sp_host {
     sp_host_config_t config;
@@ -49,19 +57,20 @@ struct sp_host {
     size_t patches;
     uint64_t fire_records; /* a patch with so many records fires; UINT64_MAX: its potential decides */
     run_fn run;
-    cell_t *cells;
+    size_t cell_size; /* of cell_t, spiking_t or neuron_t */
+    uint8_t *cells;   /* [patches] */
+    void *cells_memory;
     room_t *rooms;
-    spike_t *spikes;
-    potential_t *potentials;
     uint8_t *slab;
     size_t first_records;
     chunk_t *chunks;
-    uint64_t batch_base;   /* events taken before the batch */
-    uint64_t gone;         /* in tokens, discarded or dropped: taken - gone are pending */
+    uint64_t pending, kept;
+    int filter; /* the last batch dropped many events in refractory periods: leave them out beforehand (awake) */
     sp_host_stats_t stats;
     sp_token_list_t *tokens;
     uint8_t *out;
     sp_batch_t batch;
+    uint16_t awake[SP_BATCH + 1u]; /* one entry more is written than counts */
 };
 
 /* ---------------------------------------------------------------- memory */
@@ -106,18 +115,23 @@ static uint8_t *take_memory(sp_host_t *h, size_t bytes)
     return memory;
 }
 
+static cell_t *cell_of(const sp_host_t *h, size_t patch)
+{
+    return (cell_t *)(void *)(h->cells + patch * h->cell_size);
+}
+
 static void set_limit(const sp_host_t *h, size_t patch)
 {
     const room_t *room = &h->rooms[patch];
     uint8_t *end = room->base + room->records * SP_RECORD;
     const uint64_t left = (uint64_t)(end - room->first) / SP_RECORD;
-    h->cells[patch].limit = h->fire_records < left ? room->first + h->fire_records * SP_RECORD : end;
+    cell_of(h, patch)->limit = h->fire_records < left ? room->first + h->fire_records * SP_RECORD : end;
 }
 
 static void clear_patch(sp_host_t *h, size_t patch)
 {
     h->rooms[patch].first = h->rooms[patch].base;
-    h->cells[patch].at = h->rooms[patch].base;
+    cell_of(h, patch)->at = h->rooms[patch].base;
     set_limit(h, patch);
 }
 
@@ -125,7 +139,7 @@ static void clear_patch(sp_host_t *h, size_t patch)
 static int make_room(sp_host_t *h, size_t patch)
 {
     room_t *room = &h->rooms[patch];
-    cell_t *cell = &h->cells[patch];
+    cell_t *cell = cell_of(h, patch);
     const size_t bytes = (size_t)(cell->at - room->first);
 
     if ((size_t)(room->first - room->base) <= bytes) {
@@ -140,6 +154,8 @@ static int make_room(sp_host_t *h, size_t patch)
         memcpy(base, room->first, bytes);
         room->base = base;
         room->records = records;
+        if (h->cell_size == sizeof(neuron_t))
+            ((neuron_t *)(void *)cell)->base = base;
     } else {
         memmove(room->base, room->first, bytes);
     }
@@ -151,28 +167,20 @@ static int make_room(sp_host_t *h, size_t patch)
 
 /* ---------------------------------------------------------------- what happens at a limit */
 
-static void note_peak(sp_host_t *h, uint64_t taken)
-{
-    const uint64_t pending = taken - h->gone;
-    if (pending > h->stats.pending_peak)
-        h->stats.pending_peak = pending;
-}
-
-static int fire(sp_host_t *h, size_t patch, uint64_t t, size_t i)
+static int fire(sp_host_t *h, size_t patch, uint64_t t)
 {
     const uint8_t *first = h->rooms[patch].first;
-    const size_t bytes = (size_t)(h->cells[patch].at - first), count = bytes / SP_RECORD;
+    const size_t bytes = (size_t)(cell_of(h, patch)->at - first), count = bytes / SP_RECORD;
     const sp_token_t token = {.t = t,
                               .x = (uint16_t)(patch % h->grid.columns),
                               .y = (uint16_t)(patch / h->grid.columns),
                               .n = (uint32_t)count};
 
-    note_peak(h, h->batch_base + i + 1u);
     if (count > UINT32_MAX || sp_token_list_add(h->tokens, token) != 0)
         return -1;
     memcpy(h->out, first, bytes);
     h->out += bytes;
-    h->gone += count;
+    h->pending -= count;
     h->stats.in_tokens += count;
     h->stats.tokens++;
     clear_patch(h, patch);
@@ -180,36 +188,28 @@ static int fire(sp_host_t *h, size_t patch, uint64_t t, size_t i)
 }
 
 /* SP_TOKEN if the patch fired, 0 if it got room, or -1. */
-static int at_limit(sp_host_t *h, size_t patch, uint64_t t, size_t i)
+static int at_limit(sp_host_t *h, size_t patch, uint64_t t)
 {
-    const uint64_t held = (uint64_t)(h->cells[patch].at - h->rooms[patch].first) / SP_RECORD;
+    const uint64_t held = (uint64_t)(cell_of(h, patch)->at - h->rooms[patch].first) / SP_RECORD;
     if (held >= h->fire_records)
-        return fire(h, patch, t, i) == 0 ? SP_TOKEN : -1;
+        return fire(h, patch, t) == 0 ? SP_TOKEN : -1;
     return make_room(h, patch);
 }
 
-static uint64_t time_of(const uint8_t *record)
-{
-    uint64_t t;
-    memcpy(&t, record, sizeof t);
-    return t;
-}
-
 /* The same for the discrete kind: with `threshold` events, those older than the duration go, and it fires if none did. */
-static int at_discrete_limit(sp_host_t *h, size_t patch, uint64_t t, size_t i)
+static int at_discrete_limit(sp_host_t *h, size_t patch, uint64_t t)
 {
     room_t *room = &h->rooms[patch];
-    const cell_t *cell = &h->cells[patch];
+    const cell_t *cell = cell_of(h, patch);
 
     if ((uint64_t)(cell->at - room->first) / SP_RECORD == h->fire_records) {
         const uint8_t *first = room->first;
-        note_peak(h, h->batch_base + i + 1u);
-        while (t - time_of(room->first) > h->config.duration_us) /* the newest is not: t - t = 0 */
+        while (t - sp_load_u64(room->first) > h->config.duration_us) /* the newest is not: t - t = 0 */
             room->first += SP_RECORD;
         if (room->first == first)
-            return fire(h, patch, t, i) == 0 ? SP_TOKEN : -1;
+            return fire(h, patch, t) == 0 ? SP_TOKEN : -1;
         const uint64_t old = (uint64_t)(room->first - first) / SP_RECORD;
-        h->gone += old;
+        h->pending -= old;
         h->stats.discarded += old;
         set_limit(h, patch);
     }
@@ -218,104 +218,250 @@ static int at_discrete_limit(sp_host_t *h, size_t patch, uint64_t t, size_t i)
 
 /* ---------------------------------------------------------------- loops, one for each kind */
 
-/* Returns whether the patch is at its limit. The record's bytes could be anywhere as far as the compiler knows: read the
- * cell before they are written. */
-SP_INLINE int keep(cell_t *cell, uint64_t t, uint64_t xyp)
+/* Which events of the batch to look at: all, or those that list names. */
+typedef struct some {
+    const uint16_t *list; /* or NULL */
+    size_t count;
+} some_t;
+
+SP_INLINE size_t event_at(const some_t *some, size_t i)
 {
-    uint8_t *at = cell->at;
-    uint8_t *next = at + SP_RECORD;
-    const int full = next == cell->limit;
-    cell->at = next;
-    memcpy(at, &t, 8);
-    memcpy(at + 8, &xyp, 8);
-    return full;
+    return some->list ? some->list[i] : i;
 }
 
-SP_INLINE int run_counting(sp_host_t *h, const sp_batch_t *b, size_t n, int refractory, int discrete)
+SP_INLINE uint64_t time_of(const sp_batch_t *b, size_t event)
 {
-    cell_t *cells = h->cells;
-    const spike_t *spikes = h->spikes;
-    const uint64_t *times = b->t;
-    uint64_t dropped = 0;
+    return sp_load_u64(b->t + (ptrdiff_t)event * b->t_stride);
+}
 
-    for (size_t i = 0; i < n; i++) {
-        const size_t patch = b->patch[i];
-        const uint64_t t = times[i];
-        if (refractory && t - spikes[patch].last < spikes[patch].quiet_us) {
-            dropped++;
-            continue;
-        }
-        if (SP_RARELY(keep(&cells[patch], t, b->xyp[i]))) {
-            h->gone += dropped;
-            h->stats.refractory += dropped;
-            dropped = 0;
-            const int rc = discrete ? at_discrete_limit(h, patch, t, i) : at_limit(h, patch, t, i);
-            if (rc < 0)
-                return -1;
-            if (refractory && rc == SP_TOKEN)
-                h->spikes[patch] = (spike_t){t, h->config.absolute_refractory_us};
-        }
+SP_INLINE int is_quiet(const spiking_t *spiking, uint64_t t)
+{
+    return t - spiking->last_spike < spiking->quiet_us;
+}
+
+/* Leave out the events in refractory periods as the batch finds them, without a branch, which would be wrong too often.
+ * Periods that begin within the batch are few and seen to later. */
+SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, size_t cell_size)
+{
+    const uint8_t *cells = h->cells, *t = b->t;
+    const ptrdiff_t stride = b->t_stride;
+    uint16_t *list = h->awake;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++, t += stride) {
+        list[count] = (uint16_t)i;
+        count += !is_quiet((const spiking_t *)(const void *)(cells + b->patch[i] * cell_size), sp_load_u64(t));
     }
-    h->gone += dropped;
-    h->stats.refractory += dropped;
-    return 0;
+    return (some_t){list, count};
 }
 
-static int run_plain(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 0); }
-static int run_refractory(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 0); }
-static int run_discrete(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 0, 1); }
-static int run_discrete_refractory(sp_host_t *h, const sp_batch_t *b, size_t n) { return run_counting(h, b, n, 1, 1); }
-
-static void decay_away(sp_host_t *h, size_t patch, size_t i)
+/* The loops find the places of a few records before they write them: where a load of a cell follows a store to an address
+ * that a cell gave, the processor waits for that address. An event that is dropped is written, too, where the patch's
+ * next one will be. What happens to a patch (its limit, a spike) happens at the end of a group. */
+SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count)
 {
-    const uint64_t count = (uint64_t)(h->cells[patch].at - h->rooms[patch].base) / SP_RECORD;
-    note_peak(h, h->batch_base + i);
-    h->gone += count;
-    h->stats.discarded += count;
-    clear_patch(h, patch);
+    if (b->records) {
+        const uint8_t *records = b->records;
+        for (size_t i = 0; i < count; i++)
+            memcpy(to[i], records + event_at(some, first + i) * SP_RECORD, 16);
+        return;
+    }
+    const uint8_t *t = b->t;
+    const ptrdiff_t stride = b->t_stride;
+    for (size_t i = 0; i < count; i++) {
+        const size_t event = event_at(some, first + i);
+        memcpy(to[i], t + (ptrdiff_t)event * stride, 8);
+        memcpy(to[i] + 8, b->tails + 2u * event, 8);
+    }
 }
 
-/* The method in full, in doubles. Build without contraction: the order of the operations is part of the method. */
-static int run_real(sp_host_t *h, const sp_batch_t *b, size_t n)
+static void note_pending(sp_host_t *h, uint64_t pending, uint64_t peak)
 {
-    const double decay = h->config.decay_per_us, threshold = h->config.threshold, scale = h->config.relative_scale;
-    const uint64_t relative = h->config.relative_refractory_us, absolute = h->config.absolute_refractory_us;
+    h->pending = pending;
+    if (peak > h->stats.pending_peak)
+        h->stats.pending_peak = peak;
+}
 
-    for (size_t i = 0; i < n; i++) {
-        const size_t patch = b->patch[i];
-        const uint64_t t = b->t[i], since = t - h->spikes[patch].last;
-        potential_t *potential = &h->potentials[patch];
-        cell_t *cell = &h->cells[patch];
+static void add_kept(sp_host_t *h, uint64_t kept)
+{
+    h->kept += kept;
+    note_pending(h, h->pending + kept, h->pending + kept);
+}
 
-        if (since < h->spikes[patch].quiet_us) {
-            h->gone++;
-            h->stats.refractory++;
+/* Take events from number i of some on, at most `most` (up to GROUP) and up to one that takes its patch to its limit.
+ * Returns how many, or 0 without memory. *kept is what add_kept was not told yet. */
+SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
+                             uint64_t *kept, int refractory, int discrete)
+{
+    spiking_t *spiking = (spiking_t *)(void *)h->cells;
+    uint8_t *to[GROUP];
+    size_t k = 0;
+    int full = 0;
+
+    do {
+        const size_t event = event_at(some, i + k), patch = b->patch[event];
+        cell_t *cell = refractory ? &spiking[patch].cell : (cell_t *)(void *)h->cells + patch;
+        uint8_t *at = cell->at, *next = at + SP_RECORD;
+        to[k++] = at;
+        if (refractory && SP_RARELY(is_quiet(&spiking[patch], time_of(b, event))))
             continue;
+        full = next == cell->limit;
+        cell->at = next;
+        (*kept)++;
+    } while (k < most && !SP_RARELY(full));
+    write_group(b, some, i, to, k);
+    if (SP_RARELY(full)) {
+        const size_t event = event_at(some, i + k - 1u), patch = b->patch[event];
+        const uint64_t t = time_of(b, event);
+        add_kept(h, *kept);
+        *kept = 0;
+        const int rc = discrete ? at_discrete_limit(h, patch, t) : at_limit(h, patch, t);
+        if (refractory && rc == SP_TOKEN) {
+            spiking[patch].last_spike = t;
+            spiking[patch].quiet_us = h->config.absolute_refractory_us;
         }
-        const double increase = potential->spiked && since - absolute < relative ? scale : 1.0;
-        double u = increase;
-        if (cell->at != h->rooms[patch].base) {
-            const double loss = decay * (double)(t - potential->last_event);
-            const double change = increase - loss;
-            u = potential->u + change;
-        }
-        if (u <= 0.0) {
-            u = 0.0;
-            decay_away(h, patch, i);
-        }
-        potential->u = u;
-        potential->last_event = t;
-        const int full = keep(cell, t, b->xyp[i]);
-        if (SP_RARELY(u >= threshold)) {
-            if (fire(h, patch, t, i) != 0)
-                return -1;
-            h->spikes[patch] = (spike_t){t, absolute};
-            potential->spiked = 1;
-        } else if (SP_RARELY(full) && make_room(h, patch) != 0) {
+        return rc < 0 ? 0 : k;
+    }
+    return k;
+}
+
+SP_INLINE int run_counting(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int filter, int discrete)
+{
+    const some_t some = filter ? awake(h, b, n, sizeof(spiking_t)) : (some_t){NULL, n};
+    uint64_t kept = 0;
+    sp_batch_tails(b, n, some.list, some.count);
+    for (size_t i = 0, taken; i < some.count; i += taken) {
+        if (some.count - i >= GROUP)
+            taken = count_group(h, b, &some, i, GROUP, &kept, refractory, discrete);
+        else
+            taken = count_group(h, b, &some, i, some.count - i, &kept, refractory, discrete);
+        if (SP_RARELY(taken == 0))
             return -1;
-        }
     }
+    add_kept(h, kept);
     return 0;
+}
+
+static int run_plain(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return run_counting(h, b, n, 0, 0, 0);
+}
+
+static int run_refractory(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return h->filter ? run_counting(h, b, n, 1, 1, 0) : run_counting(h, b, n, 1, 0, 0);
+}
+
+static int run_discrete(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return run_counting(h, b, n, 0, 0, 1);
+}
+
+static int run_discrete_refractory(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return h->filter ? run_counting(h, b, n, 1, 1, 1) : run_counting(h, b, n, 1, 0, 1);
+}
+
+static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
+{
+    neuron_t *neuron = (neuron_t *)(void *)cell_of(h, patch);
+    const uint64_t quiet = h->config.absolute_refractory_us;
+
+    neuron->spiking.last_spike = t;
+    neuron->spiking.quiet_us = quiet;
+    neuron->weak_us = quiet + h->config.relative_refractory_us; /* each less than 2^63 */
+    neuron->u = 0.0;
+    return fire(h, patch, t);
+}
+
+/* What the loop over neurons counts, in bytes of records. */
+typedef struct held {
+    uint64_t pending, peak, lost, kept;
+} held_t;
+
+/* As count_group. The method in full, in doubles; build without contraction: the order of the operations is part of it. */
+SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
+                                 held_t *held, int refractory, int decays)
+{
+    neuron_t *neurons = (neuron_t *)(void *)h->cells;
+    const double increases[2] = {1.0, h->config.relative_scale};
+    uint8_t *to[GROUP];
+    size_t k = 0;
+    int special = 0;
+
+    do {
+        const size_t event = event_at(some, i + k);
+        neuron_t *neuron = &neurons[b->patch[event]];
+        const uint64_t t = time_of(b, event);
+        uint8_t *at = neuron->spiking.cell.at;
+
+        to[k++] = at;
+        if (refractory && SP_RARELY(is_quiet(&neuron->spiking, t)))
+            continue;
+        double change = increases[t - neuron->spiking.last_spike < neuron->weak_us];
+        if (decays) { /* u is 0 for the first event, too */
+            const uint64_t age = SP_RARELY(at == neuron->base) ? 0 : t - neuron->last_event;
+            const double loss = h->config.decay_per_us * (double)age;
+            change -= loss;
+            neuron->last_event = t;
+        }
+        double u = neuron->u + change;
+        if (decays && SP_RARELY(u <= 0.0)) {
+            u = 0.0;
+            held->lost += (uint64_t)(at - neuron->base);
+            held->pending -= (uint64_t)(at - neuron->base);
+            to[k - 1u] = at = neuron->base;
+        }
+        held->kept++;
+        held->pending += SP_RECORD;
+        held->peak = held->pending > held->peak ? held->pending : held->peak;
+        at += SP_RECORD;
+        neuron->u = u;
+        neuron->spiking.cell.at = at;
+        special = (u >= h->config.threshold) | (at == neuron->spiking.cell.limit);
+    } while (k < most && !SP_RARELY(special));
+    write_group(b, some, i, to, k);
+    if (SP_RARELY(special)) {
+        const size_t event = event_at(some, i + k - 1u), patch = b->patch[event];
+        h->pending = held->pending / SP_RECORD;
+        const int fires = neurons[patch].u >= h->config.threshold;
+        const int rc = fires ? fire_neuron(h, patch, time_of(b, event)) : make_room(h, patch);
+        held->pending = h->pending * SP_RECORD;
+        return rc != 0 ? 0 : k;
+    }
+    return k;
+}
+
+SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int filter, int decays)
+{
+    const some_t some = filter ? awake(h, b, n, sizeof(neuron_t)) : (some_t){NULL, n};
+    held_t held = {.pending = h->pending * SP_RECORD};
+    sp_batch_tails(b, n, some.list, some.count);
+    for (size_t i = 0, taken; i < some.count; i += taken) {
+        if (some.count - i >= GROUP)
+            taken = integrate_group(h, b, &some, i, GROUP, &held, refractory, decays);
+        else
+            taken = integrate_group(h, b, &some, i, some.count - i, &held, refractory, decays);
+        if (SP_RARELY(taken == 0))
+            return -1;
+    }
+    note_pending(h, held.pending / SP_RECORD, held.peak / SP_RECORD);
+    h->stats.discarded += held.lost / SP_RECORD;
+    h->kept += held.kept;
+    return 0;
+}
+
+static int run_weakening(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    if (h->config.absolute_refractory_us == 0)
+        return integrate(h, b, n, 0, 0, 0);
+    return h->filter ? integrate(h, b, n, 1, 1, 0) : integrate(h, b, n, 1, 0, 0);
+}
+
+static int run_decaying(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    if (h->config.absolute_refractory_us == 0)
+        return integrate(h, b, n, 0, 0, 1);
+    return h->filter ? integrate(h, b, n, 1, 1, 1) : integrate(h, b, n, 1, 0, 1);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -337,8 +483,9 @@ sp_host_t *sp_host_new(const sp_host_config_t *config)
     h->grid = sp_grid(config->width, config->height, config->patch_size);
     h->patches = (size_t)h->grid.columns * h->grid.rows;
     h->fire_records = real ? UINT64_MAX : round_up(config->threshold);
+    h->cell_size = real ? sizeof(neuron_t) : refractory ? sizeof(spiking_t) : sizeof(cell_t);
     if (real)
-        h->run = run_real;
+        h->run = config->decay_per_us > 0.0 ? run_decaying : run_weakening;
     else if (config->discrete)
         h->run = refractory ? run_discrete_refractory : run_discrete;
     else
@@ -350,16 +497,13 @@ sp_host_t *sp_host_new(const sp_host_config_t *config)
         h->first_records /= 2u;
     const size_t stride = h->first_records * SP_RECORD + SLACK;
     h->slab = malloc(h->patches * stride);
-    h->cells = malloc(h->patches * sizeof *h->cells);
+    h->cells_memory = malloc(h->patches * h->cell_size + LINE);
     h->rooms = malloc(h->patches * sizeof *h->rooms);
-    if (refractory || real)
-        h->spikes = malloc(h->patches * sizeof *h->spikes);
-    if (real)
-        h->potentials = malloc(h->patches * sizeof *h->potentials);
-    if (!h->slab || !h->cells || !h->rooms || ((refractory || real) && !h->spikes) || (real && !h->potentials)) {
+    if (!h->slab || !h->cells_memory || !h->rooms) {
         sp_host_free(h);
         return NULL;
     }
+    h->cells = (uint8_t *)h->cells_memory + (LINE - (uintptr_t)h->cells_memory % LINE);
     for (size_t i = 0; i < h->patches; i++)
         h->rooms[i] = (room_t){.base = h->slab + i * stride, .records = h->first_records};
     sp_host_reset(h);
@@ -376,22 +520,20 @@ void sp_host_free(sp_host_t *h)
         h->chunks = next;
     }
     free(h->slab);
-    free(h->cells);
+    free(h->cells_memory);
     free(h->rooms);
-    free(h->spikes);
-    free(h->potentials);
     free(h);
 }
 
 void sp_host_reset(sp_host_t *h)
 {
-    for (size_t i = 0; i < h->patches; i++)
+    memset(h->cells, 0, h->patches * h->cell_size);
+    for (size_t i = 0; i < h->patches; i++) {
         clear_patch(h, i);
-    if (h->spikes)
-        memset(h->spikes, 0, h->patches * sizeof *h->spikes);
-    if (h->potentials)
-        memset(h->potentials, 0, h->patches * sizeof *h->potentials);
-    h->gone = 0;
+        if (h->cell_size == sizeof(neuron_t))
+            ((neuron_t *)(void *)cell_of(h, i))->base = h->rooms[i].base;
+    }
+    h->pending = h->kept = 0;
     memset(&h->stats, 0, sizeof h->stats);
 }
 
@@ -401,14 +543,14 @@ uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, sp_tok
     h->out = out;
     for (size_t at = 0; at < n;) {
         const size_t count = n - at < SP_BATCH ? n - at : SP_BATCH;
-        sp_batch_load(&h->batch, events, &h->grid, at, count);
-        h->batch_base = h->stats.taken;
+        sp_batch_load(&h->batch, events, n, &h->grid, at, count);
+        const uint64_t kept = h->kept;
         if (h->run(h, &h->batch, count) != 0)
             return NULL;
+        h->filter = (h->kept - kept) * 4u < 3u * count;
         h->stats.taken += count;
         at += count;
     }
-    note_peak(h, h->stats.taken);
     return h->out;
 }
 
@@ -416,11 +558,13 @@ uint64_t sp_host_pending(const sp_host_t *h)
 {
     uint64_t pending = 0;
     for (size_t i = 0; i < h->patches; i++)
-        pending += (uint64_t)(h->cells[i].at - h->rooms[i].first) / SP_RECORD;
+        pending += (uint64_t)(cell_of(h, i)->at - h->rooms[i].first) / SP_RECORD;
     return pending;
 }
 
 sp_host_stats_t sp_host_stats(const sp_host_t *h)
 {
-    return h->stats;
+    sp_host_stats_t stats = h->stats;
+    stats.refractory = stats.taken - h->kept;
+    return stats;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GROUP 8u /* events whose records are written together */
+
 typedef struct voxels {
     const sp_grid_t *grid;
     uint32_t threshold;
@@ -47,7 +49,7 @@ static void count_events(voxels_t *v, const sp_columns_t *events, size_t from, s
     size_t touched = 0;
     for (size_t n; from < to; from += n) {
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        sp_batch_load(&v->batch, events, v->grid, from, n);
+        sp_batch_patches(&v->batch, events, v->grid, from, n);
         for (size_t i = 0; i < n; i++) {
             const uint32_t patch = v->batch.patch[i];
             const uint32_t count = counts[patch];
@@ -103,26 +105,53 @@ static uint8_t *lay_out(voxels_t *v, uint64_t t, sp_token_list_t *tokens, uint8_
     return out;
 }
 
-static void write_events(voxels_t *v, const sp_columns_t *events, size_t from, size_t to)
+/* A record and not a byte more: those behind it may be there. */
+SP_INLINE void write_exactly(uint8_t *to, uint64_t t, uint64_t last)
 {
-    const int loaded = to - from <= SP_BATCH; /* by count_events */
-    uint8_t **ends = v->ends;
+    memcpy(to, &t, 8);
+    memcpy(to + 5, &last, 8);
+}
+
+SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to, size_t count)
+{
+    const uint8_t *t = b->t + (ptrdiff_t)first * b->t_stride;
+    const ptrdiff_t stride = b->t_stride;
+    if (b->records) {
+        for (size_t i = 0; i < count; i++, t += SP_RECORD)
+            if (to[i])
+                write_exactly(to[i], sp_load_u64(t), sp_load_u64(t + 5));
+        return;
+    }
+    const uint32_t *tail = b->tails + 2u * first;
+    for (size_t i = 0; i < count; i++, t += stride, tail += 2) {
+        const uint64_t last = (tail[0] | (uint64_t)tail[1] << 32) << 24 | sp_load_u64(t) >> 40;
+        if (to[i])
+            write_exactly(to[i], sp_load_u64(t), last);
+    }
+}
+
+/* The next few events. Where their records go is found first, as in host_tokenizer.c. */
+SP_INLINE void place_group(const sp_batch_t *b, uint8_t **ends, size_t first, size_t count)
+{
+    uint8_t *to[GROUP];
+    for (size_t i = 0; i < count; i++) {
+        uint8_t **end = &ends[b->patch[first + i]], *at = *end;
+        to[i] = at;
+        *end = at + (SP_RECORD & (0u - (size_t)(at != NULL)));
+    }
+    write_group(b, first, to, count);
+}
+
+static void write_events(voxels_t *v, const sp_columns_t *events, size_t all, size_t from, size_t to)
+{
     for (size_t n; from < to; from += n) {
+        size_t i = 0;
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        if (!loaded)
-            sp_batch_load(&v->batch, events, v->grid, from, n);
-        const uint64_t *times = v->batch.t;
-        for (size_t i = 0; i < n; i++) {
-            uint8_t **end = &ends[v->batch.patch[i]], *at = *end;
-            const uint64_t t = times[i], xyp = v->batch.xyp[i];
-            const uint32_t xy = (uint32_t)xyp;
-            if (at) {
-                *end = at + SP_RECORD; /* before the record's bytes, which could be anywhere for the compiler */
-                memcpy(at, &t, 8);
-                memcpy(at + 8, &xy, 4);
-                at[12] = (uint8_t)(xyp >> 32);
-            }
-        }
+        sp_batch_load(&v->batch, events, all, v->grid, from, n);
+        sp_batch_tails(&v->batch, n, NULL, n);
+        for (; n - i >= GROUP; i += GROUP)
+            place_group(&v->batch, v->ends, i, GROUP);
+        place_group(&v->batch, v->ends, i, n - i);
     }
 }
 
@@ -143,7 +172,7 @@ static uint8_t *all_bins(voxels_t *v, uint64_t duration, const sp_columns_t *eve
         order_touched(v);
         out = lay_out(v, start, tokens, out, discarded);
         if (out)
-            write_events(v, events, from, to);
+            write_events(v, events, n, from, to);
         from = to;
         if (v->threshold > 0 && from == n)
             break;

@@ -31,8 +31,7 @@ cdef extern from "spedge/tokenizer.h" nogil:
     enum:
         SP_POOL_EVICTS
         SP_POOL_GROWS
-        SP_KIND_CONTINUOUS
-        SP_KIND_DISCRETE
+        SP_KIND_VOXEL
     ctypedef struct sp_tokenizer_config_t:
         uint16_t width, height, patch_size
         uint8_t pool_policy, kind
@@ -57,6 +56,7 @@ cdef extern from "spedge/tokenizer.h" nogil:
     int sp_tokenizer_init(sp_tokenizer_t **tok, const sp_tokenizer_config_t *config, void *mem, size_t size)
     void sp_tokenizer_reset(sp_tokenizer_t *tok)
     int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *events, size_t n, size_t *used)
+    int sp_tokenizer_end(sp_tokenizer_t *tok)
     const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
     void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
     size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)

@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from spedge import decoders, embedding, evt2
 from spedge.batch import tokenize_batch
+from spedge.device import Device
 from spedge.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
 from spedge.events import EVENT_DTYPE, Columns, as_events
 from spedge.recordings import Recording, open
@@ -15,6 +16,7 @@ __all__ = [
     "EVENT_DTYPE",
     "CheckFailed",
     "Columns",
+    "Device",
     "DeviceError",
     "InputError",
     "Recording",

@@ -3,6 +3,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: x, y, t, offsets, events of tokens
+Fired = tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]]
+
 class BadEvent(Exception):
     index: int
 
@@ -21,9 +24,8 @@ class Tokenizer:
         decay_per_us: float,
         duration_us: int,
     ) -> None: ...
-    def push(
-        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
-    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]]: ...
+    def push(self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> Fired | None: ...
+    def push_records(self, events: NDArray[np.void]) -> Fired | None: ...
     def reset(self) -> None: ...
     def stats(self) -> dict[str, int]: ...
 

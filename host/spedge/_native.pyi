@@ -17,7 +17,7 @@ def tokenizer_size(
     relative_scale: float,
     decay_per_us: float,
     pool_events: int,
-    discrete: bool = False,
+    kind: int = 0,
     duration_us: int = 0,
 ) -> int: ...
 
@@ -35,7 +35,7 @@ class Tokenizer:
         decay_per_us: float,
         pool_events: int,
         grows: bool,
-        discrete: bool = False,
+        kind: int = 0,
         duration_us: int = 0,
     ) -> None: ...
     def push(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,35 @@ RUNS: tuple[Runs, ...] = ("process", "qemu", "serial")
 
 @dataclass(frozen=True)
 class Qemu:
-    """How QEMU is started for a board: program, `-machine`, `-cpu` and further arguments."""
+    """How QEMU is started for a board: program, `-machine`, `-cpu` and further arguments.
+
+    link, camera: which of the machine's UARTs, in QEMU's order, are the link and the camera port; None: no camera port.
+    ram_source: address of the memory for camera bytes, their length in front; None: there is none.
+    deaf_at_start: the emulated UART drops what comes before the firmware has set it up.
+    """
 
     program: str
     machine: str
     cpu: str
     arguments: tuple[str, ...] = ()
+    link: int = 0
+    camera: int | None = None
+    ram_source: int | None = None
+    deaf_at_start: bool = False
+
+
+@dataclass(frozen=True)
+class Process:
+    """How a board's program is started on this machine: its arguments, and the `emulator` that runs it where this
+    is not a `machine` (as uname says it) itself; both None when it was built for this machine."""
+
+    arguments: tuple[str, ...] = ()
+    machine: str | None = None
+    emulator: str | None = None
+
+    @property
+    def emulated(self) -> bool:
+        return self.emulator is not None and platform.machine() != self.machine
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ class Board:
 
     `target` is what `spedge compile --target` takes; `port` is a folder of firmware/port; `flash_bytes` and
     `ram_bytes` are limits of the chip; `cost_unit` is the unit of the costs the board reports; `silicon` is
-    False for boards that are emulated. Exactly one of `qemu` and `serial` is set when `runs` names it.
+    False for boards that are emulated. Of `process`, `qemu` and `serial` the one that `runs` names is set.
     """
 
     name: str
@@ -72,6 +96,7 @@ class Board:
     silicon: bool
     manifest: Path
     requires: tuple[Tool, ...] = ()
+    process: Process | None = None
     qemu: Qemu | None = None
     serial: Serial | None = None
 
@@ -81,9 +106,17 @@ class Board:
         return self.name
 
     @property
+    def emulator(self) -> str | None:
+        """The program that emulates the board's processor on this machine."""
+        if self.qemu:
+            return self.qemu.program
+        return self.process.emulator if self.process and self.process.emulated else None
+
+    @property
     def missing(self) -> tuple[Tool, ...]:
         """Required programs that this machine does not have; empty when the board can be built and run here."""
-        return tuple(tool for tool in self.requires if not tool.present)
+        unneeded = self.process.emulator if self.process and not self.process.emulated else None
+        return tuple(tool for tool in self.requires if not tool.present and tool.program != unneeded)
 
     @property
     def packages_missing(self) -> tuple[str, ...]:
@@ -141,13 +174,29 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Board:
         silicon=bool(own["silicon"]),
         manifest=path,
         requires=tuple(Tool(program, tuple(packages)) for program, packages in own.get("requires", {}).items()),
+        process=_process(run) if runs == "process" else None,
         qemu=_qemu(run) if runs == "qemu" else None,
         serial=_serial(run) if runs == "serial" else None,
     )
 
 
+def _process(run: dict[str, Any]) -> Process:
+    return Process(tuple(run.get("arguments", ())), run.get("machine"), run.get("emulator"))
+
+
 def _qemu(run: dict[str, Any]) -> Qemu:
-    return Qemu(run["program"], run["machine"], run["cpu"], tuple(run.get("arguments", ())))
+    uarts = run.get("uarts", {})
+    ram_source = run.get("ram_source")
+    return Qemu(
+        run["program"],
+        run["machine"],
+        run["cpu"],
+        tuple(run.get("arguments", ())),
+        link=int(uarts.get("link", 0)),
+        camera=int(uarts["camera"]) if "camera" in uarts else None,
+        ram_source=int(ram_source, 16) if ram_source is not None else None,
+        deaf_at_start=bool(run.get("deaf_at_start", False)),
+    )
 
 
 def _serial(run: dict[str, Any]) -> Serial:

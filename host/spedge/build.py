@@ -163,7 +163,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def _require_compiler(board: Board) -> None:
     for tool in board.missing:
-        if tool.program != (board.qemu.program if board.qemu else None):
+        if tool.program != board.emulator:
             packages = " ".join(tool.packages)
             raise BuildError(
                 f"{board.name} needs {tool.program}, which is not installed: sudo apt-get install {packages}"

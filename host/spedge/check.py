@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.device import Configuration, Device, Result, Stats
+from spedge.device import Device, LineCounts, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
-from spedge.evt2 import TIME_RANGE, encode_words
+from spedge.feed import CameraFeed, Feed, LinkFeed
 from spedge.play import load_events, require_model
 from spedge.reference import Computed, Reference
 from spedge.tokenizer import TokenizerStats, Tokens
@@ -50,7 +51,7 @@ class RecordingCheck:
 
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
-    resent: frames that the link lost or damaged and that were sent again.
+    line: what the line did to the frames, and what was sent again for it.
     """
 
     path: Path
@@ -67,7 +68,7 @@ class RecordingCheck:
     label_host: str
     label_device: str
     costs: StageCosts
-    resent: int
+    line: LineCounts
     problem: str | None
 
     @property
@@ -77,11 +78,20 @@ class RecordingCheck:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon."""
+    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon.
+
+    faults: what was done to the line on purpose, by kind; empty on an honest line.
+    """
 
     board: str
     cost_unit: str
     recordings: tuple[RecordingCheck, ...]
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def line(self) -> LineCounts:
+        """Sums over the recordings."""
+        return LineCounts(*map(sum, zip(*(astuple(recording.line) for recording in self.recordings), strict=True)))
 
     @property
     def passed(self) -> bool:
@@ -98,6 +108,8 @@ class CheckReport:
             "board": self.board,
             "passed": self.passed,
             "cost_unit": self.cost_unit,
+            "line": asdict(self.line),
+            "faults": self.faults,
             "recordings": [self._recording(recording) for recording in self.recordings],
         }
 
@@ -120,7 +132,8 @@ class CheckReport:
             "label_device": r.label_device,
             "cost": costs,
             "instructions": costs if counted else dict.fromkeys(costs),
-            "frames_resent": r.resent,
+            "frames_resent": r.line.resent,
+            "line": asdict(r.line),
         }
 
 
@@ -146,31 +159,41 @@ def check(
     on_progress: Callable[[str], None] | None = None,
     encoder: Path | None = None,
     tolerance: float = LOGITS_TOLERANCE,
+    camera: str | None = None,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
     encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
     that passes; ROUNDED_TOLERANCE is for int8.
+    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host sends
+    no event. None: the host sends them.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
     require_model(device, bundle)
     say = on_progress or (lambda _: None)
     reference = Reference(bundle, encoder)
-    pool = device.configure(Configuration(report_tokens=REPORT_TOKENS)).pool_events
     checks = []
-    for number, path in enumerate(recordings, 1):
-        where = f"{path.name} ({number} of {len(recordings)})"
-        events = _rebased(load_events(path, bundle))
-        say(f"{where}: computing on the host")
-        computed = reference.compute(events, pool)
+    with contextlib.ExitStack() as stack:
+        feed: Feed = LinkFeed(device, REPORT_TOKENS)
+        if camera is not None:
+            feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
+        pool = device.configure(feed.configuration).pool_events
+        before = device.line_counts()
+        for number, path in enumerate(recordings, 1):
+            where = f"{path.name} ({number} of {len(recordings)})"
+            events = feed.heard(load_events(path, bundle))
+            say(f"{where}: computing on the host")
+            computed = reference.compute(events, pool)
 
-        def say_here(text: str, where: str = where) -> None:
-            say(f"{where}: {text}")
+            def say_here(text: str, where: str = where) -> None:
+                say(f"{where}: {text}")
 
-        checks.append(_check(path, events, computed, device, bundle, tolerance, say_here))
-    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks))
+            done = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
+            checks.append(replace(done, line=done.line.since(before)))
+            before = done.line
+    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
 def _check(
@@ -178,14 +201,12 @@ def _check(
     events: NDArray[Any],
     computed: Computed,
     device: Device,
+    feed: Feed,
     bundle: Bundle,
     tolerance: float,
     say: Callable[[str], None],
 ) -> RecordingCheck:
-    before = device.resent
-    device.reset()
-    words = encode_words(events)
-    device.send(words, lambda done: say(f"{done / (4 * len(words)):.0%} sent"))
+    feed.play(events, say)
     tokens = device.tokens()
     say("inferring")
     result = device.infer()
@@ -216,18 +237,9 @@ def _check(
         label_host=label_host,
         label_device=label_device,
         costs=_costs(result),
-        resent=device.resent - before,
+        line=device.line_counts(stats),
         problem=problem,
     )
-
-
-def _rebased(events: NDArray[Any]) -> NDArray[Any]:
-    """The events without the part of their times that EVT2 cannot say; the same for all of them."""
-    base = int(events["t"][0]) & ~(TIME_RANGE - 1)
-    if base:
-        events = events.copy()
-        events["t"] -= np.uint64(base)
-    return events
 
 
 def as_reported(tokens: Tokens) -> NDArray[Any]:

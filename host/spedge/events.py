@@ -19,7 +19,6 @@ __all__ = [
     "columns",
     "empty_events",
     "fields",
-    "readable_columns",
 ]
 
 
@@ -55,19 +54,6 @@ def columns(events: NDArray[Any] | Columns) -> Columns:
         _whole_numbers("y", y, np.uint16),
         _polarities("p" if isinstance(events, Columns) or "p" in (events.dtype.names or ()) else "on", p),
     )
-
-
-def readable_columns(events: NDArray[Any] | Columns) -> Columns:
-    """The fields as the C library can read them in place, values unchecked; others are converted, checked (columns).
-
-    Readable are t of 8 bytes, x and y of 2, p of 1 or 2, all whole numbers (p also bool) in native byte order.
-    """
-    c = fields(events)
-    readable = all(
-        v.dtype.kind in kinds and v.dtype.itemsize in sizes and v.dtype.isnative
-        for v, kinds, sizes in zip(c, ("iu", "iu", "iu", "iub"), ((8,), (2,), (2,), (1, 2)), strict=True)
-    )
-    return c if readable else columns(events)
 
 
 def fields(events: NDArray[Any] | Columns) -> Columns:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge import _native
-from spedge.errors import InputError
+from spedge.errors import InputError, UsageError
 from spedge.events import check_events, columns
 
 #: Times that EVT2 can tell apart, µs.
@@ -108,6 +108,18 @@ def encode_words(events: NDArray[Any], last_high: int | None = None, first: bool
         way = before[i] + _HALF_RANGE * np.arange(1, hops[i] + 1)
         words[at[i] - 1 - hops[i] : at[i] - 1] = _time_words(way)
     return words
+
+
+def time_words(t: int, last_t: int) -> NDArray[np.uint32]:
+    """EVT2 words that bring a reader's clock from last_t to t, µs, or up to 63 µs further; uint32 [words].
+
+    They end the bins of a voxel tokenizer on a device, the last of which no later event would end.
+    Raises UsageError for a t before last_t.
+    """
+    if t < last_t:
+        raise UsageError(f"the clock cannot go back from {last_t} µs to {t} µs")
+    way = np.arange((last_t >> 6) + _HALF_RANGE, -(-t >> 6), _HALF_RANGE)
+    return _time_words(np.append(way, -(-t >> 6)).astype(np.int64))
 
 
 def _time_words(high: NDArray[np.int64]) -> NDArray[np.uint32]:

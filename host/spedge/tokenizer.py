@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spedge import _host, _native
 from spedge.errors import InputError, UsageError
-from spedge.events import Columns, check_events, columns, readable_columns
+from spedge.events import EVENT_DTYPE, Columns, check_events, columns, fields
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
@@ -78,6 +78,11 @@ class Tokens:
         )
 
 
+#: What a push gives that makes no patch fire.
+NO_TOKENS = Tokens.concatenate([])
+NO_TOKENS.offsets.flags.writeable = False
+
+
 @dataclass(frozen=True)
 class TokenizerStats:
     """Where every event went since the start or reset().
@@ -125,6 +130,7 @@ class TokenizerSettings:
         return -(-self.height // self.patch_size)
 
 
+#: Numbered as in tokenizer.h and on the link.
 KINDS = ("continuous", "discrete", "voxel")
 
 
@@ -145,7 +151,6 @@ class Tokenizer:
     decay_per_us: what the potential loses per µs between two events of a patch.
     pool_events: memory for that many pending events, as on a device, in blocks of 16: when no block is free, the
       patch whose newest event is the oldest loses its events. None: memory grows as needed and nothing is lost.
-      Not for voxels.
 
     Streaming: cutting a stream into pieces changes nothing, but for voxels. One thread at a time; push() releases the
     GIL. Raises UsageError for a parameter that is out of range or means nothing to the kind.
@@ -190,7 +195,7 @@ class Tokenizer:
         if min(c.patch_size, max(c.width, c.height)) > MAX_PATCH_SPAN:
             raise UsageError(f"patch_size={c.patch_size} is too large; a patch may span {MAX_PATCH_SPAN} pixels")
         self._native: _host.Tokenizer | _native.Tokenizer | _Voxels
-        if kind == "voxel":
+        if kind == "voxel" and c.pool_events is None:
             self._native = _Voxels(c)
         elif c.pool_events is None:
             self._native = _host.Tokenizer(
@@ -217,7 +222,7 @@ class Tokenizer:
                 c.decay_per_us,
                 c.pool_events,
                 False,
-                kind == "discrete",
+                KINDS.index(kind),
                 c.duration_us or 0,
             )
 
@@ -231,20 +236,33 @@ class Tokenizer:
         be in order.
         Raises InputError naming the first wrong event; none of the events is taken then.
         """
-        c = readable_columns(events)
         if sort:
+            c = fields(events)
             order = np.argsort(c.t, kind="stable")
-            c = Columns(*(values[order] for values in c))
+            events = Columns(*(values[order] for values in c))
         if isinstance(self._native, _native.Tokenizer):
-            c = columns(c)
+            c = columns(events)
             check_events(c, self.config.width, self.config.height, self._native.last_t)
+            _check_bins(self.config, c.t)
             return Tokens(*self._native.push(*c))
         try:
-            return Tokens(*self._native.push(*c))
+            fired = self._push(events)
         except _host.BadEvent as bad:
-            checked = columns(c)  # these say what is wrong
+            checked = columns(events)  # these say what is wrong
             check_events(checked, self.config.width, self.config.height, self._native.last_t)
             raise InputError(f"event {bad.index} is not valid") from bad
+        return NO_TOKENS if fired is None else Tokens(*fired)
+
+    def _push(self, events: NDArray[Any] | Columns) -> _host.Fired | None:
+        """Read the events where they are, or else as what columns makes of them."""
+        native = self._native
+        if isinstance(events, np.ndarray) and events.dtype == EVENT_DTYPE and events.ndim == 1:
+            if isinstance(native, _host.Tokenizer):
+                return native.push_records(events)
+        try:
+            return native.push(*(events if isinstance(events, Columns) else fields(events)))
+        except (TypeError, ValueError, BufferError):
+            return native.push(*columns(events))
 
     def reset(self) -> None:
         """Forget all state and counts, ready for another recording."""
@@ -269,13 +287,10 @@ class _Voxels:
         self._duration = config.duration_us or 1
         self.reset()
 
-    def push(
-        self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
-    ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]]:
+    def push(self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> _host.Fired:
         c = self._config
         threshold = int(c.threshold)
-        if len(t):
-            self._check_times(int(t[0]), int(t[-1]), threshold)
+        _check_bins(c, t)
         tx, ty, tt, offsets, events, discarded = _host.voxels(
             t, x, y, p, c.width, c.height, c.patch_size, threshold, self._duration
         )
@@ -283,18 +298,6 @@ class _Voxels:
         self._discarded += discarded
         self._tokens += len(tt)
         return tx, ty, tt, offsets, events
-
-    def _check_times(self, first: int, last: int, threshold: int) -> None:
-        """The bins' times have to be sayable, and the empty voxels to fit in memory."""
-        if last // self._duration >= _MAX_TIME // self._duration:
-            raise InputError(f"t={last} µs is too late for bins of {self._duration} µs: shift the times towards 0")
-        bins = -(-last // self._duration) - first // self._duration + 1
-        voxels = bins * self._config.columns * self._config.rows
-        if threshold == 0 and voxels > MAX_VOXELS:
-            raise InputError(
-                f"the events span {bins} bins of {self._duration} µs, and with threshold 0 that is {voxels} tokens: "
-                "choose a longer duration_us or threshold 1, or push shorter pieces"
-            )
 
     def reset(self) -> None:
         self._taken = self._discarded = self._tokens = 0
@@ -310,6 +313,22 @@ class _Voxels:
             "pool_used": 0,
             "pool_peak": 0,
         }
+
+
+def _check_bins(c: TokenizerSettings, t: NDArray[Any]) -> None:
+    """Of voxels: the bins' times have to be sayable, and the empty ones to fit in memory."""
+    if c.kind != "voxel" or not c.duration_us or not len(t):
+        return
+    first, last = int(t[0]), int(t[-1])
+    if last // c.duration_us >= _MAX_TIME // c.duration_us:
+        raise InputError(f"t={last} µs is too late for bins of {c.duration_us} µs: shift the times towards 0")
+    bins = -(-last // c.duration_us) - first // c.duration_us + 1
+    voxels = bins * c.columns * c.rows
+    if c.threshold == 0 and voxels > MAX_VOXELS:
+        raise InputError(
+            f"the events span {bins} bins of {c.duration_us} µs, and with threshold 0 that is {voxels} tokens: "
+            "choose a longer duration_us or threshold 1, or push shorter pieces"
+        )
 
 
 def _duration(kind: str, value: SupportsIndex | None) -> int | None:
@@ -328,7 +347,7 @@ def _check_meaning(c: TokenizerSettings) -> None:
     if c.kind != "continuous":
         wrong += [name for name in ("relative_refractory_us", "decay_per_us") if getattr(c, name)]
     if c.kind == "voxel":
-        wrong += [name for name in ("absolute_refractory_us", "pool_events") if getattr(c, name)]
+        wrong += ["absolute_refractory_us"] if c.absolute_refractory_us else []
     if wrong:
         raise UsageError(f"{wrong[0]} means nothing to the {c.kind} tokenizer")
 

@@ -73,7 +73,7 @@ void token_list_take(token_list_t *list, const sp_tokenizer_t *tok)
     CHECK_EQ(total, token->n);
 }
 
-/* -------------------------------------------------------------- the definition */
+/* -------------------------------------------------------------- the definitions */
 
 typedef struct oracle_patch {
     double u;
@@ -82,7 +82,22 @@ typedef struct oracle_patch {
     token_list_t held; /* its events */
 } oracle_patch_t;
 
-static void oracle_event(const sp_tokenizer_config_t *c, oracle_patch_t *patch, sp_event_t e, token_list_t *out)
+/* The patch fires with all that it holds; t: of the token. */
+static void oracle_fire(const sp_tokenizer_config_t *c, oracle_patch_t *patch, sp_event_t e, token_list_t *out)
+{
+    token_list_add(out, (sp_token_t){.t = e.t,
+                                     .x = (uint16_t)(e.x / c->patch_size),
+                                     .y = (uint16_t)(e.y / c->patch_size),
+                                     .n = (uint32_t)patch->held.event_count});
+    for (size_t i = 0; i < patch->held.event_count; i++)
+        token_list_add_event(out, patch->held.events[i]);
+    patch->held.event_count = 0;
+    patch->u = 0.0;
+    patch->spiked = 1;
+    patch->last_spike = e.t;
+}
+
+static void continuous_event(const sp_tokenizer_config_t *c, oracle_patch_t *patch, sp_event_t e, token_list_t *out)
 {
     const uint64_t since = e.t - patch->last_spike;
     double increase = 1.0, decayed = 0.0;
@@ -100,21 +115,60 @@ static void oracle_event(const sp_tokenizer_config_t *c, oracle_patch_t *patch, 
         patch->held.event_count = 0;
     }
     token_list_add_event(&patch->held, e);
-    if (patch->u >= c->threshold) {
-        token_list_add(out, (sp_token_t){.t = e.t,
-                                         .x = (uint16_t)(e.x / c->patch_size),
-                                         .y = (uint16_t)(e.y / c->patch_size),
-                                         .n = (uint32_t)patch->held.event_count});
-        for (size_t i = 0; i < patch->held.event_count; i++)
-            token_list_add_event(out, patch->held.events[i]);
-        patch->held.event_count = 0;
-        patch->u = 0.0;
-        patch->spiked = 1;
-        patch->last_spike = e.t;
+    if (patch->u >= c->threshold)
+        oracle_fire(c, patch, e, out);
+}
+
+static void discrete_event(const sp_tokenizer_config_t *c, oracle_patch_t *patch, sp_event_t e, token_list_t *out)
+{
+    token_list_t *held = &patch->held;
+    const size_t threshold = (size_t)c->threshold;
+    size_t kept = 0;
+
+    if (patch->spiked && e.t - patch->last_spike < c->absolute_refractory_us)
+        return;
+    token_list_add_event(held, e);
+    if (held->event_count != threshold)
+        return;
+    for (size_t i = 0; i < threshold; i++)
+        if (e.t - held->events[i].t <= c->duration_us)
+            held->events[kept++] = held->events[i];
+    held->event_count = kept;
+    if (kept == threshold)
+        oracle_fire(c, patch, e, out);
+}
+
+/* All events of one chunk. Bins without events are looked at only where the threshold is 0. */
+static void voxels(const sp_tokenizer_config_t *c, size_t columns, size_t rows, const sp_event_t *events, size_t n,
+                   token_list_t *out)
+{
+    const uint64_t d = c->duration_us;
+    const uint64_t last = n ? events[n - 1].t / d + (events[n - 1].t % d > 0) : 0;
+    size_t from = 0;
+
+    for (uint64_t bin = n ? events[0].t / d : 1; bin <= last; bin++) {
+        size_t to = from;
+        while (to < n && events[to].t / d == bin)
+            to++;
+        for (size_t patch = 0; patch < columns * rows; patch++) {
+            oracle_patch_t voxel = {0};
+            for (size_t i = from; i < to; i++)
+                if (events[i].y / c->patch_size * columns + events[i].x / c->patch_size == patch)
+                    token_list_add_event(&voxel.held, events[i]);
+            if ((double)voxel.held.event_count >= c->threshold)
+                oracle_fire(c, &voxel,
+                            (sp_event_t){.t = bin * d,
+                                         .x = (uint16_t)(patch % columns * c->patch_size),
+                                         .y = (uint16_t)(patch / columns * c->patch_size)},
+                            out);
+        }
+        from = to;
+        if (c->threshold > 0.0)
+            bin = from < n ? events[from].t / d - 1u : last;
     }
 }
 
-token_list_t oracle_continuous(const sp_tokenizer_config_t *config, const sp_event_t *events, size_t n)
+token_list_t oracle(const sp_tokenizer_config_t *config, const sp_event_t *events, size_t n)
 {
     sp_tokenizer_config_t c;
     CHECK_EQ(sp_tokenizer_config_check(config, &c), SP_OK);
@@ -123,10 +177,14 @@ token_list_t oracle_continuous(const sp_tokenizer_config_t *config, const sp_eve
     oracle_patch_t *patches = harness_alloc(columns * rows * sizeof *patches);
     token_list_t out = token_list();
 
+    if (c.kind == SP_KIND_VOXEL) {
+        voxels(&c, columns, rows, events, n, &out);
+        return out;
+    }
     memset(patches, 0, columns * rows * sizeof *patches);
     for (size_t i = 0; i < n; i++) {
         const size_t patch = events[i].y / c.patch_size * columns + events[i].x / c.patch_size;
-        oracle_event(&c, &patches[patch], events[i], &out);
+        (c.kind == SP_KIND_DISCRETE ? discrete_event : continuous_event)(&c, &patches[patch], events[i], &out);
     }
     return out;
 }
@@ -170,6 +228,28 @@ token_list_t push_in_pieces(sp_tokenizer_t **tok, const sp_event_t *events, size
         }
     }
     return out;
+}
+
+void end_stream(token_list_t *list, sp_tokenizer_t *tok)
+{
+    while (sp_tokenizer_end(tok) == SP_TOKEN)
+        token_list_take(list, tok);
+    CHECK(sp_tokenizer_token(tok) == NULL);
+}
+
+void check_against_oracle(sp_tokenizer_config_t c, const sp_event_t *events, size_t n)
+{
+    static const size_t pieces[] = {1, 7, 1000, 100000};
+    const token_list_t expected = oracle(&c, events, n);
+
+    CHECK(expected.count > 0);
+    for (size_t k = 0; k < sizeof pieces / sizeof pieces[0]; k++) {
+        sp_tokenizer_t *tok = new_tokenizer(&c);
+        token_list_t got = push_in_pieces(&tok, events, n, pieces[k]);
+        end_stream(&got, tok);
+        token_list_check_equal(&got, &expected);
+        check_accounts(tok, n);
+    }
 }
 
 void check_accounts(const sp_tokenizer_t *tok, uint64_t taken)

@@ -1,6 +1,6 @@
+#include "decode_pieces.h"
 #include "harness.h"
 #include "oracle.h"
-#include "spedge/decode.h"
 
 #include <string.h>
 
@@ -16,33 +16,6 @@ static uint8_t *bytes_of(const uint32_t *words, size_t n)
     return bytes;
 }
 
-/* Decode in pieces of `piece` bytes into room for `capacity` events at a time. */
-static size_t decode_all(sp_evt2_t *d, const uint8_t *in, size_t n, size_t piece, size_t capacity, sp_event_t *out)
-{
-    size_t made = 0;
-    for (size_t start = 0; start < n; start += piece) {
-        const size_t count = n - start < piece ? n - start : piece;
-        uint8_t *copy = harness_alloc(count); /* exactly as long as it may be read */
-        memcpy(copy, in + start, count);
-        size_t at = 0, used, got;
-        int rc;
-        do {
-            rc = sp_evt2_decode(d, copy + at, count - at, &used, out + made, capacity, &got);
-            CHECK(rc == SP_OK || rc == SP_MORE);
-            CHECK(used <= count - at && got <= capacity);
-            at += used;
-            made += got;
-        } while (rc == SP_MORE);
-        CHECK_EQ(at, count);
-    }
-    return made;
-}
-
-static void check_words_add_up(const sp_decode_stats_t *s)
-{
-    CHECK_EQ(s->words, s->events + s->times + s->triggers + s->other + s->unknown + s->untimed);
-}
-
 TEST(evt2_fields_of_every_word_type)
 {
     const uint32_t words[] = {EVENT(1, 5, 1, 1), TIME(7),       EVENT(1, 63, 2047, 2046), EVENT(0, 0, 3, 4),
@@ -52,7 +25,7 @@ TEST(evt2_fields_of_every_word_type)
     sp_event_t out[16];
 
     sp_evt2_init(&d);
-    CHECK_EQ(decode_all(&d, bytes_of(words, 11), 44, 44, 16, out), 3);
+    CHECK_EQ(decode_all_evt2(&d, bytes_of(words, 11), 44, 44, 16, out), 3);
     CHECK_EQ(out[0].t, 7 * 64 + 63);
     CHECK_EQ(out[0].x, 2047);
     CHECK_EQ(out[0].y, 2046);
@@ -77,7 +50,7 @@ TEST(evt2_clock_wraps_after_2_to_34)
     sp_event_t out[4];
 
     sp_evt2_init(&d);
-    CHECK_EQ(decode_all(&d, bytes_of(words, 9), 36, 36, 4, out), 4);
+    CHECK_EQ(decode_all_evt2(&d, bytes_of(words, 9), 36, 36, 4, out), 4);
     CHECK_EQ(out[0].t, (UINT64_C(1) << 34) - 1);
     CHECK_EQ(out[1].t, UINT64_C(1) << 34);
     CHECK_EQ(out[2].t, UINT64_C(3) << 33);
@@ -91,7 +64,7 @@ TEST(evt2_step_back_of_half_the_range_is_a_wrap)
     sp_event_t out[2];
 
     sp_evt2_init(&d);
-    CHECK_EQ(decode_all(&d, bytes_of(words, 6), 24, 24, 2, out), 2);
+    CHECK_EQ(decode_all_evt2(&d, bytes_of(words, 6), 24, 24, 2, out), 2);
     CHECK_EQ(out[0].t, UINT64_C(1) << 34);
     CHECK_EQ(out[1].t, UINT64_C(1) << 34);
 }
@@ -103,7 +76,7 @@ TEST(evt2_small_step_back_is_no_wrap)
     sp_event_t out[2];
 
     sp_evt2_init(&d);
-    CHECK_EQ(decode_all(&d, bytes_of(words, 4), 16, 16, 2, out), 2);
+    CHECK_EQ(decode_all_evt2(&d, bytes_of(words, 4), 16, 16, 2, out), 2);
     CHECK_EQ(out[0].t, 6400);
     CHECK_EQ(out[1].t, 6336);
 }
@@ -130,13 +103,13 @@ TEST(evt2_hostile_bytes_cut_anywhere_decode_the_same)
         sp_event_t *whole = harness_alloc(n / 4 * sizeof *whole), *cut = harness_alloc(n / 4 * sizeof *cut);
         sp_evt2_t a, b;
         sp_evt2_init(&a);
-        const size_t expected = decode_all(&a, bytes, n, n, n / 4, whole);
+        const size_t expected = decode_all_evt2(&a, bytes, n, n, n / 4, whole);
         check_words_add_up(&a.stats);
         CHECK_EQ(a.stats.words, n / 4);
         CHECK_EQ(a.partial_bytes, n % 4);
         for (size_t k = 0; k < sizeof pieces / sizeof pieces[0]; k++) {
             sp_evt2_init(&b);
-            CHECK_EQ(decode_all(&b, bytes, n, pieces[k], 1 + k, cut), expected);
+            CHECK_EQ(decode_all_evt2(&b, bytes, n, pieces[k], 1 + k, cut), expected);
             CHECK(memcmp(whole, cut, expected * sizeof *whole) == 0);
             CHECK(memcmp(&a, &b, sizeof a) == 0);
         }
@@ -167,7 +140,7 @@ static void check_same_as_two_steps(const sp_tokenizer_config_t *config, const u
     sp_evt2_t a, b;
     sp_evt2_init(&a);
     sp_evt2_init(&b);
-    const size_t count = decode_all(&b, bytes, n, n, n / 4 + 1, events);
+    const size_t count = decode_all_evt2(&b, bytes, n, n, n / 4 + 1, events);
     const token_list_t expected = push_in_pieces(&stepped, events, count, count ? count : 1);
 
     token_list_t got = token_list();

@@ -1,31 +1,9 @@
+#include "decode_pieces.h"
 #include "harness.h"
-#include "spedge/decode.h"
 
 #include <string.h>
 
 static const char *const names[SP_FORMATS] = {"EVT2", "EVT2.1", "EVT2.1 legacy", "EVT3", "E0", "E1", "E2", "E3", "E4"};
-
-/* Decode in pieces of `piece` bytes into room for `capacity` events at a time. */
-static size_t decode_all(sp_decoder_t *d, const uint8_t *in, size_t n, size_t piece, size_t capacity, sp_event_t *out)
-{
-    size_t made = 0;
-    for (size_t start = 0; start < n; start += piece) {
-        const size_t count = n - start < piece ? n - start : piece;
-        uint8_t *copy = harness_alloc(count); /* exactly as long as it may be read */
-        memcpy(copy, in + start, count);
-        size_t at = 0, used, got;
-        int rc;
-        do {
-            rc = sp_decoder_decode(d, copy + at, count - at, &used, out + made, capacity, &got);
-            CHECK(rc == SP_OK || rc == SP_MORE);
-            CHECK(used <= count - at && got <= capacity);
-            at += used;
-            made += got;
-        } while (rc == SP_MORE);
-        CHECK_EQ(at, count);
-    }
-    return made;
-}
 
 static void check_event(const sp_event_t *event, uint64_t t, uint16_t x, uint16_t y, uint8_t p)
 {
@@ -33,13 +11,6 @@ static void check_event(const sp_event_t *event, uint64_t t, uint16_t x, uint16_
     CHECK_EQ(event->x, x);
     CHECK_EQ(event->y, y);
     CHECK_EQ(event->p, p);
-}
-
-static void check_words_add_up(const sp_decode_stats_t *s)
-{
-    const uint64_t single = s->events + s->outside + s->clipped - s->vector_events;
-    CHECK_EQ(s->words,
-             single + s->vectors + s->addresses + s->times + s->triggers + s->other + s->unknown + s->untimed);
 }
 
 TEST(decoder_refuses_an_unknown_format)

@@ -81,6 +81,29 @@ TEST(frame_crc_is_that_of_zlib)
     CHECK_EQ(sp_crc32(0, NULL, 0), 0);
 }
 
+/* crc32.c once more, with its tables. */
+#define SP_CRC_TABLES
+#define sp_crc32 crc32_by_tables
+uint32_t crc32_by_tables(uint32_t crc, const void *data, size_t n);
+#include "../../firmware/lib/src/crc32.c"
+#undef sp_crc32
+
+TEST(frame_crc_by_tables_is_the_same)
+{
+    uint8_t data[300];
+    uint32_t state = 1;
+    for (size_t i = 0; i < sizeof data; i++) {
+        state = state * 1664525u + 1013904223u;
+        data[i] = (uint8_t)(state >> 24);
+    }
+    for (size_t n = 0; n <= sizeof data; n++) {
+        const size_t cut = n / 3;
+        const uint32_t whole = sp_crc32(0, data, n);
+        CHECK_EQ(crc32_by_tables(0, data, n), whole);
+        CHECK_EQ(crc32_by_tables(crc32_by_tables(0, data, cut), data + cut, n - cut), whole);
+    }
+}
+
 TEST(frame_vectors_are_written)
 {
     FILE *file = open_vectors();

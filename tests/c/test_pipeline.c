@@ -92,7 +92,7 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     const sp_pipeline_config_t c = config();
     const sp_event_t *events = random_events(1, EVENTS, 34, 34, 1u << 20);
     const uint8_t *bytes = encode(events, EVENTS);
-    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
     sp_pipeline_t *pipe = new_pipeline(&c);
     token_list_t tokens = token_list();
     float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
@@ -101,12 +101,12 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
 
     CHECK(expected.count > 3 * WINDOW);
     sp_pipeline_set_observer(pipe, collect, &tokens);
-    CHECK_EQ(sp_pipeline_window(pipe, got), 0);
+    CHECK_EQ(sp_pipeline_window(pipe, 0, got), 0);
     do {
-        rc = sp_pipeline_feed_evt2(pipe, bytes + at, 8 * EVENTS - at, &used, 1);
+        rc = sp_pipeline_feed(pipe, bytes + at, 8 * EVENTS - at, &used, 1, SP_NO_TIME);
         at += used;
         memset(got, 0xFF, sizeof got);
-        CHECK_EQ(sp_pipeline_window(pipe, got), window_of(&c, &tokens, parts));
+        CHECK_EQ(sp_pipeline_window(pipe, 0, got), window_of(&c, &tokens, parts));
         CHECK(memcmp(got, parts, sizeof got) == 0);
     } while (rc == SP_TOKEN);
     CHECK_EQ(rc, SP_OK);
@@ -133,14 +133,40 @@ TEST(pipeline_positions_of_a_wide_sensor)
     uint16_t least = UINT16_MAX, most = 0;
 
     sp_pipeline_set_observer(pipe, collect, &tokens);
-    CHECK_EQ(sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0), SP_OK);
-    CHECK_EQ(sp_pipeline_window(pipe, got), window_of(&c, &tokens, parts));
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    CHECK_EQ(sp_pipeline_window(pipe, 0, got), window_of(&c, &tokens, parts));
     CHECK(memcmp(got, parts, sizeof got) == 0);
     for (size_t i = tokens.count - WINDOW; i < tokens.count; i++) {
         least = tokens.tokens[i].x < least ? tokens.tokens[i].x : least;
         most = tokens.tokens[i].x > most ? tokens.tokens[i].x : most;
     }
     CHECK(least < KEPT_COLUMNS && most >= KEPT_COLUMNS);
+}
+
+/* Ages are counted from a voxel's newest event, not from its time; an empty voxel is the bias. */
+TEST(pipeline_window_of_voxels_equals_its_parts)
+{
+    for (uint32_t threshold = 0; threshold < 4; threshold += 3) {
+        sp_pipeline_config_t c = config();
+        const uint8_t *bytes = encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
+        token_list_t tokens = token_list();
+        float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
+        size_t used;
+
+        c.tokenizer.kind = SP_KIND_VOXEL;
+        c.tokenizer.threshold = threshold;
+        c.tokenizer.duration_us = 30000;
+        c.tokenizer.absolute_refractory_us = 0;
+        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_set_observer(pipe, collect, &tokens);
+        for (size_t at = 0; at < 8 * EVENTS; at += used) {
+            const int rc = sp_pipeline_feed(pipe, bytes + at, 8 * EVENTS - at, &used, 1, SP_NO_TIME);
+            CHECK(rc == SP_OK || rc == SP_TOKEN);
+            CHECK_EQ(sp_pipeline_window(pipe, 0, got), window_of(&c, &tokens, parts));
+            CHECK(memcmp(got, parts, sizeof got) == 0);
+        }
+        CHECK(tokens.count > 3 * WINDOW);
+    }
 }
 
 /* A pipeline that keeps one token, beside one that keeps a window: the same rows, windows end to end. */
@@ -159,11 +185,11 @@ TEST(pipeline_newest_is_the_last_row_of_its_window)
     sp_pipeline_t *pipe = new_pipeline(&one);
     sp_pipeline_set_observer(pipe, collect, &tokens);
     CHECK_EQ(sp_pipeline_newest(pipe, got), 0);
-    while (sp_pipeline_feed_evt2(pipe, bytes + at, 8 * EVENTS - at, &used, 1) == SP_TOKEN) {
+    while (sp_pipeline_feed(pipe, bytes + at, 8 * EVENTS - at, &used, 1, SP_NO_TIME) == SP_TOKEN) {
         at += used;
         count = count % WINDOW + 1;
         CHECK_EQ(sp_pipeline_newest(pipe, got), count);
-        CHECK_EQ(sp_pipeline_window(pipe, parts), 0);
+        CHECK_EQ(sp_pipeline_window(pipe, 0, parts), 0);
         /* The tokens of this window alone, as a list of their own. */
         token_list_t window = tokens;
         window.tokens += tokens.count - count;
@@ -185,7 +211,7 @@ TEST(pipeline_cut_anywhere_gives_the_same)
     const sp_pipeline_config_t c = config();
     const sp_event_t *events = random_events(2, EVENTS, 34, 34, 1u << 20);
     const uint8_t *bytes = encode(events, EVENTS);
-    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
 
     for (size_t k = 0; k < 4; k++) {
         sp_pipeline_t *pipe = new_pipeline(&c);
@@ -194,7 +220,7 @@ TEST(pipeline_cut_anywhere_gives_the_same)
         for (size_t start = 0; start < 8 * EVENTS; start += pieces[k]) {
             const size_t n = 8 * EVENTS - start < pieces[k] ? 8 * EVENTS - start : pieces[k];
             size_t used;
-            CHECK_EQ(sp_pipeline_feed_evt2(pipe, bytes + start, n, &used, 0), SP_OK);
+            CHECK_EQ(sp_pipeline_feed(pipe, bytes + start, n, &used, 0, SP_NO_TIME), SP_OK);
             CHECK_EQ(used, n);
         }
         token_list_check_equal(&tokens, &expected);
@@ -216,15 +242,15 @@ TEST(pipeline_reset_is_as_new)
     sp_pipeline_stats_t a, b;
     size_t used;
 
-    sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0);
-    sp_pipeline_window(pipe, first);
+    sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME);
+    sp_pipeline_window(pipe, 0, first);
     sp_pipeline_stats(pipe, &a);
     sp_pipeline_reset(pipe);
-    CHECK_EQ(sp_pipeline_window(pipe, again), 0);
-    sp_pipeline_feed_evt2(pipe, bytes + 8 * 100 + 3, 1000, &used, 0); /* something else, ending in a cut word */
+    CHECK_EQ(sp_pipeline_window(pipe, 0, again), 0);
+    sp_pipeline_feed(pipe, bytes + 8 * 100 + 3, 1000, &used, 0, SP_NO_TIME); /* something else, ending in a cut word */
     sp_pipeline_reset(pipe);
-    sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0);
-    sp_pipeline_window(pipe, again);
+    sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME);
+    sp_pipeline_window(pipe, 0, again);
     sp_pipeline_stats(pipe, &b);
     CHECK(memcmp(first, again, sizeof first) == 0);
     CHECK(memcmp(&a, &b, sizeof a) == 0);
@@ -245,7 +271,7 @@ TEST(pipeline_costs_are_of_their_stage)
     size_t used;
 
     sp_pipeline_set_clock(pipe, tick, &clock);
-    sp_pipeline_feed_evt2(pipe, bytes, 8 * EVENTS, &used, 0);
+    sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME);
     sp_pipeline_stats(pipe, &s);
     CHECK_EQ(s.cost_embed, s.tokenizer.tokens);
     CHECK_EQ(s.cost_tokenize, s.tokenizer.tokens + 1);
@@ -256,16 +282,16 @@ TEST(pipeline_without_weights_makes_tokens_only)
     sp_pipeline_config_t c = config();
     const sp_event_t *events = random_events(5, EVENTS, 34, 34, 0);
     token_list_t tokens = token_list();
-    const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+    const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
     size_t used;
 
     c.embed = (sp_embed_config_t){0};
     c.window_tokens = 0;
     sp_pipeline_t *pipe = new_pipeline(&c);
     sp_pipeline_set_observer(pipe, collect, &tokens);
-    CHECK_EQ(sp_pipeline_feed_evt2(pipe, encode(events, EVENTS), 8 * EVENTS, &used, 0), SP_OK);
+    CHECK_EQ(sp_pipeline_feed(pipe, encode(events, EVENTS), 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
     token_list_check_equal(&tokens, &expected);
-    CHECK_EQ(sp_pipeline_window(pipe, NULL), 0);
+    CHECK_EQ(sp_pipeline_window(pipe, 0, NULL), 0);
 }
 
 TEST(pipeline_bad_configurations_and_memory_are_refused)
@@ -307,7 +333,7 @@ TEST(pipeline_hostile_bytes_never_do_harm)
         for (size_t i = 0; i < n; i++)
             bytes[i] = (uint8_t)harness_random(&state, 256);
         for (size_t at = 0, used; at < n; at += used) {
-            const int rc = sp_pipeline_feed_evt2(pipe, bytes + at, n - at, &used, round & 1);
+            const int rc = sp_pipeline_feed(pipe, bytes + at, n - at, &used, round & 1, SP_NO_TIME);
             CHECK(rc == SP_OK || rc == SP_TOKEN);
             CHECK(used > 0);
         }

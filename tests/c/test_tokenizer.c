@@ -5,9 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-static const size_t PIECES[] = {1, 7, 1000, 100000};
-#define PIECE_COUNT (sizeof PIECES / sizeof PIECES[0])
-
 /* -------------------------------------------------------------- configuration and memory */
 
 static int check_config(sp_tokenizer_config_t c)
@@ -57,6 +54,19 @@ TEST(tokenizer_bad_configurations_are_refused)
     BAD(c.decay_per_us = (double)NAN);
     BAD(c.decay_per_us = (double)INFINITY);
     BAD(c.width = 5000; c.patch_size = 2049);
+    BAD(c.duration_us = 5);
+    BAD(c.kind = 3);
+    BAD(c.kind = SP_KIND_DISCRETE; c.threshold = 2.5);
+    BAD(c.kind = SP_KIND_DISCRETE; c.decay_per_us = 1e-3);
+    BAD(c.kind = SP_KIND_DISCRETE; c.relative_refractory_us = 1);
+    BAD(c.kind = SP_KIND_VOXEL);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.threshold = -1);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.threshold = -0.5);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.threshold = 2.5);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.threshold = (double)NAN);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.absolute_refractory_us = 1);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.relative_refractory_us = 1);
+    BAD(c.kind = SP_KIND_VOXEL; c.duration_us = 5; c.decay_per_us = 1e-3);
 }
 
 TEST(tokenizer_patch_larger_than_the_sensor_is_one_patch)
@@ -90,18 +100,6 @@ TEST(tokenizer_memory_is_four_bytes_an_event_and_a_block_header)
 }
 
 /* -------------------------------------------------------------- the method */
-
-static void check_against_oracle(sp_tokenizer_config_t c, const sp_event_t *events, size_t n)
-{
-    const token_list_t expected = oracle_continuous(&c, events, n);
-    CHECK(expected.count > 0);
-    for (size_t k = 0; k < PIECE_COUNT; k++) {
-        sp_tokenizer_t *tok = new_tokenizer(&c);
-        const token_list_t got = push_in_pieces(&tok, events, n, PIECES[k]);
-        token_list_check_equal(&got, &expected);
-        check_accounts(tok, n);
-    }
-}
 
 TEST(tokenizer_integer_path_cut_anywhere_equals_the_definition)
 {

@@ -83,6 +83,14 @@ void *port_memory(size_t *size)
     return memory;
 }
 
+int port_camera_can(uint32_t baud) { return (void)baud, 0; }
+void port_camera_open(uint32_t baud, int hold) { (void)baud, (void)hold; }
+void port_camera_close(void) {}
+size_t port_camera_read(uint8_t *out, size_t capacity) { return (void)out, (void)capacity, 0; }
+uint32_t port_camera_lost(void) { return 0; }
+uint8_t port_camera_level(void) { return 0; }
+size_t port_camera_write(const uint8_t *data, size_t n) { return (void)data, (void)n, 0; }
+const uint8_t *port_ram_source(size_t *n) { return *n = 0, NULL; }
 void port_idle(void) {}
 
 /* ---- a model ------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
-"""Writes the corpus of the decoders' and the frame parser's fuzzers: small streams of every kind of word.
+"""Writes the corpus of the fuzzers: small streams of every kind of word, and a small recording of every format.
 
-python tests/fuzz/make_corpus.py
+python -m tests.fuzz.make_corpus
 """
 
 from __future__ import annotations
@@ -13,9 +13,19 @@ from pathlib import Path
 
 from cobs import cobs
 
+from tests import recording_files
+
 FOLDER = Path(__file__).resolve().parent / "corpus"
+READERS = FOLDER.with_name("corpus_readers")
 #: Sensor (index of the fuzzer's list of sides, twice), bytes a piece - 1, room for events - 1.
 PLANS = ((5, 5, 255, 39), (0, 0, 0, 0), (3, 3, 6, 2), (6, 5, 2, 11))
+#: Kind and sensor, patch size and pool, threshold, duration and refractory periods, two of their sizes, cut, unused.
+TOKENIZERS = (
+    (20, 26, 5, 0, 0, 0, 6, 0),
+    (42, 19, 9, 12, 9, 40, 0, 0),
+    (37, 28, 4, 6, 8, 0, 250, 0),
+    (41, 9, 0, 2, 0, 0, 4, 0),
+)
 
 
 def evt2(rng: random.Random, n: int) -> bytes:
@@ -72,21 +82,37 @@ def frame(rng: random.Random, n: int) -> bytes:
     return data
 
 
+def tokenizer(rng: random.Random, n: int) -> bytes:
+    """Bursts of events on 34 x 34 pixels, sorted but for a few."""
+    words, t, high = [], rng.choice([0, 1 << 23, 1 << 33]), -1
+    for _ in range(2 * n):
+        t += rng.choice([0, 0, 1, 3, 60, 900])
+        if t >> 6 != high:
+            high = t >> 6
+            words.append(8 << 28 | high & 0x0FFFFFFF)
+        words.append(rng.randrange(2) << 28 | (t & 63) << 22 | rng.randrange(35) << 11 | rng.randrange(35))
+    return struct.pack(f"<{len(words)}I", *words)
+
+
 def main() -> None:
     makers: dict[str, Callable[[random.Random, int], bytes]] = {
         "evt2": evt2,
         "evt21": evt21,
         "evt21_legacy": lambda rng, n: evt21(rng, n, legacy=True),
         "evt3": evt3,
+        "tokenizer": tokenizer,
         "frame": frame,
     }
     makers |= {f"edvs_e{mode}": lambda rng, n, mode=mode: edvs(rng, n, mode) for mode in range(5)}  # type: ignore[misc]
     for name, make in makers.items():
         folder = FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
-        for i, plan in enumerate(PLANS):
+        for i, plan in enumerate(TOKENIZERS if name == "tokenizer" else PLANS):
             head = bytes(plan[2:]) if name == "frame" else bytes(plan)
             (folder / f"seed{i}").write_bytes(head + make(random.Random(i), (40, 8, 60, 100)[i]))
+    for format in recording_files.FORMATS:
+        (READERS / format).mkdir(parents=True, exist_ok=True)
+        recording_files.write(READERS / format / "seed0", format, recording_files.some_events(60, 34, 34))
 
 
 if __name__ == "__main__":

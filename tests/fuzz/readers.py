@@ -2,6 +2,7 @@
 
     python -m tests.fuzz.readers [--seconds N] [--seed N] [FORMAT...]
 
+Each begins with the files of tests/fuzz/corpus_readers, whole, and goes on with mutations of them and of a longer one.
 Each format runs in a process of its own with a limit on memory; an input that takes longer than 20 s is a finding too.
 What is found is kept in tests/fuzz/build/found.
 """
@@ -9,6 +10,7 @@ What is found is kept in tests/fuzz/build/found.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import resource
 import signal
@@ -22,6 +24,7 @@ from pathlib import Path
 from tests import recording_files
 
 FOUND = Path(__file__).resolve().parent / "build" / "found"
+CORPUS = Path(__file__).resolve().parent / "corpus_readers"
 MEMORY = 3 << 30
 LONGEST_S = 20
 
@@ -76,9 +79,11 @@ def fuzz(format: str, seed: int, goes_on: Callable[[int], bool]) -> tuple[int, i
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / format
         recording_files.write(path, format)
-        data = path.read_bytes()
+        longer = path.read_bytes()
+        seeds = [seed.read_bytes() for seed in sorted((CORPUS / format).iterdir())]
+        inputs = itertools.chain(seeds, (mutated(rng.choice([*seeds, longer]), rng) for _ in itertools.count()))
         while goes_on(runs):
-            damaged = mutated(data, rng)
+            damaged = next(inputs)
             path.write_bytes(damaged)
             # Kept before it is read: a crash leaves no time.
             kept = FOUND / f"{seed}-{format}"

@@ -29,7 +29,9 @@ def test_a_manifest_names_a_port_an_environment_and_a_way_to_run(name: str) -> N
 
 def test_an_emulated_board_says_how_qemu_is_started() -> None:
     board = load_board("mps2-an500")
-    assert board.qemu == Qemu("qemu-system-arm", "mps2-an500", "cortex-m7", ("-icount", "shift=0"))
+    assert board.qemu == Qemu(
+        "qemu-system-arm", "mps2-an500", "cortex-m7", ("-icount", "shift=0"), 0, camera=1, ram_source=0x60800000
+    )
     assert board.target == "cortex-m7"
     assert not board.silicon
 

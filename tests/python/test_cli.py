@@ -18,7 +18,7 @@ from spedge.recordings import write
 
 VERBS = (
     *("demo", "boards", "build", "flash", "info", "convert", "tokenize"),
-    *("run", "check", "train", "evaluate", "export", "compile"),
+    *("run", "stream", "check", "train", "evaluate", "export", "compile"),
 )
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -119,18 +120,74 @@ def test_run_prints_results_as_the_recording_goes(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = recording(tmp_path / "a.raw")
-    code, out, err = call(capsys, "run", bundle.path, path, "--every-ms", 50, "--json")
-    lines = [json.loads(line) for line in out.splitlines()]
+    code, out, err = call(capsys, "run", bundle.path, path, "--every-ms", 50, "--json", "--out", tmp_path / "r.jsonl")
+    *lines, last = [json.loads(line) for line in out.splitlines()]
     assert (code, err) == (0, "")
-    assert len(lines) == 6
-    assert [line["events"] for line in lines] == sorted({line["events"] for line in lines})
-    assert lines[-1]["events"] == 3000
+    assert [line["index"] for line in lines] == list(range(len(lines)))
+    assert [line["cause"] for line in lines] == ["every_us"] * (len(lines) - 1) + ["asked"]
+    times = [line["t_us"] for line in lines[:-1]]
+    assert times == list(range(times[0], times[-1] + 1, 50_000)) and len(times) == 6
     assert all(line["label"] == max(line["logits"], key=line["logits"].get) for line in lines)
     assert all(0 < line["confidence"] <= 1 for line in lines)
+    summary = last["summary"]
+    assert summary["events_offered"] == summary["events_accepted"] == 3000
+    assert summary["all_accounted"] and summary["results"] == len(lines) and not any(summary["lost"].values())
+    assert [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()] == lines
     code, out, _ = call(capsys, "run", bundle.path, path, "--every-ms", 0)
     assert code == 0
-    assert len(out.splitlines()) == 1 and lines[-1]["label"] in out
-    assert call(capsys, "run", bundle.path, path, "--every-ms", -5)[0] == 2
+    assert lines[-1]["label"] in out.splitlines()[0] and "all accounted     yes" in out
+    for wrong in (["--every-ms", -5], ["--speed", 0], ["--crop", "left"], ["--mode", "fast"], ["--source", path]):
+        assert call(capsys, "run", bundle.path, path, *wrong)[0] == 2, wrong
+
+
+def test_run_looks_at_a_part_of_a_larger_sensor(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recording(tmp_path / "wide.raw", side=100)
+    events = spedge.open(path).events()
+    inside = (events["x"] >= 50) & (events["x"] < 84) & (events["y"] >= 60) & (events["y"] < 94)
+    code, out, _ = call(capsys, "run", bundle.path, path, "--crop", "50,60", "--json")
+    summary = json.loads(out.splitlines()[-1])["summary"]
+    assert code == 0 and summary["events_accepted"] == np.count_nonzero(inside)
+    code, _, err = call(capsys, "run", bundle.path, path, "--crop", "67,60")
+    assert code == 2 and "reach outside" in err
+
+
+def test_run_in_real_time_is_live(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recording(tmp_path / "a.raw")
+    code, out, _ = call(capsys, "run", bundle.path, "--source", path, "--speed", 1, "--every-tokens", 4, "--json")
+    *lines, last = [json.loads(line) for line in out.splitlines()]
+    summary = last["summary"]
+    assert code == 0 and summary["all_accounted"]
+    assert summary["seconds"] >= 0.29
+    assert summary["events_offered"] == 3000 == summary["events_accepted"] + sum(summary["lost"].values())
+    assert {line["cause"] for line in lines} == {"every_us", "every_tokens", "asked"}
+
+
+def test_ctrl_c_ends_a_run_with_a_summary(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recording(tmp_path / "a.raw")
+    before = signal.getsignal(signal.SIGINT)
+    out_path = tmp_path / "r.jsonl"
+    over = threading.Event()
+
+    def interrupt() -> None:
+        while not (out_path.exists() and out_path.stat().st_size):
+            if over.wait(0.05):
+                return
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        code, out, _ = call(
+            capsys, "run", bundle.path, path, "--speed", 0.01, "--every-ms", 10, "--json", "--out", out_path
+        )
+    finally:
+        over.set()
+        thread.join()
+    summary = json.loads(out.splitlines()[-1])["summary"]
+    assert code == 0 and signal.getsignal(signal.SIGINT) is before
+    assert summary["all_accounted"] and 0 < summary["events_offered"] < 3000
 
 
 def test_a_bundle_for_another_sensor_is_refused_before_anything_is_built(

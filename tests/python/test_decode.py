@@ -138,3 +138,19 @@ def test_times_that_go_back_are_refused() -> None:
 def test_a_gap_of_centuries_is_refused() -> None:
     with pytest.raises(spedge.InputError, match="shift"):
         evt2.encode(events_at(0, 2**63))
+
+
+@pytest.mark.parametrize("last", [0, 63, 10_000, (1 << 34) - 5, 3 << 35])
+@pytest.mark.parametrize("pause", [0, 1, 64, 6401, 1 << 33, (1 << 34) + 7, 1 << 36])
+def test_time_words_bring_the_clock_there(last: int, pause: int) -> None:
+    before = np.array([(last, 3, 4, 1)], spedge.EVENT_DTYPE)
+    after = np.uint32(1 << 28)  # an event at the clock's time
+    words = evt2.encode(before) + evt2.time_words(last + pause, last).astype("<u4").tobytes() + after.tobytes()
+    first, second = evt2.Decoder().push(words)["t"].tolist()
+    assert first == last
+    assert last + pause <= second <= last + pause + 63
+
+
+def test_the_clock_does_not_go_back() -> None:
+    with pytest.raises(spedge.UsageError, match="go back"):
+        evt2.time_words(5, 6)

@@ -6,6 +6,7 @@ import contextlib
 import random
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from spedge.device.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
     VERSION,
+    Configuration,
     Error,
     Frame,
     FrameReader,
     Hello,
+    Loss,
     ProtocolError,
     Result,
     Stats,
@@ -117,19 +120,24 @@ def test_layouts_have_the_sizes_of_the_specification() -> None:
     assert struct.calcsize("<" + Status.LAYOUT) == 32
     assert len(TokenizerSettings().pack()) == 56
     assert TOKEN_DTYPE.itemsize == 20
+    assert len(Configuration().pack(1)) == 92
+    assert struct.calcsize("<" + Loss.LAYOUT) == 72
 
 
 def test_an_imbalance_is_named() -> None:
     status = Status(0, 0, 0, 0, 0, 0, 0)
     good: dict[str, Any] = dict.fromkeys(Stats.__dataclass_fields__, 0)
     good |= {
-        "status": status, "words": 12, "events": 9, "times": 2, "untimed": 1, "taken": 9, "in_tokens": 5, "pending": 1,
-        "refractory": 2, "pool_lost": 1,
+        "status": status, "words": 12, "events": 9, "times": 2, "untimed": 1, "taken": 8, "in_tokens": 4, "pending": 1,
+        "refractory": 2, "pool_lost": 1, "loss": Loss(offered=12, link=2, thinned=1, decoder=1, pool=1),
     }  # fmt: skip
-    assert Stats(**good).imbalance(10) is None
-    assert Stats(**good).imbalance(11) == "11 events were sent, 9 taken and 1 lost"
+    assert Stats(**good).imbalance(12) is None
+    assert Stats(**good).imbalance(13) == "13 events were sent and the device knows of 12"
     for field in ("words", "taken", "in_tokens", "pending", "untimed", "refractory"):
-        assert Stats(**good | {field: good[field] + 1}).imbalance(10) is not None
+        assert Stats(**good | {field: good[field] + 1}).imbalance(12) is not None
+    for field in ("offered", "link", "thinned", "decoder", "pool"):
+        loss = replace(good["loss"], **{field: getattr(good["loss"], field) + 1})
+        assert Stats(**good | {"loss": loss}).imbalance() is not None
 
 
 class Receiver:

@@ -68,25 +68,28 @@ def test_all_nmnist_samples_are_read(shared: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- writing and reading again
 
 
-@pytest.mark.parametrize("ending", [".raw", ".npz"])
-@pytest.mark.parametrize("start", [0, 1 << 34, (1 << 34) - 100_000, 3 << 40])
-def test_what_is_written_is_read(tmp_path: Path, ending: str, start: int) -> None:
+@pytest.mark.parametrize(
+    ("ending", "encoding"),
+    [(".raw", None), (".raw", "EVT3"), (".npz", None), (".h5", None), (".hdf5", None), (".csv", None)],
+)
+@pytest.mark.parametrize("start", [0, 1 << 24, 1 << 32, 1 << 34, (1 << 34) - 100_000, 3 << 40])
+def test_what_is_written_is_read(tmp_path: Path, ending: str, encoding: str | None, start: int) -> None:
     events = some_events(start=start)
     path = tmp_path / f"recording{ending}"
-    recordings.write(path, events, 30, 20)
+    recordings.write(path, events, 30, 20, encoding)
     recording = spedge.open(path)
     assert (recording.width, recording.height) == (30, 20)
     np.testing.assert_array_equal(recording.events(), events)
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", [".raw", ".npz"])
+@pytest.mark.parametrize("ending", [".raw", ".npz", ".h5", ".csv"])
 def test_no_events_are_a_recording_too(tmp_path: Path, ending: str) -> None:
     recordings.write(tmp_path / f"none{ending}", some_events(0), 30, 20)
     assert len(read_all(tmp_path / f"none{ending}")) == 0
 
 
-@pytest.mark.parametrize("ending", [".raw", ".npz"])
+@pytest.mark.parametrize("ending", [".raw", ".npz", ".h5"])
 def test_chunks_join_to_the_whole(tmp_path: Path, ending: str) -> None:
     events = some_events(2 * recordings.CHUNK_EVENTS + 17)
     recordings.write(tmp_path / f"long{ending}", events, 30, 20)

@@ -12,9 +12,12 @@ import pytest
 
 import spedge
 from spedge.recordings import create, formats
+from tests import large_files
 from tests import recording_files as files
 
-POSITION = r"byte \d+|line \d+|entry \d+|event \d+|events \d+|eof = \d+"
+POSITION = r"byte \d+|line \d+|entry \d+|event \d+|events \d+"
+#: Files of these say how long they are.
+WHOLE = ("aedat4-lz4.aedat4", "aedat4-zstd.aedat4", "prophesee.hdf5", "ecf.hdf5", "etram.h5", "numpy.npz")
 
 
 def listed(path: Path, width: int | None = None, height: int | None = None) -> list[tuple[int, ...]]:
@@ -93,7 +96,8 @@ def read_until_error(path: Path) -> tuple[list[tuple[int, ...]], str | None]:
 
 
 @pytest.mark.parametrize("format", files.FORMATS)
-def test_a_cut_file_gives_what_was_before_the_cut_or_says_where(format: str, tmp_path: Path) -> None:
+def test_a_cut_file_gives_what_was_before_the_cut_and_says_where(format: str, tmp_path: Path) -> None:
+    """Silence is for a cut between two words or events, in formats that do not say how many there are."""
     path = tmp_path / format
     expected = files.write(path, format)
     data = path.read_bytes()
@@ -107,6 +111,9 @@ def test_a_cut_file_gives_what_was_before_the_cut_or_says_where(format: str, tmp
         if complaint is not None:
             complaints += 1
             assert str(path) in complaint
+            assert re.search(POSITION, complaint) or "pass width and height" in complaint, (cut, complaint)
+        else:
+            assert format not in WHOLE, cut
     assert complaints > 20
 
 
@@ -132,6 +139,7 @@ def test_a_file_that_is_something_else(suffix: str, content: bytes, tmp_path: Pa
     assert events == []
     assert complaint is not None
     assert str(path) in complaint
+    assert re.search(POSITION, complaint), complaint
 
 
 @pytest.mark.parametrize("format", ["evt2.raw", "evt21.raw", "evt21-legacy.raw", "evt3.raw"])
@@ -306,3 +314,26 @@ def test_memory_does_not_grow_with_the_recording(name: str, tmp_path: Path) -> N
     assert total == count
     assert written < limit
     assert read < limit
+
+
+@pytest.mark.parametrize("format", large_files.FORMATS)
+def test_reading_takes_memory_for_a_part_of_the_recording(format: str, tmp_path: Path) -> None:
+    """The formats that we do not write; the others are in the test above."""
+    path = tmp_path / format
+    blocks = 1000
+    large_files.write(path, format, blocks)
+    tracemalloc.start()
+    try:
+        total = last = 0
+        for part in spedge.open(path):
+            total, last = total + len(part), int(part["t"][-1])
+        read = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (total, last) == (blocks * large_files.BLOCK, 64 * blocks - (1 if not format.endswith(".es") else 0))
+    assert read < 13 * total // 2
+
+
+def test_every_format_is_tested_for_memory() -> None:
+    written = {"evt2.raw", "evt3.raw", "numpy.npz", "prophesee.hdf5", "text.csv"}
+    assert written | set(large_files.FORMATS) == set(files.FORMATS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import recording_files
+from tests.fuzz import readers
 
 RUNS = 60
 
@@ -21,6 +22,7 @@ def test_readers_survive_damaged_files(repository: Path) -> None:
     lines = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == list(recording_files.FORMATS)
     assert all(f" {RUNS} files" in line for line in lines)
+    assert {folder.name for folder in readers.CORPUS.iterdir()} == set(recording_files.FORMATS)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spedge
+from spedge.tokenizer import KINDS
 from tests.python import tokenizer_oracle
 
 INDEX = "golden/index.json"
@@ -93,7 +94,7 @@ def test_equals_the_reference(shared: Path, recording: str, config: str) -> None
         assert_equal_tokens(push_in_pieces(tokenizer, events, list(range(piece, len(events), piece))), tokens)
 
 
-@pytest.mark.parametrize("config", STREAMING)
+@pytest.mark.parametrize("config", [*STREAMING, *VOXELS])
 @pytest.mark.parametrize("recording", RECORDINGS)
 def test_the_device_library_equals_the_reference(shared: Path, recording: str, config: str) -> None:
     """The same through firmware/lib, with a pool in which nothing is lost."""
@@ -163,17 +164,24 @@ def test_equals_our_small_vectors(repository: Path, name: str) -> None:
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[dict[str, Any], NDArray[np.void]]:
-    """Parameters and a stream for them, with repeated times, jumps and bursts."""
+    """Parameters of any kind and a stream for them, with repeated times, jumps and bursts."""
+    kind = draw(st.sampled_from(KINDS))
     width, height = draw(st.integers(1, 70)), draw(st.integers(1, 70))
     parameters: dict[str, Any] = {
+        "kind": kind,
         "width": width,
         "height": height,
         "patch_size": draw(st.integers(1, 80)),
-        "threshold": draw(st.one_of(st.integers(1, 40), st.floats(0.1, 40))),
+        "threshold": draw(st.integers(0 if kind == "voxel" else 1, draw(st.sampled_from([3, 40])))),
         "pool_events": draw(st.one_of(st.none(), st.integers(1, 400))),
-        "absolute_refractory_us": draw(st.one_of(st.just(0), st.integers(1, 5000))),
     }
-    if draw(st.booleans()):
+    if kind != "voxel":
+        parameters["absolute_refractory_us"] = draw(st.one_of(st.just(0), st.integers(1, 5000)))
+    if kind != "continuous":
+        parameters["duration_us"] = draw(st.sampled_from([1, 60, 3000, 10**5, 2**33]))
+    elif draw(st.booleans()):
+        parameters["threshold"] = draw(st.floats(0.1, 40))
+    if kind == "continuous" and draw(st.booleans()):
         parameters["relative_refractory_us"] = draw(st.integers(0, 5000))
         parameters["relative_scale"] = draw(st.floats(0.05, 0.95))
         parameters["decay_per_us"] = draw(st.one_of(st.just(0.0), st.floats(1e-7, 0.1)))
@@ -188,15 +196,25 @@ def streams(draw: st.DrawFn) -> tuple[dict[str, Any], NDArray[np.void]]:
     events["x"] = rng.integers(0, min(width, spread), n)
     events["y"] = rng.integers(0, min(height, spread), n)
     events["p"] = rng.integers(0, 2, n)
+    if parameters["threshold"] == 0 and n:  # a token for every patch of every bin: not too many
+        span = int(events["t"][-1] - events["t"][0])
+        patches = -(-width // parameters["patch_size"]) * -(-height // parameters["patch_size"])
+        parameters["duration_us"] = max(parameters["duration_us"], span * patches // 3000 + 1)
     return parameters, events
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(streams(), st.lists(st.integers(0, 600), max_size=20))
 def test_cutting_anywhere_changes_nothing_and_the_counts_add_up(
     stream: tuple[dict[str, Any], NDArray[np.void]], cuts: list[int]
 ) -> None:
+    """Voxels: between two bins, for each push stands alone."""
     parameters, events = stream
+    cuts = [cut for cut in cuts if cut <= len(events)]
+    if parameters["kind"] == "voxel":
+        bins = events["t"] // np.uint64(parameters["duration_us"])
+        cuts = np.searchsorted(bins, [bins[cut] for cut in cuts if cut < len(bins)]).tolist()
+        parameters["threshold"] = max(parameters["threshold"], 1)
     whole, cut = spedge.Tokenizer(**parameters), spedge.Tokenizer(**parameters)
     tokens = whole.push(events)
     assert_equal_tokens(push_in_pieces(cut, events, sorted(cuts)), tokens)
@@ -208,13 +226,13 @@ def test_cutting_anywhere_changes_nothing_and_the_counts_add_up(
         assert whole.stats.pool_lost == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(streams())
 def test_equals_the_definition(stream: tuple[dict[str, Any], NDArray[np.void]]) -> None:
     parameters, events = stream
     tokenizer = spedge.Tokenizer(**parameters)
     tokens = tokenizer.push(events)
-    expected = tokenizer_oracle.continuous(events, **parameters)
+    expected = tokenizer_oracle.tokens(events, **parameters)
     assert tokens.x.tolist() == expected.x
     assert tokens.y.tolist() == expected.y
     assert tokens.t.tolist() == expected.t

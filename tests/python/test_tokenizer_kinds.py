@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spedge
@@ -30,136 +28,6 @@ def assert_equal_tokens(a: spedge.Tokens, b: spedge.Tokens) -> None:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
-def assert_accounted(tokenizer: spedge.Tokenizer, taken: int) -> None:
-    s = tokenizer.stats
-    assert s.taken == taken == s.in_tokens + s.pending + s.refractory + s.decayed + s.pool_lost
-
-
-# ---------------------------------------------------------------- the definitions, slowly
-
-
-def discrete_tokens(
-    events: NDArray[np.void], width: int, patch_size: int, threshold: int, absolute: int, duration: int
-) -> list[tuple[int, int, int, list[int]]]:
-    columns = -(-width // patch_size)
-    held: dict[int, list[int]] = {}
-    spikes: dict[int, int] = {}
-    tokens = []
-    for i, (t, x, y, _) in enumerate(events.tolist()):
-        patch = y // patch_size * columns + x // patch_size
-        if patch in spikes and t - spikes[patch] < absolute:
-            continue
-        held.setdefault(patch, []).append(i)
-        if len(held[patch]) == threshold:
-            held[patch] = [j for j in held[patch] if t - int(events["t"][j]) <= duration]
-            if len(held[patch]) == threshold:
-                tokens.append((patch % columns, patch // columns, t, held.pop(patch)))
-                spikes[patch] = t
-    return tokens
-
-
-def voxel_tokens(
-    events: NDArray[np.void], width: int, height: int, patch_size: int, threshold: int, duration: int
-) -> list[tuple[int, int, int, list[int]]]:
-    if len(events) == 0:
-        return []
-    columns, rows = -(-width // patch_size), -(-height // patch_size)
-    first, last = int(events["t"][0]), int(events["t"][-1])
-    bins = -(-last // duration) - first // duration + 1
-    voxels: dict[tuple[int, int, int], list[int]] = {}
-    for i, (t, x, y, _) in enumerate(events.tolist()):
-        voxels.setdefault((t // duration - first // duration, y // patch_size, x // patch_size), []).append(i)
-    keys = [(b, y, x) for b in range(bins) for y in range(rows) for x in range(columns)] if threshold == 0 else voxels
-    return [
-        (x, y, (first // duration + b) * duration, voxels.get((b, y, x), []))
-        for b, y, x in sorted(keys)
-        if len(voxels.get((b, y, x), [])) >= threshold
-    ]
-
-
-def assert_tokens(
-    tokens: spedge.Tokens, expected: list[tuple[int, int, int, list[int]]], events: NDArray[np.void]
-) -> None:
-    assert [(x, y, t) for x, y, t, _ in expected] == list(
-        zip(tokens.x.tolist(), tokens.y.tolist(), tokens.t.tolist(), strict=True)
-    )
-    for i, (_, _, _, own) in enumerate(expected):
-        np.testing.assert_array_equal(tokens.events_of(i), events[own])
-
-
-sizes = {"width": st.integers(1, 50), "height": st.integers(1, 50), "patch_size": st.integers(1, 60)}
-times = st.sampled_from([1, 40, 5000, 2**24, 2**33])
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    **sizes,
-    threshold=st.integers(1, 40),
-    absolute=st.sampled_from([0, 100, 10_000]),
-    duration=st.sampled_from([0, 50, 3000, 2**34]),
-    pool=st.booleans(),
-    seed=st.integers(0, 10**6),
-    n=st.integers(0, 500),
-    most_step=times,
-    cuts=st.lists(st.integers(0, 500), max_size=8),
-)
-def test_discrete_equals_its_definition_however_it_is_cut(
-    width: int,
-    height: int,
-    patch_size: int,
-    threshold: int,
-    absolute: int,
-    duration: int,
-    pool: bool,
-    seed: int,
-    n: int,
-    most_step: int,
-    cuts: list[int],
-) -> None:
-    events = stream(n, width, height, seed, most_step)
-    tokenizer = spedge.Tokenizer(
-        "discrete",
-        width=width,
-        height=height,
-        patch_size=patch_size,
-        threshold=threshold,
-        absolute_refractory_us=absolute,
-        duration_us=duration,
-        pool_events=1 << 15 if pool else None,
-    )
-    tokens = tokenizer.push(events)
-    assert_tokens(tokens, discrete_tokens(events, width, patch_size, threshold, absolute, duration), events)
-    assert_accounted(tokenizer, n)
-    tokenizer.reset()
-    pieces = np.split(events, sorted(cuts))
-    assert_equal_tokens(spedge.Tokens.concatenate([tokenizer.push(piece) for piece in pieces]), tokens)
-    assert_accounted(tokenizer, n)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    **sizes,
-    threshold=st.integers(0, 6),
-    duration=st.sampled_from([1, 7, 300, 5000, 2**33]),
-    seed=st.integers(0, 10**6),
-    n=st.integers(0, 1500),
-    most_step=st.sampled_from([1, 2, 40]),
-)
-def test_voxels_equal_their_definition(
-    width: int, height: int, patch_size: int, threshold: int, duration: int, seed: int, n: int, most_step: int
-) -> None:
-    if threshold == 0:
-        duration = max(duration, 300)
-        patch_size = max(patch_size, 8)
-    events = stream(n, width, height, seed, most_step)
-    tokenizer = spedge.Tokenizer(
-        "voxel", width=width, height=height, patch_size=patch_size, threshold=threshold, duration_us=duration
-    )
-    tokens = tokenizer.push(events)
-    assert_tokens(tokens, voxel_tokens(events, width, height, patch_size, threshold, duration), events)
-    assert_accounted(tokenizer, n)
-
-
 @pytest.mark.parametrize(
     ("kind", "parameters", "words"),
     [
@@ -172,7 +40,6 @@ def test_voxels_equal_their_definition(
         ("discrete", {"duration_us": 5, "threshold": 2.5}, "threshold"),
         ("discrete", {"duration_us": 5, "decay_per_us": 0.1}, "decay_per_us"),
         ("voxel", {"duration_us": 5, "absolute_refractory_us": 1}, "absolute_refractory_us"),
-        ("voxel", {"duration_us": 5, "pool_events": 100}, "pool_events"),
     ],
 )
 def test_parameters_that_mean_nothing_are_named(kind: str, parameters: dict[str, Any], words: str) -> None:

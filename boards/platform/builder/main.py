@@ -1,7 +1,8 @@
 """Build script: the tools and flags of a board, from its manifest; PlatformIO compiles and links.
 
 `build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu` and `build.fpu` go to the
-compiler of an Arm target, `build.ldscript` is a linker script in the board's port folder.
+compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target, `build.ldscript` is a linker
+script in the board's port folder. The sources see `build.mcu` as SP_MCU_<NAME>.
 """
 
 from pathlib import Path
@@ -21,19 +22,32 @@ env.Replace(
     SIZETOOL=f"{prefix}size",
     SIZEPRINTCMD="$SIZETOOL -d $SOURCES",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
-    SIZEPROGREGEXP=r"^(?:\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
+    SIZEPROGREGEXP=r"^(?:\.vectors|\.text|\.rodata|\.data|\.ARM\.exidx)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit|\.stack|\.heap)\s+(\d+).*",
     PROGNAME="firmware",
-    PROGSUFFIX=".elf" if prefix else "",
+    PROGSUFFIX="" if board.get("spedge.run.how") == "process" else ".elf",
 )
 
 if not prefix:
     env.Append(CCFLAGS=["-march=native"])  # the program runs where it is built
 
 if prefix.startswith("arm-"):
-    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard", f"-mfpu={board.get('build.fpu')}"]
+    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard"]
+    if board.get("build.fpu", ""):
+        machine.append(f"-mfpu={board.get('build.fpu')}")  # from Armv8.1-M on, the core's name says it
     env.Append(CCFLAGS=machine, ASPPFLAGS=["-x", "assembler-with-cpp"], LINKFLAGS=machine)
     env.Append(LINKFLAGS=["-nostartfiles", "-specs=nano.specs", "-specs=nosys.specs"])  # the port starts itself
+
+elif prefix.startswith("riscv"):
+    machine = [f"-march={board.get('build.march')}", f"-mabi={board.get('build.mabi')}", "-mcmodel=medany"]
+    machine.append("-specs=picolibc.specs")
+    env.Append(CCFLAGS=machine, LINKFLAGS=[*machine, "-nostartfiles"])
+
+elif prefix.startswith("aarch64-"):
+    env.Append(CCFLAGS=[f"-march={board.get('build.cpu')}"])
+    env.Append(LINKFLAGS=["-static"])  # runs on any Linux of that machine, and needs no libraries to be emulated
+
+env.Append(CPPDEFINES=[f"SP_MCU_{board.get('build.mcu').upper().replace('-', '_')}"])
 
 script = board.get("build.ldscript", "")
 if script:

@@ -15,18 +15,17 @@ void evt2_keep(sp_evt2_t *d, const uint8_t *in, size_t n)
         d->partial |= (uint32_t)in[i] << (8u * d->partial_bytes++);
 }
 
-static void take_time(sp_evt2_t *d, uint32_t word)
-{
-    d->time_base = evt2_next_time(d->time_base, word, d->timed);
-    d->timed = 1;
-    d->stats.times++;
-}
-
-void evt2_take_other(sp_evt2_t *d, uint32_t word)
+void evt2_take_no_event(sp_evt2_t *d, uint32_t word)
 {
     switch (evt2_type(word)) {
+    case EVT2_OFF:
+    case EVT2_ON:
+        d->stats.untimed++;
+        break;
     case EVT2_TIME_HIGH:
-        take_time(d, word);
+        d->time_base = evt2_next_time(d->time_base, word, d->timed);
+        d->timed = 1;
+        d->stats.times++;
         break;
     case EVT2_TRIGGER:
         d->stats.triggers++;
@@ -43,18 +42,11 @@ void evt2_take_other(sp_evt2_t *d, uint32_t word)
 
 static int take_word(sp_evt2_t *d, uint32_t word, sp_event_t *out)
 {
-    if (evt2_type(word) > EVT2_ON) {
-        evt2_take_other(d, word);
+    if (evt2_type(word) > EVT2_ON || !d->timed) {
+        evt2_take_no_event(d, word);
         return 0;
     }
-    if (!d->timed) {
-        d->stats.untimed++;
-        return 0;
-    }
-    *out = (sp_event_t){.t = d->time_base | evt2_low_time(word),
-                        .x = (uint16_t)evt2_x(word),
-                        .y = (uint16_t)evt2_y(word),
-                        .p = (uint8_t)evt2_type(word)};
+    *out = evt2_event(d, word);
     d->stats.events++;
     return 1;
 }

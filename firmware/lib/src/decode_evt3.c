@@ -19,11 +19,11 @@ enum {
 #define WRAP (UINT64_C(1) << 24)
 #define FARTHEST 4096u /* a base stops here, beyond any sensor, however many vectors come */
 
-SP_INLINE void take_time_high(sp_decoder_t *d, uint32_t high)
+SP_INLINE void take_time_high(sp_decoder_t *d, uint32_t high, sp_out_t *out)
 {
     uint64_t wraps = d->time & ~(WRAP - 1u);
 
-    d->stats.times++;
+    out->times++;
     if (!(d->known & KNOWN_TIME)) {
         d->known |= KNOWN_TIME;
         wraps = 0;
@@ -64,7 +64,7 @@ SP_INLINE void take_word(sp_decoder_t *d, uint64_t wide, sp_out_t *out)
         if (knows(d, KNOWN_TIME)) {
             d->y = (uint16_t)(word & 0x7FFu);
             d->known |= KNOWN_ROW;
-            d->stats.addresses++;
+            out->addresses++;
         }
         break;
     case EVT3_ADDR_X:
@@ -76,7 +76,7 @@ SP_INLINE void take_word(sp_decoder_t *d, uint64_t wide, sp_out_t *out)
             d->base = word & 0x7FFu;
             d->base_p = word >> 11 & 1u;
             d->known |= KNOWN_BASE;
-            d->stats.addresses++;
+            out->addresses++;
         }
         break;
     case EVT3_VECT_12:
@@ -87,10 +87,10 @@ SP_INLINE void take_word(sp_decoder_t *d, uint64_t wide, sp_out_t *out)
         break;
     case EVT3_TIME_LOW:
         d->time = (d->time & ~LOW_BITS) | (word & 0xFFFu);
-        d->stats.times++;
+        out->times++;
         break;
     case EVT3_TIME_HIGH:
-        take_time_high(d, word & 0xFFFu);
+        take_time_high(d, word & 0xFFFu, out);
         break;
     case EVT3_TRIGGER:
         d->stats.triggers++;
@@ -109,5 +109,5 @@ SP_INLINE void take_word(sp_decoder_t *d, uint64_t wide, sp_out_t *out)
 int sp_decode_evt3(sp_decoder_t *d, const uint8_t *in, size_t n, size_t *used, sp_event_t *out, size_t capacity,
                    size_t *got)
 {
-    return decode_words(d, in, n, used, out, capacity, got, 2, take_word);
+    return decode_words(d, in, n, used, out, capacity, got, 2, 12, take_word);
 }

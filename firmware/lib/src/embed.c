@@ -163,10 +163,25 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
     sp_embed_add_rows(out, rows, scales, waiting, config->hidden);
 }
 
+/* The time of the ready token's newest event. Only a voxel's is not the token's own. */
+static uint64_t newest_event(const sp_tokenizer_t *tok)
+{
+    uint64_t t = sp_tokenizer_token(tok)->t;
+    sp_event_t event;
+    sp_token_cursor_t cursor;
+
+    if (sp_tokenizer_config(tok)->kind != SP_KIND_VOXEL)
+        return t;
+    sp_token_cursor_init(&cursor, tok);
+    while (sp_token_cursor_read(&cursor, &event, 1) > 0)
+        t = event.t;
+    return t;
+}
+
 int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch, size_t scratch_size,
                    float *out)
 {
-    const sp_token_t *token = sp_tokenizer_token(tok);
+    const uint64_t newest = newest_event(tok);
     sp_event_t events[EVENTS_AT_ONCE];
     sp_token_cursor_t cursor;
     size_t n;
@@ -175,7 +190,7 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
         return SP_ERR_CAPACITY;
     sp_token_cursor_init(&cursor, tok);
     while ((n = sp_token_cursor_read(&cursor, events, EVENTS_AT_ONCE)) > 0)
-        mark(config, scratch, events, n, token->t);
+        mark(config, scratch, events, n, newest);
     gather(config, scratch, out);
     return SP_OK;
 }

@@ -9,6 +9,8 @@ const char *sp_strerror(int code)
         return "a token is ready";
     case SP_MORE:
         return "the output is full, call again";
+    case SP_TIME:
+        return "the time is reached, call again";
     case SP_ERR_CONFIG:
         return "a configuration value is out of range";
     case SP_ERR_MEMORY:

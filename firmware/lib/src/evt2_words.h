@@ -7,10 +7,21 @@
 
 enum { EVT2_OFF = 0x0, EVT2_ON = 0x1, EVT2_TIME_HIGH = 0x8, EVT2_TRIGGER = 0xA, EVT2_OTHER = 0xE, EVT2_CONTINUED = 0xF };
 
-SP_INLINE uint32_t evt2_type(uint32_t word) { return word >> 28; }
-SP_INLINE uint32_t evt2_low_time(uint32_t word) { return (word >> 22) & 0x3Fu; }
-SP_INLINE uint32_t evt2_x(uint32_t word) { return (word >> 11) & 0x7FFu; }
-SP_INLINE uint32_t evt2_y(uint32_t word) { return word & 0x7FFu; }
+/* Where the fields are: type 31:28, of which the lowest bit is an event's polarity, low time 27:22, x 21:11, y 10:0. */
+#define EVT2_TYPE_ABOVE_P 29u
+#define EVT2_P_AT 28u
+#define EVT2_LOW_AT 22u
+#define EVT2_LOW_BITS 6u
+#define EVT2_LOW_MASK 63u
+#define EVT2_X_AT 11u
+#define EVT2_SIDE_BITS 11u
+#define EVT2_SIDE_MASK 0x7FFu
+#define EVT2_P_AND_TIME (1u << EVT2_P_AT | EVT2_LOW_MASK << EVT2_LOW_AT)
+
+SP_INLINE uint32_t evt2_type(uint32_t word) { return word >> EVT2_P_AT; }
+SP_INLINE uint32_t evt2_low_time(uint32_t word) { return (word >> EVT2_LOW_AT) & EVT2_LOW_MASK; }
+SP_INLINE uint32_t evt2_x(uint32_t word) { return (word >> EVT2_X_AT) & EVT2_SIDE_MASK; }
+SP_INLINE uint32_t evt2_y(uint32_t word) { return word & EVT2_SIDE_MASK; }
 
 #define EVT2_HALF_WRAP (UINT64_C(1) << 33)
 
@@ -26,6 +37,15 @@ SP_INLINE uint64_t evt2_next_time(uint64_t base, uint32_t word, int timed)
             next += wrap;
     }
     return next;
+}
+
+/* The event of a word; there has been a time word. */
+SP_INLINE sp_event_t evt2_event(const sp_evt2_t *d, uint32_t word)
+{
+    return (sp_event_t){.t = d->time_base | evt2_low_time(word),
+                        .x = (uint16_t)evt2_x(word),
+                        .y = (uint16_t)evt2_y(word),
+                        .p = (uint8_t)evt2_type(word)};
 }
 
 SP_INLINE uint32_t evt2_load(const uint8_t *in)
@@ -54,7 +74,7 @@ SP_INLINE int evt2_peek(const sp_evt2_t *d, const uint8_t *in, size_t n, uint32_
 /* Keep the bytes of a word that was cut. */
 void evt2_keep(sp_evt2_t *d, const uint8_t *in, size_t n);
 
-/* Everything that is not an event. */
-void evt2_take_other(sp_evt2_t *d, uint32_t word);
+/* A word that is no event, or an event before the first time word. */
+void evt2_take_no_event(sp_evt2_t *d, uint32_t word);
 
 #endif

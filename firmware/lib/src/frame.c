@@ -8,24 +8,6 @@
 /* A COBS block is a code byte and up to 254 bytes without a zero. */
 #define BLOCK_BYTES 254u
 
-/* CRC-32, four bits at a step: 64 bytes of table instead of 1 KB. */
-static const uint32_t crc_nibble[16] = {
-    0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u, 0x4db26158u, 0x5005713cu,
-    0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu, 0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu,
-};
-
-uint32_t sp_crc32(uint32_t crc, const void *data, size_t n)
-{
-    const uint8_t *p = data;
-    crc = ~crc;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= p[i];
-        crc = crc >> 4 ^ crc_nibble[crc & 15u];
-        crc = crc >> 4 ^ crc_nibble[crc & 15u];
-    }
-    return ~crc;
-}
-
 size_t sp_frame_max_encoded(size_t payload)
 {
     size_t body = SP_FRAME_HEADER_BYTES + payload + SP_FRAME_CRC_BYTES;

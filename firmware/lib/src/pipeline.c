@@ -1,13 +1,28 @@
 #include "spedge/pipeline.h"
 
+#include "evt2_words.h"
+#include "tokenizer_state.h"
+
 #include <string.h>
 
 #define POSITION_BYTES_MAX 4096u
+#define EVENTS_AT_ONCE 32u
+
+/* Between decoder and tokenizer, where the words do not go straight from one to the other. */
+typedef struct intake {
+    sp_decoder_t decoder;
+    sp_thin_t thin;
+    uint32_t keep; /* in SP_THIN_ALL */
+    uint64_t thinned;
+    uint32_t first, count; /* events[first .. count - 1] wait */
+    sp_event_t events[EVENTS_AT_ONCE];
+} intake_t;
 
 struct sp_pipeline {
     sp_pipeline_config_t config;
-    sp_evt2_t decoder;
+    sp_evt2_t decoder; /* without an intake */
     sp_tokenizer_t *tokenizer;
+    uint64_t reached;
     uint16_t xy_size, t_size;
     uint32_t steps;
     size_t scratch_size;
@@ -21,6 +36,7 @@ struct sp_pipeline {
     void *token_context;
 
     /* in the caller's memory, behind this struct */
+    intake_t *intake;       /* NULL: EVT2 words that go straight to the tokenizer */
     uint64_t *times;        /* [rows] */
     void *scratch;
     float *xy_wavelengths;  /* [xy_size] */
@@ -46,9 +62,16 @@ static int check(const sp_pipeline_config_t *config, sp_pipeline_config_t *full)
         if (c.embed.patch_size != c.tokenizer.patch_size || !c.embed.bias || c.window_tokens == 0)
             rc = SP_ERR_CONFIG;
     }
+    if (c.format >= SP_FORMATS)
+        rc = SP_ERR_CONFIG;
     if (rc == SP_OK)
         *full = c;
     return rc;
+}
+
+static int has_intake(const sp_pipeline_config_t *config)
+{
+    return config->format != SP_FORMAT_EVT2 || config->thins;
 }
 
 static uint32_t ring_rows(const sp_pipeline_config_t *config)
@@ -84,7 +107,10 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
     sp_embed_position_sizes((uint16_t)hidden, &xy_size, &t_size);
     const uint32_t steps = embeds ? steps_of(c, xy_size) : 0;
     const uint64_t ring_at = round8(waves_at + ((uint64_t)(1u + steps) * xy_size + t_size) * sizeof(float));
-    *tokenizer_at = round8(ring_at + window * hidden * sizeof(float));
+    const uint64_t intake_at = round8(ring_at + window * hidden * sizeof(float));
+    const uint64_t debts_at = intake_at + (has_intake(c) ? round8(sizeof(intake_t)) : 0);
+    const sp_tokenizer_config_t *t = &c->tokenizer;
+    *tokenizer_at = round8(debts_at + (has_intake(c) ? sp_thin_size(t->width, t->height, t->patch_size) : 0));
     if (pipe) {
         uint8_t *base = (uint8_t *)pipe;
         pipe->rows = (uint32_t)window;
@@ -98,6 +124,10 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
         pipe->xy_positions = pipe->t_wavelengths + t_size;
         pipe->steps = steps;
         pipe->ring = (float *)(void *)(base + ring_at);
+        if (has_intake(c)) {
+            pipe->intake = (intake_t *)(void *)(base + intake_at);
+            sp_thin_init(&pipe->intake->thin, t->width, t->height, t->patch_size, base + debts_at);
+        }
     }
     return *tokenizer_at + sp_tokenizer_size(&c->tokenizer);
 }
@@ -145,7 +175,16 @@ int sp_pipeline_init(sp_pipeline_t **out, const sp_pipeline_config_t *config, vo
 void sp_pipeline_reset(sp_pipeline_t *pipe)
 {
     sp_evt2_init(&pipe->decoder);
+    if (pipe->intake) {
+        const sp_decoder_config_t config = {.format = pipe->config.format};
+        sp_decoder_init(&pipe->intake->decoder, &config);
+        sp_thin_reset(&pipe->intake->thin);
+        pipe->intake->keep = SP_THIN_ALL;
+        pipe->intake->thinned = 0;
+        pipe->intake->first = pipe->intake->count = 0;
+    }
     sp_tokenizer_reset(pipe->tokenizer);
+    pipe->reached = 0;
     pipe->tokens = 0;
     pipe->cost_tokenize = 0;
     pipe->cost_embed = 0;
@@ -207,7 +246,97 @@ static void take_token(sp_pipeline_t *pipe)
         pipe->on_token(pipe->token_context, pipe->tokenizer, token);
 }
 
-int sp_pipeline_feed_evt2(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, int stop_at_token)
+/* How many bytes of EVT2 come before the first word that takes the time to until or beyond; *reached is its time. */
+static size_t bytes_before(const sp_evt2_t *decoder, const uint8_t *in, size_t n, uint64_t until, uint64_t *reached)
+{
+    sp_evt2_t d = {.time_base = decoder->time_base,
+                   .partial = decoder->partial,
+                   .partial_bytes = decoder->partial_bytes,
+                   .timed = decoder->timed};
+    size_t at = 0, bytes;
+    uint32_t word;
+
+    for (; evt2_peek(&d, in + at, n - at, &word, &bytes); at += bytes) {
+        uint64_t t;
+        d.partial_bytes = 0;
+        if (evt2_type(word) == EVT2_TIME_HIGH)
+            t = evt2_next_time(d.time_base, word, d.timed);
+        else if (evt2_type(word) <= EVT2_ON && d.timed)
+            t = d.time_base | evt2_low_time(word);
+        else
+            continue;
+        if (t >= until) {
+            *reached = t;
+            return at;
+        }
+        d.time_base = t & ~UINT64_C(63);
+        d.timed = 1;
+    }
+    return n;
+}
+
+static int feed_words(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, uint64_t until)
+{
+    const size_t most = until == SP_NO_TIME ? n : bytes_before(&pipe->decoder, in, n, until, &pipe->reached);
+    const int rc = sp_tokenizer_push_evt2(pipe->tokenizer, &pipe->decoder, in, most, used);
+
+    return rc == SP_OK && most < n ? SP_TIME : rc;
+}
+
+/* How many of the waiting events come before until. */
+static size_t events_before(const intake_t *intake, uint64_t until)
+{
+    uint32_t i = intake->first;
+
+    while (i < intake->count && intake->events[i].t < until)
+        i++;
+    return i - intake->first;
+}
+
+/* Fill the empty buffer. Returns 0 when there is nothing left to decode. */
+static int decode_some(intake_t *intake, const uint8_t *in, size_t n, size_t *used)
+{
+    size_t got;
+    const int rc = sp_decoder_decode(&intake->decoder, in, n, used, intake->events, EVENTS_AT_ONCE, &got);
+    const size_t kept = sp_thin_events(&intake->thin, intake->events, got, intake->keep);
+
+    intake->thinned += got - kept;
+    intake->first = 0;
+    intake->count = (uint32_t)kept;
+    return got > 0 || rc == SP_MORE;
+}
+
+static int feed_intake(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, uint64_t until)
+{
+    intake_t *intake = pipe->intake;
+
+    *used = 0;
+    for (;;) {
+        size_t step;
+        if (intake->first == intake->count) {
+            const int more = decode_some(intake, in + *used, n - *used, &step);
+            *used += step;
+            if (!more && intake->decoder.time >= until) {
+                pipe->reached = intake->decoder.time;
+                return SP_TIME;
+            }
+            if (!more)
+                return SP_OK;
+            continue;
+        }
+        const size_t before = events_before(intake, until);
+        if (before == 0) {
+            pipe->reached = intake->events[intake->first].t;
+            return SP_TIME;
+        }
+        const int rc = sp_tokenizer_push(pipe->tokenizer, intake->events + intake->first, before, &step);
+        intake->first += (uint32_t)step;
+        if (rc != SP_OK)
+            return rc;
+    }
+}
+
+int sp_pipeline_feed(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, int stop_at_token, uint64_t until)
 {
     int rc;
 
@@ -215,13 +344,36 @@ int sp_pipeline_feed_evt2(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size
     do {
         size_t step;
         const uint64_t start = now(pipe);
-        rc = sp_tokenizer_push_evt2(pipe->tokenizer, &pipe->decoder, in + *used, n - *used, &step);
+        rc = pipe->intake ? feed_intake(pipe, in + *used, n - *used, &step, until)
+                          : feed_words(pipe, in + *used, n - *used, &step, until);
         pipe->cost_tokenize += now(pipe) - start;
         *used += step;
         if (rc == SP_TOKEN)
             take_token(pipe);
     } while (rc == SP_TOKEN && !stop_at_token);
     return rc;
+}
+
+uint32_t sp_pipeline_waiting(const sp_pipeline_t *pipe)
+{
+    const intake_t *intake = pipe->intake;
+    return intake ? intake->count - intake->first + (intake->decoder.mask != 0) : 0;
+}
+
+uint64_t sp_pipeline_reached(const sp_pipeline_t *pipe)
+{
+    return pipe->reached;
+}
+
+uint64_t sp_pipeline_time(const sp_pipeline_t *pipe)
+{
+    return pipe->tokenizer->last_t;
+}
+
+void sp_pipeline_set_keep(sp_pipeline_t *pipe, uint32_t keep)
+{
+    if (pipe->intake)
+        pipe->intake->keep = keep;
 }
 
 /* Copy a row of the ring with its time, counted from since. */
@@ -242,13 +394,24 @@ uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out)
     return (uint32_t)((pipe->tokens - 1) % pipe->config.window_tokens) + 1u;
 }
 
-uint32_t sp_pipeline_window(sp_pipeline_t *pipe, float *out)
+/* How many of the newest tokens, at most T, are not older than since. */
+static uint32_t rows_since(const sp_pipeline_t *pipe, uint64_t since)
+{
+    const uint64_t kept = pipe->tokens < pipe->rows ? pipe->tokens : pipe->rows;
+    uint32_t rows = 0;
+
+    while (rows < kept && pipe->times[(pipe->tokens - 1u - rows) % pipe->rows] >= since)
+        rows++;
+    return rows;
+}
+
+uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out)
 {
     if (!has_embedding(&pipe->config) || pipe->config.one_by_one)
         return 0;
 
     const uint32_t window = pipe->config.window_tokens, hidden = pipe->config.embed.hidden;
-    const uint32_t rows = pipe->tokens < window ? (uint32_t)pipe->tokens : window;
+    const uint32_t rows = rows_since(pipe, since);
     const uint64_t first = pipe->tokens - rows;
 
     for (uint32_t i = 0; i < rows; i++) {
@@ -259,10 +422,39 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, float *out)
     return rows;
 }
 
+static const sp_decode_stats_t *decode_stats(const sp_pipeline_t *pipe)
+{
+    return pipe->intake ? &pipe->intake->decoder.stats : &pipe->decoder.stats;
+}
+
 void sp_pipeline_stats(const sp_pipeline_t *pipe, sp_pipeline_stats_t *stats)
 {
-    stats->decode = pipe->decoder.stats;
+    stats->decode = *decode_stats(pipe);
     sp_tokenizer_stats(pipe->tokenizer, &stats->tokenizer);
     stats->cost_tokenize = pipe->cost_tokenize;
     stats->cost_embed = pipe->cost_embed;
+    stats->thinned = pipe->intake ? pipe->intake->thinned : 0;
+}
+
+void sp_pipeline_losses(const sp_pipeline_t *pipe, sp_pipeline_losses_t *losses)
+{
+    const sp_decode_stats_t *d = decode_stats(pipe);
+    const sp_tokenizer_stats_t *t = &pipe->tokenizer->stats;
+    const uint64_t undecoded = d->untimed + d->unknown + d->outside + d->clipped;
+
+    losses->came = d->events + undecoded;
+    losses->thinned = pipe->intake ? pipe->intake->thinned : 0;
+    losses->decoder = undecoded + t->outside + t->backwards;
+    losses->pool = t->pool_lost;
+}
+
+void sp_pipeline_costs(const sp_pipeline_t *pipe, uint64_t *tokenize, uint64_t *embed)
+{
+    *tokenize = pipe->cost_tokenize;
+    *embed = pipe->cost_embed;
+}
+
+uint64_t sp_pipeline_tokens(const sp_pipeline_t *pipe)
+{
+    return pipe->tokenizer->stats.tokens;
 }

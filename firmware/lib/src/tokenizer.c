@@ -26,33 +26,39 @@ static uint32_t blocks_of(uint32_t pool_events)
     return pool_events / BLOCK_SLOTS + (pool_events % BLOCK_SLOTS != 0);
 }
 
+/* Whether a parameter that the kind does not have is left alone. The others were checked. */
+static int fits_its_kind(const sp_tokenizer_config_t *c)
+{
+    if (c->kind == SP_KIND_CONTINUOUS)
+        return c->duration_us == 0;
+    if (c->decay_per_us > 0.0 || c->relative_refractory_us > 0)
+        return 0;
+    if (c->threshold < 0.0 || (double)(uint32_t)c->threshold < c->threshold)
+        return 0;
+    return !sp_is_voxel(c) || (c->duration_us > 0 && c->absolute_refractory_us == 0);
+}
+
 int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_config_t *full)
 {
     sp_tokenizer_config_t c = *config;
 
     if (c.patch_size == 0)
         c.patch_size = 16;
-    if (c.threshold == 0.0)
+    if (c.threshold == 0.0 && !sp_is_voxel(&c))
         c.threshold = 256.0;
     if (c.relative_scale == 0.0)
         c.relative_scale = 0.4;
     if (c.width == 0 || c.height == 0 || (1u << span_bits(&c)) > SP_PATCH_SPAN_MAX)
         return SP_ERR_CONFIG;
-    if (c.pool_policy > SP_POOL_GROWS || c.pool_events == 0 || c.pool_events > UINT32_MAX - 2u * BLOCK_SLOTS)
+    if (c.pool_policy > SP_POOL_GROWS || c.pool_events == 0 || c.pool_events > SP_POOL_EVENTS_MAX)
         return SP_ERR_CONFIG;
-    if (!is_between(c.threshold, 0.0, SP_THRESHOLD_MAX) || !is_between(c.relative_scale, 0.0, 1.0) ||
-        c.relative_scale >= 1.0)
+    if (!is_between(c.threshold, sp_is_voxel(&c) ? -1.0 : 0.0, SP_THRESHOLD_MAX) ||
+        !is_between(c.relative_scale, 0.0, 1.0) || c.relative_scale >= 1.0)
         return SP_ERR_CONFIG;
     if (!(c.decay_per_us >= 0.0) || !(c.decay_per_us <= 1e300))
         return SP_ERR_CONFIG;
-    if (c.kind > SP_KIND_DISCRETE)
+    if (c.kind > SP_KIND_VOXEL || !fits_its_kind(&c))
         return SP_ERR_CONFIG;
-    if (sp_is_discrete(&c)) {
-        if (c.decay_per_us > 0.0 || c.relative_refractory_us > 0 || (double)(uint32_t)c.threshold < c.threshold)
-            return SP_ERR_CONFIG;
-    } else if (c.duration_us > 0) {
-        return SP_ERR_CONFIG;
-    }
     c.pool_events = blocks_of(c.pool_events) * BLOCK_SLOTS;
     *full = c;
     return SP_OK;
@@ -60,24 +66,27 @@ int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_
 
 /* -------------------------------------------------------------- memory */
 
-/* Bytes of the arrays behind the struct, largest alignment first; places them when mem is given. */
+static int has_potentials(const sp_tokenizer_config_t *c)
+{
+    return !sp_is_discrete(c) && !sp_is_integer(c);
+}
+
+/* Bytes of the arrays behind the struct; places them when mem is given. The arrays of blocks are addressed by block numbers,
+ * which begin behind the blocks that hold the patches' next slots; so do their pointers, still within mem. */
 static uint64_t layout(sp_tokenizer_t *tok, const sp_tokenizer_config_t *c, uint8_t *mem)
 {
     const uint64_t columns = (c->width + c->patch_size - 1u) / c->patch_size;
     const uint64_t rows = (c->height + c->patch_size - 1u) / c->patch_size;
     const uint64_t patches = columns * rows;
     const uint64_t blocks = blocks_of(c->pool_events);
-    const uint64_t spikes = sp_has_refractory(c) ? patches : 0;
+    const uint64_t first = (patches + BLOCK_SLOTS - 1u) / BLOCK_SLOTS;
     const uint64_t sizes[] = {
-        blocks * sizeof(uint64_t),                                   /* block_info */
-        spikes * sizeof(uint64_t),                                   /* last_spike */
-        sp_is_integer(c) ? 0 : patches * sizeof(sp_potential_t),     /* potentials */
-        patches * sizeof(sp_patch_t),                                /* states */
-        patches * sizeof(uint32_t),                                  /* tail */
-        blocks * sizeof(uint32_t),                                   /* next_block */
-        blocks * BLOCK_SLOTS * sizeof(uint32_t),                     /* slots */
-        spikes * sizeof(uint8_t),                                    /* spiked */
-        sp_is_discrete(c) ? patches * sizeof(uint8_t) : 0,           /* skip */
+        sp_has_refractory(c) ? patches * sizeof(uint64_t) : 0, /* last_spike */
+        has_potentials(c) ? patches * sizeof(double) : 0,      /* potentials */
+        (first + blocks) * BLOCK_SLOTS * sizeof(uint32_t),     /* slots */
+        blocks * sizeof(uint64_t),                             /* block_info */
+        patches * sizeof(uint32_t),                            /* held */
+        blocks * sizeof(uint32_t),                             /* next_block */
     };
     uint64_t at = (sizeof(sp_tokenizer_t) + 7u) & ~UINT64_C(7);
     uint64_t places[sizeof sizes / sizeof *sizes];
@@ -90,16 +99,14 @@ static uint64_t layout(sp_tokenizer_t *tok, const sp_tokenizer_config_t *c, uint
         tok->columns = (uint32_t)columns;
         tok->rows = (uint32_t)rows;
         tok->patches = (uint32_t)patches;
-        tok->blocks = (uint32_t)blocks;
-        tok->block_info = (uint64_t *)(void *)(mem + places[0]);
-        tok->last_spike = (uint64_t *)(void *)(mem + places[1]);
-        tok->potentials = (sp_potential_t *)(void *)(mem + places[2]);
-        tok->states = (sp_patch_t *)(void *)(mem + places[3]);
-        tok->tail = (uint32_t *)(void *)(mem + places[4]);
-        tok->next_block = (uint32_t *)(void *)(mem + places[5]);
-        tok->slots = (uint32_t *)(void *)(mem + places[6]);
-        tok->spiked = mem + places[7];
-        tok->skip = mem + places[8];
+        tok->first_block = (uint32_t)first;
+        tok->end_block = (uint32_t)(first + blocks);
+        tok->last_spike = (uint64_t *)(void *)(mem + places[0]);
+        tok->potentials = (double *)(void *)(mem + places[1]);
+        tok->slots = (uint32_t *)(void *)(mem + places[2]);
+        tok->block_info = (uint64_t *)(void *)(mem + places[3] - first * sizeof(uint64_t));
+        tok->held = (uint32_t *)(void *)(mem + places[4]);
+        tok->next_block = (uint32_t *)(void *)(mem + places[5] - first * sizeof(uint32_t));
     }
     return at;
 }
@@ -152,9 +159,15 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
     tok->reciprocal = sp_is_power_of_two(full.patch_size) ? 0 : UINT32_MAX / full.patch_size + 1u;
     tok->span_bits = span_bits(&full);
     tok->time_bits = 31u - 2u * tok->span_bits;
+    tok->of_word = EVT2_P_AND_TIME;
+    if (sp_is_power_of_two(full.patch_size))
+        tok->of_word |= (full.patch_size - 1u) << EVT2_X_AT | (full.patch_size - 1u);
     tok->fire_count = round_up(full.threshold);
+    tok->most = UINT32_MAX;
     if (sp_is_discrete(&full))
         sp_discrete_bind(tok);
+    else if (sp_is_voxel(&full))
+        sp_voxel_bind(tok);
     else if (sp_is_integer(&full))
         sp_integer_bind(tok);
     else
@@ -167,17 +180,16 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
 void sp_tokenizer_reset(sp_tokenizer_t *tok)
 {
     sp_pool_reset(tok);
-    if (sp_has_refractory(&tok->config)) {
+    if (sp_has_refractory(&tok->config))
         memset(tok->last_spike, 0, tok->patches * sizeof *tok->last_spike);
-        memset(tok->spiked, 0, tok->patches);
-    }
-    if (sp_is_discrete(&tok->config))
-        memset(tok->skip, 0, tok->patches);
-    if (!sp_is_integer(&tok->config))
+    if (has_potentials(&tok->config))
         memset(tok->potentials, 0, tok->patches * sizeof *tok->potentials);
     tok->last_t = 0;
     tok->epoch = 0;
     tok->epoch_last_t = (UINT64_C(1) << tok->time_bits) - 1u;
+    tok->scan = 0;
+    tok->in_bin = 0;
+    tok->is_ready = 0;
     memset(&tok->ready, 0, sizeof tok->ready);
     memset(&tok->stats, 0, sizeof tok->stats);
 }
@@ -197,23 +209,15 @@ int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, siz
     *grown = *old;
     grown->config = full;
     layout(grown, &full, mem);
-    memcpy(grown->block_info, old->block_info, old->blocks * sizeof *old->block_info);
-    memcpy(grown->next_block, old->next_block, old->blocks * sizeof *old->next_block);
-    memcpy(grown->slots, old->slots, (size_t)old->blocks * BLOCK_SLOTS * sizeof *old->slots);
-    memcpy(grown->states, old->states, old->patches * sizeof *old->states);
-    memcpy(grown->tail, old->tail, old->patches * sizeof *old->tail);
-    if (sp_has_refractory(&full)) {
+    const uint32_t first = old->first_block, blocks = old->end_block - first;
+    memcpy(grown->slots, old->slots, (size_t)old->end_block * BLOCK_SLOTS * sizeof *old->slots);
+    memcpy(grown->block_info + first, old->block_info + first, blocks * sizeof *old->block_info);
+    memcpy(grown->next_block + first, old->next_block + first, blocks * sizeof *old->next_block);
+    memcpy(grown->held, old->held, old->patches * sizeof *old->held);
+    if (sp_has_refractory(&full))
         memcpy(grown->last_spike, old->last_spike, old->patches * sizeof *old->last_spike);
-        memcpy(grown->spiked, old->spiked, old->patches);
-    }
-    if (sp_is_discrete(&full))
-        memcpy(grown->skip, old->skip, old->patches);
-    if (!sp_is_integer(&full))
+    if (has_potentials(&full))
         memcpy(grown->potentials, old->potentials, old->patches * sizeof *old->potentials);
-    for (uint32_t b = grown->blocks; b-- > old->blocks;) {
-        grown->next_block[b] = grown->free_block;
-        grown->free_block = b;
-    }
     *tok = grown;
     return SP_OK;
 }
@@ -225,12 +229,62 @@ static void release_ready(sp_tokenizer_t *tok)
     if (tok->ready_tail != BLOCK_NONE)
         sp_pool_release(tok, tok->ready_tail);
     tok->ready_tail = BLOCK_NONE;
+    tok->is_ready = 0;
 }
 
 int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
 {
     release_ready(tok);
     return tok->push(tok, in, n, used);
+}
+
+/* Events that need no closer look, each a word. */
+static const uint8_t *run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
+{
+    const uint8_t *at = tok->run(tok, d, in, end, rc);
+    if (at != in)
+        tok->last_t = d->time_base | evt2_low_time(evt2_load(at - 4));
+    return at;
+}
+
+/* It is t, us. SP_TOKEN: something fires before. */
+static int reach(sp_tokenizer_t *tok, uint64_t t)
+{
+    return sp_is_voxel(&tok->config) ? sp_voxel_reach(tok, t) : SP_OK;
+}
+
+/* Whole EVT2 words; *done says how many were consumed. */
+static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done)
+{
+    const uint8_t *at = in, *const end = in + 4u * n;
+    size_t others = 0, looked_at = 0, used;
+    int rc = SP_OK;
+
+    while ((at = run(tok, d, at, end, &rc)) != end && rc == SP_OK) {
+        const uint32_t word = evt2_load(at);
+        if (evt2_type(word) > EVT2_ON || !d->timed) {
+            if (evt2_type(word) == EVT2_TIME_HIGH)
+                rc = reach(tok, evt2_next_time(d->time_base, word, d->timed));
+            if (rc != SP_OK)
+                break;
+            evt2_take_no_event(d, word);
+            others++;
+        } else {
+            const sp_event_t event = evt2_event(d, word);
+            rc = tok->push(tok, &event, 1, &used);
+            if (used == 0)
+                break;
+            looked_at++;
+        }
+        at += 4;
+        if (rc != SP_OK)
+            break;
+    }
+    *done = (size_t)(at - in) / 4u;
+    d->stats.words += *done;
+    d->stats.events += *done - others;
+    tok->stats.taken += *done - others - looked_at;
+    return rc;
 }
 
 /* The word that was cut, once the rest of it is in `in`. */
@@ -243,7 +297,7 @@ static int push_cut_word(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_t 
     if (!evt2_peek(decoder, in, n, &word, &bytes))
         return SP_OK;
     const uint8_t whole[4] = {(uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16), (uint8_t)(word >> 24)};
-    const int rc = tok->push_words(tok, decoder, whole, 1, &done);
+    const int rc = push_words(tok, decoder, whole, 1, &done);
     if (done == 1) {
         decoder->partial = 0;
         decoder->partial_bytes = 0;
@@ -261,7 +315,7 @@ int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_
     if (decoder->partial_bytes > 0)
         rc = push_cut_word(tok, decoder, in, n, &at);
     if (rc == SP_OK && decoder->partial_bytes == 0) {
-        rc = tok->push_words(tok, decoder, in + at, (n - at) / 4u, &done);
+        rc = push_words(tok, decoder, in + at, (n - at) / 4u, &done);
         at += 4u * done;
     }
     if (rc == SP_OK) {
@@ -272,39 +326,53 @@ int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_
     return rc;
 }
 
-void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint64_t t)
+int sp_tokenizer_advance(sp_tokenizer_t *tok, uint64_t t)
 {
-    const uint32_t patch = row * tok->columns + column;
-    const uint32_t count = tok->states[patch].count;
+    release_ready(tok);
+    return reach(tok, t);
+}
 
-    tok->ready = (sp_token_t){.t = t, .x = (uint16_t)column, .y = (uint16_t)row, .n = count};
-    tok->ready_tail = tok->tail[patch];
-    tok->ready_skip = 0;
-    if (sp_is_discrete(&tok->config)) {
-        tok->ready_skip = tok->skip[patch];
-        tok->skip[patch] = 0;
-    }
-    tok->tail[patch] = BLOCK_NONE;
-    tok->states[patch] = (sp_patch_t){0, 0};
+int sp_tokenizer_end(sp_tokenizer_t *tok)
+{
+    release_ready(tok);
+    return sp_is_voxel(&tok->config) ? sp_voxel_end(tok) : SP_OK;
+}
+
+int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
+{
+    const uint32_t held = sp_pool_held(tok, patch);
+
+    tok->ready = (sp_token_t){
+        .t = t, .x = (uint16_t)(patch % tok->columns), .y = (uint16_t)(patch / tok->columns), .n = held};
+    tok->is_ready = 1;
+    tok->ready_tail = held > 0 ? BLOCK_BEFORE(*sp_pool_next(tok, patch)) : BLOCK_NONE;
+    *sp_pool_next(tok, patch) = 0;
+    tok->held[patch] = 0;
     if (sp_has_refractory(&tok->config)) {
         tok->last_spike[patch] = t;
-        tok->spiked[patch] = 1;
+        tok->held[patch] = HELD_SPIKED;
     }
     tok->stats.tokens++;
-    tok->stats.in_tokens += count;
+    tok->stats.in_tokens += held;
+    return SP_TOKEN;
 }
 
 const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
 {
-    return tok->ready_tail == BLOCK_NONE ? NULL : &tok->ready;
+    return tok->is_ready ? &tok->ready : NULL;
+}
+
+/* The first event of a block. */
+static uint32_t first_slot(const sp_tokenizer_t *tok, uint32_t block)
+{
+    return block * BLOCK_SLOTS + INFO_FIRST(tok->block_info[block]);
 }
 
 void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
 {
     const int ready = tok->ready_tail != BLOCK_NONE;
     *cursor = (sp_token_cursor_t){.tokenizer = tok,
-                                  .block = ready ? tok->next_block[tok->ready_tail] : BLOCK_NONE,
-                                  .slot = ready ? tok->ready_skip : 0,
+                                  .slot = ready ? first_slot(tok, tok->next_block[tok->ready_tail]) : 0,
                                   .left = ready ? tok->ready.n : 0};
 }
 
@@ -314,33 +382,33 @@ size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t c
     const uint32_t bits = tok->span_bits, mask = (1u << bits) - 1u;
     const uint32_t x0 = (uint32_t)tok->ready.x * tok->config.patch_size;
     const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;
+    const size_t n = capacity < cursor->left ? capacity : cursor->left;
     size_t got = 0;
 
-    while (got < capacity && cursor->left > 0) {
-        const uint64_t info = tok->block_info[cursor->block];
-        const uint64_t time_high = INFO_EPOCH(info) << tok->time_bits;
-        const uint32_t *slots = &tok->slots[cursor->block * BLOCK_SLOTS];
-        for (; cursor->slot < INFO_USED(info) && cursor->left > 0 && got < capacity; cursor->slot++, cursor->left--) {
-            const uint32_t slot = slots[cursor->slot];
-            out[got++] = (sp_event_t){.t = time_high | slot >> (2u * bits + 1u),
-                                      .x = (uint16_t)(x0 + (slot & mask)),
-                                      .y = (uint16_t)(y0 + (slot >> bits & mask)),
-                                      .p = (uint8_t)(slot >> (2u * bits) & 1u)};
+    while (got < n) {
+        const uint32_t block = cursor->slot / BLOCK_SLOTS, end = (block + 1u) * BLOCK_SLOTS;
+        const uint64_t time_high = INFO_EPOCH(tok->block_info[block]) << tok->time_bits;
+        for (; cursor->slot < end && got < n; cursor->slot++) {
+            const uint32_t slot = tok->slots[cursor->slot];
+            out[got++] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),
+                                      .x = (uint16_t)(x0 + (evt2_x(slot) & mask)),
+                                      .y = (uint16_t)(y0 + (evt2_y(slot) & mask)),
+                                      .p = (uint8_t)(evt2_type(slot) & 1u)};
         }
-        if (cursor->slot == INFO_USED(info)) {
-            cursor->block = tok->next_block[cursor->block];
-            cursor->slot = 0;
-        }
+        if (cursor->slot == end)
+            cursor->slot = first_slot(tok, tok->next_block[block]);
     }
-    return got;
+    cursor->left -= (uint32_t)n;
+    return n;
 }
 
 void sp_tokenizer_stats(const sp_tokenizer_t *tok, sp_tokenizer_stats_t *stats)
 {
+    uint32_t blocks_used;
     *stats = tok->stats;
-    stats->pending = sp_pool_pending(tok);
-    stats->pool_used = tok->blocks_used * BLOCK_SLOTS;
-    stats->pool_peak = tok->blocks_peak * BLOCK_SLOTS;
+    sp_pool_count(tok, &stats->pending, &blocks_used);
+    stats->pool_used = blocks_used * BLOCK_SLOTS;
+    stats->pool_peak = (tok->fresh_block - tok->first_block) * BLOCK_SLOTS;
 }
 
 const sp_tokenizer_config_t *sp_tokenizer_config(const sp_tokenizer_t *tok)

@@ -1,171 +1,199 @@
-/* The loops that bring events to a tokenizer, once for all step functions: order, sensor bounds, epochs.
- * A step takes one event that is in order and on the sensor. It returns SP_OK, SP_TOKEN, or SP_ERR_POOL with
- * nothing of the event done. */
+/* The loops that bring events to a tokenizer, once for all kinds: order, sensor bounds, epochs, patches. A kind gives its
+ * sp_take_fn. */
 #ifndef SP_TOKENIZER_FEED_H_INCLUDED
 #define SP_TOKENIZER_FEED_H_INCLUDED
 
-#include "evt2_words.h"
 #include "tokenizer_state.h"
 
-/* What a step reads on every event, copied out of the tokenizer so that stores to the pool cannot alias it. */
+/* What is read on every event, copied out of the tokenizer so that stores to the pool cannot alias it. */
 typedef struct sp_feed {
-    sp_patch_t *states;
     uint32_t *slots;
-    uint32_t columns, patch_size, shift, reciprocal, span_bits, fire_count;
+    uint32_t columns, patch_size, shift, reciprocal, span_bits;
+    uint32_t of_word; /* the bits of an event's word that its slot has too */
 } sp_feed_t;
 
-typedef int (*sp_step_fn)(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p, uint64_t t);
+/* Takes one event that is in order and on the sensor, of the current epoch: its patch and slot. Returns SP_OK, SP_TOKEN,
+ * or SP_ERR_POOL with nothing of the event done. */
+typedef int sp_take_fn(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot);
 
-SP_INLINE sp_feed_t sp_feed(const sp_tokenizer_t *tok)
+/* How the patch of a pixel is found; a constant, so that the loops are compiled for each. */
+typedef enum sp_patches {
+    SP_PATCHES_OF_16,   /* shifts that the compiler knows */
+    SP_PATCHES_OF_2_TO, /* shifts */
+    SP_PATCHES_OF_ANY   /* a reciprocal */
+} sp_patches_t;
+
+SP_INLINE sp_patches_t sp_patches(const sp_tokenizer_config_t *config)
 {
-    return (sp_feed_t){.states = tok->states,
-                       .slots = tok->slots,
+    if (config->patch_size == 16)
+        return SP_PATCHES_OF_16;
+    return sp_is_power_of_two(config->patch_size) ? SP_PATCHES_OF_2_TO : SP_PATCHES_OF_ANY;
+}
+
+SP_INLINE sp_feed_t sp_feed(const sp_tokenizer_t *tok, sp_patches_t patches)
+{
+    const int is_16 = patches == SP_PATCHES_OF_16;
+    return (sp_feed_t){.slots = tok->slots,
                        .columns = tok->columns,
-                       .patch_size = tok->config.patch_size,
-                       .shift = tok->shift,
+                       .patch_size = is_16 ? 16u : tok->config.patch_size,
+                       .shift = is_16 ? 4u : tok->shift,
                        .reciprocal = tok->reciprocal,
-                       .span_bits = tok->span_bits,
-                       .fire_count = tok->fire_count};
+                       .span_bits = is_16 ? 4u : tok->span_bits,
+                       .of_word = tok->of_word};
 }
 
-/* Where an event is: patch coordinates, and coordinates in the patch. */
-typedef struct sp_place {
-    uint32_t column, row, x, y;
-} sp_place_t;
-
-SP_INLINE sp_place_t sp_place_of(const sp_feed_t *feed, uint32_t x, uint32_t y)
+/* The patch column of a pixel column, or the row of a row. */
+SP_INLINE uint32_t sp_patch_at(const sp_feed_t *feed, uint32_t x, sp_patches_t patches)
 {
-    const int power_of_two = feed->reciprocal == 0;
-    const uint32_t column = power_of_two ? x >> feed->shift : (uint32_t)((uint64_t)x * feed->reciprocal >> 32);
-    const uint32_t row = power_of_two ? y >> feed->shift : (uint32_t)((uint64_t)y * feed->reciprocal >> 32);
-    return (sp_place_t){column, row, x - column * feed->patch_size, y - row * feed->patch_size};
+    return patches == SP_PATCHES_OF_ANY ? (uint32_t)((uint64_t)x * feed->reciprocal >> 32) : x >> feed->shift;
 }
 
-SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, sp_place_t place, uint32_t p, uint64_t t)
+SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used, sp_take_fn take,
+                             sp_patches_t patches)
 {
-    return (uint32_t)t << (2u * span_bits + 1u) | p << (2u * span_bits) | place.y << span_bits | place.x;
-}
-
-SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used, sp_step_fn step)
-{
-    const sp_feed_t feed = sp_feed(tok);
-    const uint32_t width = tok->config.width, height = tok->config.height;
-    uint64_t last_t = tok->last_t, epoch_last_t = tok->epoch_last_t;
+    const sp_feed_t feed = sp_feed(tok, patches);
     int rc = SP_OK;
     size_t i = 0;
 
-    while (rc == SP_OK && i < n) {
+    for (; rc == SP_OK && i < n; i++) {
         const sp_event_t *e = &in[i];
-        if (SP_RARELY(e->x >= width || e->y >= height)) {
+        const uint32_t column = sp_patch_at(&feed, e->x, patches), row = sp_patch_at(&feed, e->y, patches);
+        const uint32_t x = e->x - column * feed.patch_size, y = e->y - row * feed.patch_size;
+
+        if (SP_RARELY(e->x >= tok->config.width || e->y >= tok->config.height)) {
             tok->stats.outside++;
-            i++;
             continue;
         }
-        if (SP_RARELY(e->t < last_t)) {
+        if (SP_RARELY(e->t < tok->last_t)) {
             tok->stats.backwards++;
-            i++;
             continue;
         }
-        if (SP_RARELY(e->t > epoch_last_t)) {
+        if (SP_RARELY(e->t > tok->epoch_last_t))
             sp_pool_enter_epoch(tok, e->t);
-            epoch_last_t = tok->epoch_last_t;
-        }
-        rc = step(tok, &feed, e->x, e->y, e->p != 0, e->t);
+        rc = take(tok, &feed, row * feed.columns + column, sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t));
         if (SP_RARELY(rc == SP_ERR_POOL))
             break;
-        last_t = e->t;
-        i++;
+        tok->last_t = e->t;
     }
-    tok->last_t = last_t;
     tok->stats.taken += i;
     *used = i;
     return rc;
 }
 
-/* What the loop over EVT2 words knows between two time words. */
-typedef struct sp_words {
-    uint64_t base;  /* the decoder's time base */
-    uint32_t floor; /* what an event's low time + 1 must reach to be in order: the newest one's, 0 for any, 65 for none */
-    uint32_t width; /* of the sensor; 0 while events need a closer look: no time word yet, or a new epoch */
-} sp_words_t;
+/* ---------------------------------------------------------------- EVT2 words */
 
-SP_INLINE sp_words_t sp_words_start(const sp_tokenizer_t *tok, const sp_evt2_t *d)
-{
-    sp_words_t w = {.base = d->time_base};
-    if (tok->last_t >= w.base)
-        w.floor = tok->last_t - w.base > 63u ? 65u : (uint32_t)(tok->last_t - w.base) + 1u;
-    if (d->timed && w.base <= tok->epoch_last_t)
-        w.width = tok->config.width;
-    return w;
-}
+#define EVT2_LOW_IN_WORD (EVT2_LOW_MASK << EVT2_LOW_AT)
+#define EVT2_ROW_ON_TOP (32u - EVT2_SIDE_BITS)
 
-SP_INLINE void sp_words_stop(const sp_words_t *w, sp_tokenizer_t *tok)
-{
-    if (w->floor - 1u < 64u)
-        tok->last_t = w->base + (w->floor - 1u);
-}
+/* Between two time words: what a word must be to need no closer look. */
+typedef struct sp_gate {
+    uint32_t high;   /* the time base's bits in a slot */
+    uint32_t right;  /* the word without polarity and time: below this. 0: closer looks for all */
+    uint32_t bottom; /* the word with y on top: not above this */
+    uint32_t low;    /* the word's time where it is: not below this, the newest event's time */
+} sp_gate_t;
 
-/* An event that failed the check against w->width and the height. Returns 1 if it is to be taken after all. */
-static inline int sp_words_look(sp_words_t *w, sp_tokenizer_t *tok, uint32_t word)
+SP_INLINE sp_gate_t sp_gate(const sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_evt2_t *d)
 {
-    if (evt2_x(word) >= tok->config.width || evt2_y(word) >= tok->config.height) {
-        tok->stats.outside++;
-        return 0;
+    const uint32_t height = tok->config.height, rows = height <= EVT2_SIDE_MASK ? height : EVT2_SIDE_MASK + 1u;
+    sp_gate_t gate = {.bottom = (rows - 1u) << EVT2_ROW_ON_TOP};
+
+    if (tok->last_t >= d->time_base) {
+        if (tok->last_t - d->time_base > EVT2_LOW_MASK)
+            return gate;
+        gate.low = (uint32_t)(tok->last_t - d->time_base) << EVT2_LOW_AT;
     }
-    sp_pool_enter_epoch(tok, w->base);
-    w->width = tok->config.width;
-    return 1;
+    if (d->timed && d->time_base <= tok->epoch_last_t) {
+        gate.right = (uint32_t)tok->config.width << EVT2_X_AT;
+        gate.high = sp_slot_high(feed->span_bits, d->time_base);
+    }
+    return gate;
 }
 
-/* Whole EVT2 words; *done says how many were consumed. */
-SP_INLINE int sp_feed_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done,
-                            sp_step_fn step)
+/* The patch of an event's word, and its slot. */
+SP_INLINE uint32_t sp_patch_of_word(const sp_feed_t *feed, const sp_gate_t *gate, uint32_t word, sp_patches_t patches,
+                                    uint32_t *slot)
 {
-    const sp_feed_t feed = sp_feed(tok);
-    const uint32_t height = tok->config.height;
-    const uint8_t *at = in, *const end = in + 4u * n;
-    sp_words_t w = sp_words_start(tok, d);
-    size_t others = 0; /* words that are no events */
-    int rc = SP_OK;
+    const uint32_t x = evt2_x(word), y = evt2_y(word);
+    const uint32_t column = sp_patch_at(feed, x, patches), row = sp_patch_at(feed, y, patches);
 
-    for (; at != end; at += 4) {
-        const uint32_t word = evt2_load(at), x = evt2_x(word), y = evt2_y(word), low = evt2_low_time(word);
-        if (SP_RARELY(evt2_type(word) > EVT2_ON)) {
-            sp_words_stop(&w, tok);
-            evt2_take_other(d, word);
-            w = sp_words_start(tok, d);
-            others++;
-            continue;
-        }
-        if (SP_RARELY(x >= w.width || y >= height)) {
-            if (!d->timed) {
-                d->stats.untimed++;
-                others++;
-                continue;
-            }
-            if (!sp_words_look(&w, tok, word))
-                continue;
-        }
-        if (SP_RARELY(low + 1u < w.floor)) {
-            tok->stats.backwards++;
-            continue;
-        }
-        rc = step(tok, &feed, x, y, evt2_type(word), w.base | low);
-        if (SP_RARELY(rc != SP_OK)) {
-            if (rc == SP_ERR_POOL)
-                break;
-            w.floor = low + 1u;
+    *slot = (word & feed->of_word) | gate->high;
+    if (patches == SP_PATCHES_OF_ANY)
+        *slot |= (x - column * feed->patch_size) << EVT2_X_AT | (y - row * feed->patch_size);
+    return row * feed->columns + column;
+}
+
+SP_INLINE int sp_passes(const sp_gate_t *gate, uint32_t word, uint32_t low)
+{
+    return (word & ~EVT2_P_AND_TIME) < gate->right && word << EVT2_ROW_ON_TOP <= gate->bottom &&
+           (word & EVT2_LOW_IN_WORD) >= low;
+}
+
+SP_INLINE int sp_take_word(sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_gate_t *gate, uint32_t word,
+                           sp_take_fn take, sp_patches_t patches)
+{
+    uint32_t slot;
+    const uint32_t patch = sp_patch_of_word(feed, gate, word, patches, &slot);
+    return take(tok, feed, patch, slot);
+}
+
+/* Takes words up to one that needs a closer look or makes a patch fire. Returns where it stopped, *rc being what take
+ * said last; the caller keeps the time of the newest event. Two words a turn: their times then take turns in two
+ * registers. A single word at the end is left to the caller. */
+SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *at, const uint8_t *end,
+                                     int *rc, sp_take_fn take, sp_patches_t patches)
+{
+    const sp_feed_t feed = sp_feed(tok, patches);
+    const uint8_t *const stop = at + ((size_t)(end - at) & ~(size_t)7);
+    sp_gate_t gate = sp_gate(tok, &feed, d);
+    int taken = SP_OK;
+
+    for (; at != stop; at += 8) {
+        const uint32_t first = evt2_load(at);
+        if (SP_RARELY(!sp_passes(&gate, first, gate.low)))
+            return at;
+        const uint32_t low = first & EVT2_LOW_IN_WORD;
+        taken = sp_take_word(tok, &feed, &gate, first, take, patches);
+        if (SP_RARELY(taken != SP_OK))
+            break;
+
+        const uint32_t second = evt2_load(at + 4);
+        if (SP_RARELY(!sp_passes(&gate, second, low)))
+            return at + 4;
+        gate.low = second & EVT2_LOW_IN_WORD;
+        taken = sp_take_word(tok, &feed, &gate, second, take, patches);
+        if (SP_RARELY(taken != SP_OK)) {
             at += 4;
             break;
         }
-        w.floor = low + 1u;
     }
-    sp_words_stop(&w, tok);
-    *done = (size_t)(at - in) / 4u;
-    d->stats.words += *done;
-    d->stats.events += *done - others;
-    tok->stats.taken += *done - others;
-    return rc;
+    *rc = taken;
+    return taken == SP_TOKEN ? at + 4 : at;
 }
+
+/* The loops of a kind for one sort of patches. */
+#define SP_FEED_LOOPS(take, name, patches)                                                                        \
+    static int push_##name(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)                     \
+    {                                                                                                             \
+        return sp_feed_events(tok, in, n, used, take, patches);                                                   \
+    }                                                                                                             \
+    static const uint8_t *run_##name(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in,                  \
+                                     const uint8_t *end, int *rc)                                                 \
+    {                                                                                                             \
+        return sp_feed_run(tok, d, in, end, rc, take, patches);                                                   \
+    }
+
+/* The loops of a kind, and bind_loops, which chooses among them. */
+#define SP_FEED_BIND(take)                                                                                        \
+    SP_FEED_LOOPS(take, 16, SP_PATCHES_OF_16)                                                                     \
+    SP_FEED_LOOPS(take, 2_to, SP_PATCHES_OF_2_TO)                                                                 \
+    SP_FEED_LOOPS(take, any, SP_PATCHES_OF_ANY)                                                                   \
+    static void bind_loops(sp_tokenizer_t *tok)                                                                   \
+    {                                                                                                             \
+        static const sp_push_fn push[] = {push_16, push_2_to, push_any};                                          \
+        static const sp_run_fn run[] = {run_16, run_2_to, run_any};                                               \
+        tok->push = push[sp_patches(&tok->config)];                                                               \
+        tok->run = run[sp_patches(&tok->config)];                                                                 \
+    }
 
 #endif

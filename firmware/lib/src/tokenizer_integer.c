@@ -1,70 +1,65 @@
-/* Without decay and relative refractory period the potential is the number of events held: no doubles. */
+/* Without decay and relative refractory period the potential is the number of events held, and a patch fires at the end of
+ * a block: no doubles, no counting by the event. */
 #include "tokenizer_feed.h"
 
-/* small: the patch size is 1, 2, 4, 8 or 16, so that span_bits is 4 and masks do. */
-SP_INLINE sp_place_t place_of(const sp_feed_t *feed, uint32_t x, uint32_t y, int small)
+/* The first event of a patch. Once it holds events its refractory period is over, so what is known of it is dropped. */
+SP_RARE_CALL static int drops_first(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    const uint32_t mask = feed->patch_size - 1u;
-    return small ? (sp_place_t){x >> feed->shift, y >> feed->shift, x & mask, y & mask} : sp_place_of(feed, x, y);
+    if (sp_is_refractory(tok, patch, sp_time_of(tok, slot))) {
+        tok->stats.refractory++;
+        return 1;
+    }
+    tok->held[patch] = 0;
+    return 0;
 }
 
-SP_INLINE int step(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p, uint64_t t,
-                   int small, int refractory)
+SP_RARE_CALL static int fire(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    const sp_place_t place = place_of(feed, x, y, small);
-    const uint32_t patch = place.row * feed->columns + place.column;
-    sp_patch_t *state = &feed->states[patch];
+    return sp_tokenizer_fire(tok, patch, sp_time_of(tok, slot));
+}
 
-    if (refractory && t - tok->last_spike[patch] < tok->config.absolute_refractory_us && tok->spiked[patch]) {
-        tok->stats.refractory++;
+/* An event that begins a block. */
+SP_RARE_CALL static int take_first(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
+{
+    uint32_t next = *sp_pool_next(tok, patch);
+
+    if (next == 0 && tok->held[patch] != 0 && drops_first(tok, patch, slot))
         return SP_OK;
-    }
-    if (SP_RARELY(!SLOT_HAS_ROOM(state->next))) {
-        const int rc = sp_pool_open(tok, patch);
-        if (rc < 0)
-            return rc;
-    }
-    const uint32_t next = state->next, count = state->count + 1u;
-    feed->slots[next] = sp_slot_of(small ? 4u : feed->span_bits, place, p, t);
-    state->next = next + 1u;
-    state->count = count;
-    if (SP_RARELY(count >= feed->fire_count)) {
-        sp_tokenizer_fire(tok, place.column, place.row, t);
-        return SP_TOKEN;
-    }
+    const int rc = sp_pool_open(tok, patch, &next);
+    if (rc != SP_OK)
+        return rc;
+    tok->slots[next] = slot;
+    *sp_pool_next(tok, patch) = next + 1u;
+    return SLOT_HAS_ROOM(next + 1u) || tok->held[patch] < tok->fire_count ? SP_OK : fire(tok, patch, slot);
+}
+
+/* An event that is the first or the last one of its block. */
+SP_RARE_CALL static int take_at_edge(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
+{
+    const uint32_t next = *sp_pool_next(tok, patch);
+
+    if (!SLOT_HAS_ROOM(next))
+        return take_first(tok, patch, slot);
+    tok->slots[next] = slot;
+    *sp_pool_next(tok, patch) = next + 1u;
+    return tok->held[patch] < tok->fire_count ? SP_OK : fire(tok, patch, slot);
+}
+
+SP_INLINE int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+{
+    const uint32_t next = feed->slots[patch];
+
+    if (SP_RARELY((next + 1u) % BLOCK_SLOTS <= 1u))
+        return take_at_edge(tok, patch, slot);
+    feed->slots[next] = slot;
+    feed->slots[patch] = next + 1u;
     return SP_OK;
 }
 
-/* One specialised pair of loops for each combination. */
-#define SP_INTEGER_PATH(name, small, refractory)                                                                 \
-    SP_INLINE int step_##name(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p,    \
-                              uint64_t t)                                                                        \
-    {                                                                                                            \
-        return step(tok, feed, x, y, p, t, small, refractory);                                                   \
-    }                                                                                                            \
-    static int push_##name(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)                    \
-    {                                                                                                            \
-        return sp_feed_events(tok, in, n, used, step_##name);                                                    \
-    }                                                                                                            \
-    static int push_words_##name(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done)   \
-    {                                                                                                            \
-        return sp_feed_words(tok, d, in, n, done, step_##name);                                                  \
-    }
-
-SP_INTEGER_PATH(small, 1, 0)
-SP_INTEGER_PATH(small_refractory, 1, 1)
-SP_INTEGER_PATH(any, 0, 0)
-SP_INTEGER_PATH(any_refractory, 0, 1)
+SP_FEED_BIND(take)
 
 void sp_integer_bind(sp_tokenizer_t *tok)
 {
-    const int refractory = tok->config.absolute_refractory_us > 0;
-
-    if (sp_is_power_of_two(tok->config.patch_size) && tok->config.patch_size <= 16) {
-        tok->push = refractory ? push_small_refractory : push_small;
-        tok->push_words = refractory ? push_words_small_refractory : push_words_small;
-    } else {
-        tok->push = refractory ? push_any_refractory : push_any;
-        tok->push_words = refractory ? push_words_any_refractory : push_words_any;
-    }
+    bind_loops(tok);
+    tok->most = tok->fire_count;
 }

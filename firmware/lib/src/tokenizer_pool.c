@@ -1,16 +1,13 @@
 #include "tokenizer_state.h"
 
+#include <string.h>
+
 void sp_pool_reset(sp_tokenizer_t *tok)
 {
-    for (uint32_t i = 0; i < tok->patches; i++) {
-        tok->states[i] = (sp_patch_t){0, 0};
-        tok->tail[i] = BLOCK_NONE;
-    }
-    for (uint32_t b = 0; b < tok->blocks; b++)
-        tok->next_block[b] = b + 1u < tok->blocks ? b + 1u : BLOCK_NONE;
-    tok->free_block = 0;
-    tok->blocks_used = 0;
-    tok->blocks_peak = 0;
+    memset(tok->slots, 0, tok->patches * sizeof *tok->slots);
+    memset(tok->held, 0, tok->patches * sizeof *tok->held);
+    tok->free_block = BLOCK_NONE;
+    tok->fresh_block = tok->first_block;
     tok->ready_tail = BLOCK_NONE;
 }
 
@@ -18,9 +15,6 @@ void sp_pool_reset(sp_tokenizer_t *tok)
 void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail)
 {
     const uint32_t head = tok->next_block[tail];
-    for (uint32_t b = head; b != tail; b = tok->next_block[b])
-        tok->blocks_used--;
-    tok->blocks_used--;
     tok->next_block[tail] = tok->free_block;
     tok->free_block = head;
 }
@@ -32,84 +26,62 @@ void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail)
     tok->next_block[tail] = tok->next_block[head];
     tok->next_block[head] = tok->free_block;
     tok->free_block = head;
-    tok->blocks_used--;
 }
 
 /* Drop what a patch holds; returns how many events that was. */
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch)
 {
-    const uint32_t count = tok->states[patch].count;
-    if (tok->tail[patch] != BLOCK_NONE)
-        sp_pool_release(tok, tok->tail[patch]);
-    tok->tail[patch] = BLOCK_NONE;
-    tok->states[patch] = (sp_patch_t){0, 0};
-    if (sp_is_discrete(&tok->config))
-        tok->skip[patch] = 0;
-    return count;
-}
-
-static uint64_t newest_time(const sp_tokenizer_t *tok, uint32_t patch)
-{
-    const uint32_t block = tok->tail[patch];
-    const uint32_t next = tok->states[patch].next;
-    const uint32_t used = SLOT_HAS_ROOM(next) ? next % BLOCK_SLOTS : INFO_USED(tok->block_info[block]);
-    const uint32_t slot = tok->slots[block * BLOCK_SLOTS + used - 1u];
-    return INFO_EPOCH(tok->block_info[block]) << tok->time_bits | slot >> (2u * tok->span_bits + 1u);
+    uint32_t *const next = sp_pool_next(tok, patch);
+    const uint32_t held = sp_pool_held(tok, patch);
+    if (*next != 0)
+        sp_pool_release(tok, BLOCK_BEFORE(*next));
+    *next = 0;
+    tok->held[patch] &= HELD_SPIKED;
+    return held;
 }
 
 /* The pool is full: the patch that has waited longest loses its events, the asking one only if it must. */
-static void evict_for(sp_tokenizer_t *tok, uint32_t asking)
+SP_RARE_CALL int sp_pool_evict_for(sp_tokenizer_t *tok, uint32_t asking)
 {
     uint32_t victim = asking;
     uint64_t oldest = UINT64_MAX;
 
+    if (tok->config.pool_policy == SP_POOL_GROWS)
+        return SP_ERR_POOL;
     for (uint32_t i = 0; i < tok->patches; i++) {
-        if (i == asking || tok->tail[i] == BLOCK_NONE)
+        const uint32_t next = *sp_pool_next(tok, i);
+        if (i == asking || next == 0)
             continue;
-        const uint64_t t = newest_time(tok, i);
+        const uint64_t t = sp_pool_time(tok, next - 1u);
         if (victim == asking || t < oldest) {
             victim = i;
             oldest = t;
         }
     }
     tok->stats.pool_lost += sp_pool_discard(tok, victim);
+    return SP_OK;
 }
 
-/* Give the patch a fresh block behind its ring; states[patch].next is then its first slot.
- * When the patch itself had to be evicted its count is 0 afterwards. */
-int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch)
+/* Close a block in which `left` slots are free: its events move to its end. */
+static void close(sp_tokenizer_t *tok, uint32_t block, uint32_t left)
 {
-    if (tok->free_block == BLOCK_NONE) {
-        if (tok->config.pool_policy == SP_POOL_GROWS)
-            return SP_ERR_POOL;
-        evict_for(tok, patch);
-    }
+    uint32_t *slots = &tok->slots[block * BLOCK_SLOTS];
+    const uint32_t first = INFO_FIRST(tok->block_info[block]);
 
-    const uint32_t block = tok->free_block;
-    const uint32_t tail = tok->tail[patch];
-    tok->free_block = tok->next_block[block];
-    if (tail == BLOCK_NONE) {
-        tok->next_block[block] = block;
-    } else {
-        tok->next_block[block] = tok->next_block[tail];
-        tok->next_block[tail] = block;
-    }
-    tok->tail[patch] = block;
-    tok->block_info[block] = tok->epoch << INFO_USED_BITS | BLOCK_SLOTS;
-    tok->states[patch].next = block * BLOCK_SLOTS;
-    if (++tok->blocks_used > tok->blocks_peak)
-        tok->blocks_peak = tok->blocks_used;
-    return SP_OK;
+    memmove(&slots[first + left], &slots[first], (BLOCK_SLOTS - left - first) * sizeof *slots);
+    tok->block_info[block] += left;
 }
 
 /* A block holds events of one epoch: close every open one. */
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
 {
     for (uint32_t i = 0; i < tok->patches; i++) {
-        const uint32_t next = tok->states[i].next;
-        if (SLOT_HAS_ROOM(next)) {
-            tok->block_info[tok->tail[i]] = tok->epoch << INFO_USED_BITS | next % BLOCK_SLOTS;
-            tok->states[i].next = 0;
+        uint32_t *const next = sp_pool_next(tok, i);
+        const uint32_t left = SLOTS_LEFT(*next);
+        if (left > 0) {
+            close(tok, BLOCK_BEFORE(*next), left);
+            *next += left;
+            tok->held[i] -= left;
         }
     }
     tok->epoch = t >> tok->time_bits;
@@ -117,19 +89,22 @@ void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
 }
 
 /* Counted from the blocks, not from the patches' counters, so that it can contradict them. */
-uint64_t sp_pool_pending(const sp_tokenizer_t *tok)
+void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *blocks_used)
 {
-    uint64_t pending = 0;
+    *pending = 0;
+    *blocks_used = tok->fresh_block - tok->first_block;
+    for (uint32_t b = tok->free_block; b != BLOCK_NONE; b = tok->next_block[b])
+        --*blocks_used;
     for (uint32_t i = 0; i < tok->patches; i++) {
-        const uint32_t tail = tok->tail[i];
-        if (tail == BLOCK_NONE)
+        const uint32_t next = *sp_pool_next(tok, i);
+        if (next == 0)
             continue;
-        for (uint32_t b = tok->next_block[tail]; b != tail; b = tok->next_block[b])
-            pending += INFO_USED(tok->block_info[b]);
-        const uint32_t next = tok->states[i].next;
-        pending += SLOT_HAS_ROOM(next) ? next % BLOCK_SLOTS : INFO_USED(tok->block_info[tail]);
-        if (sp_is_discrete(&tok->config))
-            pending -= tok->skip[i];
+        const uint32_t tail = BLOCK_BEFORE(next);
+        uint32_t b = tail;
+        do {
+            b = tok->next_block[b];
+            *pending += BLOCK_SLOTS - INFO_FIRST(tok->block_info[b]);
+        } while (b != tail);
+        *pending -= SLOTS_LEFT(next);
     }
-    return pending;
 }

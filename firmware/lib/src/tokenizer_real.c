@@ -1,15 +1,20 @@
 /* The method in full, in doubles. Build without contraction: the order of the operations is part of the method. */
 #include "tokenizer_feed.h"
 
+/* Small differences, which nearly all are, convert to a double in one instruction. */
+static double as_double(uint64_t v)
+{
+    return v <= UINT32_MAX ? (double)(uint32_t)v : (double)v;
+}
+
 /* The potential after an event; the patch's first event has nothing to decay from. */
 static double potential_after(const sp_tokenizer_t *tok, uint32_t patch, double increase, uint64_t t)
 {
-    if (tok->states[patch].count == 0)
+    if (*sp_pool_next(tok, patch) == 0)
         return increase;
-    const sp_potential_t *p = &tok->potentials[patch];
-    const double loss = tok->config.decay_per_us * (double)(t - p->last_event);
+    const double loss = tok->config.decay_per_us * as_double(t - sp_pool_time(tok, *sp_pool_next(tok, patch) - 1u));
     const double change = increase - loss;
-    return p->u + change;
+    return tok->potentials[patch] + change;
 }
 
 /* What the event adds, or 0 when the absolute refractory period drops it.
@@ -18,7 +23,7 @@ static double increase_of(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
     const sp_tokenizer_config_t *c = &tok->config;
 
-    if (!sp_has_refractory(c) || !tok->spiked[patch])
+    if (!(tok->held[patch] & HELD_SPIKED))
         return 1.0;
     const uint64_t since = t - tok->last_spike[patch];
     if (since < c->absolute_refractory_us)
@@ -26,12 +31,10 @@ static double increase_of(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
     return since - c->absolute_refractory_us < c->relative_refractory_us ? c->relative_scale : 1.0;
 }
 
-static int step(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
+static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
 {
-    const sp_place_t place = sp_place_of(feed, x, y);
-    const uint32_t patch = place.row * feed->columns + place.column;
-    sp_patch_t *state = &feed->states[patch];
-
+    (void)feed;
+    const uint64_t t = sp_time_of(tok, slot);
     const double increase = increase_of(tok, patch, t);
     if (!(increase > 0.0)) {
         tok->stats.refractory++;
@@ -42,36 +45,19 @@ static int step(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t x, uint32_t
         u = 0.0;
         tok->stats.decayed += sp_pool_discard(tok, patch);
     }
-    if (!SLOT_HAS_ROOM(state->next)) {
-        const uint32_t held = state->count;
-        const int rc = sp_pool_open(tok, patch);
-        if (rc < 0)
-            return rc;
-        if (state->count < held) /* the patch itself was evicted */
-            u = increase;
-    }
-    feed->slots[state->next++] = sp_slot_of(feed->span_bits, place, p, t);
-    state->count++;
-    if (u >= tok->config.threshold) {
-        sp_tokenizer_fire(tok, place.column, place.row, t);
-        return SP_TOKEN;
-    }
-    tok->potentials[patch] = (sp_potential_t){.u = u, .last_event = t};
-    return SP_OK;
+    const int was_empty = *sp_pool_next(tok, patch) == 0;
+    const int rc = sp_pool_put(tok, patch, slot);
+    if (rc != SP_OK)
+        return rc;
+    if (!was_empty && sp_pool_held(tok, patch) == 1) /* the patch itself was evicted */
+        u = increase;
+    tok->potentials[patch] = u;
+    return u >= tok->config.threshold ? sp_tokenizer_fire(tok, patch, t) : SP_OK;
 }
 
-static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
-{
-    return sp_feed_events(tok, in, n, used, step);
-}
-
-static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done)
-{
-    return sp_feed_words(tok, d, in, n, done, step);
-}
+SP_FEED_BIND(take)
 
 void sp_real_bind(sp_tokenizer_t *tok)
 {
-    tok->push = push;
-    tok->push_words = push_words;
+    bind_loops(tok);
 }

@@ -1,91 +1,106 @@
 /* Inside the tokenizer: its state, the pool of event slots, and what the per-event paths share.
  *
- * A pending event is one 32-bit slot: its position in the patch (x, then y, span_bits each), its polarity,
- * and the low time_bits of its time. The high bits, its epoch, stand once per block of 16 slots, so all events
- * of a block are of one epoch: when the stream enters a new epoch every open block is closed. That is checked
- * once for the stream, never per patch.
+ * A pending event is one 32-bit slot. It is laid out as an EVT2 word, so that a camera's word becomes a slot by one AND
+ * and one OR: polarity and the low 6 bits of the time where EVT2 has them, the position in the patch (span_bits each) in
+ * the low bits of x and y, and in the bits that are left over the next higher bits of the time, time_bits in all.
  *
- * The blocks of a patch form a ring: tail[patch] is the newest, next_block[tail] the oldest. */
+ * The bits above, the epoch, stand once per block of 16 slots, so all events of a block are of one epoch: when the stream
+ * enters a new epoch every open block is closed. That is checked once for the stream, never per patch.
+ *
+ * The blocks of a patch form a ring: the one that its next slot is in or behind is the newest, whose next_block is the
+ * oldest.
+ * A block's events lie from its first slot in use to its end; only that of the newest block may come before slot 16. A
+ * block that can hold all that the patch still needs to fire begins so late that its end is where the patch fires: the
+ * path of every event has one comparison, with the block's end. */
 #ifndef SP_TOKENIZER_STATE_H_INCLUDED
 #define SP_TOKENIZER_STATE_H_INCLUDED
 
+#include "evt2_words.h"
 #include "inline.h"
 #include "spedge/tokenizer.h"
 
 #define BLOCK_SLOTS 16u
 #define BLOCK_NONE UINT32_MAX
 
-/* A slot index that is a multiple of 16 has no room behind it: open a block. */
+/* A next slot that is a multiple of 16 has no room behind it: open a block. */
 #define SLOT_HAS_ROOM(slot) (((slot) % BLOCK_SLOTS) != 0u)
 
-/* block_info: epoch above, slots used (1..16) below. */
-#define INFO_USED_BITS 5u
-#define INFO_USED(info) ((uint32_t)((info) & 31u))
-#define INFO_EPOCH(info) ((info) >> INFO_USED_BITS)
+/* Slots from there to the block's end. */
+#define SLOTS_LEFT(slot) ((0u - (slot)) % BLOCK_SLOTS)
 
-typedef struct sp_patch {
-    uint32_t next;  /* the slot the next event goes to; a multiple of 16: no open block */
-    uint32_t count; /* pending events */
-} sp_patch_t;
+/* The newest block of a patch that holds events. */
+#define BLOCK_BEFORE(next) (((next) - 1u) / BLOCK_SLOTS)
 
-/* Only with decay or a relative refractory period. Meaningful while the patch holds events. */
-typedef struct sp_potential {
-    double u;
-    uint64_t last_event;
-} sp_potential_t;
+/* block_info: the epoch, and below it the first slot in use. */
+#define INFO_FIRST_BITS 4u
+#define INFO_FIRST(info) ((uint32_t)((info) % BLOCK_SLOTS))
+#define INFO_EPOCH(info) ((info) >> INFO_FIRST_BITS)
+
+/* held[patch]: its events once the newest block is full, and whether the patch has spiked (kept only with a refractory
+ * period). */
+#define HELD_SPIKED (UINT32_C(1) << 31)
+#define HELD_WHEN_FULL(held) ((held) & ~HELD_SPIKED)
 
 typedef int (*sp_push_fn)(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
-typedef int (*sp_push_words_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done);
+typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end,
+                                    int *rc);
 
 struct sp_tokenizer {
     sp_tokenizer_config_t config;
     sp_push_fn push;
-    sp_push_words_fn push_words;
-    uint32_t columns, rows, patches, blocks;
+    sp_run_fn run; /* as many EVT2 words as are in order, on the sensor and of this epoch, up to a token */
+    uint32_t columns, rows, patches;
     uint32_t reciprocal;   /* ceil(2^32 / patch_size), so that x / patch_size = x * reciprocal >> 32 for 16-bit x;
                               0 where patch_size is a power of two */
     uint32_t shift;        /* log2 of such a patch_size */
     uint32_t span_bits;    /* of a coordinate in the patch */
     uint32_t time_bits;    /* of the time in a slot */
+    uint32_t of_word;      /* the bits of an EVT2 word that its slot has too */
     uint32_t fire_count;   /* ceil(threshold) */
+    uint32_t most;         /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;       /* of the newest event in order */
     uint64_t epoch;        /* last_t >> time_bits */
     uint64_t epoch_last_t; /* the last time of this epoch */
+    uint64_t bin_start;    /* voxel: of the bin being filled */
+    uint64_t bin_last;     /* its last time */
 
     /* in the caller's memory, behind this struct */
-    uint64_t *block_info;       /* [blocks] */
-    uint64_t *last_spike;       /* [patches], with a refractory period */
-    sp_potential_t *potentials; /* [patches], with decay or a relative period */
-    sp_patch_t *states;         /* [patches] */
-    uint32_t *tail;             /* [patches], BLOCK_NONE: no events */
-    uint32_t *next_block;       /* [blocks] */
-    uint32_t *slots;            /* [blocks * 16] */
-    uint8_t *spiked;            /* [patches], with a refractory period */
-    uint8_t *skip;              /* [patches], discrete: slots of the oldest block whose events are gone */
+    uint64_t *last_spike; /* [patches], with a refractory period */
+    double *potentials;   /* [patches], with decay or a relative period; meaningful while the patch holds events */
+    uint32_t *slots;      /* [end_block * 16]; the first [patches] of them are no slots, see sp_pool_next */
+    uint64_t *block_info; /* [first_block to end_block] */
+    uint32_t *held;       /* [patches], see HELD_ above */
+    uint32_t *next_block; /* [first_block to end_block] */
 
-    uint32_t free_block;
-    uint32_t blocks_used, blocks_peak;
-    uint32_t ready_tail; /* the ready token's blocks, or BLOCK_NONE */
-    uint32_t ready_skip; /* slots before its first event */
+    uint32_t first_block, end_block;
+    uint32_t free_block;  /* of those that were in use before */
+    uint32_t fresh_block; /* this one and those behind it never were */
+    uint32_t ready_tail;  /* the ready token's blocks, or BLOCK_NONE */
+    uint32_t scan;       /* voxel: the patch to look at next while a bin is closed */
+    uint8_t in_bin;      /* voxel: whether there is a bin */
+    uint8_t is_ready;    /* there is a token; it may have no events */
     sp_token_t ready;
     sp_tokenizer_stats_t stats;
 };
 
 /* tokenizer_pool.c */
 void sp_pool_reset(sp_tokenizer_t *tok);
-int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch);
+int sp_pool_evict_for(sp_tokenizer_t *tok, uint32_t asking);
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch);
 void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t);
-uint64_t sp_pool_pending(const sp_tokenizer_t *tok);
+void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *blocks_used);
 
 /* tokenizer.c */
-void sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t column, uint32_t row, uint64_t t);
+int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
 
-/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_real.c */
+/* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
 void sp_integer_bind(sp_tokenizer_t *tok);
 void sp_discrete_bind(sp_tokenizer_t *tok);
+void sp_voxel_bind(sp_tokenizer_t *tok);
+int sp_voxel_reach(sp_tokenizer_t *tok, uint64_t t);
+int sp_voxel_end(sp_tokenizer_t *tok);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
@@ -98,6 +113,11 @@ SP_INLINE int sp_is_discrete(const sp_tokenizer_config_t *config)
     return config->kind == SP_KIND_DISCRETE;
 }
 
+SP_INLINE int sp_is_voxel(const sp_tokenizer_config_t *config)
+{
+    return config->kind == SP_KIND_VOXEL;
+}
+
 SP_INLINE int sp_is_integer(const sp_tokenizer_config_t *config)
 {
     return config->decay_per_us <= 0.0 && config->relative_refractory_us == 0;
@@ -106,6 +126,113 @@ SP_INLINE int sp_is_integer(const sp_tokenizer_config_t *config)
 SP_INLINE int sp_is_power_of_two(uint32_t v)
 {
     return (v & (v - 1u)) == 0;
+}
+
+/* Whether the absolute refractory period drops an event of time t. */
+SP_INLINE int sp_is_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
+{
+    return tok->config.absolute_refractory_us > 0 && (tok->held[patch] & HELD_SPIKED) != 0 &&
+           t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
+}
+
+/* The slot behind the newest event of a patch; 0: it has no events. These lie where slots 0, 1, ... would: the path of every
+ * event then needs one base address for both. */
+SP_INLINE uint32_t *sp_pool_next(const sp_tokenizer_t *tok, uint32_t patch)
+{
+    return &tok->slots[patch];
+}
+
+/* The pending events of a patch. */
+SP_INLINE uint32_t sp_pool_held(const sp_tokenizer_t *tok, uint32_t patch)
+{
+    return HELD_WHEN_FULL(tok->held[patch]) - SLOTS_LEFT(*sp_pool_next(tok, patch));
+}
+
+/* A block that is not in use, BLOCK_NONE if there is none. */
+SP_INLINE uint32_t sp_pool_find(sp_tokenizer_t *tok)
+{
+    const uint32_t block = tok->free_block;
+    if (block != BLOCK_NONE)
+        tok->free_block = tok->next_block[block];
+    else if (tok->fresh_block < tok->end_block)
+        return tok->fresh_block++;
+    return block;
+}
+
+/* Give the patch a fresh block behind its ring; *next is the first slot in use there, for the caller to fill. When the patch
+ * itself had to be evicted it holds nothing else. SP_OK or SP_ERR_POOL. */
+SP_INLINE int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t *next)
+{
+    uint32_t block = sp_pool_find(tok);
+    if (SP_RARELY(block == BLOCK_NONE)) {
+        const int rc = sp_pool_evict_for(tok, patch);
+        if (rc != SP_OK)
+            return rc;
+        block = sp_pool_find(tok);
+    }
+
+    const uint32_t before = *sp_pool_next(tok, patch), held = tok->held[patch];
+    const uint32_t missing = tok->most - HELD_WHEN_FULL(held);
+    const uint32_t room = missing < BLOCK_SLOTS ? missing : BLOCK_SLOTS;
+    uint32_t head = block;
+    if (before != 0) {
+        head = tok->next_block[BLOCK_BEFORE(before)];
+        tok->next_block[BLOCK_BEFORE(before)] = block;
+    }
+    tok->next_block[block] = head;
+    tok->held[patch] = held + room;
+    tok->block_info[block] = tok->epoch << INFO_FIRST_BITS | (BLOCK_SLOTS - room);
+    *next = (block + 1u) * BLOCK_SLOTS - room;
+    return SP_OK;
+}
+
+/* Put an event's slot behind those of its patch. Returns SP_OK or what sp_pool_open does. */
+SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
+{
+    uint32_t next = *sp_pool_next(tok, patch);
+    const int rc = SP_RARELY(!SLOT_HAS_ROOM(next)) ? sp_pool_open(tok, patch, &next) : SP_OK;
+    if (rc == SP_OK) {
+        tok->slots[next] = slot;
+        *sp_pool_next(tok, patch) = next + 1u;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------- slots */
+
+/* The higher bits of a time where slots have them. Half of the free bits are above y, half above x, 3 on top. */
+SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)
+{
+    const uint32_t free_bits = EVT2_SIDE_BITS - span_bits, mask = (1u << free_bits) - 1u;
+    const uint32_t high = (uint32_t)(t >> EVT2_LOW_BITS);
+    return (high & mask) << span_bits | (high >> free_bits & mask) << (EVT2_X_AT + span_bits) |
+           high >> (2u * free_bits) << EVT2_TYPE_ABOVE_P;
+}
+
+SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
+{
+    return sp_slot_high(span_bits, t) | p << EVT2_P_AT | ((uint32_t)t & EVT2_LOW_MASK) << EVT2_LOW_AT | x << EVT2_X_AT | y;
+}
+
+/* The time_bits of time in a slot. */
+SP_INLINE uint32_t sp_slot_time(uint32_t span_bits, uint32_t slot)
+{
+    const uint32_t free_bits = EVT2_SIDE_BITS - span_bits, mask = (1u << free_bits) - 1u;
+    const uint32_t high = slot >> EVT2_TYPE_ABOVE_P << (2u * free_bits) |
+                          (slot >> (EVT2_X_AT + span_bits) & mask) << free_bits | (slot >> span_bits & mask);
+    return high << EVT2_LOW_BITS | evt2_low_time(slot);
+}
+
+/* The full time of an event of the current epoch. */
+SP_INLINE uint64_t sp_time_of(const sp_tokenizer_t *tok, uint32_t slot)
+{
+    return tok->epoch << tok->time_bits | sp_slot_time(tok->span_bits, slot);
+}
+
+/* The full time of the event at an index of the slots. */
+SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at)
+{
+    return INFO_EPOCH(tok->block_info[at / BLOCK_SLOTS]) << tok->time_bits | sp_slot_time(tok->span_bits, tok->slots[at]);
 }
 
 #endif

@@ -1,61 +1,61 @@
-/* Arm MPS2 with the AN386 (Cortex-M4F) or AN500 (Cortex-M7) image, as QEMU has them.
- * Link: CMSDK UART0. Counter: CMSDK timer 0, which under `-icount shift=0` (1 ns an instruction) ticks once in
- * 40 instructions. Memory: the PSRAM, by symbols of the linker script. */
+/* Arm MPS2 with the AN386 (Cortex-M4F) or AN500 (Cortex-M7) image and MPS3 with AN547 (Cortex-M55), as QEMU has them.
+ * Link: CMSDK UART0. Camera port: CMSDK UART1, by a receive interrupt. Counter: a timer, which under `-icount shift=0`
+ * (1 ns an instruction) ticks once in 40 instructions, or 31.25. Memory and RAM source: the PSRAM, by symbols of the linker
+ * script. image.h has what differs. */
 #include "port.h"
+#include "ring.h"
+
+#include "image.h"
 
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "mps2"
 #endif
 
-#define REG(address) (*(volatile uint32_t *)(address))
-
-#define TIMER0 0x40000000u
-#define TIMER_CTRL REG(TIMER0 + 0x0)
-#define TIMER_VALUE REG(TIMER0 + 0x4)
-#define TIMER_RELOAD REG(TIMER0 + 0x8)
-#define TIMER_INTCLEAR REG(TIMER0 + 0xc)
-#define TIMER_CTRL_ENABLE 1u
-#define TIMER_CTRL_INTERRUPT 8u
-#define TIMER_IRQ 8u
-#define INSTRUCTIONS_PER_TICK 40u /* 25 MHz, 1 ns an instruction */
-
-#define UART0 0x40004000u
-#define UART_DATA REG(UART0 + 0x0)
-#define UART_STATE REG(UART0 + 0x4)
-#define UART_CTRL REG(UART0 + 0x8)
-#define UART_INTCLEAR REG(UART0 + 0xc)
-#define UART_BAUDDIV REG(UART0 + 0x10)
+#define UART_DATA(uart) REG(uart + 0x0)
+#define UART_STATE(uart) REG(uart + 0x4)
+#define UART_CTRL(uart) REG(uart + 0x8)
+#define UART_INTCLEAR(uart) REG(uart + 0xc)
+#define UART_BAUDDIV(uart) REG(uart + 0x10)
 #define UART_STATE_TXFULL 1u
 #define UART_STATE_RXFULL 2u
+#define UART_STATE_RX_OVERRUN 8u
+#define UART_CTRL_TX 1u
 #define UART_CTRL_TX_RX 3u
 #define UART_CTRL_INTERRUPTS 0xcu
+#define UART_CTRL_RX_INTERRUPT 8u
 #define UART_INT_TX_RX 3u
-#define UART_RX_IRQ 0u
-#define UART_TX_IRQ 1u
+#define UART_INT_RX 2u
+#define UART_CLOCK 25000000u
+#define UART_LEAST_DIVIDER 16u
 
-#define NVIC_ISER0 REG(0xe000e100u)
-#define NVIC_ICPR0 REG(0xe000e280u)
-#define WAKING_IRQS (1u << UART_RX_IRQ | 1u << UART_TX_IRQ | 1u << TIMER_IRQ)
+/* All interrupts that are used are in one register of 32. */
+#define NVIC_ISER REG(0xe000e100u + UART0_RX_IRQ / 32u * 4u)
+#define NVIC_ICER REG(0xe000e180u + UART0_RX_IRQ / 32u * 4u)
+#define NVIC_ICPR REG(0xe000e280u + UART0_RX_IRQ / 32u * 4u)
+#define IRQ_BIT(irq) (1u << (irq) % 32u)
+#define WAKING_IRQS (IRQ_BIT(UART0_RX_IRQ) | IRQ_BIT(UART0_TX_IRQ) | IRQ_BIT(TIMER_IRQ))
+
+#define CAMERA_RING_BYTES 16384u
+#define CAMERA_BAUD 1000000u
 
 static int write_blocked;
+static int camera_holds;
+static port_ring_t camera;
+static volatile uint8_t camera_bytes[CAMERA_RING_BYTES];
 
-extern uint8_t link_memory_start[], link_memory_end[]; /* linker script */
+void camera_received(void);
+
+extern uint8_t link_memory_start[], link_memory_end[], link_ram_source_start[], link_ram_source_end[]; /* linker script */
 
 void port_init(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    TIMER_RELOAD = UINT32_MAX;
-    TIMER_VALUE = UINT32_MAX;
-    TIMER_CTRL = TIMER_CTRL_ENABLE | TIMER_CTRL_INTERRUPT;
+    timer_start();
 
-    UART_BAUDDIV = 16;
-    UART_CTRL = UART_CTRL_TX_RX | UART_CTRL_INTERRUPTS;
-    (void)UART_DATA; /* else a byte sent before now can keep the receiver full */
-
-    /* Interrupts stay masked and have no handlers: when enabled here they still end a WFI. */
-    __asm volatile("cpsid i");
-    NVIC_ISER0 = WAKING_IRQS;
+    UART_BAUDDIV(UART0) = UART_LEAST_DIVIDER;
+    UART_CTRL(UART0) = UART_CTRL_TX_RX | UART_CTRL_INTERRUPTS;
+    (void)UART_DATA(UART0); /* else a byte sent before now can keep the receiver full */
 }
 
 const port_info_t *port_info(void)
@@ -67,8 +67,8 @@ const port_info_t *port_info(void)
 size_t port_read(uint8_t *out, size_t capacity)
 {
     size_t n = 0;
-    while (n < capacity && (UART_STATE & UART_STATE_RXFULL) != 0) {
-        out[n++] = (uint8_t)UART_DATA;
+    while (n < capacity && (UART_STATE(UART0) & UART_STATE_RXFULL) != 0) {
+        out[n++] = (uint8_t)UART_DATA(UART0);
     }
     return n;
 }
@@ -76,25 +76,16 @@ size_t port_read(uint8_t *out, size_t capacity)
 size_t port_write(const uint8_t *data, size_t n)
 {
     size_t done = 0;
-    while (done < n && (UART_STATE & UART_STATE_TXFULL) == 0) {
-        UART_DATA = data[done++];
+    while (done < n && (UART_STATE(UART0) & UART_STATE_TXFULL) == 0) {
+        UART_DATA(UART0) = data[done++];
     }
     write_blocked = done < n;
     return done;
 }
 
-/* The timer counts 32 bits down and wraps after 171 s of the machine's time; its interrupt ends a WFI, so this
- * is called at least once in each round. */
 uint64_t port_counter(void)
 {
-    static uint32_t last;
-    static uint64_t base;
-    uint32_t ticks = UINT32_MAX - TIMER_VALUE;
-    if (ticks < last) {
-        base += (uint64_t)1 << 32;
-    }
-    last = ticks;
-    return (base + ticks) * INSTRUCTIONS_PER_TICK;
+    return timer_instructions();
 }
 
 void *port_memory(size_t *size)
@@ -103,17 +94,124 @@ void *port_memory(size_t *size)
     return link_memory_start;
 }
 
-/* What comes after the flags were cleared ends the WFI, even between the last look and the WFI. */
+/* ---- camera port -------------------------------------------------------------------------------------------- */
+
+static void mask_camera(void)
+{
+    NVIC_ICER = IRQ_BIT(UART1_RX_IRQ);
+    __asm volatile("dsb\n\tisb" ::: "memory");
+}
+
+static void unmask_camera(void) { NVIC_ISER = IRQ_BIT(UART1_RX_IRQ); }
+
+/* The receive interrupt of UART1. A camera that is held waits: its byte stays where it is. */
+void camera_received(void)
+{
+    UART_INTCLEAR(UART1) = UART_INT_RX;
+    while ((UART_STATE(UART1) & UART_STATE_RXFULL) != 0) {
+        if (camera_holds && port_ring_is_full(&camera)) {
+            mask_camera();
+            return;
+        }
+        port_ring_put(&camera, (uint8_t)UART_DATA(UART1));
+    }
+    if ((UART_STATE(UART1) & UART_STATE_RX_OVERRUN) != 0) {
+        UART_STATE(UART1) = UART_STATE_RX_OVERRUN;
+        port_ring_overrun(&camera);
+    }
+}
+
+static uint32_t camera_divider(uint32_t baud)
+{
+    const uint32_t rate = baud > 0 ? baud : CAMERA_BAUD;
+    return (UART_CLOCK + rate / 2u) / rate;
+}
+
+int port_camera_can(uint32_t baud)
+{
+    const uint32_t divider = camera_divider(baud);
+    const uint32_t made = baud > 0 ? divider * baud : UART_CLOCK;
+    return divider >= UART_LEAST_DIVIDER &&
+           (made > UART_CLOCK ? made - UART_CLOCK : UART_CLOCK - made) <= UART_CLOCK / 50u;
+}
+
+void port_camera_open(uint32_t baud, int hold)
+{
+    port_camera_close();
+    UART_BAUDDIV(UART1) = camera_divider(baud);
+    UART_CTRL(UART1) = UART_CTRL_TX_RX | UART_CTRL_RX_INTERRUPT;
+    (void)UART_DATA(UART1); /* as in port_init */
+    camera_holds = hold;
+    port_ring_init(&camera, camera_bytes, sizeof camera_bytes);
+    unmask_camera();
+}
+
+void port_camera_close(void)
+{
+    mask_camera();
+    UART_CTRL(UART1) = UART_CTRL_TX;
+}
+
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    size_t n = port_ring_take(&camera, out, capacity);
+    if (camera_holds && n > 0) {
+        mask_camera();
+        camera_received(); /* what was held, and whose interrupt is gone */
+        if (!port_ring_is_full(&camera)) {
+            unmask_camera();
+        }
+    }
+    return n;
+}
+
+uint32_t port_camera_lost(void)
+{
+    mask_camera();
+    uint32_t lost = port_ring_lost(&camera);
+    if ((UART_CTRL(UART1) & UART_CTRL_RX_INTERRUPT) != 0) {
+        unmask_camera();
+    }
+    return lost;
+}
+
+uint8_t port_camera_level(void) { return port_ring_level(&camera); }
+
+size_t port_camera_write(const uint8_t *data, size_t n)
+{
+    size_t done = 0;
+    while (done < n && (UART_STATE(UART1) & UART_STATE_TXFULL) == 0) {
+        UART_DATA(UART1) = data[done++];
+    }
+    return done;
+}
+
+/* Length of the bytes, little-endian u32, then they: whoever loads them writes both. */
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
+{
+    const uint32_t length = *(const uint32_t *)(const void *)link_ram_source_start;
+    const size_t room = (size_t)(link_ram_source_end - link_ram_source_start) - sizeof length;
+    *n = length <= room ? length : 0;
+    return *n > 0 ? link_ram_source_start + sizeof length : NULL;
+}
+
+/* The link's interrupts and the timer's have no handlers: they are enabled only here, where all are masked and
+ * still end a WFI. What comes after the flags were cleared ends it, even between the last look and the WFI. */
 void port_idle(void)
 {
     port_counter();
-    TIMER_INTCLEAR = 1;
-    UART_INTCLEAR = UART_INT_TX_RX;
-    NVIC_ICPR0 = WAKING_IRQS;
-    uint32_t state = UART_STATE;
+    __asm volatile("cpsid i" ::: "memory");
+    timer_clear();
+    UART_INTCLEAR(UART0) = UART_INT_TX_RX;
+    NVIC_ICPR = WAKING_IRQS;
+    NVIC_ISER = WAKING_IRQS;
+    uint32_t state = UART_STATE(UART0);
     int can_read = !write_blocked && (state & UART_STATE_RXFULL) != 0;
     int can_write = write_blocked && (state & UART_STATE_TXFULL) == 0;
-    if (!can_read && !can_write) {
+    if (!can_read && !can_write && !port_ring_is_news(&camera)) {
         __asm volatile("dsb\n\twfi" ::: "memory");
     }
+    NVIC_ICER = WAKING_IRQS;
+    NVIC_ICPR = WAKING_IRQS;
+    __asm volatile("dsb\n\tisb\n\tcpsie i" ::: "memory");
 }

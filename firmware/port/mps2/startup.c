@@ -1,57 +1,9 @@
-/* Vectors, reset and faults of a Cortex-M4F or M7. */
-#include "port.h"
+/* Start-up of a Cortex-M4F, M7 or M55 on MPS2 and MPS3. The interrupts that only end a WFI have no handler: they stay
+ * masked. */
+#include "cortex_m_startup.h"
 
-#define REG(address) (*(volatile uint32_t *)(address))
-#define SCB_CFSR REG(0xe000ed28u)
-#define SCB_CPACR REG(0xe000ed88u)
-#define FPU_FULL_ACCESS (0xfu << 20)
+#include "image.h"
 
-extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data_end[], link_bss_start[], link_bss_end[];
+void camera_received(void); /* port_mps2.c */
 
-int main(int argc, char **argv);
-void reset_handler(void);
-
-/* Runs before the FPU is on: no float in here. */
-void reset_handler(void)
-{
-    SCB_CPACR |= FPU_FULL_ACCESS;
-    __asm volatile("dsb\n\tisb");
-    uint32_t *from = link_data_load;
-    for (uint32_t *to = link_data_start; to < link_data_end; to++) {
-        *to = *from++;
-    }
-    for (uint32_t *to = link_bss_start; to < link_bss_end; to++) {
-        *to = 0;
-    }
-    main(0, NULL);
-    for (;;) {
-    }
-}
-
-/* frame: the registers that the core pushed; frame[6] is the PC. */
-static void __attribute__((used)) report_fault(const uint32_t *frame)
-{
-    app_panic("the core took a fault; detail: program counter, CFSR", frame[6], SCB_CFSR);
-}
-
-static void __attribute__((naked)) fault_handler(void)
-{
-    __asm volatile("tst lr, #4\n\t"
-                   "ite eq\n\t"
-                   "mrseq r0, msp\n\t"
-                   "mrsne r0, psp\n\t"
-                   "b report_fault");
-}
-
-typedef void (*vector_t)(void);
-
-static const struct {
-    uint32_t *stack;
-    vector_t reset;
-    vector_t faults[14]; /* NMI to SysTick; no interrupt is ever taken */
-} vectors __attribute__((section(".vectors"), used)) = {
-    link_stack_top,
-    reset_handler,
-    {fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler,
-     fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler},
-};
+CORTEX_M_VECTORS(fault_handler, 64, [UART1_RX_IRQ] = camera_received);

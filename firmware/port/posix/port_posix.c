@@ -1,14 +1,23 @@
-/* The board `sim`: a native process behind a pseudo-terminal of its own.
- * It prints the terminal's path as one line on stdout and then serves until it is ended, or its parent dies. */
+/* A process as a board. Without arguments, the board `sim`: behind a pseudo-terminal of its own; it ends with its
+ * parent. With `--listen ADDRESS:PORT`, or where SP_PORT_LISTEN says so (the board `jetson`), an agent that serves one
+ * host after the other over TCP until it is ended.
+ * It prints where its link and its camera port are, as two lines on stdout. The camera port is a pseudo-terminal and never
+ * loses a byte: it makes the camera wait. A file named as the last argument is the RAM source. */
 #define _GNU_SOURCE
 
 #include "port.h"
+#include "tcp.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,13 +28,23 @@
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "sim"
 #endif
+#ifndef SP_PORT_LISTEN
+#define SP_PORT_LISTEN NULL
+#endif
+#define TERMINAL_BYTES 4095 /* that Linux keeps for a reader */
 #ifndef SP_PORT_MEMORY_BYTES
 #define SP_PORT_MEMORY_BYTES (16u << 20)
 #endif
 
 static _Alignas(16) unsigned char memory[SP_PORT_MEMORY_BYTES];
-static int link_fd;
+static int link_fd = -1;
+static int listener = -1; /* of TCP, else -1 */
 static int write_blocked;
+static int camera_fd;
+static int camera_is_open;
+static int camera_was_read; /* since the last sleep */
+static const uint8_t *ram_source;
+static size_t ram_source_bytes;
 
 static void die(const char *what)
 {
@@ -51,18 +70,81 @@ static int open_terminal(void)
         die("cannot set up the pseudo-terminal");
     }
     printf("%s\n", path);
-    fflush(stdout);
     return master;
+}
+
+static void map_ram_source(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fstat(fd, &status) < 0) {
+        die(path);
+    }
+    if (status.st_size > 0) {
+        void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) {
+            die(path);
+        }
+        ram_source = map;
+        ram_source_bytes = (size_t)status.st_size;
+    }
+    close(fd);
+}
+
+static void end_with_parent(void)
+{
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 }
 
 void port_init(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-#ifdef __linux__
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-#endif
-    link_fd = open_terminal();
+    const char *address = SP_PORT_LISTEN;
+    int next = 1;
+    if (argc > 2 && strcmp(argv[1], "--listen") == 0) {
+        address = argv[2];
+        next = 3;
+    }
+    if (argc > next + 1 || (argc > next && argv[next][0] == '-')) {
+        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT] [FILE]\n", argv[0]);
+        exit(2);
+    }
+    if (argc > next) {
+        map_ram_source(argv[next]);
+    }
+    if (address != NULL) {
+        signal(SIGPIPE, SIG_IGN); /* a host that goes is no reason to end */
+        listener = tcp_listen(address);
+    } else {
+        end_with_parent();
+        link_fd = open_terminal();
+    }
+    camera_fd = open_terminal();
+    fflush(stdout);
+}
+
+/* The host that came last has the link: the one before may have been cut off without a word. */
+static void meet_host(void)
+{
+    const int fd = listener >= 0 ? tcp_accept(listener) : -1;
+    if (fd >= 0) {
+        if (link_fd >= 0) {
+            close(link_fd);
+        }
+        link_fd = fd;
+        write_blocked = 0;
+    }
+}
+
+static void lose_host(void)
+{
+    if (listener >= 0 && link_fd >= 0) {
+        fprintf(stderr, "the host is gone; waiting for the next one\n");
+        close(link_fd);
+        link_fd = -1;
+        write_blocked = 0;
+    }
 }
 
 const port_info_t *port_info(void)
@@ -73,15 +155,24 @@ const port_info_t *port_info(void)
 
 size_t port_read(uint8_t *out, size_t capacity)
 {
-    ssize_t n = read(link_fd, out, capacity);
+    const ssize_t n = read(link_fd, out, capacity);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        lose_host();
+    }
     return n > 0 ? (size_t)n : 0;
 }
 
 size_t port_write(const uint8_t *data, size_t n)
 {
-    ssize_t done = write(link_fd, data, n);
-    size_t taken = done > 0 ? (size_t)done : 0;
+    if (listener >= 0 && link_fd < 0) {
+        return n; /* nobody is there to read it */
+    }
+    const ssize_t done = write(link_fd, data, n);
+    const size_t taken = done > 0 ? (size_t)done : 0;
     write_blocked = taken < n;
+    if (done < 0 && errno != EAGAIN && errno != EINTR) {
+        lose_host();
+    }
     return taken;
 }
 
@@ -98,8 +189,67 @@ void *port_memory(size_t *size)
     return memory;
 }
 
+/* ---- camera port -------------------------------------------------------------------------------------------- */
+
+int port_camera_can(uint32_t baud)
+{
+    (void)baud;
+    return 1;
+}
+
+void port_camera_open(uint32_t baud, int hold)
+{
+    uint8_t old[256];
+    (void)baud;
+    (void)hold;
+    while (read(camera_fd, old, sizeof old) > 0) {
+    }
+    camera_is_open = 1;
+}
+
+void port_camera_close(void) { camera_is_open = 0; }
+
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    ssize_t n = camera_is_open ? read(camera_fd, out, capacity) : 0;
+    camera_was_read = 1;
+    return n > 0 ? (size_t)n : 0;
+}
+
+uint32_t port_camera_lost(void) { return 0; }
+
+uint8_t port_camera_level(void)
+{
+    int waiting = 0;
+    if (!camera_is_open || ioctl(camera_fd, FIONREAD, &waiting) < 0 || waiting < 0) {
+        return 0;
+    }
+    return (uint8_t)(waiting < TERMINAL_BYTES ? waiting * 255 / TERMINAL_BYTES : 255);
+}
+
+size_t port_camera_write(const uint8_t *data, size_t n)
+{
+    ssize_t done = write(camera_fd, data, n);
+    return done > 0 ? (size_t)done : 0;
+}
+
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
+{
+    *n = ram_source_bytes;
+    return ram_source;
+}
+
+/* The camera wakes only a reader: bytes that the application leaves where they are must not keep it busy. */
 void port_idle(void)
 {
-    struct pollfd wait = {link_fd, write_blocked ? POLLOUT : POLLIN, 0};
-    poll(&wait, 1, -1);
+    struct pollfd wait[] = {
+        {link_fd, write_blocked ? POLLOUT : POLLIN, 0},
+        {camera_is_open && camera_was_read ? camera_fd : -1, POLLIN, 0},
+        {listener, POLLIN, 0},
+    };
+    camera_was_read = 0;
+    poll(wait, sizeof wait / sizeof *wait, -1); /* negative descriptors are left out */
+    if (wait[2].revents != 0) {
+        meet_host();
+    }
 }

@@ -204,7 +204,7 @@ def _bench(
     firmware = build(board, bundle, say, precision, "bench/model")
     report: dict[str, Any] = firmware.report
     folder = compile_model(bundle, board.target, say, precision)
-    taken = footprint(folder, find_target(board.target))
+    taken = footprint(folder, find_target(board.target, precision))
     say(f"Running on {board.name}")
     counted = board.cost_unit == "instructions"
     runs = run_on_board(board, firmware.path, bundle, cases, 1 if counted else REPEATS)

@@ -6,6 +6,7 @@ Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input fil
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import signal
 import sys
@@ -22,13 +23,16 @@ from spedge.cli import (
     compile,
     convert,
     demo,
+    devices,
     evaluate,
     export,
     flash,
     info,
     run,
+    stream,
     tokenize,
     train,
+    udev,
 )
 from spedge.errors import SpedgeError
 
@@ -41,7 +45,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, boards, build, flash, info, convert, tokenize, run, check, train, evaluate, export, compile):
+VERBS = (
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, train, evaluate, export,
+    compile,
+)  # fmt: skip
+for module in VERBS:
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(bench.app, name="bench")
 
@@ -63,6 +71,7 @@ def _options(
 def main() -> None:
     """The program `spedge`."""
     signal.signal(signal.SIGTERM, _terminated)
+    logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING)
     sys.exit(execute(sys.argv[1:]))
 
 

@@ -29,6 +29,8 @@ def command(as_json: JsonOption = False) -> None:
 
 
 def _runs(board: Board) -> str:
+    if board.process and board.process.emulated:
+        return f"process, emulated by {board.emulator}"
     return {"process": "process on this machine", "qemu": "emulated by QEMU", "serial": "on a cable"}[board.runs]
 
 

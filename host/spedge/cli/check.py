@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from spedge.cli.common import (
     BoardOption,
     BundleArgument,
     DeviceOption,
+    FaultOption,
     JsonOption,
     PrecisionOption,
     opened_device,
@@ -30,6 +32,16 @@ def command(
     board: BoardOption = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
+    fault: FaultOption = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="An emulated camera plays the recordings at the board's camera port, and the host sends no event: "
+            "evt2, evt2.1, evt2.1-legacy, evt3, edvs-e1 to edvs-e4.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -50,8 +62,8 @@ def command(
         encoder = None
         if precision != "fp32":
             encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
-        with opened_device(known, loaded, device, say, precision) as link:
-            report = check(loaded, recordings, link, known.name, say, encoder, tolerance_of(precision))
+        with opened_device(known, loaded, device, say, precision, fault) as link:
+            report = check(loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera)
     if as_json:
         print_json(report.to_json())
     else:
@@ -88,6 +100,8 @@ def print_report(report: CheckReport) -> None:
     for recording in report.recordings:
         if recording.problem:
             print(f"{recording.path}: {recording.problem}")
+    if report.faults or any(asdict(report.line).values()):
+        print(_line(report))
     passed = sum(recording.passed for recording in report.recordings)
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
@@ -107,6 +121,18 @@ def _cells(r: RecordingCheck, unit: str) -> tuple[str, ...]:
         f"{r.costs.encode:,}",
         "passed" if r.passed else "FAILED",
     )
+
+
+def _line(report: CheckReport) -> str:
+    """What went wrong between the two ends, and what was done to the line on purpose."""
+    line = report.line
+    text = (
+        f"line: {line.resent} frames sent again, {line.repeated} came twice, {line.refused} refused, "
+        f"{line.damaged_there} damaged on the way to the device and {line.damaged_here} on the way back, "
+        f"{line.reconnects} times reconnected"
+    )
+    done = ", ".join(f"{count} {kind}" for kind, count in report.faults.items() if count)
+    return text + (f"\nfaults: {done}" if done else "")
 
 
 def _both(host: int, device: int) -> str:

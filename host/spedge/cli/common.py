@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from spedge.device import Device
 
 SCHEMA = 1
+_QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.")]
@@ -27,12 +31,42 @@ PrecisionOption = Annotated[
     str, typer.Option(help="fp32, int8w (weights in 8 bits) or int8 (weights and activations).")
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", metavar="PORT", help="Serial port of a board that is already running.")
+    str | None,
+    typer.Option(
+        "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
+    ),
+]
+FaultOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fault", metavar="drop=P,flip=P,...", help="Make the line bad: drop, flip, dup, delay, cut, seed; for tests."
+    ),
 ]
 WidthOption = Annotated[
     int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
 ]
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
+PlayOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RECORDING",
+        help="With board as the source, on a board that runs on this machine: an emulated camera plays this at its "
+        "camera port, in real time.",
+        show_default=False,
+    ),
+]
+CameraFormatOption = Annotated[
+    str, typer.Option(help="Of the camera on the board: evt2, evt2.1, evt2.1-legacy, evt3, edvs-e1 to edvs-e4.")
+]
+CameraBaudOption = Annotated[int, typer.Option(help="Of the camera on the board; 0: the board's own.")]
+ModeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="lossless (the source waits) or live (it does not; what is too much is left out and counted). "
+        "By default what suits the source.",
+        show_default=False,
+    ),
+]
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Bundle directory, as 'spedge export' writes it.")
 ]
@@ -109,6 +143,56 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
         yield lambda message: spinner.update(text=Text(message))
 
 
+@contextlib.contextmanager
+def interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, the first Ctrl-C calls `stop`, so that it ends cleanly; the next one interrupts it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def playing(device: Device | None, recording: Path | None, format: str) -> Iterator[Callable[[int], bool]]:
+    """While the block runs, an emulated camera plays the recording, if there is one, at the board's camera port.
+
+    Yields a function to be called often, once the device is configured, with the number of events that have come: it
+    starts the camera, and says when all has been played and no more events come.
+    Raises UsageError for a board whose camera port is not on this machine.
+    """
+    if device is None or recording is None:
+        yield lambda _: False
+        return
+    import spedge
+    from spedge.cameras import EmulatedCamera
+    from spedge.errors import UsageError
+
+    if device.camera_address is None:
+        raise UsageError(f"{device.name} has no camera port here: --play is for boards that run on this machine")
+    protocol = "edvs" if format.startswith("edvs") else format
+    seen, changed = -1, 0.0
+
+    def ended(events: int) -> bool:
+        nonlocal seen, changed
+        if seen < 0 and protocol != "edvs":  # an eDVS is started by the board
+            camera.play()
+        if events != seen:
+            seen, changed = events, time.monotonic()
+        return camera.played and time.monotonic() - changed > _QUIET_SECONDS
+
+    with EmulatedCamera(device.camera_address, spedge.open(recording).events(), protocol) as camera:
+        yield ended
+
+
 def byte_count(count: int) -> str:
     """12.3 KB, 1.2 MB: powers of 1024."""
     for unit, size in (("MB", 1 << 20), ("KB", 1 << 10)):
@@ -129,19 +213,29 @@ def require_torch() -> None:
 
 @contextlib.contextmanager
 def opened_device(
-    board: Board, bundle: Bundle, port: str | None, say: Callable[[str], None], precision: str = "fp32"
+    board: Board,
+    bundle: Bundle | None,
+    address: str | None,
+    say: Callable[[str], None],
+    precision: str = "fp32",
+    fault: str | None = None,
 ) -> Iterator[Device]:
-    """The board with the bundle's model: built and started when it runs on this machine, else found at `port`."""
+    """The board with the bundle's model: built and started when it runs on this machine, else found at `address`.
+
+    fault: what shall go wrong on the line, as in Faults.parse.
+    """
     from spedge.build import build
-    from spedge.device import Device, open_board
+    from spedge.device import Device, Faults, open_board
     from spedge.play import require_precision
 
-    if port:
-        with Device.open(port, board.serial.baud if board.serial else 115200) as device:
-            require_precision(device, bundle, precision)
+    faults = Faults.parse(fault) if fault else None
+    if address:
+        with Device.open(address, baud=board.serial.baud if board.serial else 115200, faults=faults) as device:
+            if bundle is not None:
+                require_precision(device, bundle, precision)
             yield device
         return
     image = build(board, bundle, say, precision).path if board.runs != "serial" else None
     say(f"Starting {board.name}")
-    with open_board(board, image) as device:
+    with open_board(board, image, faults=faults) as device:
         yield device

@@ -23,6 +23,7 @@ from spedge.errors import UsageError
 if TYPE_CHECKING:
     from spedge.compile import CompileReport
     from spedge.compile.inspection import Inspection
+    from spedge.compile.tune import Tuning
 
 
 def command(
@@ -39,12 +40,19 @@ def command(
             metavar="BOARD", help="With --report: count instructions on this emulated board.", show_default=False
         ),
     ] = None,
+    tuning: Annotated[
+        bool,
+        typer.Option("--tune", help="First search the target's parameters on its emulated board, and keep the best."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a bundle's encoder, or any ONNX model of supported operators, to plain C with TVM.
 
     Reports flash, arena and work. A file whose name ends in .onnx needs no bundle: it is compiled with its own fixed
     shape and the same interface.
+
+    With --tune, the kernels' parameters are searched first: what costs the fewest instructions on the emulated core is
+    kept for every later compilation for that target. On native the cost is time, and the answer may differ.
     """
     from spedge.build import require_tvm
     from spedge.bundle import Bundle
@@ -56,10 +64,15 @@ def command(
 
     if measure and not detailed:
         raise UsageError("--measure goes with --report")
-    if loaded is None and (detailed or precision != "fp32"):
-        raise UsageError("--report and --precision are for bundles; an ONNX file is compiled in fp32")
+    if loaded is None and (detailed or tuning or precision != "fp32"):
+        raise UsageError("--report, --tune and --precision are for bundles; an ONNX file is compiled in fp32")
     with progress(f"Compiling {loaded.name if loaded else model.name} for {target}") as say:
-        inspection = None
+        inspection = tuned = None
+        if loaded is not None and tuning:
+            from spedge.compile.tune import store, tune
+
+            tuned = tune(loaded, target, precision, on_progress=say)
+            kept = store(tuned)
         if loaded is None:
             report = compile_onnx(model, target, out, on_progress=say)
         else:
@@ -71,6 +84,7 @@ def command(
     document = json.loads(report.to_json())
     if as_json:
         more = {"inspection": json.loads(inspection.to_json())} if inspection else {}
+        more |= {"tuning": tuned.to_json()} if tuned else {}
         print_json({**document, "out": str(out), **more})
         return
     print_pairs(
@@ -85,8 +99,22 @@ def command(
             "out": str(out),
         }
     )
+    if tuned:
+        _print_tuning(tuned, kept)
     if inspection:
         _print_inspection(inspection)
+
+
+def _print_tuning(tuning: Tuning, kept: Path) -> None:
+    """A row per trial, the cheapest first, and what became of it."""
+    names = tuple(tuning.default.parameters)
+    listing = table("", *names, tuning.unit, "of the default", right=(*names, tuning.unit, "of the default"))
+    for trial in sorted(tuning.trials, key=lambda t: (t.cost is None, t.cost or 0)):
+        share = f"{trial.cost / tuning.default.cost:.1%}" if trial.cost and tuning.default.cost else trial.reason
+        cost = "" if trial.cost is None else f"{trial.cost:,}"
+        listing.add_row(*(str(trial.parameters[n]) for n in names), cost, share)
+    show(listing)
+    print_pairs({"measured": f"on {tuning.board}, {tuning.present} tokens", "kept": str(kept)})
 
 
 def _print_inspection(inspection: Inspection) -> None:

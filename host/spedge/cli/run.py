@@ -1,78 +1,264 @@
-"""spedge run: play a recording to a board and print its results as they come."""
+"""spedge run: events from a source to the model on a board, and its results as they come."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spedge.cli.common import (
+    SCHEMA,
     BoardOption,
     BundleArgument,
+    CameraBaudOption,
+    CameraFormatOption,
     DeviceOption,
+    FaultOption,
     JsonOption,
+    ModeOption,
+    PlayOption,
     PrecisionOption,
+    interruptible,
     opened_device,
+    playing,
     print_json_line,
+    print_pairs,
     progress,
 )
 
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
-    from spedge.play import Opinion
+    from spedge.session import Outcome, Progress, Session, Summary, Triggers
+    from spedge.sources import Source
 
 
 def command(
     bundle: BundleArgument,
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    recording: Annotated[
+        Path | None, typer.Argument(metavar="[RECORDING]", help="The same as --source RECORDING.", show_default=False)
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="A recording; camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H; "
+            "or board, the camera on the board itself.",
+            show_default=False,
+        ),
+    ] = None,
     board: BoardOption = "sim",
     device: DeviceOption = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a recording: 1 plays it in real time, as a camera would send it. Without, as fast as the board "
+            "takes it, losing nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    mode: ModeOption = None,
     every_ms: Annotated[
-        float, typer.Option(help="A result each so many milliseconds of the recording; 0: one at the end.")
+        float, typer.Option(help="A result each so many milliseconds of the stream's time; 0: none by time.")
     ] = 100.0,
     precision: PrecisionOption = "fp32",
+    every_tokens: Annotated[int, typer.Option(help="A result each so many tokens; 0: none by tokens.")] = 0,
+    window_ms: Annotated[
+        float, typer.Option(help="Only tokens of the last so many milliseconds count; 0: of any age.")
+    ] = 0.0,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y", help="Left upper corner of the bundle's sensor in a larger one.", show_default=False
+        ),
+    ] = None,
+    camera_format: CameraFormatOption = "evt2",
+    camera_baud: CameraBaudOption = 0,
+    play: PlayOption = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the results to this file, a line of JSON each.", show_default=False)
+    ] = None,
+    fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Play a recording to a board and print its results as they come.
+    """Run a bundle's model on a board, on events from a recording or a camera, and print its results as they come.
 
-    With --json, a line of JSON each.
+    Ends when the source does, or with Ctrl-C, with a result on all that came, and then says what became of every event.
+    With --json, a line of JSON
+    for each result and one for the summary.
     """
     from spedge.boards import load_board
     from spedge.bundle import Bundle
     from spedge.errors import UsageError
-    from spedge.play import load_events, play
+    from spedge.session import Session, require_sensor
 
-    if every_ms < 0:
-        raise UsageError("--every-ms must not be negative")
+    triggers = _triggers(every_ms, every_tokens, window_ms)
+    corner = _corner(crop)
+    name = _source_name(recording, source)
+    if play is not None and name != "board":
+        raise UsageError("--play is for --source board: the camera on the board plays it")
     known = load_board(board)
     loaded = Bundle.load(bundle)
-    events = load_events(recording, loaded)
-    with progress("Preparing") as say, opened_device(known, loaded, device, say, precision) as link:
-        say(f"Playing {recording.name} to {known.name}")
-        for opinion in play(link, loaded, events, round(every_ms * 1000) or None):
-            if as_json:
-                print_json_line(_document(opinion, loaded, link.hello.cost_unit))
-            else:
-                print(_line(opinion, int(events["t"][0])), flush=True)
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(out.open("w")) if out else None
+        events = stack.enter_context(_opened_source(name, speed)) if name != "board" else None
+        say = stack.enter_context(progress("Preparing"))
+        if events is not None:
+            require_sensor(loaded, events, corner)
+            events.check()
+        link = stack.enter_context(opened_device(known, loaded, device, say, precision, fault))
+        say(f"{name} on {known.name}")
+        session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
+        ended = stack.enter_context(playing(link, play, camera_format))
+        summary = _follow(session, loaded, say, lines, as_json, seconds, ended)
+    _end(summary, as_json)
+    if not summary.accounted:
+        raise typer.Exit(1)
 
 
-def _line(opinion: Opinion, start_us: int) -> str:
-    seconds = (opinion.t - start_us) / 1e6
+def _triggers(every_ms: float, every_tokens: int, window_ms: float) -> Triggers:
+    from spedge.errors import UsageError
+    from spedge.session import Triggers
+
+    for option, value in (("--every-ms", every_ms), ("--every-tokens", every_tokens), ("--window-ms", window_ms)):
+        if not 0 <= value < 1 << 22:
+            raise UsageError(f"{option} {value:g} is out of range: it must be 0 or more, and below {1 << 22}")
+    return Triggers(round(every_ms * 1000), every_tokens, round(window_ms * 1000))
+
+
+def _corner(crop: str | None) -> tuple[int, int] | None:
+    from spedge.errors import UsageError
+
+    if crop is None:
+        return None
+    try:
+        x, y = map(int, crop.split(","))
+    except ValueError:
+        raise UsageError(f"--crop {crop} is no corner: give two numbers, as in --crop 608,328") from None
+    return x, y
+
+
+def _source_name(recording: Path | None, source: str | None) -> str:
+    from spedge.errors import UsageError
+
+    if (recording is None) == (source is None):
+        raise UsageError("say where the events come from: a RECORDING or --source, one of the two")
+    return source if source is not None else str(recording)
+
+
+def _opened_source(name: str, speed: float | None) -> Source:
+    from spedge.sources import open_source
+
+    return open_source(name, speed=speed)
+
+
+def _follow(
+    session: Session,
+    bundle: Bundle,
+    say: Any,
+    lines: IO[str] | None,
+    as_json: bool,
+    seconds: float | None,
+    ended: Callable[[int], bool],
+) -> Summary:
+    """Run to the end, showing what comes. Ctrl-C is an end like any other."""
+    last: Outcome | None = None
+    with interruptible(session.stop):
+        for state in session.run():
+            for outcome in state.outcomes:
+                last = outcome
+                document = _document(outcome, bundle)
+                if lines is not None:
+                    lines.write(json.dumps({"schema": SCHEMA, **document}) + "\n")
+                    lines.flush()
+                if as_json:
+                    print_json_line(document)
+                else:
+                    print(_line(outcome), flush=True)
+            say(_status(state, last))
+            if ended(state.events) or (seconds is not None and state.seconds >= seconds):
+                session.stop()
+    return session.summary()
+
+
+def _line(outcome: Outcome) -> str:
+    lost = outcome.loss.lost
     return (
-        f"{seconds:9.3f} s  {opinion.events:>9,} events  {opinion.tokens:>6,} tokens  "
-        f"{opinion.label} ({opinion.confidence:.1%})"
+        f"{outcome.t / 1e6:10.3f} s  {outcome.tokens:>7,} tokens  {outcome.label} ({outcome.confidence:.1%})  "
+        f"{_latency(outcome)}" + (f"  {lost:,} events lost" if lost else "")
     )
 
 
-def _document(opinion: Opinion, bundle: Bundle, unit: str) -> dict[str, Any]:
+def _latency(outcome: Outcome) -> str:
+    if outcome.cost_unit == "ns":
+        return f"{outcome.latency / 1e3:,.0f} µs"
+    return f"{outcome.latency / 1e6:,.2f} M {outcome.cost_unit}"
+
+
+def _status(state: Progress, last: Outcome | None) -> str:
+    """The live line: rates, losses by cause, what the device sees now."""
+    text = (
+        f"{state.seconds:6.1f} s  {state.events_per_second / 1e3:8.1f} kev/s  {state.tokens_per_second:6.0f} tokens/s"
+    )
+    if last is None:
+        return text
+    offered = max(last.loss.offered, 1)
+    causes = [f"{cause} {n / offered:.1%}" for cause, n in last.loss.by_cause.items() if n and cause != "sensor"]
+    if last.loss.sensor:
+        causes.append(f"sensor {last.loss.sensor} bytes")
+    text += "  lost: " + (", ".join(causes) or "none")
+    return f"{text}  {last.label} {last.confidence:.0%}  {_latency(last)}"
+
+
+def _document(outcome: Outcome, bundle: Bundle) -> dict[str, Any]:
     return {
-        "t_us": opinion.t,
-        "events": opinion.events,
-        "tokens": opinion.tokens,
-        "label": opinion.label,
-        "confidence": opinion.confidence,
-        "logits": dict(zip(bundle.labels, opinion.logits.tolist(), strict=True)),
-        "encode_cost": opinion.encode_cost,
-        "cost_unit": unit,
+        "index": outcome.index,
+        "cause": outcome.cause,
+        "t_us": outcome.t,
+        "tokens": outcome.tokens,
+        "window": outcome.window,
+        "label": outcome.label,
+        "confidence": outcome.confidence,
+        "logits": dict(zip(bundle.labels, outcome.logits.tolist(), strict=True)),
+        "latency": outcome.latency,
+        "encode_cost": outcome.encode_cost,
+        "cost_unit": outcome.cost_unit,
+        "events_offered": outcome.loss.offered,
+        "lost": outcome.loss.by_cause,
+        "lost_since_us": outcome.loss.since,
+        "lost_until_us": outcome.loss.until,
     }
+
+
+def _end(summary: Summary, as_json: bool) -> None:
+    stats = summary.stats
+    document: dict[str, Any] = {
+        "seconds": round(summary.seconds, 3),
+        "results": summary.results,
+        "events_offered": summary.offered,
+        "events_accepted": stats.accepted if stats else None,
+        "events_in_tokens": stats.in_tokens if stats else None,
+        "events_pending": stats.pending if stats else None,
+        "events_dropped": stats.refractory + stats.decayed if stats else None,
+        "lost": stats.loss.by_cause if stats else None,
+        "lost_by_source": summary.source_lost,
+        "results_dropped": stats.loss.results_dropped if stats else None,
+        "tokens": stats.tokens if stats else None,
+        "frames_resent": summary.resent,
+        "all_accounted": summary.accounted,
+    }
+    if as_json:
+        print_json_line({"summary": document})
+        return
+    for name in ("lost", "lost_by_source"):
+        document[name] = ", ".join(f"{cause} {n:,}" for cause, n in (document[name] or {}).items() if n) or "none"
+    print_pairs(document)
+    if stats and (problem := stats.imbalance(summary.offered)):
+        print(f"not every event is accounted for: {problem}")

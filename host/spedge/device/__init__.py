@@ -1,11 +1,13 @@
 """Devices: what runs on a board, seen from the host."""
 
-from spedge.device.client import Device, Timeouts
+from spedge.device.client import Device, LineCounts, Timeouts
+from spedge.device.faults import Faults
 from spedge.device.launch import open_board
 from spedge.device.protocol import (
     Configuration,
     Configured,
     Hello,
+    Loss,
     Result,
     Stats,
     Status,
@@ -16,7 +18,10 @@ __all__ = [
     "Configuration",
     "Configured",
     "Device",
+    "Faults",
     "Hello",
+    "LineCounts",
+    "Loss",
     "Result",
     "Stats",
     "Status",

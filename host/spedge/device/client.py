@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.device.faults import Faults, FaultyTransport, with_faults
+from spedge.device.live import LiveSender
 from spedge.device.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
@@ -23,6 +28,7 @@ from spedge.device.protocol import (
     Frame,
     FrameReader,
     Hello,
+    RawPage,
     Result,
     Stats,
     Status,
@@ -31,9 +37,14 @@ from spedge.device.protocol import (
     unpack_labels,
 )
 from spedge.device.stream import EventSender, RetryTimer
-from spedge.device.transport import Transport, connect
+from spedge.device.transport import Reconnecting, Transport, connect
 from spedge.errors import DeviceError, UsageError
 
+if TYPE_CHECKING:
+    from spedge.bundle import Bundle
+
+_log = logging.getLogger("spedge.device")
+_OUT_BYTES = 1 << 15  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
@@ -43,11 +54,36 @@ _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it a
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds. What is not answered is sent again, after a time that follows the link's pace but stays within
-    resend_least and resend_most; a device from which no answer comes for `silence` is given up."""
+    resend_least and resend_most; a device from which no answer comes for `notice` is mentioned in the log, and after
+    `silence` it is given up; so is a line that broke and does not come back within `reconnect`."""
 
     resend_least: float = 0.25
     resend_most: float = 2.0
+    notice: float = 2.0
     silence: float = 7.0
+    reconnect: float = 1.5
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """Frames, and what happened to them on the line.
+
+    resent: sent again by the host. repeated: EVENTS that the device had taken before; refused: EVENTS that came too
+    early, after a gap or beyond its credits; both of the present session. damaged_there, damaged_here: dropped by the
+    device, since it started, and by the host, since it opened the link. reconnects: times that the line came back.
+    """
+
+    resent: int = 0
+    repeated: int = 0
+    refused: int = 0
+    damaged_there: int = 0
+    damaged_here: int = 0
+    reconnects: int = 0
+
+    def since(self, before: LineCounts) -> LineCounts:
+        """What came after `before`, which is of an earlier session."""
+        running = ("resent", "damaged_there", "damaged_here", "reconnects")
+        return replace(self, **{name: getattr(self, name) - getattr(before, name) for name in running})
 
 
 class Device:
@@ -55,7 +91,9 @@ class Device:
 
     Opening says hello. `configure` begins a session; then `send` events, and ask for `tokens`, `infer` and `stats`.
     All calls block, none for longer than the time-outs. Not for use by several threads at once.
-    Every method raises DeviceError when the device does not answer, has restarted or refuses.
+    Every method raises DeviceError when the device does not answer, has restarted or refuses; after one of the first
+    two `resume` finds out how to go on. A line that breaks and comes back soon is only mentioned in the log (the logger
+    `spedge.device`): nothing of the stream is lost by that.
     """
 
     def __init__(
@@ -65,6 +103,8 @@ class Device:
         obituary: Callable[[], str | None] | None = None,
     ) -> None:
         """obituary: says why the device is gone, None while it is not known to be; asked when the link breaks."""
+        #: The other end of the camera port of a board that was started here: what an EmulatedCamera connects to.
+        self.camera_address: str | None = None
         self.timeouts = timeouts or Timeouts()
         self._transport = transport
         self._obituary = obituary or (lambda: None)
@@ -78,6 +118,7 @@ class Device:
         self._seq = secrets.randbelow(1 << 16)
         self._awaited: tuple[int, int] | None = None  # type and seq of the request under way
         self._reply: Frame | None = None
+        self._quiet_since: float | None = None  # nothing heard since then, though something is expected; None: all told
         self._sender = EventSender(0, 0)
         self._timer = RetryTimer(self.timeouts.resend_least, self.timeouts.resend_most)
         self._status: Status | None = None
@@ -86,6 +127,15 @@ class Device:
         self._pages: list[NDArray] = []
         self._pulled = 0
         self._resent_requests = 0
+        self._configuration = Configuration()
+        self._configured: Configured | None = None
+        self._live: LiveSender | None = None
+        self._live_marks: dict[int, int] = {}  # number of a FLUSH under way: frames sent before it
+        self._results: list[Result] = []  # not taken yet, in order
+        self._early: dict[int, Result] = {}  # came before the one that is next
+        self._asked_results = self._asked_room = 0.0  # when
+        self._next_result = 0
+        self._next_raw = 0
         try:
             self.hello = self._hello()
         except BaseException:
@@ -93,9 +143,30 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, address: str, baud: int = 115200, timeouts: Timeouts | None = None) -> Device:
-        """Open `/dev/…`, `unix:PATH` or `tcp://HOST:PORT`. Boards that spedge starts itself: `open_board`."""
-        return cls(connect(address, baud), timeouts)
+    def open(
+        cls,
+        address: str,
+        bundle: Bundle | None = None,
+        baud: int = 115200,
+        timeouts: Timeouts | None = None,
+        faults: Faults | None = None,
+    ) -> Device:
+        """Open a device by its address or a board by its name.
+
+        address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, or the name of a board
+        ("sim", "mps2-an500", …), which is built with the model of `bundle`, or none, and started; one on a cable is
+        looked for by its USB ids. faults: what shall go wrong on the line, for tests.
+        Raises UsageError when the address makes no sense, DeviceError when nothing is there, may not be used or does
+        not answer, and what build.build raises.
+        """
+        from spedge.boards import board_names
+        from spedge.device.launch import open_named
+
+        if address in board_names():
+            return open_named(address, bundle, timeouts, faults)
+        limits = timeouts or Timeouts()
+        line = Reconnecting(lambda: connect(address, baud), limits.reconnect)
+        return cls(with_faults(line, faults), timeouts)
 
     def __enter__(self) -> Device:
         return self
@@ -124,9 +195,54 @@ class Device:
         return self._resent_requests + self._sender.resent
 
     @property
+    def status(self) -> Status | None:
+        """What the device last said of this session's stream; None before it said anything."""
+        return self._status
+
+    @property
     def corrupted(self) -> int:
         """Damaged frames received so far."""
         return self._reader.corrupted
+
+    def line_counts(self, stats: Stats | None = None) -> LineCounts:
+        """What the line did to the frames so far, as both ends saw it. stats: the device's; asked for if not given."""
+        stats = stats or self.stats()
+        return LineCounts(
+            resent=self.resent,
+            repeated=stats.repeated,
+            refused=stats.refused,
+            damaged_there=stats.corrupted + stats.oversized + stats.truncated,
+            damaged_here=self.corrupted,
+            reconnects=getattr(self._transport, "reconnects", 0),
+        )
+
+    @property
+    def faults_done(self) -> dict[str, int]:
+        """What was done to the line on purpose so far, by kind; empty without `faults`."""
+        return dict(self._transport.done) if isinstance(self._transport, FaultyTransport) else {}
+
+    def resume(self, within: float = 30.0) -> bool:
+        """After a DeviceError: wait up to `within` seconds for the device to come back, and go on if it can.
+
+        Returns True when it still has the session; what an interrupted `send` had left is sent then. False when it has
+        restarted or serves another session: nothing of ours is left, begin with `configure`. Raises DeviceError
+        when it is not back in time.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                session = self._session
+                self.hello = self._hello()
+                break
+            except DeviceError:
+                if time.monotonic() > deadline:
+                    raise
+        if self._session == session != 0:
+            self.send(b"")
+            return True
+        self._begin(self._session)
+        self._reporting = False
+        return False
 
     # ---- requests ---------------------------------------------------------------------------------------------
 
@@ -144,8 +260,9 @@ class Device:
         """Begin a session: forget everything, carve the memory anew. Returns the settings in effect."""
         session = self._new_session()
         reply = self._request(Type.CONFIGURE, configuration.pack(session), opens=session)
+        self._configuration = configuration
+        self._configured = configured = Configured.unpack(reply.payload)
         self._begin(session)
-        configured = Configured.unpack(reply.payload)
         self._reporting = configured.report_tokens > 0
         return configured
 
@@ -158,14 +275,17 @@ class Device:
     def send(self, words: NDArray[np.uint32] | bytes, on_progress: Callable[[int], None] | None = None) -> Status:
         """Send raw EVT2 words; returns when the device has accepted all of them, exactly once each.
 
-        on_progress gets the bytes accepted so far of these. Reported tokens are collected on the way.
+        on_progress gets the bytes accepted so far of these. Reported tokens and results are collected on the way.
+        Raises UsageError in a session whose events do not come from here, losslessly.
         """
+        self._require("lossless", "send")
         data = memoryview(words if isinstance(words, bytes) else np.ascontiguousarray(words, "<u4").tobytes())
         step = self.hello.max_payload
         for at in range(0, len(data), step):
-            self._sender.offer(bytes(data[at : at + step]))
+            self._sender.offer(data[at : at + step])
         self._progress = time.monotonic()
         while self._sender.pending:
+            self._quiet_since = self._quiet_since or time.monotonic()
             if not self._sender.in_flight:
                 self._timer.start(time.monotonic())
             while (frame := self._sender.next_frame()) is not None:
@@ -182,10 +302,11 @@ class Device:
                 raise self._gave_up("takes no more events")
             if on_progress is not None:
                 on_progress(max(len(data) - self._sender.pending * step, 0))
+        self._quiet_since = None
         return self._latest
 
     def flush(self) -> Status:
-        """Wait until everything sent has been processed."""
+        """Wait until everything sent, or in the device's RAM, has been processed."""
         self._progress = time.monotonic()
         while (status := self._ask_status()).queued:
             self._make_room()
@@ -215,6 +336,135 @@ class Device:
     def stats(self) -> Stats:
         return Stats.unpack(self._request(Type.STATS).payload)
 
+    # ---- live mode and results that come unasked --------------------------------------------------------------
+
+    def offer(self, events: NDArray[Any]) -> None:
+        """Live mode: send events (structured t µs, x, y, p; sorted, also across calls) as far as the device has room.
+
+        Never waits for the device: what it has no room for is thinned out evenly over time and patches, and counted.
+        Call it, or `wait`, often. Raises UsageError in a session that is not live over the link, InputError for events
+        that are not sorted.
+        """
+        self._require("live", "offer")
+        assert self._live
+        self._live.offer(events)
+        self._pump_live(0.0)
+
+    def wait(self, seconds: float) -> None:
+        """Let the link work for that long: send what waits, take in results."""
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            self._pump_live(max(min(left, _LEAST_WAIT), 0.0))
+            if left <= 0:
+                return
+
+    def finish(self) -> Status:
+        """Live mode: send what still waits, and return when the device has processed it and every event is counted."""
+        self._require("live", "finish")
+        assert self._live
+        self._progress = time.monotonic()
+        while self._live.waiting:
+            self._pump_live(_LEAST_WAIT)
+        status = self.flush()
+        self._pull_results()
+        return status
+
+    def take_results(self) -> list[Result]:
+        """Results that the device made unasked since the last call, in order; times with `LiveSender.base` added.
+
+        In live mode with push it returns what has come, and sees to it that what was lost on the way comes again;
+        else it asks the device, which releases them there. Results that the device had to drop are missing: their
+        index, and Loss.results_dropped, tell.
+        """
+        if self._live and self._configuration.push:
+            self._pump_live(0.0)
+        else:
+            self._pull_results()
+        taken, self._results = self._results, []
+        return taken
+
+    def raw(self) -> tuple[int, bytes]:
+        """Bytes of the board's camera, or of its RAM, as they came: how many were lost before them, and they.
+
+        In a session configured with raw=True, in order, each byte once. None are lost in lossless mode: the camera
+        waits for the host.
+        """
+        if not self._configuration.raw:
+            raise UsageError("the bytes of the source are kept only in a session configured with raw=True")
+        reply = self._request(Type.RAW, self._next_raw.to_bytes(8, "little"))
+        page = RawPage.unpack(reply.payload)
+        self._take_status(page.status)
+        lost, self._next_raw = page.first - self._next_raw, page.first + len(page.data)
+        return lost, page.data
+
+    def _require(self, mode: str, what: str) -> None:
+        c = self._configuration
+        if c.source != "link":
+            raise UsageError(f"{what}: the events of this session come from the board's {c.source}, not over the link")
+        if c.mode != mode:
+            raise UsageError(f"{what} is for a session configured with mode={mode!r}; this one is {c.mode}")
+
+    def _pump_live(self, timeout: float) -> None:
+        """One turn of the link for at most `timeout` seconds, without waiting for any answer."""
+        live, now = self._live, time.monotonic()
+        if live:
+            idle = not live.in_flight
+            for frame in live.frames():
+                self._out += frame.encode()
+            if idle and live.in_flight:
+                self._timer.start(now)
+                self._progress = now
+        self._pump(timeout)
+        now = time.monotonic()
+        if live and live.blocked and now - self._asked_room > _LEAST_WAIT:
+            self._asked_room = now
+            self._post(Type.FLUSH, live.sent.to_bytes(8, "little"))
+        if live and live.in_flight and not self._backlog and not self._timer.left(now):
+            self._post(Type.FLUSH, live.sent.to_bytes(8, "little"))
+            self._timer.retried(now)
+        if live and live.in_flight and now - max(self._progress, self._moved) > self.timeouts.silence:
+            raise self._gave_up("takes no more events")
+        if self._early and now - self._asked_results > max(self._timer.seconds, _LEAST_WAIT):
+            self._asked_results = now
+            self._post(Type.RESULTS, self._next_result.to_bytes(4, "little"))
+
+    def _post(self, kind: Type, payload: bytes) -> None:
+        """Send a request and do not wait for its reply; `_take` knows what to do with it."""
+        self._seq = (self._seq + 1) % (1 << 16)
+        if kind == Type.FLUSH and self._live:
+            self._live_marks[self._seq] = self._live.mark()
+        self._out += Frame(kind, self._seq, self._session, payload).encode()
+
+    def _pull_results(self) -> None:
+        """Ask for all results there are."""
+        while self._configuration.infers:
+            first = self._next_result
+            self._request(Type.RESULTS, first.to_bytes(4, "little"))
+            if self._next_result == first:
+                return
+
+    def _take_result(self, payload: bytes, oldest: bool) -> None:
+        """oldest: the device has none between the one that is next and this one."""
+        result = Result.unpack(payload)
+        if result.index < self._next_result:
+            return
+        self._early[result.index] = result
+        if oldest:
+            self._next_result = result.index
+        while (found := self._early.pop(self._next_result, None)) is not None:
+            self._results.append(self._with_base(found))
+            self._next_result += 1
+
+    def _with_base(self, result: Result) -> Result:
+        base = self._live.base if self._live else 0
+        if not base:
+            return result
+        loss = result.loss
+        if loss.until:
+            loss = replace(loss, since=loss.since + base, until=loss.until + base)
+        return replace(result, t=result.t + base, loss=loss)
+
     # ---- the session ------------------------------------------------------------------------------------------
 
     def _hello(self) -> Hello:
@@ -236,6 +486,13 @@ class Device:
         self._status = None
         self._pages = []
         self._pulled = 0
+        self._live = None
+        self._live_marks = {}
+        self._results, self._early, self._next_result = [], {}, 0
+        self._next_raw = 0
+        if self._configuration.mode == "live" and self._configuration.source == "link" and self._configured:
+            patch_size = self._configured.tokenizer.patch_size
+            self._live = LiveSender(session, self.hello.credits, self.hello.max_payload, patch_size)
 
     @property
     def _latest(self) -> Status:
@@ -247,17 +504,19 @@ class Device:
         return self._status.tokens - self._pulled if self._reporting and self._status else 0
 
     def _ask_status(self) -> Status:
-        status = Status.unpack(self._request(Type.FLUSH).payload)
+        offered = self._live.sent.to_bytes(8, "little") if self._live else b""
+        status = Status.unpack(self._request(Type.FLUSH, offered).payload)
         self._take_status(status)
         return status
 
     def _take_status(self, status: Status) -> None:
         self._status = status
-        if self._sender.on_status(status):
+        if (self._live or self._sender).on_status(status):
             self._progress = time.monotonic()
 
     def _make_room(self) -> None:
-        """Let the device go on: read the tokens it waits with, or let it work off its queue."""
+        """Let the device go on: read the tokens and results it waits with, or let it work off its queue."""
+        self._pull_results()
         if self._reporting:
             self._pull()
         else:
@@ -278,11 +537,14 @@ class Device:
     def _request(self, kind: Type, payload: bytes = b"", opens: int | None = None, any_session: bool = False) -> Frame:
         """Send a request until its reply comes. opens: the session that the reply has to be of."""
         self._seq = (self._seq + 1) % (1 << 16)
+        if kind == Type.FLUSH and self._live:
+            self._live_marks[self._seq] = self._live.mark()
         frame = Frame(kind, self._seq, self._session, payload).encode()
         self._awaited, self._reply = (kind, self._seq), None
         begin = now = time.monotonic()
         self._timer.start(now, measuring=kind not in _SLOW)
         self._out += frame
+        self._quiet_since = None if kind in _SLOW else now
         try:
             while self._reply is None:
                 give_up = max(begin, self._progress, self._moved) + self.timeouts.silence
@@ -295,7 +557,7 @@ class Device:
                     self._resent_requests += 1
                     self._timer.retried(now)
         finally:
-            self._awaited = None
+            self._awaited = self._quiet_since = None
         reply = self._reply
         if reply.type == Type.ERROR:
             raise self._refused(Error.unpack(reply.payload))
@@ -305,15 +567,20 @@ class Device:
 
     def _pump(self, timeout: float) -> None:
         """Move bytes for at most `timeout` seconds and take in what comes."""
+        if self._quiet_since is not None:
+            notice = self._quiet_since + self.timeouts.notice - time.monotonic()
+            timeout = min(timeout, max(notice, _LEAST_WAIT))
         try:
-            written, received = self._transport.exchange(bytes(self._out), timeout)
+            written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
         except DeviceError as error:
             raise self._explained(error) from error
         del self._out[:written]
         self._watch_backlog()
         for frame in self._reader.feed(received):
             self._timer.heard(time.monotonic())
+            self._quiet_since = time.monotonic() if self._quiet_since else None
             self._take(frame)
+        self._notice()
 
     def _watch_backlog(self) -> None:
         """See how much the device has not taken yet: it may be slow. Sending that again would make it slower still, and
@@ -333,10 +600,29 @@ class Device:
             if frame.session == self._session:
                 status = Status.unpack(frame.payload)
                 self._status = status
-                if self._sender.on_ack(frame.seq, frame.flags, status):
+                if self._live:
+                    if self._live.on_status(status):
+                        self._progress = time.monotonic()
+                elif self._sender.on_ack(frame.seq, frame.flags, status):
                     self._progress = time.monotonic()
-        elif self._awaited == (frame.type & ~REPLY_BIT, frame.seq):
-            self._reply = frame
+        else:
+            if frame.session == self._session:
+                self._take_unasked(frame)
+            if self._awaited == (frame.type & ~REPLY_BIT, frame.seq):
+                self._reply = frame
+
+    def _take_unasked(self, frame: Frame) -> None:
+        """What is taken in whether somebody waits for it or not."""
+        if frame.type == Type.RESULT_PUSH:
+            self._take_result(frame.payload, oldest=False)
+        elif frame.type == Type.RESULTS | REPLY_BIT and frame.payload:
+            self._take_result(frame.payload, oldest=True)
+        elif frame.type == Type.FLUSH | REPLY_BIT and self._live:
+            mark = self._live_marks.pop(frame.seq, None)
+            if mark is not None:
+                self._live_marks = {seq: m for seq, m in self._live_marks.items() if m > mark}
+                self._live.settled(mark, Status.unpack(frame.payload))
+                self._progress = time.monotonic()
 
     def _take_error(self, frame: Frame) -> None:
         error = Error.unpack(frame.payload)
@@ -348,6 +634,12 @@ class Device:
             raise self._restarted()
 
     # ---- what goes wrong --------------------------------------------------------------------------------------
+
+    def _notice(self) -> None:
+        """Say in the log that nothing has been heard for long, once."""
+        if self._quiet_since and (silent := time.monotonic() - self._quiet_since) >= self.timeouts.notice:
+            _log.warning("%s has not answered for %.0f s; waiting", self.name, silent)
+            self._quiet_since = math.inf
 
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:

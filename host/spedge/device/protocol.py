@@ -12,9 +12,9 @@ import numpy as np
 from cobs import cobs
 from numpy.typing import NDArray
 
-from spedge.errors import DeviceError
+from spedge.errors import DeviceError, UsageError
 
-VERSION = 2
+VERSION = 3
 REPLY_BIT = 0x80
 
 _HEADER = struct.Struct("<BBHI")
@@ -39,6 +39,9 @@ class Type(enum.IntEnum):
     TOKENS = 0x07
     INFER = 0x08
     STATS = 0x09
+    RESULTS = 0x0A
+    RAW = 0x0B
+    RESULT_PUSH = 0x40  #: of the device, unasked
     ERROR = 0xFF
 
 
@@ -56,7 +59,12 @@ class ErrorCode(enum.IntEnum):
     FAULT = 11
 
 
-_KINDS = ("continuous", "discrete")  # tokenizers that a device has
+_KINDS = ("continuous", "discrete", "voxel")
+#: Formats of raw events that a device reads, by name.
+FORMATS = {"evt2": 0, "evt2.1": 1, "evt2.1-legacy": 2, "evt3": 3} | {f"edvs-e{n}": 16 + n for n in range(5)}
+MODES = ("lossless", "live")
+SOURCES = ("link", "camera", "ram")
+CAUSES = ("asked", "every_us", "every_tokens")
 COST_UNITS = {0: "none", 1: "instructions", 2: "ns", 3: "cycles"}
 
 
@@ -76,8 +84,9 @@ class Frame:
 
     def encode(self) -> bytes:
         """The frame on the wire, with its delimiter."""
-        body = _HEADER.pack(self.type, self.flags, self.seq, self.session) + self.payload
-        return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
+        header = _HEADER.pack(self.type, self.flags, self.seq, self.session)
+        crc = zlib.crc32(self.payload, zlib.crc32(header))
+        return bytes(cobs.encode(b"".join((header, self.payload, _CRC.pack(crc))))) + b"\0"
 
 
 @dataclass
@@ -163,7 +172,7 @@ class Error:
         a, b = self.detail
         more = {
             ErrorCode.MEMORY: f" ({a} bytes needed, {b} available)",
-            ErrorCode.UNREAD: f" ({a} tokens)",
+            ErrorCode.UNREAD: f" ({a} of them)",
             ErrorCode.MODEL: f" (code {a - (1 << 32) if a >> 31 else a})",
             ErrorCode.FAULT: f" (0x{a:08x}, 0x{b:08x})",
             ErrorCode.SESSION: f" (0x{a:08x}; the device is in 0x{b:08x})",
@@ -191,6 +200,8 @@ class Hello:
     build: str
     board: str
     model: str
+    has_camera: bool = False
+    has_ram: bool = False
 
     @classmethod
     def unpack(cls, payload: bytes, session: int) -> Hello:
@@ -208,6 +219,7 @@ class Hello:
         return cls(
             protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens,
             classes, width, height, model_hash if flags & 1 else None, version, build, board, model,
+            bool(flags & 2), bool(flags & 4),
         )  # fmt: skip
 
 
@@ -215,7 +227,7 @@ class Hello:
 class TokenizerSettings:
     """The tokenizer's parameters; 0 means default where sp_tokenizer_config_t names one. Times in µs.
 
-    kind: "continuous" or "discrete".
+    kind: "continuous", "discrete" or "voxel".
     """
 
     width: int = 0
@@ -244,17 +256,51 @@ class Configuration:
     """CONFIGURE. model: take tokenizer, embedding and window from the device's model and ignore `tokenizer`.
 
     report_tokens: how many tokens the device keeps for TOKENS, 0 for none; processing waits while all are unread.
+    In live mode the oldest are overwritten instead.
     pool_events: slots for pending events, 0 for as many as fit.
+    format: of the raw events, a key of FORMATS. mode: one of MODES. source: where the events come from, one of SOURCES;
+    baud: of the camera port, 0 for the board's default.
+    every_us, every_tokens: an inference at every multiple of that stream time, after every so many tokens; 0 for none.
+    window_us: how old the tokens of an inference may be, 0 for any. push: the device sends results unasked.
+    raw: the bytes of a camera or of RAM are kept for `Device.raw`.
     """
 
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: bool = True
     report_tokens: int = 0
     pool_events: int = 0
+    format: str = "evt2"
+    mode: str = "lossless"
+    source: str = "link"
+    baud: int = 0
+    window_us: int = 0
+    every_us: int = 0
+    every_tokens: int = 0
+    push: bool = False
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a name or number that cannot be sent."""
+        for name, known in (("format", FORMATS), ("mode", MODES), ("source", SOURCES)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
+        for name in ("report_tokens", "pool_events", "baud", "window_us", "every_us", "every_tokens"):
+            if not 0 <= getattr(self, name) < 1 << 32:
+                raise UsageError(f"{name}={getattr(self, name)} is out of range; it must be 0 to {(1 << 32) - 1}")
+
+    @property
+    def infers(self) -> bool:
+        """Whether the device makes results unasked."""
+        return self.every_us > 0 or self.every_tokens > 0
 
     def pack(self, session: int) -> bytes:
-        head = struct.pack("<IHBBII", session, int(self.model), 0, 0, self.report_tokens, self.pool_events)
-        return head + self.tokenizer.pack()
+        flags = int(self.model) | int(self.push) << 1 | int(self.raw) << 2
+        form, mode = FORMATS[self.format], MODES.index(self.mode)
+        head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
+        tail = struct.pack(
+            "<BBHIIII", SOURCES.index(self.source), 0, 0, self.baud, self.window_us, self.every_us, self.every_tokens
+        )
+        return head + self.tokenizer.pack() + tail
 
 
 @dataclass(frozen=True)
@@ -269,6 +315,7 @@ class Configured:
     hidden: int
     buckets: int
     model: bool
+    results: int = 0  #: kept until they are read
 
     @classmethod
     def unpack(cls, payload: bytes) -> Configured:
@@ -278,9 +325,9 @@ class Configured:
         )
         if kind >= len(_KINDS):
             raise ProtocolError(f"the device names a tokenizer of the unknown kind {kind}")
-        pool, reports, used, window, hidden, buckets, flags, _ = reader.take("IIIHHBBH")
+        pool, reports, used, window, hidden, buckets, flags, _, results = reader.take("IIIHHBBBB")
         settings = TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay, _KINDS[kind], duration)
-        return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1))
+        return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1), results)
 
 
 @dataclass(frozen=True)
@@ -312,6 +359,22 @@ class Status:
 
 
 @dataclass(frozen=True)
+class RawPage:
+    """Bytes of the source on the board; the first is the `first`-th of the session."""
+
+    status: Status
+    first: int
+    data: bytes
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> RawPage:
+        reader = _Reader(payload, "RAW reply")
+        status = Status.take(reader)
+        (first,) = reader.take("Q")
+        return cls(status, first, reader.raw(reader.left))
+
+
+@dataclass(frozen=True)
 class TokenPage:
     """Reply to TOKENS: tokens first, first + 1, … as TOKEN_DTYPE."""
 
@@ -328,11 +391,52 @@ class TokenPage:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """Where events were lost since the session began. Once nothing is queued, offered = accepted + lost.
+
+    offered: events that the source had, as far as is known. sensor: bytes (not events, in no sum) that the camera
+    port's receiver lost; link: events thinned by the host or lost on the link; thinned: of the camera, left out by the
+    device; decoder: without a time, outside the sensor, backwards in time, and words of unknown types; pool: lost to a
+    full pool. since, until: stream time, µs, of the first and last loss since the result before, 0 without any.
+    results_dropped: results that were overwritten before they were read or sent.
+    """
+
+    offered: int = 0
+    sensor: int = 0
+    link: int = 0
+    thinned: int = 0
+    decoder: int = 0
+    pool: int = 0
+    since: int = 0
+    until: int = 0
+    results_dropped: int = 0
+
+    LAYOUT = "9Q"
+
+    @property
+    def lost(self) -> int:
+        """Events lost, for whatever reason."""
+        return self.link + self.thinned + self.decoder + self.pool
+
+    @property
+    def by_cause(self) -> dict[str, int]:
+        """Events lost, by cause, and under "sensor" bytes."""
+        return {name: getattr(self, name) for name in ("sensor", "link", "thinned", "decoder", "pool")}
+
+    @classmethod
+    def take(cls, reader: _Reader) -> Loss:
+        return cls(*reader.take(cls.LAYOUT))
+
+
+@dataclass(frozen=True)
 class Result:
-    """Reply to INFER: logits float32 [classes] of the last `window` tokens.
+    """One inference: logits float32 [classes] of the newest `window` tokens. NaN when the model failed with `code`.
 
     Costs are in the unit of HELLO. tokenize (with decoding) and embed: since the session began; window (positions
     in time, copied to the encoder) and encode: of this inference.
+    index counts the results that were not asked for; one that was asked for has that of the next. cause: one of
+    CAUSES. t: stream time in µs that it stands for, as the device counts it. newest: tokens fired when it was computed.
+    latency: from when the bytes of the newest event had arrived until the logits were there, in the unit of HELLO.
     """
 
     status: Status
@@ -341,6 +445,13 @@ class Result:
     cost_embed: int
     cost_window: int
     cost_encode: int
+    index: int
+    cause: str
+    code: int
+    t: int
+    newest: int
+    latency: int
+    loss: Loss
     logits: NDArray[np.float32]
 
     @classmethod
@@ -348,8 +459,14 @@ class Result:
         reader = _Reader(payload, "RESULT")
         status = Status.take(reader)
         window, tokenize, embed, rows, encode, classes = reader.take("IQQQQH")
+        index, cause, _, code, t, newest, latency = reader.take("IBBhQIQ")
+        if cause >= len(CAUSES):
+            raise ProtocolError(f"the device names the unknown cause {cause} for a result")
+        loss = Loss.take(reader)
         logits = np.frombuffer(reader.raw(4 * classes), "<f4").astype(np.float32)
-        return cls(status, window, tokenize, embed, rows, encode, logits)
+        return cls(
+            status, window, tokenize, embed, rows, encode, index, CAUSES[cause], code, t, newest, latency, loss, logits
+        )
 
 
 @dataclass(frozen=True)
@@ -364,6 +481,12 @@ class Stats:
     other: int
     unknown: int
     untimed: int
+    addresses: int
+    vectors: int
+    vector_events: int
+    decoder_outside: int
+    clipped: int
+    skipped: int
     taken: int
     in_tokens: int
     pending: int
@@ -387,11 +510,15 @@ class Stats:
     arena_bytes: int
     memory_used: int
     memory_bytes: int
+    results: int
+    results_kept: int
+    loss: Loss
 
     @classmethod
     def unpack(cls, payload: bytes) -> Stats:
         reader = _Reader(payload, "STATS reply")
-        return cls(Status.take(reader), *reader.take("24Q6I"))
+        values = (Status.take(reader), *reader.take("30Q8I"), Loss.take(reader))
+        return cls(*values)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -399,19 +526,42 @@ class Stats:
         causes = ("untimed", "refractory", "decayed", "pool_lost", "outside", "backwards")
         return {cause: getattr(self, cause) for cause in causes}
 
-    def imbalance(self, sent: int) -> str | None:
-        """None when every one of the `sent` event words is accounted for, else a sentence that says which are not."""
-        words = self.events + self.times + self.triggers + self.other + self.unknown + self.untimed
-        kept = self.taken - self.refractory - self.decayed - self.pool_lost - self.outside - self.backwards
+    @property
+    def accepted(self) -> int:
+        """Events that reached their patch: those that the tokenizer took and did not lose."""
+        return self.taken - self.pool_lost - self.outside - self.backwards
+
+    def imbalance(self, sent: int | None = None) -> str | None:
+        """None when every event is accounted for, else a sentence that says which are not.
+
+        sent: event words sent in lossless mode, events offered in live mode; None where only the device knows.
+        Holds when nothing is queued any more.
+        """
+        single = self.events + self.decoder_outside + self.clipped - self.vector_events
+        words = single + self.vectors + self.addresses + self.times + self.triggers
+        words += self.other + self.unknown + self.untimed
         if self.words != words:
             return f"of {self.words} words the decoder accounts for {words}"
-        if self.events != self.taken:
-            return f"the decoder made {self.events} events and the tokenizer took {self.taken}"
-        if sent != self.taken + self.untimed:
-            return f"{sent} events were sent, {self.taken} taken and {self.untimed} lost"
-        if kept != self.in_tokens + self.pending:
-            return f"{kept} events were kept, {self.in_tokens} are in tokens and {self.pending} pending"
+        if self.events != self.taken + self.loss.thinned:
+            return (
+                f"the decoder made {self.events} events, {self.loss.thinned} were thinned out and the tokenizer "
+                f"took {self.taken}"
+            )
+        if sent is not None and sent != self.loss.offered - self.unknown:
+            return f"{sent} events were sent and the device knows of {self.loss.offered - self.unknown}"
+        if self.accepted != self.in_tokens + self.pending + self.refractory + self.decayed:
+            return (
+                f"{self.accepted} events were accepted, {self.in_tokens} are in tokens, {self.pending} pending and "
+                f"{self.refractory + self.decayed} dropped by the method"
+            )
+        if self.loss.offered != self.accepted + self.loss.lost:
+            return f"of {self.loss.offered} events {self.accepted} were accepted and {self.loss.lost} lost"
         return None
+
+
+def pack_live(first: int, offered: int, words: bytes) -> bytes:
+    """Payload of EVENTS in live mode. first: events offered before; offered: those that this frame stands for."""
+    return struct.pack("<QI", first, offered) + words
 
 
 def unpack_labels(payload: bytes) -> tuple[int, int, list[str]]:

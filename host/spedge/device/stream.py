@@ -80,7 +80,7 @@ class EventSender:
     credits: int
     attempt: int = 0
     resent: int = 0  #: frames sent more than once
-    _frames: deque[bytes] = field(default_factory=deque)  # from _base on
+    _frames: deque[bytes | memoryview] = field(default_factory=deque)  # from _base on
     _base: int = 0  # oldest not acknowledged
     _next: int = 0  # next to go out
     _limit: int = 0  # frames before this one fit the device
@@ -103,16 +103,15 @@ class EventSender:
         """Something waits to go out, nothing is on its way, and the device has no room."""
         return self.pending > 0 and self.in_flight == 0 and self._next >= self._limit
 
-    def offer(self, payload: bytes) -> None:
+    def offer(self, payload: bytes | memoryview) -> None:
         self._frames.append(payload)
 
     def next_frame(self) -> Frame | None:
         """The next frame to send now, None when the window is used up."""
         if self._next >= min(self._limit, self._base + len(self._frames)):
             return None
-        frame = Frame(
-            Type.EVENTS, self._next % _SEQ, self.session, self._frames[self._next - self._base], self.attempt % 256
-        )
+        payload = bytes(self._frames[self._next - self._base])
+        frame = Frame(Type.EVENTS, self._next % _SEQ, self.session, payload, self.attempt % 256)
         self.resent += self._next < self._fresh
         self._next += 1
         self._fresh = max(self._fresh, self._next)

@@ -1,7 +1,8 @@
 """Byte streams to a device: serial ports and pseudo-terminals, unix sockets, TCP.
 
 One primitive: `exchange` writes what goes now, reads what is there and waits a bounded time for either. Writing
-and reading together is what keeps two ends with full buffers from waiting for each other.
+and reading together is what keeps two ends with full buffers from waiting for each other; between two exchanges a
+thread reads on.
 """
 
 from __future__ import annotations
@@ -10,20 +11,27 @@ import contextlib
 import errno
 import fcntl
 import grp
+import logging
 import os
 import select
 import socket
 import struct
 import termios
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from spedge.errors import DeviceError, UsageError
 
+KEPT_BYTES = 1 << 22  #: received and not fetched: far more than a device is ever asked for at once
 _READ_BYTES = 1 << 16
+_REDIAL_SECONDS = 0.05
+_DRAIN_SECONDS = 0.02
 _UNIX_PIECE = 256  # a unix socket tells what is unsent in pieces as they were written
+_log = logging.getLogger("spedge.device")
 
 
 class Transport(Protocol):
@@ -44,7 +52,11 @@ class Transport(Protocol):
 
 
 class FdTransport:
-    """A transport over a non-blocking file descriptor that `keep` owns. piece: most bytes to write at once."""
+    """A transport over a non-blocking file descriptor that `keep` owns. piece: most bytes to write at once.
+
+    While nobody exchanges, a thread reads: a device that nobody reads from would stop, and an emulator with it. Of what
+    is not fetched, the latest KEPT_BYTES are kept; the rest is as good as lost on the line.
+    """
 
     def __init__(
         self, name: str, fd: int, keep: contextlib.AbstractContextManager | None = None, piece: int = _READ_BYTES
@@ -52,36 +64,83 @@ class FdTransport:
         self.name = name
         self._fd = fd
         self._piece = piece
+        self._kept = bytearray()
+        self._broken: str | None = None
+        self._turn = threading.Lock()  # whose the descriptor and the two above are
+        self._closing = threading.Event()
         self._keep = contextlib.ExitStack()
         if keep is not None:
             self._keep.enter_context(keep)
         os.set_blocking(fd, False)
+        self._thread = threading.Thread(target=self._read_on, name=f"spedge reads {name}", daemon=True)
+        self._thread.start()
 
     def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
-        try:
-            wants = [self._fd] if out else []
-            readable, writable, _ = select.select([self._fd], wants, [], max(timeout, 0.0))
-            written = self._write(out) if writable else 0
-            received = self._read() if readable else b""
-        except (OSError, ValueError) as error:
-            raise DeviceError(f"the link to {self.name} broke: {error}") from error
-        return written, received
+        with self._turn:
+            if self._fd < 0:
+                raise DeviceError(f"the link to {self.name} is closed")
+            deadline = time.monotonic() + max(timeout, 0.0)
+            written = self._write(out) if out else 0
+            idle = not written  # else it is only looked whether something has come
+            while not self._kept and not self._broken:
+                left = deadline - time.monotonic() if idle or written < len(out) else 0.0
+                readable, writable = self._wait(written < len(out), left)
+                if readable:
+                    self._read()
+                if writable:
+                    written += self._write(out[written:])
+                if not readable and not (writable and written < len(out)):
+                    break
+            received = bytes(self._kept)
+            self._kept.clear()
+            if self._broken and not received:
+                raise DeviceError(self._broken)
+            return written, received
+
+    def _wait(self, to_write: bool, timeout: float) -> tuple[bool, bool]:
+        """Until there is something to read, or room to write, or the time is over; whether there is."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN | (select.POLLOUT if to_write else 0))
+        found = sum(event for _, event in poll.poll(max(timeout, 0.0) * 1000))
+        return bool(found & ~select.POLLOUT), bool(found & select.POLLOUT)
 
     def _write(self, out: bytes) -> int:
         done = 0
-        with contextlib.suppress(BlockingIOError):
-            while done < len(out):
-                done += os.write(self._fd, out[done : done + self._piece])
+        view = memoryview(out)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                full = False
+                while done < len(out) and not full:
+                    piece = view[done : done + self._piece]
+                    written = os.write(self._fd, piece)
+                    done += written
+                    full = written < len(piece)
+        except OSError as error:
+            raise DeviceError(f"the link to {self.name} broke: {error.strerror}") from error
         return done
 
-    def _read(self) -> bytes:
+    def _read(self) -> None:
+        """What is there now, to what is kept."""
         try:
-            received = os.read(self._fd, _READ_BYTES)
+            data = os.read(self._fd, _READ_BYTES)
+            self._broken = None if data else f"{self.name} closed the link"
         except BlockingIOError:
-            return b""
-        if not received:
-            raise DeviceError(f"{self.name} closed the link")
-        return received
+            return
+        except OSError as error:
+            self._broken = f"the link to {self.name} broke: {error.strerror}"
+            return
+        self._kept += data
+        del self._kept[:-KEPT_BYTES]
+
+    def _read_on(self) -> None:
+        """The thread."""
+        while not self._closing.wait(_DRAIN_SECONDS):
+            if self._turn.acquire(blocking=False):
+                try:
+                    while not self._broken and self._wait(False, 0.0)[0]:
+                        self._read()
+                finally:
+                    self._turn.release()
 
     def unsent(self) -> int:
         with contextlib.suppress(OSError):
@@ -89,7 +148,91 @@ class FdTransport:
         return 0
 
     def close(self) -> None:
+        """End the thread, then close. Later exchanges raise DeviceError."""
+        self._closing.set()
+        self._thread.join()
+        self._fd = -1
         self._keep.close()
+
+
+class Reconnecting:
+    """A transport that is opened again when it breaks.
+
+    While it is away, exchanges move nothing. It is given up, with a DeviceError that says why, when it has not come
+    back within `patience` seconds; the next exchange begins anew. obituary: why the device is gone for good, None while
+    it is not known to be. What happens is logged, as warnings of `spedge.device`.
+    """
+
+    def __init__(
+        self, dial: Callable[[], Transport], patience: float, obituary: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Opens it. Raises what dial raises."""
+        self._dial = dial
+        self._patience = patience
+        self._obituary = obituary
+        self._line: Transport | None = dial()
+        self.name = self._line.name
+        self.reconnects = 0
+        self._trouble = ""
+        self._give_up_at: float | None = None
+        self._not_before = 0.0
+
+    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+        if self._line is None:
+            self._redial(timeout)
+        if self._line is None:
+            return 0, b""
+        try:
+            return self._line.exchange(out, timeout)
+        except DeviceError as error:
+            self._broke(str(error))
+            return 0, b""
+
+    def hang_up(self, seconds: float) -> None:
+        """Break the connection, as a pulled cable does, and leave it so for that long."""
+        self._broke(f"the link to {self.name} was cut", seconds)
+
+    def _broke(self, why: str, away: float = 0.0) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        reason = None if away else self._obituary()
+        if reason:
+            raise DeviceError(reason)
+        now = time.monotonic()
+        self._trouble, self._give_up_at, self._not_before = why, now + away + self._patience, now + away
+        _log.warning("%s; waiting for it to come back", why)
+
+    def _redial(self, timeout: float) -> None:
+        now = time.monotonic()
+        if self._give_up_at is None:
+            self._give_up_at = now + self._patience
+        if now >= self._not_before:
+            with contextlib.suppress(DeviceError):
+                self._line = self._dial()
+                self._line.name = self.name
+        if self._line is not None:
+            self.reconnects += 1
+            self._give_up_at = None
+            _log.warning("the link to %s is back", self.name)
+        elif now > self._give_up_at:
+            self._give_up_at = None
+            reason = f"{self._trouble}, and did not come back within {self._patience:g} s"
+            raise DeviceError(self._obituary() or reason)
+        else:
+            time.sleep(min(max(timeout, 0.0), _REDIAL_SECONDS))
+
+    def unsent(self) -> int:
+        return self._line.unsent() if self._line is not None else 0
+
+    def close(self) -> None:
+        """For good: later exchanges raise DeviceError."""
+        if self._line is not None:
+            self._line.close()
+        self._patience, self._dial = 0.0, self._closed
+
+    def _closed(self) -> Transport:
+        raise DeviceError(f"the link to {self.name} is closed")
 
 
 def connect(address: str, baud: int = 115200) -> Transport:
@@ -161,10 +304,25 @@ def _serial_trouble(path: str, error: OSError) -> str:
 
 def _permission_hint(path: str) -> str:
     """The group that may, or the udev rule that lets everyone at the desk."""
-    rule = f"""KERNEL=="{Path(path).name}", MODE="0660", TAG+="uaccess\""""
     with contextlib.suppress(OSError, KeyError):
         status = Path(path).stat()
         group = grp.getgrgid(status.st_gid).gr_name
         if status.st_mode & 0o060 == 0o060 and group != "root":
-            return f"run 'sudo usermod -aG {group} $USER' and log in again"
-    return f"add the udev rule '{rule}' to /etc/udev/rules.d/60-spedge.rules and plug the board in again"
+            return f"run 'sudo usermod -aG {group} $USER' and log in again, or run 'sudo spedge udev --write'"
+    return f"add the udev rule '{_udev_rule(path)}' to /etc/udev/rules.d/60-spedge.rules and plug the board in again"
+
+
+def _udev_rule(path: str) -> str:
+    """For the port's kind of USB device; for its name when it is not on USB."""
+    from serial.tools import list_ports
+
+    for port in list_ports.comports():
+        if port.device == path and port.vid is not None:
+            return udev_rule(port.vid, port.pid or 0)
+    return f"""KERNEL=="{Path(path).name}", MODE="0660", TAG+="uaccess\""""
+
+
+def udev_rule(vendor: int, product: int) -> str:
+    """The rule that lets whoever is logged in open one kind of USB port, and keeps ModemManager off it."""
+    match = f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}"'
+    return f'{match}, MODE="0660", TAG+="uaccess", ENV{{ID_MM_DEVICE_IGNORE}}="1"'

@@ -74,7 +74,7 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
             f"{path}: cannot read {path.suffix or 'a file without an ending'}; known are {', '.join(_READERS)}"
         )
     if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{path}: the file is empty; it ends at byte 0")
     recording = reader(path, width, height)
     recording.sort = sort
     return recording

@@ -37,7 +37,7 @@ def open_aedat(path: Path, width: int | None = None, height: int | None = None) 
     with path.open("rb") as file:
         line = file.readline(_LONGEST_LINE)
     if not line.startswith(_MAGIC):
-        raise InputError(f"{path}: does not begin with '{_MAGIC.decode()}'; this is not an AEDAT file")
+        raise InputError(f"{path}: no '{_MAGIC.decode()}' at byte 0; this is not an AEDAT file")
     version = line[len(_MAGIC) :].strip().decode("latin-1")
     if version == "2.0":
         return Aedat2Recording(path, width, height)
@@ -45,7 +45,9 @@ def open_aedat(path: Path, width: int | None = None, height: int | None = None) 
         return Aedat3Recording(path, width, height)
     if version == "4.0":
         return Aedat4Recording(path, width, height)
-    raise InputError(f"{path}: AEDAT version {version[:20]!r} cannot be read, only 2.0, 3.1 and 4.0")
+    raise InputError(
+        f"{path}: byte {len(_MAGIC)} says AEDAT version {version[:20]!r}; only 2.0, 3.1 and 4.0 can be read"
+    )
 
 
 def _sensor(name: str) -> tuple[int | None, int | None]:

@@ -27,6 +27,7 @@ _EVENT = np.dtype(
 _EVENTS_TYPE = "EVTS"
 _LONGEST_HEADER = 1 << 24
 _LONGEST_PACKET = 1 << 28
+_PIECE = 1 << 18
 
 
 class Aedat4Recording(Recording):
@@ -98,16 +99,16 @@ class Aedat4Recording(Recording):
 
 
 def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
-    """What takes a packet's compression off, never to more than _LONGEST_PACKET bytes."""
+    """What takes a packet's compression off. Raises ValueError for more than _LONGEST_PACKET bytes."""
     try:
         if compression in (1, 2):
             from lz4.frame import LZ4FrameDecompressor
 
-            return lambda data: _whole(LZ4FrameDecompressor(), data)
+            return lambda data: _joined(_lz4_pieces(LZ4FrameDecompressor(), data))
         if compression in (3, 4):
             from zstandard import ZstdDecompressor
 
-            return lambda data: ZstdDecompressor(max_window_size=1 << 27).stream_reader(data).read(_LONGEST_PACKET)
+            return lambda data: _joined(_zstd_pieces(ZstdDecompressor(max_window_size=1 << 27), data))
     except ImportError as error:
         raise UsageError(f"{path}: AEDAT 4 needs the library {error.name}: pip install 'spedge[recordings]'") from None
     if compression == 0:
@@ -117,11 +118,28 @@ def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
     )
 
 
-def _whole(decompressor: Any, data: bytes) -> bytes:
-    out: bytes = decompressor.decompress(data, max_length=_LONGEST_PACKET)
-    if not decompressor.eof:
-        raise ValueError("its compressed data does not end")
-    return out
+def _lz4_pieces(decompressor: Any, data: bytes) -> Iterator[bytes]:
+    while not decompressor.eof:
+        if decompressor.needs_input and not data:
+            raise ValueError("its compressed data does not end")
+        yield decompressor.decompress(data, max_length=_PIECE)
+        data = b""
+
+
+def _zstd_pieces(decompressor: Any, data: bytes) -> Iterator[bytes]:
+    reader = decompressor.stream_reader(data)
+    while piece := reader.read(_PIECE):
+        yield piece
+
+
+def _joined(pieces: Iterator[bytes]) -> bytes:
+    """In pieces, because the libraries take the memory for the most that they may give."""
+    out = bytearray()
+    for piece in pieces:
+        out += piece
+        if len(out) > _LONGEST_PACKET:
+            raise ValueError(f"it unpacks to more than {_LONGEST_PACKET} bytes")
+    return bytes(out)
 
 
 # ---------------------------------------------------------------- header

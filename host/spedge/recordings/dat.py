@@ -26,7 +26,7 @@ class DatRecording(Recording):
         with path.open("rb") as file:
             header = read_header(file, path)
             if not header.size:
-                raise InputError(f"{path}: no header lines starting with '% '; this is not a Prophesee DAT file")
+                raise InputError(f"{path}: no header line '% ...' at byte 0; this is not a Prophesee DAT file")
             file.seek(header.size)
             kind = file.read(2)
         if len(kind) < 2:

@@ -28,7 +28,7 @@ class EventStreamRecording(Recording):
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
         if not head.startswith(_MAGIC):
-            raise InputError(f"{path}: does not begin with '{_MAGIC.decode()}'; this is not an Event Stream file")
+            raise InputError(f"{path}: no '{_MAGIC.decode()}' at byte 0; this is not an Event Stream file")
         if len(head) > 15 and head[12] != 2:
             raise InputError(
                 f"{path}: Event Stream version {head[12]}.{head[13]}.{head[14]} at byte 12; only 2 can be read"

@@ -63,7 +63,8 @@ class Hdf5Recording(Recording):
         except InputError:
             raise
         except _DAMAGE as error:
-            raise InputError(f"{self.path}: damaged or cut off ({_line(error)})") from None
+            end = self.path.stat().st_size
+            raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({_line(error)})") from None
 
     def _arrays(self, file: Any) -> tuple[list[Any], int]:
         """/CD/events, or the four arrays of /events."""

@@ -48,10 +48,11 @@ class RawRecording(Recording):
         with path.open("rb") as file:
             self.header = read_header(file, path)
             if not self.header.size:
-                raise InputError(f"{path}: no header lines starting with '% '; this is not a Prophesee RAW file")
+                raise InputError(f"{path}: no header line '% ...' at byte 0; this is not a Prophesee RAW file")
             encoding = self.header.encoding
             if encoding is None:
-                raise InputError(f"{path}: the header names no encoding ('% format' or '% evt')")
+                end = self.header.size
+                raise InputError(f"{path}: the header, up to byte {end}, names no encoding ('% format' or '% evt')")
             if encoding not in _WORD_BYTES:
                 raise InputError(f"{path}: cannot read {encoding}, only {', '.join(_WORD_BYTES)}")
             self._word_bytes = _WORD_BYTES[encoding]

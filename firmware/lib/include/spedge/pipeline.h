@@ -4,6 +4,7 @@
 
 #include "decode.h"
 #include "embed.h"
+#include "thin.h"
 #include "tokenizer.h"
 
 #ifdef __cplusplus
@@ -17,6 +18,8 @@ typedef struct sp_pipeline_config {
     uint16_t window_tokens;  /* T, > 0 with an embedding */
     uint8_t one_by_one;      /* not 0: for a stateful model. Windows of T tokens lie end to end, and only the newest
                               * token is kept: sp_pipeline_newest */
+    uint8_t format;          /* of the bytes fed: SP_FORMAT_*; default SP_FORMAT_EVT2, the fastest */
+    uint8_t thins;           /* not 0: sp_pipeline_set_keep is going to be used */
 } sp_pipeline_config_t;
 
 /* Reads the clock that costs are given in; context first. NULL: costs are not measured. */
@@ -40,14 +43,36 @@ void sp_pipeline_reset(sp_pipeline_t *pipe);
 void sp_pipeline_set_clock(sp_pipeline_t *pipe, sp_clock_fn clock, void *context);
 void sp_pipeline_set_observer(sp_pipeline_t *pipe, sp_token_fn on_token, void *context);
 
-/* Feed EVT2 bytes; *used says how many were consumed. Stops after a token when stop_at_token is set
- * (returns SP_TOKEN, nothing waits inside) so that a caller with limited room for tokens can wait. Returns SP_OK
- * otherwise, or SP_ERR_POOL when the tokenizer was configured with SP_POOL_GROWS and its pool is full. */
-int sp_pipeline_feed_evt2(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, int stop_at_token);
+#define SP_NO_TIME UINT64_MAX
 
-/* Copy the last min(T, tokens) embedded tokens, oldest first, into out[T][hidden], with the position of their
- * time relative to the oldest added. Returns how many rows. Rows past them are set to 0. With one_by_one: 0 rows. */
-uint32_t sp_pipeline_window(sp_pipeline_t *pipe, float *out);
+/* Feed bytes of the configured format; *used says how many were consumed.
+ * Stops after a token when stop_at_token is set (returns SP_TOKEN; *used may be 0, see the voxel kind) so that a caller
+ * with limited room for tokens can wait, and before the first word that would take the stream's time to `until` or beyond
+ * (returns SP_TIME; sp_pipeline_reached is that word's time): what is in the pipeline then is what came before. until
+ * SP_NO_TIME: never.
+ * The stream's time is the largest of its events and, in the EVT formats, of its time words; in other formats than EVT2
+ * time words count once the bytes fed hold no event behind them.
+ * Returns SP_OK when all is consumed, or SP_ERR_POOL when the tokenizer was configured with SP_POOL_GROWS and its pool
+ * is full. In other formats than EVT2, and with thins, events of bytes that are consumed may wait inside after SP_TOKEN
+ * and SP_TIME: sp_pipeline_waiting says so, and a call with n = 0 goes on with them. */
+int sp_pipeline_feed(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, int stop_at_token, uint64_t until);
+
+/* Events that wait inside to be tokenized. */
+uint32_t sp_pipeline_waiting(const sp_pipeline_t *pipe);
+
+/* Time, us, of the word that the last SP_TIME stopped before. */
+uint64_t sp_pipeline_reached(const sp_pipeline_t *pipe);
+
+/* Time, us, of the newest event that the tokenizer took; 0 before the first. */
+uint64_t sp_pipeline_time(const sp_pipeline_t *pipe);
+
+/* With thins: of the events that follow keep about `keep` in SP_THIN_ALL. A reset sets it to SP_THIN_ALL. */
+void sp_pipeline_set_keep(sp_pipeline_t *pipe, uint32_t keep);
+
+/* Copy the newest embedded tokens, at most T and none with a time before `since`, oldest first, into out[T][hidden],
+ * with the position of their time relative to the oldest added. Returns how many rows. Rows past them are set to 0. With
+ * one_by_one: 0 rows. */
+uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out);
 
 /* With one_by_one: copy the newest embedded token into out[hidden], with the position of its time relative to its
  * window's first token added. Returns how many tokens the window has with it: 1 for the first; 0, and nothing in
@@ -59,9 +84,27 @@ typedef struct sp_pipeline_stats {
     sp_tokenizer_stats_t tokenizer;
     uint64_t cost_tokenize; /* decode + tokenize, in the clock's unit, since reset */
     uint64_t cost_embed;    /* since reset */
+    uint64_t thinned;       /* events left out; decode.events = thinned + tokenizer.taken */
 } sp_pipeline_stats_t;
 
 void sp_pipeline_stats(const sp_pipeline_t *pipe, sp_pipeline_stats_t *stats);
+
+/* Events that came, and those of them that were lost and not dropped by the method. */
+typedef struct sp_pipeline_losses {
+    uint64_t came;    /* words of unknown types among them */
+    uint64_t thinned;
+    uint64_t decoder; /* untimed, of unknown types, outside the sensor, backwards in time */
+    uint64_t pool;
+} sp_pipeline_losses_t;
+
+/* Copy these counts; cheap, while sp_pipeline_stats walks the pool. */
+void sp_pipeline_losses(const sp_pipeline_t *pipe, sp_pipeline_losses_t *losses);
+
+/* What the session has cost so far, in the clock's unit. Cheap, too. */
+void sp_pipeline_costs(const sp_pipeline_t *pipe, uint64_t *tokenize, uint64_t *embed);
+
+/* Tokens fired since the reset. */
+uint64_t sp_pipeline_tokens(const sp_pipeline_t *pipe);
 
 #ifdef __cplusplus
 }

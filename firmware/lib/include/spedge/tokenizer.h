@@ -1,4 +1,4 @@
-/* The continuous and the discrete tokenizer of Spiking Patches (arXiv 2510.26614): events in, tokens out. */
+/* The tokenizers of Spiking Patches (arXiv 2510.26614): events in, tokens out. */
 #ifndef SP_TOKENIZER_H_INCLUDED
 #define SP_TOKENIZER_H_INCLUDED
 
@@ -22,11 +22,15 @@ enum {
 /* What makes a patch fire. */
 enum {
     SP_KIND_CONTINUOUS = 0, /* its potential reaches the threshold */
-    SP_KIND_DISCRETE = 1    /* it holds threshold events of the last duration_us */
+    SP_KIND_DISCRETE = 1,   /* it holds threshold events of the last duration_us */
+    SP_KIND_VOXEL = 2       /* duration_us is over, and it has threshold events or more */
 };
 
 /* Events are counted in 32 bits. */
 #define SP_THRESHOLD_MAX 2147483647.0
+
+/* Block indices and counts of pending events leave a bit free. */
+#define SP_POOL_EVENTS_MAX 2147483616u
 
 /* The most pixel columns (or rows) of the sensor that one patch may span: a slot of 32 bits holds the
  * position in the patch, the polarity and the low bits of the time. */
@@ -38,13 +42,14 @@ typedef struct sp_tokenizer_config {
     uint16_t patch_size;             /* pixels; default 16 */
     uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
     uint8_t kind;                    /* SP_KIND_*; default SP_KIND_CONTINUOUS */
-    uint32_t pool_events;            /* event slots, > 0, rounded up to whole blocks of 16 */
-    double threshold;                /* > 0, at most SP_THRESHOLD_MAX; discrete: a whole number; default 256 */
-    uint64_t absolute_refractory_us; /* default 0: none */
+    uint32_t pool_events;            /* event slots, > 0, at most SP_POOL_EVENTS_MAX, rounded up to whole blocks of 16 */
+    double threshold;                /* > 0, at most SP_THRESHOLD_MAX; default 256. Discrete, voxel: a whole number.
+                                        Voxel: may be 0, without a default */
+    uint64_t absolute_refractory_us; /* default 0: none; not for voxels */
     uint64_t relative_refractory_us; /* default 0: none */
     double relative_scale;           /* 0 < s < 1; default 0.4 */
     double decay_per_us;             /* >= 0; default 0: none */
-    uint64_t duration_us;            /* discrete only */
+    uint64_t duration_us;            /* discrete, and voxel, where it is > 0 */
 } sp_tokenizer_config_t;
 
 /* Where every event went: taken = in_tokens + pending + refractory + decayed
@@ -54,7 +59,8 @@ typedef struct sp_tokenizer_stats {
     uint64_t in_tokens;  /* handed out in tokens */
     uint64_t pending;    /* waiting in the pool */
     uint64_t refractory; /* dropped by the absolute refractory period (the method) */
-    uint64_t decayed;    /* discarded because the potential fell to 0, or as older than duration_us (the method) */
+    uint64_t decayed;    /* discarded by the method: the potential fell to 0; older than duration_us; in a voxel below
+                            the threshold */
     uint64_t pool_lost;  /* lost because the pool was full */
     uint64_t outside;    /* x or y outside the sensor */
     uint64_t backwards;  /* older than the event before it */
@@ -63,7 +69,7 @@ typedef struct sp_tokenizer_stats {
     uint32_t pool_peak;  /* the most so far */
 } sp_tokenizer_stats_t;
 
-/* A token: patch column and row, the time of the event that made it fire, its events. */
+/* A token: patch column and row, the time of the event that made it fire (voxel: the start of the bin), its events. */
 typedef struct sp_token {
     uint64_t t; /* us */
     uint16_t x;
@@ -77,8 +83,7 @@ typedef struct sp_tokenizer sp_tokenizer_t;
 /* Reads the events of the ready token in arrival order. */
 typedef struct sp_token_cursor {
     const sp_tokenizer_t *tokenizer;
-    uint32_t block; /* where the next event is */
-    uint32_t slot;
+    uint32_t slot; /* where the next event is */
     uint32_t left;  /* events not read yet */
 } sp_token_cursor_t;
 
@@ -103,6 +108,11 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok);
  * Discrete: with threshold events in a patch, those more than duration_us older than the newest are discarded; it fires
  * if none was. It has neither decay nor relative refractory period.
  *
+ * Voxel: time is cut into bins of duration_us, counted from time 0. Once a bin is over, every patch that has at least
+ * threshold events of it is a token, by row and column; with threshold 0 every patch of every bin, empty ones too. These
+ * tokens come one a call, before the event that is later than the bin is consumed: *used may be 0. The last bin is over
+ * at sp_tokenizer_end.
+ *
  * An event outside the sensor or older than its predecessor changes nothing but its count.
  *
  * SP_POOL_EVICTS, no free block: the pending events of the patch whose newest pending event
@@ -113,10 +123,20 @@ int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_
 
 /* The same straight from EVT2 bytes, without an event array between: equal to sp_evt2_decode
  * followed by sp_tokenizer_push. Returns SP_TOKEN after the word that made a token fire, *used
- * being the bytes consumed up to its end. */
+ * being the bytes consumed up to its end.
+ * Voxel: a time word is an sp_tokenizer_advance, and not consumed while that gives tokens. */
 int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_t *in, size_t n, size_t *used);
 
-/* The ready token; valid until the next push or reset. NULL when none is ready. */
+/* It is t, us: no older event comes. Voxel: the bins that are over by then are; call until it returns SP_OK, SP_TOKEN
+ * says that one more token is ready. Events older than t count as backwards afterwards. Other kinds: nothing happens. */
+int sp_tokenizer_advance(sp_tokenizer_t *tok, uint64_t t);
+
+/* The stream has ended. Voxel: its last bin is over; with threshold 0 another one follows, empty, unless the newest time
+ * was the very start of a bin. Call until it returns SP_OK: SP_TOKEN says that one more is ready. Then the next event
+ * begins a new stream, at any time; the counts go on. The other kinds keep what they hold: SP_OK. */
+int sp_tokenizer_end(sp_tokenizer_t *tok);
+
+/* The ready token; valid until the next push, advance, end or reset. NULL when none is ready. */
 const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok);
 
 /* Start reading the ready token's events. */

@@ -1,6 +1,6 @@
 /* Kernels on panels: four rows of a matrix stored column by column, so that a step of a reduction finds all it needs
  * side by side. The same numbers on every core that has a fused multiply-add: plain C here, multi-register loads of
- * the single-precision FPU of a Cortex-M in kernel_panel_fpu.h.
+ * the single-precision FPU of a Cortex-M in kernel_panel_fpu.h, vectors in kernel_panel_mve.h.
  *
  * A sum of 4 x 4 is sums[i][j] = start[i][j] + a[0][i] b[0][j] + a[1][i] b[1][j] + ..., added in this order. */
 #ifndef SP_KERNEL_PANEL_H_INCLUDED
@@ -160,7 +160,9 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 }
 #endif
 
-#if defined(__ARM_32BIT_STATE) && defined(__ARM_FEATURE_FMA) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+#include "spedge/kernel_panel_mve.h"
+#elif defined(__ARM_32BIT_STATE) && defined(__ARM_FEATURE_FMA) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #include "spedge/kernel_panel_fpu.h"
 #else
 #define sp_k_panel_columns sp_k_panel_columns_c

@@ -25,6 +25,12 @@ def tokenizer(
     duration_us: Annotated[
         int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
     ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH", help="Only the middle of the sensor, as a sensor of that size.", show_default=False
+        ),
+    ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
     as_json: JsonOption = False,
@@ -34,15 +40,18 @@ def tokenizer(
 
     import spedge
     from spedge.bench.tokenizer import board_cost, host_cost
+    from spedge.bench.tokenizer import crop as middle_of
     from spedge.boards import load_board
 
     opened = spedge.open(recording, width=width, height=height)
+    size = (opened.width, opened.height)
+    part = _size(crop) if crop else size
 
     def make() -> spedge.Tokenizer:
         return spedge.Tokenizer(
             kind,
-            width=opened.width,
-            height=opened.height,
+            width=part[0],
+            height=part[1],
             patch_size=patch_size,
             threshold=threshold,
             absolute_refractory_us=absolute_refractory_us,
@@ -53,13 +62,13 @@ def tokenizer(
         )
 
     make()  # says what is wrong with the parameters before the file is read
-    document: dict[str, object] = {"board": board or "host"}
+    document: dict[str, object] = {"board": board or "host", "width": part[0], "height": part[1]}
     with progress(f"Reading {recording.name}") as say:
-        events = opened.events()
+        events = middle_of(opened.events(), size, part)
         if board:
             on_board = board_cost(events, make(), load_board(board), say)
             document |= {"events": on_board.events, "tokens": on_board.tokens}
-            document["instructions_per_event"] = round(on_board.per_event, 2)
+            document["instructions_per_event"] = round(on_board.instructions_per_event, 2)
         else:
             say(f"Tokenizing {recording.name}")
             arrays = spedge.Columns(*(np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "p")))
@@ -71,3 +80,12 @@ def tokenizer(
         print_json(document)
     else:
         print_pairs(document)
+
+
+def _size(text: str) -> tuple[int, int]:
+    from spedge.errors import UsageError
+
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 65535 and 0 < int(height) <= 65535):
+        raise UsageError(f"--crop {text}: give width and height in pixels, for example 320x320")
+    return int(width), int(height)

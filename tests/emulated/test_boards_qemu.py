@@ -1,4 +1,4 @@
-"""The Arm boards in QEMU: the same application, real Arm instructions, counted."""
+"""The boards in QEMU: the same application, real instructions, counted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,14 +20,13 @@ from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.check import check
 from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
+from spedge.device.faults import Faults, FaultyTransport
 from spedge.errors import DeviceError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
-from tests.faults import Faults, FaultyTransport
 from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
 
-BOARDS = ("mps2-an386", "mps2-an500")
-pytestmark = pytest.mark.skipif(missing_for(BOARDS[0]) is not None, reason=str(missing_for(BOARDS[0])))
+BOARDS = ("mps2-an386", "mps2-an500", "mps3-an547", "rv32-virt")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module", params=BOARDS)
 def image(request: pytest.FixtureRequest, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    missing = missing_for(request.param)
+    if missing:
+        pytest.skip(missing)
     folder = tmp_path_factory.mktemp(request.param)
     return build_firmware(request.param, folder / request.param, model_source(bundle))
 
@@ -85,13 +88,42 @@ def test_noise_and_a_bad_line_change_nothing(device: Device) -> None:
     device.configure(Configuration(settings, model=False, report_tokens=8))
     device.send(words)
     clean = device.tokens()
-    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, double=0.04, noise=0.04), seed=2)
+    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, dup=0.04, noise=0.04, seed=2))
     device._transport = line
     device.reset()
     device.send(words)
     assert device.tokens().tolist() == clean.tolist()
     assert device.stats().imbalance(1500) is None
-    assert line.done > 0
+    assert line.done.total() > 0
+
+
+def test_recordings_over_a_bad_line_that_is_cut_twice_are_those_of_a_clean_run(
+    bundle: Bundle, image: Path, tmp_path: Path
+) -> None:
+    """Two recordings of each; twenty are played on `sim`."""
+    paths = [tmp_path / f"{seed}.npz" for seed in (1, 2)]
+    for seed, path in enumerate(paths):
+        write(path, some_events(4000, seed), 34, 34)
+    results = []
+    for faults in (None, Faults(drop=0.01, flip=0.01, dup=0.005, cut=2, away=0.3, seed=2)):
+        with open_board(load_board(image.name), image, faults=faults) as device:
+            report = check(bundle, paths, device)
+        assert [recording.problem for recording in report.recordings] == [None, None]
+        results.append([(r.tokens_device, r.logits_device.tolist()) for r in report.recordings])
+    assert results[0] == results[1]
+    assert report.line.reconnects == report.faults["cut"] == 2
+    assert report.line.resent > 0
+
+
+def test_an_emulator_that_is_killed_while_events_are_on_their_way(image: Path) -> None:
+    words = encode_words(some_events(50_000))
+    with open_board(load_board(image.name), image) as device:
+        device.configure(Configuration())
+        threading.Timer(0.5, os.kill, (_emulator(image), signal.SIGKILL)).start()
+        begin = time.monotonic()
+        with pytest.raises(DeviceError, match=f"{image.name} was killed by signal 9"):
+            device.send(words)
+        assert time.monotonic() - begin < 0.5 + 2
 
 
 def test_a_fault_of_the_core_is_reported(bundle: Bundle, image: Path, tmp_path: Path) -> None:
@@ -99,7 +131,7 @@ def test_a_fault_of_the_core_is_reported(bundle: Bundle, image: Path, tmp_path: 
     with open_board(load_board(image.name), build_firmware(image.name, tmp_path / "firmware", source)) as device:
         device.configure(Configuration())
         device.send(encode_words(some_events(500)))
-        with pytest.raises(DeviceError, match=rf"{image.name} has failed: the core took a fault; .*\(0x0000"):
+        with pytest.raises(DeviceError, match=rf"{image.name} has failed: the core took a (fault|trap); .*\(0x[018]"):
             device.infer()
 
 

@@ -1,0 +1,88 @@
+/* Inferences: asked for, or made as the stream goes on. */
+#include "app.h"
+#include "port.h"
+
+#include <math.h>
+
+/* Logits of the window so far: the tokens have been taken in as they came. Returns a code. */
+static int read_state(app_t *app, app_inference_t *out)
+{
+    uint64_t begin = port_counter();
+    int code = app->steps.code;
+    if (code >= 0) {
+        code = sp_model.step(app->setup.arena, NULL, out->logits);
+    }
+    out->rows = app->steps.rows;
+    out->cost_window = 0;
+    out->cost_encode = app->steps.cost + (port_counter() - begin);
+    return code;
+}
+
+/* Run the encoder on the window. Returns its code. */
+static int run_encoder(app_t *app, app_inference_t *out)
+{
+    uint64_t window_us = app->setup.settings.window_us;
+    uint64_t since = window_us > 0 && out->t > window_us ? out->t - window_us : 0;
+    float *input = (float *)(void *)(app->setup.arena + sp_model.input_offset);
+    uint64_t begin = port_counter();
+    out->rows = sp_pipeline_window(app->setup.pipe, since, input);
+    uint64_t ready = port_counter();
+    int code = sp_model.encode(app->setup.arena, out->rows, out->logits);
+    out->cost_encode = port_counter() - ready;
+    out->cost_window = ready - begin;
+    return code;
+}
+
+/* t: the stream time that it stands for; arrived: when what called for it came. */
+static void infer(app_t *app, app_inference_t *out, uint8_t cause, uint64_t t, uint64_t arrived)
+{
+    out->cause = cause;
+    out->t = t;
+    out->newest = (uint32_t)sp_pipeline_tokens(app->setup.pipe);
+    int code = app->setup.token != NULL ? read_state(app, out) : run_encoder(app, out);
+    out->latency = arrived > 0 ? port_counter() - arrived : 0;
+    out->code = (int16_t)(code >= 0 ? 0 : code < INT16_MIN ? INT16_MIN : code);
+    for (uint32_t i = 0; code < 0 && i < sp_model.classes; i++) {
+        out->logits[i] = NAN;
+    }
+    sp_pipeline_costs(app->setup.pipe, &out->cost_tokenize, &out->cost_embed);
+    app_loss_watch(app);
+    app_loss_read(app, &out->loss);
+    app_loss_told(app);
+}
+
+int app_infer_asked(app_t *app, uint16_t seq)
+{
+    app_inference_t *out = app_results_asked(&app->results);
+    out->index = app->results.total;
+    infer(app, out, CAUSE_ASKED, sp_pipeline_time(app->setup.pipe), app_queue_arrival(&app->queue, 0));
+    app->asked.seq = seq;
+    app->asked.done = out->code >= 0;
+    return out->code;
+}
+
+static void infer_unasked(app_t *app, uint8_t cause, uint64_t t, size_t ahead)
+{
+    uint32_t index = app->results.total;
+    app_inference_t *out = app_results_next(&app->results);
+    out->index = index;
+    infer(app, out, cause, t, app_queue_arrival(&app->queue, ahead));
+}
+
+void app_after_token(app_t *app)
+{
+    uint32_t every = app->setup.settings.every_tokens;
+    if (every > 0 && sp_pipeline_tokens(app->setup.pipe) % every == 0) {
+        infer_unasked(app, CAUSE_EVERY_TOKENS, sp_pipeline_time(app->setup.pipe), 0);
+    }
+}
+
+void app_at_time(app_t *app)
+{
+    uint64_t every = app->setup.settings.every_us;
+    uint64_t reached = sp_pipeline_reached(app->setup.pipe);
+    if (app->boundary > 0) { /* else the stream's time has just begun */
+        infer_unasked(app, CAUSE_EVERY_US, reached - reached % every, 1);
+    }
+    app->boundary = reached < SP_NO_TIME - every ? reached - reached % every + every : SP_NO_TIME;
+}

@@ -1,0 +1,60 @@
+/* Inferences that were not asked for, kept until the host has read them, and the last one that was asked for. */
+#ifndef SP_APP_RESULTS_H_INCLUDED
+#define SP_APP_RESULTS_H_INCLUDED
+
+#include "loss.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Results kept. A port may define less, but not 0. */
+#ifndef SP_APP_RESULTS
+#define SP_APP_RESULTS 8u
+#endif
+
+/* As SPEC.md has it. */
+typedef struct app_inference {
+    app_losses_t loss;
+    uint64_t t;
+    uint64_t latency;
+    uint64_t cost_tokenize, cost_embed, cost_window, cost_encode;
+    uint32_t index;
+    uint32_t rows;
+    uint32_t newest;
+    int16_t code;
+    uint8_t cause;
+    float logits[]; /* [classes] */
+} app_inference_t;
+
+/* A ring: results oldest .. total - 1 are kept, result i at i % capacity; behind it the one that was asked for. */
+typedef struct app_results {
+    uint8_t *entries;
+    size_t entry_bytes;
+    uint32_t capacity; /* 0: none are kept */
+    uint32_t oldest;
+    uint32_t total;
+    uint32_t pushed; /* results before this one have been sent unasked */
+    uint64_t dropped;
+} app_results_t;
+
+/* Bytes for that many, and one more. */
+size_t app_results_size(uint32_t capacity, uint16_t classes);
+void app_results_init(app_results_t *results, uint32_t capacity, uint16_t classes, void *mem);
+void app_results_reset(app_results_t *results);
+
+/* Whether one more fits. */
+int app_results_has_room(const app_results_t *results);
+
+/* Whether one more fits beside those that were not sent yet. */
+int app_results_has_sent_room(const app_results_t *results);
+
+/* Where the next one is to be written; without room that is the place of the oldest, which is dropped. */
+app_inference_t *app_results_next(app_results_t *results);
+
+app_inference_t *app_results_at(const app_results_t *results, uint32_t index);
+app_inference_t *app_results_asked(const app_results_t *results);
+
+/* Drop those before index. Returns 0, and changes nothing, when index > total. */
+int app_results_release(app_results_t *results, uint32_t index);
+
+#endif

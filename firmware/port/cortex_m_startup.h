@@ -1,0 +1,68 @@
+/* Vectors, reset and faults of a Cortex-M with an FPU; included by the startup.c of a port, which adds its interrupts:
+ * CORTEX_M_VECTORS(SysTick's handler, how many, [number] = handler, ...). The linker script gives the symbols. */
+#ifndef SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
+#define SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
+
+#include "port.h"
+
+#define SCB_CFSR (*(volatile uint32_t *)0xe000ed28u)
+#define SCB_CPACR (*(volatile uint32_t *)0xe000ed88u)
+#define FPU_FULL_ACCESS (0xfu << 20)
+
+extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data_end[], link_bss_start[], link_bss_end[];
+
+int main(int argc, char **argv);
+void reset_handler(void);
+
+/* Runs before the FPU is on: no float in here. */
+void reset_handler(void)
+{
+    SCB_CPACR |= FPU_FULL_ACCESS;
+    __asm volatile("dsb\n\tisb");
+    uint32_t *from = link_data_load;
+    for (uint32_t *to = link_data_start; to < link_data_end; to++) {
+        *to = *from++;
+    }
+    for (uint32_t *to = link_bss_start; to < link_bss_end; to++) {
+        *to = 0;
+    }
+    main(0, NULL);
+    for (;;) {
+    }
+}
+
+/* frame: the registers that the core pushed; frame[6] is the PC. */
+static void __attribute__((used)) report_fault(const uint32_t *frame)
+{
+    app_panic("the core took a fault; detail: program counter, CFSR", frame[6], SCB_CFSR);
+}
+
+/* Also for the interrupts that have no handler: none of them is ever enabled. */
+static void __attribute__((naked)) fault_handler(void)
+{
+    __asm volatile("tst lr, #4\n\t"
+                   "ite eq\n\t"
+                   "mrseq r0, msp\n\t"
+                   "mrsne r0, psp\n\t"
+                   "b report_fault");
+}
+
+typedef void (*vector_t)(void);
+
+#define CORTEX_M_VECTORS(systick, count, ...)                                                                     \
+    static const struct {                                                                                         \
+        uint32_t *stack;                                                                                          \
+        vector_t reset;                                                                                           \
+        vector_t faults[13]; /* NMI to PendSV */                                                                  \
+        vector_t tick;                                                                                            \
+        vector_t interrupts[count];                                                                               \
+    } vectors __attribute__((section(".vectors"), used)) = {                                                      \
+        link_stack_top,                                                                                           \
+        reset_handler,                                                                                            \
+        {fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, \
+         fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler},                \
+        systick,                                                                                                  \
+        {__VA_ARGS__},                                                                                            \
+    }
+
+#endif

@@ -1,0 +1,6 @@
+"""Emulated cameras: recordings played at the camera port of a board, as a camera would send them."""
+
+from spedge.cameras.edvs import Edvs
+from spedge.cameras.emulated import FORMATS, PROTOCOLS, EmulatedCamera, heard
+
+__all__ = ["FORMATS", "PROTOCOLS", "Edvs", "EmulatedCamera", "heard"]

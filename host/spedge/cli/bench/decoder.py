@@ -1,0 +1,54 @@
+"""spedge bench decoder: what a camera's word costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+
+
+def decoder(
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="EVT2, EVT21, 'EVT21 legacy', EVT3 or 'eDVS E0' to E4: the recording's events are written in it. "
+            "Default: a RAW file's own words, else EVT2.",
+            show_default=False,
+        ),
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", "-b", help="Emulated board; default: this machine.", show_default=False)
+    ] = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
+    import spedge
+    from spedge.bench.decoder import board_cost, host_cost, stream_of
+    from spedge.boards import load_board
+
+    opened = spedge.open(recording, width=width, height=height)
+    document: dict[str, object] = {"board": board or "host"}
+    with progress(f"Reading {recording.name}") as say:
+        name, data = stream_of(opened, format)
+        document["format"] = name
+        if board:
+            on_board = board_cost(name, data, load_board(board), say)
+            document |= {"words": on_board.words, "events": on_board.events}
+            document["instructions_per_word"] = round(on_board.instructions_per_word, 2)
+        else:
+            say(f"Decoding {recording.name} as {name}")
+            here = host_cost(name, data)
+            document |= {"words": here.words, "events": here.events}
+            document["events_per_second"] = round(here.events_per_second)
+            document["times_bincount"] = round(here.times_bincount, 2)
+    if as_json:
+        print_json(document)
+    else:
+        print_pairs(document)

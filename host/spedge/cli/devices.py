@@ -1,0 +1,72 @@
+"""spedge devices: serial ports and other addresses, and what answers there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spedge.cli.common import JsonOption, print_json, progress, show, table
+
+if TYPE_CHECKING:
+    from spedge.device.ports import Probe
+
+
+def command(
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ADDRESS]...", help="Further ones to ask: tcp://HOST:PORT, unix:PATH, a port."),
+    ] = None,
+    ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Say HELLO on each; opening resets some boards.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """List serial ports with their USB ids, and the spedge devices that answer on them."""
+    from spedge.device.ports import Port, Probe, list_ports, probe
+
+    ports = list_ports() + [Port(address, "") for address in addresses or ()]
+    probes: list[Probe] = []
+    with progress("Looking for ports") as say:
+        for port in ports:
+            say(f"Asking {port.device}")
+            probes.append(probe(port) if ask else Probe(port, None, None))
+    if as_json:
+        print_json({"devices": [_document(found) for found in probes]})
+        return
+    if not probes:
+        print("no serial port: is a board plugged in? Boards that this machine can be are listed by 'spedge boards'")
+        return
+    from rich.text import Text
+
+    listing = table("", "port", "USB id", "description", "board", "model", "firmware", "answer")
+    for found in probes:
+        listing.add_row(*(Text(cell) for cell in _cells(found)))
+    show(listing)
+
+
+def _cells(found: Probe) -> tuple[str, ...]:
+    port, hello = found.port, found.hello
+    board = hello.board if hello else " or ".join(f"{name}?" for name in port.boards)
+    answer = "yes" if hello else found.problem or ""
+    model = hello.model or "none" if hello else ""
+    return (port.device, port.usb_id or "", port.description, board, model, hello.version if hello else "", answer)
+
+
+def _document(found: Probe) -> dict[str, Any]:
+    port, hello = found.port, found.hello
+    answer = hello and {
+        "board": hello.board,
+        "firmware": hello.version,
+        "build": hello.build,
+        "protocol": hello.protocol,
+        "model": hello.model or None,
+        "model_hash": hello.model_hash.hex() if hello.model_hash else None,
+    }
+    return {
+        "port": port.device,
+        "description": port.description,
+        "usb_id": port.usb_id,
+        "serial_number": port.serial_number,
+        "boards": list(port.boards),
+        "hello": answer,
+        "problem": found.problem,
+    }

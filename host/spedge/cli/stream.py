@@ -1,0 +1,129 @@
+"""spedge stream: record what a camera or a board sends."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spedge.cli.common import (
+    BoardOption,
+    CameraBaudOption,
+    CameraFormatOption,
+    DeviceOption,
+    HeightOption,
+    JsonOption,
+    ModeOption,
+    PlayOption,
+    WidthOption,
+    interruptible,
+    opened_device,
+    playing,
+    print_json,
+    print_pairs,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from spedge.capture import Captured
+    from spedge.sources import Source
+
+
+_EDVS_SIDE = 128
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H; "
+            "board, the camera on a board; or a recording.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="What to write: .raw (EVT2 or EVT3), .hdf5, .h5, .npz or .csv.")],
+    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: EVT2 or EVT3.", show_default="EVT2")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Of a recording: 1 plays it in real time.", show_default=False)
+    ] = None,
+    board: BoardOption = "sim",
+    device: DeviceOption = None,
+    mode: ModeOption = None,
+    camera_format: CameraFormatOption = "evt2",
+    camera_baud: CameraBaudOption = 0,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    play: PlayOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record what a camera or a board sends, until Ctrl-C.
+
+    When the camera breaks off, what had come is kept and the exit code is 3.
+    """
+    from spedge.boards import load_board
+    from spedge.capture import capture
+    from spedge.errors import DeviceError, UsageError
+    from spedge.sources import BoardCamera, open_source
+
+    if play is not None and source != "board":
+        raise UsageError("--play is for the source board: the camera on the board plays it")
+    with contextlib.ExitStack() as stack:
+        say = stack.enter_context(progress(f"Waiting for {source}"))
+        if source == "board":
+            sensor = _sensor(width, height, camera_format)
+            link = stack.enter_context(opened_device(load_board(board), None, device, say))
+            camera = BoardCamera(
+                link, camera_format, width=sensor[0], height=sensor[1], mode=mode or "live", baud=camera_baud
+            )
+            events: Source = stack.enter_context(camera)
+            ended = stack.enter_context(playing(link, play, camera_format))
+        else:
+            events = stack.enter_context(open_source(source, speed=speed))
+            ended = stack.enter_context(playing(None, None, camera_format))
+        stack.enter_context(interruptible(events.stop))
+
+        def follow(state: Captured) -> None:
+            say(_status(state))
+            if ended(state.events):
+                events.stop()
+
+        done = capture(
+            events, out, encoding=encoding.upper() if encoding else None, seconds=seconds, on_progress=follow
+        )
+    document: dict[str, Any] = {
+        **asdict(done),
+        "path": str(done.path),
+        "width": events.width,
+        "height": events.height,
+        "events_per_second": round(done.events_per_second, 1),
+    }
+    if as_json:
+        print_json(document)
+    else:
+        document["lost"] = ", ".join(f"{cause} {n:,}" for cause, n in done.lost.items() if n) or "none that it knows of"
+        print_pairs(document)
+    if done.problem:
+        raise DeviceError(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
+
+
+def _sensor(width: int | None, height: int | None, camera_format: str) -> tuple[int, int]:
+    from spedge.errors import UsageError
+
+    if width is not None and height is not None:
+        return width, height
+    if camera_format.startswith("edvs"):
+        return _EDVS_SIDE, _EDVS_SIDE
+    raise UsageError("the camera's words do not say the sensor's size: add --width and --height")
+
+
+def _status(state: Captured) -> str:
+    lost = ", ".join(f"{cause} {n:,}" for cause, n in state.lost.items() if n) or "none"
+    rate = state.events_per_second / 1e3
+    return f"{state.seconds:6.1f} s  {state.events:>12,} events  {rate:8.1f} kev/s  lost: {lost}"

@@ -1,0 +1,25 @@
+"""spedge udev: the rules that let users open the serial ports of boards."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def command(
+    write: Annotated[bool, typer.Option("--write", help="Write the file and reload udev's rules; needs root.")] = False,
+) -> None:
+    """Print the udev rules for the serial ports of boards, or write them.
+
+    They let whoever is logged in at this machine open the ports, and keep ModemManager off them.
+    """
+    from spedge.device.ports import UDEV_FILE, udev_rules, write_udev_rules
+
+    if not write:
+        print(udev_rules(), end="")
+        print(f"nothing was written; 'sudo spedge udev --write' writes this to {UDEV_FILE}", file=sys.stderr)
+        return
+    then = "plug the boards in again" if write_udev_rules() else "restart udev, or the machine, to use it"
+    print(f"written to {UDEV_FILE}; {then}")

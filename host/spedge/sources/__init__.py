@@ -1,0 +1,106 @@
+"""Where events come from while they happen: recordings played, USB cameras, cameras and boards on a serial port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spedge.errors import UsageError
+from spedge.sources.base import Source
+from spedge.sources.board import BoardCamera
+from spedge.sources.recording import RecordingSource
+from spedge.sources.serial_port import EdvsCamera, SerialSource
+from spedge.sources.usb import UsbCamera
+
+__all__ = [
+    "KINDS",
+    "BoardCamera",
+    "EdvsCamera",
+    "RecordingSource",
+    "SerialSource",
+    "Source",
+    "UsbCamera",
+    "open_source",
+]
+
+#: What `open_source` takes, and what is said of it.
+KINDS = {
+    "RECORDING": "a file that spedge.open reads",
+    "camera:NAME": "a USB camera: evk3, evk4, davis346, dvxplorer; camera:NAME,serial=00051501",
+    "edvs:PORT": "an eDVS on a serial port; edvs:/dev/ttyUSB0,baud=4000000,format=4,invert",
+    "serial:PORT": "raw words on a serial port; serial:/dev/ttyACM0,format=EVT2,width=320,height=320,baud=115200",
+}
+
+
+def open_source(text: str, *, speed: float | None = None) -> Source:
+    """Open what `text` names (KINDS).
+
+    speed: of a recording, as a multiple of the time in which it was made; None: as fast as it is read.
+    Raises UsageError for what is not understood or lacks a library, InputError for a bad recording, DeviceError for a
+    camera that cannot be opened.
+    """
+    kind, _, rest = text.partition(":")
+    opener = {"camera": _usb, "edvs": _edvs, "serial": _serial}.get(kind)
+    if opener is None or not rest:
+        return RecordingSource(Path(text), speed)
+    target, options = _options(text, rest)
+    if not target:
+        raise UsageError(f"{text}: say which, as in {KINDS[_form(kind)].rpartition('; ')[2]}")
+    source = opener(target, options)
+    if options:
+        raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
+    return source
+
+
+def _form(kind: str) -> str:
+    return next(form for form in KINDS if form.startswith(kind))
+
+
+def _options(text: str, rest: str) -> tuple[str, dict[str, str]]:
+    """`PORT,a=1,b` as PORT and {a: 1, b: ""}."""
+    target, *parts = rest.split(",")
+    options: dict[str, str] = {}
+    for part in parts:
+        name, _, value = part.partition("=")
+        if not name or name in options:
+            raise UsageError(f"{text}: {part!r} is no option, or there twice; options are name=value, after commas")
+        options[name] = value
+    return target, options
+
+
+def _number(options: dict[str, str], name: str, default: int | None) -> int | None:
+    value = options.pop(name, None)
+    if value is None:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(f"{name}={value} is no number") from None
+
+
+def _usb(name: str, options: dict[str, str]) -> Source:
+    return UsbCamera(name, serial=options.pop("serial", None))
+
+
+def _edvs(port: str, options: dict[str, str]) -> Source:
+    return EdvsCamera(
+        port,
+        baud=_number(options, "baud", None),
+        mode=_number(options, "format", None),
+        invert_polarity=_flag(options, "invert"),
+    )
+
+
+def _serial(port: str, options: dict[str, str]) -> Source:
+    width, height = _number(options, "width", None), _number(options, "height", None)
+    if width is None or height is None:
+        raise UsageError(f"serial:{port}: raw words do not say the sensor's size; add ,width=W,height=H")
+    return SerialSource(
+        port, options.pop("format", "EVT2"), width=width, height=height, baud=_number(options, "baud", None)
+    )
+
+
+def _flag(options: dict[str, str], name: str) -> bool:
+    value = options.pop(name, None)
+    if value not in (None, ""):
+        raise UsageError(f"{name} takes no value")
+    return value is not None

@@ -1,0 +1,88 @@
+"""What every source of events offers."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.decoders import Decoder
+
+#: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
+PACKET_SECONDS = 0.02
+
+
+class Source(ABC):
+    """Packets of events (EVENT_DTYPE; t in µs of the source's clock, sorted; x, y inside the sensor), as they come.
+
+    name: for people. width, height: of the sensor, pixels. live: it does not wait for who reads it slowly.
+    lost: what the source knows to have lost before it came here, by cause; `events` where the number is known,
+    `overflows` (how often) where only that is.
+    """
+
+    def __init__(self, name: str, width: int, height: int, live: bool) -> None:
+        self.name = name
+        self.width = width
+        self.height = height
+        self.live = live
+        self.lost: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._newest = 0  # time, µs
+        self._outside = 0
+
+    def check(self) -> int | None:
+        """The number of events where that is known beforehand. Raises InputError for a damaged recording."""
+        return None
+
+    @abstractmethod
+    def packets(self) -> Iterator[NDArray[np.void]]:
+        """Packets, possibly empty ones, until the source ends or is stopped.
+
+        Raises DeviceError for a camera that is gone, InputError for a damaged recording.
+        """
+
+    def stop(self) -> None:
+        """Make `packets` end soon. May be called from any thread or a signal handler."""
+        self._stopped.set()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the camera or the file. May be called again."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.close()
+
+    def _checked(self, decoder: Decoder, events: NDArray[np.void]) -> NDArray[np.void]:
+        """What a decoder of a camera's words gave, without events outside the sensor or older than one before them, as
+        after lost bytes. What is left out here and in the decoder is counted."""
+        inside = (events["x"] < self.width) & (events["y"] < self.height)
+        self._outside += len(events) - int(np.count_nonzero(inside))
+        events = events[inside]
+        newest = np.maximum.accumulate(np.append(np.uint64(self._newest), events["t"]))
+        self._newest = int(newest[-1])
+        in_order = events["t"] >= newest[:-1]
+        self._count_lost("backwards", len(events) - int(np.count_nonzero(in_order)))
+        stats = decoder.stats
+        for cause, count in (
+            ("unknown", stats.unknown),
+            ("untimed", stats.untimed),
+            ("outside", stats.outside + stats.clipped + self._outside),
+            ("skipped bytes", stats.skipped),
+        ):
+            if count:
+                self.lost[cause] = count
+        return events[in_order]
+
+    def _count_lost(self, cause: str, count: int) -> None:
+        if count:
+            self.lost[cause] = self.lost.get(cause, 0) + count

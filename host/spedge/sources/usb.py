@@ -1,0 +1,79 @@
+"""USB cameras, through the neuromorphic-drivers package (MIT)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.errors import DeviceError, UsageError
+from spedge.events import EVENT_DTYPE, as_events
+from spedge.sources.base import PACKET_SECONDS, Source
+
+#: Our names of cameras: the module of neuromorphic_drivers.
+CAMERAS = {
+    "evk3": "prophesee_evk3_hd",
+    "evk4": "prophesee_evk4",
+    "davis346": "inivation_davis346",
+    "dvxplorer": "inivation_dvxplorer",
+}
+
+
+class UsbCamera(Source):
+    """A camera on USB: a key of CAMERAS. serial: which one, when there are several.
+
+    The driver reads USB in a thread of its own; when we read too slowly its ring overflows, which is counted in
+    `lost["overflows"]` (it does not know how many events that were).
+    Raises UsageError for an unknown camera or a missing package, DeviceError when it cannot be opened.
+    """
+
+    def __init__(self, name: str, *, serial: str | None = None) -> None:
+        if name not in CAMERAS:
+            raise UsageError(f"there is no camera {name!r}; known are {', '.join(CAMERAS)}")
+        drivers = _drivers()
+        model = getattr(drivers, CAMERAS[name])
+        self._owned = contextlib.ExitStack()
+        try:
+            self._device = self._owned.enter_context(
+                drivers.open(configuration=model.Configuration(), iterator_timeout=PACKET_SECONDS, serial=serial)
+            )
+        except Exception as error:  # the driver raises plain RuntimeErrors
+            raise DeviceError(
+                f"the camera {name} cannot be opened ({error}): is it plugged in, and may you use it? "
+                "neuromorphic-drivers-install-udev-rules installs the rule"
+            ) from None
+        properties = self._device.properties()
+        super().__init__(name, int(properties.width), int(properties.height), live=True)
+
+    def packets(self) -> Iterator[NDArray[np.void]]:
+        device = iter(self._device)
+        while not self._stopped.is_set():
+            try:
+                _, packet = next(device)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise DeviceError(f"the camera {self.name} is gone ({error}): plug it in again") from None
+            yield self._events(packet)
+
+    def _events(self, packet: Any) -> NDArray[np.void]:
+        events = getattr(packet, "polarity_events", None)
+        overflows = getattr(packet, "polarity_events_overflow_indices", None)
+        self._count_lost("overflows", 0 if overflows is None else len(overflows))
+        if events is None or len(events) == 0:
+            return np.empty(0, EVENT_DTYPE)
+        return as_events(events, self.width, self.height)
+
+    def close(self) -> None:
+        self._owned.close()
+
+
+def _drivers() -> Any:
+    try:
+        import neuromorphic_drivers
+    except ImportError:
+        raise UsageError("USB cameras need neuromorphic-drivers: pip install 'spedge[cameras]'") from None
+    return neuromorphic_drivers

@@ -1,0 +1,168 @@
+"""The folder that a compilation writes, alone: its example is built by the target's compiler, and run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
+
+import onnx
+
+from spedge.bundle import Bundle
+from spedge.compile import TARGETS, compile_bundle, compile_onnx
+from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.reference import Reference
+
+from ..python.operators import run_onnx
+from ..python.test_compile_operators import mlp
+
+SHAPE = Shape(tokens=16, hidden=16, intermediate=24, heads=2, layers=2, classes=5)
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+SEMIHOSTING = ("-display", "none", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a program with printf is linked for an emulator, the emulator, and its Debian package."""
+
+    link: tuple[str, ...] = ()
+    emulator: tuple[str, ...] = ()
+    package: str = ""
+    code: int = 0  # addresses of an Arm board; 0x20000000 above it, the data
+    data: int = 0
+
+    @property
+    def missing(self) -> str | None:
+        absent = [p for p in self.emulator[:1] if shutil.which(p) is None]
+        return f"{absent[0]} is not installed ({self.package})" if absent else None
+
+
+def _arm(machine: str, code: int = 0) -> Machine:
+    emulator = ("qemu-system-arm", "-M", machine, *SEMIHOSTING, "-kernel")
+    link = ("-nostartfiles", "-specs=nosys.specs", "-Wl,--no-warnings", "start.c", "-T", "arm.ld")
+    return Machine(link, emulator, "qemu-system-arm", code, code + 0x20000000)
+
+
+_RAM = ("flash=0x80000000", "flash_size=4M", "ram=0x80400000", "ram_size=4M", "stack_size=64K")
+MACHINES = {
+    "native": Machine(),
+    "aarch64": Machine(("-static",), ("qemu-aarch64",), "qemu-user"),
+    "rv32": Machine(
+        ("--oslib=semihost", "--crt0=semihost", *(f"-Wl,--defsym=__{place}" for place in _RAM)),
+        ("qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-bios", "none", *SEMIHOSTING, "-kernel"),
+        "qemu-system-misc",
+    ),
+    "cortex-m4": _arm("mps2-an386"),
+    "cortex-m7": _arm("mps2-an500"),
+    "cortex-m55": _arm("mps3-an547", 0x10000000),
+}
+
+# What a board's own start-up code and C library bring: the FPU on, and somewhere to print to.
+ARM_START = """
+#include <stdint.h>
+int main(void);
+int _write(int file, const char *text, int length);
+extern char stack_top;
+static void semihosting(int operation, const void *argument)
+{
+    register int r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+}
+int _write(int file, const char *text, int length)
+{
+    (void)file;
+    for (int i = 0; i < length; ++i) {
+        semihosting(3, text + i);
+    }
+    return length;
+}
+static void reset(void)
+{
+    static const uint32_t good[2] = {0x20026u, 0u};
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20;
+    __asm__ volatile("dsb\\n isb");
+    if (main() == 0) {
+        semihosting(0x20, good);
+    }
+    semihosting(0x18, 0);
+}
+__attribute__((section(".vectors"), used)) static const void *const vectors[4] = {&stack_top, (const void *)reset};
+"""
+ARM_SCRIPT = """
+MEMORY { CODE (rx) : ORIGIN = @CODE@, LENGTH = 512K  DATA (rwx) : ORIGIN = @DATA@, LENGTH = 512K }
+SECTIONS
+{
+  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } >CODE
+  .ARM.exidx : { *(.ARM.exidx*) } >CODE
+  .data : { *(.data*) } >DATA
+  .bss : { __bss_start__ = .; *(.bss*) *(COMMON) __bss_end__ = .; } >DATA
+  end = .;
+  stack_top = ORIGIN(DATA) + LENGTH(DATA);
+}
+"""
+
+
+def run_example(folder: Path, target: str) -> list[tuple[str, float]]:
+    """Build the folder's example by the command that it names, run it, and return what it prints."""
+    machine = MACHINES[target]
+    compiler = TARGETS[target].compiler
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed ({', '.join(TARGETS[target].packages)})")
+    if machine.missing:
+        pytest.skip(machine.missing)
+    text = (folder / "example/main.c").read_text()
+    command = text.split(f" * {compiler} ")[1].split(" */")[0].split()
+    assert command[0] == "-std=c99" and f"{compiler} -std=c99" in (folder / "README.md").read_text()
+    subprocess.run([compiler, *WARNINGS, *command[:-2], "-fsyntax-only"], cwd=folder, check=True, timeout=120)
+    (folder / "start.c").write_text(ARM_START)
+    script = ARM_SCRIPT.replace("@CODE@", hex(machine.code)).replace("@DATA@", hex(machine.data))
+    (folder / "arm.ld").write_text(script)
+    subprocess.run([compiler, *command, *machine.link], cwd=folder, check=True, timeout=120)
+    done = subprocess.run(
+        [*machine.emulator, str(folder / "example-model")], capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = [line.rsplit(" ", 1) for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return [(label, float(value)) for label, value in lines]
+
+
+def inputs(number: int) -> np.ndarray:
+    """What the example puts in."""
+    return (np.arange(number) % 17 / 8 - 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    made: Bundle = make_bundle(tmp_path_factory.mktemp("targets") / "bundle", make_encoder(SHAPE), SHAPE, samples=4)
+    return made
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_example_equals_onnx_runtime(bundle: Bundle, target: str, precision: str, tmp_path: Path) -> None:
+    compile_bundle(bundle, target, tmp_path / "model", precision=precision)
+    printed = run_example(tmp_path / "model", target)
+    rows = inputs(SHAPE.tokens * SHAPE.hidden).reshape(SHAPE.tokens, -1)
+    reference = Reference(bundle, None if precision == "fp32" else tmp_path / "model/reference.onnx")
+    assert [label for label, _ in printed] == list(bundle.labels)
+    wanted = reference.encode(rows)
+    assert np.abs(wanted).max() > 0.1
+    np.testing.assert_allclose([v for _, v in printed], wanted, atol=1e-5 if precision == "fp32" else 0.03)
+
+
+@pytest.mark.parametrize("target", ["native", "rv32", "cortex-m4"])
+def test_the_example_of_an_onnx_file_equals_onnx_runtime(target: str, tmp_path: Path) -> None:
+    model = mlp()
+    onnx.save(model, str(tmp_path / "mlp.onnx"))
+    compile_onnx(tmp_path / "mlp.onnx", target, tmp_path / "model")
+    printed = run_example(tmp_path / "model", target)
+    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    wanted = run_onnx(model, [inputs(int(np.prod(shape))).reshape(shape)])[0]
+    assert [label for label, _ in printed] == [str(i) for i in range(len(wanted))]
+    np.testing.assert_allclose([v for _, v in printed], wanted, atol=1e-5)

@@ -1,0 +1,112 @@
+"""The agent for 64-bit Arm Linux: emulated here, over TCP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spedge
+from spedge.boards import load_board
+from spedge.bundle import Bundle
+from spedge.check import check
+from spedge.device import Device, Faults, open_board
+from spedge.errors import DeviceError
+from spedge.recordings import write
+from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
+
+pytestmark = pytest.mark.skipif(missing_for("jetson") is not None, reason=str(missing_for("jetson")))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_firmware("jetson", tmp_path_factory.mktemp("jetson") / "agent", model_source(bundle))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    random = np.random.default_rng(0)
+    paths = []
+    for number in range(3):
+        events = np.zeros(4000, spedge.EVENT_DTYPE)
+        events["t"] = np.sort(random.integers(0, 200_000, 4000))
+        events["x"], events["y"] = random.integers(0, 34, (2, 4000))
+        events["p"] = random.integers(0, 2, 4000)
+        paths.append(tmp_path_factory.getbasetemp() / f"jetson-{number}.npz")
+        write(paths[-1], events, 34, 34)
+    return paths
+
+
+def emulator_of(image: Path) -> int:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            command = (folder / "cmdline").read_bytes().split(b"\0") if folder.exists() else []
+            if command and b"qemu-aarch64" in command[0] and str(image).encode() in command:
+                return int(folder.name)
+    raise AssertionError("no emulator")
+
+
+@pytest.fixture
+def device(image: Path) -> Iterator[Device]:
+    with open_board(load_board("jetson"), image) as opened:
+        yield opened
+
+
+def test_it_is_not_said_to_be_silicon() -> None:
+    board = load_board("jetson")
+    assert not board.silicon
+    assert board.process and board.process.emulated and board.emulator == "qemu-aarch64"
+    assert "not yet on a Jetson" in board.description
+
+
+def test_check_passes(bundle: Bundle, image: Path, device: Device, recordings: list[Path]) -> None:
+    assert (device.hello.board, device.hello.cost_unit) == ("jetson", "ns")
+    report = check(bundle, recordings, device)
+    assert [recording.problem for recording in report.recordings] == [None] * 3
+    assert all(recording.tokens_device > 100 for recording in report.recordings)
+
+
+def test_a_bad_line_changes_nothing(bundle: Bundle, image: Path, recordings: list[Path]) -> None:
+    faults = Faults(drop=0.02, flip=0.02, dup=0.02, cut=2, away=0.2, seed=1)
+    with open_board(load_board("jetson"), image, faults=faults) as device:
+        report = check(bundle, recordings, device)
+    assert [recording.problem for recording in report.recordings] == [None] * 3
+    assert report.faults["cut"] == 2 == report.line.reconnects
+
+
+def test_a_killed_agent_is_reported_and_nothing_is_left(image: Path, device: Device) -> None:
+    pid = emulator_of(image)
+    os.kill(pid, signal.SIGKILL)
+    begin = time.monotonic()
+    with pytest.raises(DeviceError, match="jetson was killed by signal 9 while it was in use"):
+        device.stats()
+    assert time.monotonic() - begin < 2
+    device.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_where_the_machine_is_one_it_needs_no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setenv("PATH", "/nowhere")
+    board = load_board("jetson")
+    assert board.emulator is None
+    assert [tool.program for tool in board.missing] == ["aarch64-linux-gnu-gcc"]
+
+
+def test_an_emulator_that_is_not_installed_names_the_package(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = load_board("jetson")
+    assert board.process
+    absent = replace(board, process=replace(board.process, emulator="qemu-none"))
+    with pytest.raises(DeviceError, match="qemu-none, which is not installed: sudo apt-get install"):
+        open_board(absent, image)

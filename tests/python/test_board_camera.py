@@ -1,0 +1,196 @@
+"""The camera on a board, seen through the board: RAW on the link, gaps in what comes, and `spedge stream board`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import spedge
+from spedge import cli
+from spedge.boards import load_board
+from spedge.cameras import EmulatedCamera
+from spedge.cameras.words import encoder
+from spedge.device import Configuration, Device, TokenizerSettings, open_board
+from spedge.errors import DeviceError, UsageError
+from spedge.recordings import write
+from spedge.sources import BoardCamera
+from tests.tiny import build_firmware
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+FORMATS = ("evt2", "evt2.1", "evt2.1-legacy", "evt3", "edvs-e2", "edvs-e3", "edvs-e4")
+
+
+def made(n: int = 4000, span_us: int = 40_000, seed: int = 3, side: int = 100) -> NDArray[np.void]:
+    random = np.random.default_rng(seed)
+    events = np.zeros(n, spedge.EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, span_us, n))
+    events["x"], events["y"] = random.integers(0, side, (2, n))
+    events["p"] = random.integers(0, 2, n)
+    return events
+
+
+# ---- gaps: a device that is not there ------------------------------------------------------------------------------
+
+
+class Passing:
+    """Stands for a Device whose camera sent these bytes, of which those between the cuts at odd places were lost."""
+
+    name = "a board"
+
+    def __init__(self, data: bytes, cuts: list[int]) -> None:
+        edges = [0, *cuts, len(data)]
+        self.lost = 0
+        self.pages: list[tuple[int, bytes]] = []
+        gap = 0
+        for number, (a, b) in enumerate(pairwise(edges)):
+            if number % 2:
+                gap = b - a
+                self.lost += gap
+            else:
+                self.pages.append((gap, data[a:b]))
+                gap = 0
+        if gap:
+            self.pages.append((gap, b""))
+
+    def configure(self, _: Configuration) -> None: ...
+
+    def wait(self, _: float) -> None: ...
+
+    def raw(self) -> tuple[int, bytes]:
+        return self.pages.pop(0) if self.pages else (0, b"")
+
+
+def through(device: Passing, format: str, side: int = 100) -> tuple[NDArray[np.void], dict[str, int]]:
+    source = BoardCamera(device, format, width=side, height=side)  # type: ignore[arg-type]
+    parts = []
+    for packet in source.packets():
+        parts.append(packet)
+        if not device.pages:
+            source.stop()
+    return np.concatenate(parts), source.lost
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_without_gaps_every_event_comes(format: str) -> None:
+    events = made()
+    got, lost = through(Passing(encoder(format)(events), []), format)
+    assert np.array_equal(np.sort(got), np.sort(events)) and not lost
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(FORMATS), st.lists(st.integers(0, 10**6), min_size=1, max_size=6))
+def test_after_a_gap_no_event_is_made_up(format: str, places: list[int]) -> None:
+    events = made()
+    data = encoder(format)(events)
+    device = Passing(data, sorted(place % (len(data) + 1) for place in places))
+    got, lost = through(device, format)
+    assert lost.get("bytes", 0) == device.lost
+    assert set(got.tolist()) <= set(events.tolist())
+
+
+def test_a_format_without_times_is_refused() -> None:
+    with pytest.raises(UsageError, match="edvs-e0"):
+        BoardCamera(Passing(b"", []), "edvs-e0", width=128, height=128)  # type: ignore[arg-type]
+
+
+# ---- RAW, on the simulated board -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_firmware("sim", tmp_path_factory.mktemp("sim") / "firmware")
+
+
+@pytest.fixture
+def device(image: Path) -> Iterator[Device]:
+    with open_board(load_board("sim"), image) as device:
+        yield device
+
+
+def configuration(mode: str, **more: object) -> Configuration:
+    tokenizer = TokenizerSettings(100, 100)
+    return Configuration(model=False, tokenizer=tokenizer, source="camera", mode=mode, raw=True, **more)  # type: ignore[arg-type]
+
+
+@needs_cc
+def test_lossless_every_byte_comes_once_and_the_camera_waits(device: Device) -> None:
+    events = made(20_000)  # ten times what the board keeps
+    device.configure(configuration("lossless"))
+    assert device.camera_address
+    with EmulatedCamera(device.camera_address, events, "evt2", "full") as camera:
+        camera.play()
+        time.sleep(0.2)  # nobody reads: the board keeps what it can and takes no more
+        expected = encoder("evt2")(events)
+        got, deadline = bytearray(), time.monotonic() + 20
+        while len(got) < len(expected) and time.monotonic() < deadline:
+            lost, data = device.raw()
+            assert lost == 0
+            got += data
+        camera.wait(5)
+        assert bytes(got) == camera.sent == expected
+    assert device.stats().taken == len(events)
+
+
+@needs_cc
+def test_live_what_nobody_read_in_time_is_counted(device: Device) -> None:
+    events = made(20_000)
+    device.configure(configuration("live"))
+    assert device.camera_address
+    with EmulatedCamera(device.camera_address, events, "evt2", "full") as camera:
+        camera.play()
+        camera.wait(10)
+        lost, data = device.raw()
+        last = 0
+        while data or last < 5:
+            last = 0 if data else last + 1
+            missed, data = device.raw()
+            lost += missed
+            time.sleep(0.01)
+        assert lost > 0
+
+
+@needs_cc
+def test_raw_is_for_sessions_that_asked_for_it(device: Device) -> None:
+    device.configure(Configuration(model=False, tokenizer=TokenizerSettings(100, 100), source="camera"))
+    with pytest.raises(UsageError, match="raw=True"):
+        device.raw()
+    with pytest.raises(DeviceError, match="source on the board"):
+        device.configure(Configuration(model=False, tokenizer=TokenizerSettings(100, 100), raw=True))
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
+
+
+@needs_cc
+@pytest.mark.parametrize(("format", "options"), [("evt3", ["--width", 100, "--height", 100]), ("edvs-e4", [])])
+def test_stream_board_writes_what_the_camera_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, options: list[object]
+) -> None:
+    pytest.importorskip("platformio")
+    events = made(3000, span_us=100_000)
+    write(tmp_path / "in.npz", events, 100, 100)
+    arguments = ["stream", "board", "--play", tmp_path / "in.npz", "--out", tmp_path / "out.npz", "--mode", "lossless"]
+    code = cli.execute([str(a) for a in [*arguments, "--camera-format", format, *options, "--json"]])
+    said = json.loads(capsys.readouterr().out)
+    assert code == 0 and said["events"] == 3000 and not said["lost"]
+    assert np.array_equal(np.sort(spedge.open(tmp_path / "out.npz").events()), np.sort(events))
+    assert threading.active_count() < 10
+
+
+def test_what_stream_board_needs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "o.npz")
+    assert cli.execute(["stream", "board", "--out", out]) == 2
+    assert "--width and --height" in capsys.readouterr().err
+    assert cli.execute(["stream", "x.raw", "--out", out, "--play", "y.raw"]) == 2
+    assert "source board" in capsys.readouterr().err
