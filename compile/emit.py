@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
+from .kernels_int8_vector import VectorQuantiseKernel
 from .kernels_panel import PanelKernel, RowLinearKernel
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
@@ -66,7 +67,13 @@ def kernel_headers(names: Names) -> list[str]:
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
     panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
-    uses = (("kernel_int8", integers), ("kernel_panel", panels), ("kernel_vector", vectors))
+    blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    uses = (
+        ("kernel_int8", integers),
+        ("kernel_int8_vector", blocks),
+        ("kernel_panel", panels),
+        ("kernel_vector", vectors),
+    )
     extra = [name for name, used in uses if used]
     return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
 

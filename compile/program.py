@@ -46,6 +46,7 @@ from .kernels import (
     Step,
 )
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from .kernels_int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
 from .kernels_panel import COLUMNS as ROW_COLUMNS
 from .kernels_panel import (
     PanelKernel,
@@ -471,7 +472,7 @@ class _Lowering:
     ) -> list[Item]:
         """A call that rounds the input, unless an earlier linear of the loop has done it, and one for the linear."""
         assert node.quant is not None
-        name, rows = node.out.name, self.block_rows(blocks)
+        name, rows, wide = node.out.name, self.block_rows(blocks), self.target.int8_vectors
         depth, width = node.weight.shape
         calls: list[Item] = []
         rounded = self.rounded.get((node.x, blocks))
@@ -479,20 +480,24 @@ class _Lowering:
             x = self.read(node.x, blocks)
             assert x.buffer is not None and node.quant.x_scale is not None
             inverse = self.constant(f"{node.x.name}_inverse", np.array([1 / node.quant.x_scale], np.float32))
-            rounded = self.new_buffer(f"{node.x.name}_int16", Layout(2 * groups(depth)), rows, False)
+            size = padded(depth) // 4 if wide else 2 * groups(depth)
+            rounded = self.new_buffer(f"{node.x.name}_rounded", Layout(size), rows, False)
             self.rounded[node.x, blocks] = rounded
             self.touch(rounded)
-            calls.append(Call(QuantiseKernel(rows, depth, x.buffer.layout), (x, inverse, Arg(rounded)), name))
+            quantise = (VectorQuantiseKernel if wide else QuantiseKernel)(rows, depth, x.buffer.layout)
+            calls.append(Call(quantise, (x, inverse, Arg(rounded)), name))
         self.touch(rounded)
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.place(out, blocks, keep)
         factor = np.float32(self.factors.get(node.out, 1))
         scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
-        constants = [self.constant(f"{name}_weight", pack(node.quant.values)), self.constant(f"{name}_scale", scale)]
+        packed = (pack_blocks if wide else pack)(node.quant.values)
+        constants = [self.constant(f"{name}_weight", packed), self.constant(f"{name}_scale", scale)]
         if node.bias is not None:
             constants.append(self.constant(f"{name}_bias", node.bias * factor))
         extra = [self.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
-        kernel = Int8LinearKernel(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
+        kind = Int8VectorLinearKernel if wide else Int8LinearKernel
+        kernel = kind(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
         if kernel.gelu:
             extra.append(self.constant("normal_table", normal_table()))
         args = (Arg(rounded), *constants, *matrices, *extra, self.write(buffer, blocks))

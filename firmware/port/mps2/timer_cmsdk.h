@@ -13,19 +13,19 @@
 #define TIMER_IRQ 8u
 #define INSTRUCTIONS_PER_TICK 40u /* 25 MHz, 1 ns an instruction */
 
-static void timer_start(void)
+static inline void timer_start(void)
 {
     TIMER_RELOAD = UINT32_MAX;
     TIMER_VALUE = UINT32_MAX;
     TIMER_CTRL = TIMER_CTRL_ENABLE | TIMER_CTRL_INTERRUPT;
 }
 
-static void timer_clear(void)
+static inline void timer_clear(void)
 {
     TIMER_INTCLEAR = 1;
 }
 
-static uint64_t timer_instructions(void)
+static inline uint64_t timer_instructions(void)
 {
     static uint32_t last;
     static uint64_t base;

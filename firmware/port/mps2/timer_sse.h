@@ -8,17 +8,17 @@
 #define COUNTER_ENABLE 1u
 #define TIMER_IRQ UART0_RX_IRQ /* none of its own */
 
-static void timer_start(void)
+static inline void timer_start(void)
 {
     COUNTER_CONTROL = COUNTER_ENABLE;
 }
 
-static void timer_clear(void)
+static inline void timer_clear(void)
 {
 }
 
 /* 31.25 instructions of 1 ns in a tick. */
-static uint64_t timer_instructions(void)
+static inline uint64_t timer_instructions(void)
 {
     uint32_t high, low;
     do {
