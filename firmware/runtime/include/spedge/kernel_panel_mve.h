@@ -62,16 +62,14 @@ static inline void sp_k_panel_add(const float *bias, const float *x, const float
 
 static inline void sp_k_row(const float *x, const float *w, int32_t steps, float *sums)
 {
-    float32x4_t s0 = vld1q_f32(sums), s1 = vld1q_f32(sums + 4);
-    for (int32_t k = 0; k < steps; ++k, w += 8) {
-        s0 = vfmaq_n_f32(s0, vld1q_f32(w), x[k]);
-        s1 = vfmaq_n_f32(s1, vld1q_f32(w + 4), x[k]);
+    float32x4_t s0 = sp_k_load(sums), s1 = sp_k_load(sums + 4);
+    for (int32_t k = 0; k < steps; ++k) {
+        s0 = vfmaq_n_f32(s0, sp_k_load(w + 8 * k), x[k]);
+        s1 = vfmaq_n_f32(s1, sp_k_load(w + 8 * k + 4), x[k]);
     }
-    vst1q_f32(sums, s0);
-    vst1q_f32(sums + 4, s1);
+    sp_k_store(sums, s0);
+    sp_k_store(sums + 4, s1);
 }
-
-#define sp_k_panel_turn sp_k_panel_turn_c
 
 static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
 {
