@@ -13,7 +13,7 @@ import numpy as np
 from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
 from .kernels_int8_vector import VectorQuantiseKernel
-from .kernels_panel import PanelKernel
+from .kernels_panel import PanelKernel, RowLinearKernel
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .stateful import StatefulProgram
@@ -66,7 +66,7 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    panels = any(isinstance(kernel, PanelKernel) for kernel in names.kernels)
+    panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     uses = (
         ("kernel_int8", integers),

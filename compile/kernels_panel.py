@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .kernels import Builder
 
 TILE = PANEL * PANEL
+COLUMNS = 8  # of a tile of one row
 GELU = (Step("gelu", (("t", 0),)),)
 ADD = ((Step("add", (("t", 0), ("x", 0))),), (Step("add", (("x", 0), ("t", 0))),))
 
@@ -80,6 +81,39 @@ class PanelLinearKernel(LinearKernel):
                 if not self.gelu:
                     value = self.epilogue.apply(b, p, value, r, column)
                 b.store(p["out"], self.out.at(r, column), value)
+
+
+@dataclass(frozen=True)
+class RowLinearKernel(LinearKernel):
+    """LinearKernel of one row with tiles of eight columns."""
+
+    @property
+    def title(self) -> str:
+        return f"row_{super().title}"
+
+    @property
+    def gelu(self) -> bool:
+        return self.epilogue.steps == GELU
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        *front, out = super().parameters
+        return (*front, *((Parameter("table", "in"),) if self.gelu else ()), out)
+
+    def body(self, b: Builder, p: dict[str, Any]) -> None:
+        with b.loop(self.width // COLUMNS, "tile") as t:
+            sums = b.array(COLUMNS, "sums")
+            for c in range(COLUMNS):
+                b.store(sums, c, self.start(b, p, t * COLUMNS + c))
+            weights = b.address(p["w"], t * (self.depth * COLUMNS))
+            b.do("sp_k_row", b.address(p["x"], 0), weights, self.depth, b.address(sums, 0))
+            for c in range(0, COLUMNS if self.gelu else 0, PANEL):
+                b.do("sp_k_panel_gelu", b.address(sums, c), b.address(p["table"], 0))
+            for c in range(COLUMNS):
+                column, value = t * COLUMNS + c, sums[c]
+                if not self.gelu:
+                    value = self.epilogue.apply(b, p, value, 0, column)
+                b.store(p["out"], self.out.at(0, column), value)
 
 
 @dataclass(frozen=True)

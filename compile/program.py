@@ -47,6 +47,7 @@ from .kernels import (
 )
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
 from .kernels_int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
+from .kernels_panel import COLUMNS as ROW_COLUMNS
 from .kernels_panel import (
     PanelKernel,
     PanelLinearKernel,
@@ -54,6 +55,7 @@ from .kernels_panel import (
     PanelNormKernel,
     PanelScoresKernel,
     PanelSoftmaxKernel,
+    RowLinearKernel,
 )
 from .kernels_vector import COLUMNS, ROWS, VectorLinearKernel, VectorMixKernel
 from .tables import EXP2_STEPS, exp2_table, normal_table
@@ -448,6 +450,10 @@ class _Lowering:
             calls.append(Call(kernel, tuple(args), out.name))
         return calls
 
+    def in_a_row(self, x: Buffer, blocks: bool, tile: int) -> bool:
+        """Whether RowLinearKernel computes a tile of one row."""
+        return self.target.panels and not blocks and not x.layout.panel and not x.layout.tile and tile == ROW_COLUMNS
+
     def vector(self, blocks: bool, tile: int) -> bool:
         """Whether a tile is one that kernel_vector.h computes, and the target is better off with that."""
         return self.target.vectors and (self.block_rows(blocks), tile) == (ROWS, COLUMNS)
@@ -457,6 +463,8 @@ class _Lowering:
             return WeightLinearKernel
         if blocks and x.layout.panel and tile == PANEL:
             return PanelLinearKernel
+        if self.in_a_row(x, blocks, tile):
+            return RowLinearKernel
         return VectorLinearKernel if self.vector(blocks, tile) else LinearKernel
 
     def int8_linear(
@@ -514,7 +522,8 @@ class _Lowering:
             args.append(Arg(symbol=bias.symbol, per_head=width))
         args.append(self.write(buffer, blocks, per_head=width))
         assert x.buffer is not None
-        kind = LinearKernel if node.quant is None else WeightLinearKernel
+        row = RowLinearKernel if self.in_a_row(x.buffer, blocks, tile) else LinearKernel
+        kind = row if node.quant is None else WeightLinearKernel
         kernel = kind(
             self.block_rows(blocks),
             depth,

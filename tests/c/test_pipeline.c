@@ -10,6 +10,7 @@
 #define CELLS (2u * BUCKETS * P * P)
 #define WINDOW 8u
 #define EVENTS 4000u
+#define KEPT_COLUMNS (4096u / sizeof(float) / (HIDDEN / 3u)) /* as many positions are in 4 KB */
 
 static float weight[CELLS * HIDDEN], bias[HIDDEN];
 
@@ -111,6 +112,35 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     CHECK_EQ(rc, SP_OK);
     CHECK_EQ(at, 8 * EVENTS);
     token_list_check_equal(&tokens, &expected);
+}
+
+/* Positions of the first columns are kept, those behind them computed: both are the same. */
+TEST(pipeline_positions_of_a_wide_sensor)
+{
+    sp_pipeline_config_t c = config();
+    const sp_event_t *events = random_events(2, EVENTS, 34, 34, 1u << 20);
+    sp_event_t *far = harness_alloc(EVENTS * sizeof *far);
+    c.tokenizer.width = 2047;
+    for (size_t i = 0; i < EVENTS; i++) {
+        far[i] = events[i];
+        far[i].x = (uint16_t)(far[i].x + 800u);
+    }
+    const uint8_t *bytes = encode(far, EVENTS);
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    token_list_t tokens = token_list();
+    float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
+    size_t used;
+    uint16_t least = UINT16_MAX, most = 0;
+
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    CHECK_EQ(sp_pipeline_window(pipe, 0, got), window_of(&c, &tokens, parts));
+    CHECK(memcmp(got, parts, sizeof got) == 0);
+    for (size_t i = tokens.count - WINDOW; i < tokens.count; i++) {
+        least = tokens.tokens[i].x < least ? tokens.tokens[i].x : least;
+        most = tokens.tokens[i].x > most ? tokens.tokens[i].x : most;
+    }
+    CHECK(least < KEPT_COLUMNS && most >= KEPT_COLUMNS);
 }
 
 /* Ages are counted from a voxel's newest event, not from its time; an empty voxel is the bias. */

@@ -64,12 +64,18 @@ static void sums(void)
         fill(b, 4 * STEPS, 2.0f);
         fill(bias, 4, 1.0f);
         fill(start, 16, 1.0f);
+        fill(weights[0], 8 * STEPS, 1.0f); /* as one array */
         sp_k_panel_columns(bias, a, b, steps, ours);
         sp_k_panel_columns_c(bias, a, b, steps, theirs);
         compare(ours, theirs, 16);
         sp_k_panel_rows(bias, a, b, steps, ours);
         sp_k_panel_rows_c(bias, a, b, steps, theirs);
         compare(ours, theirs, 16);
+        memcpy(ours, start, sizeof start);
+        memcpy(theirs, start, sizeof start);
+        sp_k_row(a, weights[0], steps, ours);
+        sp_k_row_c(a, weights[0], steps, theirs);
+        compare(ours, theirs, 8);
         sp_k_panel_add(bias, start, a, b, steps, ours);
         sp_k_panel_add_c(bias, start, a, b, steps, theirs);
         compare(ours, theirs, 16);

@@ -63,6 +63,19 @@ static inline void sp_k_panel_add_c(const float *bias, const float *x, const flo
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
+/* One row: sums[c] += x[0] w[0][c] + x[1] w[1][c] + ..., in this order, for eight columns. */
+static inline void sp_k_row_c(const float *x, const float *w, int32_t steps, float *sums)
+{
+    float s[8];
+    memcpy(s, sums, sizeof s);
+    for (int32_t k = 0; k < steps; ++k) {
+        for (int c = 0; c < 8; ++c) {
+            s[c] = SP_K_FMA(x[k], w[8 * k + c], s[c]);
+        }
+    }
+    memcpy(sums, s, sizeof s);
+}
+
 /* The largest of each row's scores[4 tiles][4]. */
 static inline void sp_k_panel_top_c(const float *scores, int32_t tiles, float *top)
 {
@@ -155,6 +168,7 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #define sp_k_panel_columns sp_k_panel_columns_c
 #define sp_k_panel_rows sp_k_panel_rows_c
 #define sp_k_panel_add sp_k_panel_add_c
+#define sp_k_row sp_k_row_c
 #define sp_k_panel_top sp_k_panel_top_c
 #define sp_k_panel_exp2 sp_k_panel_exp2_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c

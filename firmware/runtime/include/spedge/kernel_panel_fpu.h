@@ -85,6 +85,41 @@ static inline void sp_k_panel_add(const float *bias, const float *x, const float
                      : SP_K_FPU_ALL);
 }
 
+#define SP_K_FPU_ROW(x, w0, w1, w2, w3, w4, w5, w6, w7) \
+    SP_K_FPU_FMA(0, 1, 2, 3, x, x, x, x, w0, w1, w2, w3) \
+    SP_K_FPU_FMA(4, 5, 6, 7, x, x, x, x, w4, w5, w6, w7)
+#define SP_K_FPU_TWO_OF_ROW \
+    "vldmia %[w]!, {s8-s23}\n\t" \
+    "vldmia %[x]!, {s24-s25}\n\t" \
+    SP_K_FPU_ROW(24, 8, 9, 10, 11, 12, 13, 14, 15) \
+    SP_K_FPU_ROW(25, 16, 17, 18, 19, 20, 21, 22, 23)
+
+static inline void sp_k_row(const float *x, const float *w, int32_t steps, float *sums)
+{
+    int32_t blocks = steps >> 3, rest = steps & 7;
+    __asm__ volatile("vldmia %[sums], {s0-s7}\n\t"
+                     "cmp %[blocks], #0\n\t"
+                     "beq 2f\n\t"
+                     "1:\n\t"
+                     "subs %[blocks], #1\n\t"
+                     SP_K_FPU_TWO_OF_ROW SP_K_FPU_TWO_OF_ROW SP_K_FPU_TWO_OF_ROW SP_K_FPU_TWO_OF_ROW
+                     "bne 1b\n\t"
+                     "2:\n\t"
+                     "cmp %[rest], #0\n\t"
+                     "beq 4f\n\t"
+                     "3:\n\t"
+                     "subs %[rest], #1\n\t"
+                     "vldmia %[w]!, {s8-s15}\n\t"
+                     "vldmia %[x]!, {s24}\n\t"
+                     SP_K_FPU_ROW(24, 8, 9, 10, 11, 12, 13, 14, 15)
+                     "bne 3b\n\t"
+                     "4:\n\t"
+                     "vstmia %[sums], {s0-s7}\n\t"
+                     : [x] "+r"(x), [w] "+r"(w), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                     : [sums] "r"(sums)
+                     : SP_K_FPU_ALL);
+}
+
 #if defined(SP_K_FAST_MAX)
 #define SP_K_FPU_MAX(d, x) "vmaxnm.f32 s" #d ", s" #d ", s" #x "\n\t"
 

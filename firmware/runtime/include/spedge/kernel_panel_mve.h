@@ -60,6 +60,17 @@ static inline void sp_k_panel_add(const float *bias, const float *x, const float
                    vaddq_n_f32(sp_k_load(x + 8), bias[2]), vaddq_n_f32(sp_k_load(x + 12), bias[3]), a, b, steps, sums);
 }
 
+static inline void sp_k_row(const float *x, const float *w, int32_t steps, float *sums)
+{
+    float32x4_t s0 = sp_k_load(sums), s1 = sp_k_load(sums + 4);
+    for (int32_t k = 0; k < steps; ++k) {
+        s0 = vfmaq_n_f32(s0, sp_k_load(w + 8 * k), x[k]);
+        s1 = vfmaq_n_f32(s1, sp_k_load(w + 8 * k + 4), x[k]);
+    }
+    sp_k_store(sums, s0);
+    sp_k_store(sums + 4, s1);
+}
+
 static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
 {
     float32x4_t largest = sp_k_load(scores);
