@@ -31,6 +31,7 @@ Axis = Sequence[Mapping[str, int | bool]]
 
 PASSES = 3  #: times over all axes, at most
 ARENA_GROWTH = 1.05  #: a choice that takes more memory than this multiple of what the start takes is left out
+COUNTS = 8  #: inferences of a trial, each with a token less: the last block of rows is full in some and not in others
 REPEATS = 20  #: runs of a choice where the cost is time; the quickest counts
 TOLERANCE = {"fp32": 1e-4, "int8w": 1e-4, "int8": 0.1}  #: of a logit, against what the start computes
 
@@ -55,7 +56,7 @@ SPACE: dict[str, Sequence[Axis]] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """Parameters and what one inference costs with them; None: they were left out, and why is in `reason`."""
+    """Parameters and what COUNTS inferences cost with them; None: they were left out, and why is in `reason`."""
 
     parameters: Parameters
     cost: int | None
@@ -64,7 +65,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """One search. unit: of the costs. present: tokens in the measured sample. trials: in the order they were made."""
+    """One search. unit: of the costs. present: tokens in the longest inference. trials: in the order they were made."""
 
     target: str
     precision: str
@@ -96,7 +97,7 @@ def tune(
 ) -> Tuning:
     """The best parameters for a bundle's encoder, by running it on an emulated board of the target.
 
-    The sample is the bundle's vector with the most tokens, or random rows. space: axes of choices instead of SPACE's.
+    The sample is the bundle's vector with the most tokens, or random rows, and the same without its last tokens. space: axes of choices instead of SPACE's.
     Nothing is stored: see `store`. Raises UsageError when no board of this machine has that core, and what compiling,
     building and running raise.
     """
@@ -211,14 +212,15 @@ class _Search:
         repeats = 1 if self.board.cost_unit == "instructions" else REPEATS
         try:
             image = build(self.board, self.bundle, lambda _: None, self.precision, "bench/model", model=folder).path
-            (run,) = run_on_board(self.board, image, self.bundle, [self.rows], repeats)
+            cases = [self.rows[: len(self.rows) - i] for i in range(min(COUNTS, len(self.rows)))]
+            runs = run_on_board(self.board, image, self.bundle, cases, repeats)
         except DeviceError as error:
             if self.wanted is None:  # not this choice's fault
                 raise
             return Trial(parameters, None, f"failed: {error}")
         if self.wanted is None:
-            self.wanted, self.arena = run.logits, ARENA_GROWTH * result.report.arena_bytes
-        difference = float(np.abs(run.logits - self.wanted).max())
+            self.wanted, self.arena = [r.logits for r in runs], ARENA_GROWTH * result.report.arena_bytes
+        difference = max(float(np.abs(r.logits - w).max()) for r, w in zip(runs, self.wanted, strict=True))
         if not difference <= TOLERANCE[self.precision]:
             return Trial(parameters, None, f"is wrong by {difference:.2g}")
-        return Trial(parameters, run.cost)
+        return Trial(parameters, sum(r.cost for r in runs))

@@ -114,7 +114,7 @@ def _print_tuning(tuning: Tuning, kept: Path) -> None:
         cost = "" if trial.cost is None else f"{trial.cost:,}"
         listing.add_row(*(str(trial.parameters[n]) for n in names), cost, share)
     show(listing)
-    print_pairs({"measured": f"on {tuning.board}, {tuning.present} tokens", "kept": str(kept)})
+    print_pairs({"measured": f"on {tuning.board}, inferences with up to {tuning.present} tokens", "kept": str(kept)})
 
 
 def _print_inspection(inspection: Inspection) -> None:
