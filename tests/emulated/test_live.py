@@ -97,7 +97,6 @@ def test_a_recording_five_times_faster_than_the_board_can_take(device: Device, b
     computed = reference.compute(accepted, pool)
     assert there.tolist() == as_reported(computed.tokens).tolist()
     assert check_results(reference, computed.tokens, played.results, configuration, LOGITS_TOLERANCE, words) is None
-    assert played.longest_offer < 0.5
 
 
 def test_live_over_a_bad_line(device: Device) -> None:
