@@ -71,9 +71,9 @@ class RecordingCheck:
     label_host: str
     label_device: str
     costs: StageCosts
-    line: LineCounts
     problem: str | None
     results: int = 0
+    line: LineCounts = field(default_factory=LineCounts)
 
     @property
     def passed(self) -> bool:
@@ -206,12 +206,13 @@ def check(
             def say_here(text: str, where: str = where) -> None:
                 say(f"{where}: {text}")
 
-            done = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
+            checked = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
             if configuration.infers:
                 words = encode_words(events) if camera is None else None
-                done = _with_results(done, reference, computed.tokens, device, configuration, tolerance, words)
-            checks.append(replace(done, line=done.line.since(before)))
-            before = done.line
+                checked = _with_results(checked, reference, computed.tokens, device, configuration, tolerance, words)
+            counts = device.line_counts()
+            checks.append(replace(checked, line=counts.since(before)))
+            before = counts
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
@@ -256,7 +257,6 @@ def _check(
         label_host=label_host,
         label_device=label_device,
         costs=_costs(result),
-        line=device.line_counts(stats),
         problem=problem,
     )
 

@@ -86,6 +86,8 @@ def command(
         print_json(report.to_json())
     else:
         print_report(report)
+        if known.process and known.process.emulated and not device:
+            print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
     if not report.passed:
         raise typer.Exit(1)
 
