@@ -307,11 +307,10 @@ class Tap:
 
 @dataclass
 class Played:
-    """What came of events played live. Seconds: arrivals of results, longest_offer that one took."""
+    """The results of events played live, and when those came that came on the way (s)."""
 
     results: list[Result] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
-    longest_offer: float = 0.0
 
 
 def play_live(device: Device, events: np.ndarray, pace: float = 1.0, take: bool = True) -> Played:
@@ -322,9 +321,7 @@ def play_live(device: Device, events: np.ndarray, pace: float = 1.0, take: bool 
     while at < len(events):
         elapsed = (time.monotonic() - begin) * 1e6 * pace
         end = int(np.searchsorted(events["t"], start + elapsed))
-        before = time.monotonic()
         device.offer(events[at:end])
-        played.longest_offer = max(played.longest_offer, time.monotonic() - before)
         at = end
         device.wait(0.002)
         if take:
