@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.continuous import check_results
+from spedge.continuous import check_results, window_of
 from spedge.device import Configuration, Device, LineCounts, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
 from spedge.evt2 import encode_words
@@ -198,6 +198,10 @@ def check(
             events = feed.heard(load_events(path, bundle))
             say(f"{where}: computing on the host")
             computed = reference.compute(events, pool)
+            if window_us:
+                since = max(int(events["t"][-1]) - window_us, 0)
+                seen = window_of(reference, computed.tokens, len(computed.tokens), since)
+                computed = replace(computed, logits=reference.logits(seen))
 
             def say_here(text: str, where: str = where) -> None:
                 say(f"{where}: {text}")

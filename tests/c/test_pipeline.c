@@ -351,7 +351,7 @@ TEST(pipeline_stops_before_the_time_asked_for)
     for (size_t k = 0; k < 8; k++) {
         sp_pipeline_config_t c = config();
         c.thins = k >= 4; /* by way of the decoder */
-        const token_list_t expected = oracle_continuous(&c.tokenizer, events, EVENTS);
+        const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
         sp_pipeline_t *pipe = new_pipeline(&c);
         token_list_t tokens = token_list();
         size_t stops;

@@ -26,7 +26,7 @@ from spedge.evt2 import encode_words
 from spedge.recordings import write
 from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
 
-BOARDS = ("mps2-an386", "mps2-an500", "mps3-an547", "netduinoplus2", "rv32-virt")
+BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2", "mps3-an547", "rv32-virt")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from spedge.boards import load_board
 from spedge.build import build
 from spedge.bundle import Bundle
 from spedge.cameras import FORMATS, EmulatedCamera
+from spedge.cameras.words import encoder
 from spedge.check import as_reported, check, token_difference
 from spedge.device import Configuration, Device, open_board
 from spedge.errors import DeviceError, UsageError
@@ -174,6 +175,23 @@ def test_what_the_receiver_had_no_room_for_is_counted(bundle: Bundle, image: Pat
         assert stats.words * 6 + stats.loss.sensor == len(camera.sent)
         assert stats.skipped == stats.backwards == 0
         assert stats.loss.thinned + stats.taken == stats.events
+
+
+def test_bytes_in_ram_are_a_source(bundle: Bundle, image: Path, tmp_path: Path) -> None:
+    board = load_board(image.name)
+    ram = tmp_path / "ram"
+    events = some_events(1500)
+    ram.write_bytes(encoder("evt3")(events))
+    if image.name == "netduinoplus2":
+        with pytest.raises(UsageError, match="no memory for camera bytes"):
+            open_board(board, image, ram=ram)
+        return
+    with open_board(board, image, ram=ram) as device:
+        for _ in range(2):
+            pool = device.configure(Configuration(report_tokens=16, source="ram", format="evt3")).pool_events
+            computed = Reference(bundle).compute(events, pool)
+            assert token_difference(as_reported(computed.tokens), device.tokens()) is None
+            assert device.stats().imbalance() is None
 
 
 def test_rates_that_the_uart_cannot_make_are_refused(device: Device) -> None:

@@ -250,6 +250,7 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
     memset(more, 0, CONFIGURE_BYTES - 16 - TOKENIZER_CONFIG_BYTES);
     more[0] = which < 30 ? which % 3u : 0;
     sp_put_u32(more + 4, which == 30);
+    p[4] |= (uint8_t)(more[0] != SOURCE_LINK && which % 2u ? CONFIGURE_RAW : 0);
     if ((choice & 1u) != 0) {
         p[4] |= (uint8_t)(which & 6u ? CONFIGURE_PUSH : 0);
         sp_put_u32(more + 8, which & 4u ? take(in) * 8u : 0);
@@ -319,7 +320,7 @@ static void send_frame(input_t *in)
     uint8_t kind = take(in);
     uint8_t how = take(in);
     uint32_t new_session = 1u + take(in) % 4u;
-    sp_frame_t frame = {(uint8_t)(kind < 240 ? 1u + kind % 10u : take(in)), take(in), take(in), app.session, payload, 0};
+    sp_frame_t frame = {(uint8_t)(kind < 240 ? 1u + kind % 11u : take(in)), take(in), take(in), app.session, payload, 0};
     switch (frame.type) {
     case MSG_HELLO:
     case MSG_LABELS:
@@ -345,6 +346,10 @@ static void send_frame(input_t *in)
     case MSG_RESULTS:
         sp_put_u32(payload, app.results.oldest + take(in) % 8u - (how > 200));
         frame.length = 4;
+        break;
+    case MSG_RAW:
+        sp_put_u64(payload, app.tap.oldest + take(in) % 64u - (how > 200));
+        frame.length = 8;
         break;
     case MSG_FLUSH:
         sp_put_u64(payload, app.loss.expected + take(in) - 8u);

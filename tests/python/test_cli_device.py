@@ -98,6 +98,17 @@ def test_check_passes_and_reports_as_promised(
     assert "2 of 2 recordings passed" in out and "1.raw" in out and "3,000" in out
 
 
+def test_check_with_a_camera_on_the_board(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [recording(tmp_path / f"{seed}.raw", seed) for seed in (1, 2)]
+    code, out, err = call(capsys, "check", bundle.path, *paths, "--camera", "edvs-e2", "--json")
+    document = json.loads(out)
+    assert (code, err, document["passed"]) == (0, "", True)
+    assert all(entry["events_device"] == 3000 and entry["tokens_device"] > 24 for entry in document["recordings"])
+    code, out, err = call(capsys, "check", bundle.path, paths[0], "--camera", "evt9")
+    assert (code, out) == (2, "")
+    assert "no camera format 'evt9'; known are evt2, " in err
+
+
 def test_check_fails_with_code_1_when_the_device_computes_something_else(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +238,7 @@ def test_a_device_with_another_model_is_named(
     path = recording(tmp_path / "a.raw")
     image = Path(json.loads(call(capsys, "build", bundle.path, "--json")[1])["image"])
 
-    def wrong(board: Board, _: Path) -> object:
+    def wrong(board: Board, _: Path, **__: object) -> object:
         return open_board(board, image)
 
     monkeypatch.setattr("spedge.device.open_board", wrong)
@@ -252,7 +263,7 @@ def test_a_device_that_stops_answering_is_code_3_within_10_s(
     path = recording(tmp_path / "a.raw")
     call(capsys, "build", bundle.path)
 
-    def hanging(board: Board, image: Path) -> object:
+    def hanging(board: Board, image: Path, **_: object) -> object:
         before = children()
         device = open_board(board, image)
         (process,) = children() - before

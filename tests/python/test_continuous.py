@@ -17,6 +17,7 @@ import pytest
 import spedge
 from spedge.boards import load_board
 from spedge.bundle import Bundle
+from spedge.cameras import EmulatedCamera
 from spedge.cameras.words import encoder
 from spedge.check import as_reported
 from spedge.continuous import check_results, expected_results, result_difference, results_difference, stream_times
@@ -178,7 +179,7 @@ def test_results_come_over_a_bad_line(image: Path, reference: Reference) -> None
     configuration = Configuration(every_us=4000, push=True, report_tokens=16)
     with open_board(load_board("sim"), image) as device:
         tokens = reference.compute(events, device.configure(configuration).pool_events).tokens
-        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=2))
+        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, 0.03, 0.03, 0.03, seed=2))
         device._transport = line
         device.send(words)
         assert device.tokens().tolist() == as_reported(tokens).tolist()
@@ -351,7 +352,7 @@ def _patches(events: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, swap=0.05, noise=0.02, seed=4)], ids=["drop", "all"]
+    "faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, 0.05, 0.05, 0.02, seed=4)], ids=["drop", "all"]
 )
 def test_over_a_bad_line_offered_is_taken_and_lost(image: Path, faults: Faults) -> None:
     events = some_events(30_000, gap=30)
@@ -380,6 +381,35 @@ def test_a_device_that_keeps_up_loses_nothing(device: Device) -> None:
     assert (stats.taken, stats.loss.lost) == (len(events), 0)
     assert all(result.t % 20_000 == played.results[0].t % 20_000 for result in played.results)
     assert events["t"][0] < played.results[0].t < played.results[-1].t <= events["t"][-1]
+
+
+def test_a_camera_that_is_too_fast_is_thinned_on_the_device(bundle: Bundle, tmp_path: Path) -> None:
+    """The camera's bytes are all read; events are left out before they cost much, and counted."""
+    slow = model_source(bundle).replace(
+        "double sum = 0;", "double sum = 0; for (volatile int k = 0; k < 999999; k++) {}"
+    )
+    events = some_events(60_000, gap=20)
+    with open_board(load_board("sim"), build_firmware("sim", tmp_path / "firmware", slow)) as device:
+        assert device.camera_address
+        with EmulatedCamera(device.camera_address, events, "evt2", "full") as camera:
+            device.configure(Configuration(mode="live", source="camera", every_us=10_000, push=True))
+            camera.play()
+            results: list[Result] = []
+            deadline = time.monotonic() + 30
+            while device.stats().loss.offered < len(events) and time.monotonic() < deadline:
+                device.wait(0.02)
+                results += device.take_results()
+        device.flush()
+        results += device.take_results()
+        stats = device.stats()
+    assert stats.imbalance() is None
+    assert (stats.loss.offered, stats.loss.sensor, stats.loss.link) == (len(events), 0, 0)
+    assert stats.loss.offered == stats.taken + stats.loss.thinned
+    assert stats.loss.thinned > 0.05 * len(events)
+    assert stats.taken > 0.05 * len(events)
+    times = [result.t for result in results]
+    assert set(np.diff(times).tolist()) == {10_000}
+    assert [result.loss.thinned for result in results] == sorted(result.loss.thinned for result in results)
 
 
 def test_results_of_a_live_session_can_be_asked_for_instead(device: Device) -> None:

@@ -15,6 +15,7 @@ import pytest
 from spedge.bundle import Bundle, BundleSpec
 from spedge.errors import CheckFailed, InputError, UsageError
 from spedge.events import EVENT_DTYPE
+from spedge.reference import Reference
 from spedge.training import nmnist
 from spedge.training.augment import augment
 from spedge.training.data import Dataset, Sample
@@ -373,6 +374,20 @@ def test_a_bundle_is_evaluated_without_torch(trained: Any, digits: Path) -> None
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert float(out) == trained[0].top1
+
+
+def test_export_with_a_shorter_window(trained: Any, tmp_path: Path) -> None:
+    bundle, whole = export(trained[0].checkpoint.parent, tmp_path / "short", tokens=9), trained[0].bundle
+    assert (bundle.tokens, bundle.accuracy, bundle.name) == (9, None, f"{whole.name}-t9")
+    events = max((vector.events for vector in whole.vectors()), key=len)
+    count = 9
+    tokens = Reference(whole).compute(events).tokens
+    assert len(tokens) > count
+    few = events[: int(np.searchsorted(events["t"], tokens.t[count - 1], "right"))]
+    assert len(Reference(whole).compute(few).tokens) <= count
+    np.testing.assert_allclose(Reference(bundle).compute(few).logits, Reference(whole).compute(few).logits, atol=1e-5)
+    with pytest.raises(UsageError, match="0 tokens"):
+        export(trained[0].checkpoint.parent, tmp_path / "none", tokens=0)
 
 
 def test_export_again_gives_the_same_bundle(trained: Any, tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ def command(
     from spedge.build import compile_model
     from spedge.bundle import Bundle
     from spedge.check import QUANTISED, check, require_recordings, tolerance_of
+    from spedge.feed import require_format
 
+    if camera is not None:
+        require_format(camera)
     every_us, window_us = _microseconds("--every-ms", every_ms), _microseconds("--window-ms", window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
@@ -76,18 +79,9 @@ def command(
             encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
-                loaded,
-                recordings,
-                link,
-                known.name,
-                say,
-                encoder,
-                tolerance_of(precision),
-                camera,
-                every_us,
-                every_tokens,
-                window_us,
-            )
+                loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
+                every_us, every_tokens, window_us,
+            )  # fmt: skip
     if as_json:
         print_json(report.to_json())
     else:

@@ -239,7 +239,8 @@ class Device:
                 if time.monotonic() > deadline:
                     raise
         if self._session == session != 0:
-            self.send(b"")
+            if self._sender.pending:
+                self.send(b"")
             return True
         self._begin(self._session)
         self._reporting = False
