@@ -12,7 +12,8 @@ import numpy as np
 
 from .errors import CompileError
 from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
-from .kernels_panel import PanelLinearKernel, PanelNormKernel, PanelScoresKernel
+from .kernels_int8_vector import VectorQuantiseKernel
+from .kernels_panel import PanelKernel
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
 from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from .stateful import StatefulProgram
@@ -65,10 +66,14 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    panels = any(
-        isinstance(kernel, PanelLinearKernel | PanelNormKernel | PanelScoresKernel) for kernel in names.kernels
+    panels = any(isinstance(kernel, PanelKernel) for kernel in names.kernels)
+    blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    uses = (
+        ("kernel_int8", integers),
+        ("kernel_int8_vector", blocks),
+        ("kernel_panel", panels),
+        ("kernel_vector", vectors),
     )
-    uses = (("kernel_int8", integers), ("kernel_panel", panels), ("kernel_vector", vectors))
     extra = [name for name, used in uses if used]
     return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
 

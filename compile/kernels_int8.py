@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import Epilogue, Kernel, Layout, LinearKernel, Parameter
+from .kernels_panel import GELU
 
 if TYPE_CHECKING:
     from .kernels import Builder
@@ -115,8 +116,14 @@ class Int8LinearKernel(Kernel):
             Parameter("scale", "in"),
             *bias,
             *self.epilogue.parameters,
+            *((Parameter("table", "in"),) if self.gelu else ()),
             Parameter("out", "out"),
         )
+
+    @property
+    def gelu(self) -> bool:
+        """Whether a column's GELU is one for a panel."""
+        return self.epilogue.steps == GELU and self.out.panel
 
     def macs(self, keys: int) -> int:
         return self.rows * self.depth * self.width
@@ -128,9 +135,12 @@ class Int8LinearKernel(Kernel):
             weights = b.address(p["w"], column * (count * GROUP))
             b.do("sp_k_dot", b.address(p["x"], 0), weights, count, self.rows, b.address(sums, 0))
             for r in range(self.rows):
-                total = b.cast(sums[r], "float32")
-                value = self.epilogue.apply(b, p, _scaled(b, p, total, column, self.bias), r, column)
+                value = _scaled(b, p, b.cast(sums[r], "float32"), column, self.bias)
+                if not self.gelu:
+                    value = self.epilogue.apply(b, p, value, r, column)
                 b.store(p["out"], self.out.at(r, column), value)
+            if self.gelu:
+                b.do("sp_k_panel_gelu", b.address(p["out"], self.out.at(0, column)), b.address(p["table"], 0))
 
 
 def _scaled(b: Builder, p: dict[str, Any], total: Any, column: Any, bias: bool) -> Any:

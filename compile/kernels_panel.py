@@ -110,11 +110,9 @@ class PanelKernel(Kernel):
         return (Parameter("scratch", "both"), Parameter("out", "both"))
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        with b.loop(self.rows * self.width, "i") as i:
-            b.store(p["scratch"], i, p["out"][i])
-        with b.loop(self.width, "column") as c:
-            for r in range(self.rows):
-                b.store(p["out"], c * PANEL + r, p["scratch"][r * self.width + c])
+        scratch, out = b.address(p["scratch"], 0), b.address(p["out"], 0)
+        b.do("memcpy", scratch, out, self.rows * self.width * 4)
+        b.do("sp_k_panel_turn", scratch, self.width, out)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from .kernels import (
     Step,
 )
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from .kernels_int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
 from .kernels_panel import (
     PanelKernel,
     PanelLinearKernel,
@@ -172,6 +173,7 @@ class _Lowering:
         self.time = 0
         self.phases: list[Phase] = []
         self.panels = target.panels
+        self.rows = PANEL if target.panels else target.rows  # in a block
         self.factors: dict[Value, float] = {}
 
     # -- phases
@@ -202,7 +204,7 @@ class _Lowering:
             self.constants,
             source,
             Arg(output, offset=at),
-            self.target.rows,
+            self.rows,
             self.graph,
             self.factors,
         )
@@ -210,9 +212,9 @@ class _Lowering:
     def to_panels(self, source: Buffer) -> None:
         """The rows of the input become panels, in their place."""
         width = source.layout.size
-        scratch = self.new_buffer("scratch", Layout(width), self.target.rows, False)
+        scratch = self.new_buffer("scratch", Layout(width), self.rows, False)
         self.touch(source, scratch)
-        call = Call(PanelKernel(self.target.rows, width), (Arg(scratch), self.write(source, True)), source.name)
+        call = Call(PanelKernel(self.rows, width), (Arg(scratch), self.write(source, True)), source.name)
         self.phases.append(Phase("rows to panels", [call]))
         self.time += 1
 
@@ -309,7 +311,7 @@ class _Lowering:
     # -- buffers
     def new_whole(self, value: Value) -> Buffer:
         """Room for all rows, rounded up to whole blocks and whole tiles of keys."""
-        rows = max(-(-self.graph.rows // step) * step for step in (self.target.rows, KEY_TILE))
+        rows = max(-(-self.graph.rows // step) * step for step in (self.rows, KEY_TILE))
         readers = self.graph.consumers(value)
         layout = Layout(value.width, self.panels and value is not self.graph.output)
         if any(isinstance(n, Attention) and n.v is value and self.in_panels(n) for n in readers):
@@ -340,7 +342,7 @@ class _Lowering:
             buffer = self.new_whole(value) if blocks else self.new_buffer(value.name, Layout(value.width), 1, False)
             self.stored[value] = buffer
             return buffer
-        rows = self.target.rows if blocks else 1
+        rows = self.rows if blocks else 1
         buffer = self.new_buffer(value.name, Layout(value.width, blocks and self.panels), rows, False)
         (self.block_local if blocks else self.row_local)[value] = buffer
         return buffer
@@ -360,7 +362,7 @@ class _Lowering:
     def place_in(self, buffer: Buffer, blocks: bool, row: int, column: int, per_head: int) -> Arg:
         """The place of a row and column, in the block at hand; column and per_head are whole tiles where there are."""
         layout = buffer.layout
-        per_block = layout.block(self.target.rows) if blocks and buffer.whole else 0
+        per_block = layout.block(self.rows) if blocks and buffer.whole else 0
         return Arg(buffer, "", layout.at(row, column), per_block, layout.at(0, per_head))
 
     def constant(self, name: str, array: Stored) -> Arg:
@@ -389,10 +391,11 @@ class _Lowering:
             self.time += 1
 
     def block_rows(self, blocks: bool) -> int:
-        return self.target.rows if blocks else 1
+        return self.rows if blocks else 1
 
     def tile(self, width: int, blocks: bool) -> int:
-        wish = self.target.columns if blocks else self.target.single_columns
+        wide = PANEL if self.panels else self.target.columns
+        wish = wide if blocks else self.target.single_columns
         return min(wish, width)
 
     def linear(self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> list[Item]:
@@ -461,7 +464,7 @@ class _Lowering:
     ) -> list[Item]:
         """A call that rounds the input, unless an earlier linear of the loop has done it, and one for the linear."""
         assert node.quant is not None
-        name, rows = node.out.name, self.block_rows(blocks)
+        name, rows, wide = node.out.name, self.block_rows(blocks), self.target.int8_vectors
         depth, width = node.weight.shape
         calls: list[Item] = []
         rounded = self.rounded.get((node.x, blocks))
@@ -469,20 +472,26 @@ class _Lowering:
             x = self.read(node.x, blocks)
             assert x.buffer is not None and node.quant.x_scale is not None
             inverse = self.constant(f"{node.x.name}_inverse", np.array([1 / node.quant.x_scale], np.float32))
-            rounded = self.new_buffer(f"{node.x.name}_int16", Layout(2 * groups(depth)), rows, False)
+            size = padded(depth) // 4 if wide else 2 * groups(depth)
+            rounded = self.new_buffer(f"{node.x.name}_rounded", Layout(size), rows, False)
             self.rounded[node.x, blocks] = rounded
             self.touch(rounded)
-            calls.append(Call(QuantiseKernel(rows, depth, x.buffer.layout), (x, inverse, Arg(rounded)), name))
+            quantise = (VectorQuantiseKernel if wide else QuantiseKernel)(rows, depth, x.buffer.layout)
+            calls.append(Call(quantise, (x, inverse, Arg(rounded)), name))
         self.touch(rounded)
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.place(out, blocks, keep)
         factor = np.float32(self.factors.get(node.out, 1))
         scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
-        constants = [self.constant(f"{name}_weight", pack(node.quant.values)), self.constant(f"{name}_scale", scale)]
+        packed = (pack_blocks if wide else pack)(node.quant.values)
+        constants = [self.constant(f"{name}_weight", packed), self.constant(f"{name}_scale", scale)]
         if node.bias is not None:
             constants.append(self.constant(f"{name}_bias", node.bias * factor))
         extra = [self.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
-        kernel = Int8LinearKernel(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
+        kind = Int8VectorLinearKernel if wide else Int8LinearKernel
+        kernel = kind(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
+        if kernel.gelu:
+            extra.append(self.constant("normal_table", normal_table()))
         args = (Arg(rounded), *constants, *matrices, *extra, self.write(buffer, blocks))
         return [*calls, Call(kernel, args, out.name)]
 

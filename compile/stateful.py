@@ -59,7 +59,7 @@ class _StepLowering(_Lowering):
         if any(isinstance(n, Mean | Attention) for n in graph.nodes[at + 1 :]):
             raise CompileError("nothing but row operations may follow the mean over the rows")
         self.block_local, self.row_local = {}, {}
-        self.panels = False  # one row at a time
+        self.panels, self.rows = False, 1  # one row at a time
         self.rounded = {}
         self.caches: dict[Value, Buffer] = {}
         for node in before:

@@ -12,8 +12,9 @@ from spedge.errors import UsageError
 Parameters = dict[str, int | bool]
 
 #: Fields of Target that `spedge compile --tune` searches.
-TUNABLE = ("rows", "columns", "unroll", "single_columns")
+TUNABLE = ("rows", "columns", "unroll", "single_columns", "panels")
 TUNED_SCHEMA = 1
+_TUNED = Path(__file__).parent / "tuned"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Target:
     compiler: str = "cc"
     packages: tuple[str, ...] = ("gcc", "libc6-dev")
     panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
+    int8_vectors: bool = False  # sixteen products of bytes at once: kernel_int8_vector.h
     vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
@@ -87,6 +89,7 @@ TARGETS: dict[str, Target] = {
             unroll=16,
             single_columns=8,
             panels=True,
+            int8_vectors=True,
             defines=("SP_K_FAST_MAX",),
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
@@ -143,7 +146,7 @@ def find_target(name: str, precision: str = "fp32") -> Target:
 
 def tuned_path(target: str, folder: Path | None = None) -> Path:
     """Where a target's tuned parameters are kept."""
-    return (folder or Path(__file__).parent / "tuned") / f"{target}.json"
+    return (folder or _TUNED) / f"{target}.json"
 
 
 def read_tuned(target: str, folder: Path | None = None) -> dict[str, Any]:

@@ -39,17 +39,18 @@ def _tiles(*sizes: tuple[int, int], **more: bool) -> list[Parameters]:
     return [{"rows": rows, "columns": columns, **more} for rows, columns in sizes]
 
 
-_UNROLL: Axis = [{"unroll": n} for n in (1, 2, 4, 8, 16)]
-_ALONE: Axis = [{"single_columns": n} for n in (4, 8, 12, 16)]
-_SCALAR: Axis = _tiles((3, 4), (4, 4), (5, 4), (6, 4), (4, 5), (4, 6), (3, 8))
+_UNROLL: Axis = [{"unroll": n} for n in (4, 8, 16, 32)]
+_ALONE: Axis = [{"single_columns": n} for n in (4, 8, 16)]
+_SCALAR: Axis = _tiles((4, 4), (5, 4), (6, 4), (4, 6), (3, 8), panels=False)
+_CORTEX_M = [[*_tiles((4, 4), panels=True), *_SCALAR], _UNROLL, _ALONE]
 
 #: What is searched, by target: along each axis one choice is taken. Arm Cortex-M and RV32F have 32 registers.
 SPACE: dict[str, Sequence[Axis]] = {
-    "cortex-m4": [_SCALAR, _UNROLL, _ALONE],
-    "cortex-m7": [_SCALAR, _UNROLL, _ALONE],
-    "cortex-m55": [_SCALAR, _UNROLL, _ALONE],
+    "cortex-m4": _CORTEX_M,
+    "cortex-m7": _CORTEX_M,
+    "cortex-m55": _CORTEX_M,
     "rv32": [_SCALAR, _UNROLL, _ALONE],
-    "native": [[*_tiles((4, 8), (4, 16), (8, 8))], _UNROLL, _ALONE],
+    "native": [_tiles((4, 8), (4, 16), (8, 8)), _UNROLL, _ALONE],
 }
 
 
@@ -162,9 +163,12 @@ def _board(target: str) -> Board:
     """An emulated or simulated board with the target's core, whose tools are installed."""
     from spedge.boards import list_boards
 
-    boards = [b for b in list_boards() if b.target == target and b.runs != "serial"]
+    counts = "ns" if target == "native" else "instructions"
+    boards = [b for b in list_boards() if b.target == target and b.cost_unit == counts and b.runs != "serial"]
     if not boards:
-        raise UsageError(f"there is no emulated board with the core of {target} to measure on: see 'spedge boards'")
+        raise UsageError(
+            f"no emulated board counts the instructions of {target}: only these can be tuned: {_tunable()}"
+        )
     for board in boards:
         if not board.missing:
             return board
@@ -199,7 +203,8 @@ class _Search:
 
         from .driver import generate, write_folder
 
-        target = replace(self.start, **parameters)
+        changes: dict[str, Any] = parameters
+        target = replace(self.start, **changes)
         result = generate(self.bundle, target, lambda _: None, self.precision)
         if self.arena and result.report.arena_bytes > self.arena:
             return Trial(parameters, None, f"takes {result.report.arena_bytes} bytes of arena")
@@ -215,7 +220,7 @@ class _Search:
             return Trial(parameters, None, f"failed: {error}")
         if self.wanted is None:
             self.wanted, self.arena = run.logits, ARENA_GROWTH * result.report.arena_bytes
-        error = float(np.abs(run.logits - self.wanted).max())
-        if not error <= TOLERANCE[self.precision]:
-            return Trial(parameters, None, f"is wrong by {error:.2g}")
+        difference = float(np.abs(run.logits - self.wanted).max())
+        if not difference <= TOLERANCE[self.precision]:
+            return Trial(parameters, None, f"is wrong by {difference:.2g}")
         return Trial(parameters, run.cost)

@@ -4,6 +4,7 @@
   events of each patch;
 - the decoders of camera formats on the host, likewise;
 - the same for each configuration of the reference vectors, from columns and from structured arrays;
+- batches on one thread and on two, and pushes of few events;
 - a random encoder on the simulated board against ONNX Runtime on one thread, in microseconds;
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 import spedge
 from spedge.bench.link import bench_link
 from spedge.bench.model import bench_encoder, random_bundle
-from spedge.bench.tokenizer import host_cost
 from spedge.boards import list_boards, load_board
 from spedge.build import build
 from spedge.bundle import Bundle
@@ -35,6 +34,7 @@ from spedge.paths import assets_dir
 from spedge.play import load_events, play
 from spedge.reference import Reference
 from tests.bench.decoders import bench_decoders
+from tests.bench.tokenizer import bench_batch, bench_reference, bench_small_pushes
 
 EVENTS = 2_000_000
 SIDE = 320
@@ -59,6 +59,8 @@ def main() -> None:
         "tokenizer": bench_tokenizer(),
         "decoders": bench_decoders(moving_blobs(), SIDE),
         "reference": bench_reference(),
+        "batch": bench_batch(moving_blobs(), SIDE),
+        "small pushes": bench_small_pushes(moving_blobs(), SIDE),
         "link": bench_links(),
         "boards": bench_boards(arguments.bundle, recording),
     }
@@ -95,35 +97,6 @@ def bench_tokenizer() -> list[dict[str, Any]]:
                 "times_bincount": round(seconds / counting, 2),
             }
         )
-    return rows
-
-
-def bench_reference() -> list[dict[str, Any]]:
-    """Every configuration of the reference vectors, where those are ($SPEDGE_SHARED)."""
-    folder = Path(os.environ.get("SPEDGE_SHARED", "../shared")) / "golden"
-    if not folder.is_dir():
-        print(f"no reference data at {folder}: left out", file=sys.stderr)
-        return []
-    index = json.loads((folder / "index.json").read_text())
-    rows = []
-    for recording in ("dvs_320x240", "evt2_640x480"):
-        with np.load(folder / f"{recording}.events.npz") as arrays:
-            events = spedge.Columns(*(arrays[name] for name in ("t", "x", "y", "p")))
-        records = np.empty(len(events.t), spedge.EVENT_DTYPE)
-        for name in ("t", "x", "y", "p"):
-            records[name] = getattr(events, name)
-        size = index["recordings"][recording]
-        for name, config in index["configs"].items():
-
-            def make(config: dict[str, Any] = config, size: dict[str, Any] = size) -> spedge.Tokenizer:
-                return spedge.Tokenizer(**config, width=size["width"], height=size["height"])
-
-            row: dict[str, Any] = {"recording": recording, "configuration": name}
-            for form, given in (("columns", events), ("records", records)):
-                cost = host_cost(given, make)
-                row[f"{form}_events_per_s"] = round(cost.events_per_second)
-                row[f"{form}_times_bincount"] = round(cost.times_bincount, 2)
-            rows.append(row)
     return rows
 
 

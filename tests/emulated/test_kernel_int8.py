@@ -12,7 +12,7 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 from spedge.compile import TARGETS
 from spedge.paths import firmware_dir
 
-from .test_compile_qemu import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -89,20 +89,25 @@ void reset(void)
 """
 
 
-@pytest.mark.parametrize("level", ["-O3", "-O0"])
-@pytest.mark.parametrize("target", MACHINES)
-def test_dsp_and_portable_kernels_give_the_same_bytes(target: str, level: str, tmp_path: Path) -> None:
-    source = PROGRAM.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS
-    (tmp_path / "main.c").write_text(source)
-    (tmp_path / "link.ld").write_text(linker_script(target))
+def compare(program: str, target: str, level: str, folder: Path) -> tuple[int, int]:
+    """How many numbers the program compared on the target's core, and how many were different."""
+    (folder / "main.c").write_text(program.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS)
+    (folder / "link.ld").write_text(linker_script(target))
     flags = [f for f in TARGETS[target].flags if f != "-O3"]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, level]
-    options = [f"-I{firmware_dir() / 'runtime/include'}", "-nostartfiles", "-T", str(tmp_path / "link.ld")]
-    image = tmp_path / "image.elf"
-    subprocess.run([*command, str(tmp_path / "main.c"), *options, "-o", str(image)], check=True, timeout=120)
+    options = [f"-I{firmware_dir() / 'runtime/include'}", "-nostartfiles", "-T", str(folder / "link.ld")]
+    image = folder / "image.elf"
+    subprocess.run([*command, str(folder / "main.c"), *options, "-o", str(image)], check=True, timeout=120)
     emulator = ["qemu-system-arm", "-M", MACHINES[target], "-display", "none", "-monitor", "none", "-serial", "none"]
     semihosting = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
     done = subprocess.run([*emulator, *semihosting], capture_output=True, text=True, timeout=120, check=True)
     count, different = (int(line, 16) for line in (done.stdout + done.stderr).split())
+    return count, different
+
+
+@pytest.mark.parametrize("level", ["-O3", "-O0"])
+@pytest.mark.parametrize("target", MACHINES)
+def test_dsp_and_portable_kernels_give_the_same_bytes(target: str, level: str, tmp_path: Path) -> None:
+    count, different = compare(PROGRAM, target, level, tmp_path)
     assert count > 30_000
     assert different == 0

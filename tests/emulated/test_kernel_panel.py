@@ -1,4 +1,4 @@
-"""The FPU variants of the kernels on panels give the same bits as the portable ones, on emulated cores."""
+"""The FPU and vector variants of the kernels on panels give the same bits as the portable ones, on emulated cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spedge.compile.tables import exp2_table, normal_table
 from spedge.paths import firmware_dir
 
 from ..python.test_compile_math import table
-from .test_compile_qemu import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -23,8 +23,9 @@ PROGRAM = """
 #include "spedge/kernel_panel.h"
 #include "embed_rows.h"
 #include "tables.h"
-#if !defined(SP_KERNEL_PANEL_FPU_H_INCLUDED) || !defined(SP_EMBED_ROWS_FPU_H_INCLUDED)
-#error this core has no FPU variant
+#if !defined(SP_EMBED_ROWS_FPU_H_INCLUDED) \
+    || !(defined(SP_KERNEL_PANEL_FPU_H_INCLUDED) || defined(SP_KERNEL_PANEL_MVE_H_INCLUDED))
+#error this core has no variant of its own
 #endif
 
 enum { STEPS = 21, WIDTH = 37, CELLS = 32 };
@@ -111,6 +112,9 @@ static void rest(void)
         fill(x, 4 * WIDTH, 3.0f);
         sp_k_panel_norm(x, width, 1.0f / (float)width, 1e-5f, ours);
         sp_k_panel_norm_c(x, width, 1.0f / (float)width, 1e-5f, theirs);
+        compare(ours, theirs, 4 * width);
+        sp_k_panel_turn(x, width, ours);
+        sp_k_panel_turn_c(x, width, theirs);
         compare(ours, theirs, 4 * width);
         for (int i = 0; i < CELLS; ++i) {
             fill(weights[i], WIDTH, 1.0f);

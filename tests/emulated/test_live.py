@@ -103,7 +103,7 @@ def test_a_recording_five_times_faster_than_the_board_can_take(device: Device, b
 def test_live_over_a_bad_line(device: Device) -> None:
     events = some_events(20_000, 50)
     device.configure(Configuration(mode="live", every_us=50_000, push=True))
-    line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, 0.03, 0.03, 0.03, seed=7))
+    line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=7))
     device._transport = line
     play_live(device, events)
     stats = device.stats()

@@ -239,9 +239,14 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
     sp_put_u16(p + 20, take(in) % 32u);
     sp_put_f64(p + 24, choice & 4u ? take(in) % 8u : 2.5);
     sp_put_u64(p + 32, take(in));
-    p[22] = choice % 3u == 0;
+    p[22] = choice % 3u;
     sp_put_f64(p + 56, choice & 8u ? 0.001 : 0);
-    sp_put_u64(p + 64, choice % 3u == 0 ? take(in) * 100u : 0);
+    sp_put_u64(p + 64, p[22] != SP_KIND_CONTINUOUS ? take(in) * 100u : 0);
+    if (p[22] == SP_KIND_VOXEL) { /* not 0: a jump of the clock would bring any number of tokens */
+        sp_put_f64(p + 24, 1.0 + take(in) % 8u);
+        sp_put_u64(p + 32, 0);
+        sp_put_f64(p + 56, 0.0);
+    }
     if (choice > 240) {
         take_bytes(in, p + 16, TOKENIZER_CONFIG_BYTES);
     }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from onnx import TensorProto, helper
 from spedge.compile import TARGETS, CompileError, compile_onnx
 from spedge.compile.fixed import REPLACEMENTS, SUPPORTED
 
+from ..emulated import bare
 from .operators import MAKERS, Graph, build_fixed, random_inputs, run_fixed, run_onnx
 
 if shutil.which("cc") is None:
@@ -32,18 +36,32 @@ def shape_of(model: onnx.ModelProto) -> list[int]:
     return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
 
 
-def check(model: onnx.ModelProto, folder: Path, target: str, flags: tuple[str, ...] = ("-O1",)) -> None:
-    """Compile, run and compare."""
-    path = folder / "graph.onnx"
-    onnx.save(model, str(path))
-    compile_onnx(path, target, folder / "model")
+@functools.cache
+def compiled(graph: bytes, target: str) -> Path:
+    """The folder that a model becomes; kept, so that it is made once for the host and the emulated core."""
+    folder = Path(tempfile.mkdtemp(prefix="spedge-operator-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "graph.onnx").write_bytes(graph)
+    compile_onnx(folder / "graph.onnx", target, folder / "model")
+    return folder / "model"
+
+
+def check(model: onnx.ModelProto, target: str, flags: tuple[str, ...] = ("-O1",), core: bool = False) -> None:
+    """Compile, run and compare; core: on an emulated core, the target's own if it is a Cortex-M."""
+    folder = compiled(model.SerializeToString(), target)
     inputs = random_inputs(shape_of(model))
     wanted = run_onnx(model, inputs)
-    got = run_fixed(build_fixed(folder / "model", flags), inputs)
+    if core:
+        machine = target if target in bare.MACHINES else "cortex-m7"
+        image = bare.build(folder.parent, machine, [x.reshape(1, -1) for x in inputs])
+        got = bare.run(image, bare.MACHINES[machine]).reshape(len(inputs), -1)
+    else:
+        got = run_fixed(build_fixed(folder, flags), inputs)
     assert got.shape == wanted.shape
     assert np.abs(got - wanted).max() <= TOLERANCE * max(1.0, float(np.abs(wanted).max()))
 
 
+@pytest.mark.parametrize("where", ["host", "core"])
 @pytest.mark.parametrize("name", MAKERS)
 @settings(
     max_examples=2,
@@ -53,8 +71,11 @@ def check(model: onnx.ModelProto, folder: Path, target: str, flags: tuple[str, .
     phases=[Phase.generate],  # making a failure smaller would compile for minutes
 )
 @given(data=st.data(), target=st.sampled_from(sorted(TARGETS)))
-def test_an_operator(tmp_path_factory: pytest.TempPathFactory, name: str, data: Any, target: str) -> None:
-    check(MAKERS[name](data.draw), tmp_path_factory.mktemp("operator"), target, ("-O0",))
+def test_an_operator(name: str, where: str, data: Any, target: str) -> None:
+    """Random shapes and attributes, here and on an emulated core."""
+    if where == "core" and bare.MISSING:
+        pytest.skip(f"not installed: {', '.join(bare.MISSING)}")
+    check(MAKERS[name](data.draw), target, ("-O0",), where == "core")
 
 
 def test_every_supported_operator_is_tested() -> None:
@@ -112,8 +133,8 @@ def mixer() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("make", [cnn, mlp])
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_a_model(tmp_path: Path, make: Any, target: str) -> None:
-    check(make(), tmp_path, target, ("-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+def test_a_model(make: Any, target: str) -> None:
+    check(make(), target, ("-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
 
 
 def test_length_is_the_count(tmp_path: Path) -> None:
@@ -179,3 +200,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         compile_onnx(tmp_path / "noise.onnx", "native", tmp_path / "model")
     with pytest.raises(CompileError, match="does not exist"):
         compile_onnx(tmp_path / "nothing.onnx", "native", tmp_path / "model")
+
+
+def test_the_documentation_names_every_operator_and_target(repository: Path) -> None:
+    text = (repository / "docs/compile.md").read_text()
+    listed = text.split("## Operators of ONNX files")[1].split("##")[0]
+    assert {name for name in SUPPORTED if f"`{name}`" in listed} == SUPPORTED
+    assert {name for name in TARGETS if f"| `{name}` |" in text} == set(TARGETS)

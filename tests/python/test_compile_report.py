@@ -15,7 +15,7 @@ from spedge.bundle import Bundle
 from spedge.cli import execute
 from spedge.compile import TARGETS, inspection
 from spedge.compile.footprint import footprint
-from spedge.compile.inspection import inspect
+from spedge.compile.inspection import Inspection, inspect
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.errors import UsageError
 
@@ -31,9 +31,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return made
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_every_value_is_compared(bundle: Bundle, precision: str) -> None:
-    report = inspect(bundle, "native", precision)
+@pytest.fixture(scope="module")
+def right(bundle: Bundle) -> Inspection:
+    return inspect(bundle, "native")
+
+
+@pytest.mark.parametrize(("target", "precision"), [("native", "fp32"), ("cortex-m7", "int8")])
+def test_every_value_is_compared(bundle: Bundle, right: Inspection, target: str, precision: str) -> None:
+    report = right if target == "native" else inspect(bundle, target, precision)
     assert report.macs == sum(c.macs for c in report.calls)
     assert sum(c.share for c in report.calls) == pytest.approx(1)
     compared = [c for c in report.calls if c.cosine is not None]
@@ -45,8 +50,7 @@ def test_every_value_is_compared(bundle: Bundle, precision: str) -> None:
     assert report.footprint is not None and report.footprint.stack_bytes > 0
 
 
-def test_a_wrong_kernel_is_found_by_its_row(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = inspect(bundle, "native")
+def test_a_wrong_kernel_is_found_by_its_row(bundle: Bundle, right: Inspection, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = next(c for c in right.calls if "gelu" in c.kernel)
     write = inspection.write_folder
 

@@ -179,7 +179,7 @@ def test_results_come_over_a_bad_line(image: Path, reference: Reference) -> None
     configuration = Configuration(every_us=4000, push=True, report_tokens=16)
     with open_board(load_board("sim"), image) as device:
         tokens = reference.compute(events, device.configure(configuration).pool_events).tokens
-        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, 0.03, 0.03, 0.03, seed=2))
+        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=2))
         device._transport = line
         device.send(words)
         assert device.tokens().tolist() == as_reported(tokens).tolist()
@@ -352,7 +352,7 @@ def _patches(events: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, 0.05, 0.05, 0.02, seed=4)], ids=["drop", "all"]
+    "faults", [Faults(drop=0.05, seed=4), Faults(0.05, 0.05, 0.05, swap=0.05, noise=0.02, seed=4)], ids=["drop", "all"]
 )
 def test_over_a_bad_line_offered_is_taken_and_lost(image: Path, faults: Faults) -> None:
     events = some_events(30_000, gap=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import zipfile
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from spedge.bundle import Bundle, BundleSpec
+from spedge.cli import execute
 from spedge.errors import CheckFailed, InputError, UsageError
 from spedge.events import EVENT_DTYPE
 from spedge.reference import Reference
@@ -463,6 +465,20 @@ def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
     assert report.epochs >= 1
     with pytest.raises(UsageError, match="more than 0"):
         train("nmnist-pico", digits, tmp_path, minutes=0)
+
+
+def test_the_command_trains_causal_attention(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its bundle is causal, and ONNX Runtime computes the logits that torch did."""
+    given = ["train", "--preset", "nmnist-pico", "--data", str(digits), "--out", str(tmp_path), "--minutes", "0.02"]
+    assert execute([*given, "--attention", "causal", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bundle"] == str(tmp_path)
+    bundle = Bundle.load(tmp_path)
+    assert (bundle.name, bundle.encoder.attention) == ("nmnist-pico-causal", "causal")
+    reference = Reference(bundle)
+    for vector in bundle.vectors():
+        assert np.abs(reference.encode(vector.embedded) - vector.logits).max() <= 1e-4
+    assert execute([*given, "--attention", "backwards"]) == 2
+    assert "There is no attention 'backwards'. Choose one of: full, causal." in capsys.readouterr().err
 
 
 def test_an_interrupt_keeps_what_was_learned(digits: Path, tmp_path: Path) -> None:

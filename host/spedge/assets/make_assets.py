@@ -1,8 +1,9 @@
-"""Make what lies beside this file: two trained bundles and a few recordings. Needs spedge[train].
+"""Make what lies beside this file: three trained bundles and a few recordings. Needs spedge[train].
 
     python host/spedge/assets/make_assets.py gestures      # about 20 minutes of one core
     python host/spedge/assets/make_assets.py recordings    # seconds
-    python host/spedge/assets/make_assets.py nmnist --data N-MNIST    # about 9 minutes of one core
+    python host/spedge/assets/make_assets.py nmnist --data N-MNIST           # about 9 minutes of one core
+    python host/spedge/assets/make_assets.py nmnist-causal --data N-MNIST    # the same
 
 The recordings are the first of their class, by number, from a seed that neither training nor testing uses, whose file
 is small enough; whether the model gets them right plays no part in the choice.
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge import recordings
-from spedge.bundle import FILES
+from spedge.bundle import FILES, Bundle
 from spedge.training import Progress, gestures, train
 from spedge.training.checkpoint import load_checkpoint
 from spedge.training.dvs import PixelConfig, Pixels
@@ -33,14 +34,14 @@ RECORDING_BYTES = 150_000
 RECORDED = ("swipe left", "swipe down", "circle clockwise", "wave", "approach", "clap")
 
 
-def make_bundle(preset: str, data: Path | None, seed: int) -> None:
+def make_bundle(preset: str, data: Path | None, seed: int, attention: str | None = None) -> None:
     """Train a preset and keep its bundle, without the checkpoint."""
     with tempfile.TemporaryDirectory() as work:
-        report = train(preset, data, work, seed=seed, on_progress=show)
+        report = train(preset, data, work, seed=seed, attention=attention, on_progress=show)
         if preset == "nmnist-pico":
             own = replace(load_checkpoint(work), examples=tuple(draw_digit(digit) for digit in (1, 4, 7)))
             export_model(own.model(), own.spec, own.examples, Path(work))
-        out = ASSETS / preset
+        out = ASSETS / Bundle.load(work).name
         out.mkdir(exist_ok=True)
         for name in ("bundle.json", *FILES):
             shutil.copyfile(Path(work) / name, out / name)
@@ -98,12 +99,14 @@ def make_recordings() -> None:
 def main() -> None:
     """Make one of the assets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("gestures", "nmnist", "recordings"))
+    parser.add_argument("what", choices=("gestures", "nmnist", "nmnist-causal", "recordings"))
     parser.add_argument("--data", type=Path, help="N-MNIST folder or zip file")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.what == "recordings":
         make_recordings()
+    elif given.what == "nmnist-causal":
+        make_bundle("nmnist-pico", given.data, given.seed, "causal")
     else:
         make_bundle(f"{given.what}-pico", given.data, given.seed)
 

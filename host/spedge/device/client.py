@@ -646,7 +646,9 @@ class Device:
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:
             return self._restarted()
-        return DeviceError(f"{self.name} refused {Type(error.request).name}: {error.sentence()}")
+        remedy = "; ask for less, or export the model with a shorter window (spedge export --tokens)"
+        hint = remedy if error.code == ErrorCode.MEMORY else ""
+        return DeviceError(f"{self.name} refused {Type(error.request).name}: {error.sentence()}{hint}")
 
     def _restarted(self) -> DeviceError:
         return DeviceError(f"{self.name} was restarted or taken over by another program: what it had been sent is gone")

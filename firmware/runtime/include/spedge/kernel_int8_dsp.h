@@ -1,5 +1,5 @@
 /* kernel_int8.h by the DSP instructions of Armv7E-M and Armv8-M: sxtb16 widens every second byte of four weights,
- * smlad adds two products. 18 instructions for the 20 products of five rows. x and w are 4-byte aligned. */
+ * smlad adds two products. 15 instructions for the 16 products of four rows. x and w are 4-byte aligned. */
 #ifndef SP_KERNEL_INT8_DSP_H_INCLUDED
 #define SP_KERNEL_INT8_DSP_H_INCLUDED
 
@@ -23,34 +23,31 @@ static inline int16_t sp_k_quantise_dsp(float x)
 #define sp_k_quantise sp_k_quantise_c
 #endif
 
-/* Five rows at a time: written out, because compilers move the sums to the stack and back. Loads go ahead of their
+/* Four rows at a time: written out, because compilers move the sums to the stack and back. Loads go ahead of their
  * use by one row. */
-static inline void sp_k_dot_dsp_5(const int16_t *x, const int8_t *w, int32_t groups, int32_t *sums)
+static inline void sp_k_dot_dsp_4(const int16_t *x, const int8_t *w, int32_t groups, int32_t *sums)
 {
-    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
 #pragma GCC unroll 8
     for (int32_t g = 0; g < groups; ++g) {
         int32_t even, odd;
         uint64_t a, b;
         __asm__("ldr %[o], [%[w]], #4\n\t"
-                "ldrd %Q[a], %R[a], [%[x]], #40\n\t"
+                "ldrd %Q[a], %R[a], [%[x]], #32\n\t"
                 "sxtb16 %[e], %[o]\n\t"
                 "sxtb16 %[o], %[o], ror #8\n\t"
-                "ldrd %Q[b], %R[b], [%[x], #-32]\n\t"
+                "ldrd %Q[b], %R[b], [%[x], #-24]\n\t"
                 "smlad %[s0], %Q[a], %[e], %[s0]\n\t"
                 "smlad %[s0], %R[a], %[o], %[s0]\n\t"
-                "ldrd %Q[a], %R[a], [%[x], #-24]\n\t"
+                "ldrd %Q[a], %R[a], [%[x], #-16]\n\t"
                 "smlad %[s1], %Q[b], %[e], %[s1]\n\t"
                 "smlad %[s1], %R[b], %[o], %[s1]\n\t"
-                "ldrd %Q[b], %R[b], [%[x], #-16]\n\t"
+                "ldrd %Q[b], %R[b], [%[x], #-8]\n\t"
                 "smlad %[s2], %Q[a], %[e], %[s2]\n\t"
                 "smlad %[s2], %R[a], %[o], %[s2]\n\t"
-                "ldrd %Q[a], %R[a], [%[x], #-8]\n\t"
                 "smlad %[s3], %Q[b], %[e], %[s3]\n\t"
                 "smlad %[s3], %R[b], %[o], %[s3]\n\t"
-                "smlad %[s4], %Q[a], %[e], %[s4]\n\t"
-                "smlad %[s4], %R[a], %[o], %[s4]\n\t"
-                : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [s4] "+r"(s4), [x] "+r"(x), [w] "+r"(w),
+                : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [x] "+r"(x), [w] "+r"(w),
                   [e] "=&r"(even), [o] "=&r"(odd), [a] "=&r"(a), [b] "=&r"(b)
                 :
                 : "memory");
@@ -59,7 +56,6 @@ static inline void sp_k_dot_dsp_5(const int16_t *x, const int8_t *w, int32_t gro
     sums[1] = s1;
     sums[2] = s2;
     sums[3] = s3;
-    sums[4] = s4;
 }
 
 /* One row. */
@@ -85,8 +81,8 @@ static inline void sp_k_dot_dsp_1(const int16_t *x, const int8_t *w, int32_t gro
 
 static inline void sp_k_dot(const int16_t *x, const int8_t *w, int32_t groups, int32_t rows, int32_t *sums)
 {
-    if (rows == 5) {
-        sp_k_dot_dsp_5(x, w, groups, sums);
+    if (rows == 4) {
+        sp_k_dot_dsp_4(x, w, groups, sums);
     } else if (rows == 1) {
         sp_k_dot_dsp_1(x, w, groups, sums);
     } else {

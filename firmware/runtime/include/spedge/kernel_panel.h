@@ -133,6 +133,16 @@ static inline void sp_k_panel_norm_c(const float *x, int32_t width, float share,
     }
 }
 
+/* Four rows x[r][k] to a panel out[k][r]; they do not overlap. */
+static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
+{
+    for (int32_t k = 0; k < width; ++k) {
+        for (int r = 0; r < 4; ++r) {
+            out[4 * k + r] = x[r * width + k];
+        }
+    }
+}
+
 #ifdef __cplusplus
 }
 #endif
@@ -149,6 +159,7 @@ static inline void sp_k_panel_norm_c(const float *x, int32_t width, float share,
 #define sp_k_panel_exp2 sp_k_panel_exp2_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c
 #define sp_k_panel_norm sp_k_panel_norm_c
+#define sp_k_panel_turn sp_k_panel_turn_c
 #endif
 
 #endif

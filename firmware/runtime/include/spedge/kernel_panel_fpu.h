@@ -39,10 +39,10 @@ extern "C" {
     "cmp %[rest], #0\n\t" \
     "beq 4f\n\t" \
     "3:\n\t" \
+    "subs %[rest], #1\n\t" \
     "vldmia %[a]!, {s16-s19}\n\t" \
     "vldmia %[b]!, {s24-s27}\n\t" \
     SP_K_FPU_STEP(16, 17, 18, 19, 24, 25, 26, 27) \
-    "subs %[rest], #1\n\t" \
     "bne 3b\n\t" \
     "4:\n\t" \
     "vstmia %[sums], {s0-s15}\n\t"
@@ -50,6 +50,7 @@ extern "C" {
     op(0, x0) op(1, x0) op(2, x0) op(3, x0) op(4, x1) op(5, x1) op(6, x1) op(7, x1) \
     op(8, x2) op(9, x2) op(10, x2) op(11, x2) op(12, x3) op(13, x3) op(14, x3) op(15, x3)
 #define SP_K_FPU_MOVE(d, x) "vmov.f32 s" #d ", s" #x "\n\t"
+#define SP_K_FPU_STORE(x, at) "vstr s" #x ", [%[out], #" #at "]\n\t"
 #define SP_K_FPU_PLUS(d, x) "vadd.f32 s" #d ", s" #d ", s" #x "\n\t"
 
 static inline void sp_k_panel_columns(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
@@ -196,19 +197,35 @@ static inline void sp_k_panel_gelu(float *x, const float *table)
                      : SP_K_FPU_ALL);
 }
 
+/* An even and an odd column at a time, each with its own code in the loop; a last one alone. */
+#define SP_K_FPU_COLUMNS(start, one, two, end) \
+    start \
+    "lsrs %[left], #1\n\t" \
+    "bcc 1f\n\t" \
+    one \
+    "1:\n\t" \
+    "cbz %[left], 3f\n\t" \
+    "2:\n\t" \
+    "subs %[left], #1\n\t" \
+    two \
+    "bne 2b\n\t" \
+    "3:\n\t" \
+    end
+
 static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
 {
     float mean[4] = {0.0f, 0.0f, 0.0f, 0.0f}, scale[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     const float *at = x;
     int32_t left = width;
-    __asm__ volatile("vldmia %[sums], {s16-s19}\n\t"
-                     "1:\n\t"
-                     "vldmia %[x]!, {s0-s3}\n\t"
-                     "subs %[left], #1\n\t"
-                     SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3)
-                     "bne 1b\n\t"
-                     "vstmia %[sums], {s16-s19}\n\t"
-                     : [x] "+r"(at), [left] "+r"(left)
+    __asm__ volatile(SP_K_FPU_COLUMNS(
+                         "vldmia %[sums], {s16-s19}\n\t",
+                         "vldmia %[x]!, {s0-s3}\n\t"
+                         SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3),
+                         "vldmia %[x]!, {s0-s7}\n\t"
+                         SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3)
+                         SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 4, 5, 6, 7),
+                         "vstmia %[sums], {s16-s19}\n\t")
+                     : [x] "+r"(at), [left] "+l"(left)
                      : [sums] "r"(mean)
                      : SP_K_FPU_ALL);
     for (int r = 0; r < 4; ++r) {
@@ -216,16 +233,19 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
     }
     at = x;
     left = width;
-    __asm__ volatile("vldmia %[mean], {s20-s23}\n\t"
-                     "vldmia %[sums], {s16-s19}\n\t"
-                     "1:\n\t"
-                     "vldmia %[x]!, {s0-s3}\n\t"
-                     "subs %[left], #1\n\t"
-                     SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
-                     SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3)
-                     "bne 1b\n\t"
-                     "vstmia %[sums], {s16-s19}\n\t"
-                     : [x] "+r"(at), [left] "+r"(left)
+    __asm__ volatile(SP_K_FPU_COLUMNS(
+                         "vldmia %[mean], {s20-s23}\n\t"
+                         "vldmia %[sums], {s16-s19}\n\t",
+                         "vldmia %[x]!, {s0-s3}\n\t"
+                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
+                         SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3),
+                         "vldmia %[x]!, {s0-s7}\n\t"
+                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
+                         SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 20, 21, 22, 23)
+                         SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3)
+                         SP_K_FPU_FMA(16, 17, 18, 19, 4, 5, 6, 7, 4, 5, 6, 7),
+                         "vstmia %[sums], {s16-s19}\n\t")
+                     : [x] "+r"(at), [left] "+l"(left)
                      : [mean] "r"(mean), [sums] "r"(scale)
                      : SP_K_FPU_ALL);
     for (int r = 0; r < 4; ++r) {
@@ -233,18 +253,54 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
     }
     at = x;
     left = width;
-    __asm__ volatile("vldmia %[mean], {s20-s23}\n\t"
-                     "vldmia %[scale], {s16-s19}\n\t"
-                     "1:\n\t"
-                     "vldmia %[x]!, {s0-s3}\n\t"
-                     "subs %[left], #1\n\t"
-                     SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
-                     SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19)
-                     "vstmia %[out]!, {s0-s3}\n\t"
-                     "bne 1b\n\t"
-                     : [x] "+r"(at), [left] "+r"(left), [out] "+r"(out)
+    __asm__ volatile(SP_K_FPU_COLUMNS(
+                         "vldmia %[mean], {s20-s23}\n\t"
+                         "vldmia %[scale], {s16-s19}\n\t",
+                         "vldmia %[x]!, {s0-s3}\n\t"
+                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
+                         SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19)
+                         "vstmia %[out]!, {s0-s3}\n\t",
+                         "vldmia %[x]!, {s0-s7}\n\t"
+                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
+                         SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 20, 21, 22, 23)
+                         SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19)
+                         SP_K_FPU_FOUR("vmul.f32", 4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19)
+                         "vstmia %[out]!, {s0-s7}\n\t",
+                         "")
+                     : [x] "+r"(at), [left] "+l"(left), [out] "+r"(out)
                      : [mean] "r"(mean), [scale] "r"(scale)
                      : SP_K_FPU_ALL);
+}
+
+/* Columns in fours; those that are left one by one. */
+static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
+{
+    const float *r0 = x, *r1 = x + width, *r2 = x + 2 * width, *r3 = x + 3 * width;
+    int32_t blocks = width >> 2;
+    if (blocks > 0) {
+        __asm__ volatile("1:\n\t"
+                         "subs %[blocks], #1\n\t"
+                         "vldmia %[r0]!, {s0-s3}\n\t"
+                         "vldmia %[r1]!, {s4-s7}\n\t"
+                         "vldmia %[r2]!, {s8-s11}\n\t"
+                         "vldmia %[r3]!, {s12-s15}\n\t"
+                         SP_K_FPU_STORE(0, 0) SP_K_FPU_STORE(4, 4) SP_K_FPU_STORE(8, 8) SP_K_FPU_STORE(12, 12)
+                         SP_K_FPU_STORE(1, 16) SP_K_FPU_STORE(5, 20) SP_K_FPU_STORE(9, 24) SP_K_FPU_STORE(13, 28)
+                         SP_K_FPU_STORE(2, 32) SP_K_FPU_STORE(6, 36) SP_K_FPU_STORE(10, 40) SP_K_FPU_STORE(14, 44)
+                         SP_K_FPU_STORE(3, 48) SP_K_FPU_STORE(7, 52) SP_K_FPU_STORE(11, 56) SP_K_FPU_STORE(15, 60)
+                         "add %[out], #64\n\t"
+                         "bne 1b\n\t"
+                         : [r0] "+r"(r0), [r1] "+r"(r1), [r2] "+r"(r2), [r3] "+r"(r3), [out] "+r"(out),
+                           [blocks] "+r"(blocks)
+                         :
+                         : SP_K_FPU_ALL);
+    }
+    for (int32_t k = width & ~3; k < width; ++k, out += 4) {
+        out[0] = *r0++;
+        out[1] = *r1++;
+        out[2] = *r2++;
+        out[3] = *r3++;
+    }
 }
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@
 #ifndef SP_KERNEL_PANEL_MVE_H_INCLUDED
 #define SP_KERNEL_PANEL_MVE_H_INCLUDED
 
-#include <arm_mve.h>
+#include "spedge/kernel_mve.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,10 +35,10 @@ static inline void sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2
                      : [s0] "+w"(s0), [s1] "+w"(s1), [s2] "+w"(s2), [s3] "+w"(s3), [a] "+r"(a), [b] "+r"(b)
                      : [blocks] "r"(blocks), [rest] "r"(rest)
                      : "r4", "r5", "r6", "r8", "lr", "s16", "s17", "s18", "s19", "cc", "memory");
-    vst1q_f32(sums, s0);
-    vst1q_f32(sums + 4, s1);
-    vst1q_f32(sums + 8, s2);
-    vst1q_f32(sums + 12, s3);
+    sp_k_store(sums, s0);
+    sp_k_store(sums + 4, s1);
+    sp_k_store(sums + 8, s2);
+    sp_k_store(sums + 12, s3);
 }
 
 static inline void sp_k_panel_columns(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
@@ -49,24 +49,24 @@ static inline void sp_k_panel_columns(const float *bias, const float *a, const f
 
 static inline void sp_k_panel_rows(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
 {
-    const float32x4_t start = vld1q_f32(bias);
+    const float32x4_t start = sp_k_load(bias);
     sp_k_mve_steps(start, start, start, start, a, b, steps, sums);
 }
 
 static inline void sp_k_panel_add(const float *bias, const float *x, const float *a, const float *b, int32_t steps,
                                   float *sums)
 {
-    sp_k_mve_steps(vaddq_n_f32(vld1q_f32(x), bias[0]), vaddq_n_f32(vld1q_f32(x + 4), bias[1]),
-                   vaddq_n_f32(vld1q_f32(x + 8), bias[2]), vaddq_n_f32(vld1q_f32(x + 12), bias[3]), a, b, steps, sums);
+    sp_k_mve_steps(vaddq_n_f32(sp_k_load(x), bias[0]), vaddq_n_f32(sp_k_load(x + 4), bias[1]),
+                   vaddq_n_f32(sp_k_load(x + 8), bias[2]), vaddq_n_f32(sp_k_load(x + 12), bias[3]), a, b, steps, sums);
 }
 
 static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
 {
-    float32x4_t largest = vld1q_f32(scores);
+    float32x4_t largest = sp_k_load(scores);
     for (int32_t j = 0; j < 4 * tiles; ++j, scores += 4) {
-        largest = vmaxnmq_f32(largest, vld1q_f32(scores));
+        largest = vmaxnmq_f32(largest, sp_k_load(scores));
     }
-    vst1q_f32(top, largest);
+    sp_k_store(top, largest);
 }
 
 /* u's cubics of a table, u being a fraction ahead of entry number whole(u), counted from the entry `zero`. */
@@ -83,23 +83,23 @@ static inline float32x4_t sp_k_mve_cubics(float32x4_t u, const float *table, uin
 
 static inline void sp_k_panel_exp2(float *scores, int32_t keys, const float *top, const float *table, float *total)
 {
-    const float32x4_t largest = vld1q_f32(top), least = vdupq_n_f32(-255.75f);
+    const float32x4_t largest = sp_k_load(top), least = vdupq_n_f32(-255.75f);
     float32x4_t sums = vdupq_n_f32(0.0f);
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
-        const float32x4_t u = vmaxnmq_f32(vsubq_f32(vld1q_f32(scores), largest), least);
+        const float32x4_t u = vmaxnmq_f32(vsubq_f32(sp_k_load(scores), largest), least);
         const float32x4_t p = sp_k_mve_cubics(u, table, SP_K_EXP2_ENTRIES - 1);
-        vst1q_f32(scores, p);
+        sp_k_store(scores, p);
         sums = vaddq_f32(sums, p);
     }
-    vst1q_f32(total, sums);
+    sp_k_store(total, sums);
 }
 
 static inline void sp_k_panel_gelu(float *x, const float *table)
 {
-    const float32x4_t value = vld1q_f32(x);
+    const float32x4_t value = sp_k_load(x);
     const float32x4_t u = vmulq_n_f32(value, (float)SP_K_NORMAL_STEPS);
     const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(u, vdupq_n_f32(-64.0f)), vdupq_n_f32(63.0f));
-    vst1q_f32(x, vmulq_f32(value, sp_k_mve_cubics(limited, table, SP_K_NORMAL_ENTRIES / 2)));
+    sp_k_store(x, vmulq_f32(value, sp_k_mve_cubics(limited, table, SP_K_NORMAL_ENTRIES / 2)));
 }
 
 static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
@@ -107,20 +107,28 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
     float32x4_t mean = vdupq_n_f32(0.0f), square = mean;
     float scale[4];
     for (int32_t k = 0; k < width; ++k) {
-        mean = vaddq_f32(mean, vld1q_f32(x + 4 * k));
+        mean = vaddq_f32(mean, sp_k_load(x + 4 * k));
     }
     mean = vmulq_n_f32(mean, share);
     for (int32_t k = 0; k < width; ++k) {
-        const float32x4_t d = vsubq_f32(vld1q_f32(x + 4 * k), mean);
+        const float32x4_t d = vsubq_f32(sp_k_load(x + 4 * k), mean);
         square = vfmaq_f32(square, d, d);
     }
-    vst1q_f32(scale, vaddq_n_f32(vmulq_n_f32(square, share), epsilon));
+    sp_k_store(scale, vaddq_n_f32(vmulq_n_f32(square, share), epsilon));
     for (int r = 0; r < 4; ++r) {
         scale[r] = 1.0f / SP_K_SQRT(scale[r]);
     }
-    square = vld1q_f32(scale);
+    square = sp_k_load(scale);
     for (int32_t k = 0; k < width; ++k) {
-        vst1q_f32(out + 4 * k, vmulq_f32(vsubq_f32(vld1q_f32(x + 4 * k), mean), square));
+        sp_k_store(out + 4 * k, vmulq_f32(vsubq_f32(sp_k_load(x + 4 * k), mean), square));
+    }
+}
+
+static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
+{
+    const uint32x4_t rows = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)width);
+    for (int32_t k = 0; k < width; ++k) {
+        sp_k_store(out + 4 * k, vldrwq_gather_shifted_offset_f32(x + k, rows));
     }
 }
 

@@ -1,9 +1,13 @@
 /* Sums of products on vectors of eight floats, in the vector types of GCC and Clang: they become the instructions of
- * the core (AVX, SSE, NEON) by its compiler flags. */
+ * the core (AVX, SSE) by its compiler flags. By NEON in kernel_vector_neon.h. */
 #ifndef SP_KERNEL_VECTOR_H_INCLUDED
 #define SP_KERNEL_VECTOR_H_INCLUDED
 
 #include "spedge/kernel_math.h"
+
+#if defined(__aarch64__)
+#include "spedge/kernel_vector_neon.h"
+#else
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,5 +36,6 @@ static inline void sp_k_tile_4x8(const float *x, int32_t x_stride, const float *
 
 #ifdef __cplusplus
 }
+#endif
 #endif
 #endif

@@ -1,0 +1,135 @@
+"""Programs without an operating system on emulated Cortex-M cores: a model alone, or a test of kernels."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from spedge.compile import TARGETS
+from spedge.paths import firmware_dir
+
+TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
+MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
+MACHINES = {"cortex-m7": "mps2-an500", "cortex-m4": "mps2-an386", "cortex-m55": "mps3-an547"}
+
+LINKER = """
+MEMORY
+{
+  CODE (rx) : ORIGIN = @CODE@, LENGTH = 512K
+  DATA (rwx) : ORIGIN = @DATA@, LENGTH = 512K
+}
+SECTIONS
+{
+  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } >CODE
+  .bss (NOLOAD) : { *(.data*) *(.bss*) *(COMMON) } >DATA
+  stack_top = ORIGIN(DATA) + LENGTH(DATA);
+}
+"""
+
+SEMIHOSTING = """
+extern char stack_top;
+
+static int semihosting(int operation, const void *argument)
+{
+    register int r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
+}
+
+static void write_hex(uint32_t value)
+{
+    char text[10];
+    for (int i = 0; i < 8; ++i) {
+        text[i] = "0123456789abcdef"[(value >> (28 - 4 * i)) & 15u];
+    }
+    text[8] = '\\n';
+    text[9] = 0;
+    semihosting(4, text);
+}
+
+static void leave(void)
+{
+    static const uint32_t good[2] = {0x20026u, 0u};
+    semihosting(0x20, good);
+    for (;;) {
+    }
+}
+
+"""
+
+VECTORS = """
+__attribute__((section(".vectors"), used)) static const void *const vectors[8] =
+    {&stack_top, reset, leave, leave, leave, leave, leave};
+"""
+
+
+def linker_script(target: str) -> str:
+    """Memory as the target's machine has it at reset: the Cortex-M55 starts in its secure half."""
+    code, data = ("0x10000000", "0x30000000") if target == "cortex-m55" else ("0x00000000", "0x20000000")
+    return LINKER.replace("@CODE@", code).replace("@DATA@", data)
+
+
+# Runs each case and writes its logits' bits through semihosting; no C library is started.
+MAIN = """
+#include "model.h"
+#include "cases.h"
+
+#ifndef SP_MODEL_HIDDEN /* no tokens: the whole input is one row */
+#define SP_MODEL_HIDDEN SP_MODEL_INPUT_FLOATS
+#endif
+
+static _Alignas(16) unsigned char arena[SP_MODEL_ARENA_BYTES];
+
+void reset(void)
+{
+    const float *rows = case_rows;
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
+    __asm__ volatile("dsb\\n isb");
+    for (unsigned c = 0; c < sizeof case_counts / sizeof *case_counts; ++c) {
+        float logits[SP_MODEL_CLASSES];
+        float *input = (float *)(arena + sp_model.input_offset);
+        for (uint32_t i = 0; i < case_counts[c] * SP_MODEL_HIDDEN; ++i) {
+            input[i] = *rows++;
+        }
+        if (sp_model.encode(arena, case_counts[c], logits) != SP_OK) {
+            break;
+        }
+        for (unsigned i = 0; i < SP_MODEL_CLASSES; ++i) {
+            union { float f; uint32_t u; } bits = {logits[i]};
+            write_hex(bits.u);
+        }
+    }
+    leave();
+}
+
+"""
+
+
+def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:
+    """An image with the generated model and the cases in it."""
+    model = folder / "model"
+    rows = ", ".join(f"{float(x)!r}f" for x in np.concatenate(cases).ravel())
+    counts = ", ".join(f"{len(c)}u" for c in cases)
+    (folder / "cases.h").write_text(
+        f"static const uint32_t case_counts[] = {{{counts}}};\nstatic const float case_rows[] = {{{rows}}};\n"
+    )
+    (folder / "main.c").write_text(MAIN.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS)
+    (folder / "link.ld").write_text(linker_script(target))
+    includes = [f"-I{path}" for path in (folder, model, *(firmware_dir() / p / "include" for p in ("lib", "runtime")))]
+    sources = [str(path) for path in (folder / "main.c", *(model / f"{n}.c" for n in ("model", "kernels", "weights")))]
+    command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *TARGETS[target].flags, *includes]
+    options = ["-nostartfiles", "-T", str(folder / "link.ld"), "-o", str(folder / "image.elf")]
+    subprocess.run([*command, *sources, *options], check=True, timeout=300)
+    return folder / "image.elf"
+
+
+def run(image: Path, machine: str) -> np.ndarray:
+    """All outputs of an image on an emulated machine: float32, one after the other."""
+    emulator = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none"]
+    options = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
+    done = subprocess.run([*emulator, *options], capture_output=True, text=True, timeout=120, check=True)
+    return np.array([int(line, 16) for line in (done.stdout + done.stderr).split()], np.uint32).view(np.float32)
