@@ -238,7 +238,7 @@ def test_a_device_with_another_model_is_named(
     path = recording(tmp_path / "a.raw")
     image = Path(json.loads(call(capsys, "build", bundle.path, "--json")[1])["image"])
 
-    def wrong(board: Board, _: Path) -> object:
+    def wrong(board: Board, _: Path, **__: object) -> object:
         return open_board(board, image)
 
     monkeypatch.setattr("spedge.device.open_board", wrong)
@@ -263,7 +263,7 @@ def test_a_device_that_stops_answering_is_code_3_within_10_s(
     path = recording(tmp_path / "a.raw")
     call(capsys, "build", bundle.path)
 
-    def hanging(board: Board, image: Path) -> object:
+    def hanging(board: Board, image: Path, **_: object) -> object:
         before = children()
         device = open_board(board, image)
         (process,) = children() - before
