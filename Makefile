@@ -9,6 +9,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
+AGENT_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
@@ -39,6 +40,7 @@ format: $(VENV)/all.stamp
 	$(BIN)/ruff format
 
 setup: $(VENV)/all.stamp boards-packages
+	@sh tools/apt.sh --optional "the board jetson is left out" $(AGENT_PACKAGES)
 
 clean:
 	rm -rf .cache build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,8 +14,8 @@ from spedge.bundle import Bundle, BundleSpec, write_bundle
 
 
 def shorter(bundle: Bundle, tokens: int, folder: Path) -> Bundle:
-    """`bundle` for windows of that many tokens, written to `folder`. Its encoder has no weight for a place in the window:
-    only sizes change. What `bundle.json` says of its accuracy is left out."""
+    """`bundle` for windows of that many tokens, written to `folder`, without what it says of its accuracy. Only sizes
+    change: its encoder has no weight for a place in the window."""
     empty = io.BytesIO()
     np.savez(empty)
     files = {
@@ -45,4 +45,4 @@ def _resized(path: Path, old: int, new: int) -> bytes:
             continue
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import subprocess
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,12 @@ from spedge.bundle import (
     TokenizerConfig,
     write_bundle,
 )
+from spedge.device import Device, Result
+from spedge.device.protocol import FrameReader, Type
+from spedge.device.transport import Transport
 from spedge.paths import firmware_dir
 
+SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  #: for build_firmware("sim")
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 FLAGS = ["-std=gnu99", "-O2", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
@@ -246,3 +252,85 @@ def missing_for(board: str) -> str | None:
 def live_payload(first: int, offered: int, words: np.ndarray) -> bytes:
     """EVENTS of live mode by hand, as SPEC.md section 4.2 has it."""
     return first.to_bytes(8, "little") + offered.to_bytes(4, "little") + words.astype("<u4").tobytes()
+
+
+class Slow:
+    """A line of so many bytes a second towards the device, which tells what it still holds."""
+
+    def __init__(self, inner: Transport, rate: float) -> None:
+        self.inner, self.name, self.rate = inner, inner.name, rate
+        self.waiting = b""
+        self.since = time.monotonic()
+
+    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+        self.waiting += out
+        now = time.monotonic()
+        due = min(int((now - self.since) * self.rate), len(self.waiting))
+        if due or not self.waiting:
+            self.since = now
+        written, received = self.inner.exchange(self.waiting[:due], min(timeout, 0.02))
+        self.waiting = self.waiting[written:]
+        return len(out), received
+
+    def unsent(self) -> int:
+        return len(self.waiting)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass
+class Tap:
+    """A transport that keeps the words of the live frames that go to the device."""
+
+    inner: Transport
+    name: str = field(init=False)
+    words: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.name = self.inner.name
+        self._reader = FrameReader()
+
+    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+        written, received = self.inner.exchange(out, timeout)
+        for frame in self._reader.feed(out[:written]):
+            if frame.type == Type.EVENTS:
+                self.words.append(np.frombuffer(frame.payload[12:], "<u4"))
+        return written, received
+
+    def unsent(self) -> int:
+        return self.inner.unsent()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass
+class Played:
+    """What came of events played live. Seconds: arrivals of results, longest_offer that one took."""
+
+    results: list[Result] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
+    longest_offer: float = 0.0
+
+
+def play_live(device: Device, events: np.ndarray, pace: float = 1.0, take: bool = True) -> Played:
+    """Offer events when their time has come, `pace` times as fast; take the results that come, unless not `take`."""
+    played = Played()
+    begin, start = time.monotonic(), int(events["t"][0])
+    at = 0
+    while at < len(events):
+        elapsed = (time.monotonic() - begin) * 1e6 * pace
+        end = int(np.searchsorted(events["t"], start + elapsed))
+        before = time.monotonic()
+        device.offer(events[at:end])
+        played.longest_offer = max(played.longest_offer, time.monotonic() - before)
+        at = end
+        device.wait(0.002)
+        if take:
+            played.results += device.take_results()
+            played.arrivals += [time.monotonic() - begin] * (len(played.results) - len(played.arrivals))
+    device.finish()
+    if take:
+        played.results += device.take_results()
+    return played

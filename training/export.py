@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle, BundleSpec, write_bundle
-from spedge.errors import CheckFailed
+from spedge.errors import CheckFailed, UsageError
 
 from .windows import Windower
 
@@ -24,19 +25,30 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  #: largest difference of a logit between torch and ONNX Runtime
 OPSET = 18
+_MOST_TOKENS = 65535
 TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
-def export(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Bundle:
+def export(
+    checkpoint: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, tokens: int | None = None
+) -> Bundle:
     """Write the bundle of a checkpoint.
 
     checkpoint: the file, or the directory that `train` wrote. out: the bundle's directory; without it the
-    checkpoint's. Raises CheckFailed, and leaves no bundle, when ONNX Runtime does not compute what torch does.
+    checkpoint's. tokens: another window length than the one it was trained with, for a board with less memory; the
+    bundle then says nothing of its accuracy until it is evaluated.
+    Raises CheckFailed, and leaves no bundle, when ONNX Runtime does not compute what torch does; UsageError for a
+    window length that cannot be.
     """
     from .checkpoint import load_checkpoint
 
     source = load_checkpoint(checkpoint)
-    return export_model(source.model(), source.spec, source.examples, source.path.parent if out is None else Path(out))
+    spec = source.spec
+    if tokens is not None and tokens != spec.tokens:
+        if not 0 < tokens <= _MOST_TOKENS:
+            raise UsageError(f"a window of {tokens} tokens cannot be: give 1 to {_MOST_TOKENS}")
+        spec = replace(spec, name=f"{spec.name}-t{tokens}", tokens=tokens, accuracy=None)
+    return export_model(source.model(), spec, source.examples, source.path.parent if out is None else Path(out))
 
 
 def export_model(model: Classifier, spec: BundleSpec, examples: Sequence[NDArray[Any]], out: Path) -> Bundle:

@@ -146,9 +146,6 @@ static void realign(uint32_t lost)
 
 static void take_in(void)
 {
-    if (camera.filled >= camera.word && !camera.hunting) {
-        return;
-    }
     const uint32_t lost = port_camera_lost();
     if (lost != camera.port_lost) {
         realign(lost - camera.port_lost);
@@ -250,7 +247,9 @@ size_t app_camera_take(uint8_t *out, size_t n)
         return 0;
     }
     for (;;) {
-        take_in();
+        if (camera.hunting ? !hunt() : camera.filled < camera.word) {
+            take_in();
+        }
         if (camera.state == TEXT) {
             drop_text();
         }

@@ -31,7 +31,7 @@ cdef extern from "spedge/decode.h" nogil:
 
 cdef enum:
     PACKED = 13  # bytes of an EVENT_DTYPE record
-    CHUNK = 2048  # events between the library's layout and numpy's
+    CHUNK = 1024  # events between the library's layout and numpy's
 
 assert EVENT_DTYPE.itemsize == PACKED
 
@@ -65,16 +65,20 @@ cdef class Records:
         return 0
 
     cdef object taken(self):
-        # Do not keep a large allocation alive for a few events.
-        if 2 * self.count < self.room:
-            return self.array[:self.count].copy()
-        return self.array[:self.count]
+        cdef Records fewer
+        # Do not keep a large allocation alive for a few events. numpy would copy the records field by field.
+        if 2 * self.count >= self.room:
+            return self.array[:self.count]
+        fewer = Records(self.count)
+        memcpy(fewer.data, self.data, PACKED * self.count)
+        return fewer.array[:self.count]
 
 
 cdef class Decoder:
     """sp_decoder_t. The GIL stays held, so that no other thread can enter it."""
     cdef sp_decoder_t decoder
     cdef sp_event_t *chunk
+    cdef double density  # events in a byte of the last piece: how much room the next one is given
 
     def __cinit__(self, uint8_t format, uint16_t width, uint16_t height, bint invert_polarity):
         cdef sp_decoder_config_t config
@@ -82,6 +86,7 @@ cdef class Decoder:
         config.width = width
         config.height = height
         config.invert_polarity = invert_polarity
+        self.density = 0.25
         self.chunk = <sp_event_t *>malloc(CHUNK * sizeof(sp_event_t))
         if self.chunk == NULL:
             raise MemoryError()
@@ -111,7 +116,7 @@ cdef class Decoder:
         """Events of these bytes as an EVENT_DTYPE array."""
         cdef size_t n = data.shape[0], at = 0, used = 0, got = 0, i
         cdef int rc = SP_MORE
-        cdef Records records = Records(n // 3 + 64)
+        cdef Records records = Records(<size_t>(1.1 * self.density * n) + 64)
         cdef uint8_t *end
         if n == 0:
             return records.taken()
@@ -125,6 +130,7 @@ cdef class Decoder:
                     pack(&self.chunk[i], end)
                     end += PACKED
             records.count += got
+        self.density = <double>records.count / n
         return records.taken()
 
     def stats(self) -> dict:

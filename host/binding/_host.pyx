@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from spedge._native import EVENT_DTYPE
+from spedge._native import EVENT_DTYPE, trimmed
 
 cdef extern from "spedge/tokenizer.h" nogil:
     ctypedef struct sp_token_t:
@@ -145,15 +145,13 @@ cdef tuple token_arrays(const sp_token_list_t *tokens):
 
 
 cdef object copied(const uint8_t *records, Py_ssize_t count):
+    cdef uint8_t *memory
     array = np.empty(count, EVENT_DTYPE)
     if count:
-        memcpy(memory_of(array), records, 13 * count)
+        memory = memory_of(array)
+        with nogil:
+            memcpy(memory, records, 13 * count)
     return array
-
-
-cdef object trimmed(records, Py_ssize_t count):
-    # Do not keep a large allocation alive for a few tokens. numpy would copy the records field by field.
-    return records[:count] if 2 * count >= len(records) else copied(memory_of(records), count)
 
 
 cdef class BadEvent(Exception):
@@ -193,8 +191,9 @@ cdef class Tokenizer:
             raise MemoryError("no memory for the tokenizer's patches")
 
     def __dealloc__(self):
-        sp_host_free(self.host)
-        free(self.kept)
+        with nogil:
+            sp_host_free(self.host)
+            free(self.kept)
 
     cdef int claim(self) except -1:
         if self.busy:

@@ -96,6 +96,20 @@ cdef uint8_t *memory_of(object array) except? NULL:
     return memory
 
 
+def trimmed(records, Py_ssize_t count):
+    """The first count records, of EVENT_DTYPE; not kept in a large allocation if they are few."""
+    cdef uint8_t *source
+    cdef uint8_t *memory
+    if 2 * count >= len(records):
+        return records[:count]
+    fewer = np.empty(count, EVENT_DTYPE)
+    if count:
+        source, memory = memory_of(records), memory_of(fewer)
+        with nogil: # numpy would copy the records field by field
+            memcpy(memory, source, PACKED * count)
+    return fewer
+
+
 cdef inline void gather(const Column *c, size_t i, sp_event_t *event) noexcept nogil:
     memcpy(&event.t, c[0].data + <Py_ssize_t>i * c[0].stride, 8)
     memcpy(&event.x, c[1].data + <Py_ssize_t>i * c[1].stride, 2)
@@ -305,9 +319,7 @@ cdef class Tokenizer:
         x, y, t, offsets = tokens.arrays()
         count = int(offsets[len(x)])
         self.waiting = 0 if self.alone else self.waiting - count
-        # Do not keep a large allocation alive for a few tokens.
-        events = records[:count] if 2 * count >= len(records) else records[:count].copy()
-        return x, y, t, offsets, events
+        return x, y, t, offsets, trimmed(records, count)
 
     def reset(self):
         self.claim()

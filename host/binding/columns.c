@@ -69,9 +69,9 @@ SP_INLINE uint32_t polarity(const sp_columns_t *c, size_t i, uint32_t bias, int 
 SP_INLINE int is_bad(const sp_columns_t *c, const limits_t *most, size_t i, uint64_t before, int p_bytes)
 {
     const uint64_t t = sp_load_u64(c->t + (ptrdiff_t)i * c->t_stride);
-    return (t < before) | (t > most->t) | (load_u16(c->x + (ptrdiff_t)i * c->x_stride) >= most->x) |
-           (load_u16(c->y + (ptrdiff_t)i * c->y_stride) >= most->y) |
-           (polarity(c, i, most->p_bias, p_bytes) > most->p_top);
+    return (int)(t < before) | (int)(t > most->t) | (int)(load_u16(c->x + (ptrdiff_t)i * c->x_stride) >= most->x) |
+           (int)(load_u16(c->y + (ptrdiff_t)i * c->y_stride) >= most->y) |
+           (int)(polarity(c, i, most->p_bias, p_bytes) > most->p_top);
 }
 
 static size_t first_bad(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t before)

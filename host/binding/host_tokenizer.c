@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_RECORDS 32u           /* room of a patch to begin with */
+#define FIRST_RECORDS 32u           /* room of a patch to begin with, */
+#define FIRST_NEURON_RECORDS 128u   /* at most */
 #define FIRST_BYTES (64u << 20)     /* less room where that would be more than this in all */
-#define GROWTH 8u
+#define GROWTH 8u                   /* soon to the most that a patch can hold, */
+#define NEURON_GROWTH 2u            /* where there is no such number */
 #define SLACK 8u                    /* a record is stored as 16 bytes */
 #define LINE 64u                    /* of the cache */
 #define GROUP 8u                    /* events whose records are written together */
@@ -120,6 +122,11 @@ static cell_t *cell_of(const sp_host_t *h, size_t patch)
     return (cell_t *)(void *)(h->cells + patch * h->cell_size);
 }
 
+static int is_neuron(const sp_host_t *h)
+{
+    return h->cell_size == sizeof(neuron_t);
+}
+
 static void set_limit(const sp_host_t *h, size_t patch)
 {
     const room_t *room = &h->rooms[patch];
@@ -143,7 +150,7 @@ static int make_room(sp_host_t *h, size_t patch)
     const size_t bytes = (size_t)(cell->at - room->first);
 
     if ((size_t)(room->first - room->base) <= bytes) {
-        uint64_t records = room->records * GROWTH;
+        uint64_t records = room->records * (is_neuron(h) ? NEURON_GROWTH : GROWTH);
         const uint64_t most = h->config.discrete ? 2u * h->fire_records : h->fire_records;
         records = records < most ? records : most;
         if (records > SIZE_MAX / 2u / SP_RECORD)
@@ -154,7 +161,7 @@ static int make_room(sp_host_t *h, size_t patch)
         memcpy(base, room->first, bytes);
         room->base = base;
         room->records = records;
-        if (h->cell_size == sizeof(neuron_t))
+        if (is_neuron(h))
             ((neuron_t *)(void *)cell)->base = base;
     } else {
         memmove(room->base, room->first, bytes);
@@ -493,6 +500,10 @@ sp_host_t *sp_host_new(const sp_host_config_t *config)
 
     const uint64_t most = config->discrete ? 2u * h->fire_records : h->fire_records;
     h->first_records = most < FIRST_RECORDS ? (size_t)most : FIRST_RECORDS;
+    if (real) { /* decay and weak events make it more than the threshold */
+        const double guess = 2.0 * config->threshold + 4.0;
+        h->first_records = guess < FIRST_NEURON_RECORDS ? (size_t)guess : FIRST_NEURON_RECORDS;
+    }
     while (h->first_records > 4u && h->patches * h->first_records * SP_RECORD > FIRST_BYTES)
         h->first_records /= 2u;
     const size_t stride = h->first_records * SP_RECORD + SLACK;
@@ -530,7 +541,7 @@ void sp_host_reset(sp_host_t *h)
     memset(h->cells, 0, h->patches * h->cell_size);
     for (size_t i = 0; i < h->patches; i++) {
         clear_patch(h, i);
-        if (h->cell_size == sizeof(neuron_t))
+        if (is_neuron(h))
             ((neuron_t *)(void *)cell_of(h, i))->base = h->rooms[i].base;
     }
     h->pending = h->kept = 0;

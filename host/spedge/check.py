@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.bundle import Bundle
-from spedge.device import Device, LineCounts, Result, Stats
+from spedge.continuous import check_results, window_of
+from spedge.device import Configuration, Device, LineCounts, Result, Stats
 from spedge.device.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE
+from spedge.evt2 import encode_words
 from spedge.feed import CameraFeed, Feed, LinkFeed
 from spedge.play import load_events, require_model
 from spedge.reference import Computed, Reference
@@ -52,6 +54,7 @@ class RecordingCheck:
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
     line: what the line did to the frames, and what was sent again for it.
+    results: inferences that the device made on the way, all of them checked.
     """
 
     path: Path
@@ -68,8 +71,9 @@ class RecordingCheck:
     label_host: str
     label_device: str
     costs: StageCosts
-    line: LineCounts
     problem: str | None
+    results: int = 0
+    line: LineCounts = field(default_factory=LineCounts)
 
     @property
     def passed(self) -> bool:
@@ -134,6 +138,7 @@ class CheckReport:
             "instructions": costs if counted else dict.fromkeys(costs),
             "frames_resent": r.line.resent,
             "line": asdict(r.line),
+            "results": r.results,
         }
 
 
@@ -160,14 +165,20 @@ def check(
     encoder: Path | None = None,
     tolerance: float = LOGITS_TOLERANCE,
     camera: str | None = None,
+    every_us: int = 0,
+    every_tokens: int = 0,
+    window_us: int = 0,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
     encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
     that passes; ROUNDED_TOLERANCE is for int8.
-    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host sends
-    no event. None: the host sends them.
+    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host
+    sends no event. None: the host sends them.
+    every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
+    result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
+    logits.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -179,20 +190,29 @@ def check(
         feed: Feed = LinkFeed(device, REPORT_TOKENS)
         if camera is not None:
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
-        pool = device.configure(feed.configuration).pool_events
+        configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
+        pool = device.configure(configuration).pool_events
         before = device.line_counts()
         for number, path in enumerate(recordings, 1):
             where = f"{path.name} ({number} of {len(recordings)})"
             events = feed.heard(load_events(path, bundle))
             say(f"{where}: computing on the host")
             computed = reference.compute(events, pool)
+            if window_us:
+                since = max(int(events["t"][-1]) - window_us, 0)
+                seen = window_of(reference, computed.tokens, len(computed.tokens), since)
+                computed = replace(computed, logits=reference.logits(seen))
 
             def say_here(text: str, where: str = where) -> None:
                 say(f"{where}: {text}")
 
-            done = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
-            checks.append(replace(done, line=done.line.since(before)))
-            before = done.line
+            checked = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
+            if configuration.infers:
+                words = encode_words(events) if camera is None else None
+                checked = _with_results(checked, reference, computed.tokens, device, configuration, tolerance, words)
+            counts = device.line_counts()
+            checks.append(replace(checked, line=counts.since(before)))
+            before = counts
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
@@ -237,9 +257,23 @@ def _check(
         label_host=label_host,
         label_device=label_device,
         costs=_costs(result),
-        line=device.line_counts(stats),
         problem=problem,
     )
+
+
+def _with_results(
+    checked: RecordingCheck,
+    reference: Reference,
+    tokens: Tokens,
+    device: Device,
+    configuration: Configuration,
+    tolerance: float,
+    words: NDArray[np.uint32] | None,
+) -> RecordingCheck:
+    """The check with the results that the device made on the way, which this takes."""
+    results = device.take_results()
+    problem = checked.problem or check_results(reference, tokens, results, configuration, tolerance, words)
+    return replace(checked, problem=problem, results=len(results))
 
 
 def as_reported(tokens: Tokens) -> NDArray[Any]:

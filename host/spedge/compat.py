@@ -8,6 +8,7 @@ better off with spedge.Tokenizer, which hands out all events as one array.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -136,10 +137,19 @@ class DiscreteStreamingTokenizer(_Streaming):
 
 
 class VoxelTokenizer(_Batch):
+    """Has stream() and reset() like the others, but every call stands alone."""
+
     def __init__(self, duration_us: int, height: int, patch_size: int, threshold: int, width: int) -> None:
         super().__init__(
             "voxel", duration_us=duration_us, height=height, patch_size=patch_size, threshold=threshold, width=width
         )
+
+    def stream(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any]) -> Result:
+        """Tokens of these events."""
+        return _result(Tokenizer(self._kind, **self._parameters).push(_columns(x, y, t, p)))
+
+    def reset(self) -> None:
+        """There is no state to forget."""
 
 
 def _columns(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any]) -> Columns:
@@ -147,9 +157,10 @@ def _columns(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any])
 
 
 def _result(tokens: Tokens) -> Result:
-    ends = tokens.offsets[1:-1]
-    x, y, t = (np.split(np.ascontiguousarray(tokens.events[name]), ends) for name in ("x", "y", "t"))
-    p = np.split(tokens.events["p"].astype(np.bool_), ends)
-    if len(tokens) == 0:
-        x, y, t, p = [], [], [], []
-    return tokens.x, tokens.y, tokens.t, x, y, t, p
+    ends = tokens.offsets.tolist()
+    x, y, t = (_split(np.ascontiguousarray(tokens.events[name]), ends) for name in ("x", "y", "t"))
+    return tokens.x, tokens.y, tokens.t, x, y, t, _split(tokens.events["p"].astype(np.bool_), ends)
+
+
+def _split(values: NDArray[Any], ends: list[int]) -> list[NDArray[Any]]:
+    return [values[start:end] for start, end in pairwise(ends)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,11 @@ from spedge.errors import InputError
 __all__ = [
     "EVENT_DTYPE",
     "Columns",
+    "UnsortedError",
     "as_events",
     "check_events",
     "columns",
+    "concatenate",
     "empty_events",
     "fields",
 ]
@@ -38,6 +41,14 @@ class Columns(NamedTuple):
 def empty_events(n: int = 0) -> NDArray[np.void]:
     """n events of zeros."""
     return np.zeros(n, EVENT_DTYPE)
+
+
+def concatenate(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """EVENT_DTYPE arrays one after the other; as np.concatenate, which copies each field of each event by itself."""
+    if not parts:
+        return empty_events()
+    whole = np.dtype((np.void, EVENT_DTYPE.itemsize))
+    return np.concatenate([part.view(whole) for part in parts]).view(EVENT_DTYPE)
 
 
 def columns(events: NDArray[Any] | Columns) -> Columns:
@@ -119,12 +130,24 @@ def _polarities(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
+class UnsortedError(InputError):
+    """An event is older than the one before it. where: which, without what to do about it."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(
+            f"{where}: sort the events by time (np.sort(events, order='t', kind='stable')), or reset() before another "
+            "recording"
+        )
+
+
 def check_events(
     c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0, start: int = 0
 ) -> None:
     """Check that events are sorted by time, from last_t (µs) on, and inside the sensor (pixels; None: any).
 
-    start: number of the first event, for the message. Raises InputError naming the first wrong event.
+    start: number of the first event, for the message. Raises InputError naming the first wrong event, UnsortedError if
+    that is one of order.
     """
     right, bottom = (1 << 16 if size is None else size for size in (width, height))
     at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
@@ -132,10 +155,7 @@ def check_events(
         return
     before = int(c.t[at - 1]) if at else last_t
     if int(c.t[at]) < before:
-        raise InputError(
-            f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs: sort the events "
-            "by time (np.sort(events, order='t', kind='stable')), or reset() before another recording"
-        )
+        raise UnsortedError(f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs")
     raise InputError(
         f"event {start + at} at pixel ({c.x[at]}, {c.y[at]}) is outside the {width}x{height} sensor: "
         "give the width and height of the camera that recorded it"

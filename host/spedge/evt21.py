@@ -1,7 +1,7 @@
 """Prophesee EVT2.1: events to 64-bit words. The decoder is spedge.decoders.Evt21Decoder.
 
-The upper half of a word has the fields of an EVT2 word, with x a multiple of 32; the lower half is a mask with a bit for
-each of 32 pixels that had the event. The IMX636 sends the halves swapped ("legacy").
+The upper half of a word has the fields of an EVT2 word, with x a multiple of 32; the lower half is a mask of the 32
+pixels from x on that had the event. The IMX636 sends the halves swapped ("legacy").
 """
 
 from __future__ import annotations

@@ -21,6 +21,12 @@ _STUCK_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 
 
+def require_format(format: str) -> None:
+    """Raises UsageError, naming the known ones, when there is no such format of a camera (cameras.FORMATS)."""
+    if format not in FORMATS:
+        raise UsageError(f"there is no camera format {format!r}; known are {', '.join(FORMATS)}")
+
+
 class Feed(Protocol):
     """`configuration`: of the session that it needs."""
 
@@ -63,8 +69,7 @@ class CameraFeed:
     """
 
     def __init__(self, device: Device, format: str, report_tokens: int) -> None:
-        if format not in FORMATS:
-            raise UsageError(f"there is no camera format {format!r}; known are {', '.join(FORMATS)}")
+        require_format(format)
         if device.camera_address is None:
             raise UsageError(f"{device.name} has no camera port that can be reached from here: use an emulated board")
         self.configuration = Configuration(report_tokens=report_tokens, source="camera", format=format)

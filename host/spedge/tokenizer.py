@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spedge import _host, _native
 from spedge.errors import InputError, UsageError
-from spedge.events import EVENT_DTYPE, Columns, check_events, columns, fields
+from spedge.events import EVENT_DTYPE, Columns, check_events, columns, concatenate, empty_events, fields
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
@@ -66,7 +66,7 @@ class Tokens:
                 np.empty(0, np.uint16),
                 np.empty(0, np.uint64),
                 np.zeros(1, np.int64),
-                np.empty(0, _native.EVENT_DTYPE),
+                empty_events(),
             )
         counts = np.concatenate([part.n for part in parts])
         return Tokens(
@@ -74,7 +74,7 @@ class Tokens:
             np.concatenate([part.y for part in parts]),
             np.concatenate([part.t for part in parts]),
             np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-            np.concatenate([part.events for part in parts]),
+            concatenate([part.events for part in parts]),
         )
 
 
@@ -256,9 +256,13 @@ class Tokenizer:
     def _push(self, events: NDArray[Any] | Columns) -> _host.Fired | None:
         """Read the events where they are, or else as what columns makes of them."""
         native = self._native
-        if isinstance(events, np.ndarray) and events.dtype == EVENT_DTYPE and events.ndim == 1:
-            if isinstance(native, _host.Tokenizer):
-                return native.push_records(events)
+        if (
+            isinstance(native, _host.Tokenizer)
+            and isinstance(events, np.ndarray)
+            and events.dtype == EVENT_DTYPE
+            and events.ndim == 1
+        ):
+            return native.push_records(events)
         try:
             return native.push(*(events if isinstance(events, Columns) else fields(events)))
         except (TypeError, ValueError, BufferError):

@@ -4,6 +4,7 @@
   events of each patch;
 - the decoders of camera formats on the host, likewise;
 - the same for each configuration of the reference vectors, from columns and from structured arrays;
+- batches on one thread and on two, and pushes of few events;
 - a random encoder on the simulated board against ONNX Runtime on one thread, in microseconds;
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
+from spedge.bench.link import bench_link
 from spedge.bench.model import bench_encoder, random_bundle
-from spedge.bench.tokenizer import host_cost
-from spedge.boards import list_boards
+from spedge.boards import list_boards, load_board
 from spedge.build import build
 from spedge.bundle import Bundle
 from spedge.compile.synthetic import Shape
@@ -34,11 +34,18 @@ from spedge.paths import assets_dir
 from spedge.play import load_events, play
 from spedge.reference import Reference
 from tests.bench.decoders import bench_decoders
+from tests.bench.tokenizer import bench_batch, bench_reference, bench_small_pushes
 
 EVENTS = 2_000_000
 SIDE = 320
 PATCH = 16
 REPEATS = 7
+#: Boards whose link is measured, and lines in bytes a second; None: what this machine gives.
+LINES: dict[str, tuple[float | None, ...]] = {
+    "sim": (None, 12.5e6, 1.2e6),  # 100 Mbit/s, USB full speed
+    "jetson": (None, 12.5e6),  # 100 Mbit/s Ethernet
+    "mps2-an500": (None,),
+}
 
 
 def main() -> None:
@@ -52,6 +59,9 @@ def main() -> None:
         "tokenizer": bench_tokenizer(),
         "decoders": bench_decoders(moving_blobs(), SIDE),
         "reference": bench_reference(),
+        "batch": bench_batch(moving_blobs(), SIDE),
+        "small pushes": bench_small_pushes(moving_blobs(), SIDE),
+        "link": bench_links(),
         "boards": bench_boards(arguments.bundle, recording),
     }
     print(json.dumps({"schema": 1, **results}, indent=2) if arguments.json else text(results))
@@ -87,35 +97,6 @@ def bench_tokenizer() -> list[dict[str, Any]]:
                 "times_bincount": round(seconds / counting, 2),
             }
         )
-    return rows
-
-
-def bench_reference() -> list[dict[str, Any]]:
-    """Every configuration of the reference vectors, where those are ($SPEDGE_SHARED)."""
-    folder = Path(os.environ.get("SPEDGE_SHARED", "../shared")) / "golden"
-    if not folder.is_dir():
-        print(f"no reference data at {folder}: left out", file=sys.stderr)
-        return []
-    index = json.loads((folder / "index.json").read_text())
-    rows = []
-    for recording in ("dvs_320x240", "evt2_640x480"):
-        with np.load(folder / f"{recording}.events.npz") as arrays:
-            events = spedge.Columns(*(arrays[name] for name in ("t", "x", "y", "p")))
-        records = np.empty(len(events.t), spedge.EVENT_DTYPE)
-        for name in ("t", "x", "y", "p"):
-            records[name] = getattr(events, name)
-        size = index["recordings"][recording]
-        for name, config in index["configs"].items():
-
-            def make(config: dict[str, Any] = config, size: dict[str, Any] = size) -> spedge.Tokenizer:
-                return spedge.Tokenizer(**config, width=size["width"], height=size["height"])
-
-            row: dict[str, Any] = {"recording": recording, "configuration": name}
-            for form, given in (("columns", events), ("records", records)):
-                cost = host_cost(given, make)
-                row[f"{form}_events_per_s"] = round(cost.events_per_second)
-                row[f"{form}_times_bincount"] = round(cost.times_bincount, 2)
-            rows.append(row)
     return rows
 
 
@@ -163,6 +144,17 @@ def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:
                 "wall_s": round(time.perf_counter() - start, 2),
             }
         )
+    return rows
+
+
+def bench_links() -> list[dict[str, Any]]:
+    """Events through the protocol next to raw bytes: as quick as the line is here, and on lines as boards have them."""
+    rows = []
+    for name, rates in LINES.items():
+        if load_board(name).missing:
+            print(f"{name} is left out: apt-get install {' '.join(load_board(name).packages_missing)}", file=sys.stderr)
+            continue
+        rows += [bench_link(name, line_rate=rate).to_json() for rate in rates]
     return rows
 
 

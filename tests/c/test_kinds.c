@@ -204,12 +204,29 @@ TEST(advancing_time_ends_bins_of_voxels_and_nothing_else)
     CHECK_EQ(stats_of(tok).backwards, 0);
 }
 
+TEST(an_event_that_is_late_begins_no_bin)
+{
+    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64,
+                                     .duration_us = 10};
+    const sp_event_t events[] = {{.t = 3}, {.t = 27}};
+    sp_tokenizer_t *tok = new_tokenizer(&c);
+
+    CHECK_EQ(sp_tokenizer_advance(tok, 25), SP_OK);
+    token_list_t got = push_in_pieces(&tok, events, 2, 2);
+    end_stream(&got, tok);
+    CHECK_EQ(got.count, 6);
+    CHECK_EQ(got.tokens[0].t, 20);
+    CHECK_EQ(got.tokens[5].t, 30);
+    CHECK_EQ(stats_of(tok).backwards, 1);
+}
+
 /* The same events once more, as words whose last time word is beyond the last bin. */
 TEST(time_words_end_bins_of_voxels)
 {
-    for (uint32_t seed = 0; seed < 20; seed++) {
+    for (uint32_t seed = 0; seed < 24; seed++) {
         const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 46, .height = 37, .patch_size = 9,
-                                         .pool_events = 16 * 600, .threshold = seed % 4, .duration_us = 640};
+                                         .pool_events = 16 * 600, .threshold = seed % 4,
+                                         .duration_us = seed % 3 ? 640 : 701};
         const size_t n = 600;
         const sp_event_t *events = random_events(seed, n, 46, 37, seed % 4 ? 1u << 25 : 5000);
         const token_list_t expected = oracle(&c, events, n);
@@ -218,8 +235,8 @@ TEST(time_words_end_bins_of_voxels)
         size_t bytes = 0;
         for (size_t i = 0; i <= n; i++) {
             const sp_event_t *e = &events[i < n ? i : n - 1];
-            const uint64_t t = i < n ? e->t : (e->t + 639u) / 640u * 640u + 640u;
-            const uint32_t pair[] = {0x80000000u | (uint32_t)(t >> 6),
+            const uint64_t t = i < n ? e->t : ((e->t + c.duration_us - 1u) / c.duration_us + 1u) * c.duration_us;
+            const uint32_t pair[] = {0x80000000u | (uint32_t)((t + (i < n ? 0 : 63u)) >> 6),
                                      (uint32_t)e->p << 28 | (uint32_t)(t & 63u) << 22 | (uint32_t)e->x << 11 | e->y};
             for (size_t k = t >> 6 == high; k < (i < n ? 2u : 1u); k++)
                 for (size_t b = 0; b < 4; b++)

@@ -344,3 +344,145 @@ TEST(pipeline_hostile_bytes_never_do_harm)
     CHECK_EQ(s.tokenizer.taken, s.tokenizer.in_tokens + s.tokenizer.pending + s.tokenizer.outside +
                                     s.tokenizer.backwards + s.tokenizer.pool_lost);
 }
+
+/* Feed all, stopping at every multiple of `every`; what has fired then came before it, and none of it later. */
+static void feed_by_time(sp_pipeline_t *pipe, const uint8_t *bytes, size_t n, size_t piece, uint64_t every,
+                         const token_list_t *tokens, size_t *stops)
+{
+    uint64_t until = every;
+    size_t before = 0;
+    *stops = 0;
+    for (size_t start = 0; start < n; start += piece) {
+        const size_t end = n - start < piece ? n : start + piece;
+        for (size_t at = start, used;; at += used) {
+            const int rc = sp_pipeline_feed(pipe, bytes + at, end - at, &used, *stops & 1, until);
+            for (; before < tokens->count; before++)
+                CHECK(tokens->tokens[before].t < until && tokens->tokens[before].t + every >= until);
+            if (rc == SP_TIME) {
+                CHECK(sp_pipeline_reached(pipe) >= until);
+                CHECK(sp_pipeline_time(pipe) < until);
+                until = sp_pipeline_reached(pipe) / every * every + every;
+                (*stops)++;
+            } else if (rc == SP_OK) {
+                CHECK_EQ(at + used, end);
+                break;
+            }
+        }
+    }
+}
+
+TEST(pipeline_stops_before_the_time_asked_for)
+{
+    static const size_t pieces[] = {1, 7, 1000, 8 * EVENTS};
+    const sp_event_t *events = random_events(6, EVENTS, 34, 34, 0);
+    const uint8_t *bytes = encode(events, EVENTS);
+    const uint64_t every = (events[EVENTS - 1].t - events[0].t) / 37;
+
+    for (size_t k = 0; k < 8; k++) {
+        sp_pipeline_config_t c = config();
+        c.thins = k >= 4; /* by way of the decoder */
+        const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
+        sp_pipeline_t *pipe = new_pipeline(&c);
+        token_list_t tokens = token_list();
+        size_t stops;
+        sp_pipeline_set_observer(pipe, collect, &tokens);
+        feed_by_time(pipe, bytes, 8 * EVENTS, pieces[k % 4], every, &tokens, &stops);
+        CHECK(stops >= 36 && stops <= 38);
+        token_list_check_equal(&tokens, &expected);
+        CHECK_EQ(sp_pipeline_waiting(pipe), 0);
+        CHECK_EQ(sp_pipeline_tokens(pipe), expected.count);
+        CHECK_EQ(sp_pipeline_time(pipe), events[EVENTS - 1].t);
+    }
+}
+
+TEST(pipeline_window_leaves_out_what_is_older)
+{
+    const sp_pipeline_config_t c = config();
+    const uint8_t *bytes = encode(random_events(7, EVENTS, 34, 34, 0), EVENTS);
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    token_list_t tokens = token_list();
+    float all[WINDOW * HIDDEN], some[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
+    size_t used;
+
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    CHECK_EQ(sp_pipeline_window(pipe, 0, all), WINDOW);
+    for (uint32_t rows = 1; rows <= WINDOW; rows++) {
+        const uint64_t since = tokens.tokens[tokens.count - rows].t;
+        token_list_t newest = tokens;
+        newest.tokens += tokens.count - rows;
+        newest.count = rows;
+        for (size_t i = 0; i + rows < tokens.count; i++)
+            newest.events += tokens.tokens[i].n;
+        CHECK_EQ(sp_pipeline_window(pipe, since, some), rows);
+        CHECK_EQ(window_of(&c, &newest, parts), rows);
+        CHECK(memcmp(some, parts, sizeof some) == 0);
+    }
+    CHECK_EQ(sp_pipeline_window(pipe, UINT64_MAX, some), 0);
+    CHECK_EQ(sp_pipeline_window(pipe, 0, some), WINDOW);
+    CHECK(memcmp(all, some, sizeof some) == 0);
+}
+
+TEST(pipeline_thins_and_counts_what_it_leaves_out)
+{
+    sp_pipeline_config_t c = config();
+    const uint8_t *bytes = encode(random_events(8, EVENTS, 34, 34, 0), EVENTS);
+    sp_pipeline_stats_t s;
+    sp_pipeline_losses_t losses;
+    size_t used;
+
+    c.thins = 1;
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_set_keep(pipe, 64);
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    sp_pipeline_stats(pipe, &s);
+    sp_pipeline_losses(pipe, &losses);
+    CHECK_EQ(s.decode.events, EVENTS);
+    CHECK_EQ(s.thinned + s.tokenizer.taken, EVENTS);
+    CHECK(s.tokenizer.taken > EVENTS / 5 && s.tokenizer.taken < EVENTS / 3);
+    CHECK_EQ(losses.came, EVENTS);
+    CHECK_EQ(losses.thinned, s.thinned);
+    sp_pipeline_reset(pipe);
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    sp_pipeline_stats(pipe, &s);
+    CHECK_EQ(s.thinned, 0);
+    CHECK_EQ(s.tokenizer.taken, EVENTS);
+}
+
+TEST(pipeline_of_any_format_survives_hostile_bytes_and_accounts_for_them)
+{
+    uint32_t state = 5;
+    for (uint8_t format = 0; format < SP_FORMATS; format++) {
+        sp_pipeline_config_t c = config();
+        c.format = format;
+        c.thins = format & 1;
+        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_losses_t losses;
+        sp_pipeline_stats_t s;
+        for (size_t round = 0; round < 200; round++) {
+            uint8_t bytes[400];
+            const size_t n = harness_random(&state, 400);
+            for (size_t i = 0; i < n; i++)
+                bytes[i] = (uint8_t)harness_random(&state, 256);
+            uint64_t until = round % 3 ? SP_NO_TIME : harness_random(&state, 1u << 30);
+            size_t at = 0, used;
+            int rc;
+            sp_pipeline_set_keep(pipe, harness_random(&state, 300));
+            do {
+                rc = sp_pipeline_feed(pipe, bytes + at, n - at, &used, round & 1, until);
+                CHECK(rc == SP_OK || rc == SP_TOKEN || rc == SP_TIME);
+                at += used;
+                until = rc == SP_TIME ? SP_NO_TIME : until;
+            } while (rc != SP_OK);
+            CHECK_EQ(at, n);
+            CHECK_EQ(sp_pipeline_waiting(pipe), 0);
+        }
+        sp_pipeline_stats(pipe, &s);
+        sp_pipeline_losses(pipe, &losses);
+        CHECK_EQ(s.decode.events, s.tokenizer.taken + s.thinned);
+        CHECK_EQ(losses.came, s.tokenizer.taken + s.thinned + losses.decoder - s.tokenizer.outside - s.tokenizer.backwards);
+    }
+    sp_pipeline_config_t c = config();
+    c.format = SP_FORMATS;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+}

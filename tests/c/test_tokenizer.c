@@ -225,6 +225,30 @@ TEST(tokenizer_refractory_periods_may_be_longer_than_any_time)
     CHECK_EQ(s.refractory, 2);
 }
 
+TEST(tokenizer_refractory_periods_about_as_long_as_32_bits)
+{
+    static const uint64_t periods[] = {1u << 23, 0xFF7FFFFF, 0xFF800000, UINT32_MAX, UINT64_C(1) << 32, UINT64_C(3) << 32};
+    for (uint32_t i = 0; i < sizeof periods / sizeof periods[0]; i++) {
+        const sp_event_t *events = random_events(i, 3000, 46, 37, UINT32_MAX);
+        sp_tokenizer_config_t c = {.width = 46, .height = 37, .pool_events = 16 * 3000, .threshold = 5.0,
+                                   .absolute_refractory_us = periods[i]};
+        check_against_oracle(c, events, 3000);
+        c.relative_refractory_us = periods[i];
+        check_against_oracle(c, events, 3000);
+    }
+}
+
+TEST(tokenizer_refractory_period_is_over_after_a_pause_that_looks_short_in_32_bits)
+{
+    const sp_tokenizer_config_t c = {.threshold = 1.0, .absolute_refractory_us = 100};
+    const uint64_t times[] = {10, (UINT64_C(1) << 32) + 10, (UINT64_C(7) << 32) + 9, (UINT64_C(7) << 32) + 108};
+    sp_tokenizer_stats_t s;
+    size_t at[4];
+
+    CHECK_EQ(fire(c, times, 4, at, &s), 3);
+    CHECK_EQ(s.refractory, 1);
+}
+
 TEST(tokenizer_decay_to_zero_discards_what_was_collected)
 {
     const sp_tokenizer_config_t c = {.threshold = 3.0, .decay_per_us = 0.5};

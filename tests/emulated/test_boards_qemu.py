@@ -26,7 +26,7 @@ from spedge.evt2 import encode_words
 from spedge.recordings import write
 from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
 
-BOARDS = ("mps2-an386", "mps2-an500", "mps3-an547", "rv32-virt")
+BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2", "mps3-an547", "rv32-virt")
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +97,11 @@ def test_noise_and_a_bad_line_change_nothing(device: Device) -> None:
     assert line.done.total() > 0
 
 
+@pytest.mark.parametrize("image", ["mps2-an500"], indirect=True)
 def test_recordings_over_a_bad_line_that_is_cut_twice_are_those_of_a_clean_run(
     bundle: Bundle, image: Path, tmp_path: Path
 ) -> None:
-    """Two recordings of each; twenty are played on `sim`."""
+    """Two recordings; twenty are played on `sim`."""
     paths = [tmp_path / f"{seed}.npz" for seed in (1, 2)]
     for seed, path in enumerate(paths):
         write(path, some_events(4000, seed), 34, 34)
@@ -115,6 +116,7 @@ def test_recordings_over_a_bad_line_that_is_cut_twice_are_those_of_a_clean_run(
     assert report.line.resent > 0
 
 
+@pytest.mark.parametrize("image", ["mps2-an500"], indirect=True)
 def test_an_emulator_that_is_killed_while_events_are_on_their_way(image: Path) -> None:
     words = encode_words(some_events(50_000))
     with open_board(load_board(image.name), image) as device:

@@ -1,8 +1,8 @@
 /* Fuzzer of the frame parser and the command handler: the device application on a port made of memory.
  *
  * The input is a little program: noise, and good frames of any type, session, number and payload. After every step
- * what the device wrote has to be good frames, at most one a request, and what did not come in a good frame of the
- * present session must not have changed the state.
+ * what the device wrote has to be good frames, one a request and results that were not asked for, and what did not come
+ * in a good frame of the present session or from the camera must not have changed the state.
  *
  * Standalone: fuzz_app [RUNS [SEED]] makes its own inputs. With -DLIBFUZZER it is a libFuzzer target. */
 #include "app.h"
@@ -31,7 +31,9 @@ static size_t incoming_left;
 static size_t write_most = 64; /* a link that takes little at a time */
 static sp_frame_reader_t host;
 static uint8_t host_buffer[2048];
-static unsigned replies;
+static unsigned replies, pushes;
+static uint8_t camera[256];
+static size_t camera_first, camera_filled;
 static sp_frame_t last_reply;
 static uint8_t last_payload[2048];
 
@@ -62,11 +64,18 @@ size_t port_write(const uint8_t *data, size_t n)
 {
     n = n < write_most ? n : write_most;
     for (size_t at = 0, used; at < n; at += used) {
-        if (sp_frame_reader_feed(&host, data + at, n - at, &used, &last_reply)) {
-            replies++;
-            memcpy(last_payload, last_reply.payload, last_reply.length);
-            last_reply.payload = last_payload;
+        sp_frame_t frame;
+        if (!sp_frame_reader_feed(&host, data + at, n - at, &used, &frame)) {
+            continue;
         }
+        if (frame.type == MSG_RESULT_PUSH) {
+            pushes++;
+            continue;
+        }
+        replies++;
+        last_reply = frame;
+        memcpy(last_payload, frame.payload, frame.length);
+        last_reply.payload = last_payload;
     }
     return n;
 }
@@ -74,7 +83,7 @@ size_t port_write(const uint8_t *data, size_t n)
 uint64_t port_counter(void)
 {
     static uint64_t count;
-    return count++;
+    return count += 1000000; /* waits for a camera's greeting are soon over */
 }
 
 void *port_memory(size_t *size)
@@ -83,14 +92,26 @@ void *port_memory(size_t *size)
     return memory;
 }
 
-int port_camera_can(uint32_t baud) { return (void)baud, 0; }
-void port_camera_open(uint32_t baud, int hold) { (void)baud, (void)hold; }
-void port_camera_close(void) {}
-size_t port_camera_read(uint8_t *out, size_t capacity) { return (void)out, (void)capacity, 0; }
-uint32_t port_camera_lost(void) { return 0; }
-uint8_t port_camera_level(void) { return 0; }
-size_t port_camera_write(const uint8_t *data, size_t n) { return (void)data, (void)n, 0; }
-const uint8_t *port_ram_source(size_t *n) { return *n = 0, NULL; }
+int port_camera_can(uint32_t baud) { return baud % 2u == 0; }
+void port_camera_open(uint32_t baud, int hold) { (void)baud, (void)hold, camera_filled = 0; }
+void port_camera_close(void) { camera_filled = 0; }
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    size_t n = camera_filled < capacity ? camera_filled : capacity;
+    memcpy(out, camera + camera_first, n);
+    camera_first += n;
+    camera_filled -= n;
+    return n;
+}
+uint32_t port_camera_lost(void) { return (uint32_t)camera_first / 100u; }
+uint8_t port_camera_level(void) { return (uint8_t)camera_filled; }
+size_t port_camera_write(const uint8_t *data, size_t n) { return (void)data, n > 3 ? 3 : n; }
+const uint8_t *port_ram_source(size_t *n)
+{
+    static const uint8_t words[] = {0, 0, 0, 0x80, 1, 8, 0, 0x10, 1, 8, 0, 0x11, 1, 8, 0x40, 0x12, 9, 0, 0, 0x80, 1, 8, 0, 1};
+    *n = sizeof words;
+    return words;
+}
 void port_idle(void) {}
 
 /* ---- a model ------------------------------------------------------------------------------------------------- */
@@ -152,7 +173,7 @@ static void run(const uint8_t *bytes, size_t n)
     incoming = bytes;
     incoming_left = n;
     int turns = 0;
-    while (app_step(&app) || app_link_send(&app.link)) {
+    while (app_step(&app) || app_link_is_busy(&app.link)) {
         REQUIRE(++turns < 1000000);
     }
     REQUIRE(incoming_left == 0);
@@ -165,6 +186,8 @@ typedef struct state {
     size_t queued;
     sp_pipeline_stats_t stats;
     uint32_t oldest, total;
+    uint32_t results_oldest, results_total;
+    uint64_t expected, link;
 } state_t;
 
 static void observe(state_t *state)
@@ -175,6 +198,10 @@ static void observe(state_t *state)
     state->queued = app.queue.filled;
     state->oldest = app.report.oldest;
     state->total = app.report.total;
+    state->results_oldest = app.results.oldest;
+    state->results_total = app.results.total;
+    state->expected = app.loss.expected;
+    state->link = app.loss.link;
     if (app.setup.pipe != NULL) {
         sp_pipeline_stats(app.setup.pipe, &state->stats);
     }
@@ -191,7 +218,8 @@ static void send_noise(input_t *in)
     uint64_t good = app.link.reader.stats.frames;
     run(noise, n + 1u);
     observe(&after);
-    REQUIRE(app.link.reader.stats.frames != good || memcmp(&before, &after, sizeof before) == 0);
+    REQUIRE(app.link.reader.stats.frames != good || app.setup.settings.source == SOURCE_CAMERA ||
+            memcmp(&before, &after, sizeof before) == 0);
 }
 
 /* A configuration that is often good. */
@@ -201,7 +229,9 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
     memset(p, 0, 64);
     sp_put_u32(p, session);
     p[4] = choice & 1u;
-    p[6] = choice > 250;
+    static const uint8_t formats[] = {0, 0, 0, 1, 2, 3, 16, 17, 18, 19, 20, 4};
+    p[6] = formats[take(in) % (choice > 250 ? 12u : choice > 128 ? 11u : 3u)];
+    p[7] = take(in) % 16u < 7u;
     sp_put_u32(p + 8, take(in) % 16u);
     sp_put_u32(p + 12, choice & 2u ? take(in) * 64u : 0);
     sp_put_u16(p + 16, take(in));
@@ -209,13 +239,30 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
     sp_put_u16(p + 20, take(in) % 32u);
     sp_put_f64(p + 24, choice & 4u ? take(in) % 8u : 2.5);
     sp_put_u64(p + 32, take(in));
-    p[22] = choice % 3u == 0;
+    p[22] = choice % 3u;
     sp_put_f64(p + 56, choice & 8u ? 0.001 : 0);
-    sp_put_u64(p + 64, choice % 3u == 0 ? take(in) * 100u : 0);
+    sp_put_u64(p + 64, p[22] != SP_KIND_CONTINUOUS ? take(in) * 100u : 0);
+    if (p[22] == SP_KIND_VOXEL) { /* not 0: a jump of the clock would bring any number of tokens */
+        sp_put_f64(p + 24, 1.0 + take(in) % 8u);
+        sp_put_u64(p + 32, 0);
+        sp_put_f64(p + 56, 0.0);
+    }
     if (choice > 240) {
         take_bytes(in, p + 16, TOKENIZER_CONFIG_BYTES);
     }
-    return 16 + TOKENIZER_CONFIG_BYTES;
+    uint8_t *more = p + 16 + TOKENIZER_CONFIG_BYTES;
+    uint8_t which = take(in);
+    memset(more, 0, CONFIGURE_BYTES - 16 - TOKENIZER_CONFIG_BYTES);
+    more[0] = which < 30 ? which % 3u : 0;
+    sp_put_u32(more + 4, which == 30);
+    p[4] |= (uint8_t)(more[0] != SOURCE_LINK && which % 2u ? CONFIGURE_RAW : 0);
+    if ((choice & 1u) != 0) {
+        p[4] |= (uint8_t)(which & 6u ? CONFIGURE_PUSH : 0);
+        sp_put_u32(more + 8, which & 4u ? take(in) * 8u : 0);
+        sp_put_u32(more + 12, which & 8u ? 1u + take(in) * 8u : 0);
+        sp_put_u32(more + 16, which & 16u ? 1u + take(in) % 9u : 0);
+    }
+    return CONFIGURE_BYTES;
 }
 
 /* EVT2 words that mostly lie on the sensor, or any bytes. */
@@ -230,13 +277,55 @@ static size_t put_events(input_t *in, uint8_t *p)
     return 4 * words - kind % 4u;
 }
 
+/* A live frame that is often good. */
+static size_t put_live(input_t *in, uint8_t *p)
+{
+    size_t n = put_events(in, p + LIVE_HEAD_BYTES);
+    uint8_t kind = take(in);
+    sp_put_u64(p, app.loss.expected + kind % 8u - (kind > 240 ? 5u : 0));
+    sp_put_u32(p + 8, kind == 200 ? UINT32_MAX : (uint32_t)(n / 4u) + take(in) % 4u - (kind > 250 ? 3u : 0));
+    return LIVE_HEAD_BYTES + n;
+}
+
+static void feed_camera(input_t *in)
+{
+    camera_filled = take(in);
+    camera_first = 0;
+    take_bytes(in, camera, camera_filled);
+    run((const uint8_t *)"", 0);
+}
+
+/* What has to hold at any time. */
+static void check_state(const state_t *state)
+{
+    const sp_tokenizer_stats_t *t = &state->stats.tokenizer;
+    const sp_decode_stats_t *d = &state->stats.decode;
+    REQUIRE(t->taken == t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
+    REQUIRE(state->total - state->oldest <= app.report.capacity);
+    REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    if (app.setup.pipe == NULL) {
+        return;
+    }
+    app_losses_t loss;
+    app_loss_read(&app, &loss);
+    uint64_t undecoded = d->untimed + d->unknown + d->outside + d->clipped;
+    uint64_t waiting = sp_pipeline_waiting(app.setup.pipe);
+    if (!app_is_live_link(&app)) {
+        REQUIRE(loss.offered == d->events + undecoded);
+        REQUIRE(d->events <= t->taken + state->stats.thinned + waiting);
+        REQUIRE(d->events >= t->taken + state->stats.thinned);
+    } else if (state->queued == 0) {
+        REQUIRE(loss.offered == t->taken + loss.link + undecoded);
+    }
+}
+
 static void send_frame(input_t *in)
 {
     static uint8_t payload[SP_APP_PAYLOAD_BYTES], wire[2048];
     uint8_t kind = take(in);
     uint8_t how = take(in);
     uint32_t new_session = 1u + take(in) % 4u;
-    sp_frame_t frame = {(uint8_t)(kind < 240 ? 1u + kind % 9u : take(in)), take(in), take(in), app.session, payload, 0};
+    sp_frame_t frame = {(uint8_t)(kind < 240 ? 1u + kind % 11u : take(in)), take(in), take(in), app.session, payload, 0};
     switch (frame.type) {
     case MSG_HELLO:
     case MSG_LABELS:
@@ -251,13 +340,25 @@ static void send_frame(input_t *in)
         frame.length = 4;
         break;
     case MSG_EVENTS:
-        frame.length = put_events(in, payload);
+        frame.length = app_is_live_link(&app) ? put_live(in, payload) : put_events(in, payload);
         frame.seq = how & 1u ? app.next_seq : (uint16_t)(app.next_seq + take(in) - 128);
         break;
     case MSG_TOKENS:
         sp_put_u32(payload, how & 1u ? app.report.oldest + take(in) % 8u : take(in));
         sp_put_u16(payload + 4, take(in));
         frame.length = 6;
+        break;
+    case MSG_RESULTS:
+        sp_put_u32(payload, app.results.oldest + take(in) % 8u - (how > 200));
+        frame.length = 4;
+        break;
+    case MSG_RAW:
+        sp_put_u64(payload, app.tap.oldest + take(in) % 64u - (how > 200));
+        frame.length = 8;
+        break;
+    case MSG_FLUSH:
+        sp_put_u64(payload, app.loss.expected + take(in) - 8u);
+        frame.length = how & 1u ? 8 : 0;
         break;
     default:
         break;
@@ -278,12 +379,10 @@ static void send_frame(input_t *in)
     REQUIRE(replies == had + 1);
     REQUIRE(last_reply.seq == frame.seq && last_reply.flags == frame.flags && last_reply.session == app.session);
     REQUIRE(last_reply.type == (frame.type | MSG_REPLY_BIT) || last_reply.type == MSG_ERROR);
-    if (frame.session != before.session) {
+    if (frame.session != before.session && app.setup.settings.source != SOURCE_CAMERA) { /* that goes on by itself */
         REQUIRE(memcmp(&before, &after, sizeof before) == 0);
     }
-    const sp_tokenizer_stats_t *t = &after.stats.tokenizer;
-    REQUIRE(t->taken == t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
-    REQUIRE(after.total - after.oldest <= app.report.capacity);
+    check_state(&after);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -296,6 +395,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         write_most = 1u + what % 64u;
         if (what < 40) {
             send_noise(&in);
+        } else if (what < 52) {
+            feed_camera(&in);
         } else {
             send_frame(&in);
         }
@@ -332,7 +433,7 @@ int main(int argc, char **argv)
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }
-    printf("%ld inputs, %llu bytes, %u replies\n", runs, bytes, replies);
+    printf("%ld inputs, %llu bytes, %u replies, %u results\n", runs, bytes, replies, pushes);
     return 0;
 }
 #endif

@@ -84,3 +84,15 @@ def test_a_bundle_without_vectors_is_refused(tmp_path: Path) -> None:
 def test_sizes_that_cannot_be_are_refused(shape: Shape, present: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         bench_encoder(shape, present, "sim")
+
+
+def test_the_link_is_measured_next_to_raw_bytes(capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", "link", "--seconds", "0.05", "--rounds", "2", "--line-rate", "2e6", "--json"]
+    assert execute(arguments) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["board"] == "sim" and document["line_bytes_per_s"] == 2e6
+    assert 0 < document["raw_bytes_per_s"] < 3e6  # held to the rate, but for a burst
+    assert document["payload_bytes_per_s"] > 0
+    assert document["payload_of_raw"] == pytest.approx(
+        document["payload_bytes_per_s"] / document["raw_bytes_per_s"], abs=1e-3
+    )

@@ -78,6 +78,23 @@ def test_the_report_is_the_documented_json(bundle: Bundle, device: Device, tmp_p
     assert any("a.npz (1 of 2)" in text for text in said)
 
 
+@pytest.mark.parametrize("every", [{"every_us": 20_000}, {"every_tokens": 7}, {"every_us": 30_000, "window_us": 9000}])
+def test_results_on_the_way_are_compared_too(bundle: Bundle, device: Device, tmp_path: Path, every: dict) -> None:
+    report = check(bundle, [recording(tmp_path / "a.npz"), recording(tmp_path / "b.npz", seed=1)], device, **every)
+    assert [r.problem for r in report.recordings] == [None, None]
+    assert all(r.results > 5 for r in report.recordings)
+    assert report.to_json()["recordings"][0]["results"] == report.recordings[0].results
+
+
+def test_a_wrong_result_on_the_way_fails_the_check(
+    bundle: Bundle, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = device.take_results
+    monkeypatch.setattr(device, "take_results", lambda: honest()[:-1])
+    report = check(bundle, [recording(tmp_path / "a.npz")], device, every_us=20_000)
+    assert "results and the device made" in str(report.recordings[0].problem)
+
+
 @pytest.mark.parametrize("start", [0, 2**34 - 10_000, 2**34 * 5 + 77, 1_763_000_000_000_000])
 def test_any_time_base_is_compared(bundle: Bundle, device: Device, tmp_path: Path, start: int) -> None:
     report = check(bundle, [recording(tmp_path / "a.npz", 1000, start)], device)
@@ -116,7 +133,7 @@ def test_an_event_that_goes_missing_fails(
     send = Device.send
     monkeypatch.setattr(Device, "send", lambda self, words, *rest: send(self, words[:-1], *rest))
     report = check(bundle, [recording(tmp_path / "a.npz")], device)
-    assert report.recordings[0].problem == "3000 events were sent, 2999 taken and 0 lost"
+    assert report.recordings[0].problem == "3000 events were sent and the device knows of 2999"
 
 
 def test_logits_that_are_no_number_fail(

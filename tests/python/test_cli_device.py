@@ -98,6 +98,17 @@ def test_check_passes_and_reports_as_promised(
     assert "2 of 2 recordings passed" in out and "1.raw" in out and "3,000" in out
 
 
+def test_check_with_a_camera_on_the_board(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [recording(tmp_path / f"{seed}.raw", seed) for seed in (1, 2)]
+    code, out, err = call(capsys, "check", bundle.path, *paths, "--camera", "edvs-e2", "--json")
+    document = json.loads(out)
+    assert (code, err, document["passed"]) == (0, "", True)
+    assert all(entry["events_device"] == 3000 and entry["tokens_device"] > 24 for entry in document["recordings"])
+    code, out, err = call(capsys, "check", bundle.path, paths[0], "--camera", "evt9")
+    assert (code, out) == (2, "")
+    assert "no camera format 'evt9'; known are evt2, " in err
+
+
 def test_check_fails_with_code_1_when_the_device_computes_something_else(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

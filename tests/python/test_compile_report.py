@@ -50,9 +50,7 @@ def test_every_value_is_compared(bundle: Bundle, right: Inspection, target: str,
     assert report.footprint is not None and report.footprint.stack_bytes > 0
 
 
-def test_a_wrong_kernel_is_found_by_its_row(
-    bundle: Bundle, right: Inspection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_kernel_is_found_by_its_row(bundle: Bundle, right: Inspection, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = next(c for c in right.calls if "gelu" in c.kernel)
     write = inspection.write_folder
 

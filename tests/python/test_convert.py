@@ -81,6 +81,13 @@ def test_sorting_is_asked_for(tmp_path: Path) -> None:
     assert not target.exists()
     convert(source, target, sort=True)
     assert spedge.open(target).events().tolist() == sorted(events, key=lambda event: event[0])
+    unsorted = run("tokenize", source, "--threshold", 5)
+    assert unsorted.returncode == 4
+    assert "event 503 is at" in unsorted.stderr
+    assert "--sort" in unsorted.stderr
+    done = run("tokenize", source, "--threshold", 5, "--sort", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["events"] == len(events)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import spedge
 from spedge.device.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
@@ -32,10 +33,12 @@ from spedge.device.protocol import (
     TokenizerSettings,
     TokenPage,
     Type,
+    pack_live,
     unpack_labels,
 )
 from spedge.device.stream import EventSender, RetryTimer
 from spedge.errors import DeviceError
+from spedge.evt2 import encode_words
 
 
 def vectors(repository: Path) -> list[tuple[Frame, bytes]]:
@@ -241,3 +244,26 @@ def test_token_pages_hold_what_was_packed() -> None:
     assert page.status == Status(1, 2, 3, 4, 5, 6, 7)
     assert page.first == 9
     assert page.tokens.tolist() == tokens.tolist()
+
+
+def test_messages_are_those_of_the_vectors(repository: Path) -> None:
+    """Fields of protocol 3 against frames that were packed by hand."""
+    payloads = {(frame.type, frame.session): frame.payload for frame, _ in vectors(repository)}
+    session = 0xA1B2C3D4
+    settings = TokenizerSettings(34, 34, 4, 12.0)
+    configuration = Configuration(settings, mode="live", window_us=200_000, every_us=50_000, push=True)
+    assert configuration.pack(session) == payloads[Type.CONFIGURE, 0]
+    result = Result.unpack(payloads[Type.RESULT_PUSH, session])
+    assert result.status == Status(4, 7, 0, 20, 0, 3, 0)
+    assert (result.window, result.cost_tokenize, result.cost_embed) == (3, 1000, 2000)
+    assert (result.cost_window, result.cost_encode) == (300, 40_000)
+    assert (result.index, result.cause, result.code, result.t, result.newest) == (1, "every_us", 0, 100_000, 3)
+    assert result.latency == 45_000
+    assert result.loss == Loss(offered=1010, link=990, since=64, until=101)
+    assert (result.loss.lost, result.loss.by_cause["link"]) == (990, 990)
+    assert result.logits.tolist() == [1.5, -0.25]
+    events = np.zeros(2, spedge.EVENT_DTYPE)
+    events["t"], events["x"], events["y"], events["p"] = [100, 101], [5, 6], [7, 8], [1, 0]
+    words = encode_words(events, 0, first=True).astype("<u4").tobytes()
+    live = [frame.payload for frame, _ in vectors(repository) if frame.type == Type.EVENTS]
+    assert pack_live(1000, 10, words) in live

@@ -28,14 +28,13 @@ from spedge.check import as_reported
 from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
 from spedge.device.faults import Faults, FaultyTransport
 from spedge.device.protocol import REPLY_BIT, VERSION, Error, ErrorCode, Frame, FrameReader, Stats, Status, Type
-from spedge.device.transport import FdTransport, Transport, connect
+from spedge.device.transport import FdTransport, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
-from tests.tiny import build_firmware, model_source, tiny_bundle
+from tests.tiny import SANITIZED, Slow, build_firmware, model_source, tiny_bundle
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
-SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 QUICK = Timeouts(silence=1.5)
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 
@@ -547,31 +546,6 @@ def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
         device.flush()
     with pytest.raises(DeviceError, match="takes no more events"):
         device.send(WORDS)
-
-
-class Slow:
-    """A line of so many bytes a second towards the device, which tells what it still holds."""
-
-    def __init__(self, inner: Transport, rate: float) -> None:
-        self.inner, self.name, self.rate = inner, inner.name, rate
-        self.waiting = b""
-        self.since = time.monotonic()
-
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
-        self.waiting += out
-        now = time.monotonic()
-        due = min(int((now - self.since) * self.rate), len(self.waiting))
-        if due or not self.waiting:
-            self.since = now
-        written, received = self.inner.exchange(self.waiting[:due], min(timeout, 0.02))
-        self.waiting = self.waiting[written:]
-        return len(out), received
-
-    def unsent(self) -> int:
-        return len(self.waiting)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import inspect
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +62,17 @@ def test_empty_voxels_that_would_fill_the_memory_are_refused() -> None:
 
 DTYPES: dict[str, Any] = {
     "openeb": [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")],
+    "openeb-sdk": np.dtype(
+        {
+            "names": ["x", "y", "p", "t"],
+            "formats": ["<u2", "<u2", "<i2", "<i8"],
+            "offsets": [0, 2, 4, 8],
+            "itemsize": 16,
+        }
+    ),
     "faery": [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")],
+    "faery-titled": np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), (("on", "p"), "?")]),
+    "neuromorphic-drivers": [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")],
     "expelliarmus": [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")],
     "tonic": [("x", "<i8"), ("y", "<i8"), ("t", "<i8"), ("p", "<i8")],
     "tonic-dvsgesture": [("x", "<i2"), ("y", "<i2"), ("p", "?"), ("t", "<i8")],
@@ -74,7 +87,7 @@ DTYPES: dict[str, Any] = {
 def test_arrays_of_other_software(name: str, kind: str, minus: bool) -> None:
     events = stream()
     other = np.zeros(len(events), DTYPES[name])
-    polarity = "on" if name == "faery" else "p"
+    polarity = "on" if "on" in (other.dtype.names or ()) else "p"
     if minus and other.dtype[polarity].kind != "i":
         pytest.skip("no sign")
     for field in ("t", "x", "y"):
@@ -89,6 +102,58 @@ def test_arrays_of_other_software(name: str, kind: str, minus: bool) -> None:
     assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(other[::-1][::-1]), expected)
     columns = spedge.Columns(*(np.ascontiguousarray(other[field]) for field in ("t", "x", "y", polarity)))
     assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(columns), expected)
+    for tokens in spedge.tokenize_batch([other, columns], kind, threads=2, **parameters):
+        assert_equal_tokens(tokens, expected)
+
+
+@pytest.mark.parametrize("count", [1, 4096, 8192])
+@pytest.mark.parametrize("kind", ["continuous", "refractory", "decay", "discrete", "voxel"])
+def test_nothing_is_read_behind_the_last_event(kind: str, count: int) -> None:
+    events = stream(count)
+    size = -(-events.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(whole.ctypes.data + size), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    last = whole[size - events.nbytes : size].view(spedge.EVENT_DTYPE)
+    last[:] = events
+    parameters: dict[str, Any] = {"width": 40, "height": 30, "patch_size": 8, "threshold": 9}
+    kinds: dict[str, dict[str, Any]] = {
+        "continuous": {},
+        "refractory": {"absolute_refractory_us": 300},
+        "decay": {"decay_per_us": 1e-4, "relative_refractory_us": 500, "absolute_refractory_us": 300},
+        "discrete": {"duration_us": 20_000},
+        "voxel": {"duration_us": 20_000},
+    }
+    parameters |= kinds[kind]
+    kind = kind if kind in ("discrete", "voxel") else "continuous"
+    expected = spedge.Tokenizer(kind, **parameters).push(events)
+    assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(last), expected)
+    for field in ("t", "x", "y", "p"):  # a column at the end, the others elsewhere
+        own = {name: np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "p")}
+        room = own[field].nbytes
+        own[field] = whole[size - room : size].view(own[field].dtype)
+        own[field][:] = np.ascontiguousarray(events[field])
+        assert_equal_tokens(spedge.Tokenizer(kind, **parameters).push(spedge.Columns(**own)), expected)
+        last[:] = events
+
+
+def test_a_push_without_a_token_gives_none() -> None:
+    tokenizer = spedge.Tokenizer(width=40, height=30, threshold=9)
+    tokens = tokenizer.push(stream(1))
+    assert (len(tokens), len(tokens.n), len(tokens.events), tokens.offsets.tolist()) == (0, 0, 0, [0])
+    assert [values.dtype for values in (tokens.x, tokens.t)] == [np.dtype(np.uint16), np.dtype(np.uint64)]
+    assert tokens.events.dtype == spedge.EVENT_DTYPE
+    with pytest.raises(ValueError, match="read-only"):
+        tokens.offsets[0] = 1  # it is the one that every such push gives
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<M8[us]", "O"])
+def test_times_that_are_no_whole_numbers_are_refused(dtype: str) -> None:
+    events = stream(10)
+    columns = spedge.Columns(events["t"].astype(np.int64).astype(dtype), events["x"], events["y"], events["p"])
+    with pytest.raises(spedge.InputError, match="field t must hold whole numbers"):
+        spedge.Tokenizer(width=40, height=30).push(columns)
 
 
 @pytest.mark.parametrize("form", ["records", "columns", "openeb"])
@@ -155,6 +220,11 @@ def test_batches(threads: int | None) -> None:
         spedge.tokenize_batch([], threads=threads, width=40, height=30, threshold=0)
 
 
+def test_a_batch_needs_a_thread() -> None:
+    with pytest.raises(spedge.UsageError, match="threads=0"):
+        spedge.tokenize_batch([stream(), stream()], threads=0, width=40, height=30)
+
+
 # ---------------------------------------------------------------- the published interface
 
 
@@ -180,6 +250,37 @@ def published(config: dict[str, Any], width: int, height: int) -> tuple[Any, Any
     return compat.ContinuousBatchTokenizer(**own, **size), compat.ContinuousStreamingTokenizer(**own, **size)
 
 
+def test_the_published_keywords() -> None:
+    continuous = (
+        "absolute_refractory_period decay height patch_size relative_refractory_period relative_refractory_scale "
+        "spike_threshold width"
+    )
+    discrete = "decay delay height patch_size spike_threshold width"
+    for tokenizer, keywords in (
+        (compat.ContinuousBatchTokenizer, continuous),
+        (compat.ContinuousStreamingTokenizer, continuous),
+        (compat.DiscreteBatchTokenizer, discrete),
+        (compat.DiscreteStreamingTokenizer, discrete),
+        (compat.VoxelTokenizer, "duration_us height patch_size threshold width"),
+    ):
+        assert list(inspect.signature(tokenizer).parameters) == keywords.split()
+    assert list(inspect.signature(compat.VoxelTokenizer.stream).parameters) == ["self", "x", "y", "t", "p"]
+
+
+def test_decay_and_delay_of_the_published_discrete_tokenizers() -> None:
+    tokenizer = compat.DiscreteStreamingTokenizer(
+        decay=100, delay=1000, height=8, patch_size=8, spike_threshold=2, width=8
+    )
+
+    def fired(*times: int) -> list[int]:
+        t = np.array(times, np.uint64)
+        x = np.zeros(len(t), np.uint16)
+        return list(map(int, tokenizer.stream(x, x, t, x > 0)[2]))
+
+    assert fired(0, 101) == []  # 0 is older than decay
+    assert fired(201, 202, 1200, 1201, 1202) == [201, 1202]  # from 201 on, events are dropped for delay
+
+
 @pytest.mark.parametrize("config", ["continuous_decay_relative", "discrete_100ms_abs10ms", "voxel_100ms", "frame_1s"])
 def test_the_published_interface(shared: Path, config: str) -> None:
     index = json.loads((shared / "golden/index.json").read_text())
@@ -195,8 +296,14 @@ def test_the_published_interface(shared: Path, config: str) -> None:
         np.testing.assert_array_equal(tt, expected["t"])
         assert [len(own) for own in et] == expected["n"].tolist()
     assert len(ex) == len(ey) == len(et) == len(ep) == len(tx)
+    assert isinstance(results, list)
+    assert isinstance(results[0], tuple)
+    assert all(isinstance(own, list) for own in (ex, ey, et, ep))
+    assert all(own.flags.c_contiguous and own.flags.writeable for own in (tx, ty, tt, ex[0], ey[0], et[0], ep[0]))
     assert (ex[-1].dtype, ey[-1].dtype, et[-1].dtype, ep[-1].dtype) == (np.uint16, np.uint16, np.uint64, np.bool_)
     if streaming is None:
+        batch.reset()
+        np.testing.assert_array_equal(batch.stream(x, y, t, p)[2], tt)
         return
     pieces = [
         streaming.stream(x[i : i + 9000], y[i : i + 9000], t[i : i + 9000], p[i : i + 9000])

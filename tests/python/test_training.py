@@ -378,6 +378,20 @@ def test_a_bundle_is_evaluated_without_torch(trained: Any, digits: Path) -> None
     assert float(out) == trained[0].top1
 
 
+def test_export_with_a_shorter_window(trained: Any, tmp_path: Path) -> None:
+    bundle, whole = export(trained[0].checkpoint.parent, tmp_path / "short", tokens=9), trained[0].bundle
+    assert (bundle.tokens, bundle.accuracy, bundle.name) == (9, None, f"{whole.name}-t9")
+    events = max((vector.events for vector in whole.vectors()), key=len)
+    count = 9
+    tokens = Reference(whole).compute(events).tokens
+    assert len(tokens) > count
+    few = events[: int(np.searchsorted(events["t"], tokens.t[count - 1], "right"))]
+    assert len(Reference(whole).compute(few).tokens) <= count
+    np.testing.assert_allclose(Reference(bundle).compute(few).logits, Reference(whole).compute(few).logits, atol=1e-5)
+    with pytest.raises(UsageError, match="0 tokens"):
+        export(trained[0].checkpoint.parent, tmp_path / "none", tokens=0)
+
+
 def test_export_again_gives_the_same_bundle(trained: Any, tmp_path: Path) -> None:
     again = export(trained[0].checkpoint.parent, tmp_path / "again")
     assert again.hash == trained[0].bundle.hash
@@ -453,9 +467,7 @@ def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
         train("nmnist-pico", digits, tmp_path, minutes=0)
 
 
-def test_the_command_trains_causal_attention(
-    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_trains_causal_attention(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its bundle is causal, and ONNX Runtime computes the logits that torch did."""
     given = ["train", "--preset", "nmnist-pico", "--data", str(digits), "--out", str(tmp_path), "--minutes", "0.02"]
     assert execute([*given, "--attention", "causal", "--json"]) == 0

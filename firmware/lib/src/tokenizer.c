@@ -164,6 +164,9 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
         tok->of_word |= (full.patch_size - 1u) << EVT2_X_AT | (full.patch_size - 1u);
     tok->fire_count = round_up(full.threshold);
     tok->most = UINT32_MAX;
+    const uint64_t longest = UINT32_MAX - (UINT32_C(1) << tok->time_bits);
+    if (full.relative_refractory_us <= longest && full.absolute_refractory_us <= longest - full.relative_refractory_us)
+        tok->short_refractory_us = (uint32_t)full.absolute_refractory_us;
     if (sp_is_discrete(&full))
         sp_discrete_bind(tok);
     else if (sp_is_voxel(&full))
@@ -238,13 +241,33 @@ int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_
     return tok->push(tok, in, n, used);
 }
 
-/* Events that need no closer look, each a word. */
-static const uint8_t *run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
+/* The words of this run, up to `at`, were events in order, and times: keep the time of the newest event. */
+static void keep_time(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *at)
 {
-    const uint8_t *at = tok->run(tok, d, in, end, rc);
-    if (at != in)
+    if (at != tok->run_from && evt2_type(evt2_load(at - 4)) <= EVT2_ON)
         tok->last_t = d->time_base | evt2_low_time(evt2_load(at - 4));
-    return at;
+}
+
+/* In a run of words, the one at `at`, if it is a time word that goes on to a later time of this epoch. Returns the time's
+ * bits in a slot, or SP_NO_HIGH with nothing done. */
+SP_RARE_CALL uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at)
+{
+    const uint32_t word = evt2_load(at);
+    const uint64_t base = evt2_next_time(d->time_base, word, 1);
+
+    keep_time(tok, d, at);
+    if (evt2_type(word) != EVT2_TIME_HIGH || !d->timed || base <= tok->last_t || base > tok->epoch_last_t ||
+        sp_is_voxel(&tok->config)) /* whose bin may be over */
+        return SP_NO_HIGH;
+    if (sp_is_voxel(&tok->config)) {
+        if (!sp_voxel_holds(tok, base))
+            return SP_NO_HIGH;
+        tok->last_t = base;
+    }
+    d->time_base = base;
+    d->stats.times++;
+    tok->base_t = (uint32_t)base;
+    return sp_slot_high(tok->span_bits, base);
 }
 
 /* It is t, us. SP_TOKEN: something fires before. */
@@ -257,10 +280,17 @@ static int reach(sp_tokenizer_t *tok, uint64_t t)
 static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size_t n, size_t *done)
 {
     const uint8_t *at = in, *const end = in + 4u * n;
-    size_t others = 0, looked_at = 0, used;
+    const uint64_t times = d->stats.times;
+    size_t others = 0, looked_at = 0, used; /* words that are neither events nor times; events taken one by one */
     int rc = SP_OK;
 
-    while ((at = run(tok, d, at, end, &rc)) != end && rc == SP_OK) {
+    while (at != end) {
+        tok->run_from = at;
+        at = tok->run(tok, d, at, end, &rc);
+        keep_time(tok, d, at);
+        if (rc != SP_OK || at == end)
+            break;
+
         const uint32_t word = evt2_load(at);
         if (evt2_type(word) > EVT2_ON || !d->timed) {
             if (evt2_type(word) == EVT2_TIME_HIGH)
@@ -268,7 +298,7 @@ static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size
             if (rc != SP_OK)
                 break;
             evt2_take_no_event(d, word);
-            others++;
+            others += evt2_type(word) != EVT2_TIME_HIGH;
         } else {
             const sp_event_t event = evt2_event(d, word);
             rc = tok->push(tok, &event, 1, &used);
@@ -280,6 +310,7 @@ static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size
         if (rc != SP_OK)
             break;
     }
+    others += (size_t)(d->stats.times - times);
     *done = (size_t)(at - in) / 4u;
     d->stats.words += *done;
     d->stats.events += *done - others;

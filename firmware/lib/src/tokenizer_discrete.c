@@ -23,18 +23,24 @@ static uint32_t expire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
     return gone;
 }
 
-static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+static int take_slot(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    (void)feed;
-    const uint64_t t = sp_time_of(tok, slot);
-    if (*sp_pool_next(tok, patch) == 0 && sp_is_refractory(tok, patch, t)) {
+    if (*sp_pool_next(tok, patch) == 0 &&
+        (sp_is_seen_refractory(tok, patch, slot) || sp_is_refractory(tok, patch, sp_time_of(tok, slot)))) {
         tok->stats.refractory++;
         return SP_OK;
     }
     const int rc = sp_pool_put(tok, patch, slot);
-    if (rc != SP_OK || sp_pool_held(tok, patch) < tok->fire_count || expire(tok, patch, t) > 0)
+    if (rc != SP_OK || sp_pool_held(tok, patch) < tok->fire_count)
         return rc;
-    return sp_tokenizer_fire(tok, patch, t);
+    const uint64_t t = sp_time_of(tok, slot);
+    return expire(tok, patch, t) > 0 ? SP_OK : sp_tokenizer_fire(tok, patch, t);
+}
+
+SP_INLINE int take(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+{
+    (void)feed;
+    return take_slot(*tok, patch, slot);
 }
 
 SP_FEED_BIND(take)

@@ -12,9 +12,9 @@ typedef struct sp_feed {
     uint32_t of_word; /* the bits of an event's word that its slot has too */
 } sp_feed_t;
 
-/* Takes one event that is in order and on the sensor, of the current epoch: its patch and slot. Returns SP_OK, SP_TOKEN,
- * or SP_ERR_POOL with nothing of the event done. */
-typedef int sp_take_fn(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot);
+/* Takes one event that is in order and on the sensor, of the current epoch and tok->base_t: its patch and slot. Returns
+ * SP_OK, SP_TOKEN, or SP_ERR_POOL with nothing of the event done. */
+typedef int sp_take_fn(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot);
 
 /* How the patch of a pixel is found; a constant, so that the loops are compiled for each. */
 typedef enum sp_patches {
@@ -52,6 +52,7 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
                              sp_patches_t patches)
 {
     const sp_feed_t feed = sp_feed(tok, patches);
+    sp_tokenizer_t *volatile on_stack = tok;
     int rc = SP_OK;
     size_t i = 0;
 
@@ -70,7 +71,9 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
         }
         if (SP_RARELY(e->t > tok->epoch_last_t))
             sp_pool_enter_epoch(tok, e->t);
-        rc = take(tok, &feed, row * feed.columns + column, sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t));
+        const uint32_t slot = sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t);
+        tok->base_t = (uint32_t)e->t & ~EVT2_LOW_MASK;
+        rc = take(&on_stack, &feed, row * feed.columns + column, slot);
         if (SP_RARELY(rc == SP_ERR_POOL))
             break;
         tok->last_t = e->t;
@@ -129,7 +132,7 @@ SP_INLINE int sp_passes(const sp_gate_t *gate, uint32_t word, uint32_t low)
            (word & EVT2_LOW_IN_WORD) >= low;
 }
 
-SP_INLINE int sp_take_word(sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_gate_t *gate, uint32_t word,
+SP_INLINE int sp_take_word(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, const sp_gate_t *gate, uint32_t word,
                            sp_take_fn take, sp_patches_t patches)
 {
     uint32_t slot;
@@ -140,33 +143,48 @@ SP_INLINE int sp_take_word(sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_
 /* Takes words up to one that needs a closer look or makes a patch fire. Returns where it stopped, *rc being what take
  * said last; the caller keeps the time of the newest event. Two words a turn: their times then take turns in two
  * registers. A single word at the end is left to the caller. */
-SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *at, const uint8_t *end,
-                                     int *rc, sp_take_fn take, sp_patches_t patches)
+SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at, const uint8_t *end, int *rc,
+                                     sp_take_fn take, sp_patches_t patches)
 {
     const sp_feed_t feed = sp_feed(tok, patches);
-    const uint8_t *const stop = at + ((size_t)(end - at) & ~(size_t)7);
+    const uint8_t *const last = end - 4;
     sp_gate_t gate = sp_gate(tok, &feed, d);
-    int taken = SP_OK;
+    sp_tokenizer_t *volatile on_stack = tok; /* needed rarely, where the loop needs every register */
+    int taken;
 
-    for (; at != stop; at += 8) {
+    tok->base_t = (uint32_t)d->time_base;
+    while (at < last) {
         const uint32_t first = evt2_load(at);
-        if (SP_RARELY(!sp_passes(&gate, first, gate.low)))
-            return at;
+        if (SP_RARELY(!sp_passes(&gate, first, gate.low))) {
+            gate.high = sp_tokenizer_take_time(on_stack, d, at);
+            if (gate.high == SP_NO_HIGH)
+                return at;
+            gate.low = 0;
+            at += 4;
+            continue;
+        }
         const uint32_t low = first & EVT2_LOW_IN_WORD;
-        taken = sp_take_word(tok, &feed, &gate, first, take, patches);
+        taken = sp_take_word(&on_stack, &feed, &gate, first, take, patches);
         if (SP_RARELY(taken != SP_OK))
-            break;
+            goto stop;
 
         const uint32_t second = evt2_load(at + 4);
-        if (SP_RARELY(!sp_passes(&gate, second, low)))
-            return at + 4;
+        if (SP_RARELY(!sp_passes(&gate, second, low))) {
+            gate.low = low;
+            at += 4;
+            continue;
+        }
         gate.low = second & EVT2_LOW_IN_WORD;
-        taken = sp_take_word(tok, &feed, &gate, second, take, patches);
+        taken = sp_take_word(&on_stack, &feed, &gate, second, take, patches);
         if (SP_RARELY(taken != SP_OK)) {
             at += 4;
-            break;
+            goto stop;
         }
+        at += 8;
     }
+    return at;
+
+stop:
     *rc = taken;
     return taken == SP_TOKEN ? at + 4 : at;
 }
@@ -177,7 +195,7 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, const sp_evt2_t *d, co
     {                                                                                                             \
         return sp_feed_events(tok, in, n, used, take, patches);                                                   \
     }                                                                                                             \
-    static const uint8_t *run_##name(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in,                  \
+    static const uint8_t *run_##name(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in,                        \
                                      const uint8_t *end, int *rc)                                                 \
     {                                                                                                             \
         return sp_feed_run(tok, d, in, end, rc, take, patches);                                                   \

@@ -38,19 +38,23 @@ SP_RARE_CALL static int take_at_edge(sp_tokenizer_t *tok, uint32_t patch, uint32
 {
     const uint32_t next = *sp_pool_next(tok, patch);
 
-    if (!SLOT_HAS_ROOM(next))
-        return take_first(tok, patch, slot);
+    if (!SLOT_HAS_ROOM(next)) {
+        if (next != 0 || !sp_is_seen_refractory(tok, patch, slot))
+            return take_first(tok, patch, slot);
+        tok->stats.refractory++;
+        return SP_OK;
+    }
     tok->slots[next] = slot;
     *sp_pool_next(tok, patch) = next + 1u;
     return tok->held[patch] < tok->fire_count ? SP_OK : fire(tok, patch, slot);
 }
 
-SP_INLINE int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+SP_INLINE int take(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
 {
     const uint32_t next = feed->slots[patch];
 
     if (SP_RARELY((next + 1u) % BLOCK_SLOTS <= 1u))
-        return take_at_edge(tok, patch, slot);
+        return take_at_edge(*tok, patch, slot);
     feed->slots[next] = slot;
     feed->slots[patch] = next + 1u;
     return SP_OK;

@@ -72,6 +72,17 @@ static void close(sp_tokenizer_t *tok, uint32_t block, uint32_t left)
     tok->block_info[block] += left;
 }
 
+/* Forget a spike whose refractory periods are over, one after the other because their sum may not fit. */
+static void forget_spike(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
+{
+    const sp_tokenizer_config_t *c = &tok->config;
+    if (!(tok->held[patch] & HELD_SPIKED))
+        return;
+    const uint64_t since = t - tok->last_spike[patch];
+    if (since >= c->absolute_refractory_us && since - c->absolute_refractory_us >= c->relative_refractory_us)
+        tok->held[patch] &= ~HELD_SPIKED;
+}
+
 /* A block holds events of one epoch: close every open one. */
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
 {
@@ -83,6 +94,7 @@ void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
             *next += left;
             tok->held[i] -= left;
         }
+        forget_spike(tok, i, t);
     }
     tok->epoch = t >> tok->time_bits;
     tok->epoch_last_t = t | ((UINT64_C(1) << tok->time_bits) - 1u);

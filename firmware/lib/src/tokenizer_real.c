@@ -7,40 +7,47 @@ static double as_double(uint64_t v)
     return v <= UINT32_MAX ? (double)(uint32_t)v : (double)v;
 }
 
-/* The potential after an event; the patch's first event has nothing to decay from. */
-static double potential_after(const sp_tokenizer_t *tok, uint32_t patch, double increase, uint64_t t)
+/* Microseconds since the patch's newest event, which is in front of `next`. In an open block it is of this epoch, too. */
+SP_INLINE double since_newest(const sp_tokenizer_t *tok, uint32_t next, uint32_t slot)
 {
-    if (*sp_pool_next(tok, patch) == 0)
-        return increase;
-    const double loss = tok->config.decay_per_us * as_double(t - sp_pool_time(tok, *sp_pool_next(tok, patch) - 1u));
-    const double change = increase - loss;
-    return tok->potentials[patch] + change;
+    if (SLOT_HAS_ROOM(next))
+        return (double)(sp_slot_time(tok->span_bits, slot) - sp_slot_time(tok->span_bits, tok->slots[next - 1u]));
+    return as_double(sp_time_of(tok, slot) - sp_pool_time(tok, next - 1u));
 }
 
-/* What the event adds, or 0 when the absolute refractory period drops it.
- * The two periods are compared one after the other because their sum may not fit. */
-static double increase_of(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
+/* What an event adds to a patch that has spiked, or 0 when the absolute refractory period drops it. The two periods are
+ * compared one after the other because their sum may not fit. */
+static double increase_after_spike(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
     const sp_tokenizer_config_t *c = &tok->config;
-
-    if (!(tok->held[patch] & HELD_SPIKED))
-        return 1.0;
     const uint64_t since = t - tok->last_spike[patch];
+
     if (since < c->absolute_refractory_us)
         return 0.0;
-    return since - c->absolute_refractory_us < c->relative_refractory_us ? c->relative_scale : 1.0;
+    if (since - c->absolute_refractory_us < c->relative_refractory_us)
+        return c->relative_scale;
+    tok->held[patch] &= ~HELD_SPIKED; /* over for good */
+    return 1.0;
 }
 
-static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+static int take_slot(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    (void)feed;
-    const uint64_t t = sp_time_of(tok, slot);
-    const double increase = increase_of(tok, patch, t);
-    if (!(increase > 0.0)) {
-        tok->stats.refractory++;
-        return SP_OK;
+    const uint32_t next = *sp_pool_next(tok, patch);
+    double increase = 1.0;
+
+    if (tok->held[patch] & HELD_SPIKED) {
+        increase = sp_is_seen_refractory(tok, patch, slot) ? 0.0 : increase_after_spike(tok, patch, sp_time_of(tok, slot));
+        if (!(increase > 0.0)) {
+            tok->stats.refractory++;
+            return SP_OK;
+        }
     }
-    double u = potential_after(tok, patch, increase, t);
+    /* The patch's first event has nothing to decay from. */
+    double u = increase;
+    if (next != 0) {
+        const double change = increase - tok->config.decay_per_us * since_newest(tok, next, slot);
+        u = tok->potentials[patch] + change;
+    }
     if (u <= 0.0) {
         u = 0.0;
         tok->stats.decayed += sp_pool_discard(tok, patch);
@@ -52,7 +59,13 @@ static int take(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint
     if (!was_empty && sp_pool_held(tok, patch) == 1) /* the patch itself was evicted */
         u = increase;
     tok->potentials[patch] = u;
-    return u >= tok->config.threshold ? sp_tokenizer_fire(tok, patch, t) : SP_OK;
+    return u >= tok->config.threshold ? sp_tokenizer_fire(tok, patch, sp_time_of(tok, slot)) : SP_OK;
+}
+
+SP_INLINE int take(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+{
+    (void)feed;
+    return take_slot(*tok, patch, slot);
 }
 
 SP_FEED_BIND(take)

@@ -42,7 +42,7 @@
 #define HELD_WHEN_FULL(held) ((held) & ~HELD_SPIKED)
 
 typedef int (*sp_push_fn)(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
-typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end,
+typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end,
                                     int *rc);
 
 struct sp_tokenizer {
@@ -57,8 +57,11 @@ struct sp_tokenizer {
     uint32_t time_bits;    /* of the time in a slot */
     uint32_t of_word;      /* the bits of an EVT2 word that its slot has too */
     uint32_t fire_count;   /* ceil(threshold) */
+    uint32_t short_refractory_us; /* the absolute period if both are well below 2^32 us, else 0 */
     uint32_t most;         /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;       /* of the newest event in order */
+    uint32_t base_t;       /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
+    const uint8_t *run_from; /* the first word of this run */
     uint64_t epoch;        /* last_t >> time_bits */
     uint64_t epoch_last_t; /* the last time of this epoch */
     uint64_t bin_start;    /* voxel: of the bin being filled */
@@ -94,6 +97,7 @@ void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *block
 
 /* tokenizer.c */
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
+uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at);
 
 /* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
 void sp_integer_bind(sp_tokenizer_t *tok);
@@ -101,6 +105,9 @@ void sp_discrete_bind(sp_tokenizer_t *tok);
 void sp_voxel_bind(sp_tokenizer_t *tok);
 int sp_voxel_reach(sp_tokenizer_t *tok, uint64_t t);
 int sp_voxel_end(sp_tokenizer_t *tok);
+
+/* Whether all events between a time word's time and the next one's are of this bin. */
+int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
@@ -131,8 +138,15 @@ SP_INLINE int sp_is_power_of_two(uint32_t v)
 /* Whether the absolute refractory period drops an event of time t. */
 SP_INLINE int sp_is_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
-    return tok->config.absolute_refractory_us > 0 && (tok->held[patch] & HELD_SPIKED) != 0 &&
-           t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
+    return (tok->held[patch] & HELD_SPIKED) != 0 && t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
+}
+
+/* The same, from the slot, in 32 bits; 0 may be wrong. A patch forgets that it has spiked when an epoch begins after the
+ * end of its refractory periods, so the difference fits 32 bits if the periods and an epoch together do. */
+SP_INLINE int sp_is_seen_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
+{
+    const uint32_t t = tok->base_t | evt2_low_time(slot);
+    return (tok->held[patch] & HELD_SPIKED) != 0 && t - (uint32_t)tok->last_spike[patch] < tok->short_refractory_us;
 }
 
 /* The slot behind the newest event of a patch; 0: it has no events. These lie where slots 0, 1, ... would: the path of every
@@ -199,6 +213,8 @@ SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 }
 
 /* ---------------------------------------------------------------- slots */
+
+#define SP_NO_HIGH (1u << EVT2_P_AT) /* a bit that is not among them */
 
 /* The higher bits of a time where slots have them. Half of the free bits are above y, half above x, 3 on top. */
 SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)

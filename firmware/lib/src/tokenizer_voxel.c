@@ -1,10 +1,10 @@
 /* The voxel kind: when a bin of time is over, every patch with enough events is a token. */
 #include "tokenizer_feed.h"
 
-static int store(sp_tokenizer_t *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
+SP_INLINE int store(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot)
 {
     (void)feed;
-    return sp_pool_put(tok, patch, slot);
+    return sp_pool_put(*tok, patch, slot);
 }
 
 SP_FEED_LOOPS(store, 16, SP_PATCHES_OF_16)
@@ -121,12 +121,16 @@ static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *use
     return rc;
 }
 
-/* Words of the bin, as long as all times that they can have are in it. */
-static const uint8_t *run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
+int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base)
 {
-    const uint64_t first = d->time_base, last = first | EVT2_LOW_MASK;
+    return tok->in_bin && base >= tok->bin_start && (base | EVT2_LOW_MASK) <= tok->bin_last;
+}
 
-    if (!tok->in_bin || first < tok->bin_start || last > tok->bin_last)
+/* Words of the bin, as long as all times that they can have are in it. */
+static const uint8_t *run(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc)
+{
+    tok->run_from = in;
+    if (!sp_voxel_holds(tok, d->time_base))
         return in;
     return run_in_bin[sp_patches(&tok->config)](tok, d, in, end, rc);
 }

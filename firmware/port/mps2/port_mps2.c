@@ -35,13 +35,15 @@
 #define IRQ_BIT(irq) (1u << (irq) % 32u)
 #define WAKING_IRQS (IRQ_BIT(UART0_RX_IRQ) | IRQ_BIT(UART0_TX_IRQ) | IRQ_BIT(TIMER_IRQ))
 
-#define CAMERA_RING_BYTES 16384u
+#ifndef SP_CAMERA_RING_BYTES
+#define SP_CAMERA_RING_BYTES 16384u /* a power of two */
+#endif
 #define CAMERA_BAUD 1000000u
 
 static int write_blocked;
 static int camera_holds;
 static port_ring_t camera;
-static volatile uint8_t camera_bytes[CAMERA_RING_BYTES];
+static volatile uint8_t camera_bytes[SP_CAMERA_RING_BYTES];
 
 void camera_received(void);
 

@@ -126,7 +126,7 @@ static int wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value)
 /* 168 MHz, or the 16 MHz that the chip starts with if the PLL does not lock. */
 static void start_clock(void)
 {
-    const int emulated = RCC_CR == 0; /* of a chip, some bits are always set; QEMU's has no RCC, and any rate will do */
+    const int emulated = !has_cycles; /* the flags never come, and to QEMU's UARTs all rates are one */
     RCC_CR |= RCC_CR_HSEON;
     const int crystal = !emulated && wait_for(&RCC_CR, RCC_CR_HSERDY, RCC_CR_HSERDY);
     const uint32_t to_1_mhz = crystal ? 25u | RCC_PLLCFGR_HSE : 16u;
@@ -171,6 +171,7 @@ static void start_counter(void)
     DWT_CTRL |= 1u;
     __asm volatile("nop\n\tnop\n\tnop\n\tnop");
     has_cycles = DWT_CYCCNT != 0;
+    RCC_APB1ENR |= RCC_APB1ENR_TIM2;
     TIM2_ARR = UINT32_MAX;
     TIM2_CR1 = has_cycles ? 0 : 1u;
     SYSTICK_LOAD = 0xffffffu; /* 100 ms: often enough for either counter to be extended */
@@ -189,12 +190,12 @@ void port_init(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
+    start_counter();
     start_clock();
     RCC_AHB1ENR |= RCC_AHB1ENR_GPIOABC;
-    RCC_APB1ENR |= RCC_APB1ENR_USART2 | RCC_APB1ENR_TIM2;
+    RCC_APB1ENR |= RCC_APB1ENR_USART2;
     RCC_APB2ENR |= RCC_APB2ENR_USART6;
     (void)RCC_APB2ENR; /* the clocks are there a little later */
-    start_counter();
     connect_pin(GPIOA, 2, 7);
     connect_pin(GPIOA, 3, 7);
     connect_pin(GPIOC, 6, 8);

@@ -1,1 +1,1 @@
-"""What things cost: the tokenizer (`tokenizer`), decoders (`decoder`) and models (`model`), here and on boards. Behind `spedge bench`."""
+"""What things cost, here and on boards: the tokenizer, decoders and models. Behind `spedge bench`."""

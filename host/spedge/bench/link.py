@@ -6,12 +6,13 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from spedge.boards import load_board
 from spedge.build import build
-from spedge.device import Configuration, Device, TokenizerSettings, open_board
+from spedge.device import Configuration, Device, TokenizerSettings
 from spedge.device.launch import running
 from spedge.device.transport import Transport
 from spedge.errors import DeviceError, UsageError
@@ -20,6 +21,7 @@ from spedge.evt2 import encode_words
 
 SECONDS = 1.0  #: that a round takes about
 ROUNDS = 5
+_BURST_SECONDS = 0.002
 _FIRST_BYTES = 4096
 _PIECE_BYTES = 1 << 15  # as much as a Device hands over at once
 _MOST_BYTES = 1 << 26
@@ -29,13 +31,15 @@ _TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class LinkBench:
-    """Bytes a second from the host to the device, of the quickest of ROUNDS rounds each, taken by turns.
+    """Bytes a second from the host to the device, of the quickest of the rounds each, taken by turns.
 
-    raw: bytes that the device reads and forgets. payload: EVT2 words, from the first frame until the device has
-    tokenized all of them. resent: frames sent again meanwhile; not 0 when the device was too slow for its time-outs.
+    line_rate: what the line was held to, None when it was left as quick as it is. raw: bytes that the device reads and
+    forgets. payload: EVT2 words, from the first frame until the device has tokenized all of them. resent: frames sent
+    again meanwhile; not 0 when the device was too slow for its time-outs.
     """
 
     board: str
+    line_rate: float | None
     bytes: int
     raw: float
     payload: float
@@ -46,15 +50,51 @@ class LinkBench:
         """Payload as a part of raw."""
         return self.payload / self.raw
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "board": self.board,
+            "line_bytes_per_s": self.line_rate,
+            "bytes": self.bytes,
+            "raw_bytes_per_s": round(self.raw),
+            "payload_bytes_per_s": round(self.payload),
+            "payload_of_raw": round(self.ratio, 3),
+            "frames_resent": self.resent,
+        }
+
+
+class Paced:
+    """A transport held to so many bytes a second towards the device, as a cable does."""
+
+    def __init__(self, inner: Transport, rate: float) -> None:
+        self.inner, self.name, self._rate = inner, inner.name, rate
+        self._free_at = time.monotonic()  # when the line has carried all that was given to it
+
+    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+        now = time.monotonic()
+        if out and self._free_at > now:
+            out, timeout = b"", min(timeout, self._free_at - now)
+        written, received = self.inner.exchange(out[: max(int(self._rate * _BURST_SECONDS), 1)], timeout)
+        self._free_at = max(self._free_at, now) + written / self._rate
+        return written, received
+
+    def unsent(self) -> int:
+        return self.inner.unsent()
+
+    def close(self) -> None:
+        self.inner.close()
+
 
 def bench_link(
     board_name: str,
     seconds: float = SECONDS,
     rounds: int = ROUNDS,
+    line_rate: float | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> LinkBench:
-    """Measure the link of a board that this machine can be.
+    """Measure the link of a board that this machine can be. line_rate: bytes a second to hold the line to.
 
+    A pseudo-terminal and a TCP connection within one machine carry bytes as quickly as the kernel copies them, which no
+    cable does; what events get of that says how much processor time the protocol and the tokenizer take.
     Raises UsageError for a board on a cable, whose program would have to be changed in between, and what build.build
     and the device raise.
     """
@@ -63,7 +103,9 @@ def bench_link(
     if board.runs == "serial":
         raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
     swallower, application = build(board, None, say, program="bench/link"), build(board, None, say)
-    with running(board, swallower.path) as (line, _), open_board(board, application.path) as device:
+    with running(board, swallower.path) as (bare, _), running(board, application.path) as (carrier, obituary):
+        line = Paced(bare, line_rate) if line_rate else bare
+        device = Device(Paced(carrier, line_rate) if line_rate else carrier, obituary=obituary)
         device.configure(Configuration(TokenizerSettings(_SIDE, _SIDE), model=False))
         quick = _raw_seconds(line, bytes(_FIRST_BYTES))
         data = event_bytes(int(min(max(_FIRST_BYTES / quick * seconds, _FIRST_BYTES), _MOST_BYTES)))
@@ -74,7 +116,8 @@ def bench_link(
             say(f"{board.name}: round {i + 1} of {rounds}")
             raw.append(_raw_seconds(line, data))
             payload.append(_payload_seconds(device, data))
-        return LinkBench(board.name, len(data), len(data) / min(raw), len(data) / min(payload), device.resent)
+        size = len(data)
+        return LinkBench(board.name, line_rate, size, size / min(raw), size / min(payload), device.resent)
 
 
 def event_bytes(n: int) -> bytes:

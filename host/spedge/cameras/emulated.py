@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,10 @@ _WAIT = 0.02  # longest look at the line, s
 
 
 def heard(events: NDArray[Any], format: str) -> NDArray[np.void]:
-    """What a reader that loses nothing makes of `events` from a camera of that format (one of FORMATS): all of them, with
-    times as far as the format can say them. Raises InputError for events that it cannot say at all."""
+    """What a reader that loses nothing makes of `events` from a camera of that format (one of FORMATS).
+
+    All of them, with times as far as the format can say them. Raises InputError for events that it cannot say at all.
+    """
     return _decoded(encoder(format)(events), format)
 
 
@@ -48,8 +50,8 @@ class EmulatedCamera:
     has 128x128 pixels). protocol: one of PROTOCOLS. pace: "realtime", "full" speed, or how many times faster than real.
     An eDVS begins when the board tells it to (`E+`), and from the beginning after each reset (`R`); the others begin
     with `play`, at best after the board was configured: what is sent before, nobody receives.
-    A line that does not take its bytes holds the camera up and loses nothing. Times are those of `events`, as far as the
-    format can say them.
+    A line that does not take its bytes holds the camera up and loses nothing. Times are those of `events`, as far as
+    the format can say them.
     Raises UsageError for a wrong argument, InputError for events that cannot be played, DeviceError when nobody is at
     the address.
     """
@@ -59,13 +61,13 @@ class EmulatedCamera:
         address: str,
         events: NDArray[Any],
         protocol: str = "edvs",
-        pace: Literal["realtime", "full"] | float = "realtime",
+        pace: str | float = "realtime",
         boot_seconds: float = 0.01,
     ) -> None:
         if protocol not in PROTOCOLS:
             raise UsageError(f"there is no camera protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
-        speed = {"realtime": 1.0, "full": float("inf")}.get(pace, pace) if isinstance(pace, str) else pace
-        if isinstance(speed, str) or not speed > 0:
+        speed = {"realtime": 1.0, "full": float("inf")}.get(pace, 0.0) if isinstance(pace, str) else pace
+        if not speed > 0:
             raise UsageError(f"pace {pace!r} is none; use 'realtime', 'full' or a factor above 0")
         self.protocol = protocol
         self.boot_seconds = boot_seconds

@@ -21,6 +21,7 @@ from spedge.cli.common import (
     show,
     table,
 )
+from spedge.errors import UsageError
 
 if TYPE_CHECKING:
     from spedge.check import CheckReport, RecordingCheck
@@ -42,19 +43,33 @@ def command(
             show_default=False,
         ),
     ] = None,
+    every_ms: Annotated[
+        float, typer.Option(metavar="N", help="Let the board infer every N ms of the recording, too, and check that.")
+    ] = 0.0,
+    every_tokens: Annotated[
+        int, typer.Option(metavar="K", min=0, help="Let the board infer after every K tokens, too, and check that.")
+    ] = 0,
+    window_ms: Annotated[
+        float, typer.Option(metavar="W", help="How old the tokens of an inference may be; 0: any.")
+    ] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
 
     Tokens must be equal field by field, logits within 1e-4 (0.1 for int8, against ONNX Runtime on the quantised
-    graph), labels the same, and every event accounted for.
+    graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
+    way, too: each result must come when it is due, with the host's window and logits.
     The exit code is 1 when a recording fails.
     """
     from spedge.boards import load_board
     from spedge.build import compile_model
     from spedge.bundle import Bundle
     from spedge.check import QUANTISED, check, require_recordings, tolerance_of
+    from spedge.feed import require_format
 
+    if camera is not None:
+        require_format(camera)
+    every_us, window_us = _microseconds("--every-ms", every_ms), _microseconds("--window-ms", window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
@@ -63,13 +78,24 @@ def command(
         if precision != "fp32":
             encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
         with opened_device(known, loaded, device, say, precision, fault) as link:
-            report = check(loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera)
+            report = check(
+                loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
+                every_us, every_tokens, window_us,
+            )  # fmt: skip
     if as_json:
         print_json(report.to_json())
     else:
         print_report(report)
+        if known.process and known.process.emulated and not device:
+            print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _microseconds(option: str, milliseconds: float) -> int:
+    if not 0 <= milliseconds < 1 << 22:
+        raise UsageError(f"{option} {milliseconds:g} is out of range: it must be 0 or more, and below {1 << 22}")
+    return round(milliseconds * 1000)
 
 
 def print_report(report: CheckReport) -> None:
@@ -103,6 +129,8 @@ def print_report(report: CheckReport) -> None:
     if report.faults or any(asdict(report.line).values()):
         print(_line(report))
     passed = sum(recording.passed for recording in report.recordings)
+    if results := sum(recording.results for recording in report.recordings):
+        print(f"{report.board}: {results:,} results on the way, all compared with the host's")
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 

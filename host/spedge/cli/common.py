@@ -46,6 +46,9 @@ WidthOption = Annotated[
     int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
 ]
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
+SortOption = Annotated[
+    bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
+]
 PlayOption = Annotated[
     Path | None,
     typer.Option(

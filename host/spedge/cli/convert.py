@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
 from spedge.errors import UsageError
 
 
@@ -29,9 +29,7 @@ def command(
     shift: Annotated[
         str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
     ] = None,
-    sort: Annotated[
-        bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
-    ] = False,
+    sort: SortOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.

@@ -15,6 +15,13 @@ def command(
         Path, typer.Argument(metavar="CHECKPOINT", help="What 'spedge train' wrote: folder or file.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Another window length than it was trained with: fewer tokens take less memory on a board.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the bundle of a checkpoint, checked against ONNX Runtime."""
@@ -22,7 +29,7 @@ def command(
     from spedge.training import export
 
     with progress("Exporting"):
-        bundle = export(checkpoint, out)
+        bundle = export(checkpoint, out, tokens)
     if as_json:
         print_json({"bundle": str(bundle.path), "name": bundle.name, "hash": bundle.hash})
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
 from spedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def command(
     ],
     width: WidthOption = None,
     height: HeightOption = None,
-    sort: Annotated[
-        bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
-    ] = False,
+    sort: SortOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
 
 if TYPE_CHECKING:
     from spedge.recordings import Recording
@@ -29,6 +29,7 @@ def command(
     pool_events: Annotated[int | None, typer.Option(help="Memory for pending events, as on a device.")] = None,
     width: WidthOption = None,
     height: HeightOption = None,
+    sort: SortOption = False,
     out: Annotated[Path | None, typer.Option(help="Write the tokens and their events here (.npz).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +43,7 @@ def command(
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
-    opened = spedge.open(recording, width=width, height=height)
+    opened = spedge.open(recording, width=width, height=height, sort=sort)
     tokenizer = spedge.Tokenizer(
         kind,
         width=opened.width,

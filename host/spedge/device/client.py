@@ -48,6 +48,7 @@ _OUT_BYTES = 1 << 15  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
+_ASK_AGAIN = 0.1  # for a result that is missing while live
 _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it answers
 
 
@@ -204,9 +205,9 @@ class Device:
         """Damaged frames received so far."""
         return self._reader.corrupted
 
-    def line_counts(self, stats: Stats | None = None) -> LineCounts:
-        """What the line did to the frames so far, as both ends saw it. stats: the device's; asked for if not given."""
-        stats = stats or self.stats()
+    def line_counts(self) -> LineCounts:
+        """What the line did to the frames so far, as both ends saw it."""
+        stats = self.stats()
         return LineCounts(
             resent=self.resent,
             repeated=stats.repeated,
@@ -238,7 +239,8 @@ class Device:
                 if time.monotonic() > deadline:
                     raise
         if self._session == session != 0:
-            self.send(b"")
+            if self._sender.pending:
+                self.send(b"")
             return True
         self._begin(self._session)
         self._reporting = False
@@ -425,7 +427,7 @@ class Device:
             self._timer.retried(now)
         if live and live.in_flight and now - max(self._progress, self._moved) > self.timeouts.silence:
             raise self._gave_up("takes no more events")
-        if self._early and now - self._asked_results > max(self._timer.seconds, _LEAST_WAIT):
+        if self._early and now - self._asked_results > _ASK_AGAIN:
             self._asked_results = now
             self._post(Type.RESULTS, self._next_result.to_bytes(4, "little"))
 
@@ -644,7 +646,9 @@ class Device:
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:
             return self._restarted()
-        return DeviceError(f"{self.name} refused {Type(error.request).name}: {error.sentence()}")
+        remedy = "; ask for less, or export the model with a shorter window (spedge export --tokens)"
+        hint = remedy if error.code == ErrorCode.MEMORY else ""
+        return DeviceError(f"{self.name} refused {Type(error.request).name}: {error.sentence()}{hint}")
 
     def _restarted(self) -> DeviceError:
         return DeviceError(f"{self.name} was restarted or taken over by another program: what it had been sent is gone")

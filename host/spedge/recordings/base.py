@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError
-from spedge.events import check_events, columns, empty_events
+from spedge.events import UnsortedError, check_events, columns, concatenate
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18
@@ -57,26 +57,25 @@ class Recording(ABC):
 
     def _sorted(self) -> Iterator[NDArray[np.void]]:
         events = _joined(list(self._chunks()))
-        events = events[np.argsort(events["t"], kind="stable")]
+        events = events.take(np.argsort(events["t"], kind="stable"))  # quicker than by an index
         for start in range(0, len(events), CHUNK_EVENTS):
             yield events[start : start + CHUNK_EVENTS]
 
     def _check(self, chunk: NDArray[np.void], last_t: int, start: int) -> None:
         try:
             check_events(columns(chunk), self.width, self.height, last_t, start)
+        except UnsortedError as error:
+            hint = "sort=True (spedge convert --sort) puts the events in order of time"
+            raise InputError(f"{self.path}: {error.where}; {hint}") from None
         except InputError as error:
-            unsorted = bool((chunk["t"] < np.append(np.uint64(last_t), chunk["t"][:-1])).any())
-            hint = "; sort=True (--sort) reads them in order of time" if unsorted else ""
-            raise InputError(f"{self.path}: {error}{hint}") from None
+            raise InputError(f"{self.path}: {error}") from None
 
     def __repr__(self) -> str:
         return f"<{self.format} recording {self.path}, {self.width}x{self.height}>"
 
 
 def _joined(chunks: list[NDArray[np.void]]) -> NDArray[np.void]:
-    if not chunks:
-        return empty_events()
-    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return chunks[0] if len(chunks) == 1 else concatenate(chunks)
 
 
 def choose_geometry(

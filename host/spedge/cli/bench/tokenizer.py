@@ -27,9 +27,7 @@ def tokenizer(
     ] = None,
     crop: Annotated[
         str | None,
-        typer.Option(
-            metavar="WxH", help="Only the middle of the sensor, as a sensor of that size.", show_default=False
-        ),
+        typer.Option(metavar="WxH", help="Only the sensor's middle, as a sensor of that size.", show_default=False),
     ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
@@ -42,6 +40,7 @@ def tokenizer(
     from spedge.bench.tokenizer import board_cost, host_cost
     from spedge.bench.tokenizer import crop as middle_of
     from spedge.boards import load_board
+    from spedge.errors import UsageError
 
     opened = spedge.open(recording, width=width, height=height)
     size = (opened.width, opened.height)
@@ -65,6 +64,8 @@ def tokenizer(
     document: dict[str, object] = {"board": board or "host", "width": part[0], "height": part[1]}
     with progress(f"Reading {recording.name}") as say:
         events = middle_of(opened.events(), size, part)
+        if len(events) == 0:
+            raise UsageError(f"{recording} has no events to measure with" + (f" in its middle {crop}" if crop else ""))
         if board:
             on_board = board_cost(events, make(), load_board(board), say)
             document |= {"events": on_board.events, "tokens": on_board.tokens}
