@@ -97,9 +97,9 @@ def tune(
 ) -> Tuning:
     """The best parameters for a bundle's encoder, by running it on an emulated board of the target.
 
-    The sample is the bundle's vector with the most tokens, or random rows, and the same without its last tokens. space: axes of choices instead of SPACE's.
-    Nothing is stored: see `store`. Raises UsageError when no board of this machine has that core, and what compiling,
-    building and running raise.
+    The sample is the bundle's vector with the most tokens, or random rows, and the same without its last tokens.
+    space: axes of choices instead of SPACE's. Nothing is stored: see `store`. Raises UsageError when no board of this
+    machine has that core, and what compiling, building and running raise.
     """
     say = on_progress or (lambda _: None)
     find_target(target)
