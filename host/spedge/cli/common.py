@@ -49,6 +49,17 @@ HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.
 SortOption = Annotated[
     bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
 ]
+# A tokenizer's parameters.
+KindOption = Annotated[str, typer.Option(help="continuous, discrete or voxel.")]
+PatchSizeOption = Annotated[int, typer.Option(help="Pixels.")]
+ThresholdOption = Annotated[float, typer.Option(help="Potential, or events, at which a patch fires.")]
+AbsoluteRefractoryOption = Annotated[int, typer.Option(help="After firing, how long a patch drops events.")]
+RelativeRefractoryOption = Annotated[int, typer.Option(help="After that, how long an event counts less.")]
+RelativeScaleOption = Annotated[float, typer.Option(help="What an event counts then, between 0 and 1.")]
+DecayOption = Annotated[float, typer.Option(help="What the potential loses per microsecond.")]
+DurationOption = Annotated[
+    int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
+]
 PlayOption = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    AbsoluteRefractoryOption,
+    DecayOption,
+    DurationOption,
+    HeightOption,
+    JsonOption,
+    KindOption,
+    PatchSizeOption,
+    RelativeRefractoryOption,
+    RelativeScaleOption,
+    SortOption,
+    ThresholdOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 if TYPE_CHECKING:
     from spedge.recordings import Recording
@@ -16,16 +32,14 @@ if TYPE_CHECKING:
 
 def command(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
-    kind: Annotated[str, typer.Option(help="continuous, discrete or voxel.")] = "continuous",
-    patch_size: Annotated[int, typer.Option(help="Pixels.")] = 16,
-    threshold: Annotated[float, typer.Option(help="Potential at which a patch fires.")] = 256.0,
-    absolute_refractory_us: Annotated[int, typer.Option(help="After firing, how long a patch drops events.")] = 0,
-    relative_refractory_us: Annotated[int, typer.Option(help="After that, how long an event counts less.")] = 0,
-    relative_scale: Annotated[float, typer.Option(help="What an event counts then, between 0 and 1.")] = 0.4,
-    decay_per_us: Annotated[float, typer.Option(help="What the potential loses per microsecond.")] = 0.0,
-    duration_us: Annotated[
-        int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
-    ] = None,
+    kind: KindOption = "continuous",
+    patch_size: PatchSizeOption = 16,
+    threshold: ThresholdOption = 256.0,
+    absolute_refractory_us: AbsoluteRefractoryOption = 0,
+    relative_refractory_us: RelativeRefractoryOption = 0,
+    relative_scale: RelativeScaleOption = 0.4,
+    decay_per_us: DecayOption = 0.0,
+    duration_us: DurationOption = None,
     pool_events: Annotated[int | None, typer.Option(help="Memory for pending events, as on a device.")] = None,
     width: WidthOption = None,
     height: HeightOption = None,

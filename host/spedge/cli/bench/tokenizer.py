@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    AbsoluteRefractoryOption,
+    DecayOption,
+    DurationOption,
+    HeightOption,
+    JsonOption,
+    KindOption,
+    PatchSizeOption,
+    RelativeRefractoryOption,
+    RelativeScaleOption,
+    ThresholdOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 
 def tokenizer(
@@ -15,16 +30,14 @@ def tokenizer(
     board: Annotated[
         str | None, typer.Option("--board", "-b", help="Emulated board; default: this machine.", show_default=False)
     ] = None,
-    kind: Annotated[str, typer.Option(help="continuous, discrete or voxel.")] = "continuous",
-    patch_size: Annotated[int, typer.Option(help="Pixels.")] = 16,
-    threshold: Annotated[float, typer.Option(help="Potential, or events, at which a patch fires.")] = 256.0,
-    absolute_refractory_us: Annotated[int, typer.Option(help="After firing, how long a patch drops events.")] = 0,
-    relative_refractory_us: Annotated[int, typer.Option(help="After that, how long an event counts less.")] = 0,
-    relative_scale: Annotated[float, typer.Option(help="What an event counts then, between 0 and 1.")] = 0.4,
-    decay_per_us: Annotated[float, typer.Option(help="What the potential loses per microsecond.")] = 0.0,
-    duration_us: Annotated[
-        int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
-    ] = None,
+    kind: KindOption = "continuous",
+    patch_size: PatchSizeOption = 16,
+    threshold: ThresholdOption = 256.0,
+    absolute_refractory_us: AbsoluteRefractoryOption = 0,
+    relative_refractory_us: RelativeRefractoryOption = 0,
+    relative_scale: RelativeScaleOption = 0.4,
+    decay_per_us: DecayOption = 0.0,
+    duration_us: DurationOption = None,
     crop: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Only the sensor's middle, as a sensor of that size.", show_default=False),
