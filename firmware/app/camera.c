@@ -65,20 +65,40 @@ static int write_out(void)
     return camera.out_used < camera.out_filled;
 }
 
-/* Read away what comes until the camera has said "EDVS" and ended that line: it listens then. The echo of the reset
- * itself comes before. */
+/* Whether the byte is the end of the line in which the camera has said "EDVS": it listens from there on. */
+static int ends_greeting(uint8_t byte)
+{
+    static const char name[] = "EDVS";
+    if (camera.greeting_matched == sizeof name - 1u) {
+        camera.greeting_matched = byte == '\n' ? 0 : camera.greeting_matched;
+        return byte == '\n';
+    }
+    if (byte == (uint8_t)name[camera.greeting_matched]) {
+        camera.greeting_matched++;
+    } else {
+        camera.greeting_matched = byte == 'E';
+    }
+    return 0;
+}
+
+/* Read away what comes until the camera greets. The echo of the reset itself comes before. */
 static int has_greeted(void)
 {
-    static const char greeting[] = "EDVS\n";
     uint8_t byte;
-    while (camera.greeting_matched < sizeof greeting - 1u && port_camera_read(&byte, 1) > 0) {
-        if (byte == (uint8_t)greeting[camera.greeting_matched]) {
-            camera.greeting_matched++;
-        } else if (camera.greeting_matched < sizeof greeting - 2u) {
-            camera.greeting_matched = byte == 'E';
+    while (port_camera_read(&byte, 1) > 0) {
+        if (ends_greeting(byte)) {
+            return 1;
         }
     }
-    return camera.greeting_matched == sizeof greeting - 1u || port_counter() - camera.reset_at > GREETING_COUNTS;
+    return port_counter() - camera.reset_at > GREETING_COUNTS;
+}
+
+static void set_up(void)
+{
+    char commands[] = "!U0\n!E0\nE+\n"; /* no echo; event format; events on */
+    commands[6] = (char)('0' + camera.format - FORMAT_EDVS);
+    say(commands);
+    camera.state = SETTING_UP;
 }
 
 void app_camera_start(uint8_t format, uint32_t baud, int hold)
@@ -114,10 +134,7 @@ int app_camera_step(void)
     }
     if (camera.state == GREETING) {
         if (has_greeted()) {
-            char commands[] = "!U0\n!E0\nE+\n"; /* no echo; event format; events on */
-            commands[6] = (char)('0' + camera.format - FORMAT_EDVS);
-            say(commands);
-            camera.state = SETTING_UP;
+            set_up();
         }
         return 1;
     }
@@ -165,11 +182,16 @@ static void take_in(void)
 static void drop_text(void)
 {
     size_t n = 0;
-    while (n < camera.filled && camera.pending[n] < 0x80u) {
-        n++;
+    int greeted = 0;
+    while (n < camera.filled && camera.pending[n] < 0x80u && !greeted) {
+        greeted = ends_greeting(camera.pending[n++]);
     }
     drop(n);
-    camera.state = camera.filled > 0 ? STREAMING : TEXT;
+    if (greeted) {
+        set_up();
+    } else if (camera.filled > 0) {
+        camera.state = STREAMING;
+    }
 }
 
 static uint32_t time_of(const uint8_t *event)
@@ -252,6 +274,9 @@ size_t app_camera_take(uint8_t *out, size_t n)
         }
         if (camera.state == TEXT) {
             drop_text();
+        }
+        if (camera.state != STREAMING) {
+            return done;
         }
         if (camera.hunting && !hunt()) {
             return done;

@@ -112,6 +112,19 @@ def test_check_plays_recordings_with_a_camera(bundle: Bundle, device: Device, tm
         check(bundle, [tmp_path / "1.npz"], device, camera="evt9")
 
 
+def test_a_camera_that_takes_long_to_start_is_spoken_to_again(device: Device, image: Path) -> None:
+    """It was deaf when the board gave up waiting for its greeting and told it what to do."""
+    if image.name != "sim":
+        pytest.skip("the boards of QEMU give up later than is worth waiting for")
+    events = some_events(500)
+    assert device.camera_address
+    with EmulatedCamera(device.camera_address, events, "edvs", "full", boot_seconds=1.0) as camera:
+        device.configure(Configuration(source="camera", format="edvs-e2"))
+        camera.wait(30)
+        settle(device, len(events))
+        assert device.stats().taken == len(events)
+
+
 def test_a_camera_in_real_time_is_kept_up_with(device: Device) -> None:
     events = some_events(500)
     events["t"] = np.linspace(0, 400_000, len(events)).astype(np.uint64)
@@ -120,7 +133,8 @@ def test_a_camera_in_real_time_is_kept_up_with(device: Device) -> None:
         camera.wait(30)
         settle(device, len(events))
         stats = device.stats()
-        assert (stats.taken, stats.loss.lost) == (len(events), 0)
+        assert stats.taken + stats.loss.thinned == stats.loss.offered == len(events)
+        assert stats.taken > 0.9 * len(events)  # sim thins when this machine is busy with other things
 
 
 def test_a_stopped_camera_is_silent_and_the_next_session_is_of_the_link(device: Device) -> None:
