@@ -31,6 +31,7 @@ Axis = Sequence[Mapping[str, int | bool]]
 
 PASSES = 3  #: times over all axes, at most
 ARENA_GROWTH = 1.05  #: a choice that takes more memory than this multiple of what the start takes is left out
+COUNTER_STEP = 40  #: instructions, of the coarsest board
 COUNTS = 8  #: inferences of a trial, each with a token less: the last block of rows is full in some and not in others
 REPEATS = 20  #: runs of a choice where the cost is time; the quickest counts
 TOLERANCE = {"fp32": 1e-4, "int8w": 1e-4, "int8": 0.1}  #: of a logit, against what the start computes
@@ -114,7 +115,7 @@ def tune(
         for axis in axes:
             for choice in axis:
                 other = search.trial({**best.parameters, **choice})
-                if other.cost is not None and best.cost is not None and other.cost < best.cost:
+                if other.cost is not None and best.cost is not None and other.cost < best.cost - search.resolution:
                     best = other
         if best is before:
             break
@@ -184,6 +185,8 @@ class _Search:
         self.bundle, self.start, self.board, self.precision, self.say = bundle, start, board, precision, say
         self.rows = max(sample_rows(bundle), key=len)
         self.trials: dict[tuple[tuple[str, int | bool], ...], Trial] = {}
+        #: Boards count instructions in steps, and a run begins anywhere in one: smaller differences are none.
+        self.resolution = COUNTER_STEP * min(COUNTS, len(self.rows)) if board.cost_unit == "instructions" else 0
         self.arena = 0.0
         self.wanted: Any = None
 

@@ -15,7 +15,7 @@ from spedge.cli import execute
 from spedge.compile import TARGETS, compile_bundle, find_target, targets
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.compile.targets import Parameters, read_tuned, tuned_path
-from spedge.compile.tune import SPACE, Trial, _Search, store, tune
+from spedge.compile.tune import COUNTER_STEP, COUNTS, SPACE, Trial, _Search, store, tune
 from spedge.errors import UsageError
 
 SHAPE = Shape(tokens=9, hidden=12, intermediate=18, heads=2, layers=2, classes=5)
@@ -64,10 +64,15 @@ def test_tuning_gives_the_same_answer_twice_and_nothing_worse_than_the_default(b
         pytest.skip(f"not installed: {', '.join(board.packages_missing)}")
     points = [[{"unroll": 2}, {"unroll": TARGETS["cortex-m7"].unroll}]]
     first, second = (tune(bundle, "cortex-m7", space=points) for _ in range(2))
-    assert first == second
+    assert first.best.parameters == second.best.parameters
+    step = COUNTER_STEP * COUNTS  # the boards count in steps, and a run begins anywhere in one
+    for a, b in zip(first.trials, second.trials, strict=True):
+        assert a.parameters == b.parameters and a.cost is not None and b.cost is not None
+        assert abs(a.cost - b.cost) <= step
     assert first.exact and len(first.trials) == 2
     assert first.best.cost is not None and first.default.cost is not None
-    assert first.best.cost == min(t.cost for t in first.trials if t.cost is not None) <= first.default.cost
+    assert first.best.cost <= min(t.cost for t in first.trials if t.cost is not None) + step
+    assert first.best.cost <= first.default.cost
     assert len({t.cost for t in first.trials}) == 2
 
 
