@@ -76,6 +76,15 @@ class Preset:
             raise UsageError(f"There is no attention '{attention}'. Choose one of: {', '.join(ATTENTIONS)}.")
         return replace(self, encoder=replace(self.encoder, attention=attention))
 
+    def with_tokens(self, tokens: int) -> Preset:
+        """The same with windows of that many tokens, at most the preset's: for a board with little memory.
+
+        Raises UsageError for any other number.
+        """
+        if not 0 < tokens <= self.tokens:
+            raise UsageError(f"A window of {tokens} tokens cannot be: {self.name} has 1 to {self.tokens}.")
+        return replace(self, tokens=tokens)
+
 
 def _preset(
     name: str,

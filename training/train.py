@@ -74,6 +74,7 @@ def train(
     holdout: float | None = None,
     name: str | None = None,
     attention: str | None = None,
+    tokens: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainReport:
     """Train a preset and write `out/checkpoint.pt` and, beside it, the bundle.
@@ -81,12 +82,13 @@ def train(
     data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
     of this process, which stays on one core; default the preset's. The schedule counts samples, so that a seed gives
     the same model whatever the machine's load, unless the budget would be exceeded: then it is shortened.
-    attention: "full" or "causal" in the place of the preset's.
+    attention: "full" or "causal" in the place of the preset's. tokens: a shorter window than the preset's.
     An interrupt (Ctrl-C) ends training early with the weights so far.
     Raises UsageError or InputError for a wrong preset, budget or data.
     """
     chosen = find_preset(preset) if isinstance(preset, str) else preset
     chosen = chosen if attention is None else chosen.with_attention(attention)
+    chosen = chosen if tokens is None else chosen.with_tokens(tokens)
     recipe = chosen.recipe
     budget = 60 * (recipe.minutes if minutes is None else minutes)
     if not budget > 0:

@@ -467,18 +467,22 @@ def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
         train("nmnist-pico", digits, tmp_path, minutes=0)
 
 
-def test_the_command_trains_causal_attention(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_trains_causal_attention_and_shorter_windows(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its bundle is causal, and ONNX Runtime computes the logits that torch did."""
     given = ["train", "--preset", "nmnist-pico", "--data", str(digits), "--out", str(tmp_path), "--minutes", "0.02"]
-    assert execute([*given, "--attention", "causal", "--json"]) == 0
+    assert execute([*given, "--attention", "causal", "--tokens", "64", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bundle"] == str(tmp_path)
     bundle = Bundle.load(tmp_path)
-    assert (bundle.name, bundle.encoder.attention) == ("nmnist-pico-causal", "causal")
+    assert (bundle.name, bundle.encoder.attention, bundle.tokens) == ("nmnist-pico-causal", "causal", 64)
     reference = Reference(bundle)
     for vector in bundle.vectors():
         assert np.abs(reference.encode(vector.embedded) - vector.logits).max() <= 1e-4
     assert execute([*given, "--attention", "backwards"]) == 2
     assert "There is no attention 'backwards'. Choose one of: full, causal." in capsys.readouterr().err
+    assert execute([*given, "--tokens", "129"]) == 2
+    assert "nmnist-pico has 1 to 128" in capsys.readouterr().err
 
 
 def test_an_interrupt_keeps_what_was_learned(digits: Path, tmp_path: Path) -> None:

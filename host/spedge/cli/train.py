@@ -27,6 +27,10 @@ def command(
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
     ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="Window length, for a board with little memory; default: the preset's.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a preset and write its checkpoint and bundle.
@@ -44,6 +48,7 @@ def command(
             seed=seed,
             minutes=minutes,
             attention=attention,
+            tokens=tokens,
             on_progress=lambda state: say(_describe(state)),
         )
     if as_json:

@@ -1,0 +1,48 @@
+"""A whole trained model on a chip with 128 KB of RAM, with room for 8192 pending events."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spedge.boards import load_board
+from spedge.build import build
+from spedge.bundle import Bundle
+from spedge.check import as_reported
+from spedge.device import Configuration, open_board
+from spedge.evt2 import encode_words
+from spedge.paths import assets_dir
+from spedge.reference import Reference
+from tests.shorter import shorter
+from tests.tiny import missing_for
+
+TOKENS, POOL_EVENTS, RAM_BYTES = 64, 8192, 128 << 10
+
+
+def test_pico_with_eight_thousand_pending_events_in_128_kilobytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the STM32F405, whose linker script has these 128 KB for everything: arena, pool, link, stack."""
+    if missing := missing_for("netduinoplus2"):
+        pytest.skip(missing)
+    for module, extra in (("tvm", "compile"), ("platformio", "firmware")):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: pip install 'spedge[{extra}]'")
+    monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
+    trained = Bundle.load(assets_dir() / "nmnist-pico")
+    bundle = shorter(trained, TOKENS, tmp_path / "bundle")
+    events = trained.vectors()[0].events
+    board = load_board("netduinoplus2")
+    with open_board(board, build(board, bundle).path) as device:
+        configured = device.configure(Configuration(pool_events=POOL_EVENTS, report_tokens=32))
+        assert (configured.pool_events, configured.window_tokens) == (POOL_EVENTS, TOKENS)
+        assert configured.memory_used <= device.hello.memory_bytes < RAM_BYTES
+        device.send(encode_words(events))
+        tokens, result = device.tokens(), device.infer()
+        computed = Reference(bundle).compute(events, POOL_EVENTS)
+        assert tokens.tolist() == as_reported(computed.tokens).tolist()
+        assert np.abs(result.logits - computed.logits).max() <= 1e-4
+        assert device.stats().imbalance(len(events)) is None
