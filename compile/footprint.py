@@ -13,6 +13,7 @@ from .errors import CompileError, MissingCompilerError
 from .targets import Target
 
 SOURCES = ("model.c", "kernels.c", "weights.c")
+_ENTRIES = ("encode", "step")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
     with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
         for source in SOURCES:
             _compile(Path(folder) / source, target, Path(scratch))
-        frames = [f for s in SOURCES for f in _frames(Path(scratch) / s.replace(".c", ".su"))]
+        executor, *below = (_frames(Path(scratch) / s.replace(".c", ".su")) for s in SOURCES)
         sizes = [_sections(Path(scratch) / s.replace(".c", ".o")) for s in SOURCES]
     own = {name for _, _, defined in sizes for name in defined if name[0] != "?"}
     missing = {name[1:] for _, _, defined in sizes for name in defined if name[0] == "?"}
@@ -54,7 +55,7 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
         f"{target.compiler} {version.stdout.strip()}",
         sum(code for code, _, _ in sizes),
         sum(constants for _, constants, _ in sizes),
-        _deepest(frames) + 2 * target.call_bytes,
+        _deepest(dict(executor), [size for frames in below for _, size in frames], target.call_bytes),
         tuple(sorted(missing - own)),
     )
 
@@ -94,10 +95,15 @@ def _frames(path: Path) -> list[tuple[str, int]]:
     return frames
 
 
-def _deepest(frames: list[tuple[str, int]]) -> int:
-    """The executor calls kernels and these call nothing: no chain is longer than two."""
-    top = max((size for name, size in frames if name == "encode"), default=0)
-    return top + max((size for name, size in frames if name != "encode"), default=0)
+def _deepest(executor: dict[str, int], kernels: list[int], call_bytes: int) -> int:
+    """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
+    nothing. executor: frames by function, of those that the compiler has not made part of others."""
+    others = [size for name, size in executor.items() if name not in _ENTRIES]
+    chain = [executor[name] for name in _ENTRIES if name in executor] + [
+        max(others, default=0),
+        max(kernels, default=0),
+    ]
+    return sum(chain) + len(chain) * call_bytes
 
 
 def _sections(path: Path) -> tuple[int, int, set[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,15 @@ def test_the_link_is_measured_next_to_raw_bytes(capfd: pytest.CaptureFixture[str
     assert document["payload_of_raw"] == pytest.approx(
         document["payload_bytes_per_s"] / document["raw_bytes_per_s"], abs=1e-3
     )
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_chain_of_a_causal_model_is_within_its_bound(name: str, tmp_path: Path) -> None:
+    """Its calls go deeper: encode, step, a part of it, a kernel."""
+    board = load_board(name)
+    if board.missing:
+        pytest.skip(f"not installed: {', '.join(tool.program for tool in board.missing)}")
+    causal = replace(SMALL, causal=True)
+    report = bench_model(make_bundle(tmp_path / "causal", make_encoder(causal), causal, samples=2), name)
+    assert report.max_abs_error <= 1e-5
+    assert 0 < report.stack_bytes <= report.stack_bound_bytes
