@@ -198,6 +198,22 @@ def test_an_edvs_is_told_to_send_and_to_stop(terminal: tuple[int, str]) -> None:
     assert heard.decode().split() == ["E-", "!U0", "!E4", "E+", "E-"]
 
 
+def test_events_that_come_with_the_end_of_the_command_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = made(50)
+
+    class Line:
+        name = "a line that is quick"
+
+        def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+            return len(out), edvs_bytes(events) if b"E+" in out else b""
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("spedge.sources.serial_port.connect", lambda *_: Line())
+    with EdvsCamera("anywhere") as source:
+        assert np.array_equal(collect(source, len(events)), events)
+
+
 # ---- USB: a fake of the driver package at the very edge ------------------------------------------------------------
 
 

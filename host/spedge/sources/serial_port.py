@@ -42,8 +42,11 @@ class SerialSource(Source):
         self._decoder = decoder or Decoder(_known(format), width=width, height=height)
         super().__init__(port, width, height, live=True)
         self._port = connect(port, baud or _WORDS_BAUD)
+        self._early = b""  # came before anybody asked for packets
 
     def packets(self) -> Iterator[NDArray[np.void]]:
+        data, self._early = self._early, b""
+        yield self._checked(self._decoder, self._decoder.feed(data))
         while not self._stopped.is_set():
             _, data = self._port.exchange(b"", PACKET_SECONDS)
             yield self._checked(self._decoder, self._decoder.feed(data))
@@ -72,16 +75,19 @@ class EdvsCamera(SerialSource):
         self._command("E-", "!U0", f"!E{mode}")
         while self._port.exchange(b"", _QUIET_SECONDS)[1]:
             pass  # what it said before, and its answers
-        self._command("E+")
+        self._early = self._command("E+")
 
-    def _command(self, *lines: str) -> None:
+    def _command(self, *lines: str) -> bytes:
+        """Send commands. Returns what came meanwhile."""
+        heard = b""
         out = "".join(line + "\n" for line in lines).encode()
         deadline = time.monotonic() + _COMMAND_SECONDS
         while out:
-            written, _ = self._port.exchange(out, PACKET_SECONDS)
-            out = out[written:]
+            written, received = self._port.exchange(out, PACKET_SECONDS)
+            out, heard = out[written:], heard + received
             if time.monotonic() > deadline:
                 raise DeviceError(f"{self.name} takes no commands: is it the eDVS's port, and the baud rate right?")
+        return heard
 
     def close(self) -> None:
         with contextlib.suppress(DeviceError):  # it may be gone
