@@ -190,6 +190,7 @@ class Session:
             self.device.offer(events)  # an empty packet lets the link work, too
             return
         if len(events) == 0:
+            self.device.wait(0.0)  # it notices when the device is gone
             return
         if self._high is None:
             self._base = int(events["t"][0]) & ~(TIME_RANGE - 1)

@@ -383,7 +383,7 @@ def test_silence_is_mentioned_before_it_is_given_up(agent: Agent, caplog: pytest
         with caplog.at_level(logging.WARNING, "spedge.device"), pytest.raises(DeviceError, match="does not answer"):
             device.stats()
         agent.process.send_signal(signal.SIGCONT)
-    assert [record.getMessage() for record in caplog.records] == [f"{agent.address} has not answered for 1 s; waiting"]
+    assert [record.getMessage() for record in caplog.records] == [f"{agent.address} has not answered for 1.0 s; waiting"]
 
 
 class Plug:

@@ -71,7 +71,7 @@ def _options(
 def main() -> None:
     """The program `spedge`."""
     signal.signal(signal.SIGTERM, _terminated)
-    logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING, handlers=[_ToStderr()])
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -101,6 +101,14 @@ def execute(arguments: list[str]) -> int:
             message = error.format_message()
             return _fail(message, 2) if message else 2
         return _unexpected(error)
+
+
+class _ToStderr(logging.StreamHandler):
+    """Writes to what sys.stderr is at the time: above the status line, while there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def _unexpected(error: Exception) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -36,6 +34,7 @@ from spedge.device.protocol import (
     Type,
     unpack_labels,
 )
+from spedge.device.silence import Silence
 from spedge.device.stream import EventSender, RetryTimer
 from spedge.device.transport import Reconnecting, Transport, connect
 from spedge.errors import DeviceError, UsageError
@@ -43,12 +42,13 @@ from spedge.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
 
-_log = logging.getLogger("spedge.device")
 _OUT_BYTES = 1 << 15  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
 _ASK_AGAIN = 0.1  # for a result that is missing while live
+_PING = 0.5  # seconds without a word after which a device that owes none is asked for one
+_STOPPED = 1.0  # this process was, when a wait took so much longer than it should
 _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it answers
 
 
@@ -56,12 +56,14 @@ _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it a
 class Timeouts:
     """Seconds. What is not answered is sent again, after a time that follows the link's pace but stays within
     resend_least and resend_most; a device from which no answer comes for `notice` is mentioned in the log, and after
-    `silence` it is given up; so is a line that broke and does not come back within `reconnect`."""
+    `silence` it is given up, or after `work` when it computes; so is a line that broke and does not come back within
+    `reconnect`."""
 
     resend_least: float = 0.25
     resend_most: float = 2.0
-    notice: float = 2.0
+    notice: float = 1.25
     silence: float = 7.0
+    work: float = 60.0
     reconnect: float = 1.5
 
 
@@ -93,8 +95,8 @@ class Device:
     Opening says hello. `configure` begins a session; then `send` events, and ask for `tokens`, `infer` and `stats`.
     All calls block, none for longer than the time-outs. Not for use by several threads at once.
     Every method raises DeviceError when the device does not answer, has restarted or refuses; after one of the first
-    two `resume` finds out how to go on. A line that breaks and comes back soon is only mentioned in the log (the logger
-    `spedge.device`): nothing of the stream is lost by that.
+    two `resume` finds out how to go on. A line that breaks and comes back soon, and a device that is silent for a while,
+    are only mentioned in the log (the logger `spedge.device`): nothing of the stream is lost by that.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Device:
         transport: Transport,
         timeouts: Timeouts | None = None,
         obituary: Callable[[], str | None] | None = None,
+        at_work: Callable[[], bool] | None = None,
     ) -> None:
-        """obituary: says why the device is gone, None while it is not known to be; asked when the link breaks."""
+        """obituary: says why the device is gone, None while it is not known to be; asked when the link breaks.
+        at_work: says whether the device's processor is busy, where that can be seen from here."""
         #: The other end of the camera port of a board that was started here: what an EmulatedCamera connects to.
         self.camera_address: str | None = None
         self.timeouts = timeouts or Timeouts()
@@ -119,7 +123,10 @@ class Device:
         self._seq = secrets.randbelow(1 << 16)
         self._awaited: tuple[int, int] | None = None  # type and seq of the request under way
         self._reply: Frame | None = None
-        self._quiet_since: float | None = None  # nothing heard since then, though something is expected; None: all told
+        self._silence = Silence(transport.name, self.timeouts.notice, self.timeouts.silence, at_work)
+        self._heard = 0.0  # when the last frame came
+        self._pinged: int | None = None  # seq of the HELLO that was sent only to hear something
+        self._pinged_at = 0.0
         self._sender = EventSender(0, 0)
         self._timer = RetryTimer(self.timeouts.resend_least, self.timeouts.resend_most)
         self._status: Status | None = None
@@ -287,7 +294,6 @@ class Device:
             self._sender.offer(data[at : at + step])
         self._progress = time.monotonic()
         while self._sender.pending:
-            self._quiet_since = self._quiet_since or time.monotonic()
             if not self._sender.in_flight:
                 self._timer.start(time.monotonic())
             while (frame := self._sender.next_frame()) is not None:
@@ -304,7 +310,6 @@ class Device:
                 raise self._gave_up("takes no more events")
             if on_progress is not None:
                 on_progress(max(len(data) - self._sender.pending * step, 0))
-        self._quiet_since = None
         return self._latest
 
     def flush(self) -> Status:
@@ -331,7 +336,10 @@ class Device:
     def infer(self) -> Result:
         """Run the encoder on the last tokens, after everything sent has been processed."""
         self.flush()
+        begin = time.monotonic()
         result = Result.unpack(self._request(Type.INFER).payload)
+        if self.hello.cost_unit in ("instructions", "cycles"):
+            self._silence.inferred(time.monotonic() - begin, result.cost_encode)
         self._take_status(result.status)
         return result
 
@@ -427,6 +435,10 @@ class Device:
             self._timer.retried(now)
         if live and live.in_flight and now - max(self._progress, self._moved) > self.timeouts.silence:
             raise self._gave_up("takes no more events")
+        if not self._backlog and now - max(self._heard, self._pinged_at) > _PING and not (live and live.in_flight):
+            self._ping(now)
+        if min(self._silence.lasts(now), now - self._progress) > self.timeouts.silence:
+            raise self._gave_up("does not answer")
         if self._early and now - self._asked_results > _ASK_AGAIN:
             self._asked_results = now
             self._post(Type.RESULTS, self._next_result.to_bytes(4, "little"))
@@ -492,6 +504,7 @@ class Device:
         self._live_marks = {}
         self._results, self._early, self._next_result = [], {}, 0
         self._next_raw = 0
+        self._pinged = None
         if self._configuration.mode == "live" and self._configuration.source == "link" and self._configured:
             patch_size = self._configured.tokenizer.patch_size
             self._live = LiveSender(session, self.hello.credits, self.hello.max_payload, patch_size)
@@ -546,7 +559,6 @@ class Device:
         begin = now = time.monotonic()
         self._timer.start(now, measuring=kind not in _SLOW)
         self._out += frame
-        self._quiet_since = None if kind in _SLOW else now
         try:
             while self._reply is None:
                 give_up = max(begin, self._progress, self._moved) + self.timeouts.silence
@@ -559,7 +571,7 @@ class Device:
                     self._resent_requests += 1
                     self._timer.retried(now)
         finally:
-            self._awaited = self._quiet_since = None
+            self._awaited = None
         reply = self._reply
         if reply.type == Type.ERROR:
             raise self._refused(Error.unpack(reply.payload))
@@ -569,20 +581,45 @@ class Device:
 
     def _pump(self, timeout: float) -> None:
         """Move bytes for at most `timeout` seconds and take in what comes."""
-        if self._quiet_since is not None:
-            notice = self._quiet_since + self.timeouts.notice - time.monotonic()
-            timeout = min(timeout, max(notice, _LEAST_WAIT))
+        begin = time.monotonic()
+        self._silence.expect(self._owed, begin)
+        timeout = min(timeout, max(self._silence.left(begin), _LEAST_WAIT))
         try:
             written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
         except DeviceError as error:
             raise self._explained(error) from error
         del self._out[:written]
+        now = time.monotonic()
+        if now - begin > timeout + _STOPPED:  # the device perhaps, too
+            self._progress = now
+            self._silence.restart(now)
         self._watch_backlog()
         for frame in self._reader.feed(received):
-            self._timer.heard(time.monotonic())
-            self._quiet_since = time.monotonic() if self._quiet_since else None
+            self._heard = now = time.monotonic()
+            self._timer.heard(now)
+            self._silence.heard(now)
             self._take(frame)
-        self._notice()
+        self._watch_silence()
+
+    @property
+    def _owed(self) -> bool:
+        """Whether the device has to say something."""
+        asked = (self._awaited is not None and self._reply is None) or self._pinged is not None
+        return asked or self._sender.in_flight > 0 or (self._live is not None and self._live.in_flight > 0)
+
+    def _watch_silence(self) -> None:
+        """Say what there is to say of a silent device; one that computes is doing what it was asked to."""
+        slow = self._configuration.infers or (self._awaited is not None and self._awaited[0] in _SLOW)
+        now = time.monotonic()
+        if self._owed and self._silence.look(now, slow) and self._silence.lasts(now) < self.timeouts.work:
+            self._progress = now
+
+    def _ping(self, now: float) -> None:
+        """See whether a device is there that nobody asks for anything: it says hello in any state."""
+        if self._pinged is None:
+            self._seq = (self._seq + 1) % (1 << 16)
+        self._pinged, self._pinged_at = self._seq, now
+        self._out += Frame(Type.HELLO, self._seq, self._session, VERSION.to_bytes(2, "little")).encode()
 
     def _watch_backlog(self) -> None:
         """See how much the device has not taken yet: it may be slow. Sending that again would make it slower still, and
@@ -591,8 +628,9 @@ class Device:
         if backlog < self._backlog:
             now = time.monotonic()
             self._timer.moved(now)
-            if not self._timer.retries:
+            if not self._timer.retries and self._pinged is None:
                 self._moved = now
+                self._silence.restart(now)
         self._backlog = backlog
 
     def _take(self, frame: Frame) -> None:
@@ -610,6 +648,10 @@ class Device:
         else:
             if frame.session == self._session:
                 self._take_unasked(frame)
+            if frame.type == Type.HELLO | REPLY_BIT and frame.seq == self._pinged:
+                self._pinged = None
+                if frame.session != self._session:
+                    raise self._restarted()
             if self._awaited == (frame.type & ~REPLY_BIT, frame.seq):
                 self._reply = frame
 
@@ -636,12 +678,6 @@ class Device:
             raise self._restarted()
 
     # ---- what goes wrong --------------------------------------------------------------------------------------
-
-    def _notice(self) -> None:
-        """Say in the log that nothing has been heard for long, once."""
-        if self._quiet_since and (silent := time.monotonic() - self._quiet_since) >= self.timeouts.notice:
-            _log.warning("%s has not answered for %.0f s; waiting", self.name, silent)
-            self._quiet_since = math.inf
 
     def _refused(self, error: Error) -> DeviceError:
         if error.code in (ErrorCode.SESSION, ErrorCode.NO_SESSION) and self._session:

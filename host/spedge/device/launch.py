@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 _GREETING_SECONDS = 1.0  # firmware that says nothing at first is used all the same
+_LOOK_SECONDS = 0.1  # at a process, to see whether it computes
 _QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
@@ -73,7 +74,7 @@ def open_board(
         started.boot()
         limits = timeouts or Timeouts()
         line = Reconnecting(started.connect, limits.reconnect, started.obituary)
-        device = Device(with_faults(line, faults), timeouts, started.obituary)
+        device = Device(with_faults(line, faults), timeouts, started.obituary, started.at_work)
     except BaseException:
         started.stop()
         raise
@@ -119,8 +120,13 @@ class _Started:
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         try:
             with self._log.open("wb") as log:
+                # in a group of its own: the terminal's Ctrl-C and Ctrl-Z are for the host
                 self.process = subprocess.Popen(
-                    [*guard, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                    [*guard, *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    process_group=0,
                 )
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -149,6 +155,19 @@ class _Started:
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = "" if -status in (signal.SIGKILL, signal.SIGTERM) else said  # it did not foresee that
         return f"{self.name} {how}" + (f": {said}" if said else " while it was in use")
+
+    def at_work(self) -> bool:
+        """Whether it computes just now; takes a moment to see."""
+        before = self._ticks()
+        time.sleep(_LOOK_SECONDS)
+        return self._ticks() > before
+
+    def _ticks(self) -> int:
+        """Processor time so far, 1/100 s."""
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            return int(fields[11]) + int(fields[12])
+        return 0
 
     def stop(self) -> None:
         """End it, by force when it does not within a few seconds, and clean up."""

@@ -30,6 +30,7 @@ KEPT_BYTES = 1 << 22  #: received and not fetched: far more than a device is eve
 _READ_BYTES = 1 << 16
 _REDIAL_SECONDS = 0.05
 _DRAIN_SECONDS = 0.02
+_CONNECT_SECONDS = 1.8
 _UNIX_PIECE = 256  # a unix socket tells what is unsent in pieces as they were written
 _log = logging.getLogger("spedge.device")
 
@@ -273,7 +274,7 @@ def _tcp(address: str) -> FdTransport:
     if not host or not port:
         raise UsageError(f"{address!r} is no address: give tcp://HOST:PORT")
     try:
-        sock = socket.create_connection((host, port), timeout=5)
+        sock = socket.create_connection((host, port), timeout=_CONNECT_SECONDS)
     except OSError as error:
         raise DeviceError(f"cannot connect to {address}: {error.strerror or error}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
