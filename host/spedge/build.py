@@ -25,11 +25,22 @@ from pathlib import Path
 
 from spedge.boards import Board
 from spedge.bundle import Bundle
+from spedge.children import guarded
 from spedge.errors import DeviceError, UsageError
 from spedge.paths import boards_dir, cache_dir, firmware_dir
 
 Progress = Callable[[str], None]
 _NO_MODEL = "no-model"
+#: Ends when PlatformIO does, as that ends when we do.
+_SCONS = """\
+import contextlib, ctypes, signal
+
+import SCons.Script
+
+with contextlib.suppress(AttributeError):  # Linux only
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+SCons.Script.main()
+"""
 
 
 class BuildError(DeviceError):
@@ -233,7 +244,7 @@ def _platformio(
 def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run in a process group of its own, so that an interruption ends the compilers too."""
     process = subprocess.Popen(
-        command,
+        guarded(command),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -286,7 +297,7 @@ def _provide_scons(package: Path) -> None:
 
     version = get_core_dependencies()["tool-scons"].lstrip("~^=")
     files = {
-        "scons.py": "import SCons.Script\n\nSCons.Script.main()\n",
+        "scons.py": _SCONS,
         "package.json": json.dumps({"name": "tool-scons", "version": version, "description": "SCons from PyPI"}),
         ".piopm": json.dumps(
             {

@@ -12,9 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Seconds of silence before the other end is asked, between two questions, and how many of them go unanswered: a host
- * that was switched off is noticed after 10 s. */
-enum { ASK_AFTER = 4, ASK_EVERY = 2, ASK_TIMES = 3 };
+/* A host that was switched off, or its network, is noticed after 2 s: it is asked (its system answers, however busy it
+ * is) after so many seconds of silence and as often, and what it was sent or asked goes unanswered for so many
+ * milliseconds. One that was only away for longer connects again, and its session goes on. */
+enum { ASK_AFTER = 1, ASK_EVERY = 1, UNANSWERED_MS = 1800 };
 
 static void die(const char *address)
 {
@@ -82,7 +83,7 @@ int tcp_accept(int listener)
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set(fd, IPPROTO_TCP, TCP_KEEPIDLE, ASK_AFTER);
     set(fd, IPPROTO_TCP, TCP_KEEPINTVL, ASK_EVERY);
-    set(fd, IPPROTO_TCP, TCP_KEEPCNT, ASK_TIMES);
+    set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNANSWERED_MS);
     fprintf(stderr, "a host has come from %s\n", inet_ntoa(from.sin_addr));
     return fd;
 }

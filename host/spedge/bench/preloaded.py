@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spedge.boards import Board
 from spedge.build import build
+from spedge.children import guarded
 from spedge.errors import DeviceError, UsageError
 
 _TIMEOUT_SECONDS = 300
@@ -57,16 +58,15 @@ def _run(board: Board, firmware: Path, image: bytes, address: int) -> str:
     assert board.qemu is not None
     if shutil.which(board.qemu.program) is None:
         raise DeviceError(f"{board.name} needs {board.qemu.program}, which is not installed")
-    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "recording"
         data.write_bytes(image)
         qemu = board.qemu
-        command = [*guard, qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
+        command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
         command += ["-display", "none", "-nodefaults", "-kernel", str(firmware), "-serial", "stdio"]
         command += ["-device", f"loader,file={data},addr={address:#x},force-raw=on"]
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            guarded(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
             try:
                 return _line(process, board.name)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spedge.boards import Board, Process, Qemu, load_board
+from spedge.children import guarded
 from spedge.device.client import Device, Timeouts
 from spedge.device.faults import Faults, with_faults
 from spedge.device.transport import Reconnecting, Transport, connect, connect_unix
@@ -117,12 +118,11 @@ class _Started:
         self.name = name
         self._folder = folder
         self._log = folder / "stderr"
-        guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         try:
             with self._log.open("wb") as log:
                 # in a group of its own: the terminal's Ctrl-C and Ctrl-Z are for the host
                 self.process = subprocess.Popen(
-                    [*guard, *command],
+                    guarded(command),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
