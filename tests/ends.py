@@ -1,0 +1,143 @@
+"""Both ends of a link as processes, to be killed: the command line on a firmware that is built already, an agent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+#: The command line, with an image that is built already.
+_CLI = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import spedge.build
+from spedge import cli
+image = Path(sys.argv[1])
+spedge.build.build = lambda *_: SimpleNamespace(path=image)
+sys.argv = ["spedge", *sys.argv[2:]]
+cli.main()
+"""
+
+
+def cli_command(image: Path, *arguments: object) -> list[str]:
+    """`spedge` with these arguments and `image` as the firmware of whatever board they name."""
+    return [sys.executable, "-c", _CLI, str(image), *map(str, arguments)]
+
+
+class Host:
+    """`spedge` as a process: what it writes, and when. Its processes carry a mark by which they are found."""
+
+    def __init__(self, image: Path, *arguments: object) -> None:
+        self.image = image
+        self.mark = f"SPEDGE_TEST_MARK={uuid.uuid4()}"
+        name, _, value = self.mark.partition("=")
+        self.process = subprocess.Popen(
+            cli_command(image, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, name: value},
+        )
+        assert self.process.stdout and self.process.stderr
+        self.out: list[tuple[float, str]] = []  # when, line
+        self.err: list[tuple[float, str]] = []
+        self._threads = [
+            threading.Thread(target=self._read, args=pair)
+            for pair in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, stream: IO[str], lines: list[tuple[float, str]]) -> None:
+        with stream:
+            for line in stream:
+                lines.append((time.monotonic(), line.rstrip("\n")))
+
+    def device(self) -> int:
+        """The process of its device, once it runs."""
+        found: list[int] = []
+
+        def started() -> bool:
+            found[:] = device_processes(self.process.pid, self.image)
+            return bool(found)
+
+        wait_for(started, 30)
+        return found[0]
+
+    def said(self, text: str, since: float, within: float) -> float:
+        """Wait for a line with `text` on stderr; how long after `since` it came."""
+        found: list[float] = []
+
+        def has_come() -> bool:
+            found[:] = [when for when, line in self.err if text in line]
+            return bool(found)
+
+        wait_for(has_come, within + 1)
+        return found[0] - since
+
+    def left(self) -> list[int]:
+        """Processes of its making that are there, itself among them."""
+        return marked(self.mark)
+
+    def end(self, within: float = 30.0) -> int:
+        """Wait for its end, and return its exit code."""
+        code = self.process.wait(within)
+        for thread in self._threads:
+            thread.join(10)
+        return code
+
+
+def children(pid: int) -> list[int]:
+    """Those that its main thread started."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def command_of(pid: int) -> bytes:
+    """Its arguments, each with a zero byte behind it; none of a process that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def device_processes(host: int, image: Path) -> list[int]:
+    """Those of its children that run the image, or emulate it; not what leads up to that."""
+    found = []
+    for pid in children(host):
+        command = command_of(pid).split(b"\0")
+        if str(image).encode() in command and command[0] not in (b"setpriv", b"sh", sys.executable.encode()):
+            found.append(pid)
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """All running processes that have `mark` in their environment, as it was when they began."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,490 @@
+"""Either end dies or falls silent at any moment: the other one says so within two seconds, and goes on when it returns.
+
+The moments are drawn at random, the same ones every time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pty
+import random
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spedge
+from spedge.boards import load_board
+from spedge.bundle import Bundle
+from spedge.cameras import EmulatedCamera
+from spedge.check import as_reported
+from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
+from spedge.device.silence import Silence
+from spedge.errors import DeviceError
+from spedge.evt2 import encode_words
+from spedge.recordings import write
+from tests.ends import Host, cli_command, device_processes, wait_for
+from tests.tiny import build_firmware, model_source, tiny_bundle
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+
+WITHIN = 2.0  #: seconds in which the other end has to say it
+SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
+REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
+
+
+def some_events(n: int, gap: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    events = np.zeros(n, spedge.EVENT_DTYPE)
+    events["t"] = np.sort(random.integers(0, gap * n, n))
+    events["x"], events["y"] = random.integers(0, 34, (2, n))
+    events["p"] = random.integers(0, 2, n)
+    return events
+
+
+def host_tokens(events: np.ndarray) -> list:
+    tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0)
+    return as_reported(tokenizer.push(events)).tolist()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_firmware("sim", tmp_path_factory.mktemp("sim") / "firmware", model_source(bundle))
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 3 s."""
+    path = tmp_path_factory.mktemp("recordings") / "a.npz"
+    write(path, some_events(15_000, 200), 34, 34)
+    return path
+
+
+class Agent:
+    """The application on TCP: what it says, and when."""
+
+    def __init__(self, image: Path, port: str = "0") -> None:
+        self.image = image
+        command = [str(image), "--listen", f"127.0.0.1:{port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout and self.process.stderr
+        self.address, self.camera_address = (self.process.stdout.readline().strip() for _ in range(2))
+        self.said: list[tuple[float, str]] = []
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.said.append((time.monotonic(), line.rstrip()))
+
+    def restarted(self) -> Agent:
+        return Agent(self.image, self.address.rpartition(":")[2])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._thread.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream
+            stream.close()
+
+
+@pytest.fixture
+def agent(image: Path) -> Iterator[Agent]:
+    started = Agent(image)
+    yield started
+    started.kill()
+
+
+# ---- a device that is silent: the rule -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """What the logger of devices says; to be asked by calling it."""
+    with caplog.at_level(logging.WARNING, "spedge.device"):
+        yield Said(caplog)
+
+
+class Said(list):
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.caplog = caplog
+
+    def __call__(self) -> list[str]:
+        return [record.getMessage() for record in self.caplog.records]
+
+
+def test_a_silence_is_mentioned_once_and_so_is_its_end(said: Said) -> None:
+    silence = Silence("it", 1.25, 7)
+    silence.expect(True, 10)
+    for now in (10.5, 11.2, 11.3, 12, 13, 20):
+        silence.look(now, False)
+    assert said() == ["it has not answered for 1.3 s; waiting"]
+    silence.expect(False, 20)  # the question was given up
+    silence.heard(23)
+    silence.heard(24)
+    assert said()[1:] == ["it answers again after 13.0 s"]
+
+
+def test_no_answer_is_missed_where_none_is_owed(said: Said) -> None:
+    silence = Silence("it", 1.25, 7)
+    for owed, now in ((False, 0.0), (True, 5.0), (False, 5.5), (True, 9.0)):
+        silence.expect(owed, now)
+        silence.look(now, False)
+    silence.look(10.2, False)
+    silence.restart(10.2)  # it takes what it is sent
+    silence.look(11.4, False)
+    assert said() == []
+    assert silence.left(11.4) == pytest.approx(0.05)
+
+
+def test_one_that_computes_is_not_silent_before_that_takes_long(said: Said) -> None:
+    silence = Silence("it", 1.25, 7, lambda: True)
+    silence.expect(True, 0)
+    assert all(silence.look(now, True) for now in np.arange(1.3, 7, 0.3))
+    assert said() == []
+    assert silence.look(7.3, True) and silence.look(7.7, True)
+    assert said() == ["it has been computing for 7.3 s; waiting"]
+    silence.heard(8)
+    silence.expect(True, 10)
+    silence.look(11.3, False)  # asked for nothing that takes long
+    assert said()[1:] == ["it answers again after 8.0 s", "it has not answered for 1.3 s; waiting"]
+
+
+def test_what_an_inference_takes_is_learned_from_those_before(said: Said) -> None:
+    silence = Silence("it", 1.25, 7)
+    for seconds, cost in ((2.0, 1000), (9.0, 1500)):  # the second one was held up
+        silence.inferred(seconds, cost)
+    silence.expect(True, 0)
+    assert silence.look(1.3, True) and silence.look(5.9, True)
+    assert not silence.look(6.3, True)  # twice 1500 of 2 ms
+    assert said() == ["it has not answered for 6.3 s; waiting"]
+
+
+# ---- a device that is silent: what a user sees ---------------------------------------------------------------------
+
+
+def results(host: Host) -> list[dict]:
+    return [json.loads(line) for _, line in host.out]
+
+
+def test_every_verb_says_that_its_device_is_silent_and_that_it_is_back(
+    image: Path, bundle: Bundle, recording: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.npz"
+    write(short, some_events(4000, 50), 34, 34)
+    play = ["stream", "board", "--play", recording, "--camera-format", "evt2", "--width", 34, "--height", 34]
+    hosts = {
+        "check": Host(image, "check", bundle.path, short, "--json", "--fault", "delay=1,late=0.2"),
+        "lossless": Host(image, "run", bundle.path, recording, "--mode", "lossless", "--speed", 1, "--json"),
+        "live": Host(image, "run", bundle.path, recording, "--speed", 1, "--json"),
+        "stream": Host(image, *play, "--mode", "lossless", "--out", tmp_path / "a.npz", "--json"),
+    }
+    devices = {name: host.device() for name, host in hosts.items()}
+    time.sleep(1.0)  # all of them have begun
+    since = time.monotonic()
+    for pid in devices.values():
+        os.kill(pid, signal.SIGSTOP)
+    took = {name: host.said("sim has not answered for 1.", since, WITHIN) for name, host in hosts.items()}
+    assert all(0.5 < seconds < WITHIN for seconds in took.values()), took
+    for pid in devices.values():
+        os.kill(pid, signal.SIGCONT)
+    assert {name: host.end() for name, host in hosts.items()} == dict.fromkeys(hosts, 0)
+    for host in hosts.values():
+        lines = [line for _, line in host.err]
+        assert len(lines) == 2 and re.fullmatch(r"spedge: sim answers again after \d\.\d s", lines[1]), lines
+        assert host.left() == []
+    check = json.loads("\n".join(line for _, line in hosts["check"].out))
+    assert check["passed"]
+    assert spedge.open(tmp_path / "a.npz").events().tolist() == spedge.open(recording).events().tolist()
+    clean = Host(image, "run", bundle.path, recording, "--json")
+    assert clean.end() == 0
+    stopped, undisturbed = results(hosts["lossless"]), results(clean)
+    for document in (*stopped, *undisturbed):
+        for of_time in ("latency", "encode_cost", "summary"):
+            document.pop(of_time, None)
+    assert stopped == undisturbed
+    assert results(hosts["live"])[-1]["summary"]["all_accounted"]
+
+
+def test_one_that_stays_silent_is_given_up_in_every_mode(agent: Agent, said: Said) -> None:
+    limits = Timeouts(notice=0.3, silence=0.9)
+    events = some_events(100, 100)
+    for mode in ("lossless", "live", "nothing to do"):
+        with Device.open(agent.address, timeouts=limits) as device:
+            device.configure(Configuration(SETTINGS, model=False, mode="live" if mode == "live" else "lossless"))
+            agent.process.send_signal(signal.SIGSTOP)
+            begin = time.monotonic()
+            with pytest.raises(DeviceError, match=r"(takes no more events|does not answer) \(waited 0\.9 s\)"):
+                while True:
+                    if mode == "lossless":
+                        device.send(encode_words(events))
+                    elif mode == "live":
+                        device.offer(events)
+                        events["t"] += 10_000
+                    device.wait(0.01)
+            assert 0.9 < time.monotonic() - begin < 0.9 + WITHIN
+            agent.process.send_signal(signal.SIGCONT)
+            assert device.resume(within=5)
+    lines = said()
+    assert len(lines) == 6
+    assert all("has not answered for 0.3 s; waiting" in line for line in lines[0::2])
+    assert all("answers again after" in line for line in lines[1::2])
+
+
+def test_a_device_that_is_asked_nothing_is_found_to_have_restarted(agent: Agent) -> None:
+    with Device.open(agent.address) as device:
+        device.configure(REPORTING)
+        device.wait(1.2)  # it is asked whether it is there
+        agent.kill()
+        again = agent.restarted()
+        begin = time.monotonic()
+        with pytest.raises(DeviceError, match="was restarted or taken over by another program"):
+            device.wait(5)
+        assert time.monotonic() - begin < WITHIN
+        again.kill()
+
+
+def test_a_host_that_was_stopped_itself_does_not_blame_the_device(agent: Agent, image: Path, tmp_path: Path) -> None:
+    """As Ctrl-Z does, and a lid that is closed: both ends stop, and go on, the device a little later."""
+    script = (
+        "import logging, sys; from spedge.device import *; logging.basicConfig()\n"
+        "device = Device.open(sys.argv[1], timeouts=Timeouts(silence=1.5))\n"
+        "print('up', flush=True); sys.stdin.readline(); device.wait(1.5); print(device.stats().frames > 0)"
+    )
+    host = subprocess.Popen(
+        [sys.executable, "-c", script, agent.address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert host.stdin and host.stdout and host.stdout.readline() == "up\n"
+    host.stdin.write("\n")
+    host.stdin.flush()
+    time.sleep(0.3)
+    for process in (host, agent.process):
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    host.send_signal(signal.SIGCONT)
+    time.sleep(0.5)
+    agent.process.send_signal(signal.SIGCONT)
+    assert host.communicate(timeout=10) == ("True\n", "")
+    assert host.returncode == 0
+
+
+# ---- a device that dies --------------------------------------------------------------------------------------------
+
+
+def stream_on(device: Device, mode: str, events: np.ndarray) -> None:
+    """Until an error."""
+    device.configure(Configuration(SETTINGS, model=False, mode=mode, report_tokens=64))
+    while True:
+        device.reset()
+        if mode == "lossless":
+            device.send(encode_words(events))
+            continue
+        for piece in np.array_split(events, 200):
+            device.offer(piece)
+            device.wait(0.005)
+        device.finish()
+
+
+def kill_at_random(board: str, image: Path, moments: list[float]) -> list[str]:
+    """Kill the board's process so many seconds after it has been started, for each of the moments, while it is
+    streamed to, losslessly and live by turns. Returns the error of each, all of which came in time."""
+    events, errors = some_events(20_000, 50), []
+    for number, moment in enumerate(moments):
+        killed: list[float] = []
+
+        def kill(moment: float = moment, killed: list[float] = killed) -> None:
+            found: list[int] = []
+
+            def started() -> bool:
+                found[:] = device_processes(os.getpid(), image)
+                return bool(found)
+
+            wait_for(started, 20)
+            time.sleep(moment)
+            killed.append(time.monotonic())
+            os.kill(found[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(DeviceError) as caught, open_board(load_board(board), image) as device:
+            stream_on(device, ("lossless", "live")[number % 2], events)
+        assert time.monotonic() - killed[0] < WITHIN
+        killer.join()
+        errors.append(str(caught.value))
+        assert device_processes(os.getpid(), image) == []
+    return errors
+
+
+def test_sim_killed_at_random_moments(image: Path) -> None:
+    draw = random.Random(1)
+    moments = [draw.uniform(0, 0.4) for _ in range(10)] + [draw.uniform(0, 0.02) for _ in range(10)]
+    errors = kill_at_random("sim", image, moments)
+    assert set(errors) == {"sim was killed by signal 9 while it was in use"}
+
+
+def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
+    """Killed at random moments, it knows nothing any more; stopped for a while, nothing is lost and nothing doubled."""
+    draw = random.Random(2)
+    events = some_events(12_000, 50)
+    now = agent
+    for _ in range(3):
+        with Device.open(now.address) as device:
+            threading.Timer(draw.uniform(0.0, 0.3), now.process.kill).start()
+            with pytest.raises(DeviceError, match="did not come back within|closed the link|broke"):
+                stream_on(device, "lossless", events)
+            now.kill()
+            now = now.restarted()
+            assert not device.resume(within=5)
+            device.configure(REPORTING)
+            device.send(encode_words(events))
+            assert device.tokens().tolist() == host_tokens(events)
+    with Device.open(now.address) as device:
+        device.configure(REPORTING)
+        stop = threading.Event()
+
+        def stutter() -> None:
+            while not stop.wait(draw.uniform(0.01, 0.1)):
+                now.process.send_signal(signal.SIGSTOP)
+                time.sleep(draw.uniform(0.01, 0.3))
+                now.process.send_signal(signal.SIGCONT)
+
+        stopper = threading.Thread(target=stutter)
+        stopper.start()
+        for piece in np.array_split(encode_words(events), 60):
+            device.send(piece)
+            time.sleep(0.005)
+        stop.set()
+        stopper.join()
+        assert device.tokens().tolist() == host_tokens(events)
+        assert device.stats().imbalance(len(events)) is None
+    now.kill()
+
+
+# ---- a host that dies ----------------------------------------------------------------------------------------------
+
+
+def test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment(
+    image: Path, bundle: Bundle, recording: Path
+) -> None:
+    draw = random.Random(3)
+    verbs = [
+        ["run", bundle.path, recording, "--speed", 1, "--json"],
+        ["run", bundle.path, recording, "--speed", 1, "--mode", "lossless"],
+        ["check", bundle.path, *[recording] * 20],
+        ["run", bundle.path, "--source", "board", "--play", recording, "--json"],
+    ]
+    for _ in range(3):
+        hosts = [Host(image, *verb) for verb in verbs]
+        began = time.monotonic()
+        for moment, host in sorted((draw.uniform(0.2, 2.0), host) for host in hosts):
+            time.sleep(max(began + moment - time.monotonic(), 0))
+            host.process.kill()
+        for host in hosts:
+            assert host.end() == -signal.SIGKILL
+            wait_for(lambda host=host: not host.left(), WITHIN)
+
+
+def test_a_host_that_ended_before_its_device_began_leaves_none(image: Path) -> None:
+    """The narrowest moment: the kernel was not yet told what the device depends on."""
+    from spedge.children import guarded
+
+    *guard, host, program = guarded([str(image)])
+    assert host == str(os.getpid()) and program == str(image)
+    process = subprocess.Popen([*guard, "1", program], stdout=subprocess.PIPE)  # not its parent
+    assert process.communicate(timeout=5)[0] == b""
+    assert process.returncode != 0
+
+
+def test_an_agent_says_that_its_host_was_killed_and_goes_on_with_its_camera(agent: Agent) -> None:
+    events = some_events(30_000, 100)  # 3 s
+    script = (
+        "import sys; from spedge.device import *\n"
+        "device = Device.open(sys.argv[1])\n"
+        "device.configure(Configuration(mode='live', source='camera', format='evt2', every_us=20_000, push=True))\n"
+        "print(device.hello.session, device._session, flush=True)\n"
+        "while True: device.wait(1); device.take_results()"
+    )
+    host = subprocess.Popen(
+        [sys.executable, "-c", script, agent.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert host.stdout
+    session = int(host.stdout.readline().split()[1])
+    with EmulatedCamera(agent.camera_address, events, "evt2") as camera:
+        camera.play()
+        time.sleep(0.7)
+        host.kill()
+        since = time.monotonic()
+        wait_for(lambda: any("the host is gone; waiting for the next one" in line for _, line in agent.said), WITHIN)
+        assert agent.said[-1][0] - since < WITHIN
+        host.communicate()
+        with Device.open(agent.address) as device:
+            assert device.hello.session == session
+            first = device.stats()
+            time.sleep(0.3)
+            second = device.stats()
+            assert 0 < first.taken < second.taken and first.results < second.results
+            camera.wait(10)
+            wait_for(lambda: device.stats().loss.offered == len(events))
+            device.flush()
+            assert device.stats().imbalance(len(events)) is None
+            device.configure(REPORTING)
+            assert device.hello.session != device._session
+            device.send(encode_words(events[:3000]))
+            assert device.tokens().tolist() == host_tokens(events[:3000])
+
+
+# ---- the terminal --------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(command: list[str], key: bytes, when: bytes) -> tuple[int, str]:
+    """Run a command on a terminal of its own and press a key once `when` has been written. Its exit code and output."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    written, pressed, deadline = b"", False, time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # it is closed
+            break
+        if not data:
+            break
+        written += data
+        if when in written and not pressed:
+            os.write(terminal, key)
+            pressed = True
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written.decode(errors="replace")
+
+
+def test_the_terminals_ctrl_c_ends_the_host_and_not_the_device(image: Path, bundle: Bundle, recording: Path) -> None:
+    """The terminal sends it to every process of its foreground group."""
+    code, written = on_a_terminal(
+        cli_command(image, "run", bundle.path, recording, "--speed", 1, "--every-ms", 50), b"\x03", b"tokens"
+    )
+    assert code == 0, written
+    assert re.search(r"all accounted +yes", written), written
