@@ -74,7 +74,7 @@ class Summary:
     """How a session ended.
 
     offered: events of the source, or that the camera on the device is known to have sent. stats: the device's last
-    word. source_lost: what the source itself lost, by cause. unfinished: why the end is not known, None when it is.
+    word. source_lost: what the source itself lost, by cause.
     """
 
     seconds: float
@@ -82,13 +82,12 @@ class Summary:
     results: int
     resent: int
     source_lost: dict[str, int]
-    stats: Stats | None
-    unfinished: str | None = None
+    stats: Stats
 
     @property
     def accounted(self) -> bool:
         """Whether every event is in a token, pending, dropped by a rule of the method, or counted as lost."""
-        return self.stats is not None and self.stats.imbalance(self.offered) is None
+        return self.stats.imbalance(self.offered) is None
 
 
 @dataclass
@@ -164,13 +163,13 @@ class Session:
                 asked = time.monotonic()
             yield np.empty(0, EVENT_DTYPE)
 
-    def summary(self, problem: str | None = None) -> Summary:
-        """What became of everything. problem: why there was no clean end, if so; then the device is not asked."""
-        stats = None if problem else self.device.stats()
-        offered = self._offered if self.source is not None else (stats.loss.offered if stats else 0)
+    def summary(self) -> Summary:
+        """What became of everything."""
+        stats = self.device.stats()
+        offered = self._offered if self.source is not None else stats.loss.offered
         lost = dict(self.source.lost) if self.source is not None else {}
         seconds = time.monotonic() - self._begin
-        return Summary(seconds, offered, self._results, self.device.resent, lost, stats, problem)
+        return Summary(seconds, offered, self._results, self.device.resent, lost, stats)
 
     def _cropped(self, packet: NDArray[np.void]) -> NDArray[np.void]:
         if self.crop is None or len(packet) == 0:

@@ -243,14 +243,14 @@ def _end(summary: Summary, as_json: bool) -> None:
         "seconds": round(summary.seconds, 3),
         "results": summary.results,
         "events_offered": summary.offered,
-        "events_accepted": stats.accepted if stats else None,
-        "events_in_tokens": stats.in_tokens if stats else None,
-        "events_pending": stats.pending if stats else None,
-        "events_dropped": stats.refractory + stats.decayed if stats else None,
-        "lost": stats.loss.by_cause if stats else None,
+        "events_accepted": stats.accepted,
+        "events_in_tokens": stats.in_tokens,
+        "events_pending": stats.pending,
+        "events_dropped": stats.refractory + stats.decayed,
+        "lost": stats.loss.by_cause,
         "lost_by_source": summary.source_lost,
-        "results_dropped": stats.loss.results_dropped if stats else None,
-        "tokens": stats.tokens if stats else None,
+        "results_dropped": stats.loss.results_dropped,
+        "tokens": stats.tokens,
         "frames_resent": summary.resent,
         "all_accounted": summary.accounted,
     }
@@ -258,7 +258,7 @@ def _end(summary: Summary, as_json: bool) -> None:
         print_json_line({"summary": document})
         return
     for name in ("lost", "lost_by_source"):
-        document[name] = ", ".join(f"{cause} {n:,}" for cause, n in (document[name] or {}).items() if n) or "none"
+        document[name] = ", ".join(f"{cause} {n:,}" for cause, n in document[name].items() if n) or "none"
     print_pairs(document)
-    if stats and (problem := stats.imbalance(summary.offered)):
+    if problem := stats.imbalance(summary.offered):
         print(f"not every event is accounted for: {problem}")
