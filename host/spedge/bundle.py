@@ -152,6 +152,11 @@ class Bundle(BundleSpec):
         """The 32 bytes that a device reports for this model."""
         return bytes.fromhex(self.hash)
 
+    def verdict(self, logits: NDArray[np.float32]) -> tuple[str, float]:
+        """The label of the largest logit and its softmax; logits: float32 [classes]."""
+        best = int(logits.argmax())
+        return self.labels[best], float(1 / np.exp(logits - logits[best]).sum())
+
     def file(self, name: str) -> Path:
         """Path of one of the bundle's files."""
         return self.path / name

@@ -234,7 +234,7 @@ def _check(
     host, there = as_reported(computed.tokens), tokens
     difference = token_difference(host, there)
     diff = _largest_difference(computed.logits, result.logits)
-    label_host, label_device = (bundle.labels[_best(logits)] for logits in (computed.logits, result.logits))
+    label_host, label_device = (bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits))
     problem = (
         stats.imbalance(len(events))
         or count_difference(computed.stats, stats)
@@ -319,10 +319,6 @@ def count_difference(host: TokenizerStats, device: Stats) -> str | None:
 def _largest_difference(host: NDArray[np.float32], device: NDArray[np.float32]) -> float:
     """Infinity when the shapes differ; no number when a logit is none."""
     return float(np.abs(host - device).max()) if host.shape == device.shape else math.inf
-
-
-def _best(logits: NDArray[np.float32]) -> int:
-    return int(np.argmax(logits))
 
 
 def _costs(result: Result) -> StageCosts:

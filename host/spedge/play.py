@@ -102,14 +102,13 @@ def _cuts(times: NDArray[np.uint64], every_us: int | None) -> list[int]:
 
 def _opinion(device: Device, bundle: Bundle, t: int, sent: int) -> Opinion:
     result = device.infer()
-    best = int(result.logits.argmax())
-    odds = np.exp(result.logits - result.logits[best])
+    label, confidence = bundle.verdict(result.logits)
     return Opinion(
         t=t,
         events=sent,
         tokens=result.status.tokens,
-        label=bundle.labels[best],
-        confidence=float(1 / odds.sum()),
+        label=label,
+        confidence=confidence,
         logits=result.logits,
         encode_cost=result.cost_encode,
     )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from spedge.bundle import Bundle
 from spedge.device import Configuration, Device, Loss, Result, Stats, Status
 from spedge.errors import DeviceError, UsageError
-from spedge.events import EVENT_DTYPE
-from spedge.evt2 import TIME_RANGE, encode_words
+from spedge.events import cropped, empty_events, since
+from spedge.evt2 import encode_words, time_base
 from spedge.play import require_model
 from spedge.sources import Source
 
@@ -128,7 +128,7 @@ class Session:
 
     def run(self) -> Iterator[Progress]:
         """Until the source ends or `stop`. Often: also without new outcomes. Raises what device and source raise."""
-        triggers = self.triggers
+        triggers, sensor = self.triggers, self.bundle.sensor
         self.device.configure(
             Configuration(
                 mode=self._mode,
@@ -144,7 +144,7 @@ class Session:
         self._begin = time.monotonic()
         self._rate = _Rate(self._begin)
         for packet in self._watched() if self.source is None else self.source.packets():
-            self._give(self._cropped(packet))
+            self._give(cropped(packet, *self.crop, sensor.width, sensor.height) if self.crop else packet)
             yield self._progress()
         if self.source is not None and self._mode == "live":
             self.device.finish()
@@ -161,7 +161,7 @@ class Session:
             if time.monotonic() - asked >= _ASK_SECONDS:
                 self._status = self.device.stats().status
                 asked = time.monotonic()
-            yield np.empty(0, EVENT_DTYPE)
+            yield empty_events()
 
     def summary(self) -> Summary:
         """What became of everything."""
@@ -170,16 +170,6 @@ class Session:
         lost = dict(self.source.lost) if self.source is not None else {}
         seconds = time.monotonic() - self._begin
         return Summary(seconds, offered, self._results, self.device.resent, lost, stats)
-
-    def _cropped(self, packet: NDArray[np.void]) -> NDArray[np.void]:
-        if self.crop is None or len(packet) == 0:
-            return packet
-        sensor, (left, top) = self.bundle.sensor, self.crop
-        x, y = packet["x"].astype(np.int32) - left, packet["y"].astype(np.int32) - top
-        inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
-        out = packet[inside].copy()
-        out["x"], out["y"] = x[inside], y[inside]
-        return out
 
     def _give(self, events: NDArray[np.void]) -> None:
         self._offered += len(events)
@@ -191,10 +181,8 @@ class Session:
         if len(events) == 0:
             return
         if self._high is None:
-            self._base = int(events["t"][0]) & ~(TIME_RANGE - 1)
-        if self._base:
-            events = events.copy()
-            events["t"] -= np.uint64(self._base)
+            self._base = time_base(int(events["t"][0]))
+        events = since(events, self._base)
         self.device.send(encode_words(events, self._high))
         self._high = int(events["t"][-1]) >> 6
 
@@ -208,20 +196,19 @@ class Session:
         return Progress(now - self._begin, events, self._rate.events, status.tokens, self._rate.tokens, outcomes)
 
     def _outcome(self, result: Result) -> Outcome:
-        best = int(result.logits.argmax())
         if result.code < 0 or not np.isfinite(result.logits).all():
             raise DeviceError(
                 f"the model on {self.device.name} failed with code {result.code}: run 'spedge check' on it"
             )
-        odds = np.exp(result.logits - result.logits[best])
+        label, confidence = self.bundle.verdict(result.logits)
         return Outcome(
             index=result.index,
             cause=result.cause,
             t=result.t + self._base,
             tokens=result.newest,
             window=result.window,
-            label=self.bundle.labels[best],
-            confidence=float(1 / odds.sum()),
+            label=label,
+            confidence=confidence,
             logits=result.logits,
             latency=result.latency,
             encode_cost=result.cost_encode,

@@ -16,7 +16,7 @@ from spedge.bench.preloaded import run_preloaded
 from spedge.boards import Board
 from spedge.device.protocol import TokenizerSettings as WireSettings
 from spedge.errors import CheckFailed, DeviceError
-from spedge.events import Columns, columns
+from spedge.events import Columns, columns, cropped
 from spedge.evt2 import encode
 from spedge.tokenizer import Tokenizer, Tokens
 
@@ -144,8 +144,5 @@ def crop(events: NDArray[Any], size: tuple[int, int], part: tuple[int, int]) -> 
     events: structured. size, part: width and height, pixels, of the sensor and of its part; along an axis that the part
     does not cut, the recording stays whole, in the middle of the part.
     """
-    x, y = (events[name].astype(np.int64) + (p - s) // 2 for name, s, p in zip("xy", size, part, strict=True))
-    inside = (x >= 0) & (x < part[0]) & (y >= 0) & (y < part[1])
-    cut = events[inside].copy()
-    cut["x"], cut["y"] = x[inside], y[inside]
-    return cut
+    left, top = (-((p - s) // 2) for s, p in zip(size, part, strict=True))
+    return cropped(events, left, top, *part)
