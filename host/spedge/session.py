@@ -14,7 +14,7 @@ from spedge.device import Configuration, Device, Loss, Result, Stats, Status
 from spedge.errors import DeviceError, UsageError
 from spedge.events import cropped, empty_events, since
 from spedge.evt2 import encode_words, time_base
-from spedge.play import require_model
+from spedge.play import other_sensor, require_model
 from spedge.sources import Source
 
 _WAIT_SECONDS = 0.02
@@ -224,10 +224,7 @@ def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None 
     fits = 0 <= x <= source.width - sensor.width and 0 <= y <= source.height - sensor.height
     if crop is None and (source.width, source.height) != (sensor.width, sensor.height):
         hint = f", or --crop X,Y to look at {sensor.width}x{sensor.height} pixels of it" if fits else ""
-        raise UsageError(
-            f"{source.name} is {source.width}x{source.height} and the bundle {bundle.name!r} is for "
-            f"{sensor.width}x{sensor.height}: choose a bundle for that sensor{hint}"
-        )
+        raise other_sensor(bundle, source.name, source.width, source.height, hint)
     if not fits:
         raise UsageError(
             f"{sensor.width}x{sensor.height} pixels from {x},{y} reach outside of {source.name}, "
