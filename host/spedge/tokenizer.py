@@ -221,7 +221,6 @@ class Tokenizer:
                 c.relative_scale,
                 c.decay_per_us,
                 c.pool_events,
-                False,
                 KINDS.index(kind),
                 c.duration_us or 0,
             )
