@@ -18,10 +18,10 @@ from spedge.cli.common import (
     opened_device,
     print_json,
     progress,
+    require_range,
     show,
     table,
 )
-from spedge.errors import UsageError
 
 if TYPE_CHECKING:
     from spedge.check import CheckReport, RecordingCheck
@@ -69,7 +69,9 @@ def command(
 
     if camera is not None:
         require_format(camera)
-    every_us, window_us = _microseconds("--every-ms", every_ms), _microseconds("--window-ms", window_ms)
+    require_range("--every-ms", every_ms)
+    require_range("--window-ms", window_ms)
+    every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
@@ -90,12 +92,6 @@ def command(
             print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
     if not report.passed:
         raise typer.Exit(1)
-
-
-def _microseconds(option: str, milliseconds: float) -> int:
-    if not 0 <= milliseconds < 1 << 22:
-        raise UsageError(f"{option} {milliseconds:g} is out of range: it must be 0 or more, and below {1 << 22}")
-    return round(milliseconds * 1000)
 
 
 def print_report(report: CheckReport) -> None:

@@ -207,6 +207,19 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
         yield ended
 
 
+def require_range(option: str, value: float) -> None:
+    """Raises UsageError for a time, ms, or a number of tokens that a board cannot be told."""
+    from spedge.errors import UsageError
+
+    if not 0 <= value < 1 << 22:
+        raise UsageError(f"{option} {value:g} is out of range: it must be 0 or more, and below {1 << 22}")
+
+
+def causes(counts: dict[str, int], none: str = "none") -> str:
+    """The causes that something was lost for, with how much."""
+    return ", ".join(f"{cause} {n:,}" for cause, n in counts.items() if n) or none
+
+
 def byte_count(count: int) -> str:
     """12.3 KB, 1.2 MB: powers of 1024."""
     for unit, size in (("MB", 1 << 20), ("KB", 1 << 10)):
