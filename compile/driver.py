@@ -126,7 +126,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
 def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:
     """The program, where its buffers lie in the arena (floats), and the arena's size (bytes)."""
     from .arena import plan
-    from .program import lower
+    from .lowering import lower
     from .stateful import lower_stateful
 
     program: Program | StatefulProgram

@@ -12,8 +12,9 @@ import numpy as np
 
 from . import c_text
 from .c_text import NOTICE, constant_symbol
+from .codegen import C_TYPES, generate, parameter_type, signature
 from .errors import CompileError
-from .kernels import C_TYPES, KEY_TILE, Kernel, Parameter, generate, parameter_type, signature
+from .kernels import KEY_TILE, Kernel, Parameter
 from .kernels_int8_vector import VectorQuantiseKernel
 from .kernels_panel import PanelKernel, RowLinearKernel
 from .kernels_vector import VectorLinearKernel, VectorMixKernel
