@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.cameras import FORMATS, EmulatedCamera, heard
+from spedge.cameras import FORMATS, EmulatedCamera, heard, protocol_of
 from spedge.device import Configuration, Device
 from spedge.errors import DeviceError, UsageError
 from spedge.events import empty_events, since
@@ -71,8 +71,7 @@ class CameraFeed:
         self.configuration = Configuration(report_tokens=report_tokens, source="camera", format=format)
         self._format = format
         self._device = device
-        protocol = "edvs" if format.startswith("edvs") else format
-        self._camera = EmulatedCamera(device.camera_address, empty_events(), protocol, "full")
+        self._camera = EmulatedCamera(device.camera_address, empty_events(), protocol_of(format), "full")
 
     def heard(self, events: NDArray[Any]) -> NDArray[np.void]:
         return heard(events, self._format)

@@ -14,7 +14,7 @@ import pytest
 from spedge.boards import load_board
 from spedge.build import build
 from spedge.bundle import Bundle
-from spedge.cameras import FORMATS, EmulatedCamera
+from spedge.cameras import FORMATS, EmulatedCamera, protocol_of
 from spedge.cameras.words import encoder
 from spedge.check import as_reported, check, token_difference
 from spedge.device import Configuration, Device, open_board
@@ -59,7 +59,7 @@ def formats_of(board: str) -> list[str]:
 def test_what_a_camera_says_becomes_the_tokens_and_logits_of_the_host(bundle: Bundle, device: Device) -> None:
     for seed, format in enumerate(formats_of(device.hello.board)):
         events = some_events(1200, seed)
-        protocol = "edvs" if format.startswith("edvs") else format
+        protocol = protocol_of(format)
         with plug(device, events, protocol) as camera:
             pool = device.configure(Configuration(report_tokens=16, source="camera", format=format)).pool_events
             if protocol != "edvs":

@@ -26,6 +26,11 @@ _PIECE_US = 1000
 _WAIT = 0.02  # longest look at the line, s
 
 
+def protocol_of(format: str) -> str:
+    """Of a camera that sends this format, one of FORMATS."""
+    return "edvs" if format.startswith("edvs") else format
+
+
 def heard(events: NDArray[Any], format: str) -> NDArray[np.void]:
     """What a reader that loses nothing makes of `events` from a camera of that format (one of FORMATS).
 

@@ -187,12 +187,12 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
         yield lambda _: False
         return
     import spedge
-    from spedge.cameras import EmulatedCamera
+    from spedge.cameras import EmulatedCamera, protocol_of
     from spedge.errors import UsageError
 
     if device.camera_address is None:
         raise UsageError(f"{device.name} has no camera port here: --play is for boards that run on this machine")
-    protocol = "edvs" if format.startswith("edvs") else format
+    protocol = protocol_of(format)
     seen, changed = -1, 0.0
 
     def ended(events: int) -> bool:
