@@ -98,7 +98,6 @@ def print_report(report: CheckReport) -> None:
     """A row per recording, and a line for each that fails."""
     from rich.text import Text
 
-    unit = {"instructions": "instr."}.get(report.cost_unit, report.cost_unit)
     numbers = ("events", "dropped", "tokens", "largest Δ logit", "tokenize", "embed", "encode")
     listing = table(
         f"{report.board} (costs in {report.cost_unit})",
@@ -117,7 +116,7 @@ def print_report(report: CheckReport) -> None:
         right=numbers,
     )
     for recording in report.recordings:
-        listing.add_row(*(Text(cell) for cell in _cells(recording, unit)))
+        listing.add_row(*(Text(cell) for cell in _cells(recording)))
     show(listing)
     for recording in report.recordings:
         if recording.problem:
@@ -130,7 +129,7 @@ def print_report(report: CheckReport) -> None:
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 
-def _cells(r: RecordingCheck, unit: str) -> tuple[str, ...]:
+def _cells(r: RecordingCheck) -> tuple[str, ...]:
     return (
         r.path.name,
         _both(r.events_sent, r.events_device),
