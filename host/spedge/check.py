@@ -147,6 +147,13 @@ def tolerance_of(precision: str) -> float:
     return ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
 
 
+def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str], None]) -> Path | None:
+    """The encoder that a model of reduced precision computes, which is compiled if it is not yet; None for fp32."""
+    from spedge.build import compile_model
+
+    return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
+
+
 def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:
     """Read all recordings once, so that a bad one is found before a device is built and started.
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.boards import Board, load_board
-from spedge.build import BuildError, build, compile_model
+from spedge.build import BuildError, build
 from spedge.bundle import Bundle
-from spedge.check import QUANTISED, CheckReport, check, prefixed, tolerance_of
+from spedge.check import CheckReport, check, encoder_of, prefixed, tolerance_of
 from spedge.device import Device, open_board
 from spedge.paths import assets_dir
 from spedge.play import load_events, play
@@ -63,7 +63,7 @@ def demo(
         raise BuildError(f"no board can run here: sudo apt-get install {packages}")
     for board in runnable:
         firmware = build(board, bundle, say, precision)
-        encoder = None if precision == "fp32" else compile_model(bundle, board.target, say, precision) / QUANTISED
+        encoder = encoder_of(bundle, board.target, precision, say)
         say(f"Starting {board.name}")
         with open_board(board, firmware.path) as device:
             said = prefixed(say, board.name)

@@ -62,9 +62,8 @@ def command(
     The exit code is 1 when a recording fails.
     """
     from spedge.boards import load_board
-    from spedge.build import compile_model
     from spedge.bundle import Bundle
-    from spedge.check import QUANTISED, check, require_recordings, tolerance_of
+    from spedge.check import check, encoder_of, require_recordings, tolerance_of
     from spedge.feed import require_format
 
     if camera is not None:
@@ -76,9 +75,7 @@ def command(
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
     with progress("Preparing") as say:
-        encoder = None
-        if precision != "fp32":
-            encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
+        encoder = encoder_of(loaded, known.target, precision, say)
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
                 loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
