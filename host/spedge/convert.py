@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
+from spedge.files import whole
 from spedge.recordings import Recording, create
 from spedge.recordings import open as open_recording
 
@@ -65,14 +66,9 @@ def convert(
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target} is the source: give another name to write to")
     part = _Part(recording, start_us, end_us, shift_us, from_zero, on_progress)
-    partial = target.with_name(target.name + ".part")
-    try:
-        with create(partial, recording.width, recording.height, encoding, name=target) as writer:
-            for chunk in part.chunks():
-                writer.write(chunk)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(target) as partial, create(partial, recording.width, recording.height, encoding, name=target) as writer:
+        for chunk in part.chunks():
+            writer.write(chunk)
     return Conversion(
         source=source,
         target=target,
