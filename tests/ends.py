@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+import pytest
+
+from spedge.boards import load_board
+from spedge.device import Configuration, Device, TokenizerSettings, open_board
+from spedge.errors import DeviceError
+from spedge.evt2 import encode_words
+from tests.events import scattered
+
+WITHIN = 2.0  #: seconds in which an end has to say that the other one is gone
+SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 #: The command line, with an image that is built already.
 _CLI = """
 import sys
@@ -130,14 +142,52 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 def wait_for(condition: Callable[[], object], seconds: float = 5) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def stream_on(device: Device, mode: str, events: np.ndarray) -> None:
+    """Until an error."""
+    device.configure(Configuration(SETTINGS, model=False, mode=mode, report_tokens=64))
+    while True:
+        device.reset()
+        if mode == "lossless":
+            device.send(encode_words(events))
+            continue
+        for piece in np.array_split(events, 200):
+            device.offer(piece)
+            device.wait(0.005)
+        device.finish()
+
+
+def kill_at_random(board: str, image: Path, moments: list[float]) -> list[str]:
+    """Kill the board's process so many seconds after it has been started, for each of the moments, while it is
+    streamed to, losslessly and live by turns. Returns the error of each, all of which came in time."""
+    events, errors = scattered(20_000, 1_000_000), []
+    for number, moment in enumerate(moments):
+        killed: list[float] = []
+
+        def kill(moment: float = moment, killed: list[float] = killed) -> None:
+            found: list[int] = []
+
+            def started() -> bool:
+                found[:] = device_processes(os.getpid(), image)
+                return bool(found)
+
+            wait_for(started, 20)
+            time.sleep(moment)
+            killed.append(time.monotonic())
+            os.kill(found[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(DeviceError) as caught, open_board(load_board(board), image) as device:
+            stream_on(device, ("lossless", "live")[number % 2], events)
+        assert time.monotonic() - killed[0] < WITHIN
+        killer.join()
+        errors.append(str(caught.value))
+        assert device_processes(os.getpid(), image) == []
+    return errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from spedge.device.faults import Faults, FaultyTransport
 from spedge.errors import DeviceError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
+from tests.ends import kill_at_random
 from tests.events import scattered
+from tests.noise import require_unmoved
 from tests.tiny import build_firmware, firmware_of, model_source
 
 BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2", "mps3-an547", "rv32-virt")
@@ -105,6 +108,18 @@ def test_an_emulator_that_is_killed_while_events_are_on_their_way(image: Path) -
         with pytest.raises(DeviceError, match=f"{image.name} was killed by signal 9"):
             device.send(words)
         assert time.monotonic() - begin < 0.5 + 2
+
+
+@pytest.mark.parametrize("image", ["mps2-an500"], indirect=True)
+def test_an_emulator_that_is_killed_at_random_moments(image: Path) -> None:
+    draw = random.Random(4)
+    errors = kill_at_random(image.name, image, [draw.uniform(0, 1) for _ in range(4)])
+    assert all(f"{image.name} was killed by signal 9" in error for error in errors)
+
+
+@pytest.mark.parametrize("image", ["mps2-an500"], indirect=True)
+def test_a_hundred_thousand_random_bytes_change_nothing(device: Device) -> None:
+    require_unmoved(device, 100_000, 20)
 
 
 def test_a_fault_of_the_core_is_reported(bundle: Bundle, image: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from dataclasses import replace
@@ -16,7 +17,9 @@ from spedge.check import check
 from spedge.device import Device, Faults, open_board
 from spedge.errors import DeviceError
 from spedge.recordings import write
+from tests.ends import kill_at_random
 from tests.events import scattered
+from tests.noise import require_unmoved
 from tests.tiny import firmware_of, missing_for
 
 pytestmark = pytest.mark.skipif(missing_for("jetson") is not None, reason=str(missing_for("jetson")))
@@ -91,3 +94,13 @@ def test_an_emulator_that_is_not_installed_names_the_package(image: Path, monkey
     absent = replace(board, process=replace(board.process, emulator="qemu-none"))
     with pytest.raises(DeviceError, match="qemu-none, which is not installed: sudo apt-get install"):
         open_board(absent, image)
+
+
+def test_a_million_random_bytes_change_nothing(device: Device) -> None:
+    require_unmoved(device, 1_000_000, 100)
+
+
+def test_killed_at_random_moments(image: Path) -> None:
+    draw = random.Random(5)
+    errors = kill_at_random("jetson", image, [draw.uniform(0, 0.6) for _ in range(4)])
+    assert set(errors) == {"jetson was killed by signal 9 while it was in use"}

@@ -19,60 +19,46 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import spedge
-from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.cameras import EmulatedCamera
 from spedge.check import as_reported
-from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
+from spedge.device import Configuration, Device, Timeouts
 from spedge.device.silence import Silence
 from spedge.errors import DeviceError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
-from tests.ends import Host, cli_command, device_processes, wait_for
-from tests.tiny import build_firmware, model_source, tiny_bundle
+from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
+from tests.events import scattered
+from tests.tiny import firmware_of
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
-WITHIN = 2.0  #: seconds in which the other end has to say it
-SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 
 
-def some_events(n: int, gap: int, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, gap * n, n))
-    events["x"], events["y"] = random.integers(0, 34, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
-
-
-def host_tokens(events: np.ndarray) -> list:
+def host_tokens(events: np.ndarray) -> Any:
     tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0)
     return as_reported(tokenizer.push(events)).tolist()
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware("sim", tmp_path_factory.mktemp("sim") / "firmware", model_source(bundle))
+    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of 3 s."""
     path = tmp_path_factory.mktemp("recordings") / "a.npz"
-    write(path, some_events(15_000, 200), 34, 34)
+    write(path, scattered(15_000, 3_000_000), 34, 34)
     return path
 
 
@@ -189,7 +175,7 @@ def test_every_verb_says_that_its_device_is_silent_and_that_it_is_back(
     image: Path, bundle: Bundle, recording: Path, tmp_path: Path
 ) -> None:
     short = tmp_path / "short.npz"
-    write(short, some_events(4000, 50), 34, 34)
+    write(short, scattered(4000, 200_000), 34, 34)
     play = ["stream", "board", "--play", recording, "--camera-format", "evt2", "--width", 34, "--height", 34]
     hosts = {
         "check": Host(image, "check", bundle.path, short, "--json", "--fault", "delay=1,late=0.2"),
@@ -226,7 +212,7 @@ def test_every_verb_says_that_its_device_is_silent_and_that_it_is_back(
 
 def test_one_that_stays_silent_is_given_up_in_every_mode(agent: Agent, said: Said) -> None:
     limits = Timeouts(notice=0.3, silence=0.9)
-    events = some_events(100, 100)
+    events = scattered(100, 10_000)
     for mode in ("lossless", "live", "nothing to do"):
         with Device.open(agent.address, timeouts=limits) as device:
             device.configure(Configuration(SETTINGS, model=False, mode="live" if mode == "live" else "lossless"))
@@ -293,50 +279,6 @@ def test_a_host_that_was_stopped_itself_does_not_blame_the_device(agent: Agent, 
 # ---- a device that dies --------------------------------------------------------------------------------------------
 
 
-def stream_on(device: Device, mode: str, events: np.ndarray) -> None:
-    """Until an error."""
-    device.configure(Configuration(SETTINGS, model=False, mode=mode, report_tokens=64))
-    while True:
-        device.reset()
-        if mode == "lossless":
-            device.send(encode_words(events))
-            continue
-        for piece in np.array_split(events, 200):
-            device.offer(piece)
-            device.wait(0.005)
-        device.finish()
-
-
-def kill_at_random(board: str, image: Path, moments: list[float]) -> list[str]:
-    """Kill the board's process so many seconds after it has been started, for each of the moments, while it is
-    streamed to, losslessly and live by turns. Returns the error of each, all of which came in time."""
-    events, errors = some_events(20_000, 50), []
-    for number, moment in enumerate(moments):
-        killed: list[float] = []
-
-        def kill(moment: float = moment, killed: list[float] = killed) -> None:
-            found: list[int] = []
-
-            def started() -> bool:
-                found[:] = device_processes(os.getpid(), image)
-                return bool(found)
-
-            wait_for(started, 20)
-            time.sleep(moment)
-            killed.append(time.monotonic())
-            os.kill(found[0], signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        with pytest.raises(DeviceError) as caught, open_board(load_board(board), image) as device:
-            stream_on(device, ("lossless", "live")[number % 2], events)
-        assert time.monotonic() - killed[0] < WITHIN
-        killer.join()
-        errors.append(str(caught.value))
-        assert device_processes(os.getpid(), image) == []
-    return errors
-
-
 def test_sim_killed_at_random_moments(image: Path) -> None:
     draw = random.Random(1)
     moments = [draw.uniform(0, 0.4) for _ in range(10)] + [draw.uniform(0, 0.02) for _ in range(10)]
@@ -347,12 +289,12 @@ def test_sim_killed_at_random_moments(image: Path) -> None:
 def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
     """Killed at random moments, it knows nothing any more; stopped for a while, nothing is lost and nothing doubled."""
     draw = random.Random(2)
-    events = some_events(12_000, 50)
+    events = scattered(12_000, 600_000)
     now = agent
     for _ in range(3):
         with Device.open(now.address) as device:
             threading.Timer(draw.uniform(0.0, 0.3), now.process.kill).start()
-            with pytest.raises(DeviceError, match="did not come back within|closed the link|broke"):
+            with pytest.raises(DeviceError, match=r"did not come back within|closed the link|broke"):
                 stream_on(device, "lossless", events)
             now.kill()
             now = now.restarted()
@@ -385,6 +327,10 @@ def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
 # ---- a host that dies ----------------------------------------------------------------------------------------------
 
 
+def none_left(marks: list[str]) -> bool:
+    return not any(map(marked, marks))
+
+
 def test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment(
     image: Path, bundle: Bundle, recording: Path
 ) -> None:
@@ -403,7 +349,8 @@ def test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment(
             host.process.kill()
         for host in hosts:
             assert host.end() == -signal.SIGKILL
-            wait_for(lambda host=host: not host.left(), WITHIN)
+        marks = [host.mark for host in hosts]
+        wait_for(partial(none_left, marks), WITHIN)
 
 
 def test_a_host_that_ended_before_its_device_began_leaves_none(image: Path) -> None:
@@ -418,7 +365,7 @@ def test_a_host_that_ended_before_its_device_began_leaves_none(image: Path) -> N
 
 
 def test_an_agent_says_that_its_host_was_killed_and_goes_on_with_its_camera(agent: Agent) -> None:
-    events = some_events(30_000, 100)  # 3 s
+    events = scattered(30_000, 3_000_000)  # 3 s
     script = (
         "import sys; from spedge.device import *\n"
         "device = Device.open(sys.argv[1])\n"

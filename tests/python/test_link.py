@@ -30,12 +30,12 @@ from spedge.bundle import Bundle
 from spedge.check import CheckReport, as_reported, check
 from spedge.device import Configuration, Device, Faults, Timeouts, TokenizerSettings, open_board
 from spedge.device.faults import FaultyTransport
-from spedge.device.protocol import Frame, Stats, Type
 from spedge.device.transport import KEPT_BYTES, FdTransport, Reconnecting, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
 from tests.events import scattered
+from tests.noise import require_unmoved
 from tests.tiny import build_firmware, firmware_of, model_source
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
@@ -374,7 +374,8 @@ def test_silence_is_mentioned_before_it_is_given_up(agent: Agent, caplog: pytest
         with caplog.at_level(logging.WARNING, "spedge.device"), pytest.raises(DeviceError, match="does not answer"):
             device.stats()
         agent.process.send_signal(signal.SIGCONT)
-    assert [record.getMessage() for record in caplog.records] == [f"{agent.address} has not answered for 1.0 s; waiting"]
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{agent.address} has not answered for 1.0 s; waiting"]
 
 
 class Plug:
@@ -577,40 +578,8 @@ def test_no_device_outlives_its_host(
 def test_a_million_random_bytes_change_nothing(bundle: Bundle, tmp_path: Path) -> None:
     sanitized = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     image = build_firmware("sim", tmp_path / "firmware", model_source(bundle), sanitized)
-    random = np.random.default_rng(0)
     with open_board(load_board("sim"), image) as device:
-        device.configure(Configuration(report_tokens=64))
-        device.send(encode_words(some_events(1000)))
-        tokens, logits, before = device.tokens().tolist(), device.infer().logits.tolist(), device.stats()
-        noise = [random.bytes(1_000_000), *(fragments(random, device._session) for _ in range(300))]
-        for data in noise:
-            while data:
-                data = data[device._transport.exchange(data, 1.0)[0] :]
-        assert state(device.stats()) == state(before)
-        assert device.tokens().tolist() == tokens
-        assert device.infer().logits.tolist() == logits
-        after = device.stats()
-        assert after.corrupted + after.oversized + after.truncated > before.corrupted + 1000
-        device.send(encode_words(some_events(1000), None))
-        assert device.flush().tokens >= before.tokens
-
-
-def fragments(random: np.random.Generator, session: int) -> bytes:
-    """Good frames of the present session with one bit or byte wrong, or an end missing."""
-    kind = int(random.choice([Type.EVENTS, Type.RESET, Type.CONFIGURE, Type.TOKENS, Type.INFER]))
-    wire = bytearray(Frame(kind, int(random.integers(4)), session, random.bytes(int(random.integers(90)))).encode())
-    at = int(random.integers(len(wire) - 1))
-    if random.random() < 0.5:
-        wire[at] ^= 1 << int(random.integers(8))
-    else:
-        del wire[at : at + int(random.integers(1, 9))]
-    return bytes(wire.rstrip(b"\0")) + b"\0"
-
-
-def state(stats: Stats) -> dict:
-    """All that is not about frames and time."""
-    frames = ("frames", "corrupted", "oversized", "truncated", "repeated", "refused")
-    return {name: value for name, value in dataclasses.asdict(stats).items() if name not in frames}
+        require_unmoved(device, 1_000_000, 300)
 
 
 # ---- ports -------------------------------------------------------------------------------------------------------

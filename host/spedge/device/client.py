@@ -95,8 +95,8 @@ class Device:
     Opening says hello. `configure` begins a session; then `send` events, and ask for `tokens`, `infer` and `stats`.
     All calls block, none for longer than the time-outs. Not for use by several threads at once.
     Every method raises DeviceError when the device does not answer, has restarted or refuses; after one of the first
-    two `resume` finds out how to go on. A line that breaks and comes back soon, and a device that is silent for a while,
-    are only mentioned in the log (the logger `spedge.device`): nothing of the stream is lost by that.
+    two `resume` finds out how to go on. A line that breaks and comes back soon, and a device that is silent for a
+    while, are only mentioned in the log (the logger `spedge.device`): nothing of the stream is lost by that.
     """
 
     def __init__(

@@ -74,4 +74,4 @@ class Silence:
         return computes
 
     def _computes(self, lasts: float) -> bool:
-        return self.at_work() if self.at_work else 0 < self._cost and lasts < 2 * self._pace * self._cost
+        return self.at_work() if self.at_work else self._cost > 0 and lasts < 2 * self._pace * self._cost
