@@ -175,7 +175,7 @@ def test_every_verb_says_that_its_device_is_silent_and_that_it_is_back(
     image: Path, bundle: Bundle, recording: Path, tmp_path: Path
 ) -> None:
     short = tmp_path / "short.npz"
-    write(short, scattered(4000, 200_000), 34, 34)
+    write(short, scattered(2000, 100_000), 34, 34)
     play = ["stream", "board", "--play", recording, "--camera-format", "evt2", "--width", 34, "--height", 34]
     hosts = {
         "check": Host(image, "check", bundle.path, short, "--json", "--fault", "delay=1,late=0.2"),

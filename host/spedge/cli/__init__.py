@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input fil
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import logging
 import os
@@ -93,6 +94,8 @@ def execute(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went: nobody to tell
         return 141
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _fail(f"what was to be written is not complete: {error.strerror}", 2)
         if error.filename is None:
             return _unexpected(error)
         return _fail(f"{error.filename}: {error.strerror}", 2)

@@ -82,7 +82,7 @@ def command(
     play: PlayOption = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
+        typer.Option(min=0, help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the results to this file, a line of JSON each.", show_default=False)

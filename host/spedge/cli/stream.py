@@ -49,7 +49,7 @@ def command(
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: EVT2 or EVT3.", show_default="EVT2")] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
+        typer.Option(min=0, help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
     ] = None,
     speed: Annotated[
         float | None, typer.Option(help="Of a recording: 1 plays it in real time.", show_default=False)

@@ -56,8 +56,8 @@ _SLOW = (Type.INFER, Type.CONFIGURE, Type.RESET)  # the device works before it a
 class Timeouts:
     """Seconds. What is not answered is sent again, after a time that follows the link's pace but stays within
     resend_least and resend_most; a device from which no answer comes for `notice` is mentioned in the log, and after
-    `silence` it is given up, or after `work` when it computes; so is a line that broke and does not come back within
-    `reconnect`."""
+    `silence` it is given up, or after `work` when it computes here; so is a line that broke and does not come back
+    within `reconnect`."""
 
     resend_least: float = 0.25
     resend_most: float = 2.0

@@ -156,6 +156,9 @@ class _Started:
         said = "" if -status in (signal.SIGKILL, signal.SIGTERM) else said  # it did not foresee that
         return f"{self.name} {how}" + (f": {said}" if said else " while it was in use")
 
+    def _gone(self) -> bool:
+        return self.process.poll() is not None
+
     def at_work(self) -> bool:
         """Whether it computes just now; takes a moment to see."""
         before = self._ticks()
@@ -222,13 +225,13 @@ class _QemuProcess(_Started):
 
     def boot(self) -> None:
         try:
-            self._monitor = _Monitor(self._folder / "qmp")
+            self._monitor = _Monitor(self._folder / "qmp", self._gone)
         except (DeviceError, OSError) as error:
             raise self._unreachable(error) from error
 
     def connect(self) -> Transport:
         try:
-            transport = connect_unix(self._folder / "uart0", _START_SECONDS)
+            transport = connect_unix(self._folder / "uart0", _START_SECONDS, self._gone)
             self._monitor.execute("cont")
             if self._deaf_at_start:
                 self._deaf_at_start = False
@@ -252,7 +255,8 @@ class _QemuProcess(_Started):
 class _Monitor:
     """Just enough of QMP."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, gone: Callable[[], bool]) -> None:
+        """gone: whether there is nobody any more to wait for."""
         deadline = time.monotonic() + _START_SECONDS
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_START_SECONDS)
@@ -261,7 +265,7 @@ class _Monitor:
                 self._socket.connect(str(path))
                 break
             except OSError:
-                if time.monotonic() > deadline:
+                if gone() or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         self._stream = self._socket.makefile("rwb")

@@ -250,8 +250,8 @@ def connect(address: str, baud: int = 115200) -> Transport:
     raise UsageError(f"{address!r} is no address of a device: give /dev/…, unix:PATH or tcp://HOST:PORT")
 
 
-def connect_unix(path: Path, within: float = 0.0) -> FdTransport:
-    """Connect to a unix socket; keep trying for `within` seconds while nobody listens yet."""
+def connect_unix(path: Path, within: float = 0.0, gone: Callable[[], bool] = lambda: False) -> FdTransport:
+    """Connect to a unix socket; keep trying for `within` seconds while nobody listens yet, unless who should is gone."""
     deadline = time.monotonic() + within
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -260,7 +260,7 @@ def connect_unix(path: Path, within: float = 0.0) -> FdTransport:
             return FdTransport(f"unix:{path}", sock.fileno(), sock, _UNIX_PIECE)
         except OSError as error:
             sock.close()
-            if time.monotonic() >= deadline:
+            if gone() or time.monotonic() >= deadline:
                 raise DeviceError(f"cannot connect to unix:{path}: {error.strerror}") from error
             time.sleep(0.01)
 
@@ -298,6 +298,8 @@ def _serial_trouble(path: str, error: OSError) -> str:
         return f"there is no {path}: is the board plugged in?"
     if code == errno.EACCES:
         return f"{path} may not be opened by you: {_permission_hint(path)}"
+    if isinstance(error.__context__, termios.error) and error.__context__.args[0] == errno.ENOTTY:
+        return f"{path} is no serial port"
     if code in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
         return f"{path} is in use by another program"
     return f"{path} cannot be opened: {error.strerror or error}"
