@@ -113,7 +113,7 @@ def test_an_emulator_that_is_killed_while_events_are_on_their_way(image: Path) -
 @pytest.mark.parametrize("image", ["mps2-an500"], indirect=True)
 def test_an_emulator_that_is_killed_at_random_moments(image: Path) -> None:
     draw = random.Random(4)
-    errors = kill_at_random(image.name, image, [draw.uniform(0, 1) for _ in range(4)])
+    errors = kill_at_random(image.name, image, [draw.uniform(0, 1.5) for _ in range(4)])
     assert all(f"{image.name} was killed by signal 9" in error for error in errors)
 
 
