@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError, UsageError
+from spedge.errors import InputError
 from spedge.events import Columns
-from spedge.tokenizer import Tokenizer, Tokens
+from spedge.tokenizer import Tokenizer, Tokens, whole_number
+
+_MOST_THREADS = 1 << 16
 
 
 def tokenize_batch(
-    list_of_events: Sequence[NDArray[Any] | Columns],
+    list_of_events: Iterable[NDArray[Any] | Columns],
     kind: str = "continuous",
     *,
     threads: int | None = None,
@@ -29,11 +32,10 @@ def tokenize_batch(
     threads: how many run at once, without the GIL; default: as many as this process may use processors.
     Raises UsageError for wrong parameters, and InputError naming the first stream and event that are wrong.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads} is out of range; it must be at least 1")
+    streams = _listed(list_of_events)
+    workers = len(os.sched_getaffinity(0)) if threads is None else whole_number("threads", threads, 1, _MOST_THREADS)
     idle = SimpleQueue[Tokenizer]()  # a thread's memory serves its next stream, too: new pages are slow
     idle.put(Tokenizer(kind, **parameters))  # wrong parameters are said before any work
-    threads = threads or len(os.sched_getaffinity(0))
 
     def tokenize(numbered: tuple[int, NDArray[Any] | Columns]) -> Tokens:
         number, events = numbered
@@ -49,7 +51,17 @@ def tokenize_batch(
             tokenizer.reset()
             idle.put(tokenizer)
 
-    if threads == 1 or len(list_of_events) < 2:
-        return [tokenize(numbered) for numbered in enumerate(list_of_events)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(tokenize, enumerate(list_of_events)))
+    workers = min(workers, len(streams))
+    if workers < 2:
+        return [tokenize(numbered) for numbered in enumerate(streams)]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(tokenize, enumerate(streams)))
+
+
+def _listed(streams: Iterable[NDArray[Any] | Columns]) -> list[NDArray[Any] | Columns]:
+    if isinstance(streams, Columns) or (isinstance(streams, np.ndarray) and streams.ndim < 2 and streams.dtype != object):
+        raise InputError("a batch is a list of streams; put the one that there is into a list")
+    try:
+        return list(streams)
+    except TypeError:
+        raise InputError(f"a batch is a list of streams, not {type(streams).__name__}") from None

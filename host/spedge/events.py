@@ -38,6 +38,9 @@ class Columns(NamedTuple):
     p: NDArray[Any]
 
 
+_NONE = Columns(*(np.empty(0, dtype) for dtype in (np.uint64, np.uint16, np.uint16, np.uint8)))
+
+
 def empty_events(n: int = 0) -> NDArray[np.void]:
     """n events of zeros."""
     return np.zeros(n, EVENT_DTYPE)
@@ -69,17 +72,21 @@ def columns(events: NDArray[Any] | Columns) -> Columns:
 
 def fields(events: NDArray[Any] | Columns) -> Columns:
     """Views of the four fields as they are. Raises InputError when there are others, or of different lengths."""
-    if isinstance(events, Columns):
-        c = Columns(*map(np.asarray, events))
-        if any(v.ndim != 1 or len(v) != len(c.t) for v in c):
-            shapes = ", ".join(f"{name} {v.shape}" for name, v in zip(c._fields, c, strict=True))
-            raise InputError(f"columns must be one-dimensional and of one length, not {shapes}")
-        return c
+    c = Columns(*map(np.asarray, events)) if isinstance(events, Columns) else _structured(events)
+    if any(v.ndim != 1 or len(v) != len(c.t) for v in c):
+        shapes = ", ".join(f"{name} {v.shape}" for name, v in zip(c._fields, c, strict=True))
+        raise InputError(f"columns must be one-dimensional and of one length, not {shapes}")
+    return c if len(c.t) else _NONE  # numpy makes float64 of an empty list
+
+
+def _structured(events: NDArray[Any]) -> Columns:
     names = getattr(getattr(events, "dtype", None), "names", None)
     if names is None:
         raise InputError(
             f"events must be a structured numpy array with the fields t, x, y and p (or on), not {_describe(events)}"
         )
+    if isinstance(events, np.ma.MaskedArray):
+        raise InputError("events are a masked array, and it is not plain what those masked are: give events.compressed()")
     if events.ndim != 1:
         raise InputError(f"events must be one-dimensional, not of shape {events.shape}")
     polarity = "p" if "p" in names else "on"
@@ -136,8 +143,8 @@ class UnsortedError(InputError):
     def __init__(self, where: str) -> None:
         self.where = where
         super().__init__(
-            f"{where}: sort the events by time (np.sort(events, order='t', kind='stable')), or reset() before another "
-            "recording"
+            f"{where}: sort the events by time (events[np.argsort(events['t'], kind='stable')], or push with sort=True), "
+            "or reset() before another recording"
         )
 
 
