@@ -59,8 +59,9 @@ def tokenize_batch(
 
 
 def _listed(streams: Iterable[NDArray[Any] | Columns]) -> list[NDArray[Any] | Columns]:
-    if isinstance(streams, Columns) or (isinstance(streams, np.ndarray) and streams.ndim < 2 and streams.dtype != object):
-        raise InputError("a batch is a list of streams; put the one that there is into a list")
+    alone = isinstance(streams, np.ndarray) and streams.ndim == 1 and streams.dtype.names is not None
+    if alone or isinstance(streams, Columns):
+        raise InputError("a batch is a list of streams: put this one stream into a list")
     try:
         return list(streams)
     except TypeError:

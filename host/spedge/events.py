@@ -86,7 +86,7 @@ def _structured(events: NDArray[Any]) -> Columns:
             f"events must be a structured numpy array with the fields t, x, y and p (or on), not {_describe(events)}"
         )
     if isinstance(events, np.ma.MaskedArray):
-        raise InputError("events are a masked array, and it is not plain what those masked are: give events.compressed()")
+        raise InputError("events are a masked array, and it is not plain what those masked are: give its compressed()")
     if events.ndim != 1:
         raise InputError(f"events must be one-dimensional, not of shape {events.shape}")
     polarity = "p" if "p" in names else "on"
@@ -143,8 +143,8 @@ class UnsortedError(InputError):
     def __init__(self, where: str) -> None:
         self.where = where
         super().__init__(
-            f"{where}: sort the events by time (events[np.argsort(events['t'], kind='stable')], or push with sort=True), "
-            "or reset() before another recording"
+            f"{where}: sort the events by time (events[np.argsort(events['t'], kind='stable')], or push with "
+            "sort=True), or reset() before another recording"
         )
 
 
@@ -156,9 +156,8 @@ def check_events(
     start: number of the first event, for the message. Raises InputError naming the first wrong event, UnsortedError if
     that is one of order.
     """
-    right, bottom = (1 << 16 if size is None else size for size in (width, height))
-    at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
-    if at < 0:
+    at = first_wrong(c, width, height, last_t)
+    if at is None:
         return
     before = int(c.t[at - 1]) if at else last_t
     if int(c.t[at]) < before:
@@ -167,6 +166,18 @@ def check_events(
         f"event {start + at} at pixel ({c.x[at]}, {c.y[at]}) is outside the {width}x{height} sensor: "
         "give the width and height of the camera that recorded it"
     )
+
+
+def first_wrong(c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0) -> int | None:
+    """The first event that is older than the one before it, or outside the sensor."""
+    right, bottom = (1 << 16 if size is None else size for size in (width, height))
+    at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
+    return None if at < 0 else int(at)
+
+
+def check_pixels(c: Columns, width: int, height: int, start: int = 0) -> None:
+    """The part of check_events that sorting by time leaves to be done."""
+    check_events(c._replace(t=np.zeros(len(c.t), np.uint64)), width, height, start=start)
 
 
 def as_events(events: NDArray[Any], width: int | None = None, height: int | None = None) -> NDArray[np.void]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spedge import _host, _native
 from spedge.errors import InputError, UsageError
-from spedge.events import EVENT_DTYPE, Columns, check_events, columns, concatenate, empty_events, fields
+from spedge.events import EVENT_DTYPE, Columns, check_events, check_pixels, columns, concatenate, empty_events, fields
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
@@ -255,7 +255,7 @@ class Tokenizer:
     def _sorted(self, events: NDArray[Any] | Columns) -> Columns:
         """In order of time, checked before: a wrong event is named by its place in what the caller gave."""
         c = columns(events)
-        check_events(c._replace(t=np.zeros(len(c.t), np.uint64)), self.config.width, self.config.height)
+        check_pixels(c, self.config.width, self.config.height)
         last_t = self._native.last_t
         if len(c.t) and int(c.t.min()) < last_t:
             at = int(np.argmin(c.t))

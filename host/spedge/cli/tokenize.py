@@ -99,15 +99,12 @@ def _tokenize(recording: Recording, tokenizer: Tokenizer) -> Tokens:
 def _write(path: Path, tokens: Tokens) -> None:
     import numpy as np
 
+    from spedge.files import whole_file
+
     arrays: dict[str, Any] = {f"event_{name}": tokens.events[name] for name in ("t", "x", "y", "p")}
     arrays |= {"x": tokens.x, "y": tokens.y, "t": tokens.t, "offsets": tokens.offsets}
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _document(recording: Recording, tokenizer: Tokenizer, tokens: Tokens, out: Path | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
 from spedge.events import as_events
+from spedge.files import whole_file
 from spedge.recordings.aedat import open_aedat
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
 from spedge.recordings.csv import CsvRecording, CsvWriter
@@ -75,7 +76,10 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; it ends at byte 0")
-    recording = reader(path, width, height)
+    try:
+        recording = reader(path, width, height)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
     return recording
 
@@ -105,14 +109,10 @@ def write(path: str | Path, events: NDArray[Any], width: int, height: int, encod
     """Write a recording in the format that the file name's ending names (see create).
 
     events: structured, t in µs, sorted by time, inside width x height. The file appears whole or not at all.
-    Raises InputError for wrong events, UsageError for an unknown ending.
+    Raises InputError for wrong events, and those that the format cannot hold; UsageError for an unknown ending, and
+    where no file can be written.
     """
     path = Path(path)
     checked = as_events(events, width, height)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with create(partial, width, height, encoding, name=path) as writer:
-            writer.write(checked)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, create(partial, width, height, encoding, name=path) as writer:
+        writer.write(checked)

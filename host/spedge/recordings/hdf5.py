@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ _ECF_FILTER = 36559
 _FIELDS = ("t", "x", "y", "p")
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 _ROWS = 1 << 16  # of a chunk in files that we write
+_LAST_TIME = (1 << 63) - 1  # of the field t in these
 
 
 def _library(path: Path) -> ModuleType:
@@ -189,7 +191,9 @@ class Hdf5Writer(Writer):
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         super().__init__(path, width, height)
-        self._file = _library(path).File(path, "w")
+        library = _library(path)
+        self._sink = _Sink(path)
+        self._file = library.File(self._sink, "w")
         self._file.attrs["geometry"] = f"{width}x{height}"
         self._file.attrs["format"] = "EVENTS"
         self._events = self._file.create_dataset(
@@ -204,12 +208,51 @@ class Hdf5Writer(Writer):
         )
 
     def write(self, events: NDArray[np.void]) -> None:
+        if len(events) and int(events["t"][-1]) > _LAST_TIME:
+            raise InputError(f"t={events['t'][-1]} µs is more than HDF5 files hold: shift the times towards 0")
         rows = np.empty(len(events), self._events.dtype)
         for name in _FIELDS:
             rows[name] = events[name]
         start = len(self._events)
         self._events.resize((start + len(rows),))
         self._events[start:] = rows
+        self._sink.check()
 
     def close(self) -> None:
+        self.discard()
+        self._sink.check()
+
+    def discard(self) -> None:
         self._file.close()
+        self._sink.close()
+
+
+class _Sink(io.FileIO):
+    """The file that HDF5 writes to. Where writing fails HDF5 ends the process later on, so it is not told."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self._problem: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        at = 0
+        try:
+            while at < len(view) and self._problem is None:
+                at += super().write(view[at:]) or 0
+        except OSError as error:
+            self._problem = error
+        self.seek(len(view) - at, io.SEEK_CUR)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._problem = self._problem or error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._problem is not None:
+            raise self._problem
