@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError
 from spedge.events import Columns
-from spedge.tokenizer import Tokenizer, Tokens, whole_number
+from spedge.tokenizer import NO_TOKENS, Tokenizer, Tokens, whole_number
 
-_MOST_THREADS = 1 << 16
+_MOST_THREADS = 1024
 
 
 def tokenize_batch(
@@ -34,28 +33,40 @@ def tokenize_batch(
     """
     streams = _listed(list_of_events)
     workers = len(os.sched_getaffinity(0)) if threads is None else whole_number("threads", threads, 1, _MOST_THREADS)
-    idle = SimpleQueue[Tokenizer]()  # a thread's memory serves its next stream, too: new pages are slow
-    idle.put(Tokenizer(kind, **parameters))  # wrong parameters are said before any work
+    workers = max(1, min(workers, len(streams)))
+    tokenizers = [Tokenizer(kind, **parameters) for _ in range(workers)]  # wrong parameters are said before any work
+    results: list[Tokens] = [NO_TOKENS] * len(streams)
+    problems: dict[int, Exception] = {}
+    waiting = iter(enumerate(streams))  # each next() of it is one step under the GIL
 
-    def tokenize(numbered: tuple[int, NDArray[Any] | Columns]) -> Tokens:
-        number, events = numbered
-        try:
-            tokenizer = idle.get_nowait()
-        except Empty:
-            tokenizer = Tokenizer(kind, **parameters)
-        try:
-            return tokenizer.push(events, sort=sort)
-        except InputError as error:
-            raise InputError(f"stream {number}: {error}") from None
-        finally:
+    def work(tokenizer: Tokenizer) -> None:
+        """Streams one after the other: a tokenizer's memory serves again, and new pages are slow."""
+        for number, events in waiting:
+            try:
+                results[number] = tokenizer.push(events, sort=sort)
+            except Exception as error:
+                problems[number] = error
+            if problems:  # all streams before one that is wrong have been begun
+                return
             tokenizer.reset()
-            idle.put(tokenizer)
 
-    workers = min(workers, len(streams))
-    if workers < 2:
-        return [tokenize(numbered) for numbered in enumerate(streams)]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(tokenize, enumerate(streams)))
+    others = [Thread(target=work, args=(tokenizer,)) for tokenizer in tokenizers[1:]]
+    try:
+        for thread in others:
+            thread.start()
+        work(tokenizers[0])
+    finally:
+        for _ in waiting:  # after an interrupt nothing more is begun
+            pass
+        for thread in others:
+            if thread.ident is not None:
+                thread.join()
+    if problems:
+        number = min(problems)
+        if isinstance(problems[number], InputError):
+            raise InputError(f"stream {number}: {problems[number]}") from None
+        raise problems[number]
+    return results
 
 
 def _listed(streams: Iterable[NDArray[Any] | Columns]) -> list[NDArray[Any] | Columns]:
