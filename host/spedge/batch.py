@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError
 from spedge.events import Columns
-from spedge.tokenizer import NO_TOKENS, Tokenizer, Tokens, whole_number
+from spedge.parameters import whole_number
+from spedge.tokenizer import NO_TOKENS, Tokenizer, Tokens
 
 _MOST_THREADS = 1024
 

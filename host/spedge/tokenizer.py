@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from spedge import _host, _native
 from spedge.errors import InputError, UsageError
 from spedge.events import EVENT_DTYPE, Columns, check_events, check_pixels, columns, concatenate, empty_events, fields
+from spedge.parameters import real_number, whole_number
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
@@ -175,7 +174,7 @@ class Tokenizer:
         if kind not in KINDS:
             raise UsageError(f"there is no tokenizer kind {kind!r}; use one of {', '.join(map(repr, KINDS))}")
         if kind == "continuous":
-            checked_threshold = _real("threshold", threshold, 0, MAX_THRESHOLD)
+            checked_threshold = real_number("threshold", threshold, 0, MAX_THRESHOLD)
         else:
             checked_threshold = float(_whole("threshold", threshold, int(kind == "discrete"), MAX_THRESHOLD))
         self.config = TokenizerSettings(
@@ -186,8 +185,8 @@ class Tokenizer:
             threshold=checked_threshold,
             absolute_refractory_us=whole_number("absolute_refractory_us", absolute_refractory_us, 0, _MAX_PERIOD_US),
             relative_refractory_us=whole_number("relative_refractory_us", relative_refractory_us, 0, _MAX_PERIOD_US),
-            relative_scale=_real("relative_scale", relative_scale, 0, 1, with_high=False),
-            decay_per_us=_real("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
+            relative_scale=real_number("relative_scale", relative_scale, 0, 1, with_high=False),
+            decay_per_us=real_number("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
             pool_events=None if pool_events is None else whole_number("pool_events", pool_events, 1, MAX_POOL_EVENTS),
             duration_us=_duration(kind, duration_us),
         )
@@ -375,33 +374,3 @@ def _whole(name: str, value: float, low: int, high: int) -> int:
     if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
     return whole_number(name, value, low, high)  # type: ignore[arg-type]
-
-
-def whole_number(name: str, value: SupportsIndex, low: int, high: int) -> int:
-    """A parameter as an int of low to high. Raises UsageError for another and for what is no whole number."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} must be a whole number, not {value!r}") from None
-    if not low <= number <= high:
-        raise UsageError(f"{name}={number} is out of range; it must be {low} to {high}")
-    return number
-
-
-def _real(name: str, value: float, low: float, high: float, with_low: bool = False, with_high: bool = True) -> float:
-    try:
-        if isinstance(value, bool | np.bool_ | str | bytes):
-            raise TypeError
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} must be a number, not {value!r}") from None
-    inside = (low < number or (with_low and number == low)) and (number < high or (with_high and number == high))
-    if not inside:  # NaN too
-        above = "at least" if with_low else "more than"
-        below = "at most" if with_high else "less than"
-        raise UsageError(f"{name}={value!r} is out of range; it must be {above} {low} and {below} {high}")
-    return number

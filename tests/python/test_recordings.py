@@ -147,8 +147,10 @@ def test_raw_without_geometry_asks_for_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(path, width=30, height=20), some_events())
     with pytest.raises(spedge.UsageError, match="both"):
         spedge.open(path, width=30)
-    with pytest.raises(spedge.UsageError, match="size"):
+    with pytest.raises(spedge.UsageError, match="width=0 is out of range; it must be 1 to 65535"):
         spedge.open(path, width=0, height=20)
+    with pytest.raises(spedge.UsageError, match="height must be a whole number"):
+        spedge.open(path, width=30, height=20.5)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- damage

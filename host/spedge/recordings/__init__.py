@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spedge.errors import InputError, UsageError
 from spedge.events import as_events
 from spedge.files import whole_file
+from spedge.parameters import whole_number
 from spedge.recordings.aedat import open_aedat
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
 from spedge.recordings.csv import CsvRecording, CsvWriter
@@ -63,8 +64,8 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     path = Path(path)
     if (width is None) != (height is None):
         raise UsageError("give both width and height, or neither")
-    if width is not None and height is not None and not (0 < width <= 65535 and 0 < height <= 65535):
-        raise UsageError(f"{width}x{height} is no sensor size; both must be 1 to 65535")
+    if width is not None and height is not None:
+        width, height = whole_number("width", width, 1, 65535), whole_number("height", height, 1, 65535)
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     if not path.is_file():
