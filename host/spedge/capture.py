@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spedge.errors import DeviceError, InputError
-from spedge.files import whole_file
+from spedge.files import whole
 from spedge.recordings import create
 from spedge.sources import Source
 
@@ -51,7 +51,7 @@ def capture(
     def state() -> Captured:
         return Captured(path, events, time.monotonic() - begin, first, last, dict(source.lost), problem)
 
-    with whole_file(path) as partial:
+    with whole(path) as partial:
         with create(partial, source.width, source.height, encoding, name=path) as writer:
             try:
                 for packet in source.packets():

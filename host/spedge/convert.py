@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
-from spedge.files import whole_file
+from spedge.files import whole
 from spedge.recordings import Recording, create
 from spedge.recordings import open as open_recording
 
@@ -70,7 +70,7 @@ def convert(
         raise UsageError(f"{target} is the source: give another name to write to")
     part = _Part(recording, start_us, end_us, shift_us, from_zero, on_progress)
     size = (recording.width, recording.height)
-    with whole_file(target) as partial, create(partial, *size, encoding, name=target) as writer:
+    with whole(target) as partial, create(partial, *size, encoding, name=target) as writer:
         for chunk in part.chunks():
             writer.write(chunk)
     return Conversion(

@@ -20,8 +20,10 @@ __all__ = [
     "check_events",
     "columns",
     "concatenate",
+    "cropped",
     "empty_events",
     "fields",
+    "since",
 ]
 
 
@@ -52,6 +54,23 @@ def concatenate(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
         return empty_events()
     whole = np.dtype((np.void, EVENT_DTYPE.itemsize))
     return np.concatenate([part.view(whole) for part in parts]).view(EVENT_DTYPE)
+
+
+def cropped(events: NDArray[Any], left: int, top: int, width: int, height: int) -> NDArray[Any]:
+    """The events of width x height pixels from (left, top) on, as a sensor of that size there would have given them."""
+    x, y = events["x"].astype(np.int32) - left, events["y"].astype(np.int32) - top
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    out = events[inside]
+    out["x"], out["y"] = x[inside], y[inside]
+    return out
+
+
+def since(events: NDArray[Any], base: int) -> NDArray[Any]:
+    """The events with times counted from base on, µs; the array itself if that is 0."""
+    if base:
+        events = events.copy()
+        events["t"] -= np.uint64(base)
+    return events
 
 
 def columns(events: NDArray[Any] | Columns) -> Columns:

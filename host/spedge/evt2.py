@@ -26,6 +26,11 @@ _HALF_RANGE = TIME_RANGE >> 7  # in units of TIME_HIGH, 64 µs
 _MOST_GAP_WORDS = 1 << 20
 
 
+def time_base(t: int) -> int:
+    """The part of a time that EVT2 cannot say, µs: whole ranges of its clock."""
+    return t & ~(TIME_RANGE - 1)
+
+
 @dataclass(frozen=True)
 class DecodeStats:
     """What became of the words. words = events + times + triggers + other + unknown + untimed."""

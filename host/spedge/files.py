@@ -11,10 +11,10 @@ from spedge.errors import UsageError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to: renamed to it at the end of the block, removed if the block raises.
+def whole(path: Path) -> Iterator[Path]:
+    """Yields the name of a file beside `path` to write to: it takes that place when the block ends well, else it goes.
 
-    Raises UsageError where no file can be written or the disk is full.
+    Until then, a file that was there before stays. Raises UsageError where no file can be written or the disk is full.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: give the name of a file to write")

@@ -194,37 +194,7 @@ class Tokenizer:
         _check_meaning(c)
         if min(c.patch_size, max(c.width, c.height)) > MAX_PATCH_SPAN:
             raise UsageError(f"patch_size={c.patch_size} is too large; a patch may span {MAX_PATCH_SPAN} pixels")
-        self._native: _host.Tokenizer | _native.Tokenizer | _Voxels
-        if kind == "voxel" and c.pool_events is None:
-            self._native = _Voxels(c)
-        elif c.pool_events is None:
-            self._native = _host.Tokenizer(
-                c.width,
-                c.height,
-                c.patch_size,
-                kind == "discrete",
-                c.threshold,
-                c.absolute_refractory_us,
-                c.relative_refractory_us,
-                c.relative_scale,
-                c.decay_per_us,
-                c.duration_us or 0,
-            )
-        else:
-            self._native = _native.Tokenizer(
-                c.width,
-                c.height,
-                c.patch_size,
-                c.threshold,
-                c.absolute_refractory_us,
-                c.relative_refractory_us,
-                c.relative_scale,
-                c.decay_per_us,
-                c.pool_events,
-                False,
-                KINDS.index(kind),
-                c.duration_us or 0,
-            )
+        self._native = _native_tokenizer(c)
 
     def push(self, events: NDArray[Any] | Columns, *, sort: bool = False) -> Tokens:
         """Feed events and get the tokens that fire.
@@ -292,6 +262,18 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.config})"
+
+
+def _native_tokenizer(c: TokenizerSettings) -> _host.Tokenizer | _native.Tokenizer | _Voxels:
+    """The host's own tokenizer, or, where the memory is limited, the devices'."""
+    parameters = (c.threshold, c.absolute_refractory_us, c.relative_refractory_us, c.relative_scale, c.decay_per_us)
+    duration = c.duration_us or 0
+    if c.pool_events is not None:
+        kind = KINDS.index(c.kind)
+        return _native.Tokenizer(c.width, c.height, c.patch_size, *parameters, c.pool_events, kind, duration)
+    if c.kind == "voxel":
+        return _Voxels(c)
+    return _host.Tokenizer(c.width, c.height, c.patch_size, c.kind == "discrete", *parameters, duration)
 
 
 class _Voxels:

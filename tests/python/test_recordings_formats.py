@@ -340,6 +340,19 @@ def test_hdf5_with_an_offset_of_time(tmp_path: Path) -> None:
         spedge.open(path)
 
 
+def test_hdf5_with_a_damaged_heap_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    files.write(path, "prophesee.hdf5")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    while (place := struct.unpack_from("<H6xQ", data, at))[0]:  # its texts, and then the space that is free
+        at += 16 + (place[1] + 7) // 8 * 8
+    struct.pack_into("<Q", data, at + 8, 0)
+    path.write_bytes(data)
+    with pytest.raises(spedge.InputError, match=f"heap at byte \\d+ is damaged at byte {at}"):
+        spedge.open(path)
+
+
 # ---------------------------------------------------------------- memory
 
 

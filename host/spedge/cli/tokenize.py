@@ -84,12 +84,12 @@ def _tokenize(recording: Recording, tokenizer: Tokenizer, out: Path | None) -> l
     """The times of the first and the last token, if there are any."""
     from contextlib import ExitStack
 
-    from spedge.files import whole_file
+    from spedge.files import whole
     from spedge.token_files import TokenWriter, tokenize_recording
 
     fired: list[int] = []
     with ExitStack() as stack:
-        writer = stack.enter_context(TokenWriter(stack.enter_context(whole_file(out)))) if out is not None else None
+        writer = stack.enter_context(TokenWriter(stack.enter_context(whole(out)))) if out is not None else None
         say = stack.enter_context(progress(f"Tokenizing {recording.path.name}"))
         for tokens in tokenize_recording(recording, tokenizer):
             if writer is not None:

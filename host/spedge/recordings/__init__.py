@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
 from spedge.events import as_events
-from spedge.files import whole_file
+from spedge.files import whole
 from spedge.parameters import whole_number
 from spedge.recordings.aedat import open_aedat
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
@@ -115,5 +115,5 @@ def write(path: str | Path, events: NDArray[Any], width: int, height: int, encod
     """
     path = Path(path)
     checked = as_events(events, width, height)
-    with whole_file(path) as partial, create(partial, width, height, encoding, name=path) as writer:
+    with whole(path) as partial, create(partial, width, height, encoding, name=path) as writer:
         writer.write(checked)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geome
 
 _ECF_FILTER = 36559
 _FIELDS = ("t", "x", "y", "p")
+_HEAP = b"GCOL\x01\0\0\0"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 _ROWS = 1 << 16  # of a chunk in files that we write
 _LAST_TIME = (1 << 63) - 1  # of the field t in these
@@ -33,6 +36,36 @@ def _library(path: Path) -> ModuleType:
     with suppress(ImportError):
         import hdf5plugin  # noqa: F401  (registers the filters Blosc, LZ4, Zstandard and others)
     return h5py  # type: ignore[no-any-return]
+
+
+class _CheckedFile(io.FileIO):
+    """A file of which libhdf5 gets no global heap (where texts of any length lie) that it would never come back from.
+
+    Up to version 2.0 it walks the objects of such a heap without looking whether a size is 0 or leads out of it. The
+    layout is section III.E of the HDF5 file format specification, with lengths of 8 bytes.
+    """
+
+    def readinto(self, buffer: Any, /) -> int:
+        start = self.tell()
+        count = super().readinto(buffer) or 0
+        data = bytes(buffer[:count])
+        at = data.find(_HEAP)
+        while at >= 0:
+            self._check_heap(start + at)
+            at = data.find(_HEAP, at + 1)
+        return count
+
+    def _check_heap(self, start: int) -> None:
+        end_of_file = os.fstat(self.fileno()).st_size
+        (size,) = struct.unpack("<Q", os.pread(self.fileno(), 8, start + len(_HEAP)).ljust(8, b"\0"))
+        heap = os.pread(self.fileno(), size, start) if start + size <= end_of_file else b""
+        at = len(_HEAP) + 8
+        while at + 16 <= len(heap):
+            index, length = struct.unpack_from("<H6xQ", heap, at)
+            step = 16 + (length + 7) // 8 * 8 if index else length
+            if step < 16 or at + step > len(heap):
+                raise OSError(f"the heap at byte {start} is damaged at byte {start + at}")
+            at += step
 
 
 class Hdf5Recording(Recording):
@@ -60,7 +93,9 @@ class Hdf5Recording(Recording):
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         try:
-            with self._h5py.File(self.path, "r") as file:
+            with _CheckedFile(self.path) as raw, self._h5py.File(raw, "r") as file:
+                if file.id.get_create_plist().get_sizes() != (8, 8):
+                    raise InputError(f"{self.path}: has addresses and lengths of other than 8 bytes, which is not read")
                 yield file
         except InputError:
             raise
