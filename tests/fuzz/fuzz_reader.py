@@ -25,6 +25,7 @@ with atheris.instrument_imports(include=["spedge"]):
     # Readers are imported when they are needed: too late for the instrumentation.
     for module in pkgutil.iter_modules(spedge.recordings.__path__, "spedge.recordings."):
         importlib.import_module(module.name)
+    from spedge.recordings import hdf5
 
 
 def mutate(data: bytes, longest: int, seed: int) -> bytes:
@@ -44,6 +45,7 @@ def main() -> None:
             path.write_bytes(data)
             try_reader(path)
 
+        hdf5.PATIENCE_S = 2.0  # libhdf5's loops are known: more files in the time
         atheris.Setup([sys.argv[0], *options], read, custom_mutator=mutate)
         atheris.Fuzz()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.recordings import create, formats
+from spedge.recordings import CHUNK_EVENTS, create, formats, hdf5
 from tests import large_files
 from tests import recording_files as files
 
@@ -340,17 +344,57 @@ def test_hdf5_with_an_offset_of_time(tmp_path: Path) -> None:
         spedge.open(path)
 
 
-def test_hdf5_with_a_damaged_heap_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+def test_hdf5_that_keeps_the_library_in_a_loop_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libhdf5 2.0 never comes back from a heap with free space of 0 bytes."""
     path = tmp_path / "a.hdf5"
-    files.write(path, "prophesee.hdf5")
+    events = files.write(path, "prophesee.hdf5")
     data = bytearray(path.read_bytes())
     at = data.index(b"GCOL") + 16
     while (place := struct.unpack_from("<H6xQ", data, at))[0]:  # its texts, and then the space that is free
         at += 16 + (place[1] + 7) // 8 * 8
     struct.pack_into("<Q", data, at + 8, 0)
-    path.write_bytes(data)
-    with pytest.raises(spedge.InputError, match=f"heap at byte \\d+ is damaged at byte {at}"):
-        spedge.open(path)
+    damaged = tmp_path / "damaged.hdf5"
+    damaged.write_bytes(data)
+    monkeypatch.setattr(hdf5, "PATIENCE_S", 1.0)
+    with pytest.raises(spedge.InputError, match="damaged: the HDF5 library was not done with its beginning after 1 s"):
+        spedge.open(damaged)
+    assert listed(path) == events, "the next file, by the next process"
+
+
+def test_hdf5_that_crashes_the_library_is_refused(tmp_path: Path) -> None:
+    """A helper that is killed while a file is read stands for a crash; what came before it was handed out."""
+    path = tmp_path / "a.hdf5"
+    events = np.zeros(4 * CHUNK_EVENTS, spedge.EVENT_DTYPE)
+    spedge.recordings.write(path, events, 20, 10)
+    chunks = iter(spedge.open(path))
+    taken = len(next(chunks))
+    for helper in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, helper.read_text().split()):
+            if b"hdf5_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGSEGV)
+    with pytest.raises(spedge.InputError, match=r"the HDF5 library crashed at chunk \d of its events \(SIGSEGV\)"):
+        for chunk in chunks:
+            taken += len(chunk)
+    assert taken < len(events)
+    assert len(spedge.open(path).events()) == len(events)
+
+
+def test_helpers_for_hdf5_are_used_again_and_end_with_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    files.write(path, "prophesee.hdf5")
+    program = f"""
+from pathlib import Path
+import spedge
+next(iter(spedge.open({str(path)!r})))
+for _ in range(5):
+    spedge.open({str(path)!r}).events()
+print(*(file.read_text() for file in Path("/proc/self/task").glob("*/children")))
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    helpers = [int(word) for word in done.stdout.split()]
+    assert len(helpers) == 1
+    assert not any(Path(f"/proc/{helper}").exists() for helper in helpers)
 
 
 # ---------------------------------------------------------------- memory
