@@ -241,15 +241,16 @@ def test_a_wrong_line_of_csv_is_named_behind_those_before_it(line: bytes, compla
     assert complaint in str(problem)
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "evt2.raw"
-    files.write(path, "evt2.raw")
+@pytest.mark.parametrize("format", ["evt2.raw", "prophesee.hdf5"])
+def test_a_file_that_may_not_be_read(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / format
+    files.write(path, format)
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(spedge.InputError, match=r"evt2\.raw: cannot be read: Permission denied"):
+    with pytest.raises(spedge.InputError, match=f"{format}: cannot be read: Permission denied"):
         spedge.open(path)
 
 

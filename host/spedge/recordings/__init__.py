@@ -78,6 +78,7 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; it ends at byte 0")
     try:
+        path.open("rb").close()  # may it be read? HDF5 has another process find out
         recording = reader(path, width, height)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
