@@ -216,10 +216,6 @@ cdef class Tokenizer:
         tokens.items, tokens.count, tokens.room = NULL, 0, 0
         self.claim()
         try:
-            with nogil:
-                good = sp_columns_check(columns, n, self.last_t, self.width, self.height)
-            if good < n:
-                raise BadEvent(good)
             stats = sp_host_stats(self.host)
             # No more events can come out than wait and go in. The pages behind what comes out are never touched.
             room = stats.taken - stats.in_tokens - stats.refractory - stats.discarded + n + 1
@@ -230,7 +226,11 @@ cdef class Tokenizer:
                 records = np.empty(room, EVENT_DTYPE)
                 out = memory_of(records)
             with nogil:
-                end = sp_host_push(self.host, columns, n, &tokens, out)
+                good = sp_columns_check(columns, n, self.last_t, self.width, self.height)
+                if good == n:
+                    end = sp_host_push(self.host, columns, n, &tokens, out)
+            if good < n:
+                raise BadEvent(good)
             if end == NULL:
                 raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
             if n:

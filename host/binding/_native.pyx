@@ -11,7 +11,7 @@ from arrays cimport PACKED, memory_of
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from libspedge cimport *
 
@@ -305,6 +305,20 @@ cdef class Tokenizer:
         return {"taken": s.taken, "in_tokens": s.in_tokens, "pending": s.pending, "refractory": s.refractory,
                 "decayed": s.decayed, "pool_lost": s.pool_lost, "outside": s.outside, "backwards": s.backwards,
                 "tokens": s.tokens, "pool_used": s.pool_used, "pool_peak": s.pool_peak}
+
+
+def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
+                   uint64_t absolute_refractory_us, uint32_t pool_events) -> int:
+    """Bytes that a continuous tokenizer takes on a 64-bit host; 0 if the configuration is out of range."""
+    cdef sp_tokenizer_config_t config
+    memset(&config, 0, sizeof(config))
+    config.width = width
+    config.height = height
+    config.patch_size = patch_size
+    config.threshold = threshold
+    config.absolute_refractory_us = absolute_refractory_us
+    config.pool_events = pool_events
+    return sp_tokenizer_size(&config)
 
 
 # ---------------------------------------------------------------- EVT2

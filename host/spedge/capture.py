@@ -42,7 +42,7 @@ def capture(
     `seconds`.
 
     The file appears when it is complete; when the source breaks off, with what had come, and `problem` says why.
-    Raises UsageError for an unknown ending, InputError when nothing came at all.
+    Raises UsageError for an unknown ending and where no file can be written, InputError when nothing came at all.
     """
     begin = time.monotonic()
     events, first, last = 0, None, None

@@ -272,7 +272,7 @@ def test_a_device_that_stops_answering_is_code_3_within_10_s(
 
 def test_a_full_disk_is_a_sentence(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "run", bundle.path, recording(tmp_path / "a.raw"), "--json", "--out", "/dev/full")
-    assert (code, err) == (2, "spedge: error: what was to be written is not complete: No space left on device\n")
+    assert (code, err) == (2, "spedge: error: the output cannot be written: No space left on device\n")
 
 
 def test_what_is_no_serial_port_is_said_to_be_none(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

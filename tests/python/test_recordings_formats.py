@@ -200,6 +200,60 @@ def test_unsorted_events_are_an_error_unless_sorting_is_asked_for(format: str, t
     assert spedge.open(path, sort=True).events().tolist() == expected
 
 
+@pytest.mark.parametrize("format", ["text.csv", "numpy.npz", "prophesee.hdf5"])
+def test_what_is_before_a_wrong_event_is_handed_out(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    events = files.some_events()
+    late = [*events[:200], events[100], *events[200:]]
+    files.write(path, format, late)
+    before, complaint = read_until_error(path)
+    assert before == events[:200]
+    assert "event 200 is at" in str(complaint)
+    width, _ = files.geometry(format)
+    outside = [*events[:200], (events[200][0], width, 0, 1), *events[200:]]
+    files.write(path, format, outside)
+    before, complaint = read_until_error(path)
+    assert before == events[:200]
+    assert f"event 200 at pixel ({width}, 0)" in str(complaint)
+    shuffled = [*outside[300:], *outside[:300]]
+    files.write(path, format, shuffled)
+    with pytest.raises(spedge.InputError, match=rf"event {len(shuffled) - 100} at pixel \({width}, 0\)"):
+        spedge.open(path, sort=True).events()  # its place in the file, not in order of time
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"7,4,1,2", "line 4 has p=2; it must be -1 to 1"),
+        (b"-7,4,1,1", "line 4 has t=-7; it must be 0 to 18446744073709551615"),
+        (b"18446744073709551616,4,1,1", "line 4 has t=18446744073709551616"),
+        (b"7,70000,1,1", "line 4 has x=70000; it must be 0 to 65535"),
+        (b"7,4,1", "line 4 is '7,4,1', not 4 whole numbers"),
+        (b"7,4,1,1.0", "line 4 is '7,4,1,1.0', not 4 whole numbers"),
+        (b"", "line 4 is '', not 4 whole numbers"),
+    ],
+)
+def test_a_wrong_line_of_csv_is_named_behind_those_before_it(line: bytes, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"%geometry:40,30\nt,x,y,p\n5,39,29,-1\n" + line + b"\n9,1,1,1\n")
+    events, problem = read_until_error(path)
+    assert events == [(5, 39, 29, 0)]
+    assert complaint in str(problem)
+
+
+@pytest.mark.parametrize("format", ["evt2.raw", "prophesee.hdf5"])
+def test_a_file_that_may_not_be_read(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / format
+    files.write(path, format)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(spedge.InputError, match=f"{format}: cannot be read: Permission denied"):
+        spedge.open(path)
+
+
 # ---------------------------------------------------------------- formats' particulars
 
 

@@ -251,7 +251,7 @@ def connect(address: str, baud: int = 115200) -> Transport:
 
 
 def connect_unix(path: Path, within: float = 0.0, gone: Callable[[], bool] = lambda: False) -> FdTransport:
-    """Connect to a unix socket; keep trying for `within` seconds while nobody listens yet and who should is not gone."""
+    """Connect to a unix socket; keep trying for `within` seconds while nobody listens yet, and who should is there."""
     deadline = time.monotonic() + within
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -7,6 +7,7 @@ the helper process (hdf5_process.py) opens the files; when it ends, that is an I
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from spedge.recordings.hdf5_process import CHUNK, END, HEAD, INPUT_ERROR, USAGE_
 #: Processor time that opening the file, or one chunk, may take; some milliseconds do.
 PATIENCE_S = 10.0
 _ROWS = 1 << 16  # of a chunk in files that we write
+_LAST_TIME = (1 << 63) - 1  # of the field t in these
 _MOST_IDLE = 2
 
 
@@ -137,7 +139,9 @@ class Hdf5Writer(Writer):
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         super().__init__(path, width, height)
-        self._file = library(path).File(path, "w")
+        h5py = library(path)
+        self._sink = _Sink(path)
+        self._file = h5py.File(self._sink, "w")
         self._file.attrs["geometry"] = f"{width}x{height}"
         self._file.attrs["format"] = "EVENTS"
         self._events = self._file.create_dataset(
@@ -152,12 +156,51 @@ class Hdf5Writer(Writer):
         )
 
     def write(self, events: NDArray[np.void]) -> None:
+        if len(events) and int(events["t"][-1]) > _LAST_TIME:
+            raise InputError(f"t={events['t'][-1]} µs is more than HDF5 files hold: shift the times towards 0")
         rows = np.empty(len(events), self._events.dtype)
         for name in FIELDS:
             rows[name] = events[name]
         start = len(self._events)
         self._events.resize((start + len(rows),))
         self._events[start:] = rows
+        self._sink.check()
 
     def close(self) -> None:
+        self.discard()
+        self._sink.check()
+
+    def discard(self) -> None:
         self._file.close()
+        self._sink.close()
+
+
+class _Sink(io.FileIO):
+    """The file that HDF5 writes to. Where writing fails HDF5 ends the process later on, so it is not told."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self._problem: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        at = 0
+        try:
+            while at < len(view) and self._problem is None:
+                at += super().write(view[at:]) or 0
+        except OSError as error:
+            self._problem = error
+        self.seek(len(view) - at, io.SEEK_CUR)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._problem = self._problem or error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._problem is not None:
+            raise self._problem
