@@ -37,14 +37,14 @@ from spedge.device.protocol import (
     unpack_labels,
 )
 from spedge.device.stream import EventSender, RetryTimer
-from spedge.device.transport import Reconnecting, Transport, connect
+from spedge.device.transport import Outgoing, Reconnecting, Transport, connect
 from spedge.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
 
 _log = logging.getLogger("spedge.device")
-_OUT_BYTES = 1 << 15  # handed to the transport at once
+_OUT_BYTES = 1 << 16  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
@@ -112,7 +112,7 @@ class Device:
         self._owned = contextlib.ExitStack()
         self._owned.callback(transport.close)
         self._reader = FrameReader()
-        self._out = bytearray(b"\0")  # ends a frame that somebody before us left unfinished
+        self._out = Outgoing(b"\0")  # ends a frame that somebody before us left unfinished
         self._session = 0
         self._backlog = 0  # bytes that the device has not taken
         self._moved = 0.0  # when it last took some
@@ -573,10 +573,10 @@ class Device:
             notice = self._quiet_since + self.timeouts.notice - time.monotonic()
             timeout = min(timeout, max(notice, _LEAST_WAIT))
         try:
-            written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
+            written, received = self._transport.exchange(self._out.head(_OUT_BYTES), timeout)
         except DeviceError as error:
             raise self._explained(error) from error
-        del self._out[:written]
+        self._out.advance(written)
         self._watch_backlog()
         for frame in self._reader.feed(received):
             self._timer.heard(time.monotonic())
