@@ -242,7 +242,6 @@ static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
         wrong = "the events of this session do not come over the link";
     } else if (app->setup.settings.mode == MODE_LIVE) {
         wrong = app_live_take(app, request->seq, request->payload, request->length);
-        app_make_room(app); /* so that the reply lets the host go on */
     } else {
         take_lossless(app, request);
     }
@@ -250,6 +249,7 @@ static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
         fail_with(reply, request->type, ERROR_VALUE, wrong, 0, 0);
         return;
     }
+    app_make_room(app); /* so that the reply lets the host go on */
     put_status_reply(reply, app);
 }
 
