@@ -25,10 +25,10 @@ test: setup lint
 bench: setup
 	$(BIN)/python -m tests.bench
 
-# SECONDS (600) for each decoder, parser and reader; needs clang. Findings are left in tests/fuzz/build.
+# SECONDS (600) for each decoder, parser and reader, five hours of a core; needs clang. Findings are left in tests/fuzz/build.
 fuzz: setup
+	$(INSTALL) '.[fuzz]'
 	$(MAKE) --no-print-directory -C tests/fuzz long
-	$(BIN)/python -m tests.fuzz.readers
 
 lint: $(VENV)/all.stamp
 	$(BIN)/ruff check

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .graph import Array, Graph
     from .kernels import Kernel
-    from .program import Program, Stored
+    from .program import Buffer, Program, Stored
     from .stateful import StatefulProgram
 
 Progress = Callable[[str], None]
@@ -54,10 +54,10 @@ def compile_bundle(
     find_precision(precision)
     chosen = find_target(target, precision)
     folder = Path(out).resolve()
-    _check_free(folder)
+    check_free(folder)
     say = on_progress or (lambda _: None)
     say("loading TVM")
-    _require_tvm()
+    require_tvm()
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     _check_supported(loaded)
     result = generate(loaded, chosen, say, precision)
@@ -79,11 +79,11 @@ class Result:
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
     """Everything but writing. probes: surround kernel calls by calls of sp_probe_begin and sp_probe_end."""
     from . import emit
-    from .arena import plan
     from .package import example, headers
-    from .program import lower
     from .quantise import quantise
+    from .readme import bundle_readme
     from .reference import to_onnx
+    from .stateful import StatefulProgram
 
     graph = _import_encoder(bundle, say)
     _check_attention(bundle, graph)
@@ -94,32 +94,49 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         say("calibrating" if precision == "int8" else "rounding the weights")
         quantise(graph, precision, [v.embedded for v in bundle.vectors()])
         files["reference.onnx"] = to_onnx(graph).SerializeToString()
-    if graph.stateful:
-        return _generate_stateful(bundle, graph, target, precision, files, say)
     say("planning kernels and memory")
-    program = lower(graph, target)
-    offsets, floats = plan(program)
+    program, offsets, arena_bytes = _plan(graph, target)
     names = emit.Names.of(program)
+    prefix = {"prefix": graph.source.prefix} if graph.prefix else {}
     weights = _embedding(bundle)
-    constants: dict[str, Stored] = {
-        **({"prefix": graph.source.prefix} if graph.prefix else {}),
-        **program.constants,
-        **weights,
-    }
+    constants: dict[str, Stored] = {**prefix, **program.constants, **weights}
     say(f"generating C for {len(names.kernels)} kernels")
+    if isinstance(program, StatefulProgram):
+        model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision)
+        sites = 0
+    else:
+        model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, probes)
+        sites = program.calls if probes else 0
     files |= {
-        "model.h": emit.model_header(bundle, 4 * floats, program.calls if probes else 0),
-        "model.c": emit.model_source(bundle, program, names, offsets, 4 * floats, precision, probes),
+        "model.h": emit.model_header(bundle, arena_bytes, sites),
+        "model.c": model,
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": emit.weights_source(constants),
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
     files |= {**headers(used), "example/main.c": example(target)}
-    report = _report(bundle, target, precision, program, names.kernels, constants, weights, 4 * floats, sorted(files))
+    kernels = _kernels(program, names.kernels)
+    report = _report(bundle, target, precision, kernels, constants, weights, arena_bytes, sorted(files))
     files["report.json"] = report.to_json()
-    files["README.md"] = emit.readme(bundle, target, report)
+    files["README.md"] = bundle_readme(bundle, target, report)
     return Result(files, report, graph, program)
+
+
+def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:
+    """The program, where its buffers lie in the arena (floats), and the arena's size (bytes)."""
+    from .arena import plan
+    from .lowering import lower
+    from .stateful import lower_stateful
+
+    program: Program | StatefulProgram
+    if graph.stateful:
+        program = lower_stateful(graph, target)
+        offsets, floats = program.plan()
+    else:
+        program = lower(graph, target)
+        offsets, floats = plan(program)
+    return program, offsets, 4 * floats
 
 
 def _check_attention(bundle: Bundle, graph: Graph) -> None:
@@ -130,54 +147,14 @@ def _check_attention(bundle: Bundle, graph: Graph) -> None:
         )
 
 
-def _generate_stateful(
-    bundle: Bundle, graph: Graph, target: Target, precision: str, extra: Mapping[str, str | bytes], say: Progress
-) -> Result:
-    from . import emit
-    from .package import example, headers
-    from .stateful import lower_stateful, macs
-
-    say("planning kernels and memory")
-    program = lower_stateful(graph, target)
-    offsets, floats = program.plan()
-    names = emit.Names.of(program)
-    weights = _embedding(bundle)
-    constants: dict[str, Stored] = {**program.constants, **weights}
-    say(f"generating C for {len(names.kernels)} kernels")
-    files: dict[str, str | bytes] = {
-        **extra,
-        "model.h": emit.model_header(bundle, 4 * floats, 0),
-        "model.c": emit.stateful_source(bundle, program, names, offsets, 4 * floats, precision),
-        "model_internal.h": emit.internal_header(names, constants),
-        "kernels.c": emit.kernels_source(names, target),
-        "weights.c": emit.weights_source(constants),
-    }
-    used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target)}
-    kernels = [KernelReport(names.kernels[c.kernel], c.what, calls, total) for c, calls, total in macs(program)]
-    report = _summary(bundle, target, kernels, constants, weights, 4 * floats, sorted(files), precision)
-    files["report.json"] = report.to_json()
-    files["README.md"] = emit.readme(bundle, target, report)
-    return Result(files, report, graph, program)
-
-
 def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
-    import onnx
-
-    from .graph import optimise
     from .lift import lift
+    from .rewrite import optimise
     from .simplify import simplify
 
     say("importing the encoder")
     path = bundle.file("encoder.onnx")
-    try:
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except CompileError:
-        raise
-    except Exception as error:  # onnx raises many kinds
-        raise CompileError(f"{path} is not a valid ONNX model ({str(error).splitlines()[0]})") from None
-    simplified = simplify(model)
+    simplified = simplify(load_model(path))
     if (simplified.capacity, simplified.hidden) != (bundle.tokens, bundle.embedding.hidden):
         raise CompileError(
             f"{path} takes tokens [1, {simplified.capacity}, {simplified.hidden}], but the bundle says "
@@ -190,45 +167,53 @@ def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
     return graph
 
 
+def load_model(path: Path) -> Any:
+    """An ONNX model that the checker has nothing against. Raises CompileError."""
+    import onnx
+
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+    except FileNotFoundError:
+        raise CompileError(f"{path} does not exist: give an ONNX file or a bundle's directory") from None
+    except Exception as error:  # onnx raises many kinds
+        text = str(error).strip().splitlines()
+        raise CompileError(f"{path} is not a valid ONNX model ({text[0] if text else type(error).__name__})") from None
+    return model
+
+
 def _embedding(bundle: Bundle) -> dict[str, Array]:
     """The token embedding for the device: one contiguous row of features per cell."""
     weight, bias = bundle.embedding_arrays()
     return {"embedding_weight": np.ascontiguousarray(weight.T), "embedding_bias": bias}
 
 
+def _kernels(program: Program | StatefulProgram, names: dict[Kernel, str]) -> list[KernelReport]:
+    """Every kernel call, with how often it is made with all tokens present."""
+    from .program import HeadLoop
+    from .stateful import StatefulProgram, macs
+
+    if isinstance(program, StatefulProgram):
+        return [KernelReport(names[call.kernel], call.what, calls, total) for call, calls, total in macs(program)]
+    rows = program.graph.rows
+    blocks = -(-rows // program.rows)
+    reports = []
+    for item, in_blocks in program.items():
+        repeats = (blocks if in_blocks else 1) * (item.heads if isinstance(item, HeadLoop) else 1)
+        for call in item.calls if isinstance(item, HeadLoop) else (item,):
+            reports.append(KernelReport(names[call.kernel], call.what, repeats, repeats * call.kernel.macs(rows)))
+    return reports
+
+
 def _report(
     bundle: Bundle,
     target: Target,
     precision: str,
-    program: Program,
-    kernels: dict[Kernel, str],
-    constants: dict[str, Stored],
-    embedding: dict[str, Array],
-    arena_bytes: int,
-    files: list[str],
-) -> CompileReport:
-    from .program import HeadLoop
-
-    rows = program.graph.rows
-    blocks = -(-rows // program.rows)
-    rows_of = []
-    for item, in_blocks in program.items():
-        repeats = (blocks if in_blocks else 1) * (item.heads if isinstance(item, HeadLoop) else 1)
-        for call in item.calls if isinstance(item, HeadLoop) else (item,):
-            macs = repeats * call.kernel.macs(rows)
-            rows_of.append(KernelReport(kernels[call.kernel], call.what, repeats, macs))
-    return _summary(bundle, target, rows_of, constants, embedding, arena_bytes, files, precision)
-
-
-def _summary(
-    bundle: Bundle,
-    target: Target,
     kernels: Sequence[KernelReport],
     constants: Mapping[str, Stored],
-    embedding: dict[str, Array],
+    embedding: Mapping[str, Array],
     arena_bytes: int,
     files: list[str],
-    precision: str = "fp32",
 ) -> CompileReport:
     total = sum(a.nbytes for a in constants.values())
     embedded = sum(a.nbytes for a in embedding.values())
@@ -253,7 +238,8 @@ def _summary(
     )
 
 
-def _require_tvm() -> None:
+def require_tvm() -> None:
+    """Raises MissingCompilerError when TVM or ONNX is not installed."""
     try:
         import onnx  # noqa: F401
         import tvm  # noqa: F401
@@ -268,7 +254,8 @@ def _check_supported(bundle: Bundle) -> None:
         raise CompileError(f"the firmware has no {bundle.tokenizer.kind} tokenizer: it runs continuous bundles")
 
 
-def _check_free(folder: Path) -> None:
+def check_free(folder: Path) -> None:
+    """Raises UsageError for a folder that a compilation may not replace."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds files that no compilation wrote: choose an empty or a new folder")
     if folder.exists() and not folder.is_dir():

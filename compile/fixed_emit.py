@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .emit import NOTICE, _floats, _string, constant_symbol
+from . import c_text
+from .c_text import NOTICE, constant_symbol
 from .errors import CompileError
 from .fixed import C_TYPES, FixedProgram, Step, Tensor, constants_used
-from .report import CompileReport
 from .schedule import generate_c
 from .targets import Target
 
 # GCC contracts products and sums to fused ones only when told so, whatever -ffp-contract says for other files.
-_CONTRACT = '#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC optimize("fp-contract=fast")\n#endif\n\n'
+_TITLE = """\
+/* The graph's kernels, written by TVM. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=fast")
+#endif
+"""
 
 
 def sources(program: FixedProgram, model: Mapping[str, Any], target: Target) -> dict[str, str]:
@@ -30,9 +33,11 @@ def sources(program: FixedProgram, model: Mapping[str, Any], target: Target) -> 
     return {
         "model.h": _header(program, model, 4 * floats),
         "model.c": _model(program, model, offsets, 4 * floats),
-        "model_internal.h": _internal(signatures, constants),
+        "model_internal.h": c_text.internal_header(
+            signatures.values(), [_declaration(n, a) for n, a in constants.items()]
+        ),
         "kernels.c": _kernels(program, signatures, target),
-        "weights.c": _weights(constants),
+        "weights.c": c_text.weights_source((_declaration(n, a), _numbers(n, a)) for n, a in constants.items()),
     }
 
 
@@ -46,28 +51,14 @@ def _signature(step: Step, program: FixedProgram) -> str:
     return f"void {step.kernel}({', '.join(f'{t}p{i}' for i, t in enumerate(types))})"
 
 
-def _internal(signatures: Mapping[str, str], constants: Mapping[str, NDArray[Any]]) -> str:
-    lines = [f"{s};" for s in signatures.values()]
-    lines += [""] + [f"extern const {_declaration(n, a)};" for n, a in constants.items()]
-    return (
-        f"{NOTICE}#ifndef SP_MODEL_INTERNAL_H_INCLUDED\n#define SP_MODEL_INTERNAL_H_INCLUDED\n\n"
-        "#include <stdint.h>\n\n" + "\n".join(lines) + "\n\n#endif\n"
-    )
-
-
 def _declaration(name: str, array: NDArray[Any]) -> str:
     return f"{C_TYPES[str(array.dtype)]} {constant_symbol(name)}[{max(1, array.size)}]"
 
 
 def _kernels(program: FixedProgram, signatures: Mapping[str, str], target: Target) -> str:
     bodies = generate_c({name: lowered.function for name, lowered in program.kernels.items()})
-    return (
-        f"{NOTICE}/* The graph's kernels, written by TVM. */\n{_CONTRACT}"
-        + '#include "model_internal.h"\n\n'
-        + "".join(f"#define {d} 1\n" for d in target.defines)
-        + '#include "spedge/kernel_math.h"\n\n'
-        + "\n".join(_definition(signatures[name], body) for name, body in bodies.items())
-    )
+    definitions = [_definition(signatures[name], body) for name, body in bodies.items()]
+    return c_text.kernels_source(_TITLE, target.defines, ["spedge/kernel_math.h"], definitions)
 
 
 def _definition(signature: str, body: str) -> str:
@@ -83,19 +74,13 @@ def _definition(signature: str, body: str) -> str:
     return f"{signature} {{\n{unused}{body.removeprefix('{').lstrip()}"
 
 
-def _weights(constants: Mapping[str, NDArray[Any]]) -> str:
-    parts = [NOTICE, '#include "model_internal.h"\n']
-    for name, array in constants.items():
-        if array.dtype == np.float32:
-            if np.any(np.isnan(array)):
-                raise CompileError(f"the {name} holds a value that is not a number")
-            largest = np.finfo(np.float32).max  # what -inf in a mask means is as well said by it
-            values = _floats(np.clip(array, -largest, largest))
-        else:
-            texts = [str(int(v)) for v in array.ravel()] or ["0"]
-            values = "".join("    " + ", ".join(texts[i : i + 12]) + ",\n" for i in range(0, len(texts), 12))
-        parts.append(f"__attribute__((aligned(16))) const {_declaration(name, array)} = {{\n{values}}};\n")
-    return "\n".join(parts)
+def _numbers(name: str, array: NDArray[Any]) -> str:
+    if array.dtype != np.float32:
+        return c_text.integers(array, 12)
+    if np.any(np.isnan(array)):
+        raise CompileError(f"the {name} holds a value that is not a number")
+    largest = np.finfo(np.float32).max  # what -inf in a mask means is as well said by it
+    return c_text.floats(np.clip(array, -largest, largest))
 
 
 def _header(program: FixedProgram, model: Mapping[str, Any], arena_bytes: int) -> str:
@@ -114,20 +99,17 @@ def _header(program: FixedProgram, model: Mapping[str, Any], arena_bytes: int) -
 
 def _model(program: FixedProgram, model: Mapping[str, Any], offsets: Mapping[Tensor, int], arena_bytes: int) -> str:
     names = {t: f"AT_{t.name.upper()}" for t in program.tensors}
-    digest = ", ".join(f"0x{b:02x}" for b in bytes.fromhex(model["hash"]))
     assert isinstance(program.output, Tensor)
     return f"""{NOTICE}#include "model.h"
 
 #include "model_internal.h"
 
 /* Where each value lies in the arena, in floats. */
-enum {{
-{"".join(f"    {names[t]} = {offsets[t]}," + chr(10) for t in program.tensors)}}};
-
+{c_text.places({names[t]: offsets[t] for t in program.tensors})}
 {_encode(program, model, names)}
 const sp_model_t sp_model = {{
-    .hash = {{{digest}}},
-    .name = {_string(model["name"])},
+    .hash = {{{c_text.digest(bytes.fromhex(model["hash"]))}}},
+    .name = {c_text.string(model["name"])},
     .tokens = {model["rows"]},
     .classes = {program.output.elements},
     .arena_bytes = {arena_bytes}u,
@@ -172,46 +154,3 @@ def _argument(argument: Tensor | str, names: Mapping[Tensor, str]) -> str:
         return constant_symbol(argument)
     place = f"a + {names[argument]}"
     return place if argument.dtype == "float32" else f"({C_TYPES[argument.dtype]} *)(void *)({place})"
-
-
-def readme(path: Path, program: FixedProgram, target: Target, report: CompileReport) -> str:
-    """README.md: what the folder is, how to build it and how to call it."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    shape = ", ".join(map(str, program.input.shape))
-    return f"""# {path.name} for {target.name}
-
-Written by `spedge compile` from {path.name} ({digest}): plain C99, no allocation, no libraries.
-
-| file | what |
-|---|---|
-| `model.h` | sizes for static memory; includes `spedge/model.h`, which declares `sp_model` |
-| `model.c` | the calls in order, and `sp_model` |
-| `kernels.c` | the kernels that TVM generated |
-| `weights.c` | constants, for flash |
-| `model_internal.h` | what these files know of each other |
-| `include/spedge/` | the headers that these files need |
-| `example/main.c` | a program that runs the model once |
-| `report.json` | sizes, multiply-accumulates, kernels, versions |
-
-Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {report.macs} multiply-accumulates.
-The model has a fixed shape and no tokenizer: `sp_model`'s configuration of tokenizer and embedding is zero.
-
-The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions:
-
-    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c
-
-Use:
-
-```c
-#include "model.h"
-
-static unsigned char arena[SP_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
-
-void run(float out[SP_MODEL_CLASSES])
-{{
-    float *in = (float *)(arena + sp_model.input_offset); /* [{shape}], row after row */
-    /* write SP_MODEL_INPUT_FLOATS floats to in, then: */
-    sp_model.encode(arena, SP_MODEL_TOKENS, out);
-}}
-```
-"""

@@ -1,4 +1,4 @@
-"""The encoder as a graph of row operations, and the rewrites that make it cheap.
+"""The encoder as a graph of row operations.
 
 A value is a matrix of `rows` x `width` float32, one row per token (the constant rows in front, such
 as CLS, included). Every operation but Attention works on each row by itself, which is what
@@ -7,9 +7,8 @@ lets the compiled encoder run over blocks of rows and stop after the tokens that
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,45 +45,41 @@ class Source(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Node):
+class Unary(Node):
+    """A node that reads x."""
+
+    x: Value
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Unary):
     """x @ weight [k, width] + bias [width]. quant: how the weight is stored; None: as it is."""
 
-    x: Value
     weight: Array
     bias: Array | None = None
     quant: Quant | None = None
 
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        return (self.x,)
-
 
 @dataclass(frozen=True, eq=False)
-class HeadLinear(Node):
+class HeadLinear(Unary):
     """Each head's part of x by its own weight: [heads, k, n] -> width heads * n; bias [heads * n]."""
 
-    x: Value
     weight: Array
     bias: Array | None = None
     quant: Quant | None = None
 
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        return (self.x,)
-
 
 @dataclass(frozen=True, eq=False)
-class Norm(Node):
+class Norm(Unary):
     """Layer normalisation over the row; scale and shift are None once they are folded away."""
 
-    x: Value
     epsilon: float
     scale: Array | None = None
     shift: Array | None = None
-
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        return (self.x,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +95,10 @@ class Map(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Columns(Node):
+class Columns(Unary):
     """Chosen columns of x."""
 
-    x: Value
     index: NDArray[np.int64]
-
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        return (self.x,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +125,8 @@ class Attention(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Mean(Node):
+class Mean(Unary):
     """The mean of x over the rows present: one row. Zeros when there are none."""
-
-    x: Value
-
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        return (self.x,)
 
 
 ALL = -1  # every row is needed; otherwise the number of the one row that is
@@ -206,177 +190,6 @@ class Graph:
         self.nodes = kept[::-1]
 
 
-def optimise(graph: Graph) -> None:
-    """All rewrites, in the order in which they help each other."""
-    recognise_gelu(graph)
-    push_columns(graph)
-    fold_constants(graph)
-    fold_norms(graph)
-    graph.sweep()
-    absorb_single_query(graph)
-    graph.sweep()
-
-
-def recognise_gelu(graph: Graph) -> None:
-    """Put one operation in the place of x (1 + erf(x / sqrt 2)) / 2, however it was spelled."""
-    samples = np.linspace(-6, 6, 97)
-    erf = np.array([math.erf(x / math.sqrt(2)) for x in samples])
-    wanted = samples * (1 + erf) / 2
-    for node in list(graph.nodes):
-        if not isinstance(node, Map) or node.op != "multiply":
-            continue
-        for x in _single_roots(graph, node):
-            got = _evaluate(graph, node.out, x, samples)
-            if got is not None and np.allclose(got, wanted, rtol=1e-6, atol=1e-7):
-                graph.replace_node(node, [Map(node.out, "gelu", (x,))])
-                break
-    graph.sweep()
-
-
-def _single_roots(graph: Graph, node: Map) -> list[Value]:
-    """Values that elementwise operations alone lead from to this node, the nearest last."""
-    seen: list[Value] = []
-    work = list(node.inputs)
-    while work:
-        value = work.pop()
-        if value in seen:
-            continue
-        seen.append(value)
-        producer = graph.producer(value)
-        if isinstance(producer, Map) and len(seen) < 16:
-            work.extend(producer.inputs)
-    return seen[::-1]
-
-
-_SAMPLED: dict[str, Callable[..., NDArray[np.float64]]] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": np.divide,
-    "erf": np.vectorize(math.erf, otypes=[np.float64]),
-}
-
-
-def _evaluate(graph: Graph, value: Value, root: Value, samples: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The value as a function of the root at some points; None where it is more than that."""
-    if value is root:
-        return samples
-    node = graph.producer(value)
-    if not isinstance(node, Map) or node.op not in _SAMPLED:
-        return None
-    args: list[NDArray[np.float64]] = []
-    for arg in node.args:
-        if isinstance(arg, Value):
-            part = _evaluate(graph, arg, root, samples)
-            if part is None:
-                return None
-            args.append(part)
-        elif arg.ndim:
-            return None
-        else:
-            args.append(np.asarray(arg, np.float64))
-    return np.asarray(_SAMPLED[node.op](*args))
-
-
-def push_columns(graph: Graph) -> None:
-    """Replace a choice of columns by linears that compute just those."""
-    while True:
-        node = next((n for n in graph.nodes if isinstance(n, Columns)), None)
-        if node is None:
-            break
-        source = graph.producer(node.x)
-        graph.replace_node(node, _columns_of(graph, node, source))
-    graph.sweep()
-
-
-def _columns_of(graph: Graph, node: Columns, source: Node) -> list[Node]:
-    index = node.index
-    if isinstance(source, Linear):
-        bias = None if source.bias is None else source.bias[index]
-        return [Linear(node.out, source.x, source.weight[:, index], bias)]
-    if isinstance(source, Columns):
-        return [Columns(node.out, source.x, source.index[index])]
-    if isinstance(source, Map):
-        nodes: list[Node] = []
-        args: list[Value | Array] = []
-        for arg in source.args:
-            if isinstance(arg, Value):
-                part = graph.value(len(index), "columns")
-                nodes.append(Columns(part, arg, index))
-                args.append(part)
-            else:
-                args.append(arg[index] if arg.ndim else arg)
-        return [*nodes, Map(node.out, source.op, tuple(args))]
-    choice = np.zeros((node.x.width, len(index)), np.float32)
-    choice[index, np.arange(len(index))] = 1
-    return [Linear(node.out, node.x, choice)]
-
-
-def fold_constants(graph: Graph) -> None:
-    """Fold added and multiplied constants into the weights of the linear that feeds them."""
-    changed = True
-    while changed:
-        changed = False
-        for node in list(graph.nodes):
-            if not isinstance(node, Map) or len(node.inputs) != 1:
-                continue
-            source = graph.producer(node.inputs[0])
-            if isinstance(source, Linear) and graph.used_once(source.out):
-                folded = _fold_into(node, source)
-                if folded is not None:
-                    graph.replace_node(node, [folded])
-                    graph.nodes.remove(source)
-                    changed = True
-
-
-def _fold_into(node: Map, source: Linear) -> Linear | None:
-    constants = [a for a in node.args if not isinstance(a, Value)]
-    if len(constants) != 1:
-        return None
-    constant = np.broadcast_to(constants[0], (node.out.width,)).astype(np.float64)
-    bias = np.zeros(node.out.width) if source.bias is None else source.bias.astype(np.float64)
-    first = isinstance(node.args[0], Value)
-    if node.op == "add":
-        return replace(source, out=node.out, bias=(bias + constant).astype(np.float32))
-    if node.op == "subtract" and first:
-        return replace(source, out=node.out, bias=(bias - constant).astype(np.float32))
-    if node.op == "multiply" or (node.op == "divide" and first):
-        factor = constant if node.op == "multiply" else 1 / constant
-        scaled = None if source.bias is None else (bias * factor).astype(np.float32)
-        return replace(source, out=node.out, weight=(source.weight * factor).astype(np.float32), bias=scaled)
-    return None
-
-
-def fold_norms(graph: Graph) -> None:
-    """Move a normalisation's scale and shift into the linears that read it, where only linears do."""
-    for node in list(graph.nodes):
-        if not isinstance(node, Norm) or node.scale is None:
-            continue
-        readers = graph.consumers(node.out)
-        if node.out is graph.output or not all(isinstance(r, Linear) for r in readers):
-            continue
-        plain = Norm(graph.value(node.out.width, "norm"), node.x, node.epsilon)
-        graph.replace_node(node, [plain])
-        scale, shift = node.scale.astype(np.float64), node.shift
-        for reader in readers:
-            assert isinstance(reader, Linear)
-            weight = reader.weight.astype(np.float64)
-            bias = np.zeros(reader.out.width) if reader.bias is None else reader.bias.astype(np.float64)
-            if shift is not None:
-                bias = bias + shift.astype(np.float64) @ weight
-            graph.replace_node(
-                reader,
-                [
-                    replace(
-                        reader,
-                        x=plain.out,
-                        weight=(scale[:, None] * weight).astype(np.float32),
-                        bias=bias.astype(np.float32),
-                    )
-                ],
-            )
-
-
 def demand(graph: Graph) -> Demand:
     """Which rows of each value are read: ALL, or the number of the only one."""
     rows: Demand = {graph.output: graph.output_row}
@@ -396,27 +209,3 @@ def demand(graph: Graph) -> Demand:
             for value in node.inputs:
                 ask(value, row)
     return rows
-
-
-def absorb_single_query(graph: Graph) -> None:
-    """Where one query row attends, fold the key and value weights into it.
-
-    With k_j = W_k n_j + b_k and v_j = W_v n_j + b_v, and one query q per head:
-    q.k_j = (W_k^T q).n_j + const (the constant cancels in the softmax), and
-    sum_j p_j v_j = W_v sum_j p_j n_j + b_v. The n_j are attended to directly: no key or value row
-    is computed at all.
-    """
-    rows = demand(graph)
-    for node in list(graph.nodes):
-        if not isinstance(node, Attention) or node.shared or rows[node.out] == ALL:
-            continue
-        k, v = graph.producer(node.k), graph.producer(node.v)
-        if not (isinstance(k, Linear) and isinstance(v, Linear) and k.x is v.x):
-            continue
-        width, heads = k.x.width, node.heads
-        by_head = k.weight.reshape(width, heads, node.depth).transpose(1, 2, 0)
-        query = HeadLinear(graph.value(heads * width, "query"), node.q, np.ascontiguousarray(by_head))
-        mix = Attention(graph.value(heads * width, "mix"), query.out, k.x, k.x, heads, width, width, shared=True)
-        by_head = v.weight.reshape(width, heads, node.value_depth).transpose(1, 0, 2)
-        values = HeadLinear(node.out, mix.out, np.ascontiguousarray(by_head), v.bias)
-        graph.replace_node(node, [query, mix, values])

@@ -16,7 +16,7 @@ from .kernels import Epilogue, Kernel, Layout, LinearKernel, Parameter
 from .kernels_panel import GELU
 
 if TYPE_CHECKING:
-    from .kernels import Builder
+    from .builder import Builder
 
 GROUP = 4  # steps of the reduction that are stored together
 _ORDER = [0, 2, 1, 3]  # within a group: sxtb16 takes every second byte

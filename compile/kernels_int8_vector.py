@@ -15,7 +15,7 @@ from .kernels import PANEL, Parameter
 from .kernels_int8 import Int8LinearKernel, QuantiseKernel
 
 if TYPE_CHECKING:
-    from .kernels import Builder
+    from .builder import Builder
 
 BLOCK = 16  # steps of the reduction in a vector
 

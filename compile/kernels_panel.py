@@ -23,7 +23,7 @@ from .kernels import (
 )
 
 if TYPE_CHECKING:
-    from .kernels import Builder
+    from .builder import Builder
 
 TILE = PANEL * PANEL
 COLUMNS = 8  # of a tile of one row

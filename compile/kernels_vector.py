@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .kernels import LinearKernel, MixKernel
 
 if TYPE_CHECKING:
-    from .kernels import Builder
+    from .builder import Builder
 
 ROWS, COLUMNS = 4, 8
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .driver import Progress, _check_free, _require_tvm, write_folder
+from .driver import Progress, check_free, load_model, require_tvm, write_folder
 from .errors import CompileError
 from .package import example, headers
 from .report import CompileReport, KernelReport
@@ -31,13 +31,14 @@ def compile_onnx(
     """
     chosen = find_target(target)
     folder = Path(out).resolve()
-    _check_free(folder)
+    check_free(folder)
     say = on_progress or (lambda _: None)
     say("loading TVM")
-    _require_tvm()
+    require_tvm()
     source = Path(path)
-    model = _load(source)
+    model = load_model(source)
     from . import fixed, fixed_emit
+    from .readme import file_readme
 
     fixed.check_operators(model)
     _, shape, counted = fixed.read_shapes(model)
@@ -57,24 +58,10 @@ def compile_onnx(
     files |= fixed_emit.sources(program, {"name": source.stem, "hash": digest, "rows": rows}, chosen)
     report = _report(program, source.stem, digest, rows, chosen, sorted(files))
     files["report.json"] = report.to_json()
-    files["README.md"] = fixed_emit.readme(source, program, chosen, report)
+    files["README.md"] = file_readme(source, program, chosen, report)
     say(f"writing {folder}")
     write_folder(folder, files)
     return report
-
-
-def _load(path: Path) -> Any:
-    import onnx
-
-    try:
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except FileNotFoundError:
-        raise CompileError(f"{path} does not exist: give an ONNX file or a bundle's directory") from None
-    except Exception as error:  # onnx raises many kinds
-        text = str(error).strip().splitlines()
-        raise CompileError(f"{path} is not a valid ONNX model ({text[0] if text else type(error).__name__})") from None
-    return model
 
 
 def _report(program: Any, name: str, digest: str, rows: int, target: Any, files: list[str]) -> CompileReport:

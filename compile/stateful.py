@@ -9,7 +9,8 @@ from .arena import ALIGN, place
 from .errors import CompileError
 from .graph import Attention, Graph, Mean, Value
 from .kernels import Epilogue, Layout, MapKernel, Step
-from .program import Arg, Buffer, Call, HeadLoop, Item, Stored, _Lowering
+from .lowering import Lowering
+from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
 from .targets import Target
 
 FOREVER = 1 << 29
@@ -48,7 +49,7 @@ def lower_stateful(graph: Graph, target: Target) -> StatefulProgram:
     return _StepLowering(graph, target).steps()
 
 
-class _StepLowering(_Lowering):
+class _StepLowering(Lowering):
     """One row at a time: everything is row-local but the caches, which are written at the token's place."""
 
     def steps(self) -> StatefulProgram:

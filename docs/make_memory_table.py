@@ -41,7 +41,7 @@ def table() -> str:
             def size(
                 pool: int, of: tuple[int, int, int, float, int] = (width, height, patch, threshold, absolute)
             ) -> int:
-                return _native.tokenizer_size(*of, 0, 0.4, 0.0, pool)
+                return _native.tokenizer_size(*of, pool)
 
             block = size(32) - size(16)
             most = patches * -(-int(threshold) // 16) * 16

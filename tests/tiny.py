@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from spedge.boards import load_board
@@ -247,6 +248,13 @@ def missing_for(board: str) -> str | None:
     """Why this machine cannot build and run the board; None when it can."""
     absent = [f"{tool.program} ({', '.join(tool.packages)})" for tool in load_board(board).missing]
     return f"not installed: {'; '.join(absent)}" if absent else None
+
+
+def firmware_of(board: str, bundle: Bundle, folder: Path, extra: tuple[str, ...] = ()) -> Path:
+    """The board's firmware with a tiny bundle's model, in a file of the board's name; a skip where it cannot be."""
+    if missing := missing_for(board):
+        pytest.skip(missing)
+    return build_firmware(board, folder / board, model_source(bundle), extra)
 
 
 def live_payload(first: int, offered: int, words: np.ndarray) -> bytes:

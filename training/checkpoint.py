@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spedge.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 from spedge.errors import InputError
 from spedge.events import EVENT_DTYPE
+from spedge.files import whole
 
 if TYPE_CHECKING:
     from .model import Classifier
@@ -51,16 +52,11 @@ class Checkpoint:
         import torch
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(self.path.name + ".part")
         spec = asdict(self.spec)
         names = EVENT_DTYPE.names or ()
         examples = [{n: torch.from_numpy(events[n].astype(np.int64)) for n in names} for events in self.examples]
-        torch.save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, part)
-        part.replace(self.path)
-
-    def with_accuracy(self, accuracy: Accuracy) -> Checkpoint:
-        """The same with that accuracy in its description."""
-        return replace(self, spec=replace(self.spec, accuracy=accuracy))
+        with whole(self.path) as part:
+            torch.save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, part)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

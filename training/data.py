@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import UsageError
@@ -90,14 +89,3 @@ def _stratified(samples: Sequence[Sample], holdout: float, seed: int) -> tuple[l
         held += members[:count]
         learn += members[count:]
     return learn, held
-
-
-def check_labels(samples: Sequence[Sample], where: str) -> None:
-    """Raise UsageError when there is nothing to work on."""
-    if not samples:
-        raise UsageError(f"{where} holds no samples.")
-
-
-def label_counts(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
-    """Samples per class."""
-    return np.bincount([s.label for s in samples], minlength=classes)

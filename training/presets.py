@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from spedge.bundle import EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
+from spedge.bundle import BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 from spedge.errors import UsageError
 
 #: (hidden, intermediate, heads, layers). `nano` to `base` are the paper's; `pico` is for microcontrollers.
@@ -69,6 +69,19 @@ class Preset:
     encoder: EncoderConfig
     tokens: int  #: window length T
     recipe: Recipe
+
+    def spec(self, name: str) -> BundleSpec:
+        """What a bundle of that name says of a model of this preset."""
+        return BundleSpec(
+            name=name,
+            preset=self.name,
+            sensor=self.sensor,
+            tokenizer=self.tokenizer,
+            embedding=self.embedding,
+            encoder=self.encoder,
+            tokens=self.tokens,
+            labels=self.labels,
+        )
 
     def with_attention(self, attention: str) -> Preset:
         """The same with "full" or "causal" attention. Raises UsageError for any other."""

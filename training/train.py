@@ -20,7 +20,7 @@ from spedge.errors import UsageError
 from .augment import augment
 from .batches import batches, logits
 from .checkpoint import NAME, Checkpoint
-from .data import Sample, pack_digests
+from .data import Dataset, Sample, pack_digests
 from .datasets import load_dataset
 from .export import export_model
 from .presets import Preset, Recipe
@@ -96,16 +96,7 @@ def train(
     start = time.process_time()
     dataset = load_dataset(chosen, data)
     learn, held = dataset.split(recipe.holdout if holdout is None else holdout, seed)
-    spec = BundleSpec(
-        name=name or (f"{chosen.name}-causal" if chosen.encoder.attention == "causal" else chosen.name),
-        preset=chosen.name,
-        sensor=chosen.sensor,
-        tokenizer=chosen.tokenizer,
-        embedding=chosen.embedding,
-        encoder=chosen.encoder,
-        tokens=chosen.tokens,
-        labels=chosen.labels,
-    )
+    spec = chosen.spec(name or (f"{chosen.name}-causal" if chosen.encoder.attention == "causal" else chosen.name))
     checkpoint = Path(out) / NAME
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with _one_core():
@@ -117,13 +108,7 @@ def train(
             spec,
             accuracy=Accuracy("test" if dataset.test else "held-out", len(held), top1),
             training={
-                "data": {
-                    "name": dataset.name,
-                    "fingerprint": dataset.fingerprint,
-                    "learned": len(learn),
-                    "held_out": len(held),
-                    "digests": "" if dataset.test else pack_digests(learn),
-                },
+                "data": _data(dataset, learn, held),
                 "seed": seed,
                 "epochs": run.epoch,
                 "cpu_seconds": round(cpu, 1),
@@ -146,6 +131,17 @@ def train(
         cpu_seconds=time.process_time() - start,
         interrupted=interrupted,
     )
+
+
+def _data(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> dict[str, Any]:
+    """What a bundle says of the recordings that its model was made with."""
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "learned": len(learn),
+        "held_out": len(held),
+        "digests": "" if dataset.test else pack_digests(learn),
+    }
 
 
 class _Run:

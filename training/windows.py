@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from spedge.bundle import BundleSpec
 from spedge.embedding import log_time_volume
-from spedge.tokenizer import Tokenizer, Tokens
+from spedge.reference import tokenizer_of
+from spedge.tokenizer import Tokens
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,8 @@ class Windower:
     """Turns events into tokens and tokens into windows, as a model's configuration says."""
 
     def __init__(self, spec: BundleSpec) -> None:
-        t = spec.tokenizer
         self.spec = spec
-        self._tokenizer = Tokenizer(
-            t.kind,
-            width=spec.sensor.width,
-            height=spec.sensor.height,
-            patch_size=t.patch_size,
-            threshold=t.threshold,
-            absolute_refractory_us=t.absolute_refractory_us,
-            relative_refractory_us=t.relative_refractory_us,
-            relative_scale=t.relative_scale,
-            decay_per_us=t.decay_per_us,
-        )
+        self._tokenizer = tokenizer_of(spec)
 
     def tokenize(self, events: NDArray[Any]) -> Tokens:
         """All tokens of one recording."""

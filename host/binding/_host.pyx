@@ -5,7 +5,8 @@ Use spedge.Tokenizer, which checks its parameters and says what is wrong with it
 """
 import numpy as np
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from arrays cimport PACKED, memory_of
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -54,17 +55,7 @@ cdef extern from "host_tokenizer.h" nogil:
                              const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out,
                              uint64_t *discarded)
 
-assert EVENT_DTYPE.itemsize == 13
-
-
-cdef uint8_t *memory_of(object array) except? NULL:
-    """The bytes of a new contiguous array."""
-    cdef Py_buffer view
-    cdef uint8_t *memory
-    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
-    memory = <uint8_t *>view.buf
-    PyBuffer_Release(&view)
-    return memory
+assert EVENT_DTYPE.itemsize == PACKED
 
 
 cdef struct Field:
@@ -111,7 +102,7 @@ cdef Py_ssize_t take_records(sp_columns_t *c, object events) except -1:
     cdef Py_buffer view
     cdef Py_ssize_t n, stride
     PyObject_GetBuffer(events, &view, PyBUF_STRIDES)
-    good = view.ndim == 1 and view.itemsize == 13
+    good = view.ndim == 1 and view.itemsize == PACKED
     n = view.shape[0] if good else 0
     stride = view.strides[0] if good else 0
     c.t = <const uint8_t *>view.buf
@@ -150,7 +141,7 @@ cdef object copied(const uint8_t *records, Py_ssize_t count):
     if count:
         memory = memory_of(array)
         with nogil:
-            memcpy(memory, records, 13 * count)
+            memcpy(memory, records, PACKED * count)
     return array
 
 
@@ -225,28 +216,28 @@ cdef class Tokenizer:
         tokens.items, tokens.count, tokens.room = NULL, 0, 0
         self.claim()
         try:
-            with nogil:
-                good = sp_columns_check(columns, n, self.last_t, self.width, self.height)
-            if good < n:
-                raise BadEvent(good)
             stats = sp_host_stats(self.host)
             # No more events can come out than wait and go in. The pages behind what comes out are never touched.
             room = stats.taken - stats.in_tokens - stats.refractory - stats.discarded + n + 1
             records = None
             if n < FEW:
-                out = self.few(13 * room)
+                out = self.few(PACKED * room)
             else:
                 records = np.empty(room, EVENT_DTYPE)
                 out = memory_of(records)
             with nogil:
-                end = sp_host_push(self.host, columns, n, &tokens, out)
+                good = sp_columns_check(columns, n, self.last_t, self.width, self.height)
+                if good == n:
+                    end = sp_host_push(self.host, columns, n, &tokens, out)
+            if good < n:
+                raise BadEvent(good)
             if end == NULL:
                 raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
             if n:
                 memcpy(&self.last_t, columns.t + <Py_ssize_t>(n - 1) * columns.t_stride, sizeof(uint64_t))
             if tokens.count == 0:
                 return None
-            count = (end - out) // 13
+            count = (end - out) // PACKED
             return *token_arrays(&tokens), copied(out, count) if records is None else trimmed(records, count)
         finally:
             free(tokens.items)
@@ -303,6 +294,6 @@ def voxels(t, x, y, p, uint32_t width, uint32_t height, uint32_t patch_size, uin
             end = sp_voxel_tokens(&grid, threshold, duration_us, &columns, n, &tokens, out, &discarded)
         if end == NULL:
             raise MemoryError("no memory for the voxels")
-        return *token_arrays(&tokens), trimmed(records, (end - out) // 13), discarded
+        return *token_arrays(&tokens), trimmed(records, (end - out) // PACKED), discarded
     finally:
         free(tokens.items)

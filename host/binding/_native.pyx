@@ -7,17 +7,17 @@ import sys
 
 import numpy as np
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from arrays cimport PACKED, memory_of
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from libspedge cimport *
 
 EVENT_DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
 
 cdef enum:
-    PACKED = 13  # bytes of an EVENT_DTYPE record
     CHUNK = 256  # events on the stack between numpy's layout and the library's
 
 if sys.byteorder != "little":
@@ -84,16 +84,6 @@ cdef Column column(object array, Py_ssize_t n, int itemsize) except *:
     if not fits:
         raise TypeError("wrong column")
     return c
-
-
-cdef uint8_t *memory_of(object array) except? NULL:
-    """The bytes of a new contiguous array."""
-    cdef Py_buffer view
-    cdef uint8_t *memory
-    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
-    memory = <uint8_t *>view.buf
-    PyBuffer_Release(&view)
-    return memory
 
 
 def trimmed(records, Py_ssize_t count):
@@ -181,7 +171,7 @@ cdef class Tokens:
 
 
 cdef class Tokenizer:
-    """sp_tokenizer_t with memory that grows where no pool size was given. kind: SP_KIND_*."""
+    """sp_tokenizer_t. kind: SP_KIND_*."""
     cdef sp_tokenizer_t *tok
     cdef void *mem
     cdef bint busy
@@ -191,8 +181,7 @@ cdef class Tokenizer:
 
     def __cinit__(self, uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
                   uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
-                  double decay_per_us, uint32_t pool_events, bint grows, uint8_t kind=0,
-                  uint64_t duration_us=0):
+                  double decay_per_us, uint32_t pool_events, uint8_t kind, uint64_t duration_us):
         cdef sp_tokenizer_config_t config
         config.kind = kind
         config.duration_us = duration_us
@@ -205,7 +194,7 @@ cdef class Tokenizer:
         config.relative_scale = relative_scale
         config.decay_per_us = decay_per_us
         config.pool_events = pool_events
-        config.pool_policy = SP_POOL_GROWS if grows else SP_POOL_EVICTS
+        config.pool_policy = SP_POOL_EVICTS
         self.alone = kind == SP_KIND_VOXEL
         cdef size_t size = sp_tokenizer_size(&config)
         cdef int rc
@@ -225,24 +214,6 @@ cdef class Tokenizer:
         if self.busy:
             raise RuntimeError("this tokenizer is being used by another thread")
         self.busy = True
-        return 0
-
-    cdef int grow(self) noexcept nogil:
-        """Twice the pool. Returns 0, or -1 when there is no memory."""
-        cdef sp_tokenizer_config_t bigger = sp_tokenizer_config(self.tok)[0]
-        bigger.pool_events = <uint32_t>min(2 * <uint64_t>bigger.pool_events, <uint64_t>0xFFFFFFC0)
-        cdef size_t size = sp_tokenizer_size(&bigger)
-        cdef void *mem
-        if size == 0 or bigger.pool_events == sp_tokenizer_config(self.tok).pool_events:
-            return -1
-        mem = malloc(size)
-        if mem == NULL:
-            return -1
-        if sp_tokenizer_grow(&self.tok, bigger.pool_events, mem, size) != SP_OK:
-            free(mem)
-            return -1
-        free(self.mem)
-        self.mem = mem
         return 0
 
     cdef uint8_t *read_events(self, uint8_t *out) noexcept nogil:
@@ -279,8 +250,6 @@ cdef class Tokenizer:
                     if tokens.add(sp_tokenizer_token(self.tok)) != 0:
                         return NULL
                     out = self.read_events(out)
-                elif rc == SP_ERR_POOL and self.grow() != 0:
-                    return NULL
         if self.alone:
             while sp_tokenizer_end(self.tok) == SP_TOKEN:
                 if tokens.add(sp_tokenizer_token(self.tok)) != 0:
@@ -311,7 +280,7 @@ cdef class Tokenizer:
             with nogil:
                 end = self.run(columns, n, tokens, out)
             if end == NULL:
-                raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
+                raise MemoryError("no memory for the tokens; reset the tokenizer before going on")
         finally:
             self.busy = False
         if n and not self.alone:
@@ -339,23 +308,16 @@ cdef class Tokenizer:
 
 
 def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double threshold,
-                   uint64_t absolute_refractory_us, uint64_t relative_refractory_us, double relative_scale,
-                   double decay_per_us, uint32_t pool_events, uint8_t kind=0,
-                   uint64_t duration_us=0) -> int:
-    """Bytes that a tokenizer takes on a 64-bit host; 0 if the configuration is out of range. kind: SP_KIND_*."""
+                   uint64_t absolute_refractory_us, uint32_t pool_events) -> int:
+    """Bytes that a continuous tokenizer takes on a 64-bit host; 0 if the configuration is out of range."""
     cdef sp_tokenizer_config_t config
-    config.kind = kind
-    config.duration_us = duration_us
+    memset(&config, 0, sizeof(config))
     config.width = width
     config.height = height
     config.patch_size = patch_size
     config.threshold = threshold
     config.absolute_refractory_us = absolute_refractory_us
-    config.relative_refractory_us = relative_refractory_us
-    config.relative_scale = relative_scale
-    config.decay_per_us = decay_per_us
     config.pool_events = pool_events
-    config.pool_policy = SP_POOL_EVICTS
     return sp_tokenizer_size(&config)
 
 

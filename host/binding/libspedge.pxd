@@ -6,7 +6,6 @@ cdef extern from "spedge/error.h" nogil:
         SP_OK
         SP_TOKEN
         SP_MORE
-        SP_ERR_POOL
     const char *sp_strerror(int code)
 
 cdef extern from "spedge/event.h" nogil:
@@ -30,7 +29,6 @@ cdef extern from "spedge/decode.h" nogil:
 cdef extern from "spedge/tokenizer.h" nogil:
     enum:
         SP_POOL_EVICTS
-        SP_POOL_GROWS
         SP_KIND_VOXEL
     ctypedef struct sp_tokenizer_config_t:
         uint16_t width, height, patch_size
@@ -51,7 +49,6 @@ cdef extern from "spedge/tokenizer.h" nogil:
         pass
     ctypedef struct sp_token_cursor_t:
         pass
-    int sp_tokenizer_config_check(const sp_tokenizer_config_t *config, sp_tokenizer_config_t *full)
     size_t sp_tokenizer_size(const sp_tokenizer_config_t *config)
     int sp_tokenizer_init(sp_tokenizer_t **tok, const sp_tokenizer_config_t *config, void *mem, size_t size)
     void sp_tokenizer_reset(sp_tokenizer_t *tok)
@@ -60,7 +57,6 @@ cdef extern from "spedge/tokenizer.h" nogil:
     const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
     void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
     size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)
-    int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, size_t size)
     void sp_tokenizer_stats(const sp_tokenizer_t *tok, sp_tokenizer_stats_t *stats)
     const sp_tokenizer_config_t *sp_tokenizer_config(const sp_tokenizer_t *tok)
 

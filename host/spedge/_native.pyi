@@ -7,19 +7,6 @@ EVENT_DTYPE: np.dtype[np.void]
 
 def strerror(code: int) -> str: ...
 def check_order(t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], last_t: int, width: int, height: int) -> int: ...
-def tokenizer_size(
-    width: int,
-    height: int,
-    patch_size: int,
-    threshold: float,
-    absolute_refractory_us: int,
-    relative_refractory_us: int,
-    relative_scale: float,
-    decay_per_us: float,
-    pool_events: int,
-    kind: int = 0,
-    duration_us: int = 0,
-) -> int: ...
 
 class Tokenizer:
     last_t: int
@@ -34,9 +21,8 @@ class Tokenizer:
         relative_scale: float,
         decay_per_us: float,
         pool_events: int,
-        grows: bool,
-        kind: int = 0,
-        duration_us: int = 0,
+        kind: int,
+        duration_us: int,
     ) -> None: ...
     def push(
         self, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]
@@ -44,6 +30,9 @@ class Tokenizer:
     def reset(self) -> None: ...
     def stats(self) -> dict[str, int]: ...
 
+def tokenizer_size(
+    width: int, height: int, patch_size: int, threshold: float, absolute_refractory_us: int, pool_events: int
+) -> int: ...
 def trimmed(records: NDArray[np.void], count: int) -> NDArray[np.void]: ...
 
 class Evt2Decoder:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from collections.abc import Iterable
+from threading import Thread
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError, UsageError
+from spedge.errors import InputError
 from spedge.events import Columns
-from spedge.tokenizer import Tokenizer, Tokens
+from spedge.parameters import whole_number
+from spedge.tokenizer import NO_TOKENS, Tokenizer, Tokens
+
+_MOST_THREADS = 1024
 
 
 def tokenize_batch(
-    list_of_events: Sequence[NDArray[Any] | Columns],
+    list_of_events: Iterable[NDArray[Any] | Columns],
     kind: str = "continuous",
     *,
     threads: int | None = None,
@@ -29,27 +32,49 @@ def tokenize_batch(
     threads: how many run at once, without the GIL; default: as many as this process may use processors.
     Raises UsageError for wrong parameters, and InputError naming the first stream and event that are wrong.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads} is out of range; it must be at least 1")
-    idle = SimpleQueue[Tokenizer]()  # a thread's memory serves its next stream, too: new pages are slow
-    idle.put(Tokenizer(kind, **parameters))  # wrong parameters are said before any work
-    threads = threads or len(os.sched_getaffinity(0))
+    streams = _listed(list_of_events)
+    workers = len(os.sched_getaffinity(0)) if threads is None else whole_number("threads", threads, 1, _MOST_THREADS)
+    workers = max(1, min(workers, len(streams)))
+    tokenizers = [Tokenizer(kind, **parameters) for _ in range(workers)]  # wrong parameters are said before any work
+    results: list[Tokens] = [NO_TOKENS] * len(streams)
+    problems: dict[int, Exception] = {}
+    waiting = iter(enumerate(streams))  # each next() of it is one step under the GIL
 
-    def tokenize(numbered: tuple[int, NDArray[Any] | Columns]) -> Tokens:
-        number, events = numbered
-        try:
-            tokenizer = idle.get_nowait()
-        except Empty:
-            tokenizer = Tokenizer(kind, **parameters)
-        try:
-            return tokenizer.push(events, sort=sort)
-        except InputError as error:
-            raise InputError(f"stream {number}: {error}") from None
-        finally:
+    def work(tokenizer: Tokenizer) -> None:
+        """Streams one after the other: a tokenizer's memory serves again, and new pages are slow."""
+        for number, events in waiting:
+            try:
+                results[number] = tokenizer.push(events, sort=sort)
+            except Exception as error:
+                problems[number] = error
+            if problems:  # all streams before one that is wrong have been begun
+                return
             tokenizer.reset()
-            idle.put(tokenizer)
 
-    if threads == 1 or len(list_of_events) < 2:
-        return [tokenize(numbered) for numbered in enumerate(list_of_events)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(tokenize, enumerate(list_of_events)))
+    others = [Thread(target=work, args=(tokenizer,)) for tokenizer in tokenizers[1:]]
+    try:
+        for thread in others:
+            thread.start()
+        work(tokenizers[0])
+    finally:
+        for _ in waiting:  # after an interrupt nothing more is begun
+            pass
+        for thread in others:
+            if thread.ident is not None:
+                thread.join()
+    if problems:
+        number = min(problems)
+        if isinstance(problems[number], InputError):
+            raise InputError(f"stream {number}: {problems[number]}") from None
+        raise problems[number]
+    return results
+
+
+def _listed(streams: Iterable[NDArray[Any] | Columns]) -> list[NDArray[Any] | Columns]:
+    alone = isinstance(streams, np.ndarray) and streams.ndim == 1 and streams.dtype.names is not None
+    if alone or isinstance(streams, Columns):
+        raise InputError("a batch is a list of streams: put this one stream into a list")
+    try:
+        return list(streams)
+    except TypeError:
+        raise InputError(f"a batch is a list of streams, not {type(streams).__name__}") from None

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError
+from spedge.files import whole
 
 SCHEMA = 1
 FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
@@ -152,6 +153,11 @@ class Bundle(BundleSpec):
         """The 32 bytes that a device reports for this model."""
         return bytes.fromhex(self.hash)
 
+    def verdict(self, logits: NDArray[np.float32]) -> tuple[str, float]:
+        """The label of the largest logit and its softmax; logits: float32 [classes]."""
+        best = int(logits.argmax())
+        return self.labels[best], float(1 / np.exp(logits - logits[best]).sum())
+
     def file(self, name: str) -> Path:
         """Path of one of the bundle's files."""
         return self.path / name
@@ -215,18 +221,14 @@ def write_bundle(path: str | os.PathLike[str], spec: BundleSpec, files: Mapping[
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bundle.json").unlink(missing_ok=True)
     for name, content in files.items():
-        _write(folder / name, content)
+        with whole(folder / name) as part:
+            part.write_bytes(content)
     document = {"schema": SCHEMA, **asdict(spec)}
     document["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in FILES}
     document["hash"] = _document_hash(document)
-    _write(folder / "bundle.json", (json.dumps(document, indent=1) + "\n").encode())
+    with whole(folder / "bundle.json") as part:
+        part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return Bundle.load(folder)
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _document_hash(document: Mapping[str, Any]) -> str:

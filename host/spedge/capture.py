@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spedge.errors import DeviceError, InputError
+from spedge.files import whole
 from spedge.recordings import create
 from spedge.sources import Source
 
@@ -41,9 +42,8 @@ def capture(
     `seconds`.
 
     The file appears when it is complete; when the source breaks off, with what had come, and `problem` says why.
-    Raises UsageError for an unknown ending, InputError when nothing came at all.
+    Raises UsageError for an unknown ending and where no file can be written, InputError when nothing came at all.
     """
-    partial = path.with_name(path.name + ".part")
     begin = time.monotonic()
     events, first, last = 0, None, None
     problem: str | None = None
@@ -51,7 +51,7 @@ def capture(
     def state() -> Captured:
         return Captured(path, events, time.monotonic() - begin, first, last, dict(source.lost), problem)
 
-    try:
+    with whole(path) as partial:
         with create(partial, source.width, source.height, encoding, name=path) as writer:
             try:
                 for packet in source.packets():
@@ -68,7 +68,4 @@ def capture(
                 problem = str(error)
         if events == 0:
             raise InputError(f"{source.name} sent no events: {problem or 'is it looking at something that moves?'}")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return state()

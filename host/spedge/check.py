@@ -147,6 +147,13 @@ def tolerance_of(precision: str) -> float:
     return ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
 
 
+def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str], None]) -> Path | None:
+    """The encoder that a model of reduced precision computes, which is compiled if it is not yet; None for fp32."""
+    from spedge.build import compile_model
+
+    return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
+
+
 def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:
     """Read all recordings once, so that a bad one is found before a device is built and started.
 
@@ -192,88 +199,95 @@ def check(
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance)
         before = device.line_counts()
         for number, path in enumerate(recordings, 1):
-            where = f"{path.name} ({number} of {len(recordings)})"
-            events = feed.heard(load_events(path, bundle))
-            say(f"{where}: computing on the host")
-            computed = reference.compute(events, pool)
-            if window_us:
-                since = max(int(events["t"][-1]) - window_us, 0)
-                seen = window_of(reference, computed.tokens, len(computed.tokens), since)
-                computed = replace(computed, logits=reference.logits(seen))
-
-            def say_here(text: str, where: str = where) -> None:
-                say(f"{where}: {text}")
-
-            checked = _check(path, events, computed, device, feed, bundle, tolerance, say_here)
-            if configuration.infers:
-                words = encode_words(events) if camera is None else None
-                checked = _with_results(checked, reference, computed.tokens, device, configuration, tolerance, words)
+            checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
             counts = device.line_counts()
             checks.append(replace(checked, line=counts.since(before)))
             before = counts
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
-def _check(
-    path: Path,
-    events: NDArray[Any],
-    computed: Computed,
-    device: Device,
-    feed: Feed,
-    bundle: Bundle,
-    tolerance: float,
-    say: Callable[[str], None],
-) -> RecordingCheck:
-    feed.play(events, say)
-    tokens = device.tokens()
-    say("inferring")
-    result = device.infer()
-    stats = device.stats()
-    host, there = as_reported(computed.tokens), tokens
-    difference = token_difference(host, there)
-    diff = _largest_difference(computed.logits, result.logits)
-    label_host, label_device = (bundle.labels[_best(logits)] for logits in (computed.logits, result.logits))
-    problem = (
-        stats.imbalance(len(events))
-        or count_difference(computed.stats, stats)
-        or difference
-        or (f"the largest difference of a logit is {diff:.3g}" if not diff <= tolerance else None)
-        or (f"the host says {label_host!r} and the device {label_device!r}" if label_host != label_device else None)
-    )
-    return RecordingCheck(
-        path=path,
-        events_sent=len(events),
-        events_device=stats.taken,
-        events_pending=stats.pending,
-        events_dropped=stats.dropped,
-        tokens_host=len(host),
-        tokens_device=stats.tokens,
-        tokens_equal=difference is None,
-        logits_host=computed.logits,
-        logits_device=result.logits,
-        logits_max_abs_diff=diff,
-        label_host=label_host,
-        label_device=label_device,
-        costs=_costs(result),
-        problem=problem,
-    )
+def prefixed(say: Callable[[str], None], where: str) -> Callable[[str], None]:
+    """Says where each text belongs."""
+    return lambda text: say(f"{where}: {text}")
 
 
-def _with_results(
-    checked: RecordingCheck,
-    reference: Reference,
-    tokens: Tokens,
-    device: Device,
-    configuration: Configuration,
-    tolerance: float,
-    words: NDArray[np.uint32] | None,
-) -> RecordingCheck:
-    """The check with the results that the device made on the way, which this takes."""
-    results = device.take_results()
-    problem = checked.problem or check_results(reference, tokens, results, configuration, tolerance, words)
-    return replace(checked, problem=problem, results=len(results))
+@dataclass(frozen=True)
+class _Session:
+    """A device that is configured, and what its answers are compared with. pool: how many pending events it holds."""
+
+    bundle: Bundle
+    reference: Reference
+    device: Device
+    feed: Feed
+    configuration: Configuration
+    pool: int
+    tolerance: float
+
+    def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
+        """A recording, but for what the line did to it."""
+        events = self.feed.heard(load_events(path, self.bundle))
+        say("computing on the host")
+        computed = self._compute(events)
+        self.feed.play(events, say)
+        tokens = self.device.tokens()
+        say("inferring")
+        result = self.device.infer()
+        checked = self._compare(path, events, computed, tokens, result, self.device.stats())
+        if not self.configuration.infers:
+            return checked
+        results = self.device.take_results()
+        problem = checked.problem or self._wrong_result(events, computed.tokens, results)
+        return replace(checked, problem=problem, results=len(results))
+
+    def _compute(self, events: NDArray[Any]) -> Computed:
+        """What the host makes of the events; the logits of the tokens that are young enough."""
+        computed = self.reference.compute(events, self.pool)
+        if not self.configuration.window_us:
+            return computed
+        since = max(int(events["t"][-1]) - self.configuration.window_us, 0)
+        seen = window_of(self.reference, computed.tokens, len(computed.tokens), since)
+        return replace(computed, logits=self.reference.logits(seen))
+
+    def _compare(
+        self, path: Path, events: NDArray[Any], computed: Computed, tokens: NDArray[Any], result: Result, stats: Stats
+    ) -> RecordingCheck:
+        """computed: on the host. tokens, result, stats: the device's."""
+        host = as_reported(computed.tokens)
+        difference = token_difference(host, tokens)
+        diff = _largest_difference(computed.logits, result.logits)
+        labels = [self.bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits)]
+        problem = (
+            stats.imbalance(len(events))
+            or count_difference(computed.stats, stats)
+            or difference
+            or (f"the largest difference of a logit is {diff:.3g}" if not diff <= self.tolerance else None)
+            or (f"the host says {labels[0]!r} and the device {labels[1]!r}" if labels[0] != labels[1] else None)
+        )
+        return RecordingCheck(
+            path=path,
+            events_sent=len(events),
+            events_device=stats.taken,
+            events_pending=stats.pending,
+            events_dropped=stats.dropped,
+            tokens_host=len(host),
+            tokens_device=stats.tokens,
+            tokens_equal=difference is None,
+            logits_host=computed.logits,
+            logits_device=result.logits,
+            logits_max_abs_diff=diff,
+            label_host=labels[0],
+            label_device=labels[1],
+            costs=StageCosts(result.cost_tokenize, result.cost_embed + result.cost_window, result.cost_encode),
+            problem=problem,
+        )
+
+    def _wrong_result(self, events: NDArray[Any], tokens: Tokens, results: Sequence[Result]) -> str | None:
+        """A sentence on the first result made on the way that is not the host's."""
+        words = encode_words(events) if self.configuration.source == "link" else None
+        return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words)
 
 
 def as_reported(tokens: Tokens) -> NDArray[Any]:
@@ -319,11 +333,3 @@ def count_difference(host: TokenizerStats, device: Stats) -> str | None:
 def _largest_difference(host: NDArray[np.float32], device: NDArray[np.float32]) -> float:
     """Infinity when the shapes differ; no number when a logit is none."""
     return float(np.abs(host - device).max()) if host.shape == device.shape else math.inf
-
-
-def _best(logits: NDArray[np.float32]) -> int:
-    return int(np.argmax(logits))
-
-
-def _costs(result: Result) -> StageCosts:
-    return StageCosts(result.cost_tokenize, result.cost_embed + result.cost_window, result.cost_encode)

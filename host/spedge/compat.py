@@ -32,8 +32,16 @@ Result = tuple[
 Events = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
-class _Batch:
-    def __init__(self, kind: str, **parameters: Any) -> None:
+class _Tokenizer:
+    """What kinds (_Continuous, _Discrete) and ways to call them (_Batch, _Streaming) have in common."""
+
+    def _make(self, kind: str, **parameters: Any) -> None:
+        """Keep what a spedge.Tokenizer is made of. Raises UsageError as that does."""
+        raise NotImplementedError
+
+
+class _Batch(_Tokenizer):
+    def _make(self, kind: str, **parameters: Any) -> None:
         Tokenizer(kind, **parameters)  # raises UsageError now
         self._kind, self._parameters = kind, parameters
 
@@ -43,8 +51,8 @@ class _Batch:
         return [_result(tokens) for tokens in tokenize_batch(streams, self._kind, **self._parameters)]
 
 
-class _Streaming:
-    def __init__(self, kind: str, **parameters: Any) -> None:
+class _Streaming(_Tokenizer):
+    def _make(self, kind: str, **parameters: Any) -> None:
         self._tokenizer = Tokenizer(kind, **parameters)
 
     def stream(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any]) -> Result:
@@ -56,7 +64,7 @@ class _Streaming:
         self._tokenizer.reset()
 
 
-class ContinuousBatchTokenizer(_Batch):
+class _Continuous(_Tokenizer):
     def __init__(
         self,
         absolute_refractory_period: int,
@@ -68,7 +76,7 @@ class ContinuousBatchTokenizer(_Batch):
         spike_threshold: float,
         width: int,
     ) -> None:
-        super().__init__(
+        self._make(
             "continuous",
             absolute_refractory_us=absolute_refractory_period,
             decay_per_us=decay,
@@ -81,36 +89,9 @@ class ContinuousBatchTokenizer(_Batch):
         )
 
 
-class ContinuousStreamingTokenizer(_Streaming):
-    def __init__(
-        self,
-        absolute_refractory_period: int,
-        decay: float,
-        height: int,
-        patch_size: int,
-        relative_refractory_period: int,
-        relative_refractory_scale: float,
-        spike_threshold: float,
-        width: int,
-    ) -> None:
-        super().__init__(
-            "continuous",
-            absolute_refractory_us=absolute_refractory_period,
-            decay_per_us=decay,
-            height=height,
-            patch_size=patch_size,
-            relative_refractory_us=relative_refractory_period,
-            relative_scale=relative_refractory_scale,
-            threshold=spike_threshold,
-            width=width,
-        )
-
-
-class DiscreteBatchTokenizer(_Batch):
-    """decay: µs after which an event no longer counts (duration_us). delay: µs of the absolute refractory period."""
-
+class _Discrete(_Tokenizer):
     def __init__(self, decay: int, delay: int, height: int, patch_size: int, spike_threshold: int, width: int) -> None:
-        super().__init__(
+        self._make(
             "discrete",
             duration_us=decay,
             absolute_refractory_us=delay,
@@ -121,26 +102,27 @@ class DiscreteBatchTokenizer(_Batch):
         )
 
 
-class DiscreteStreamingTokenizer(_Streaming):
+class ContinuousBatchTokenizer(_Batch, _Continuous):
+    """The paper's tokenizer, on whole streams."""
+
+
+class ContinuousStreamingTokenizer(_Streaming, _Continuous):
+    """The paper's tokenizer, on a stream in pieces."""
+
+
+class DiscreteBatchTokenizer(_Batch, _Discrete):
     """decay: µs after which an event no longer counts (duration_us). delay: µs of the absolute refractory period."""
 
-    def __init__(self, decay: int, delay: int, height: int, patch_size: int, spike_threshold: int, width: int) -> None:
-        super().__init__(
-            "discrete",
-            duration_us=decay,
-            absolute_refractory_us=delay,
-            height=height,
-            patch_size=patch_size,
-            threshold=spike_threshold,
-            width=width,
-        )
+
+class DiscreteStreamingTokenizer(_Streaming, _Discrete):
+    """decay: µs after which an event no longer counts (duration_us). delay: µs of the absolute refractory period."""
 
 
 class VoxelTokenizer(_Batch):
     """Has stream() and reset() like the others, but every call stands alone."""
 
     def __init__(self, duration_us: int, height: int, patch_size: int, threshold: int, width: int) -> None:
-        super().__init__(
+        self._make(
             "voxel", duration_us=duration_us, height=height, patch_size=patch_size, threshold=threshold, width=width
         )
 

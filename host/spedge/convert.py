@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
+from spedge.files import whole
 from spedge.recordings import Recording, create
 from spedge.recordings import open as open_recording
 
@@ -55,8 +56,11 @@ def convert(
     sort: see recordings.open. encoding: of a .raw target, EVT2 or EVT3. on_progress gets the events read so far.
     Memory does not grow with the recording, unless sort is set. The target appears whole or not at all.
     Raises InputError for a damaged source or events that the target's format cannot hold, UsageError for options that
-    do not fit each other.
+    do not fit each other and where no file can be written.
     """
+    for name, limit in (("start", start_us), ("end", end_us)):
+        if limit is not None and limit < 0:
+            raise UsageError(f"the {name}, {limit} µs, is counted from the first event; it must be at least 0")
     if start_us is not None and end_us is not None and end_us <= start_us:
         raise UsageError(f"the end, {end_us} µs, must be after the start, {start_us} µs")
     if shift_us is not None and from_zero:
@@ -65,14 +69,10 @@ def convert(
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target} is the source: give another name to write to")
     part = _Part(recording, start_us, end_us, shift_us, from_zero, on_progress)
-    partial = target.with_name(target.name + ".part")
-    try:
-        with create(partial, recording.width, recording.height, encoding, name=target) as writer:
-            for chunk in part.chunks():
-                writer.write(chunk)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    size = (recording.width, recording.height)
+    with whole(target) as partial, create(partial, *size, encoding, name=target) as writer:
+        for chunk in part.chunks():
+            writer.write(chunk)
     return Conversion(
         source=source,
         target=target,
@@ -121,12 +121,12 @@ class _Part:
             self.shift = -int(chunk["t"][0])
         if self.shift:
             chunk = chunk.copy()
-            if int(chunk["t"][0]) + self.shift < 0 or int(chunk["t"][-1]) + self.shift >= 1 << 63:
+            if int(chunk["t"][0]) + self.shift < 0 or int(chunk["t"][-1]) + self.shift >= 1 << 64:
                 at = int(chunk["t"][0])
                 raise InputError(
                     f"{self.recording.path}: a shift of {self.shift} µs takes the event at t={at} µs out of range"
                 )
-            chunk["t"] = (chunk["t"].astype(np.int64) + self.shift).astype(np.uint64)
+            chunk["t"] += np.uint64(self.shift % (1 << 64))
         self.kept += len(chunk)
         self.first = int(chunk["t"][0]) if self.first is None else self.first
         self.last = int(chunk["t"][-1])

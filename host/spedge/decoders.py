@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spedge import _decoders
 from spedge.errors import UsageError
+from spedge.parameters import whole_number
 
 __all__ = ["FORMATS", "DecodeStats", "Decoder", "EdvsDecoder", "Evt2Decoder", "Evt3Decoder", "Evt21Decoder"]
 
@@ -71,11 +72,12 @@ class Decoder:
     ) -> None:
         if format not in FORMATS:
             raise UsageError(f"there is no format {format!r}; known are {', '.join(FORMATS)}")
-        for name, value in (("width", width), ("height", height)):
-            if value is not None and not 0 < value <= 65535:
-                raise UsageError(f"{name}={value} is no sensor size; it must be 1 to 65535")
+        right, bottom = (
+            0 if value is None else whole_number(name, value, 1, 65535)
+            for name, value in (("width", width), ("height", height))
+        )
         self.format = format
-        self._native = _decoders.Decoder(FORMATS[format], width or 0, height or 0, invert_polarity)
+        self._native = _decoders.Decoder(FORMATS[format], right, bottom, invert_polarity)
 
     def feed(self, data: bytes | bytearray | memoryview) -> NDArray[np.void]:
         """Events of these bytes (EVENT_DTYPE; t in µs of the sensor's clock, its wraps added)."""
@@ -135,10 +137,8 @@ class EdvsDecoder(Decoder):
     """
 
     def __init__(self, mode: int = 4, *, invert_polarity: bool = False) -> None:
-        if mode not in range(5):
-            raise UsageError(f"there is no eDVS event format {mode}; known are 0 to 4")
-        super().__init__(f"eDVS E{mode}", invert_polarity=invert_polarity)
+        super().__init__(f"eDVS E{whole_number('mode', mode, 0, 4)}", invert_polarity=invert_polarity)
 
     def set_time(self, t: int) -> None:
         """Time, µs, of the events that follow (mode 0), or of the origin of the differences (mode 1)."""
-        self._native.set_time(t)
+        self._native.set_time(whole_number("t", t, 0, 2**64 - 1))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spedge.boards import Board, load_board
-from spedge.build import BuildError, build, compile_model
+from spedge.build import BuildError, build
 from spedge.bundle import Bundle
-from spedge.check import QUANTISED, CheckReport, check, tolerance_of
+from spedge.check import CheckReport, check, encoder_of, prefixed, tolerance_of
 from spedge.device import Device, open_board
 from spedge.paths import assets_dir
 from spedge.play import load_events, play
@@ -64,10 +63,10 @@ def demo(
         raise BuildError(f"no board can run here: sudo apt-get install {packages}")
     for board in runnable:
         firmware = build(board, bundle, say, precision)
-        encoder = None if precision == "fp32" else compile_model(bundle, board.target, say, precision) / QUANTISED
+        encoder = encoder_of(bundle, board.target, precision, say)
         say(f"Starting {board.name}")
         with open_board(board, firmware.path) as device:
-            said = partial(_say_at, say, board)
+            said = prefixed(say, board.name)
             reports.append(check(bundle, recordings, device, board.name, said, encoder, tolerance_of(precision)))
             if on_report is not None:
                 on_report(reports[-1])
@@ -77,10 +76,6 @@ def demo(
     say("Drawing")
     _draw(panels, picture, bundle, reports)
     return DemoReport(tuple(reports), tuple(board for board in boards if board.missing), picture)
-
-
-def _say_at(say: Callable[[str], None], board: Board, text: str) -> None:
-    say(f"{board.name}: {text}")
 
 
 def _panels(

@@ -20,8 +20,10 @@ __all__ = [
     "check_events",
     "columns",
     "concatenate",
+    "cropped",
     "empty_events",
     "fields",
+    "since",
 ]
 
 
@@ -38,6 +40,9 @@ class Columns(NamedTuple):
     p: NDArray[Any]
 
 
+_NONE = Columns(*(np.empty(0, dtype) for dtype in (np.uint64, np.uint16, np.uint16, np.uint8)))
+
+
 def empty_events(n: int = 0) -> NDArray[np.void]:
     """n events of zeros."""
     return np.zeros(n, EVENT_DTYPE)
@@ -49,6 +54,23 @@ def concatenate(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
         return empty_events()
     whole = np.dtype((np.void, EVENT_DTYPE.itemsize))
     return np.concatenate([part.view(whole) for part in parts]).view(EVENT_DTYPE)
+
+
+def cropped(events: NDArray[Any], left: int, top: int, width: int, height: int) -> NDArray[Any]:
+    """The events of width x height pixels from (left, top) on, as a sensor of that size there would have given them."""
+    x, y = events["x"].astype(np.int32) - left, events["y"].astype(np.int32) - top
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    out = events[inside]
+    out["x"], out["y"] = x[inside], y[inside]
+    return out
+
+
+def since(events: NDArray[Any], base: int) -> NDArray[Any]:
+    """The events with times counted from base on, µs; the array itself if that is 0."""
+    if base:
+        events = events.copy()
+        events["t"] -= np.uint64(base)
+    return events
 
 
 def columns(events: NDArray[Any] | Columns) -> Columns:
@@ -69,17 +91,21 @@ def columns(events: NDArray[Any] | Columns) -> Columns:
 
 def fields(events: NDArray[Any] | Columns) -> Columns:
     """Views of the four fields as they are. Raises InputError when there are others, or of different lengths."""
-    if isinstance(events, Columns):
-        c = Columns(*map(np.asarray, events))
-        if any(v.ndim != 1 or len(v) != len(c.t) for v in c):
-            shapes = ", ".join(f"{name} {v.shape}" for name, v in zip(c._fields, c, strict=True))
-            raise InputError(f"columns must be one-dimensional and of one length, not {shapes}")
-        return c
+    c = Columns(*map(np.asarray, events)) if isinstance(events, Columns) else _structured(events)
+    if any(v.ndim != 1 or len(v) != len(c.t) for v in c):
+        shapes = ", ".join(f"{name} {v.shape}" for name, v in zip(c._fields, c, strict=True))
+        raise InputError(f"columns must be one-dimensional and of one length, not {shapes}")
+    return c if len(c.t) else _NONE  # numpy makes float64 of an empty list
+
+
+def _structured(events: NDArray[Any]) -> Columns:
     names = getattr(getattr(events, "dtype", None), "names", None)
     if names is None:
         raise InputError(
             f"events must be a structured numpy array with the fields t, x, y and p (or on), not {_describe(events)}"
         )
+    if isinstance(events, np.ma.MaskedArray):
+        raise InputError("events are a masked array, and it is not plain what those masked are: give its compressed()")
     if events.ndim != 1:
         raise InputError(f"events must be one-dimensional, not of shape {events.shape}")
     polarity = "p" if "p" in names else "on"
@@ -136,8 +162,8 @@ class UnsortedError(InputError):
     def __init__(self, where: str) -> None:
         self.where = where
         super().__init__(
-            f"{where}: sort the events by time (np.sort(events, order='t', kind='stable')), or reset() before another "
-            "recording"
+            f"{where}: sort the events by time (events[np.argsort(events['t'], kind='stable')], or push with "
+            "sort=True), or reset() before another recording"
         )
 
 
@@ -149,9 +175,8 @@ def check_events(
     start: number of the first event, for the message. Raises InputError naming the first wrong event, UnsortedError if
     that is one of order.
     """
-    right, bottom = (1 << 16 if size is None else size for size in (width, height))
-    at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
-    if at < 0:
+    at = first_wrong(c, width, height, last_t)
+    if at is None:
         return
     before = int(c.t[at - 1]) if at else last_t
     if int(c.t[at]) < before:
@@ -160,6 +185,18 @@ def check_events(
         f"event {start + at} at pixel ({c.x[at]}, {c.y[at]}) is outside the {width}x{height} sensor: "
         "give the width and height of the camera that recorded it"
     )
+
+
+def first_wrong(c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0) -> int | None:
+    """The first event that is older than the one before it, or outside the sensor."""
+    right, bottom = (1 << 16 if size is None else size for size in (width, height))
+    at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
+    return None if at < 0 else int(at)
+
+
+def check_pixels(c: Columns, width: int, height: int, start: int = 0) -> None:
+    """The part of check_events that sorting by time leaves to be done."""
+    check_events(c._replace(t=np.zeros(len(c.t), np.uint64)), width, height, start=start)
 
 
 def as_events(events: NDArray[Any], width: int | None = None, height: int | None = None) -> NDArray[np.void]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spedge import _native
 from spedge.errors import InputError, UsageError
-from spedge.events import check_events, columns
+from spedge.events import Columns, check_events, columns
 
 #: Times that EVT2 can tell apart, µs.
 TIME_RANGE = 1 << 34
@@ -24,6 +24,11 @@ MAX_SIDE = 1 << 11
 _TIME_HIGH = 0x8 << 28
 _HALF_RANGE = TIME_RANGE >> 7  # in units of TIME_HIGH, 64 µs
 _MOST_GAP_WORDS = 1 << 20
+
+
+def time_base(t: int) -> int:
+    """The part of a time that EVT2 cannot say, µs: whole ranges of its clock."""
+    return t & ~(TIME_RANGE - 1)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def encode_words(events: NDArray[Any], last_high: int | None = None, first: bool
     if len(events) == 0:
         return np.empty(0, np.uint32)
     c = columns(events)
-    check_events(c, MAX_SIDE, MAX_SIDE)
+    check_side(c, "EVT2")
+    check_events(c)
     t, x, y, p = c
     high = (t.astype(np.uint64) >> np.uint64(6)).astype(np.int64)
     before = np.empty_like(high)
@@ -108,6 +114,16 @@ def encode_words(events: NDArray[Any], last_high: int | None = None, first: bool
         way = before[i] + _HALF_RANGE * np.arange(1, hops[i] + 1)
         words[at[i] - 1 - hops[i] : at[i] - 1] = _time_words(way)
     return words
+
+
+def check_side(c: Columns, encoding: str) -> None:
+    """Raises InputError for a pixel that a word of EVT2 or EVT3 cannot hold."""
+    if len(c.t) and max(c.x.max(), c.y.max()) >= MAX_SIDE:
+        at = int(np.argmax((c.x >= MAX_SIDE) | (c.y >= MAX_SIDE)))
+        raise InputError(
+            f"event {at} is at pixel ({c.x[at]}, {c.y[at]}), and {encoding} holds coordinates up to {MAX_SIDE - 1}: "
+            "choose another format"
+        )
 
 
 def time_words(t: int, last_t: int) -> NDArray[np.uint32]:

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError
 from spedge.events import check_events, columns
-
-#: One more than the largest coordinate.
-MAX_SIDE = 1 << 11
+from spedge.evt2 import check_side
 
 _ADDR_Y, _ADDR_X, _TIME_LOW, _TIME_HIGH = 0x0000, 0x2000, 0x6000, 0x8000
 _HALF_RANGE = 1 << 11  # in units of TIME_HIGH, 4096 µs
@@ -41,9 +39,11 @@ class Encoder:
         if len(events) == 0:
             return b""
         c = columns(events)
-        check_events(c, MAX_SIDE, MAX_SIDE)
-        t = c.t.astype(np.int64)
-        high, low, y = t >> 12, t & 0xFFF, c.y.astype(np.int64)
+        check_side(c, "EVT3")
+        check_events(c)
+        t = c.t.astype(np.uint64)
+        high, low = ((t >> np.uint64(12)).astype(np.int64), (t & np.uint64(0xFFF)).astype(np.int64))
+        y = c.y.astype(np.int64)
         high_before = _before(high, self._high)
         hops = np.maximum((high - high_before - 1) // _HALF_RANGE, 0)  # time words on the way across a gap
         if int(hops.sum()) > _MOST_GAP_WORDS:

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.cameras import FORMATS, EmulatedCamera, heard
+from spedge.cameras import FORMATS, EmulatedCamera, heard, protocol_of
 from spedge.device import Configuration, Device
 from spedge.errors import DeviceError, UsageError
-from spedge.events import empty_events
-from spedge.evt2 import TIME_RANGE, encode_words
+from spedge.events import empty_events, since
+from spedge.evt2 import encode_words, time_base
 
 Say = Callable[[str], None]
 _STUCK_SECONDS = 20.0
@@ -48,11 +48,7 @@ class LinkFeed:
 
     def heard(self, events: NDArray[Any]) -> NDArray[np.void]:
         """The events without the part of their times that EVT2 cannot say; the same for all of them."""
-        base = int(events["t"][0]) & ~(TIME_RANGE - 1)
-        if base:
-            events = events.copy()
-            events["t"] -= np.uint64(base)
-        return events
+        return since(events, time_base(int(events["t"][0])))
 
     def play(self, events: NDArray[np.void], say: Say) -> None:
         self._device.reset()
@@ -75,8 +71,7 @@ class CameraFeed:
         self.configuration = Configuration(report_tokens=report_tokens, source="camera", format=format)
         self._format = format
         self._device = device
-        protocol = "edvs" if format.startswith("edvs") else format
-        self._camera = EmulatedCamera(device.camera_address, empty_events(), protocol, "full")
+        self._camera = EmulatedCamera(device.camera_address, empty_events(), protocol_of(format), "full")
 
     def heard(self, events: NDArray[Any]) -> NDArray[np.void]:
         return heard(events, self._format)

@@ -18,7 +18,8 @@ PEAK_WINDOW_US = 10_000
 class RecordingInfo:
     """Counts are of the events before the `problem`, if there is one. Times in us of the sensor's clock, rates per s.
 
-    `busiest`: the most events in any PEAK_WINDOW_US. `longest_gap_us`: the longest time between two events.
+    `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
+    time between two events.
     `left_out`: what the format's own rules leave out, by name (see Recording).
     """
 
@@ -67,10 +68,10 @@ def recording_info(
     problem = None
     try:
         for chunk in recording:
-            t = chunk["t"].astype(np.int64)
+            t = chunk["t"]
             first = int(t[0]) if first is None else first
-            gap = max(gap, int(np.diff(t, prepend=t[0] if last is None else last).max()))
-            numbers, counts = np.unique(t // PEAK_WINDOW_US, return_counts=True)
+            gap = max(gap, int(np.diff(t, prepend=t[0] if last is None else np.uint64(last)).max()))
+            numbers, counts = np.unique(t // np.uint64(PEAK_WINDOW_US), return_counts=True)
             if numbers[0] == window:
                 counts[0] += busy
             peak = max(peak, int(counts.max()))
@@ -82,7 +83,7 @@ def recording_info(
     except InputError as error:
         problem = str(error)
     if problem is None and events == 0:
-        problem = f"{path}: there is no event in it"
+        problem = f"{path}: there is no event in it, up to its end at byte {path.stat().st_size}"
     return RecordingInfo(
         path=recording.path,
         format=recording.format,

@@ -41,16 +41,20 @@ def load_events(path: Path, bundle: Bundle) -> NDArray[Any]:
     or one without events.
     """
     recording = spedge.open(path)
-    sensor = bundle.sensor
-    if (recording.width, recording.height) != (sensor.width, sensor.height):
-        raise UsageError(
-            f"{path} is {recording.width}x{recording.height} and the bundle {bundle.name!r} is for "
-            f"{sensor.width}x{sensor.height}: choose a bundle for that sensor"
-        )
+    if (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
+        raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()
     if len(events) == 0:
         raise InputError(f"{path}: there is no event in it")
     return events
+
+
+def other_sensor(bundle: Bundle, name: str, width: int, height: int, hint: str = "") -> UsageError:
+    """For events of that name and sensor size, where it is not the bundle's; hint: what else to do than the usual."""
+    return UsageError(
+        f"{name} is {width}x{height} and the bundle {bundle.name!r} is for "
+        f"{bundle.sensor.width}x{bundle.sensor.height}: choose a bundle for that sensor{hint}"
+    )
 
 
 def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | None = None) -> Iterator[Opinion]:
@@ -102,14 +106,13 @@ def _cuts(times: NDArray[np.uint64], every_us: int | None) -> list[int]:
 
 def _opinion(device: Device, bundle: Bundle, t: int, sent: int) -> Opinion:
     result = device.infer()
-    best = int(result.logits.argmax())
-    odds = np.exp(result.logits - result.logits[best])
+    label, confidence = bundle.verdict(result.logits)
     return Opinion(
         t=t,
         events=sent,
         tokens=result.status.tokens,
-        label=bundle.labels[best],
-        confidence=float(1 / odds.sum()),
+        label=label,
+        confidence=confidence,
         logits=result.logits,
         encode_cost=result.cost_encode,
     )

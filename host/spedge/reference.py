@@ -6,7 +6,7 @@ runs on a device.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.bundle import Bundle
+from spedge.bundle import Bundle, BundleSpec
 from spedge.embedding import encoder_input, log_time_volume
 from spedge.errors import InputError
 from spedge.tokenizer import Tokenizer, TokenizerStats, Tokens
@@ -27,6 +27,12 @@ class Computed:
     tokens: Tokens
     stats: TokenizerStats
     logits: NDArray[np.float32]
+
+
+def tokenizer_of(spec: BundleSpec, pool_events: int | None = None) -> Tokenizer:
+    """A new tokenizer as a bundle says; pool_events as a device has it, None for no limit."""
+    sensor = spec.sensor
+    return Tokenizer(width=sensor.width, height=sensor.height, pool_events=pool_events, **asdict(spec.tokenizer))
 
 
 class Reference:
@@ -44,19 +50,7 @@ class Reference:
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
         """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
-        sensor, config = self.bundle.sensor, self.bundle.tokenizer
-        return Tokenizer(
-            config.kind,
-            width=sensor.width,
-            height=sensor.height,
-            patch_size=config.patch_size,
-            threshold=config.threshold,
-            absolute_refractory_us=config.absolute_refractory_us,
-            relative_refractory_us=config.relative_refractory_us,
-            relative_scale=config.relative_scale,
-            decay_per_us=config.decay_per_us,
-            pool_events=pool_events,
-        )
+        return tokenizer_of(self.bundle, pool_events)
 
     def compute(self, events: NDArray[Any], pool_events: int | None = None) -> Computed:
         """Everything from events (structured t in µs, x, y, p; sorted)."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from spedge.bundle import Bundle
 from spedge.device import Configuration, Device, Loss, Result, Stats, Status
 from spedge.errors import DeviceError, UsageError
-from spedge.events import EVENT_DTYPE
-from spedge.evt2 import TIME_RANGE, encode_words
-from spedge.play import require_model
+from spedge.events import cropped, empty_events, since
+from spedge.evt2 import encode_words, time_base
+from spedge.play import other_sensor, require_model
 from spedge.sources import Source
 
 _WAIT_SECONDS = 0.02
@@ -74,7 +74,7 @@ class Summary:
     """How a session ended.
 
     offered: events of the source, or that the camera on the device is known to have sent. stats: the device's last
-    word. source_lost: what the source itself lost, by cause. unfinished: why the end is not known, None when it is.
+    word. source_lost: what the source itself lost, by cause.
     """
 
     seconds: float
@@ -82,13 +82,12 @@ class Summary:
     results: int
     resent: int
     source_lost: dict[str, int]
-    stats: Stats | None
-    unfinished: str | None = None
+    stats: Stats
 
     @property
     def accounted(self) -> bool:
         """Whether every event is in a token, pending, dropped by a rule of the method, or counted as lost."""
-        return self.stats is not None and self.stats.imbalance(self.offered) is None
+        return self.stats.imbalance(self.offered) is None
 
 
 @dataclass
@@ -129,7 +128,7 @@ class Session:
 
     def run(self) -> Iterator[Progress]:
         """Until the source ends or `stop`. Often: also without new outcomes. Raises what device and source raise."""
-        triggers = self.triggers
+        triggers, sensor = self.triggers, self.bundle.sensor
         self.device.configure(
             Configuration(
                 mode=self._mode,
@@ -145,7 +144,7 @@ class Session:
         self._begin = time.monotonic()
         self._rate = _Rate(self._begin)
         for packet in self._watched() if self.source is None else self.source.packets():
-            self._give(self._cropped(packet))
+            self._give(cropped(packet, *self.crop, sensor.width, sensor.height) if self.crop else packet)
             yield self._progress()
         if self.source is not None and self._mode == "live":
             self.device.finish()
@@ -162,25 +161,15 @@ class Session:
             if time.monotonic() - asked >= _ASK_SECONDS:
                 self._status = self.device.stats().status
                 asked = time.monotonic()
-            yield np.empty(0, EVENT_DTYPE)
+            yield empty_events()
 
-    def summary(self, problem: str | None = None) -> Summary:
-        """What became of everything. problem: why there was no clean end, if so; then the device is not asked."""
-        stats = None if problem else self.device.stats()
-        offered = self._offered if self.source is not None else (stats.loss.offered if stats else 0)
+    def summary(self) -> Summary:
+        """What became of everything."""
+        stats = self.device.stats()
+        offered = self._offered if self.source is not None else stats.loss.offered
         lost = dict(self.source.lost) if self.source is not None else {}
         seconds = time.monotonic() - self._begin
-        return Summary(seconds, offered, self._results, self.device.resent, lost, stats, problem)
-
-    def _cropped(self, packet: NDArray[np.void]) -> NDArray[np.void]:
-        if self.crop is None or len(packet) == 0:
-            return packet
-        sensor, (left, top) = self.bundle.sensor, self.crop
-        x, y = packet["x"].astype(np.int32) - left, packet["y"].astype(np.int32) - top
-        inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
-        out = packet[inside].copy()
-        out["x"], out["y"] = x[inside], y[inside]
-        return out
+        return Summary(seconds, offered, self._results, self.device.resent, lost, stats)
 
     def _give(self, events: NDArray[np.void]) -> None:
         self._offered += len(events)
@@ -192,10 +181,8 @@ class Session:
         if len(events) == 0:
             return
         if self._high is None:
-            self._base = int(events["t"][0]) & ~(TIME_RANGE - 1)
-        if self._base:
-            events = events.copy()
-            events["t"] -= np.uint64(self._base)
+            self._base = time_base(int(events["t"][0]))
+        events = since(events, self._base)
         self.device.send(encode_words(events, self._high))
         self._high = int(events["t"][-1]) >> 6
 
@@ -209,20 +196,19 @@ class Session:
         return Progress(now - self._begin, events, self._rate.events, status.tokens, self._rate.tokens, outcomes)
 
     def _outcome(self, result: Result) -> Outcome:
-        best = int(result.logits.argmax())
         if result.code < 0 or not np.isfinite(result.logits).all():
             raise DeviceError(
                 f"the model on {self.device.name} failed with code {result.code}: run 'spedge check' on it"
             )
-        odds = np.exp(result.logits - result.logits[best])
+        label, confidence = self.bundle.verdict(result.logits)
         return Outcome(
             index=result.index,
             cause=result.cause,
             t=result.t + self._base,
             tokens=result.newest,
             window=result.window,
-            label=self.bundle.labels[best],
-            confidence=float(1 / odds.sum()),
+            label=label,
+            confidence=confidence,
             logits=result.logits,
             latency=result.latency,
             encode_cost=result.cost_encode,
@@ -238,10 +224,7 @@ def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None 
     fits = 0 <= x <= source.width - sensor.width and 0 <= y <= source.height - sensor.height
     if crop is None and (source.width, source.height) != (sensor.width, sensor.height):
         hint = f", or --crop X,Y to look at {sensor.width}x{sensor.height} pixels of it" if fits else ""
-        raise UsageError(
-            f"{source.name} is {source.width}x{source.height} and the bundle {bundle.name!r} is for "
-            f"{sensor.width}x{sensor.height}: choose a bundle for that sensor{hint}"
-        )
+        raise other_sensor(bundle, source.name, source.width, source.height, hint)
     if not fits:
         raise UsageError(
             f"{sensor.width}x{sensor.height} pixels from {x},{y} reach outside of {source.name}, "

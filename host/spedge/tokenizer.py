@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 
 from spedge import _host, _native
 from spedge.errors import InputError, UsageError
-from spedge.events import EVENT_DTYPE, Columns, check_events, columns, concatenate, empty_events, fields
+from spedge.events import EVENT_DTYPE, Columns, check_events, check_pixels, columns, concatenate, empty_events, fields
+from spedge.parameters import real_number, whole_number
 
 #: The most columns or rows of pixels one patch may span on the sensor.
 MAX_PATCH_SPAN = 2048
 MAX_THRESHOLD = 2**31 - 1
-MAX_POOL_EVENTS = 2**32 - 64
+MAX_POOL_EVENTS = 2**31 - 32  # SP_POOL_EVENTS_MAX
 _MAX_PERIOD_US = 2**63 - 1
 _MAX_TIME = 2**64 - 1
 #: Tokens that a voxel tokenizer with threshold 0 makes of one push at most.
@@ -174,57 +174,27 @@ class Tokenizer:
         if kind not in KINDS:
             raise UsageError(f"there is no tokenizer kind {kind!r}; use one of {', '.join(map(repr, KINDS))}")
         if kind == "continuous":
-            checked_threshold = _real("threshold", threshold, 0, MAX_THRESHOLD)
+            checked_threshold = real_number("threshold", threshold, 0, MAX_THRESHOLD)
         else:
             checked_threshold = float(_whole("threshold", threshold, int(kind == "discrete"), MAX_THRESHOLD))
         self.config = TokenizerSettings(
             kind=kind,
-            width=_integer("width", width, 1, 65535),
-            height=_integer("height", height, 1, 65535),
-            patch_size=_integer("patch_size", patch_size, 1, 65535),
+            width=whole_number("width", width, 1, 65535),
+            height=whole_number("height", height, 1, 65535),
+            patch_size=whole_number("patch_size", patch_size, 1, 65535),
             threshold=checked_threshold,
-            absolute_refractory_us=_integer("absolute_refractory_us", absolute_refractory_us, 0, _MAX_PERIOD_US),
-            relative_refractory_us=_integer("relative_refractory_us", relative_refractory_us, 0, _MAX_PERIOD_US),
-            relative_scale=_real("relative_scale", relative_scale, 0, 1, with_high=False),
-            decay_per_us=_real("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
-            pool_events=None if pool_events is None else _integer("pool_events", pool_events, 1, MAX_POOL_EVENTS),
+            absolute_refractory_us=whole_number("absolute_refractory_us", absolute_refractory_us, 0, _MAX_PERIOD_US),
+            relative_refractory_us=whole_number("relative_refractory_us", relative_refractory_us, 0, _MAX_PERIOD_US),
+            relative_scale=real_number("relative_scale", relative_scale, 0, 1, with_high=False),
+            decay_per_us=real_number("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
+            pool_events=None if pool_events is None else whole_number("pool_events", pool_events, 1, MAX_POOL_EVENTS),
             duration_us=_duration(kind, duration_us),
         )
         c = self.config
         _check_meaning(c)
         if min(c.patch_size, max(c.width, c.height)) > MAX_PATCH_SPAN:
             raise UsageError(f"patch_size={c.patch_size} is too large; a patch may span {MAX_PATCH_SPAN} pixels")
-        self._native: _host.Tokenizer | _native.Tokenizer | _Voxels
-        if kind == "voxel" and c.pool_events is None:
-            self._native = _Voxels(c)
-        elif c.pool_events is None:
-            self._native = _host.Tokenizer(
-                c.width,
-                c.height,
-                c.patch_size,
-                kind == "discrete",
-                c.threshold,
-                c.absolute_refractory_us,
-                c.relative_refractory_us,
-                c.relative_scale,
-                c.decay_per_us,
-                c.duration_us or 0,
-            )
-        else:
-            self._native = _native.Tokenizer(
-                c.width,
-                c.height,
-                c.patch_size,
-                c.threshold,
-                c.absolute_refractory_us,
-                c.relative_refractory_us,
-                c.relative_scale,
-                c.decay_per_us,
-                c.pool_events,
-                False,
-                KINDS.index(kind),
-                c.duration_us or 0,
-            )
+        self._native = _native_tokenizer(c)
 
     def push(self, events: NDArray[Any] | Columns, *, sort: bool = False) -> Tokens:
         """Feed events and get the tokens that fire.
@@ -237,9 +207,7 @@ class Tokenizer:
         Raises InputError naming the first wrong event; none of the events is taken then.
         """
         if sort:
-            c = fields(events)
-            order = np.argsort(c.t, kind="stable")
-            events = Columns(*(values[order] for values in c))
+            events = self._sorted(events)
         if isinstance(self._native, _native.Tokenizer):
             c = columns(events)
             check_events(c, self.config.width, self.config.height, self._native.last_t)
@@ -253,19 +221,34 @@ class Tokenizer:
             raise InputError(f"event {bad.index} is not valid") from bad
         return NO_TOKENS if fired is None else Tokens(*fired)
 
+    def _sorted(self, events: NDArray[Any] | Columns) -> Columns:
+        """In order of time, checked before: a wrong event is named by its place in what the caller gave."""
+        c = columns(events)
+        check_pixels(c, self.config.width, self.config.height)
+        last_t = self._native.last_t
+        if len(c.t) and int(c.t.min()) < last_t:
+            at = int(np.argmin(c.t))
+            raise InputError(
+                f"event {at} is at t={c.t[at]} µs, before the events of the push ahead of it, up to t={last_t} µs: "
+                "reset() before another recording"
+            )
+        order = np.argsort(c.t, kind="stable")
+        return Columns(*(values[order] for values in c))
+
     def _push(self, events: NDArray[Any] | Columns) -> _host.Fired | None:
         """Read the events where they are, or else as what columns makes of them."""
         native = self._native
         if (
             isinstance(native, _host.Tokenizer)
             and isinstance(events, np.ndarray)
+            and not isinstance(events, np.ma.MaskedArray)
             and events.dtype == EVENT_DTYPE
             and events.ndim == 1
         ):
             return native.push_records(events)
         try:
             return native.push(*(events if isinstance(events, Columns) else fields(events)))
-        except (TypeError, ValueError, BufferError):
+        except (TypeError, ValueError, OverflowError, BufferError):
             return native.push(*columns(events))
 
     def reset(self) -> None:
@@ -279,6 +262,18 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.config})"
+
+
+def _native_tokenizer(c: TokenizerSettings) -> _host.Tokenizer | _native.Tokenizer | _Voxels:
+    """The host's own tokenizer, or, where the memory is limited, the devices'."""
+    parameters = (c.threshold, c.absolute_refractory_us, c.relative_refractory_us, c.relative_scale, c.decay_per_us)
+    duration = c.duration_us or 0
+    if c.pool_events is not None:
+        kind = KINDS.index(c.kind)
+        return _native.Tokenizer(c.width, c.height, c.patch_size, *parameters, c.pool_events, kind, duration)
+    if c.kind == "voxel":
+        return _Voxels(c)
+    return _host.Tokenizer(c.width, c.height, c.patch_size, c.kind == "discrete", *parameters, duration)
 
 
 class _Voxels:
@@ -342,7 +337,7 @@ def _duration(kind: str, value: SupportsIndex | None) -> int | None:
         return None
     if value is None:
         raise UsageError(f"the {kind} tokenizer needs duration_us")
-    return _integer("duration_us", value, int(kind == "voxel"), _MAX_PERIOD_US)
+    return whole_number("duration_us", value, int(kind == "voxel"), _MAX_PERIOD_US)
 
 
 def _check_meaning(c: TokenizerSettings) -> None:
@@ -358,29 +353,6 @@ def _check_meaning(c: TokenizerSettings) -> None:
 
 def _whole(name: str, value: float, low: int, high: int) -> int:
     """A whole number, as int or as float."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
-    return _integer(name, value, low, high)  # type: ignore[arg-type]
-
-
-def _integer(name: str, value: SupportsIndex, low: int, high: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} must be a whole number, not {value!r}") from None
-    if not low <= number <= high:
-        raise UsageError(f"{name}={number} is out of range; it must be {low} to {high}")
-    return number
-
-
-def _real(name: str, value: float, low: float, high: float, with_low: bool = False, with_high: bool = True) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} must be a number, not {value!r}") from None
-    inside = (low < number or (with_low and number == low)) and (number < high or (with_high and number == high))
-    if not inside:  # NaN too
-        above = "at least" if with_low else "more than"
-        below = "at most" if with_high else "less than"
-        raise UsageError(f"{name}={value!r} is out of range; it must be {above} {low} and {below} {high:g}")
-    return number
+    return whole_number(name, value, low, high)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The tokenizer on the host: the reference's configurations, batches on two threads, small pushes.
 
-`python -m tests.bench.tokenizer` prints the table of docs/performance.md. Times are the best of many: what else runs on
-the machine only ever makes them longer.
+`python -m tests.bench.tokenizer` prints the table of docs/performance.md, with `batch` what two threads give. Times are
+the best of many: what else runs on the machine only ever makes them longer.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import json
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -125,11 +127,16 @@ def count(x: NDArray[Any], y: NDArray[Any], width: int, height: int) -> NDArray[
 def bench_batch(events: NDArray[np.void], side: int, streams: int = 8) -> list[dict[str, Any]]:
     """tokenize_batch on one thread and on two, by turns.
 
-    times_one_thread needs two processors with nothing else to do. times_cpu does not: the processor time of two threads
-    over that of one; where it is 1, two threads do no more work than one.
+    times_one_thread needs two processors with nothing else to do. The first row says what there is: zlib.crc32 of the
+    same bytes, which shares nothing and needs no memory. times_cpu is the processor time of two threads over that of
+    one; where it is 1, two threads do no more work than one.
     """
     batch = np.array_split(events[:BATCH_EVENTS], streams)  # short, so that some runs are not disturbed
-    rows = []
+    data = [part.tobytes() for part in batch]
+    one, two = quickest([partial(_checksums, data, threads) for threads in (1, 2)], REPEATS)
+    rows: list[dict[str, Any]] = [
+        {"configuration": "crc32", "streams": streams, "times_one_thread": round(one / two, 2)}
+    ]
     configurations: dict[str, dict[str, Any]] = {"threshold only": {}, "decay": {"decay_per_us": 1e-5}}
     for name, options in configurations.items():
         runs = [
@@ -149,6 +156,21 @@ def bench_batch(events: NDArray[np.void], side: int, streams: int = 8) -> list[d
             }
         )
     return rows
+
+
+def _checksums(data: Sequence[bytes], threads: int) -> None:
+    """What two threads can give on this machine at this moment."""
+
+    def work(part: Sequence[bytes]) -> None:
+        for piece in part:
+            zlib.crc32(piece)
+
+    others = [Thread(target=work, args=(data[i::threads],)) for i in range(1, threads)]
+    for thread in others:
+        thread.start()
+    work(data[::threads])
+    for thread in others:
+        thread.join()
 
 
 def bench_small_pushes(events: NDArray[np.void], side: int, pushes: int = 200) -> list[dict[str, Any]]:
@@ -180,6 +202,11 @@ def quickest(
 
 
 def main() -> None:
+    if sys.argv[1:] == ["batch"]:
+        from tests.bench.__main__ import SIDE, moving_blobs
+
+        print(json.dumps(bench_batch(moving_blobs(), SIDE), indent=2))
+        return
     print("| recording | configuration | authors | limit | columns | records | records, strided |")
     print("|---|---|---|---|---|---|---|")
     for row in bench_reference():

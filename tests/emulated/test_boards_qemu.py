@@ -8,14 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import spedge
 from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.check import check
@@ -24,38 +22,19 @@ from spedge.device.faults import Faults, FaultyTransport
 from spedge.errors import DeviceError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
-from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
+from tests.events import scattered
+from tests.tiny import build_firmware, firmware_of, model_source
 
 BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2", "mps3-an547", "rv32-virt")
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
 @pytest.fixture(scope="module", params=BOARDS)
 def image(request: pytest.FixtureRequest, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    missing = missing_for(request.param)
-    if missing:
-        pytest.skip(missing)
-    folder = tmp_path_factory.mktemp(request.param)
-    return build_firmware(request.param, folder / request.param, model_source(bundle))
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board(image.name), image) as opened:
-        yield opened
+    return firmware_of(request.param, bundle, tmp_path_factory.mktemp("image"))
 
 
 def some_events(n: int, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 10 * n, n))
-    events["x"], events["y"] = random.integers(0, 34, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, 10 * n, seed)
 
 
 def test_check_passes_and_counts_instructions(bundle: Bundle, device: Device, tmp_path: Path) -> None:

@@ -6,17 +6,15 @@ import importlib.util
 import os
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import spedge
 from spedge.boards import load_board
 from spedge.build import build
 from spedge.bundle import Bundle
-from spedge.cameras import FORMATS, EmulatedCamera
+from spedge.cameras import FORMATS, EmulatedCamera, protocol_of
 from spedge.cameras.words import encoder
 from spedge.check import as_reported, check, token_difference
 from spedge.device import Configuration, Device, open_board
@@ -24,44 +22,22 @@ from spedge.errors import DeviceError, UsageError
 from spedge.paths import assets_dir
 from spedge.recordings import write
 from spedge.reference import Reference
+from tests.events import scattered
 from tests.shorter import shorter
-from tests.tiny import build_firmware, model_source, tiny_bundle
+from tests.tiny import build_firmware, firmware_of, missing_for, model_source
 
 BOARDS = ("sim", "mps2-an500", "netduinoplus2")
 DIGITS = ("3/00008", "7/00016")
 TIMED = [format for format in FORMATS if format != "edvs-e0"]
 
 
-def require(board: str) -> None:
-    missing = load_board(board).packages_missing
-    if missing:
-        pytest.skip(f"{board} needs packages that are not installed: {' '.join(missing)}")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
 @pytest.fixture(scope="module", params=BOARDS)
 def image(request: pytest.FixtureRequest, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require(request.param)
-    return build_firmware(request.param, tmp_path_factory.mktemp("image") / request.param, model_source(bundle))
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board(image.name), image) as opened:
-        yield opened
+    return firmware_of(request.param, bundle, tmp_path_factory.mktemp("image"))
 
 
 def some_events(n: int, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 10 * n, n))
-    events["x"], events["y"] = random.integers(0, 34, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, 10 * n, seed)
 
 
 def plug(device: Device, events: np.ndarray, protocol: str = "edvs", pace: str | float = "full") -> EmulatedCamera:
@@ -83,7 +59,7 @@ def formats_of(board: str) -> list[str]:
 def test_what_a_camera_says_becomes_the_tokens_and_logits_of_the_host(bundle: Bundle, device: Device) -> None:
     for seed, format in enumerate(formats_of(device.hello.board)):
         events = some_events(1200, seed)
-        protocol = "edvs" if format.startswith("edvs") else format
+        protocol = protocol_of(format)
         with plug(device, events, protocol) as camera:
             pool = device.configure(Configuration(report_tokens=16, source="camera", format=format)).pool_events
             if protocol != "edvs":
@@ -237,7 +213,8 @@ def test_a_board_reads_digits_with_an_edvs_and_the_host_agrees(
     name: str, tokens: int, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trained model; on the small board, which has no room for 128 tokens, with a window of the last 80."""
-    require(name)
+    if missing := missing_for(name):
+        pytest.skip(missing)
     for module, extra in (("tvm", "compile"), ("platformio", "firmware")):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed: pip install 'spedge[{extra}]'")

@@ -16,7 +16,6 @@ from spedge.check import as_reported
 from spedge.device import Configuration, TokenizerSettings, open_board
 from spedge.errors import CheckFailed, DeviceError
 from spedge.evt2 import encode_words, time_words
-from tests.python.conftest import shared  # noqa: F401  (a fixture)
 from tests.python.test_tokenizer import (
     INDEX,
     STREAMING,
@@ -34,7 +33,7 @@ BOARDS = ("mps2-an386", "mps2-an500")
 @pytest.mark.parametrize("board", BOARDS)
 @pytest.mark.parametrize("config", [*STREAMING, *VOXELS])
 @pytest.mark.parametrize("recording", RECORDINGS)
-def test_boards_give_the_reference(shared: Path, recording: str, config: str, board: str) -> None:  # noqa: F811
+def test_boards_give_the_reference(shared: Path, recording: str, config: str, board: str) -> None:
     """board_cost raises CheckFailed unless every field and event of the board's tokens is the host's."""
     if missing := missing_for(board):
         pytest.skip(missing)
@@ -45,7 +44,7 @@ def test_boards_give_the_reference(shared: Path, recording: str, config: str, bo
     assert cost.events == len(events)
 
 
-def test_other_tokens_are_noticed(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_other_tokens_are_noticed(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if missing := missing_for(BOARDS[0]):
         pytest.skip(missing)
     events = golden_events(shared, RECORDINGS[0])
@@ -64,7 +63,7 @@ def test_other_tokens_are_noticed(shared: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(missing_for("sim") is not None, reason=str(missing_for("sim")))
 def test_the_application_gives_the_reference_over_the_link(
-    shared: Path,  # noqa: F811
+    shared: Path,
     tmp_path: Path,
 ) -> None:
     """The smallest recording, every configuration. A time word ends the last bin of voxels."""

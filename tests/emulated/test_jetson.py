@@ -5,47 +5,34 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import spedge
 from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.check import check
 from spedge.device import Device, Faults, open_board
 from spedge.errors import DeviceError
 from spedge.recordings import write
-from tests.tiny import build_firmware, missing_for, model_source, tiny_bundle
+from tests.events import scattered
+from tests.tiny import firmware_of, missing_for
 
 pytestmark = pytest.mark.skipif(missing_for("jetson") is not None, reason=str(missing_for("jetson")))
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware("jetson", tmp_path_factory.mktemp("jetson") / "agent", model_source(bundle))
+    return firmware_of("jetson", bundle, tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    random = np.random.default_rng(0)
-    paths = []
-    for number in range(3):
-        events = np.zeros(4000, spedge.EVENT_DTYPE)
-        events["t"] = np.sort(random.integers(0, 200_000, 4000))
-        events["x"], events["y"] = random.integers(0, 34, (2, 4000))
-        events["p"] = random.integers(0, 2, 4000)
-        paths.append(tmp_path_factory.getbasetemp() / f"jetson-{number}.npz")
-        write(paths[-1], events, 34, 34)
-    return paths
+    folder = tmp_path_factory.mktemp("recordings")
+    for seed in range(3):
+        write(folder / f"{seed}.npz", scattered(4000, 200_000, seed), 34, 34)
+    return [folder / f"{seed}.npz" for seed in range(3)]
 
 
 def emulator_of(image: Path) -> int:
@@ -55,12 +42,6 @@ def emulator_of(image: Path) -> int:
             if command and b"qemu-aarch64" in command[0] and str(image).encode() in command:
                 return int(folder.name)
     raise AssertionError("no emulator")
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board("jetson"), image) as opened:
-        yield opened
 
 
 def test_it_is_not_said_to_be_silicon() -> None:

@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import spedge
-from spedge.boards import load_board
 from spedge.bundle import Bundle
 from spedge.check import LOGITS_TOLERANCE, as_reported
 from spedge.continuous import check_results
-from spedge.device import Configuration, Device, open_board
+from spedge.device import Configuration, Device
 from spedge.device.faults import Faults, FaultyTransport
 from spedge.evt2 import encode_words
 from spedge.reference import Reference
-from tests.tiny import Tap, build_firmware, missing_for, model_source, play_live, tiny_bundle
+from tests.events import scattered
+from tests.tiny import Tap, firmware_of, missing_for, play_live
 
 BOARD = "mps2-an500"
 pytestmark = pytest.mark.skipif(missing_for(BOARD) is not None, reason=str(missing_for(BOARD)))
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware(BOARD, tmp_path_factory.mktemp("image") / BOARD, model_source(bundle))
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board(BOARD), image) as opened:
-        yield opened
+    return firmware_of(BOARD, bundle, tmp_path_factory.mktemp("image"))
 
 
 def some_events(n: int, gap: int, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, gap * n, n))
-    events["x"], events["y"] = random.integers(0, 34, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, gap * n, seed)
 
 
 def test_results_are_those_of_the_host_and_have_a_latency_in_instructions(device: Device, bundle: Bundle) -> None:

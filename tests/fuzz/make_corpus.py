@@ -26,6 +26,14 @@ TOKENIZERS = (
     (37, 28, 4, 6, 8, 0, 250, 0),
     (41, 9, 0, 2, 0, 0, 4, 0),
 )
+#: What fuzz_app.c makes a CONFIGURE of: lossless; live with pushed results; the camera; discrete with a camera's bytes.
+SESSIONS = (
+    (6, 0, 0, 4, 4, 40, 30, 4, 3, 0, 0),
+    (21, 0, 0, 4, 40, 30, 4, 3, 0, 12, 5, 2),
+    (21, 0, 0, 4, 40, 30, 4, 3, 0, 4, 5),
+    (4, 0, 0, 4, 40, 30, 4, 3, 0, 50, 7),
+)
+HELLO, LABELS, CONFIGURE, RESET, EVENTS, FLUSH, TOKENS, INFER, STATS, RESULTS, RAW = range(1, 12)
 
 
 def evt2(rng: random.Random, n: int) -> bytes:
@@ -94,6 +102,23 @@ def tokenizer(rng: random.Random, n: int) -> bytes:
     return struct.pack(f"<{len(words)}I", *words)
 
 
+def app(rng: random.Random, n: int, configuration: tuple[int, ...]) -> bytes:
+    """A program of fuzz_app.c: a session of that configuration, and everything a host may ask in it."""
+
+    def frame(type: int, *body: int) -> bytes:
+        return bytes([63, type - 1, 1, 1, 0, 0, *body])
+
+    def events() -> list[int]:
+        pixels = [value for _ in range(31) for value in (rng.randrange(64), rng.randrange(30), rng.randrange(32))]
+        return [31, 0, rng.randrange(9), *pixels]
+
+    data = frame(HELLO, 3, 3) + frame(LABELS, 0, 0) + frame(CONFIGURE, *configuration)
+    for _ in range(n // 8):
+        data += frame(EVENTS, *events(), 0) + bytes([40, 124]) + rng.randbytes(124)  # the latter from the camera
+        data += frame(TOKENS, 0, 9) + frame(INFER) + frame(RESULTS, 0) + frame(RAW, 0) + frame(STATS) + frame(FLUSH, 8)
+    return data + frame(RESET)
+
+
 def main() -> None:
     makers: dict[str, Callable[[random.Random, int], bytes]] = {
         "evt2": evt2,
@@ -110,6 +135,9 @@ def main() -> None:
         for i, plan in enumerate(TOKENIZERS if name == "tokenizer" else PLANS):
             head = bytes(plan[2:]) if name == "frame" else bytes(plan)
             (folder / f"seed{i}").write_bytes(head + make(random.Random(i), (40, 8, 60, 100)[i]))
+    for i, configuration in enumerate(SESSIONS):
+        (FOLDER / "app").mkdir(parents=True, exist_ok=True)
+        (FOLDER / "app" / f"seed{i}").write_bytes(app(random.Random(i), 24, configuration))
     for format in recording_files.FORMATS:
         (READERS / format).mkdir(parents=True, exist_ok=True)
         recording_files.write(READERS / format / "seed0", format, recording_files.some_events(60, 34, 34))

@@ -1,10 +1,10 @@
-"""Fuzzer of the recordings' readers: damaged files of every format give events or an InputError, nothing else.
+"""Damaged recordings: files of every format, mutated, give events or an InputError, nothing else.
 
-    python -m tests.fuzz.readers [--seconds N] [--seed N] [FORMAT...]
+    python -m tests.fuzz.readers [--runs N] [--seed N] [FORMAT...]
 
-Each begins with the files of tests/fuzz/corpus_readers, whole, and goes on with mutations of them and of a longer one.
-Each format runs in a process of its own with a limit on memory; an input that takes longer than 20 s is a finding too.
-What is found is kept in tests/fuzz/build/found.
+The short run, without a fuzzer; fuzz_reader.py is the long one. Each format begins with its files in corpus_readers,
+whole, and goes on with mutations of them and of a longer one. Memory is limited; an input that takes longer than 20 s
+is a finding too. What is found is kept in tests/fuzz/build/found.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ import itertools
 import random
 import resource
 import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests import recording_files
@@ -72,18 +68,17 @@ def try_reader(path: Path) -> bool:
         return False
 
 
-def fuzz(format: str, seed: int, goes_on: Callable[[int], bool]) -> tuple[int, int]:
-    """Runs and reads to the end, while goes_on(runs)."""
+def fuzz(format: str, seed: int, runs: int) -> int:
+    """How many of the files were read to the end."""
     rng = random.Random(f"{format} {seed}")
-    runs = good = 0
+    good = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / format
         recording_files.write(path, format)
         longer = path.read_bytes()
         seeds = [seed.read_bytes() for seed in sorted((CORPUS / format).iterdir())]
         inputs = itertools.chain(seeds, (mutated(rng.choice([*seeds, longer]), rng) for _ in itertools.count()))
-        while goes_on(runs):
-            damaged = next(inputs)
+        for damaged in itertools.islice(inputs, runs):
             path.write_bytes(damaged)
             # Kept before it is read: a crash leaves no time.
             kept = FOUND / f"{seed}-{format}"
@@ -92,37 +87,21 @@ def fuzz(format: str, seed: int, goes_on: Callable[[int], bool]) -> tuple[int, i
             good += try_reader(path)
             signal.alarm(0)
             kept.unlink()
-            runs += 1
-    return runs, good
+    return good
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.readers", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--runs", type=int, default=None, help="instead of a time")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--here", action="store_true", help="in this process")
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("formats", nargs="*", metavar="FORMAT", default=recording_files.FORMATS)
     arguments = parser.parse_args()
     FOUND.mkdir(parents=True, exist_ok=True)
-    if arguments.here:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process whatever a library is doing
-        end = time.monotonic() + arguments.seconds
-        for format in arguments.formats:
-            runs, good = fuzz(
-                format,
-                arguments.seed,
-                lambda n: time.monotonic() < end if arguments.runs is None else n < arguments.runs,
-            )
-            print(f"{format}: {runs} files, {good} of them readable", flush=True)
-        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process whatever a library is doing
     for format in arguments.formats:
-        options = ["--here", "--seconds", str(arguments.seconds), "--seed", str(arguments.seed)]
-        options += ["--runs", str(arguments.runs)] if arguments.runs else []
-        done = subprocess.run([sys.executable, "-m", "tests.fuzz.readers", *options, format], check=False)
-        if done.returncode:
-            sys.exit(f"{format}: exit {done.returncode}; the input is {FOUND / f'{arguments.seed}-{format}'}")
+        good = fuzz(format, arguments.seed, arguments.runs)
+        print(f"{format}: {arguments.runs} files, {good} of them readable", flush=True)
 
 
 if __name__ == "__main__":

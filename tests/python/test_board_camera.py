@@ -25,6 +25,7 @@ from spedge.device import Configuration, Device, TokenizerSettings, open_board
 from spedge.errors import DeviceError, UsageError
 from spedge.recordings import write
 from spedge.sources import BoardCamera
+from tests.events import scattered
 from tests.tiny import build_firmware
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
@@ -32,12 +33,7 @@ FORMATS = ("evt2", "evt2.1", "evt2.1-legacy", "evt3", "edvs-e2", "edvs-e3", "edv
 
 
 def made(n: int = 4000, span_us: int = 40_000, seed: int = 3, side: int = 100) -> NDArray[np.void]:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, span_us, n))
-    events["x"], events["y"] = random.integers(0, side, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, span_us, seed, side)
 
 
 # ---- gaps: a device that is not there ------------------------------------------------------------------------------

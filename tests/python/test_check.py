@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,34 +20,19 @@ from spedge.device import Device, Result, Stats, open_board
 from spedge.errors import DeviceError, InputError, UsageError
 from spedge.recordings import write
 from spedge.reference import Reference
-from tests.tiny import build_firmware, model_source, tiny_bundle
+from tests.events import scattered
+from tests.tiny import build_firmware, firmware_of, model_source, tiny_bundle
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware("sim", tmp_path_factory.mktemp("firmware") / "firmware", model_source(bundle))
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board("sim"), image) as opened:
-        yield opened
+    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
 
 
 def recording(path: Path, n: int = 3000, start: int = 123_456_789, side: int = 34, seed: int = 0) -> Path:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 100 * n, n)) + start
-    events["x"], events["y"] = random.integers(0, side, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    write(path, events, side, side)
+    write(path, scattered(n, 100 * n, seed, side, start), side, side)
     return path
 
 

@@ -6,6 +6,7 @@ import pty
 import select
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,32 @@ def test_tokenize_writes_what_the_tokenizer_makes(call, recording: Path, tmp_pat
             np.testing.assert_array_equal(file[name], getattr(tokens, name))
         for name in ("t", "x", "y", "p"):
             np.testing.assert_array_equal(file[f"event_{name}"], tokens.events[name])
+
+
+@pytest.mark.parametrize("duration_us", [7, 1000, 200_000, 10**9])
+def test_tokenizing_a_recording_in_pieces_makes_the_same_voxels(
+    call, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duration_us: int
+) -> None:
+    events = spedge.open(recording).events()
+    cuts = [0, 1, 2, 700, 701, len(events)]
+    pieces = [events[start:end] for start, end in pairwise(cuts)]
+    monkeypatch.setattr("spedge.recordings.base.Recording.__iter__", lambda _: iter(pieces))
+    for threshold in (0, 1, 3) if duration_us > 7 else (1,):
+        out = tmp_path / "tokens.npz"
+        options = ("--kind", "voxel", "--duration-us", duration_us, "--threshold", threshold, "--patch-size", 8)
+        document = call("tokenize", recording, *options, "--out", out, "--json").document
+        tokenizer = spedge.Tokenizer(
+            "voxel", width=64, height=48, patch_size=8, threshold=threshold, duration_us=duration_us
+        )
+        tokens = tokenizer.push(events)
+        assert (document["tokens"], document["events"]) == (len(tokens), len(events))
+        ends = (tokens.t[0], tokens.t[-1]) if len(tokens) else (None, None)
+        assert (document["first_us"], document["last_us"]) == ends
+        with np.load(out) as file:
+            for name in ("x", "y", "t", "offsets"):
+                np.testing.assert_array_equal(file[name], getattr(tokens, name))
+            for name in ("t", "x", "y", "p"):
+                np.testing.assert_array_equal(file[f"event_{name}"], tokens.events[name])
 
 
 def test_tokenize_refuses_wrong_parameters_and_leaves_no_file(call, recording: Path, tmp_path: Path) -> None:

@@ -19,15 +19,11 @@ from spedge.build import compile_model
 from spedge.bundle import Bundle
 from spedge.device import open_board
 from spedge.recordings import write
+from tests.events import scattered
 from tests.tiny import model_source, tiny_bundle
 
 pytest.importorskip("platformio")
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +48,7 @@ def hand_written(
 
 
 def recording(path: Path, seed: int = 0, side: int = 34) -> Path:
-    random = np.random.default_rng(seed)
-    events = np.zeros(3000, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 300_000, 3000)) + 123_456_789
-    events["x"], events["y"] = random.integers(0, side, (2, 3000))
-    events["p"] = random.integers(0, 2, 3000)
-    write(path, events, side, side)
+    write(path, scattered(3000, 300_000, seed, side, 123_456_789), side, side)
     return path
 
 

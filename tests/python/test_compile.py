@@ -25,7 +25,7 @@ from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.arena import plan
 from spedge.compile.driver import _import_encoder
 from spedge.compile.footprint import footprint
-from spedge.compile.program import lower
+from spedge.compile.lowering import lower
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder, make_model
 from spedge.errors import InputError, UsageError
 from spedge.reference import Reference

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
 
-from spedge.bundle import Bundle, BundleSpec
+from spedge.bundle import Bundle
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.events import EVENT_DTYPE
@@ -178,17 +178,7 @@ def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None
     from spedge.training.model import Classifier
     from spedge.training.presets import PRESETS
 
-    preset = PRESETS["nmnist-pico"].with_attention("causal")
-    spec = BundleSpec(
-        name="causal",
-        preset=preset.name,
-        sensor=preset.sensor,
-        tokenizer=preset.tokenizer,
-        embedding=preset.embedding,
-        encoder=preset.encoder,
-        tokens=12,
-        labels=preset.labels,
-    )
+    spec = PRESETS["nmnist-pico"].with_attention("causal").with_tokens(12).spec("causal")
     torch.manual_seed(1)
     model = Classifier(spec)
     for parameter in model.parameters():

@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from spedge.device.protocol import Error, ErrorCode, Frame, FrameReader, Status,
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.reference import Reference
-from tests.tiny import SANITIZED, Slow, Tap, build_firmware, live_payload, model_source, play_live, tiny_bundle
+from tests.events import scattered
+from tests.tiny import SANITIZED, Slow, Tap, build_firmware, firmware_of, live_payload, model_source, play_live
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -36,19 +36,8 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
-
-
-@pytest.fixture(scope="module")
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware("sim", tmp_path_factory.mktemp("image") / "firmware", model_source(bundle), SANITIZED)
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board("sim"), image) as opened:
-        yield opened
+    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"), SANITIZED)
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +46,7 @@ def reference(bundle: Bundle) -> Reference:
 
 
 def some_events(n: int = 6000, seed: int = 0, gap: int = 40, side: int = 34) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = 5000 + np.sort(random.integers(0, gap * n, n))
-    events["x"], events["y"] = random.integers(0, side, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, gap * n, seed, side, 5000)
 
 
 # ---- results that come as the stream goes on ---------------------------------------------------------------------

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 import spedge
+from spedge import evt2, evt3
 from spedge.convert import convert
+from spedge.info import recording_info
+from spedge.recordings import write
 from tests import recording_files as files
 
 TARGETS = (
@@ -97,6 +100,8 @@ def test_sorting_is_asked_for(tmp_path: Path) -> None:
         ({"shift_us": 1, "from_zero": True}, spedge.UsageError, "not both"),
         ({"shift_us": -(10**9)}, spedge.InputError, "out of range"),
         ({"shift_us": 10**9, "encoding": "EVT4"}, spedge.UsageError, "EVT2 or EVT3, not EVT4"),
+        ({"start_us": -1}, spedge.UsageError, "at least 0"),
+        ({"end_us": -1}, spedge.UsageError, "at least 0"),
         ({"width": 5, "height": 5}, spedge.InputError, "leave width and height out"),
     ],
 )
@@ -113,6 +118,78 @@ def test_targets_that_cannot_be_written(source: Path, tmp_path: Path, name: str)
     with pytest.raises(spedge.UsageError, match="cannot write"):
         convert(source, tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
+
+
+def test_places_where_no_file_can_be_written(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.h5").mkdir()
+    for name, complaint in (
+        ("folder.h5", "is a folder"),
+        ("none/a.h5", "there is no folder"),
+        ("none/a.raw", "no folder"),
+    ):
+        with pytest.raises(spedge.UsageError, match=complaint):
+            convert(source, tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dat.dat", "folder.h5"]
+
+
+@pytest.mark.parametrize("kilobytes", [1, 100])
+@pytest.mark.parametrize("name", ["a.raw", "a.h5", "a.npz", "a.csv"])
+def test_a_disk_that_is_full(tmp_path: Path, name: str, kilobytes: int) -> None:
+    """A limit of the size of files stands for it. HDF5 ended the process here."""
+    rng = np.random.default_rng(1)
+    events = np.zeros(100_000, spedge.EVENT_DTYPE)
+    events["t"] = np.cumsum(rng.integers(0, 100, len(events)))
+    events["x"], events["y"] = rng.integers(0, 100, (2, len(events)))
+    write(tmp_path / "source.npz", events, 128, 128)
+    command = f'ulimit -f {kilobytes}; exec "$0" -m spedge convert source.npz {name}'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"spedge: error: {name}: cannot be written: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["source.npz"]
+
+
+def test_output_that_cannot_be_printed(source: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "spedge", "info", str(source), "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "spedge: error: what is printed cannot be written: No space left on device\n"
+
+
+#: Times from 2^63 µs on, and a way to each of them of many wraps of a camera's clock.
+LATE = (2**63, 2**63 + 100, 2**64 - 1)
+
+
+@pytest.mark.parametrize(("name", "encoding"), TARGETS)
+def test_times_of_64_bits_are_kept_or_refused(tmp_path: Path, name: str, encoding: str | None) -> None:
+    events = np.zeros(len(LATE), spedge.EVENT_DTYPE)
+    events["t"] = LATE
+    target = tmp_path / name
+    if target.suffix in (".npz", ".csv"):
+        write(target, events, 40, 30, encoding)
+        np.testing.assert_array_equal(spedge.open(target).events(), events)
+        info = recording_info(target)
+        assert (info.first_us, info.last_us) == (LATE[0], LATE[-1])
+        assert (info.duration_us, info.longest_gap_us) == (2**63 - 1, 2**63 - 101)
+        done = convert(target, tmp_path / "b.npz", from_zero=True)
+        assert (done.first_us, done.last_us) == (0, 2**63 - 1)
+    else:
+        with pytest.raises(spedge.InputError, match="shift the times towards 0"):
+            write(target, events, 40, 30, encoding)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["EVT2", "EVT3"])
+def test_a_sensor_that_is_too_large_for_the_format(tmp_path: Path, encoding: str) -> None:
+    events = np.zeros(1, spedge.EVENT_DTYPE)
+    with pytest.raises(spedge.InputError, match=f"{encoding} is for sensors of up to 2048x2048 pixels, not 2049x1"):
+        write(tmp_path / "a.raw", events, 2049, 1, encoding)
+    write(tmp_path / "a.raw", events, 2048, 2048, encoding)
+    events["x"] = 2048
+    with pytest.raises(spedge.InputError, match=rf"event 0 is at pixel \(2048, 0\), and {encoding} holds .* to 2047"):
+        (evt2 if encoding == "EVT2" else evt3).encode(events)
 
 
 def test_a_damaged_source_leaves_what_was_there(source: Path, tmp_path: Path) -> None:

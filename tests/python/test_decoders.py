@@ -254,7 +254,11 @@ def test_all_bytes_like_things_are_taken(kind: Any) -> None:
         (lambda: Decoder("EVT4"), "no format 'EVT4'"),
         (lambda: Decoder("EVT3", width=0), "width=0"),
         (lambda: Decoder("EVT3", height=70_000), "height=70000"),
-        (lambda: EdvsDecoder(5), "no eDVS event format 5"),
+        (lambda: EdvsDecoder(5), "mode=5 is out of range; it must be 0 to 4"),
+        (lambda: EdvsDecoder(2.5), "mode must be a whole number, not 2.5"),  # type: ignore[arg-type]
+        (lambda: Decoder("EVT2", width=1.5, height=2), "width must be a whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: EdvsDecoder(0).set_time(1.5), "t must be a whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: EdvsDecoder(0).set_time(-1), "t=-1 is out of range"),
     ],
 )
 def test_wrong_parameters(make: Any, complaint: str) -> None:

@@ -35,7 +35,8 @@ from spedge.device.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
-from tests.tiny import build_firmware, model_source, tiny_bundle
+from tests.events import scattered
+from tests.tiny import build_firmware, firmware_of, model_source
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -46,13 +47,8 @@ BAD_LINE = "drop=0.01,flip=0.01,dup=0.005,cut=2,away=0.3,seed=1"
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
 def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware("sim", tmp_path_factory.mktemp("sim") / "firmware", model_source(bundle))
+    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +61,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def some_events(n: int = 6000, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 50 * n, n))
-    events["x"], events["y"] = random.integers(0, 34, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, 50 * n, seed)
 
 
 class Agent:

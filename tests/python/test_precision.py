@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
@@ -20,9 +19,9 @@ from spedge.cli import execute
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
 from spedge.device import open_board
 from spedge.errors import DeviceError
-from spedge.events import EVENT_DTYPE
 from spedge.play import require_precision
 from spedge.recordings import write
+from tests.events import scattered
 
 if shutil.which("cc") is None:
     pytest.skip("no C compiler (cc)", allow_module_level=True)
@@ -53,10 +52,5 @@ def told_apart(bundle: Bundle, precision: str) -> None:
 
 
 def record(path: Path) -> Path:
-    random = np.random.default_rng(0)
-    events = np.zeros(6000, EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 300_000, len(events)))
-    events["x"], events["y"] = random.integers(0, 34, (2, len(events)))
-    events["p"] = random.integers(0, 2, len(events))
-    write(path, events, 34, 34)
+    write(path, scattered(6000, 300_000), 34, 34)
     return path

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import pytest
 
 import spedge
 from spedge.boards import load_board
+from spedge.bundle import Bundle
 from spedge.check import as_reported
 from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
 from spedge.device.faults import Faults, FaultyTransport
@@ -31,7 +31,8 @@ from spedge.device.protocol import REPLY_BIT, VERSION, Error, ErrorCode, Frame, 
 from spedge.device.transport import FdTransport, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
-from tests.tiny import SANITIZED, Slow, build_firmware, model_source, tiny_bundle
+from tests.events import scattered
+from tests.tiny import SANITIZED, Slow, build_firmware, firmware_of
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -46,25 +47,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A firmware with the tiny model."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return build_firmware("sim", folder / "firmware", model_source(tiny_bundle(folder / "bundle")), SANITIZED)
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board("sim"), image) as opened:
-        yield opened
+    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"), SANITIZED)
 
 
 def some_events(n: int = 6000, seed: int = 0, side: int = 34) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 40 * n, n))
-    events["x"], events["y"] = random.integers(0, side, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, 40 * n, seed, side)
 
 
 def on_host(events: np.ndarray, **settings: Any) -> np.ndarray:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.recordings import create, formats
+from spedge.recordings import CHUNK_EVENTS, create, formats, hdf5
 from tests import large_files
 from tests import recording_files as files
 
@@ -196,6 +200,60 @@ def test_unsorted_events_are_an_error_unless_sorting_is_asked_for(format: str, t
     assert spedge.open(path, sort=True).events().tolist() == expected
 
 
+@pytest.mark.parametrize("format", ["text.csv", "numpy.npz", "prophesee.hdf5"])
+def test_what_is_before_a_wrong_event_is_handed_out(format: str, tmp_path: Path) -> None:
+    path = tmp_path / format
+    events = files.some_events()
+    late = [*events[:200], events[100], *events[200:]]
+    files.write(path, format, late)
+    before, complaint = read_until_error(path)
+    assert before == events[:200]
+    assert "event 200 is at" in str(complaint)
+    width, _ = files.geometry(format)
+    outside = [*events[:200], (events[200][0], width, 0, 1), *events[200:]]
+    files.write(path, format, outside)
+    before, complaint = read_until_error(path)
+    assert before == events[:200]
+    assert f"event 200 at pixel ({width}, 0)" in str(complaint)
+    shuffled = [*outside[300:], *outside[:300]]
+    files.write(path, format, shuffled)
+    with pytest.raises(spedge.InputError, match=rf"event {len(shuffled) - 100} at pixel \({width}, 0\)"):
+        spedge.open(path, sort=True).events()  # its place in the file, not in order of time
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"7,4,1,2", "line 4 has p=2; it must be -1 to 1"),
+        (b"-7,4,1,1", "line 4 has t=-7; it must be 0 to 18446744073709551615"),
+        (b"18446744073709551616,4,1,1", "line 4 has t=18446744073709551616"),
+        (b"7,70000,1,1", "line 4 has x=70000; it must be 0 to 65535"),
+        (b"7,4,1", "line 4 is '7,4,1', not 4 whole numbers"),
+        (b"7,4,1,1.0", "line 4 is '7,4,1,1.0', not 4 whole numbers"),
+        (b"", "line 4 is '', not 4 whole numbers"),
+    ],
+)
+def test_a_wrong_line_of_csv_is_named_behind_those_before_it(line: bytes, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"%geometry:40,30\nt,x,y,p\n5,39,29,-1\n" + line + b"\n9,1,1,1\n")
+    events, problem = read_until_error(path)
+    assert events == [(5, 39, 29, 0)]
+    assert complaint in str(problem)
+
+
+@pytest.mark.parametrize("format", ["evt2.raw", "prophesee.hdf5"])
+def test_a_file_that_may_not_be_read(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / format
+    files.write(path, format)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(spedge.InputError, match=f"{format}: cannot be read: Permission denied"):
+        spedge.open(path)
+
+
 # ---------------------------------------------------------------- formats' particulars
 
 
@@ -285,6 +343,59 @@ def test_hdf5_with_an_offset_of_time(tmp_path: Path) -> None:
     assert listed(path, width=20, height=10) == [(1005, 1, 2, 1), (1006, 1, 2, 0)]
     with pytest.raises(spedge.InputError, match="pass width and height"):
         spedge.open(path)
+
+
+def test_hdf5_that_keeps_the_library_in_a_loop_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libhdf5 2.0 never comes back from a heap with free space of 0 bytes."""
+    path = tmp_path / "a.hdf5"
+    events = files.write(path, "prophesee.hdf5")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    while (place := struct.unpack_from("<H6xQ", data, at))[0]:  # its texts, and then the space that is free
+        at += 16 + (place[1] + 7) // 8 * 8
+    struct.pack_into("<Q", data, at + 8, 0)
+    damaged = tmp_path / "damaged.hdf5"
+    damaged.write_bytes(data)
+    monkeypatch.setattr(hdf5, "PATIENCE_S", 1.0)
+    with pytest.raises(spedge.InputError, match="damaged: the HDF5 library was not done with its beginning after 1 s"):
+        spedge.open(damaged)
+    assert listed(path) == events, "the next file, by the next process"
+
+
+def test_hdf5_that_crashes_the_library_is_refused(tmp_path: Path) -> None:
+    """A helper that is killed while a file is read stands for a crash; what came before it was handed out."""
+    path = tmp_path / "a.hdf5"
+    events = np.zeros(4 * CHUNK_EVENTS, spedge.EVENT_DTYPE)
+    spedge.recordings.write(path, events, 20, 10)
+    chunks = iter(spedge.open(path))
+    taken = len(next(chunks))
+    for helper in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, helper.read_text().split()):
+            if b"hdf5_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGSEGV)
+    with pytest.raises(spedge.InputError, match=r"the HDF5 library crashed at chunk \d of its events \(SIGSEGV\)"):
+        for chunk in chunks:
+            taken += len(chunk)
+    assert taken < len(events)
+    assert len(spedge.open(path).events()) == len(events)
+
+
+def test_helpers_for_hdf5_are_used_again_and_end_with_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    files.write(path, "prophesee.hdf5")
+    program = f"""
+from pathlib import Path
+import spedge
+next(iter(spedge.open({str(path)!r})))
+for _ in range(5):
+    spedge.open({str(path)!r}).events()
+print(*(file.read_text() for file in Path("/proc/self/task").glob("*/children")))
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    helpers = [int(word) for word in done.stdout.split()]
+    assert len(helpers) == 1
+    assert not any(Path(f"/proc/{helper}").exists() for helper in helpers)
 
 
 # ---------------------------------------------------------------- memory

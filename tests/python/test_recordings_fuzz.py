@@ -16,7 +16,7 @@ RUNS = 60
 
 
 def test_readers_survive_damaged_files(repository: Path) -> None:
-    command = [sys.executable, "-m", "tests.fuzz.readers", "--here", "--runs", str(RUNS), "--seed", "7"]
+    command = [sys.executable, "-m", "tests.fuzz.readers", "--runs", str(RUNS), "--seed", "7"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()

@@ -13,20 +13,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import spedge
 from spedge.errors import DeviceError, InputError, UsageError
 from spedge.evt2 import encode
 from spedge.recordings import write
 from spedge.sources import EdvsCamera, RecordingSource, SerialSource, Source, UsbCamera, open_source
+from tests.events import scattered
 
 
 def made(n: int = 5000, span_us: int = 200_000, seed: int = 0, side: int = 34) -> NDArray[np.void]:
-    random = np.random.default_rng(seed)
-    events = np.zeros(n, spedge.EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, span_us, n)) + 1_000_000
-    events["x"], events["y"] = random.integers(0, side, (2, n))
-    events["p"] = random.integers(0, 2, n)
-    return events
+    return scattered(n, span_us, seed, side, 1_000_000)
 
 
 @pytest.fixture

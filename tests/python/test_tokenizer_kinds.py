@@ -50,6 +50,66 @@ def test_parameters_that_mean_nothing_are_named(kind: str, parameters: dict[str,
         spedge.Tokenizer(kind, width=40, height=30, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("threshold", 10**400, "out of range; it must be more than 0 and at most 2147483647"),
+        ("decay_per_us", 10**400, "out of range"),
+        ("threshold", True, "a number, not True"),
+        ("threshold", "5", "a number, not '5'"),
+        ("width", True, "a whole number, not True"),
+        ("pool_events", 2**31, "pool_events=2147483648 is out of range; it must be 1 to 2147483616"),
+    ],
+)
+def test_values_that_no_parameter_takes(name: str, value: Any, words: str) -> None:
+    parameters = {"width": 40, "height": 30, name: value}
+    with pytest.raises(spedge.UsageError, match=words):
+        spedge.Tokenizer("continuous", **parameters)
+
+
+def test_whole_thresholds_of_any_float() -> None:
+    thresholds: list[Any] = [3.0, np.float64(3), np.float32(3), np.int8(3)]
+    for threshold in thresholds:
+        tokenizer = spedge.Tokenizer("discrete", width=40, height=30, duration_us=5, threshold=threshold)
+        assert tokenizer.config.threshold == 3
+
+
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("continuous", {}),
+    ("discrete", {"duration_us": 20}),
+    ("voxel", {"duration_us": 20}),
+    ("continuous", {"pool_events": 64}),
+]
+
+
+@pytest.mark.parametrize(("kind", "parameters"), KINDS)
+def test_arrays_that_hold_no_events(kind: str, parameters: dict[str, Any]) -> None:
+    tokenizer = spedge.Tokenizer(kind, width=40, height=30, threshold=3, **parameters)
+    nested = np.zeros(3, [("t", "u8", 2), ("x", "u2"), ("y", "u2"), ("p", "u1")])
+    endless = spedge.Columns(np.array([0, np.inf]), *(np.zeros(2, np.uint8) for _ in "xyp"))
+    masked: Any = np.ma.array(stream(3), mask=[False, True, False])  # type: ignore[no-untyped-call]
+    for events, words in ((nested, "one-dimensional"), (endless, "whole numbers"), (masked, "masked array")):
+        for sort in (False, True):
+            with pytest.raises(spedge.InputError, match=words):
+                tokenizer.push(events, sort=sort)
+    assert len(tokenizer.push(spedge.Columns([], [], [], []))) == 0  # type: ignore[arg-type]
+    assert tokenizer.stats.taken == 0
+
+
+@pytest.mark.parametrize(("kind", "parameters"), KINDS)
+def test_sorting_names_a_wrong_event_by_its_place_before_it(kind: str, parameters: dict[str, Any]) -> None:
+    tokenizer = spedge.Tokenizer(kind, width=40, height=30, threshold=3, **parameters)
+    events = stream(50, most_step=5)[::-1].copy()
+    wrong = events.copy()
+    wrong["x"][7] = 40
+    with pytest.raises(spedge.InputError, match=r"event 7 at pixel \(40,"):
+        tokenizer.push(wrong, sort=True)
+    tokenizer.push(events, sort=True)
+    if kind != "voxel":
+        with pytest.raises(spedge.InputError, match=rf"event 49 is at t={events['t'][49]} µs, before .* reset\(\)"):
+            tokenizer.push(events, sort=True)
+
+
 def test_empty_voxels_that_would_fill_the_memory_are_refused() -> None:
     events = stream(2)
     events["t"] = [0, 2**60]
@@ -223,6 +283,22 @@ def test_batches(threads: int | None) -> None:
 def test_a_batch_needs_a_thread() -> None:
     with pytest.raises(spedge.UsageError, match="threads=0"):
         spedge.tokenize_batch([stream(), stream()], threads=0, width=40, height=30)
+    for value in (float("nan"), 1.5, "2", True):  # the first one never came back
+        with pytest.raises(spedge.UsageError, match="threads must be a whole number"):
+            spedge.tokenize_batch([stream(), stream()], threads=value, width=40, height=30)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_anything_that_gives_streams() -> None:
+    expected = spedge.tokenize_batch([stream(), stream()], width=40, height=30, threshold=9)
+    for batch in ((stream() for _ in range(2)), np.stack([stream(), stream()])):
+        for tokens, wanted in zip(
+            spedge.tokenize_batch(batch, width=40, height=30, threshold=9), expected, strict=True
+        ):
+            assert_equal_tokens(tokens, wanted)
+    c = stream()
+    for one in (c, spedge.Columns(c["t"], c["x"], c["y"], c["p"]), None):
+        with pytest.raises(spedge.InputError, match="a batch is a list of streams"):
+            spedge.tokenize_batch(one, width=40, height=30)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- the published interface

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spedge.bundle import Bundle, BundleSpec
+from spedge.bundle import Bundle
 from spedge.cli import execute
 from spedge.errors import CheckFailed, InputError, UsageError
 from spedge.events import EVENT_DTYPE
@@ -21,7 +21,7 @@ from spedge.reference import Reference
 from spedge.training import nmnist
 from spedge.training.augment import augment
 from spedge.training.data import Dataset, Sample
-from spedge.training.presets import PRESETS, SIZES, Augmentation, Preset, preset
+from spedge.training.presets import PRESETS, SIZES, Augmentation, preset
 from spedge.training.windows import Windower
 
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
@@ -34,20 +34,7 @@ SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).parents[3] / "share
 NMNIST = SHARED / "data" / "nmnist-800.zip"
 
 
-def spec_of(chosen: Preset) -> BundleSpec:
-    return BundleSpec(
-        name="test",
-        preset=chosen.name,
-        sensor=chosen.sensor,
-        tokenizer=chosen.tokenizer,
-        embedding=chosen.embedding,
-        encoder=chosen.encoder,
-        tokens=chosen.tokens,
-        labels=chosen.labels,
-    )
-
-
-SPEC = spec_of(PRESETS["nmnist-pico"])
+SPEC = PRESETS["nmnist-pico"].spec("test")
 
 
 def strokes(label: int, number: int) -> np.ndarray:

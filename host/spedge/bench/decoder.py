@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.bench.streams import encode
 from spedge.boards import Board
@@ -21,11 +20,10 @@ from spedge.recordings.raw import RawRecording
 
 REPEATS = 7
 PIECE = 1 << 18  #: bytes given to the decoder at once on this machine
-PATCH = 16
 
 
 @dataclass(frozen=True)
-class HostCost:
+class HostCost(AgainstBincount):
     """Of the quickest of REPEATS runs, one thread, from bytes in pieces of PIECE to event arrays.
 
     times_bincount: the time of an event, as a multiple of that which
@@ -37,14 +35,6 @@ class HostCost:
     bytes: int
     seconds: float
     bincount_seconds: float
-
-    @property
-    def events_per_second(self) -> float:
-        return self.events / self.seconds
-
-    @property
-    def times_bincount(self) -> float:
-        return self.seconds / self.bincount_seconds
 
 
 @dataclass(frozen=True)
@@ -90,16 +80,8 @@ def host_cost(format: str, data: bytes, repeats: int = REPEATS) -> HostCost:
     events = np.concatenate(decode())
     stats = decoder.stats
     x, y = events["x"].copy(), events["y"].copy()
-    columns, rows = int(x.max()) // PATCH + 1, int(y.max()) // PATCH + 1
-
-    def count() -> Any:
-        return np.bincount((y // PATCH).astype(np.int64) * columns + x // PATCH, minlength=columns * rows)
-
-    counting, decoding = float("inf"), float("inf")
-    for _ in range(repeats):  # by turns, so that other load on the machine hits both
-        counting = min(counting, _seconds(count))
-        decoding = min(decoding, _seconds(decode))
-    return HostCost(stats.words, len(events), len(data), decoding, counting)
+    seconds, counting = against_bincount(decode, x, y, int(x.max()) + 1, int(y.max()) + 1, repeats)
+    return HostCost(stats.words, len(events), len(data), seconds, counting)
 
 
 def board_cost(format: str, data: bytes, board: Board, on_progress: Callable[[str], None] | None = None) -> BoardCost:
@@ -122,9 +104,3 @@ def _stats(format: str, data: bytes) -> DecodeStats:
     decoder = Decoder(format)
     decoder.feed(data)
     return decoder.stats
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start

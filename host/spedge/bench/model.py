@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spedge.boards import Board, load_board
 from spedge.build import build, compile_model, require_tvm
 from spedge.bundle import Bundle
-from spedge.check import QUANTISED, StageCosts, check, require_recordings, tolerance_of
+from spedge.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
 from spedge.device import open_board
 from spedge.device.launch import running
 from spedge.device.transport import Transport
@@ -131,13 +131,12 @@ def bench_model(
 
 def classify(bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress) -> Classification:
     """Play whole recordings to the application on a board of this machine; where time counts, the quickest of three."""
-    encoder = compile_model(bundle, board.target, say, precision) / QUANTISED
+    encoder = encoder_of(bundle, board.target, precision, say)
     image = build(board, bundle, say, precision).path
     costs: list[list[StageCosts]] = []
     with open_board(board, image) as device:
         for _ in range(1 if board.cost_unit == "instructions" else 3):
-            reference = encoder if encoder.is_file() else None
-            report = check(bundle, recordings, device, board.name, say, reference, tolerance_of(precision))
+            report = check(bundle, recordings, device, board.name, say, encoder, tolerance_of(precision))
             for one in report.recordings:
                 if one.problem:
                     raise CheckFailed(f"{one.path}: {one.problem}")

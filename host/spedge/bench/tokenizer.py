@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.boards import Board
 from spedge.device.protocol import TokenizerSettings as WireSettings
 from spedge.errors import CheckFailed, DeviceError
-from spedge.events import Columns, columns
+from spedge.events import Columns, columns, cropped
 from spedge.evt2 import encode
 from spedge.tokenizer import Tokenizer, Tokens
 
@@ -25,7 +25,7 @@ _POOL_EVENTS = 1 << 17  # of the board's pool: more than recordings leave pendin
 
 
 @dataclass(frozen=True)
-class HostCost:
+class HostCost(AgainstBincount):
     """Of the quickest of REPEATS runs, one thread, from arrays to flat tokens with their events.
 
     times_bincount: that, as a multiple of the time of
@@ -36,14 +36,6 @@ class HostCost:
     tokens: int
     seconds: float
     bincount_seconds: float
-
-    @property
-    def events_per_second(self) -> float:
-        return self.events / self.seconds
-
-    @property
-    def times_bincount(self) -> float:
-        return self.seconds / self.bincount_seconds
 
 
 @dataclass(frozen=True)
@@ -72,23 +64,8 @@ def host_cost(events: NDArray[Any] | Columns, make: Callable[[], Tokenizer], rep
         nonlocal tokens
         tokens = len(make().push(events))
 
-    wide = -(-config.width // 16)
-    patches = wide * -(-config.height // 16)
-
-    def count() -> None:
-        np.bincount((c.y // 16).astype(np.int64) * wide + c.x // 16, minlength=patches)
-
-    counting, tokenizing = float("inf"), float("inf")
-    for _ in range(repeats):  # by turns, so that other load on the machine hits both
-        counting = min(counting, _seconds(count))
-        tokenizing = min(tokenizing, _seconds(tokenize))
-    return HostCost(len(c.t), tokens, tokenizing, counting)
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    seconds, counting = against_bincount(tokenize, c.x, c.y, config.width, config.height, repeats)
+    return HostCost(len(c.t), tokens, seconds, counting)
 
 
 def board_cost(
@@ -144,8 +121,5 @@ def crop(events: NDArray[Any], size: tuple[int, int], part: tuple[int, int]) -> 
     events: structured. size, part: width and height, pixels, of the sensor and of its part; along an axis that the part
     does not cut, the recording stays whole, in the middle of the part.
     """
-    x, y = (events[name].astype(np.int64) + (p - s) // 2 for name, s, p in zip("xy", size, part, strict=True))
-    inside = (x >= 0) & (x < part[0]) & (y >= 0) & (y < part[1])
-    cut = events[inside].copy()
-    cut["x"], cut["y"] = x[inside], y[inside]
-    return cut
+    left, top = (-((p - s) // 2) for s, p in zip(size, part, strict=True))
+    return cropped(events, left, top, *part)

@@ -1,6 +1,7 @@
 """Emulated cameras: recordings played at the camera port of a board, as a camera would send them."""
 
 from spedge.cameras.edvs import Edvs
-from spedge.cameras.emulated import FORMATS, PROTOCOLS, EmulatedCamera, heard
+from spedge.cameras.emulated import PROTOCOLS, EmulatedCamera, heard, protocol_of
+from spedge.cameras.words import FORMATS
 
-__all__ = ["FORMATS", "PROTOCOLS", "Edvs", "EmulatedCamera", "heard"]
+__all__ = ["FORMATS", "PROTOCOLS", "Edvs", "EmulatedCamera", "heard", "protocol_of"]

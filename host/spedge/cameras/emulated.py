@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.cameras.edvs import Edvs
-from spedge.cameras.words import EDVS_SIDE, encoder
+from spedge.cameras.words import EDVS_SIDE, FORMATS, encoder
 from spedge.decoders import Decoder
 from spedge.device.transport import connect
 from spedge.errors import DeviceError, UsageError
@@ -20,15 +20,15 @@ from spedge.events import as_events, empty_events
 
 #: "edvs" is told what to send; the others send words as soon as they are made to `play`.
 PROTOCOLS = ("edvs", "evt2", "evt2.1", "evt2.1-legacy", "evt3")
-#: What a camera port can be told to take, as in device.Configuration; of an eDVS, with the event format.
-FORMATS = (*PROTOCOLS[1:], *(f"edvs-e{mode}" for mode in range(5)))
-_DECODERS = {"evt2": "EVT2", "evt2.1": "EVT21", "evt2.1-legacy": "EVT21 legacy", "evt3": "EVT3"} | {
-    f"edvs-e{mode}": f"eDVS E{mode}" for mode in range(5)
-}
 
 _PIECE_EVENTS = 256
 _PIECE_US = 1000
 _WAIT = 0.02  # longest look at the line, s
+
+
+def protocol_of(format: str) -> str:
+    """Of a camera that sends this format, one of FORMATS."""
+    return "edvs" if format.startswith("edvs") else format
 
 
 def heard(events: NDArray[Any], format: str) -> NDArray[np.void]:
@@ -40,7 +40,7 @@ def heard(events: NDArray[Any], format: str) -> NDArray[np.void]:
 
 
 def _decoded(data: bytes, format: str) -> NDArray[np.void]:
-    return Decoder(_DECODERS[format]).feed(data)
+    return Decoder(FORMATS[format].decoder).feed(data)
 
 
 class EmulatedCamera:

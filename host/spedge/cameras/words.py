@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,33 @@ from spedge.events import check_events, columns
 #: Takes the events that follow (structured with t µs, x, y, p; sorted by time), gives their bytes.
 Encoder = Callable[[NDArray[Any]], bytes]
 
+
+class Format(NamedTuple):
+    """decoder: ours, a key of decoders.FORMATS. word: bytes of a word, for an eDVS of an event; 1: they differ."""
+
+    decoder: str
+    word: int
+
+
+#: What a camera port can be told to take, as in device.Configuration.
+FORMATS = {
+    "evt2": Format("EVT2", 4),
+    "evt2.1": Format("EVT21", 8),
+    "evt2.1-legacy": Format("EVT21 legacy", 8),
+    "evt3": Format("EVT3", 2),
+    "edvs-e0": Format("eDVS E0", 2),
+    "edvs-e1": Format("eDVS E1", 1),
+    "edvs-e2": Format("eDVS E2", 4),
+    "edvs-e3": Format("eDVS E3", 5),
+    "edvs-e4": Format("eDVS E4", 6),
+}
 #: Pixels of an eDVS, each way.
 EDVS_SIDE = 128
 _MOST_DELTA = 1 << 28  # of format 1, µs
 
 
 def encoder(format: str) -> Encoder:
-    """An encoder at the start of a stream of `evt2`, `evt2.1`, `evt2.1-legacy`, `evt3` or `edvs-e0` to `edvs-e4`.
+    """An encoder at the start of a stream of one of FORMATS.
 
     It raises InputError for events that the format cannot say. Raises UsageError for another format.
     """
@@ -31,7 +51,7 @@ def encoder(format: str) -> Encoder:
         return _Evt2(lambda events, high: evt21.encode(events, high, legacy=format.endswith("legacy")))
     if format == "evt3":
         return evt3.Encoder().encode
-    if format in [f"edvs-e{mode}" for mode in range(5)]:
+    if format in FORMATS:
         return _Edvs(int(format[-1]))
     raise UsageError(f"there is no camera format {format!r}")
 

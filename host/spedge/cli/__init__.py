@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input fil
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import logging
 import os
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
     demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, train, evaluate, export,
     compile,
@@ -93,9 +95,13 @@ def execute(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went: nobody to tell
         return 141
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            return _fail(f"{error.filename or 'what is printed'} cannot be written: {error.strerror}", 2)
         if error.filename is None:
             return _unexpected(error)
         return _fail(f"{error.filename}: {error.strerror}", 2)
+    except MemoryError as error:
+        return _fail(f"out of memory: {error or 'this needs more than there is'}", 1)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors; empty when it has printed the help instead
             message = error.format_message()

@@ -18,10 +18,10 @@ from spedge.cli.common import (
     opened_device,
     print_json,
     progress,
+    require_range,
     show,
     table,
 )
-from spedge.errors import UsageError
 
 if TYPE_CHECKING:
     from spedge.check import CheckReport, RecordingCheck
@@ -62,21 +62,20 @@ def command(
     The exit code is 1 when a recording fails.
     """
     from spedge.boards import load_board
-    from spedge.build import compile_model
     from spedge.bundle import Bundle
-    from spedge.check import QUANTISED, check, require_recordings, tolerance_of
+    from spedge.check import check, encoder_of, require_recordings, tolerance_of
     from spedge.feed import require_format
 
     if camera is not None:
         require_format(camera)
-    every_us, window_us = _microseconds("--every-ms", every_ms), _microseconds("--window-ms", window_ms)
+    require_range("--every-ms", every_ms)
+    require_range("--window-ms", window_ms)
+    every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     require_recordings(loaded, recordings)
     with progress("Preparing") as say:
-        encoder = None
-        if precision != "fp32":
-            encoder = compile_model(loaded, known.target, say, precision) / QUANTISED
+        encoder = encoder_of(loaded, known.target, precision, say)
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
                 loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
@@ -92,17 +91,10 @@ def command(
         raise typer.Exit(1)
 
 
-def _microseconds(option: str, milliseconds: float) -> int:
-    if not 0 <= milliseconds < 1 << 22:
-        raise UsageError(f"{option} {milliseconds:g} is out of range: it must be 0 or more, and below {1 << 22}")
-    return round(milliseconds * 1000)
-
-
 def print_report(report: CheckReport) -> None:
     """A row per recording, and a line for each that fails."""
     from rich.text import Text
 
-    unit = {"instructions": "instr."}.get(report.cost_unit, report.cost_unit)
     numbers = ("events", "dropped", "tokens", "largest Δ logit", "tokenize", "embed", "encode")
     listing = table(
         f"{report.board} (costs in {report.cost_unit})",
@@ -121,7 +113,7 @@ def print_report(report: CheckReport) -> None:
         right=numbers,
     )
     for recording in report.recordings:
-        listing.add_row(*(Text(cell) for cell in _cells(recording, unit)))
+        listing.add_row(*(Text(cell) for cell in _cells(recording)))
     show(listing)
     for recording in report.recordings:
         if recording.problem:
@@ -134,7 +126,7 @@ def print_report(report: CheckReport) -> None:
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 
-def _cells(r: RecordingCheck, unit: str) -> tuple[str, ...]:
+def _cells(r: RecordingCheck) -> tuple[str, ...]:
     return (
         r.path.name,
         _both(r.events_sent, r.events_device),

@@ -187,12 +187,12 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
         yield lambda _: False
         return
     import spedge
-    from spedge.cameras import EmulatedCamera
+    from spedge.cameras import EmulatedCamera, protocol_of
     from spedge.errors import UsageError
 
     if device.camera_address is None:
         raise UsageError(f"{device.name} has no camera port here: --play is for boards that run on this machine")
-    protocol = "edvs" if format.startswith("edvs") else format
+    protocol = protocol_of(format)
     seen, changed = -1, 0.0
 
     def ended(events: int) -> bool:
@@ -205,6 +205,19 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
 
     with EmulatedCamera(device.camera_address, spedge.open(recording).events(), protocol) as camera:
         yield ended
+
+
+def require_range(option: str, value: float) -> None:
+    """Raises UsageError for a time, ms, or a number of tokens that a board cannot be told."""
+    from spedge.errors import UsageError
+
+    if not 0 <= value < 1 << 22:
+        raise UsageError(f"{option} {value:g} is out of range: it must be 0 or more, and below {1 << 22}")
+
+
+def causes(counts: dict[str, int], none: str = "none") -> str:
+    """The causes that something was lost for, with how much."""
+    return ", ".join(f"{cause} {n:,}" for cause, n in counts.items() if n) or none
 
 
 def byte_count(count: int) -> str:

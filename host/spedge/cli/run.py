@@ -22,12 +22,14 @@ from spedge.cli.common import (
     ModeOption,
     PlayOption,
     PrecisionOption,
+    causes,
     interruptible,
     opened_device,
     playing,
     print_json_line,
     print_pairs,
     progress,
+    require_range,
 )
 
 if TYPE_CHECKING:
@@ -124,12 +126,10 @@ def command(
 
 
 def _triggers(every_ms: float, every_tokens: int, window_ms: float) -> Triggers:
-    from spedge.errors import UsageError
     from spedge.session import Triggers
 
     for option, value in (("--every-ms", every_ms), ("--every-tokens", every_tokens), ("--window-ms", window_ms)):
-        if not 0 <= value < 1 << 22:
-            raise UsageError(f"{option} {value:g} is out of range: it must be 0 or more, and below {1 << 22}")
+        require_range(option, value)
     return Triggers(round(every_ms * 1000), every_tokens, round(window_ms * 1000))
 
 
@@ -210,10 +210,10 @@ def _status(state: Progress, last: Outcome | None) -> str:
     if last is None:
         return text
     offered = max(last.loss.offered, 1)
-    causes = [f"{cause} {n / offered:.1%}" for cause, n in last.loss.by_cause.items() if n and cause != "sensor"]
+    lost = [f"{cause} {n / offered:.1%}" for cause, n in last.loss.by_cause.items() if n and cause != "sensor"]
     if last.loss.sensor:
-        causes.append(f"sensor {last.loss.sensor} bytes")
-    text += "  lost: " + (", ".join(causes) or "none")
+        lost.append(f"sensor {last.loss.sensor} bytes")
+    text += "  lost: " + (", ".join(lost) or "none")
     return f"{text}  {last.label} {last.confidence:.0%}  {_latency(last)}"
 
 
@@ -243,14 +243,14 @@ def _end(summary: Summary, as_json: bool) -> None:
         "seconds": round(summary.seconds, 3),
         "results": summary.results,
         "events_offered": summary.offered,
-        "events_accepted": stats.accepted if stats else None,
-        "events_in_tokens": stats.in_tokens if stats else None,
-        "events_pending": stats.pending if stats else None,
-        "events_dropped": stats.refractory + stats.decayed if stats else None,
-        "lost": stats.loss.by_cause if stats else None,
+        "events_accepted": stats.accepted,
+        "events_in_tokens": stats.in_tokens,
+        "events_pending": stats.pending,
+        "events_dropped": stats.refractory + stats.decayed,
+        "lost": stats.loss.by_cause,
         "lost_by_source": summary.source_lost,
-        "results_dropped": stats.loss.results_dropped if stats else None,
-        "tokens": stats.tokens if stats else None,
+        "results_dropped": stats.loss.results_dropped,
+        "tokens": stats.tokens,
         "frames_resent": summary.resent,
         "all_accounted": summary.accounted,
     }
@@ -258,7 +258,7 @@ def _end(summary: Summary, as_json: bool) -> None:
         print_json_line({"summary": document})
         return
     for name in ("lost", "lost_by_source"):
-        document[name] = ", ".join(f"{cause} {n:,}" for cause, n in (document[name] or {}).items() if n) or "none"
+        document[name] = causes(document[name])
     print_pairs(document)
-    if stats and (problem := stats.imbalance(summary.offered)):
+    if problem := stats.imbalance(summary.offered):
         print(f"not every event is accounted for: {problem}")

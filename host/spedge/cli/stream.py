@@ -19,6 +19,7 @@ from spedge.cli.common import (
     ModeOption,
     PlayOption,
     WidthOption,
+    causes,
     interruptible,
     opened_device,
     playing,
@@ -107,7 +108,7 @@ def command(
     if as_json:
         print_json(document)
     else:
-        document["lost"] = ", ".join(f"{cause} {n:,}" for cause, n in done.lost.items() if n) or "none that it knows of"
+        document["lost"] = causes(done.lost, "none that it knows of")
         print_pairs(document)
     if done.problem:
         raise DeviceError(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
@@ -124,6 +125,5 @@ def _sensor(width: int | None, height: int | None, camera_format: str) -> tuple[
 
 
 def _status(state: Captured) -> str:
-    lost = ", ".join(f"{cause} {n:,}" for cause, n in state.lost.items() if n) or "none"
     rate = state.events_per_second / 1e3
-    return f"{state.seconds:6.1f} s  {state.events:>12,} events  {rate:8.1f} kev/s  lost: {lost}"
+    return f"{state.seconds:6.1f} s  {state.events:>12,} events  {rate:8.1f} kev/s  lost: {causes(state.lost)}"

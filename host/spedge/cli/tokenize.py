@@ -27,7 +27,7 @@ from spedge.cli.common import (
 
 if TYPE_CHECKING:
     from spedge.recordings import Recording
-    from spedge.tokenizer import Tokenizer, Tokens
+    from spedge.tokenizer import Tokenizer
 
 
 def command(
@@ -71,10 +71,8 @@ def command(
         duration_us=duration_us,
         pool_events=pool_events,
     )
-    tokens = _tokenize(opened, tokenizer)
-    if out is not None:
-        _write(out, tokens)
-    document = _document(opened, tokenizer, tokens, out)
+    fired = _tokenize(opened, tokenizer, out)
+    document = _document(opened, tokenizer, fired, out)
     if as_json:
         print_json(document)
     else:
@@ -82,35 +80,29 @@ def command(
         print_pairs({**document, **fates, **parameters})
 
 
-def _tokenize(recording: Recording, tokenizer: Tokenizer) -> Tokens:
-    from spedge import Tokens
+def _tokenize(recording: Recording, tokenizer: Tokenizer, out: Path | None) -> list[int]:
+    """The times of the first and the last token, if there are any."""
+    from contextlib import ExitStack
 
-    parts: list[Tokens] = []
-    with progress(f"Tokenizing {recording.path.name}") as say:
-        # Voxels look at the whole recording.
-        for chunk in [recording.events()] if tokenizer.config.kind == "voxel" else recording:
-            parts.append(tokenizer.push(chunk))
+    from spedge.files import whole
+    from spedge.token_files import TokenWriter, tokenize_recording
+
+    fired: list[int] = []
+    with ExitStack() as stack:
+        writer = stack.enter_context(TokenWriter(stack.enter_context(whole(out)))) if out is not None else None
+        say = stack.enter_context(progress(f"Tokenizing {recording.path.name}"))
+        for tokens in tokenize_recording(recording, tokenizer):
+            if writer is not None:
+                writer.write(tokens)
+            if len(tokens):
+                fired = [*(fired[:1] or [int(tokens.t[0])]), int(tokens.t[-1])]
             say(
                 f"Tokenizing {recording.path.name}: {tokenizer.stats.taken:,} events, {tokenizer.stats.tokens:,} tokens"
             )
-    return Tokens.concatenate(parts)
+    return fired
 
 
-def _write(path: Path, tokens: Tokens) -> None:
-    import numpy as np
-
-    arrays: dict[str, Any] = {f"event_{name}": tokens.events[name] for name in ("t", "x", "y", "p")}
-    arrays |= {"x": tokens.x, "y": tokens.y, "t": tokens.t, "offsets": tokens.offsets}
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _document(recording: Recording, tokenizer: Tokenizer, tokens: Tokens, out: Path | None) -> dict[str, Any]:
+def _document(recording: Recording, tokenizer: Tokenizer, fired: list[int], out: Path | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     stats = tokenizer.stats
@@ -120,8 +112,8 @@ def _document(recording: Recording, tokenizer: Tokenizer, tokens: Tokens, out: P
         "parameters": asdict(tokenizer.config),
         "events": stats.taken,
         "events_by_fate": {name: getattr(stats, name) for name in fates},
-        "tokens": len(tokens),
-        "first_us": int(tokens.t[0]) if len(tokens) else None,
-        "last_us": int(tokens.t[-1]) if len(tokens) else None,
+        "tokens": stats.tokens,
+        "first_us": fired[0] if fired else None,
+        "last_us": fired[-1] if fired else None,
         "out": str(out) if out else None,
     }

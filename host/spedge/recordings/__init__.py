@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from spedge.errors import InputError, UsageError
 from spedge.events import as_events
+from spedge.files import whole
+from spedge.parameters import whole_number
 from spedge.recordings.aedat import open_aedat
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
 from spedge.recordings.csv import CsvRecording, CsvWriter
@@ -62,8 +64,8 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     path = Path(path)
     if (width is None) != (height is None):
         raise UsageError("give both width and height, or neither")
-    if width is not None and height is not None and not (0 < width <= 65535 and 0 < height <= 65535):
-        raise UsageError(f"{width}x{height} is no sensor size; both must be 1 to 65535")
+    if width is not None and height is not None:
+        width, height = whole_number("width", width, 1, 65535), whole_number("height", height, 1, 65535)
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     if not path.is_file():
@@ -75,7 +77,11 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; it ends at byte 0")
-    recording = reader(path, width, height)
+    try:
+        path.open("rb").close()  # may it be read? HDF5 has another process find out
+        recording = reader(path, width, height)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
     return recording
 
@@ -105,14 +111,10 @@ def write(path: str | Path, events: NDArray[Any], width: int, height: int, encod
     """Write a recording in the format that the file name's ending names (see create).
 
     events: structured, t in µs, sorted by time, inside width x height. The file appears whole or not at all.
-    Raises InputError for wrong events, UsageError for an unknown ending.
+    Raises InputError for wrong events, and those that the format cannot hold; UsageError for an unknown ending, and
+    where no file can be written.
     """
     path = Path(path)
     checked = as_events(events, width, height)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with create(partial, width, height, encoding, name=path) as writer:
-            writer.write(checked)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, create(partial, width, height, encoding, name=path) as writer:
+        writer.write(checked)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError
-from spedge.events import UnsortedError, check_events, columns, concatenate
+from spedge.events import UnsortedError, check_events, check_pixels, columns, concatenate, first_wrong
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18
@@ -25,7 +25,7 @@ class Recording(ABC):
     in memory.
     left_out: how many of what the format's own rules leave out, by name, known once the recording was iterated.
     Every event handed out is sorted by time and inside the sensor; an InputError names the file and the first that
-    is not.
+    is not, behind a chunk of those before it.
     """
 
     format: str
@@ -47,21 +47,32 @@ class Recording(ABC):
         for chunk in self._sorted() if self.sort else self._chunks():
             if len(chunk) == 0:
                 continue
-            self._check(chunk, last_t, start)
+            wrong = first_wrong(columns(chunk), self.width, self.height, last_t)
+            if wrong is None or wrong > 0:
+                yield chunk[:wrong]
+            if wrong is not None:
+                self._complain(chunk, last_t, start)
             last_t, start = int(chunk["t"][-1]), start + len(chunk)
-            yield chunk
 
     def events(self) -> NDArray[np.void]:
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
         return _joined(list(self))
 
     def _sorted(self) -> Iterator[NDArray[np.void]]:
-        events = _joined(list(self._chunks()))
+        chunks = list(self._chunks())
+        start = 0
+        for chunk in chunks:
+            try:
+                check_pixels(columns(chunk), self.width, self.height, start)
+            except InputError as error:
+                raise InputError(f"{self.path}: {error}") from None
+            start += len(chunk)
+        events = _joined(chunks)
         events = events.take(np.argsort(events["t"], kind="stable"))  # quicker than by an index
         for start in range(0, len(events), CHUNK_EVENTS):
             yield events[start : start + CHUNK_EVENTS]
 
-    def _check(self, chunk: NDArray[np.void], last_t: int, start: int) -> None:
+    def _complain(self, chunk: NDArray[np.void], last_t: int, start: int) -> None:
         try:
             check_events(columns(chunk), self.width, self.height, last_t, start)
         except UnsortedError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError
-from spedge.events import EVENT_DTYPE, columns
+from spedge.events import EVENT_DTYPE, Columns, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
 
 _FIELDS = ("t", "x", "y", "p")
@@ -21,6 +21,8 @@ _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\
 _LONGEST_LINE = 1 << 12
 _MOST_COMMENTS = 1000
 _LINES = 1 << 16
+_NUMBER = re.compile(rb"\s*[-+]?\d{1,20}\s*")
+_RANGES = {"t": (0, 2**64 - 1), "x": (0, 65535), "y": (0, 65535), "p": (-1, 1)}
 
 
 class CsvRecording(Recording):
@@ -79,46 +81,53 @@ class CsvRecording(Recording):
                 whole, newline, rest = (rest + data).rpartition(b"\n")
                 if newline:
                     lines = whole.split(b"\n")
-                    yield self._parse(lines, number)
+                    yield from self._events(lines, number)
                     number += len(lines)
                 elif len(rest) > _LONGEST_LINE:
                     raise InputError(f"{self.path}: line {number + 1} is no line of a CSV file")
         if rest:
-            yield self._parse([rest], number)
+            yield from self._events([rest], number)
 
-    def _parse(self, lines: list[bytes], before: int) -> NDArray[np.void]:
-        """Events of lines; `before` of them came before. A wrong one is named by its number."""
+    def _events(self, lines: list[bytes], before: int) -> Iterator[NDArray[np.void]]:
+        """Events of lines; `before` of them came before. A wrong one is named by its number, behind those before it."""
+        events = self._parse(lines)
+        if events is not None:
+            yield events
+            return
+        records = []
+        for line in lines:
+            try:
+                records.append(self._record(line))
+            except ValueError as error:
+                yield np.array(records, EVENT_DTYPE)
+                raise InputError(f"{self.path}: line {before + len(records) + 1} {error}") from None
+        yield np.array(records, EVENT_DTYPE)
+
+    def _parse(self, lines: list[bytes]) -> NDArray[np.void] | None:
+        """All lines at once; None if there is something in them that needs a closer look."""
         try:
             table = np.loadtxt(lines, np.int64, comments=None, delimiter=",", ndmin=2, usecols=range(len(self._names)))
-            good = len(table) == len(lines) and all(line.count(b",") == len(self._names) - 1 for line in lines)
-        except (ValueError, UnicodeDecodeError, OverflowError):
-            good = False
-        if not good:
-            raise InputError(self._complaint(lines, before))
-        view = {name: table[:, i] for i, name in enumerate(self._names) if name}
-        found = np.empty(len(table), [(name, np.int64) for name in _FIELDS])
-        for name in _FIELDS:
-            found[name] = view[name]
-        try:
-            fields = columns(found)
-        except InputError as error:
-            raise InputError(f"{self.path}: from line {before + 1} on, {error}") from None
+            c = columns(Columns(*(table[:, self._names.index(name)] for name in _FIELDS)))
+        except (ValueError, UnicodeDecodeError, OverflowError):  # an InputError, too
+            return None
+        if len(table) != len(lines) or any(line.count(b",") != len(self._names) - 1 for line in lines):
+            return None
         events = np.empty(len(table), EVENT_DTYPE)
-        for name, values in zip(_FIELDS, fields, strict=True):
+        for name, values in zip(_FIELDS, c, strict=True):
             events[name] = values
         return events
 
-    def _complaint(self, lines: list[bytes], before: int) -> str:
-        number = re.compile(rb"\s*[-+]?\d{1,18}\s*")
-        wrong = 0
-        for i, line in enumerate(lines):
-            parts = line.split(b",")
-            if len(parts) != len(self._names) or not all(number.fullmatch(part) for part in parts):
-                wrong = i
-                break
-        shown = lines[wrong][:40].decode("latin-1").strip()
-        where = f"{self.path}: line {before + wrong + 1}"
-        return f"{where} is {shown!r}, not {len(self._names)} whole numbers with commas between"
+    def _record(self, line: bytes) -> tuple[int, ...]:
+        """t, x, y, p of a line. Raises ValueError, saying what it is."""
+        parts = line.split(b",")
+        if len(parts) != len(self._names) or not all(_NUMBER.fullmatch(part) for part in parts):
+            shown = line[:40].decode("latin-1").strip()
+            raise ValueError(f"is {shown!r}, not {len(self._names)} whole numbers with commas between")
+        numbers = dict(zip(self._names, map(int, parts), strict=True))
+        for name, (low, high) in _RANGES.items():
+            if not low <= numbers[name] <= high:
+                raise ValueError(f"has {name}={numbers[name]}; it must be {low} to {high}")
+        return (numbers["t"], numbers["x"], numbers["y"], int(numbers["p"] > 0))
 
 
 class CsvWriter(Writer):

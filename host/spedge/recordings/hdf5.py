@@ -1,187 +1,137 @@
-"""HDF5 files: Prophesee's (/CD/events) and those with one array per field (/events/x and so on: eTraM, DSEC)."""
+"""HDF5 recordings: read in a process of its own, written in this one.
+
+libhdf5 and its filters trust what a file says: fuzzing makes them loop for ever, read beyond their memory and crash. So
+the helper process (hdf5_process.py) opens the files; when it ends, that is an InputError here and nothing else is lost.
+"""
 
 from __future__ import annotations
 
-import re
+import atexit
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from multiprocessing.connection import Pipe
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._decoders import ecf_decode
 from spedge.errors import InputError, UsageError
-from spedge.events import EVENT_DTYPE, columns
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry, gathered
+from spedge.events import EVENT_DTYPE
+from spedge.recordings.base import Recording, Writer
+from spedge.recordings.hdf5_file import FIELDS, library
+from spedge.recordings.hdf5_process import CHUNK, END, HEAD, INPUT_ERROR, USAGE_ERROR
 
-_ECF_FILTER = 36559
-_FIELDS = ("t", "x", "y", "p")
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+#: Processor time that opening the file, or one chunk, may take; some milliseconds do.
+PATIENCE_S = 10.0
 _ROWS = 1 << 16  # of a chunk in files that we write
+_LAST_TIME = (1 << 63) - 1  # of the field t in these
+_MOST_IDLE = 2
 
 
-def _library(path: Path) -> ModuleType:
-    try:
-        import h5py
-    except ImportError:
-        raise UsageError(f"{path}: HDF5 needs the library h5py: pip install 'spedge[recordings]'") from None
-    with suppress(ImportError):
-        import hdf5plugin  # noqa: F401  (registers the filters Blosc, LZ4, Zstandard and others)
-    return h5py  # type: ignore[no-any-return]
+class _Helper:
+    """A process that reads HDF5 files, one after another. It ends when this end of its pipe is closed."""
+
+    _idle: ClassVar[list[_Helper]] = []
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self.pipe, theirs = Pipe()
+        site = ["-S"] if sys.flags.no_site else []
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *site, "-m", "spedge.recordings.hdf5_process", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # the C library's last words
+                pass_fds=[theirs.fileno()],
+                process_group=0,  # Ctrl-C is for this process; the helper sees its end
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+
+    @classmethod
+    def take(cls) -> _Helper:
+        while cls._idle:
+            helper = cls._idle.pop()
+            if helper._owner == os.getpid() and helper._process.poll() is None:
+                return helper
+        return cls()
+
+    def give_back(self) -> None:
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(self)
+        else:
+            self.end()
+
+    def end(self) -> int:
+        """Its exit status, once it has ended: at once, but for what it is computing."""
+        self.pipe.close()
+        try:
+            return self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+@atexit.register
+def _end_idle() -> None:
+    for helper in _Helper._idle:
+        if helper._owner == os.getpid():
+            helper.end()
 
 
 class Hdf5Recording(Recording):
-    """An HDF5 file. The sensor's size comes from the attributes geometry (WxH) or width and height.
-
-    Blocks of Prophesee's ECF codec are decoded here when the codec's HDF5 plugin is not installed.
-
-    /t_offset, where there is one, is added to the times.
-    """
+    """An HDF5 file, see hdf5_file.Hdf5File, read by a helper process."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
-        self._h5py = _library(path)
-        self._ecf = False  # blocks that we decode ourselves: the codec's plugin is not there
-        if not self._h5py.is_hdf5(path):
-            raise InputError(f"{path}: does not begin as an HDF5 file at byte 0")
-        self.path = path
-        with self._opened() as file:
-            arrays, offset = self._arrays(file)
-            size = _geometry(path, file)
-            self.format = "HDF5 /CD/events" if len(arrays) == 1 else "HDF5 /events"
-            self._count = len(arrays[0])
-            self._offset = offset
-        super().__init__(path, *choose_geometry(path, size, width, height))
-
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        try:
-            with self._h5py.File(self.path, "r") as file:
-                yield file
-        except InputError:
-            raise
-        except _DAMAGE as error:
-            end = self.path.stat().st_size
-            raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({_line(error)})") from None
-
-    def _arrays(self, file: Any) -> tuple[list[Any], int]:
-        """/CD/events, or the four arrays of /events."""
-        group = file.get("CD")
-        if isinstance(group, self._h5py.Group) and "events" in group:
-            arrays, names = [group["events"]], set(_FIELDS)
-            found = set(getattr(arrays[0].dtype, "names", None) or ())
-        else:
-            group = file.get("events")
-            found = set(group) if isinstance(group, self._h5py.Group) else set()
-            names = set(_FIELDS)
-            arrays = [group[name] for name in _FIELDS] if names <= found else []
-        if not names <= found:
-            raise InputError(
-                f"{self.path}: there is neither /CD/events nor /events with the fields t, x, y and p in it"
-            )
-        for array in arrays:
-            self._check_array(array)
-        if any(len(array) != len(arrays[0]) for array in arrays):
-            raise InputError(f"{self.path}: the arrays of /events differ in length: {[len(array) for array in arrays]}")
-        offset = file.get("t_offset")
-        return arrays, int(offset[()]) if isinstance(offset, self._h5py.Dataset) else 0
-
-    def _check_array(self, array: Any) -> None:
-        if not isinstance(array, self._h5py.Dataset) or array.ndim != 1:
-            raise InputError(f"{self.path}: {array.name} is not a one-dimensional array")
-        plist = array.id.get_create_plist()
-        for i in range(plist.get_nfilters()):
-            number, _, _, name = plist.get_filter(i)
-            if self._h5py.h5z.filter_avail(number):
-                continue
-            if number == _ECF_FILTER and plist.get_nfilters() == 1 and array.dtype.names:
-                self._ecf = True
-                continue
-            raise InputError(
-                f"{self.path}: {array.name} is compressed with filter {number} ({name.decode('latin-1')}), which is "
-                "missing here: pip install hdf5plugin"
-            )
+        library(path)
+        self._question = {"path": str(path), "width": width, "height": height}
+        (head,) = self._answers(path, events=False)
+        about = json.loads(head)
+        self.format = about["format"]
+        super().__init__(path, about["width"], about["height"])
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        if self._ecf:
-            yield from gathered(self._ecf_blocks())
-            return
-        for start in range(0, self._count, CHUNK_EVENTS):
-            yield self._read(start, min(start + CHUNK_EVENTS, self._count))
+        for data in self._answers(self.path, events=True):
+            yield np.frombuffer(bytearray(data), EVENT_DTYPE)
 
-    def _read(self, start: int, end: int) -> NDArray[np.void]:
-        with self._opened() as file:
-            arrays, _ = self._arrays(file)
-            try:
-                if len(arrays) == 1:
-                    found = arrays[0][start:end]
-                else:
-                    parts = dict(zip(_FIELDS, (array[start:end] for array in arrays), strict=True))
-                    found = np.empty(end - start, [(name, part.dtype) for name, part in parts.items()])
-                    for name, part in parts.items():
-                        found[name] = part
-            except _DAMAGE as error:
-                raise InputError(f"{self.path}: cannot read events {start} to {end - 1} ({_line(error)})") from None
-        return self._checked(found, start)
-
-    def _ecf_blocks(self) -> Iterator[NDArray[np.void]]:
-        with self._opened() as file:
-            array = self._arrays(file)[0][0]
-            size = int(array.chunks[0])
-            for start in range(0, self._count, size):
-                count = min(size, self._count - start)
-                try:
-                    skipped, data = array.id.read_direct_chunk((start,))
-                    found = np.frombuffer(data, array.dtype) if skipped & 1 else ecf_decode(data)
-                    if len(found) < count:
-                        raise ValueError(f"it holds {len(found)} events")
-                except _DAMAGE as error:
-                    where = f"{self.path}: events {start} to {start + count - 1}"
-                    raise InputError(f"{where}: the block is damaged ({_line(error)})") from None
-                yield self._checked(found[:count], start)
-
-    def _checked(self, found: NDArray[Any], start: int) -> NDArray[np.void]:
+    def _answers(self, path: Path, events: bool) -> Iterator[bytes]:
+        """What the helper sends of this file: its head, or its chunks."""
+        question = self._question | {"events": events, "folder": str(Path.cwd()), "patience_s": PATIENCE_S}
+        helper, whole, count = _Helper.take(), False, 0
         try:
-            fields = columns(found)
-        except InputError as error:
-            raise InputError(f"{self.path}: from event {start} on, {error}") from None
-        events = np.empty(len(found), EVENT_DTYPE)
-        for name, values in zip(_FIELDS, fields, strict=True):
-            events[name] = values
-        if self._offset:
-            t = fields.t.astype(np.int64) + self._offset
-            if len(t) and t.min() < 0:
-                raise InputError(
-                    f"{self.path}: event {start + int(np.argmin(t))} is before 0 with t_offset={self._offset}"
-                )
-            events["t"] = t
-        return events
+            helper.pipe.send_bytes(json.dumps(question).encode())
+            while (answer := helper.pipe.recv_bytes())[:1] != END:
+                if answer[:1] == INPUT_ERROR:
+                    whole = True
+                    raise InputError(answer[1:].decode())
+                if answer[:1] == USAGE_ERROR:
+                    whole = True
+                    raise UsageError(answer[1:].decode())
+                assert answer[:1] in (HEAD, CHUNK)
+                yield answer[1:]
+                count += 1
+            whole = True
+        except (EOFError, ConnectionError):
+            raise InputError(f"{path}: {_ending(helper.end(), count)}") from None
+        finally:
+            if whole:
+                helper.give_back()
+            else:
+                helper.end()
 
 
-def _geometry(path: Path, file: Any) -> tuple[int | None, int | None]:
-    text = _text(file.attrs.get("geometry"))
-    if text is not None:
-        match = re.fullmatch(r"\s*(\d{1,5})\s*x\s*(\d{1,5})\s*", text)
-        if match and 0 < int(match[1]) <= 65535 and 0 < int(match[2]) <= 65535:
-            return int(match[1]), int(match[2])
-        raise InputError(f"{path}: the attribute geometry is {text[:40]!r}, not of the form WIDTHxHEIGHT")
-    sides = [_text(file.attrs.get(name)) for name in ("width", "height")]
-    if all(side is not None and side.isdigit() and 0 < int(side) <= 65535 for side in sides):
-        return int(sides[0] or 0), int(sides[1] or 0)
-    return None, None
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _ending(status: int, count: int) -> str:
+    where = f"chunk {count} of its events" if count else "its beginning"
+    if status == -signal.SIGPROF:
+        return f"damaged: the HDF5 library was not done with {where} after {PATIENCE_S:g} s"
+    how = signal.Signals(-status).name if status < 0 else f"exit {status}"
+    return f"damaged: the HDF5 library crashed at {where} ({how})"
 
 
 class Hdf5Writer(Writer):
@@ -189,7 +139,9 @@ class Hdf5Writer(Writer):
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         super().__init__(path, width, height)
-        self._file = _library(path).File(path, "w")
+        h5py = library(path)
+        self._sink = _Sink(path)
+        self._file = h5py.File(self._sink, "w")
         self._file.attrs["geometry"] = f"{width}x{height}"
         self._file.attrs["format"] = "EVENTS"
         self._events = self._file.create_dataset(
@@ -204,12 +156,51 @@ class Hdf5Writer(Writer):
         )
 
     def write(self, events: NDArray[np.void]) -> None:
+        if len(events) and int(events["t"][-1]) > _LAST_TIME:
+            raise InputError(f"t={events['t'][-1]} µs is more than HDF5 files hold: shift the times towards 0")
         rows = np.empty(len(events), self._events.dtype)
-        for name in _FIELDS:
+        for name in FIELDS:
             rows[name] = events[name]
         start = len(self._events)
         self._events.resize((start + len(rows),))
         self._events[start:] = rows
+        self._sink.check()
 
     def close(self) -> None:
+        self.discard()
+        self._sink.check()
+
+    def discard(self) -> None:
         self._file.close()
+        self._sink.close()
+
+
+class _Sink(io.FileIO):
+    """The file that HDF5 writes to. Where writing fails HDF5 ends the process later on, so it is not told."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self._problem: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        at = 0
+        try:
+            while at < len(view) and self._problem is None:
+                at += super().write(view[at:]) or 0
+        except OSError as error:
+            self._problem = error
+        self.seek(len(view) - at, io.SEEK_CUR)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._problem = self._problem or error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._problem is not None:
+            raise self._problem

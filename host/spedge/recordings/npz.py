@@ -7,7 +7,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tokenize import TokenError
@@ -156,32 +156,52 @@ def _spool(path: Path) -> IO[bytes]:
     return tempfile.TemporaryFile(dir=path.parent)
 
 
-class NpzWriter(Writer):
-    """Writes t, x, y, p, width and height, compressed. Columns wait in temporary files beside the target."""
+class NpzArrays:
+    """An .npz file of one-dimensional arrays that grow. They wait in temporary files beside it."""
 
-    def __init__(self, path: Path, width: int, height: int) -> None:
-        super().__init__(path, width, height)
+    def __init__(self, path: Path, dtypes: Mapping[str, str]) -> None:
+        self._dtypes = {name: np.dtype(dtype) for name, dtype in dtypes.items()}
+        self._counts = dict.fromkeys(dtypes, 0)
         self._stack = ExitStack()
         self._file = self._stack.enter_context(path.open("wb"))
-        self._spools = {name: self._stack.enter_context(_spool(path)) for name in _COLUMNS}
-        self._count = 0
+        self._spools = {name: self._stack.enter_context(_spool(path)) for name in dtypes}
 
-    def write(self, events: NDArray[np.void]) -> None:
-        self._count += len(events)
-        for name, spool in self._spools.items():
-            spool.write(np.ascontiguousarray(events[name]).tobytes())
+    def append(self, name: str, values: NDArray[Any]) -> None:
+        """Entries of an array that follow."""
+        self._counts[name] += len(values)
+        self._spools[name].write(np.ascontiguousarray(values, self._dtypes[name]).tobytes())
 
-    def close(self) -> None:
+    def close(self, scalars: Mapping[str, Any]) -> None:
+        """Write all arrays, compressed, and these."""
         with self._stack, zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as file:
             for name, spool in self._spools.items():
-                header = {"descr": EVENT_DTYPE[name].str, "fortran_order": False, "shape": (self._count,)}
+                header = {"descr": self._dtypes[name].str, "fortran_order": False, "shape": (self._counts[name],)}
                 with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array_header_1_0(member, header)
                     spool.seek(0)
                     shutil.copyfileobj(spool, member, 1 << 20)
-            for name, value in (("width", self.width), ("height", self.height)):
+            for name, value in scalars.items():
                 with file.open(f"{name}.npy", "w") as member:
-                    np.lib.format.write_array(member, np.array(value, np.uint16))
+                    np.lib.format.write_array(member, np.asarray(value))
 
     def discard(self) -> None:
+        """Let go of the file, unfinished."""
         self._stack.close()
+
+
+class NpzWriter(Writer):
+    """Writes t, x, y, p, width and height."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        super().__init__(path, width, height)
+        self._file = NpzArrays(path, {name: EVENT_DTYPE[name].str for name in _COLUMNS})
+
+    def write(self, events: NDArray[np.void]) -> None:
+        for name in _COLUMNS:
+            self._file.append(name, events[name])
+
+    def close(self) -> None:
+        self._file.close({"width": np.uint16(self.width), "height": np.uint16(self.height)})
+
+    def discard(self) -> None:
+        self._file.discard()

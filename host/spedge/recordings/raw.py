@@ -197,10 +197,15 @@ def _agree(header: Header, path: Path, name: str, value: str | int) -> None:
 
 
 class RawWriter(Writer):
-    """Writes EVT2 or EVT3. Raises InputError for coordinates of more than 11 bits."""
+    """Writes EVT2 or EVT3. Raises InputError for a sensor whose coordinates need more than 11 bits."""
 
     def __init__(self, path: Path, width: int, height: int, encoding: str = "EVT2") -> None:
         super().__init__(path, width, height)
+        if max(width, height) > evt2.MAX_SIDE:
+            raise InputError(
+                f"{encoding} is for sensors of up to {evt2.MAX_SIDE}x{evt2.MAX_SIDE} pixels, not {width}x{height}: "
+                "choose another format"
+            )
         self._evt3 = evt3.Encoder() if encoding == "EVT3" else None
         self._last_high: int | None = None
         version = {name: number for number, name in _EVT_VERSIONS.items()}[encoding]

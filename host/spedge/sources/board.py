@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.cameras.words import FORMATS
 from spedge.decoders import Decoder
 from spedge.device import Configuration, Device, TokenizerSettings
 from spedge.errors import UsageError
@@ -14,17 +15,7 @@ from spedge.sources.base import PACKET_SECONDS, Source
 
 _EVT3_BYTES, _EVT3_ROW, _EVT3_TIME_HIGH = 2, 0x0, 0x8  # of a word; types of words
 _PATCH_SIZE, _THRESHOLD = 16, 256.0  # what the board does with the events is not looked at
-#: Our decoder for a format of protocol.FORMATS, and how many bytes a word of it has (1: they differ).
-_FORMATS = {
-    "evt2": ("EVT2", 4),
-    "evt2.1": ("EVT21", 8),
-    "evt2.1-legacy": ("EVT21 legacy", 8),
-    "evt3": ("EVT3", 2),
-    "edvs-e1": ("eDVS E1", 1),
-    "edvs-e2": ("eDVS E2", 4),
-    "edvs-e3": ("eDVS E3", 5),
-    "edvs-e4": ("eDVS E4", 6),
-}
+_FORMATS = {name: format for name, format in FORMATS.items() if name != "edvs-e0"}
 
 
 class BoardCamera(Source):
