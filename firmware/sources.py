@@ -17,7 +17,8 @@ port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
 program = os.environ.get("SPEDGE_PROGRAM", "app")
 
-env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", f"+<{program}/>", f"+<port/{port}/>"])
+application = ["+<app/>", "-<app/main.c>"] if program == "bench/link" else []  # its pieces, under another main
+env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", *application, f"+<{program}/>", f"+<port/{port}/>"])
 env.Append(
     CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
     CPPDEFINES=[

@@ -270,7 +270,7 @@ class Slow:
         self.waiting = b""
         self.since = time.monotonic()
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         self.waiting += out
         now = time.monotonic()
         due = min(int((now - self.since) * self.rate), len(self.waiting))
@@ -299,7 +299,7 @@ class Tap:
         self.name = self.inner.name
         self._reader = FrameReader()
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         written, received = self.inner.exchange(out, timeout)
         for frame in self._reader.feed(out[:written]):
             if frame.type == Type.EVENTS:

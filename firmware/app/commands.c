@@ -58,23 +58,24 @@ static void pipeline_stats(const app_t *app, sp_pipeline_stats_t *stats)
     }
 }
 
-static uint8_t *put_status(uint8_t *p, const app_t *app, const sp_pipeline_stats_t *stats)
+static uint8_t *put_status(uint8_t *p, const app_t *app)
 {
-    const sp_tokenizer_stats_t *tok = &stats->tokenizer;
+    sp_pipeline_progress_t stream = {0, 0, 0};
+    if (app->setup.pipe != NULL) {
+        sp_pipeline_progress(app->setup.pipe, &stream);
+    }
     p = sp_put_u16(p, app->next_seq);
     p = sp_put_u16(p, app_queue_credits(&app->queue));
     p = sp_put_u32(p, app_queued(app));
-    p = sp_put_u64(p, tok->taken);
-    p = sp_put_u64(p, stats->decode.untimed + tok->pool_lost + tok->outside + tok->backwards);
-    p = sp_put_u32(p, (uint32_t)tok->tokens);
+    p = sp_put_u64(p, stream.taken);
+    p = sp_put_u64(p, stream.lost);
+    p = sp_put_u32(p, (uint32_t)stream.tokens);
     return sp_put_u32(p, app->report.total - app->report.oldest);
 }
 
 static void put_status_reply(reply_t *reply, const app_t *app)
 {
-    sp_pipeline_stats_t stats;
-    pipeline_stats(app, &stats);
-    reply->at = put_status(reply->at, app, &stats);
+    reply->at = put_status(reply->at, app);
 }
 
 static uint8_t *put_loss(uint8_t *p, const app_losses_t *loss)
@@ -241,7 +242,6 @@ static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
         wrong = "the events of this session do not come over the link";
     } else if (app->setup.settings.mode == MODE_LIVE) {
         wrong = app_live_take(app, request->seq, request->payload, request->length);
-        app_make_room(app); /* so that the reply lets the host go on */
     } else {
         take_lossless(app, request);
     }
@@ -249,6 +249,7 @@ static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
         fail_with(reply, request->type, ERROR_VALUE, wrong, 0, 0);
         return;
     }
+    app_make_room(app); /* so that the reply lets the host go on */
     put_status_reply(reply, app);
 }
 
@@ -383,7 +384,7 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
     };
     size_t memory;
     port_memory(&memory);
-    uint8_t *p = put_status(reply->at, app, &stats);
+    uint8_t *p = put_status(reply->at, app);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         p = sp_put_u64(p, counts[i]);
     }

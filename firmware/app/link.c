@@ -6,7 +6,7 @@ void app_link_init(app_link_t *link)
 {
     link->chunk_used = link->chunk_filled = 0;
     link->out_used = link->out_filled = 0;
-    sp_frame_reader_init(&link->reader, link->frame, sizeof link->frame);
+    sp_frame_reader_init(&link->reader, link->frame + APP_FRAME_OFFSET, APP_FRAME_BYTES);
 }
 
 int app_link_is_busy(const app_link_t *link) { return link->out_used < link->out_filled; }

@@ -22,9 +22,12 @@
     (SP_APP_PAYLOAD_BYTES + SP_FRAME_HEADER_BYTES + SP_FRAME_CRC_BYTES + \
      (SP_APP_PAYLOAD_BYTES + SP_FRAME_HEADER_BYTES + SP_FRAME_CRC_BYTES) / 254u + 2u)
 
+/* Where the bytes of a frame come to lie, so that its body, one byte behind, is aligned and its payload, too. */
+#define APP_FRAME_OFFSET 7u
+
 typedef struct app_link {
     sp_frame_reader_t reader;
-    uint8_t frame[APP_FRAME_BYTES];
+    uint8_t frame[APP_FRAME_OFFSET + APP_FRAME_BYTES];
     uint8_t chunk[SP_APP_CHUNK_BYTES]; /* read from the port, not yet given to the reader */
     size_t chunk_used;
     size_t chunk_filled;

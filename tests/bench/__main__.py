@@ -148,7 +148,7 @@ def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:
 
 
 def bench_links() -> list[dict[str, Any]]:
-    """Events through the protocol next to raw bytes: as quick as the line is here, and on lines as boards have them."""
+    """Events with and without the protocol, and raw bytes: on the line as it is here, and as boards have it."""
     rows = []
     for name, rates in LINES.items():
         if load_board(name).missing:

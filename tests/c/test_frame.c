@@ -88,19 +88,27 @@ uint32_t crc32_by_tables(uint32_t crc, const void *data, size_t n);
 #include "../../firmware/lib/src/crc32.c"
 #undef sp_crc32
 
+static void check_tables(const uint8_t *data, size_t n)
+{
+    const size_t cut = n / 3;
+    const uint32_t whole = sp_crc32(0, data, n);
+    CHECK_EQ(crc32_by_tables(0, data, n), whole);
+    CHECK_EQ(crc32_by_tables(crc32_by_tables(0, data, cut), data + cut, n - cut), whole);
+}
+
 TEST(frame_crc_by_tables_is_the_same)
 {
-    uint8_t data[300];
+    static const size_t long_ones[] = {3 * STRIPE_BYTES - 1, 3 * STRIPE_BYTES, 3 * STRIPE_BYTES + 9, 61452};
+    uint8_t *data = harness_alloc(61452);
     uint32_t state = 1;
-    for (size_t i = 0; i < sizeof data; i++) {
-        state = state * 1664525u + 1013904223u;
-        data[i] = (uint8_t)(state >> 24);
+    for (size_t i = 0; i < 61452; i++) {
+        data[i] = (uint8_t)harness_random(&state, 256);
     }
-    for (size_t n = 0; n <= sizeof data; n++) {
-        const size_t cut = n / 3;
-        const uint32_t whole = sp_crc32(0, data, n);
-        CHECK_EQ(crc32_by_tables(0, data, n), whole);
-        CHECK_EQ(crc32_by_tables(crc32_by_tables(0, data, cut), data + cut, n - cut), whole);
+    for (size_t n = 0; n <= 300; n++) {
+        check_tables(data, n);
+    }
+    for (size_t i = 0; i < sizeof long_ones / sizeof *long_ones; i++) {
+        check_tables(data, long_ones[i]);
     }
 }
 

@@ -7,18 +7,31 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
 import spedge
 from spedge import recordings
+from spedge.bench.link import (
+    _CONFIGURE,
+    _FORGET,
+    _TOKENIZE,
+    _TOKENIZER,
+    _ask,
+    _words_seconds,
+    event_bytes,
+)
 from spedge.bench.model import bench_encoder, bench_model, random_bundle
 from spedge.boards import load_board
+from spedge.build import build
 from spedge.bundle import Bundle
 from spedge.cli import execute
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.errors import InputError, UsageError
+from spedge.device.launch import running
+from spedge.errors import DeviceError, InputError, UsageError
+from spedge.evt2 import encode_words
 from spedge.paths import assets_dir
 
 BOARDS = ("sim", "mps2-an500")
@@ -93,10 +106,31 @@ def test_the_link_is_measured_next_to_raw_bytes(capfd: pytest.CaptureFixture[str
     document = json.loads(capfd.readouterr().out)
     assert document["board"] == "sim" and document["line_bytes_per_s"] == 2e6
     assert 0 < document["raw_bytes_per_s"] < 3e6  # held to the rate, but for a burst
-    assert document["payload_bytes_per_s"] > 0
-    assert document["payload_of_raw"] == pytest.approx(
-        document["payload_bytes_per_s"] / document["raw_bytes_per_s"], abs=1e-3
-    )
+    assert document["words_bytes_per_s"] > 0 and document["payload_bytes_per_s"] > 0
+    for base in ("raw", "words"):
+        ratio = document["payload_bytes_per_s"] / document[f"{base}_bytes_per_s"]
+        assert document[f"payload_of_{base}"] == pytest.approx(ratio, abs=1e-3)
+    assert document["events"] == event_words(document["bytes"]) > 0
+    assert document["frames_resent"] == 0
+
+
+def event_words(n: int) -> int:
+    """Events in n bytes of the stream that is measured."""
+    return int(np.count_nonzero(np.frombuffer(event_bytes(n), "<u4") >> 28 <= 1))
+
+
+def test_a_round_in_which_the_device_loses_events_is_no_measurement() -> None:
+    events = np.zeros(100, spedge.EVENT_DTYPE)
+    data = encode_words(events).tobytes()
+    board = load_board("sim")
+    with running(board, build(board, None, program="bench/link").path) as (line, _):
+        assert _ask(line, _CONFIGURE, _TOKENIZER.pack())[1:] == (0, 0)
+        assert _ask(line, _FORGET, data)[1:] == (0, 0)
+        for _ in range(2):  # a new stream each time
+            assert _ask(line, _TOKENIZE, data)[1:] == (100, 0)
+        with pytest.raises(DeviceError, match="took 0 of 100 events and lost 100"):
+            _words_seconds(line, data[4:], 100)  # without the time word
+        assert _words_seconds(line, data, 100) > 0
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -30,7 +30,7 @@ from spedge.bundle import Bundle
 from spedge.check import CheckReport, as_reported, check
 from spedge.device import Configuration, Device, Faults, Timeouts, TokenizerSettings, open_board
 from spedge.device.faults import FaultyTransport
-from spedge.device.transport import KEPT_BYTES, FdTransport, Reconnecting, connect
+from spedge.device.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnecting, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
@@ -99,6 +99,24 @@ def host_tokens(events: np.ndarray) -> Any:
 
 
 # ---- the reading thread ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sizes", "most"), [((1, 2, 300, 7), 10), ((1, 61756, 44, 61756), 1 << 16), ((5,) * 50, 64)])
+def test_what_waits_to_be_sent_goes_in_order_and_once(sizes: tuple[int, ...], most: int) -> None:
+    random = np.random.default_rng(0)
+    pieces = [random.bytes(n) for n in sizes]
+    out, sent = Outgoing(pieces[0]), b""
+    for piece in pieces[1:]:
+        out += piece
+    while out:
+        left = len(out)
+        head = out.head(most)
+        assert min(left, most // 2) <= len(head) <= most  # not byte by byte
+        taken = int(random.integers(0, len(head) + 1))
+        sent += head[:taken]
+        out.advance(taken)
+        assert len(out) == left - taken
+    assert sent == b"".join(pieces) and not out.head(most)
 
 
 def test_a_device_is_read_from_while_nobody_asks() -> None:
@@ -202,7 +220,7 @@ class Pipe:
     def __init__(self) -> None:
         self.taken = b""
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         self.taken += out
         return len(out), b""
 

@@ -499,7 +499,7 @@ class Scripted:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         time.sleep(min(timeout, 0.01))
         return len(out), self.answer(out)
 

@@ -448,6 +448,15 @@ void sp_pipeline_losses(const sp_pipeline_t *pipe, sp_pipeline_losses_t *losses)
     losses->pool = t->pool_lost;
 }
 
+void sp_pipeline_progress(const sp_pipeline_t *pipe, sp_pipeline_progress_t *progress)
+{
+    const sp_tokenizer_stats_t *t = &pipe->tokenizer->stats;
+
+    progress->taken = t->taken;
+    progress->lost = decode_stats(pipe)->untimed + t->pool_lost + t->outside + t->backwards;
+    progress->tokens = t->tokens;
+}
+
 void sp_pipeline_costs(const sp_pipeline_t *pipe, uint64_t *tokenize, uint64_t *embed)
 {
     *tokenize = pipe->cost_tokenize;

@@ -1,4 +1,4 @@
-"""What the link carries: event payloads through the protocol, next to bytes that are only read and forgotten."""
+"""What the link carries: event payloads through the protocol, next to the same words, and any bytes, without it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ SECONDS = 1.0  #: that a round takes about
 ROUNDS = 5
 _BURST_SECONDS = 0.002
 _FIRST_BYTES = 4096
-_PIECE_BYTES = 1 << 15  # as much as a Device hands over at once
+_PIECE_BYTES = 1 << 16  # as much as a Device hands over at once
 _MOST_BYTES = 1 << 26
 _SIDE = 320
+_TOKENIZER = TokenizerSettings(_SIDE, _SIDE)
+_FORGET, _TOKENIZE, _CONFIGURE = range(3)  # as in firmware/bench/link
+_REQUEST, _REPLY = struct.Struct("<IB"), struct.Struct("<IQQ")
 _TIMEOUT_SECONDS = 60.0
 
 
@@ -34,30 +37,42 @@ class LinkBench:
     """Bytes a second from the host to the device, of the quickest of the rounds each, taken by turns.
 
     line_rate: what the line was held to, None when it was left as quick as it is. raw: bytes that the device reads and
-    forgets. payload: EVT2 words, from the first frame until the device has tokenized all of them. resent: frames sent
-    again meanwhile; not 0 when the device was too slow for its time-outs.
+    forgets. words: EVT2 words without the protocol, that the device reads and tokenizes. payload: the same words
+    through the protocol, from the first frame until the device has tokenized all of them. A round counts only when
+    the device says that all bytes came and, of words and payload, that it tokenized all `events`.
+    resent: frames sent again meanwhile; not 0 when the device was too slow for its time-outs.
     """
 
     board: str
     line_rate: float | None
     bytes: int
+    events: int
     raw: float
+    words: float
     payload: float
     resent: int
 
     @property
-    def ratio(self) -> float:
-        """Payload as a part of raw."""
+    def of_raw(self) -> float:
+        """Payload as a part of raw: what protocol and tokenizer leave of the line."""
         return self.payload / self.raw
+
+    @property
+    def of_words(self) -> float:
+        """Payload as a part of words: what the protocol leaves."""
+        return self.payload / self.words
 
     def to_json(self) -> dict[str, Any]:
         return {
             "board": self.board,
             "line_bytes_per_s": self.line_rate,
             "bytes": self.bytes,
+            "events": self.events,
             "raw_bytes_per_s": round(self.raw),
+            "words_bytes_per_s": round(self.words),
             "payload_bytes_per_s": round(self.payload),
-            "payload_of_raw": round(self.ratio, 3),
+            "payload_of_raw": round(self.of_raw, 3),
+            "payload_of_words": round(self.of_words, 3),
             "frames_resent": self.resent,
         }
 
@@ -69,7 +84,7 @@ class Paced:
         self.inner, self.name, self._rate = inner, inner.name, rate
         self._free_at = time.monotonic()  # when the line has carried all that was given to it
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         now = time.monotonic()
         if out and self._free_at > now:
             out, timeout = b"", min(timeout, self._free_at - now)
@@ -102,22 +117,27 @@ def bench_link(
     board = load_board(board_name)
     if board.runs == "serial":
         raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
-    swallower, application = build(board, None, say, program="bench/link"), build(board, None, say)
-    with running(board, swallower.path) as (bare, _), running(board, application.path) as (carrier, obituary):
+    plain, application = build(board, None, say, program="bench/link"), build(board, None, say)
+    with running(board, plain.path) as (bare, _), running(board, application.path) as (carrier, obituary):
         line = Paced(bare, line_rate) if line_rate else bare
         device = Device(Paced(carrier, line_rate) if line_rate else carrier, obituary=obituary)
-        device.configure(Configuration(TokenizerSettings(_SIDE, _SIDE), model=False))
+        device.configure(Configuration(_TOKENIZER, model=False))
+        _ask(line, _CONFIGURE, _TOKENIZER.pack())
         quick = _raw_seconds(line, bytes(_FIRST_BYTES))
         data = event_bytes(int(min(max(_FIRST_BYTES / quick * seconds, _FIRST_BYTES), _MOST_BYTES)))
-        quick = _raw_seconds(line, data)  # the first one also waited for the machine to start
+        quick = min(_raw_seconds(line, data) for _ in range(3))  # the first one also waited for the machine to start
         data = event_bytes(int(min(max(len(data) / quick * seconds, _FIRST_BYTES), _MOST_BYTES)))
-        raw, payload = [], []
+        events = int(np.count_nonzero(np.frombuffer(data, "<u4") >> 28 <= 1))
+        raw, words, payload = [], [], []
         for i in range(rounds):
             say(f"{board.name}: round {i + 1} of {rounds}")
             raw.append(_raw_seconds(line, data))
-            payload.append(_payload_seconds(device, data))
+            words.append(_words_seconds(line, data, events))
+            payload.append(_payload_seconds(device, data, events))
         size = len(data)
-        return LinkBench(board.name, line_rate, size, size / min(raw), size / min(payload), device.resent)
+        return LinkBench(
+            board.name, line_rate, size, events, size / min(raw), size / min(words), size / min(payload), device.resent
+        )
 
 
 def event_bytes(n: int) -> bytes:
@@ -131,26 +151,43 @@ def event_bytes(n: int) -> bytes:
 
 
 def _raw_seconds(line: Transport, data: bytes) -> float:
-    begin = time.perf_counter()
-    count = struct.pack("<I", len(data))
-    waiting, answer = memoryview(count + data), b""
-    while len(answer) < len(count):
-        written, received = line.exchange(bytes(waiting[:_PIECE_BYTES]), 1.0)
-        waiting, answer = waiting[written:], answer + received
-        if time.perf_counter() - begin > _TIMEOUT_SECONDS:
-            raise DeviceError(f"{line.name} does not take {len(data)} bytes within {_TIMEOUT_SECONDS:g} s")
-    if answer != count:
-        raise DeviceError(f"{line.name} answers {answer!r} after {len(data)} bytes")
-    return time.perf_counter() - begin
+    return _ask(line, _FORGET, data)[0]
 
 
-def _payload_seconds(device: Device, data: bytes) -> float:
+def _words_seconds(line: Transport, data: bytes, events: int) -> float:
+    seconds, taken, lost = _ask(line, _TOKENIZE, data)
+    _require_all(line.name, events, taken, lost)
+    return seconds
+
+
+def _payload_seconds(device: Device, data: bytes, events: int) -> float:
     device.reset()
     begin = time.perf_counter()
     device.send(data)
     status = device.flush()
     seconds = time.perf_counter() - begin
-    words = np.frombuffer(data, "<u4")
-    if status.events != int(np.count_nonzero(words >> 28 <= 1)):
-        raise DeviceError(f"{device.name} took {status.events} events of {len(words)} words")
+    _require_all(device.name, events, status.events, status.lost)
     return seconds
+
+
+def _require_all(name: str, events: int, taken: int, lost: int) -> None:
+    if (taken, lost) != (events, 0):
+        raise DeviceError(f"{name} took {taken} of {events} events and lost {lost}: this is no measurement")
+
+
+def _ask(line: Transport, what: int, data: bytes) -> tuple[float, int, int]:
+    """Send bytes to firmware/bench/link: seconds until it said that all came, events that it took and that it lost."""
+    waiting, answer = memoryview(_REQUEST.pack(len(data), what) + data), b""
+    begin = time.perf_counter()
+    while len(answer) < _REPLY.size:
+        written, received = line.exchange(waiting[:_PIECE_BYTES], 1.0)
+        waiting, answer = waiting[written:], answer + received
+        if time.perf_counter() - begin > _TIMEOUT_SECONDS:
+            raise DeviceError(f"{line.name} does not take {len(data)} bytes within {_TIMEOUT_SECONDS:g} s")
+    seconds = time.perf_counter() - begin
+    if len(answer) != _REPLY.size or waiting:
+        raise DeviceError(f"{line.name} answers {answer!r} after {len(data)} bytes")
+    came, taken, lost = _REPLY.unpack(answer)
+    if came != len(data):
+        raise DeviceError(f"{line.name} says that {came} of {len(data)} bytes came")
+    return seconds, taken, lost

@@ -36,13 +36,13 @@ from spedge.device.protocol import (
 )
 from spedge.device.silence import Silence
 from spedge.device.stream import EventSender, RetryTimer
-from spedge.device.transport import Reconnecting, Transport, connect
+from spedge.device.transport import Outgoing, Reconnecting, Transport, connect
 from spedge.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from spedge.bundle import Bundle
 
-_OUT_BYTES = 1 << 15  # handed to the transport at once
+_OUT_BYTES = 1 << 16  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
 _LEAST_WAIT = 0.02
@@ -116,7 +116,7 @@ class Device:
         self._owned = contextlib.ExitStack()
         self._owned.callback(transport.close)
         self._reader = FrameReader()
-        self._out = bytearray(b"\0")  # ends a frame that somebody before us left unfinished
+        self._out = Outgoing(b"\0")  # ends a frame that somebody before us left unfinished
         self._session = 0
         self._backlog = 0  # bytes that the device has not taken
         self._moved = 0.0  # when it last took some
@@ -585,10 +585,10 @@ class Device:
         self._silence.expect(self._owed, begin)
         timeout = min(timeout, max(self._silence.left(begin), _LEAST_WAIT))
         try:
-            written, received = self._transport.exchange(bytes(memoryview(self._out)[:_OUT_BYTES]), timeout)
+            written, received = self._transport.exchange(self._out.head(_OUT_BYTES), timeout)
         except DeviceError as error:
             raise self._explained(error) from error
-        del self._out[:written]
+        self._out.advance(written)
         now = time.monotonic()
         if now - begin > timeout + _STOPPED:  # the device perhaps, too
             self._progress = now

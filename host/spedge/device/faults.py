@@ -68,7 +68,7 @@ class _Direction:
     _late: list[tuple[float, int, bytes]] = field(default_factory=list)  # when due, a number to sort by, frame
     frames: int = 0
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes | memoryview) -> bytes:
         """What comes out at the other end now."""
         *frames, self._rest = (self._rest + data).split(b"\0")
         return b"".join([*self._due(), *(self._mangle(frame + b"\0") for frame in frames)])
@@ -134,7 +134,7 @@ class FaultyTransport:
     def reconnects(self) -> int:
         return getattr(self.inner, "reconnects", 0)
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         self._waiting += self._out.feed(out)
         if self._cuts and self._out.frames >= self._cut_at:
             self._cut()

@@ -98,7 +98,7 @@ class FrameReader:
     corrupted: int = 0
     _rest: bytearray = field(default_factory=bytearray)
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
         self._rest += data
         while (end := self._rest.find(0)) >= 0:
             chunk = bytes(self._rest[:end])

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import grp
+import itertools
 import logging
 import os
 import select
@@ -19,9 +20,10 @@ import struct
 import termios
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from spedge.errors import DeviceError, UsageError
@@ -40,7 +42,7 @@ class Transport(Protocol):
 
     name: str
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         """Write as much of `out` as goes, read what has arrived; wait at most `timeout` seconds for either.
 
         Returns how many bytes were written, and the bytes read. Raises DeviceError when the other end is gone.
@@ -50,6 +52,47 @@ class Transport(Protocol):
         """About how many of the bytes written the other end has not taken yet; 0 where that cannot be known."""
 
     def close(self) -> None: ...
+
+
+class Outgoing:
+    """Bytes that wait to be sent, added in pieces that are hardly ever copied again."""
+
+    def __init__(self, first: bytes = b"") -> None:
+        self._pieces = deque([first] if first else [])
+        self._gone = 0  # bytes of the first piece
+        self._left = len(first)
+
+    def __len__(self) -> int:
+        return self._left
+
+    def __iadd__(self, piece: bytes) -> Self:
+        if piece:
+            self._pieces.append(piece)
+            self._left += len(piece)
+        return self
+
+    def head(self, most: int) -> bytes | memoryview:
+        """What is to go first, at most `most` bytes; small pieces together."""
+        if not self._pieces:
+            return b""
+        first = memoryview(self._pieces[0])[self._gone : self._gone + most]
+        if len(first) >= most // 2 or len(self._pieces) == 1:
+            return first
+        together = [first]
+        room = most - len(first)
+        for piece in itertools.islice(self._pieces, 1, None):
+            together.append(memoryview(piece)[:room])
+            room -= len(together[-1])
+            if not room:
+                break
+        return b"".join(together)
+
+    def advance(self, n: int) -> None:
+        """The first n bytes, of those there are, have been sent."""
+        self._left -= n
+        self._gone += n
+        while self._pieces and self._gone >= len(self._pieces[0]):
+            self._gone -= len(self._pieces.popleft())
 
 
 class FdTransport:
@@ -76,7 +119,7 @@ class FdTransport:
         self._thread = threading.Thread(target=self._read_on, name=f"spedge reads {name}", daemon=True)
         self._thread.start()
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         with self._turn:
             if self._fd < 0:
                 raise DeviceError(f"the link to {self.name} is closed")
@@ -105,7 +148,7 @@ class FdTransport:
         found = sum(event for _, event in poll.poll(max(timeout, 0.0) * 1000))
         return bool(found & ~select.POLLOUT), bool(found & select.POLLOUT)
 
-    def _write(self, out: bytes) -> int:
+    def _write(self, out: bytes | memoryview) -> int:
         done = 0
         view = memoryview(out)
         try:
@@ -178,7 +221,7 @@ class Reconnecting:
         self._give_up_at: float | None = None
         self._not_before = 0.0
 
-    def exchange(self, out: bytes, timeout: float) -> tuple[int, bytes]:
+    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         if self._line is None:
             self._redial(timeout)
         if self._line is None:

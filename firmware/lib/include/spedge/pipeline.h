@@ -100,6 +100,16 @@ typedef struct sp_pipeline_losses {
 /* Copy these counts; cheap, while sp_pipeline_stats walks the pool. */
 void sp_pipeline_losses(const sp_pipeline_t *pipe, sp_pipeline_losses_t *losses);
 
+/* Where the stream stands; cheap, too. lost: events before the first time word, outside the sensor, backwards in time, or
+ * lost to a full pool. */
+typedef struct sp_pipeline_progress {
+    uint64_t taken; /* by the tokenizer */
+    uint64_t lost;
+    uint64_t tokens;
+} sp_pipeline_progress_t;
+
+void sp_pipeline_progress(const sp_pipeline_t *pipe, sp_pipeline_progress_t *progress);
+
 /* What the session has cost so far, in the clock's unit. Cheap, too. */
 void sp_pipeline_costs(const sp_pipeline_t *pipe, uint64_t *tokenize, uint64_t *embed);
 
