@@ -9,6 +9,7 @@ import numpy as np
 
 from arrays cimport PACKED, memory_of
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -28,6 +29,24 @@ assert EVENT_DTYPE.itemsize == PACKED
 def strerror(int code) -> str:
     """The C library's sentence for one of its return codes."""
     return sp_strerror(code).decode()
+
+
+# ---------------------------------------------------------------- the link's frames
+
+def encode_frame(uint8_t type, uint8_t flags, uint16_t seq, uint32_t session,
+                 const uint8_t[::1] payload not None) -> bytes:
+    """A frame of firmware/lib/SPEC.md on the wire, with its delimiter."""
+    cdef sp_frame_t frame
+    cdef uint8_t nothing = 0
+    frame.type, frame.flags, frame.seq, frame.session = type, flags, seq, session
+    frame.length = payload.shape[0]
+    frame.payload = &payload[0] if frame.length else &nothing
+    cdef size_t capacity = sp_frame_max_encoded(frame.length)
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, capacity)
+    cdef int n = sp_frame_encode(&frame, <uint8_t *>PyBytes_AS_STRING(out), capacity)
+    if n < 0:
+        raise ValueError(strerror(n))
+    return out[:n]
 
 
 # ---------------------------------------------------------------- one event between two layouts

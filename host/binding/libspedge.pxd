@@ -8,6 +8,16 @@ cdef extern from "spedge/error.h" nogil:
         SP_MORE
     const char *sp_strerror(int code)
 
+cdef extern from "spedge/frame.h" nogil:
+    ctypedef struct sp_frame_t:
+        uint8_t type, flags
+        uint16_t seq
+        uint32_t session
+        const uint8_t *payload
+        size_t length
+    size_t sp_frame_max_encoded(size_t payload)
+    int sp_frame_encode(const sp_frame_t *frame, uint8_t *out, size_t capacity)
+
 cdef extern from "spedge/event.h" nogil:
     ctypedef struct sp_event_t:
         uint64_t t

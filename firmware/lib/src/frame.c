@@ -15,6 +15,43 @@ size_t sp_frame_max_encoded(size_t payload)
     return body + body / BLOCK_BYTES + 2; /* first code byte and delimiter */
 }
 
+/* How many bytes come before the first zero; n when there is none. */
+#if defined(__aarch64__)
+
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+
+/* The top bit of some byte is set when a byte is 0, and only then. */
+SP_INLINE uint64_t zeros(const uint8_t *in)
+{
+    uint64_t word;
+    memcpy(&word, in, sizeof word);
+    return (word - EACH_BYTE) & ~word;
+}
+
+/* The C library does it by vector instructions, for which an emulator takes ten times as long; a chip gains little. */
+static size_t before_zero(const uint8_t *in, size_t n)
+{
+    size_t at = 0;
+    while (n - at >= 32 && !((zeros(in + at) | zeros(in + at + 8) | zeros(in + at + 16) | zeros(in + at + 24)) &
+                             EACH_BYTE << 7)) {
+        at += 32;
+    }
+    while (at < n && in[at] != 0) {
+        at++;
+    }
+    return at;
+}
+
+#else
+
+static size_t before_zero(const uint8_t *in, size_t n)
+{
+    const uint8_t *end = memchr(in, 0, n);
+    return end != NULL ? (size_t)(end - in) : n;
+}
+
+#endif
+
 /* COBS encoder over several pieces of input. */
 typedef struct cobs {
     uint8_t *out;
@@ -25,26 +62,30 @@ typedef struct cobs {
 
 static int cobs_put(cobs_t *c, const uint8_t *in, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        size_t block = c->used - c->code;
-        if (block == BLOCK_BYTES + 1) { /* full: it stands for no zero, another must follow */
-            c->out[c->code] = 0xff;
-            c->code = c->used;
-            block = 1;
+    while (n > 0) {
+        size_t room = BLOCK_BYTES + 1 - (c->used - c->code);
+        if (room == 0) { /* full: it stands for no zero, another must follow */
             if (c->used == c->capacity) {
                 return SP_ERR_CAPACITY;
             }
-            c->used++;
+            c->out[c->code] = 0xff;
+            c->code = c->used++;
+            room = BLOCK_BYTES;
         }
-        if (c->used == c->capacity) {
+        const size_t most = n < room ? n : room;
+        const size_t span = before_zero(in, most);
+        const size_t taken = span + (span < most); /* with the zero */
+        if (taken > c->capacity - c->used) {
             return SP_ERR_CAPACITY;
         }
-        if (in[i] != 0) {
-            c->out[c->used++] = in[i];
-        } else {
-            c->out[c->code] = (uint8_t)block;
+        memcpy(c->out + c->used, in, span);
+        c->used += span;
+        if (span < most) {
+            c->out[c->code] = (uint8_t)(c->used - c->code);
             c->code = c->used++;
         }
+        in += taken;
+        n -= taken;
     }
     return SP_OK;
 }
@@ -135,43 +176,6 @@ void sp_frame_reader_init(sp_frame_reader_t *reader, uint8_t *buffer, size_t cap
     reader->buffer = buffer;
     reader->capacity = capacity;
 }
-
-/* How many bytes come before the first zero; n when there is none. */
-#if defined(__aarch64__)
-
-#define EACH_BYTE UINT64_C(0x0101010101010101)
-
-/* The top bit of some byte is set when a byte is 0, and only then. */
-SP_INLINE uint64_t zeros(const uint8_t *in)
-{
-    uint64_t word;
-    memcpy(&word, in, sizeof word);
-    return (word - EACH_BYTE) & ~word;
-}
-
-/* The C library does it by vector instructions, for which an emulator takes ten times as long; a chip gains little. */
-static size_t before_zero(const uint8_t *in, size_t n)
-{
-    size_t at = 0;
-    while (n - at >= 32 && !((zeros(in + at) | zeros(in + at + 8) | zeros(in + at + 16) | zeros(in + at + 24)) &
-                             EACH_BYTE << 7)) {
-        at += 32;
-    }
-    while (at < n && in[at] != 0) {
-        at++;
-    }
-    return at;
-}
-
-#else
-
-static size_t before_zero(const uint8_t *in, size_t n)
-{
-    const uint8_t *end = memchr(in, 0, n);
-    return end != NULL ? (size_t)(end - in) : n;
-}
-
-#endif
 
 int sp_frame_reader_feed(sp_frame_reader_t *r, const uint8_t *in, size_t n, size_t *used, sp_frame_t *frame)
 {

@@ -12,6 +12,7 @@ import numpy as np
 from cobs import cobs
 from numpy.typing import NDArray
 
+from spedge import _native
 from spedge.errors import DeviceError, UsageError
 
 VERSION = 3
@@ -84,9 +85,7 @@ class Frame:
 
     def encode(self) -> bytes:
         """The frame on the wire, with its delimiter."""
-        header = _HEADER.pack(self.type, self.flags, self.seq, self.session)
-        crc = zlib.crc32(self.payload, zlib.crc32(header))
-        return bytes(cobs.encode(b"".join((header, self.payload, _CRC.pack(crc))))) + b"\0"
+        return _native.encode_frame(self.type, self.flags, self.seq, self.session, self.payload)
 
 
 @dataclass
