@@ -341,16 +341,19 @@ def test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment(
         ["check", bundle.path, *[recording] * 20],
         ["run", bundle.path, "--source", "board", "--play", recording, "--json"],
     ]
+    killed = 0
     for _ in range(3):
         hosts = [Host(image, *verb) for verb in verbs]
         began = time.monotonic()
         for moment, host in sorted((draw.uniform(0.2, 2.0), host) for host in hosts):
             time.sleep(max(began + moment - time.monotonic(), 0))
             host.process.kill()
-        for host in hosts:
-            assert host.end() == -signal.SIGKILL
+        ends = [host.end() for host in hosts]
+        assert set(ends) <= {-signal.SIGKILL, 0}, "0: a check that was done before"
+        killed += ends.count(-signal.SIGKILL)
         marks = [host.mark for host in hosts]
         wait_for(partial(none_left, marks), WITHIN)
+    assert killed >= 6
 
 
 def test_a_host_that_ended_before_its_device_began_leaves_none(image: Path) -> None:
