@@ -92,10 +92,11 @@ def execute(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went: nobody to tell
+        _drop_output()  # the reader went: nobody to tell
         return 141
     except OSError as error:
         if error.errno in _NO_ROOM:
+            _drop_output()
             return _fail(f"{error.filename or 'the output'} cannot be written: {error.strerror}", 2)
         if error.filename is None:
             return _unexpected(error)
@@ -107,6 +108,11 @@ def execute(arguments: list[str]) -> int:
             message = error.format_message()
             return _fail(message, 2) if message else 2
         return _unexpected(error)
+
+
+def _drop_output() -> None:
+    """Let nothing of what stdout could not take be tried again at the end, where it would change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _ToStderr(logging.StreamHandler):
