@@ -74,7 +74,12 @@ def main() -> None:
     """The program `spedge`."""
     signal.signal(signal.SIGTERM, _terminated)
     logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING, handlers=[_ToStderr()])
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # it has been said; at the end it would be tried again, and change the exit code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def execute(arguments: list[str]) -> int:
@@ -92,11 +97,9 @@ def execute(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:
-        _drop_output()  # the reader went: nobody to tell
-        return 141
+        return 141  # the reader went: nobody to tell
     except OSError as error:
         if error.errno in _NO_ROOM:
-            _drop_output()
             return _fail(f"{error.filename or 'the output'} cannot be written: {error.strerror}", 2)
         if error.filename is None:
             return _unexpected(error)
@@ -108,11 +111,6 @@ def execute(arguments: list[str]) -> int:
             message = error.format_message()
             return _fail(message, 2) if message else 2
         return _unexpected(error)
-
-
-def _drop_output() -> None:
-    """Let nothing of what stdout could not take be tried again at the end, where it would change the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _ToStderr(logging.StreamHandler):
