@@ -6,6 +6,7 @@ against the same arrays. Nothing here is shared with spedge.training or spedge.c
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import subprocess
 import time
@@ -248,6 +249,15 @@ def missing_for(board: str) -> str | None:
     """Why this machine cannot build and run the board; None when it can."""
     absent = [f"{tool.program} ({', '.join(tool.packages)})" for tool in load_board(board).missing]
     return f"not installed: {'; '.join(absent)}" if absent else None
+
+
+def require_compiled(board: str) -> None:
+    """Skip where a bundle cannot be compiled and built for the board."""
+    if missing := missing_for(board):
+        pytest.skip(missing)
+    for module, extra in (("tvm", "compile"), ("platformio", "firmware")):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: pip install 'spedge[{extra}]'")
 
 
 def firmware_of(board: str, bundle: Bundle, folder: Path, extra: tuple[str, ...] = ()) -> Path:

@@ -17,6 +17,7 @@ __all__ = [
     "Columns",
     "UnsortedError",
     "as_events",
+    "as_records",
     "check_events",
     "columns",
     "concatenate",
@@ -208,7 +209,12 @@ def as_events(events: NDArray[Any], width: int | None = None, height: int | None
     check_events(c, width, height)
     if events.dtype == EVENT_DTYPE and events.flags.c_contiguous:
         return events
-    out = np.empty(len(events), EVENT_DTYPE)
-    for name, values in zip(("t", "x", "y", "p"), c, strict=True):
+    return as_records(c)
+
+
+def as_records(c: Columns) -> NDArray[np.void]:
+    """The events of these columns, checked before, as an EVENT_DTYPE array."""
+    out = np.empty(len(c.t), EVENT_DTYPE)
+    for name, values in zip(Columns._fields, c, strict=True):
         out[name] = values
     return out

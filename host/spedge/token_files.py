@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.events import concatenate
+from spedge.events import Columns, concatenate
 from spedge.recordings import Recording
 from spedge.recordings.npz import NpzArrays
 from spedge.tokenizer import Tokenizer, Tokens
-
-_FIELDS = ("t", "x", "y", "p")
 
 
 def tokenize_recording(recording: Recording, tokenizer: Tokenizer) -> Iterator[Tokens]:
@@ -59,7 +57,7 @@ class TokenWriter:
         for name in ("x", "y", "t"):
             self._file.append(name, getattr(tokens, name))
         self._file.append("offsets", tokens.offsets[1:] + self._events)
-        for name in _FIELDS:
+        for name in Columns._fields:
             self._file.append(f"event_{name}", tokens.events[name])
         self._events += len(tokens.events)
 

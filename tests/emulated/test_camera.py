@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 import zipfile
@@ -24,7 +23,7 @@ from spedge.recordings import write
 from spedge.reference import Reference
 from tests.events import scattered
 from tests.shorter import shorter
-from tests.tiny import build_firmware, firmware_of, missing_for, model_source
+from tests.tiny import build_firmware, firmware_of, model_source, require_compiled
 
 BOARDS = ("sim", "mps2-an500", "netduinoplus2")
 DIGITS = ("3/00008", "7/00016")
@@ -213,11 +212,7 @@ def test_a_board_reads_digits_with_an_edvs_and_the_host_agrees(
     name: str, tokens: int, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trained model; on the small board, which has no room for 128 tokens, with a window of the last 80."""
-    if missing := missing_for(name):
-        pytest.skip(missing)
-    for module, extra in (("tvm", "compile"), ("platformio", "firmware")):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: pip install 'spedge[{extra}]'")
+    require_compiled(name)
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
     trained = Bundle.load(assets_dir() / "nmnist-pico")
     trained = trained if tokens == trained.tokens else shorter(trained, tokens, tmp_path / "shorter")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from spedge.evt2 import encode_words
 from spedge.paths import assets_dir
 from spedge.reference import Reference
 from tests.shorter import shorter
-from tests.tiny import missing_for
+from tests.tiny import require_compiled
 
 TOKENS, POOL_EVENTS, RAM_BYTES = 64, 8192, 128 << 10
 
@@ -26,11 +25,7 @@ def test_pico_with_eight_thousand_pending_events_in_128_kilobytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the STM32F405, whose linker script has these 128 KB for everything: arena, pool, link, stack."""
-    if missing := missing_for("netduinoplus2"):
-        pytest.skip(missing)
-    for module, extra in (("tvm", "compile"), ("platformio", "firmware")):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: pip install 'spedge[{extra}]'")
+    require_compiled("netduinoplus2")
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
     trained = Bundle.load(assets_dir() / "nmnist-pico")
     bundle = shorter(trained, TOKENS, tmp_path / "bundle")

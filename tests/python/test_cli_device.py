@@ -1,6 +1,5 @@
 """build, flash, run and check on the simulated board, with a bundle whose C is written by hand instead of by TVM."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from spedge.build import compile_model
 from spedge.bundle import Bundle
 from spedge.device import open_board
 from spedge.recordings import write
+from tests.ends import children
 from tests.events import scattered
 from tests.tiny import model_source, tiny_bundle
 
@@ -255,9 +255,9 @@ def test_a_device_that_stops_answering_is_code_3_within_10_s(
     call(capsys, "build", bundle.path)
 
     def hanging(board: Board, image: Path, **_: object) -> object:
-        before = children()
+        before = set(children(os.getpid()))
         device = open_board(board, image)
-        (process,) = children() - before
+        (process,) = set(children(os.getpid())) - before
         os.kill(process, signal.SIGSTOP)
         device.owns(lambda: os.kill(process, signal.SIGCONT))
         return device
@@ -278,13 +278,3 @@ def test_a_full_disk_is_a_sentence(bundle: Bundle, tmp_path: Path, capsys: pytes
 def test_what_is_no_serial_port_is_said_to_be_none(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "run", bundle.path, "--source", "edvs:/dev/null")
     assert (code, out, err) == (3, "", "spedge: error: /dev/null is no serial port\n")
-
-
-def children() -> set[int]:
-    """Process ids of our children."""
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it may have ended meanwhile
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                found.add(int(folder.name))
-    return found

@@ -34,6 +34,7 @@ from spedge.device.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
 from spedge.recordings import write
+from tests.ends import children
 from tests.events import scattered
 from tests.noise import require_unmoved
 from tests.tiny import build_firmware, firmware_of, model_source
@@ -556,12 +557,6 @@ def start_check(image: Path, bundle: Bundle, recording: Path) -> tuple[subproces
     wait_for(started, 30)
     time.sleep(0.8)  # beyond HELLO
     return host, device[0]
-
-
-def children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 def alive(pid: int) -> bool:

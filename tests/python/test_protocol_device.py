@@ -31,6 +31,7 @@ from spedge.device.protocol import REPLY_BIT, VERSION, Error, ErrorCode, Frame, 
 from spedge.device.transport import FdTransport, connect
 from spedge.errors import DeviceError, UsageError
 from spedge.evt2 import encode_words
+from tests.ends import children
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, build_firmware, firmware_of
 
@@ -411,8 +412,7 @@ def sim_process(image: Path, timeouts: Timeouts = QUICK) -> tuple[Device, subpro
 def test_a_killed_device_is_reported_at_once(image: Path) -> None:
     device = open_board(load_board("sim"), image)
     device.configure(Configuration(report_tokens=8))
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    ours = [int(pid) for pid in children if Path(f"/proc/{pid}/exe").resolve() == image.resolve()]
+    ours = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/exe").resolve() == image.resolve()]
     assert len(ours) == 1
     threading.Timer(0.2, os.kill, (ours[0], signal.SIGKILL)).start()
     begin = time.monotonic()

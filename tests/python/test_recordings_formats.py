@@ -18,6 +18,7 @@ import spedge
 from spedge.recordings import CHUNK_EVENTS, create, formats, hdf5
 from tests import large_files
 from tests import recording_files as files
+from tests.ends import children
 
 POSITION = r"byte \d+|line \d+|entry \d+|event \d+|events \d+"
 #: Files of these say how long they are.
@@ -369,10 +370,9 @@ def test_hdf5_that_crashes_the_library_is_refused(tmp_path: Path) -> None:
     spedge.recordings.write(path, events, 20, 10)
     chunks = iter(spedge.open(path))
     taken = len(next(chunks))
-    for helper in Path("/proc/self/task").glob("*/children"):
-        for pid in map(int, helper.read_text().split()):
-            if b"hdf5_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGSEGV)
+    for pid in children(os.getpid()):
+        if b"hdf5_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGSEGV)
     with pytest.raises(spedge.InputError, match=r"the HDF5 library crashed at chunk \d of its events \(SIGSEGV\)"):
         for chunk in chunks:
             taken += len(chunk)

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.errors import InputError
-from spedge.events import EVENT_DTYPE, Columns, columns
+from spedge.events import EVENT_DTYPE, Columns, as_records, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
 
-_FIELDS = ("t", "x", "y", "p")
 _NAMES = {"t": "t", "timestamp": "t", "time": "t", "x": "x", "y": "y", "p": "p", "on": "p", "polarity": "p"}
 _VENDOR_ORDER = ("x", "y", "p", "t")  # Metavision's, after its line %geometry
 _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
@@ -58,7 +57,7 @@ class CsvRecording(Recording):
                 at += len(raw)
                 continue
             names = [_NAMES.get(name.strip().lower(), "") for name in line.split(",")]
-            if set(_FIELDS) <= set(names) and len(set(names) - {""}) == len([name for name in names if name]):
+            if set(Columns._fields) <= set(names) and len(set(names) - {""}) == len([name for name in names if name]):
                 return names, size, at + len(raw), number + 1
             if size[0] is not None and re.fullmatch(r"\d+(\s*,\s*-?\d+){3}", line):
                 return list(_VENDOR_ORDER), size, at, number
@@ -107,15 +106,12 @@ class CsvRecording(Recording):
         """All lines at once; None if there is something in them that needs a closer look."""
         try:
             table = np.loadtxt(lines, np.int64, comments=None, delimiter=",", ndmin=2, usecols=range(len(self._names)))
-            c = columns(Columns(*(table[:, self._names.index(name)] for name in _FIELDS)))
+            c = columns(Columns(*(table[:, self._names.index(name)] for name in Columns._fields)))
         except (ValueError, UnicodeDecodeError, OverflowError):  # an InputError, too
             return None
         if len(table) != len(lines) or any(line.count(b",") != len(self._names) - 1 for line in lines):
             return None
-        events = np.empty(len(table), EVENT_DTYPE)
-        for name, values in zip(_FIELDS, c, strict=True):
-            events[name] = values
-        return events
+        return as_records(c)
 
     def _record(self, line: bytes) -> tuple[int, ...]:
         """t, x, y, p of a line. Raises ValueError, saying what it is."""
@@ -141,7 +137,7 @@ class CsvWriter(Writer):
     def write(self, events: NDArray[np.void]) -> None:
         for start in range(0, len(events), CHUNK_EVENTS):
             part = events[start : start + CHUNK_EVENTS]
-            rows = zip(*(part[name].tolist() for name in _FIELDS), strict=True)
+            rows = zip(*(part[name].tolist() for name in Columns._fields), strict=True)
             self._file.writelines(f"{t},{x},{y},{p}\n" for t, x, y, p in rows)
 
     def close(self) -> None:

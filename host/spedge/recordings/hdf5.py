@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError, UsageError
-from spedge.events import EVENT_DTYPE
+from spedge.errors import InputError
+from spedge.events import EVENT_DTYPE, Columns
 from spedge.recordings.base import Recording, Writer
-from spedge.recordings.hdf5_file import FIELDS, library
-from spedge.recordings.hdf5_process import CHUNK, END, HEAD, INPUT_ERROR, USAGE_ERROR
+from spedge.recordings.hdf5_file import library
+from spedge.recordings.hdf5_process import ERRORS, ITEM
 
 #: Processor time that opening the file, or one chunk, may take; some milliseconds do.
 PATIENCE_S = 10.0
@@ -89,7 +89,6 @@ class Hdf5Recording(Recording):
     """An HDF5 file, see hdf5_file.Hdf5File, read by a helper process."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
-        library(path)
         self._question = {"path": str(path), "width": width, "height": height}
         (head,) = self._answers(path, events=False)
         about = json.loads(head)
@@ -103,24 +102,23 @@ class Hdf5Recording(Recording):
     def _answers(self, path: Path, events: bool) -> Iterator[bytes]:
         """What the helper sends of this file: its head, or its chunks."""
         question = self._question | {"events": events, "folder": str(Path.cwd()), "patience_s": PATIENCE_S}
-        helper, whole, count = _Helper.take(), False, 0
+        helper, done, count = _Helper.take(), False, 0
         try:
             helper.pipe.send_bytes(json.dumps(question).encode())
-            while (answer := helper.pipe.recv_bytes())[:1] != END:
-                if answer[:1] == INPUT_ERROR:
-                    whole = True
-                    raise InputError(answer[1:].decode())
-                if answer[:1] == USAGE_ERROR:
-                    whole = True
-                    raise UsageError(answer[1:].decode())
-                assert answer[:1] in (HEAD, CHUNK)
-                yield answer[1:]
+            while True:
+                answer = helper.pipe.recv_bytes()
+                kind, data = answer[:1], answer[1:]
+                done = kind != ITEM
+                if kind in ERRORS:
+                    raise ERRORS[kind](data.decode())
+                if done:
+                    return
+                yield data
                 count += 1
-            whole = True
         except (EOFError, ConnectionError):
             raise InputError(f"{path}: {_ending(helper.end(), count)}") from None
         finally:
-            if whole:
+            if done:
                 helper.give_back()
             else:
                 helper.end()
@@ -159,7 +157,7 @@ class Hdf5Writer(Writer):
         if len(events) and int(events["t"][-1]) > _LAST_TIME:
             raise InputError(f"t={events['t'][-1]} µs is more than HDF5 files hold: shift the times towards 0")
         rows = np.empty(len(events), self._events.dtype)
-        for name in FIELDS:
+        for name in Columns._fields:
             rows[name] = events[name]
         start = len(self._events)
         self._events.resize((start + len(rows),))

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from spedge._decoders import ecf_decode
 from spedge.errors import InputError, UsageError
-from spedge.events import EVENT_DTYPE, columns
+from spedge.events import Columns, as_records, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry, gathered
 
 _ECF_FILTER = 36559
-FIELDS = ("t", "x", "y", "p")
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 
 
@@ -73,13 +72,13 @@ class Hdf5File(Recording):
         """/CD/events, or the four arrays of /events."""
         group = file.get("CD")
         if isinstance(group, self._h5py.Group) and "events" in group:
-            arrays, names = [group["events"]], set(FIELDS)
+            arrays, names = [group["events"]], set(Columns._fields)
             found = set(getattr(arrays[0].dtype, "names", None) or ())
         else:
             group = file.get("events")
             found = set(group) if isinstance(group, self._h5py.Group) else set()
-            names = set(FIELDS)
-            arrays = [group[name] for name in FIELDS] if names <= found else []
+            names = set(Columns._fields)
+            arrays = [group[name] for name in Columns._fields] if names <= found else []
         if not names <= found:
             raise InputError(
                 f"{self.path}: there is neither /CD/events nor /events with the fields t, x, y and p in it"
@@ -121,7 +120,7 @@ class Hdf5File(Recording):
                 if len(arrays) == 1:
                     found = arrays[0][start:end]
                 else:
-                    parts = dict(zip(FIELDS, (array[start:end] for array in arrays), strict=True))
+                    parts = dict(zip(Columns._fields, (array[start:end] for array in arrays), strict=True))
                     found = np.empty(end - start, [(name, part.dtype) for name, part in parts.items()])
                     for name, part in parts.items():
                         found[name] = part
@@ -150,9 +149,7 @@ class Hdf5File(Recording):
             fields = columns(found)
         except InputError as error:
             raise InputError(f"{self.path}: from event {start} on, {error}") from None
-        events = np.empty(len(found), EVENT_DTYPE)
-        for name, values in zip(FIELDS, fields, strict=True):
-            events[name] = values
+        events = as_records(fields)
         if self._offset:
             t = fields.t.astype(np.int64) + self._offset
             if len(t) and t.min() < 0:

@@ -1,8 +1,9 @@
 """The helper process of hdf5.py: python -m spedge.recordings.hdf5_process FD, FD being its end of a pipe.
 
 A question is a message of JSON: path, width, height, events (whether they are asked for, or the head), folder that the
-path is relative to, and patience_s. Answers are messages of a letter and its data, the last is END or an error. Who
-takes longer than patience_s of processor time for one is in a loop, and the timer ends the process.
+path is relative to, and patience_s. Answers are messages of a byte and its data: ITEM for the head or a chunk, and
+last END or one of ERRORS. Who takes longer than patience_s of processor time for one is in a loop, and the timer ends
+the process.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from spedge.errors import InputError, UsageError
+from spedge.errors import InputError, SpedgeError, UsageError
 
-HEAD, CHUNK, END, INPUT_ERROR, USAGE_ERROR = b"H", b"C", b".", b"I", b"U"
+ITEM, END = b"+", b"."
+ERRORS: dict[bytes, type[SpedgeError]] = {b"I": InputError, b"U": UsageError}
 
 
 def _answers(question: dict[str, Any]) -> Iterator[bytes]:
@@ -27,14 +29,13 @@ def _answers(question: dict[str, Any]) -> Iterator[bytes]:
     try:
         file = Hdf5File(Path(question["path"]), question["width"], question["height"])
         if not question["events"]:
-            yield HEAD + json.dumps({"format": file.format, "width": file.width, "height": file.height}).encode()
+            yield ITEM + json.dumps({"format": file.format, "width": file.width, "height": file.height}).encode()
             return
         for chunk in file._chunks():
-            yield CHUNK + chunk.tobytes()
-    except InputError as error:
-        yield INPUT_ERROR + str(error).encode()
-    except UsageError as error:
-        yield USAGE_ERROR + str(error).encode()
+            yield ITEM + chunk.tobytes()
+    except tuple(ERRORS.values()) as error:
+        (kind,) = (kind for kind, error_type in ERRORS.items() if isinstance(error, error_type))
+        yield kind + str(error).encode()
 
 
 def main() -> None:
@@ -45,13 +46,12 @@ def main() -> None:
             question = json.loads(pipe.recv_bytes())
             os.chdir(question["folder"])
             answers = _answers(question)
-            last = False
-            while not last:
+            answer = ITEM
+            while answer.startswith(ITEM):
                 signal.setitimer(signal.ITIMER_PROF, question["patience_s"])
                 answer = next(answers, END)
                 signal.setitimer(signal.ITIMER_PROF, 0)
                 pipe.send_bytes(answer)
-                last = answer[:1] in (END, INPUT_ERROR, USAGE_ERROR)
         except (EOFError, ConnectionError):
             return
 
