@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
 
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
@@ -21,7 +21,7 @@ from .report import CompileReport, KernelReport
 from .targets import Target, find_target
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
     from .graph import Array, Graph
     from .kernels import Kernel
@@ -49,7 +49,7 @@ def compile_bundle(
     Raises UsageError (unknown target, occupied folder), InputError (damaged bundle), CompileError (an
     encoder that cannot be compiled, naming the node) and MissingCompilerError (TVM is not installed).
     """
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
     find_precision(precision)
     chosen = find_target(target, precision)

@@ -23,7 +23,7 @@ from .stateful import StatefulProgram
 from .targets import Target
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
 
 @dataclass(frozen=True)

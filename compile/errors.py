@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spedge.errors import InputError, UsageError
+from spedge.base.errors import InputError, UsageError
 
 
 class CompileError(InputError):

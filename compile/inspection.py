@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import UsageError
-from spedge.paths import cache_dir
+from spedge.base.errors import UsageError
+from spedge.base.paths import cache_dir
 
 from .driver import Progress, Result, generate, write_folder
 from .errors import CompileError
@@ -31,7 +31,7 @@ from .reference import Runner, to_onnx
 from .targets import TARGETS, Target, find_target
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
 SCHEMA = 1
 SAMPLES = 3
@@ -340,8 +340,8 @@ def _measure(
     if board_name is None:
         return [], None
     from spedge.bench.model import run_on_board
-    from spedge.boards import load_board
-    from spedge.build import build
+    from spedge.boards.build import build
+    from spedge.boards.manifest import load_board
 
     board = load_board(board_name)
     if board.target != target.name or board.cost_unit != "instructions":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from spedge.paths import firmware_dir
+from spedge.base.paths import firmware_dir
 
 from .targets import Target
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
 
 PRECISIONS: dict[str, str] = {
     "fp32": "single precision throughout",

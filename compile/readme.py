@@ -10,7 +10,7 @@ from .report import CompileReport
 from .targets import Target
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
 
 def bundle_readme(bundle: Bundle, target: Target, report: CompileReport) -> str:

@@ -12,7 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spedge.bundle import (
+from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.bundle import (
     Bundle,
     BundleSpec,
     EmbeddingConfig,
@@ -21,7 +22,6 @@ from spedge.bundle import (
     TokenizerConfig,
     write_bundle,
 )
-from spedge.events import EVENT_DTYPE
 
 _TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
 
 Parameters = dict[str, int | bool]
 

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spedge.errors import DeviceError, UsageError
-from spedge.paths import cache_dir
+from spedge.base.errors import DeviceError, UsageError
+from spedge.base.paths import cache_dir
 
 from .precision import find_precision
 from .targets import TARGETS, TUNED_SCHEMA, Parameters, Target, find_target, read_tuned, tuned_path
 
 if TYPE_CHECKING:
-    from spedge.boards import Board
-    from spedge.bundle import Bundle
+    from spedge.boards.manifest import Board
+    from spedge.model.bundle import Bundle
 
 Progress = Callable[[str], None]
 Axis = Sequence[Mapping[str, int | bool]]
@@ -162,7 +162,7 @@ def store(tuning: Tuning, folder: Path | None = None) -> Path:
 
 def _board(target: str) -> Board:
     """An emulated or simulated board with the target's core, whose tools are installed."""
-    from spedge.boards import list_boards
+    from spedge.boards.manifest import list_boards
 
     counts = "ns" if target == "native" else "instructions"
     boards = [b for b in list_boards() if b.target == target and b.cost_unit == counts and b.runs != "serial"]
@@ -201,7 +201,7 @@ class _Search:
 
     def run(self, parameters: Parameters) -> Trial:
         from spedge.bench.model import run_on_board
-        from spedge.build import build
+        from spedge.boards.build import build
 
         from .driver import generate, write_folder
 

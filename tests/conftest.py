@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from spedge.boards import load_board
-from spedge.bundle import Bundle
-from spedge.device import Device, open_board
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device
+from spedge.model.bundle import Bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -17,10 +17,12 @@ from typing import IO
 import numpy as np
 import pytest
 
-from spedge.boards import load_board
-from spedge.device import Configuration, Device, TokenizerSettings, open_board
-from spedge.errors import DeviceError
-from spedge.evt2 import encode_words
+from spedge.base.errors import DeviceError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device
+from spedge.events.evt2 import encode_words
+from spedge.link.protocol import Configuration, TokenizerSettings
 from tests.events import scattered
 
 WITHIN = 2.0  #: seconds in which an end has to say that the other one is gone
@@ -30,10 +32,10 @@ _CLI = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-import spedge.build
+import spedge.boards.build
 from spedge import cli
 image = Path(sys.argv[1])
-spedge.build.build = lambda *_: SimpleNamespace(path=image)
+spedge.boards.build.build = lambda *_: SimpleNamespace(path=image)
 sys.argv = ["spedge", *sys.argv[2:]]
 cli.main()
 """

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from spedge.device import Configuration, Device, Stats
-from spedge.device.protocol import Frame, Type
-from spedge.evt2 import encode_words
+from spedge.device.client import Device
+from spedge.events.evt2 import encode_words
+from spedge.link.protocol import Configuration, Frame, Stats, Type
 from tests.events import scattered
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from spedge.bundle import Bundle, BundleSpec, write_bundle
+from spedge.model.bundle import Bundle, BundleSpec, write_bundle
 
 
 def shorter(bundle: Bundle, tokens: int, folder: Path) -> Bundle:

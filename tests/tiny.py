@@ -18,8 +18,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from spedge.boards import load_board
-from spedge.bundle import (
+from spedge.base.paths import firmware_dir
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device
+from spedge.link.protocol import FrameReader, Result, Type
+from spedge.link.transport import Transport
+from spedge.model.bundle import (
     Bundle,
     BundleSpec,
     EmbeddingConfig,
@@ -28,10 +32,6 @@ from spedge.bundle import (
     TokenizerConfig,
     write_bundle,
 )
-from spedge.device import Device, Result
-from spedge.device.protocol import FrameReader, Type
-from spedge.device.transport import Transport
-from spedge.paths import firmware_dir
 
 SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  #: for build_firmware("sim")
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3

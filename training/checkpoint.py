@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
-from spedge.errors import InputError
-from spedge.events import EVENT_DTYPE
-from spedge.files import whole
+from spedge.base.errors import InputError
+from spedge.base.files import whole
+from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 
 if TYPE_CHECKING:
     from .model import Classifier

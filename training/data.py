@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
 
 _SHORT = 4  # bytes kept of a digest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
 
 from .data import Dataset
 from .presets import Preset

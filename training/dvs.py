@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.events import EVENT_DTYPE
+from spedge.events.arrays import EVENT_DTYPE
 
 
 @dataclass(frozen=True)

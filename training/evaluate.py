@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.bundle import Bundle, BundleSpec
-from spedge.errors import UsageError
-from spedge.reference import Reference
+from spedge.base.errors import UsageError
+from spedge.model.bundle import Bundle, BundleSpec
+from spedge.model.reference import Reference
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .data import Dataset, Sample, unseen

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.bundle import Bundle, BundleSpec, write_bundle
-from spedge.errors import CheckFailed, UsageError
+from spedge.base.errors import CheckFailed, UsageError
+from spedge.model.bundle import Bundle, BundleSpec, write_bundle
 
 from .windows import Windower
 

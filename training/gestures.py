@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge import recordings
-from spedge.errors import InputError
+from spedge.base.errors import InputError
 
 from .data import Dataset, Sample
 from .dvs import PixelConfig, Pixels

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spedge.bundle import BundleSpec, EmbeddingConfig, EncoderConfig
+from spedge.model.bundle import BundleSpec, EmbeddingConfig, EncoderConfig
 
 INIT_STD = 0.02
 NORM_EPS = 1e-12

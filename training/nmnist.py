@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import as_events
+from spedge.base.errors import InputError
+from spedge.events.arrays import as_events
 from spedge.recordings.nmnist import RECORD_BYTES, SIDE
 from spedge.recordings.nmnist import decode as decode_records
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from spedge.bundle import BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
+from spedge.model.bundle import BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 
 #: (hidden, intermediate, heads, layers). `nano` to `base` are the paper's; `pico` is for microcontrollers.
 SIZES: dict[str, tuple[int, int, int, int]] = {

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spedge.bundle import Accuracy, Bundle, BundleSpec
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
+from spedge.model.bundle import Accuracy, Bundle, BundleSpec
 
 from .augment import augment
 from .batches import batches, logits

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.bundle import BundleSpec
-from spedge.embedding import log_time_volume
-from spedge.reference import tokenizer_of
-from spedge.tokenizer import Tokens
+from spedge.model.bundle import BundleSpec
+from spedge.model.reference import tokenizer_of
+from spedge.tokens.embedding import log_time_volume
+from spedge.tokens.tokenizer import Tokens
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
+from spedge.base.paths import assets_dir
 from spedge.bench.link import bench_link
 from spedge.bench.model import bench_encoder, random_bundle
-from spedge.boards import list_boards, load_board
-from spedge.build import build
-from spedge.bundle import Bundle
+from spedge.boards.build import build
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import list_boards, load_board
 from spedge.compile.synthetic import Shape
-from spedge.device import open_board
-from spedge.paths import assets_dir
-from spedge.play import load_events, play
-from spedge.reference import Reference
+from spedge.jobs.play import load_events, play
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from tests.bench.decoders import bench_decoders
 from tests.bench.tokenizer import bench_batch, bench_reference, bench_small_pushes
 

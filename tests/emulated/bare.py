@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
-from spedge.paths import firmware_dir
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]

@@ -13,7 +13,7 @@ import pytest
 import spedge
 from spedge.bench.streams import encode
 from spedge.cli import execute
-from spedge.decoders import FORMATS, Decoder
+from spedge.events.decoders import FORMATS, Decoder
 from spedge.recordings import write
 from tests.tiny import missing_for
 

@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.boards import load_board
-from spedge.bundle import Bundle
-from spedge.check import check
-from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
-from spedge.device.faults import Faults, FaultyTransport
-from spedge.errors import DeviceError
-from spedge.evt2 import encode_words
+from spedge.base.errors import DeviceError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device, Timeouts
+from spedge.events.evt2 import encode_words
+from spedge.jobs.check import check
+from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import kill_at_random
 from tests.events import scattered

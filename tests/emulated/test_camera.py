@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.boards import load_board
-from spedge.build import build
-from spedge.bundle import Bundle
+from spedge.base.errors import DeviceError, UsageError
+from spedge.base.paths import assets_dir
+from spedge.boards.build import build
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
 from spedge.cameras import FORMATS, EmulatedCamera, protocol_of
-from spedge.cameras.words import encoder
-from spedge.check import as_reported, check, token_difference
-from spedge.device import Configuration, Device, open_board
-from spedge.errors import DeviceError, UsageError
-from spedge.paths import assets_dir
+from spedge.device.client import Device
+from spedge.events.words import encoder
+from spedge.jobs.check import as_reported, check, token_difference
+from spedge.link.protocol import Configuration
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from spedge.recordings import write
-from spedge.reference import Reference
 from tests.events import scattered
 from tests.shorter import shorter
 from tests.tiny import build_firmware, firmware_of, model_source, require_compiled

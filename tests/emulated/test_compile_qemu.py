@@ -12,10 +12,10 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 
 import onnx
 
-from spedge.bundle import Bundle
 from spedge.compile import compile_bundle, compile_onnx
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.reference import Reference
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 
 from ..python.generated import random_cases, run_reference
 from ..python.operators import random_inputs, run_onnx

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from spedge.boards import load_board
-from spedge.bundle import Bundle
-from spedge.check import check
-from spedge.device import Device, Faults, open_board
-from spedge.errors import DeviceError
+from spedge.base.errors import DeviceError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device
+from spedge.jobs.check import check
+from spedge.link.faults import Faults
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import kill_at_random
 from tests.events import scattered

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
+from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
-from spedge.paths import firmware_dir
 
 from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
 

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
+from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
 from spedge.compile.tables import exp2_table, normal_table
-from spedge.paths import firmware_dir
 
 from ..python.test_compile_math import table
 from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script

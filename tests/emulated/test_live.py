@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.bundle import Bundle
-from spedge.check import LOGITS_TOLERANCE, as_reported
-from spedge.continuous import check_results
-from spedge.device import Configuration, Device
-from spedge.device.faults import Faults, FaultyTransport
-from spedge.evt2 import encode_words
-from spedge.reference import Reference
+from spedge.device.client import Device
+from spedge.events.evt2 import encode_words
+from spedge.jobs.check import LOGITS_TOLERANCE, as_reported
+from spedge.jobs.results import check_results
+from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.protocol import Configuration
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from tests.events import scattered
 from tests.tiny import Tap, firmware_of, missing_for, play_live
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.boards import load_board
-from spedge.build import build
-from spedge.bundle import Bundle
-from spedge.check import as_reported
-from spedge.device import Configuration, open_board
-from spedge.evt2 import encode_words
-from spedge.paths import assets_dir
-from spedge.reference import Reference
+from spedge.base.paths import assets_dir
+from spedge.boards.build import build
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.events.evt2 import encode_words
+from spedge.jobs.check import as_reported
+from spedge.link.protocol import Configuration
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from tests.shorter import shorter
 from tests.tiny import require_compiled
 

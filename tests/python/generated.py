@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.bundle import Bundle
-from spedge.paths import firmware_dir
+from spedge.base.paths import firmware_dir
+from spedge.model.bundle import Bundle
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")

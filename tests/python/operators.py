@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spedge.paths import firmware_dir
+from spedge.base.paths import firmware_dir
 
 from .generated import WARNINGS
 

@@ -14,6 +14,8 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 
 import spedge
 from spedge import recordings
+from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.base.paths import assets_dir
 from spedge.bench.link import (
     _CONFIGURE,
     _FORGET,
@@ -24,15 +26,13 @@ from spedge.bench.link import (
     event_bytes,
 )
 from spedge.bench.model import bench_encoder, bench_model, random_bundle
-from spedge.boards import load_board
-from spedge.build import build
-from spedge.bundle import Bundle
+from spedge.boards.build import build
+from spedge.boards.launch import running
+from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.device.launch import running
-from spedge.errors import DeviceError, InputError, UsageError
-from spedge.evt2 import encode_words
-from spedge.paths import assets_dir
+from spedge.events.evt2 import encode_words
+from spedge.model.bundle import Bundle
 
 BOARDS = ("sim", "mps2-an500")
 SMALL = Shape(tokens=8, hidden=16, intermediate=24, heads=2, layers=2, classes=3)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge import evt2
+from spedge.base.errors import UsageError
 from spedge.bench.decoder import stream_of
 from spedge.bench.streams import encode
 from spedge.bench.tokenizer import crop
-from spedge.cameras.words import EDVS_SIDE
 from spedge.cli import execute
-from spedge.decoders import FORMATS, Decoder
-from spedge.errors import UsageError
+from spedge.events import evt2
+from spedge.events.decoders import FORMATS, Decoder
+from spedge.events.words import EDVS_SIDE
 from spedge.recordings import write
 
 

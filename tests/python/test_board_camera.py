@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 import spedge
 from spedge import cli
-from spedge.boards import load_board
+from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
 from spedge.cameras import EmulatedCamera
-from spedge.cameras.words import encoder
-from spedge.device import Configuration, Device, TokenizerSettings, open_board
-from spedge.errors import DeviceError, UsageError
+from spedge.device.client import Device
+from spedge.events.words import encoder
+from spedge.link.protocol import Configuration, TokenizerSettings
 from spedge.recordings import write
 from spedge.sources import BoardCamera
 from tests.events import scattered

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from spedge import boards
-from spedge.boards import Qemu, Tool, list_boards, load_board
-from spedge.errors import UsageError
-from spedge.paths import boards_dir, firmware_dir
+from spedge.base.errors import UsageError
+from spedge.base.paths import boards_dir, firmware_dir
+from spedge.boards import manifest as boards
+from spedge.boards.manifest import Qemu, Tool, list_boards, load_board
 
 
 def test_the_simulated_board_comes_first() -> None:

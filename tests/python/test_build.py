@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from spedge import build as builder
-from spedge.boards import load_board
-from spedge.build import BuildError, build, image_size, upload
-from spedge.errors import UsageError
-from spedge.paths import boards_dir, firmware_dir
+from spedge.base.errors import UsageError
+from spedge.base.paths import boards_dir, firmware_dir
+from spedge.boards import build as builder
+from spedge.boards.build import BuildError, build, image_size, upload
+from spedge.boards.manifest import load_board
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("platformio") is None or shutil.which("cc") is None, reason="needs platformio and cc"

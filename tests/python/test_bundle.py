@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.bundle import (
+from spedge.base.errors import InputError
+from spedge.base.paths import assets_dir
+from spedge.model.bundle import (
     FILES,
     Accuracy,
     Bundle,
@@ -21,8 +23,6 @@ from spedge.bundle import (
     TokenizerConfig,
     write_bundle,
 )
-from spedge.errors import InputError
-from spedge.paths import assets_dir
 
 SPEC = BundleSpec(
     name="tiny",
@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, change: object, sealed: bool = True) -> None:
     """Change bundle.json; with a hash that fits when sealed."""
-    from spedge.bundle import _document_hash
+    from spedge.model.bundle import _document_hash
 
     document = json.loads((folder / "bundle.json").read_text())
     change(document)  # type: ignore[operator]

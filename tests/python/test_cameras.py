@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spedge
+from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.base.paths import firmware_dir
 from spedge.cameras import FORMATS, Edvs, EmulatedCamera, heard
-from spedge.cameras.words import encoder
-from spedge.errors import DeviceError, InputError, UsageError
-from spedge.evt21 import encode as encode_evt21
-from spedge.paths import firmware_dir
+from spedge.events.evt21 import encode as encode_evt21
+from spedge.events.words import encoder
 from tests.python.test_decoders import Event, edvs_by_definition, evt3_by_definition, evt21_by_definition
 
 WORD_BYTES = {"edvs-e0": 2, "edvs-e2": 4, "edvs-e3": 5, "edvs-e4": 6, "evt2": 4, "evt2.1": 8, "evt3": 2}

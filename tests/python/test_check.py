@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.boards import load_board
-from spedge.bundle import Bundle
-from spedge.check import CheckReport, as_reported, check, count_difference, require_recordings, token_difference
-from spedge.device import Device, Result, Stats, open_board
-from spedge.errors import DeviceError, InputError, UsageError
+from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device
+from spedge.jobs.check import CheckReport, as_reported, check, count_difference, require_recordings, token_difference
+from spedge.link.protocol import Result, Stats
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from spedge.recordings import write
-from spedge.reference import Reference
 from tests.events import scattered
 from tests.tiny import build_firmware, firmware_of, model_source, tiny_bundle
 

@@ -13,10 +13,11 @@ import pytest
 
 import spedge
 from spedge import cli
-from spedge.boards import Board
-from spedge.build import compile_model
-from spedge.bundle import Bundle
-from spedge.device import open_board
+from spedge.base.paths import cache_dir
+from spedge.boards.build import compile_model
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import Board
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import children
 from tests.events import scattered
@@ -31,7 +32,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """One cache for all tests of this file, so that the firmware is built once."""
     path = tmp_path_factory.getbasetemp() / "cache-of-test-cli-device"
     monkeypatch.setenv("SPEDGE_CACHE", str(path))
-    monkeypatch.setattr("spedge.build.compile_model", hand_written)
+    monkeypatch.setattr("spedge.boards.build.compile_model", hand_written)
     return path
 
 
@@ -39,7 +40,7 @@ def hand_written(
     bundle: Bundle, target: str, on_progress: object = None, precision: str = "fp32", head_scale: float = 1.0
 ) -> Path:
     """Stands in for compile_model."""
-    folder = spedge.paths.cache_dir() / f"hand-written-{target}-{head_scale}"
+    folder = cache_dir() / f"hand-written-{target}-{head_scale}"
     if not folder.is_dir():
         folder.mkdir(parents=True)
         (folder / "model.c").write_text(model_source(bundle, head_scale))
@@ -107,7 +108,7 @@ def test_check_fails_with_code_1_when_the_device_computes_something_else(
         return hand_written(bundle, target, head_scale=1.01)
 
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("spedge.build.compile_model", off)
+    monkeypatch.setattr("spedge.boards.build.compile_model", off)
     path = recording(tmp_path / "a.raw")
     code, out, err = call(capsys, "check", bundle.path, path)
     assert (code, err) == (1, "")
@@ -195,7 +196,7 @@ def test_ctrl_c_ends_a_run_with_a_summary(bundle: Bundle, tmp_path: Path, capsys
 def test_a_bundle_for_another_sensor_is_refused_before_anything_is_built(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spedge.build.build", None)
+    monkeypatch.setattr("spedge.boards.build.build", None)
     path = recording(tmp_path / "wide.raw", side=40)
     for verb in ("check", "run"):
         code, out, err = call(capsys, verb, bundle.path, path)
@@ -206,7 +207,7 @@ def test_a_bundle_for_another_sensor_is_refused_before_anything_is_built(
 def test_a_damaged_recording_is_refused_before_anything_is_built(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spedge.build.build", None)
+    monkeypatch.setattr("spedge.boards.build.build", None)
     path = recording(tmp_path / "a.raw")
     path.write_bytes(path.read_bytes()[:-3])
     for verb in ("check", "run"):
@@ -232,7 +233,7 @@ def test_a_device_with_another_model_is_named(
     def wrong(board: Board, _: Path, **__: object) -> object:
         return open_board(board, image)
 
-    monkeypatch.setattr("spedge.device.open_board", wrong)
+    monkeypatch.setattr("spedge.boards.launch.open_board", wrong)
     for verb in ("check", "run"):
         code, out, err = call(capsys, verb, other.path, path)
         assert (code, out) == (3, "")
@@ -262,7 +263,7 @@ def test_a_device_that_stops_answering_is_code_3_within_10_s(
         device.owns(lambda: os.kill(process, signal.SIGCONT))
         return device
 
-    monkeypatch.setattr("spedge.device.open_board", hanging)
+    monkeypatch.setattr("spedge.boards.launch.open_board", hanging)
     start = time.monotonic()
     code, out, err = call(capsys, "check", bundle.path, path)
     assert (code, out) == (3, "")

@@ -20,15 +20,15 @@ pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[co
 import onnx
 from onnx import helper
 
-from spedge.bundle import Bundle
+from spedge.base.errors import InputError, UsageError
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.arena import plan
 from spedge.compile.driver import _import_encoder
 from spedge.compile.footprint import footprint
 from spedge.compile.lowering import lower
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder, make_model
-from spedge.errors import InputError, UsageError
-from spedge.reference import Reference
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 

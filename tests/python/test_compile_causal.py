@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
 
-from spedge.bundle import Bundle
+from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.events import EVENT_DTYPE
-from spedge.paths import firmware_dir
-from spedge.reference import Reference
+from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 
 from .generated import SANITIZERS, WARNINGS, build_host, random_cases, run_host, run_reference
 
@@ -170,10 +170,10 @@ def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None
     """More tokens than a window holds, through the link; the same again after a reset."""
     torch = pytest.importorskip("torch", reason="making a bundle needs torch: pip install 'spedge[train]'")
     pytest.importorskip("platformio", reason="building firmware needs PlatformIO: pip install 'spedge[firmware]'")
-    from spedge.boards import load_board
-    from spedge.build import build
-    from spedge.check import check
-    from spedge.device import open_board
+    from spedge.boards.build import build
+    from spedge.boards.launch import open_board
+    from spedge.boards.manifest import load_board
+    from spedge.jobs.check import check
     from spedge.training.export import export_model
     from spedge.training.model import Classifier
     from spedge.training.presets import PRESETS

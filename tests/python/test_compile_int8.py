@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
 
-from spedge.bundle import Bundle
+from spedge.base.errors import UsageError
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.driver import _import_encoder
 from spedge.compile.graph import Linear
@@ -22,8 +22,8 @@ from spedge.compile.kernels_int8 import groups, pack
 from spedge.compile.quantise import quantise, quantise_weight
 from spedge.compile.reference import Runner, to_onnx
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.errors import UsageError
-from spedge.reference import Reference
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 

@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
-from spedge.boards import load_board
-from spedge.bundle import Bundle
+from spedge.base.errors import UsageError
+from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile import TARGETS, inspection
 from spedge.compile.footprint import footprint
 from spedge.compile.inspection import Inspection, inspect
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.errors import UsageError
+from spedge.model.bundle import Bundle
 
 if shutil.which("cc") is None:
     pytest.skip("no C compiler (cc)", allow_module_level=True)

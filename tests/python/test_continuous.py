@@ -14,18 +14,29 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.boards import load_board
-from spedge.bundle import Bundle
+from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
 from spedge.cameras import EmulatedCamera
-from spedge.cameras.words import encoder
-from spedge.check import as_reported
-from spedge.continuous import check_results, expected_results, result_difference, results_difference, stream_times
-from spedge.device import Configuration, Device, Result, TokenizerSettings, open_board
-from spedge.device.faults import Faults, FaultyTransport
-from spedge.device.protocol import Error, ErrorCode, Frame, FrameReader, Status, Type
-from spedge.errors import DeviceError, UsageError
-from spedge.evt2 import encode_words
-from spedge.reference import Reference
+from spedge.device.client import Device
+from spedge.events.evt2 import encode_words
+from spedge.events.words import encoder
+from spedge.jobs.check import as_reported
+from spedge.jobs.results import check_results, expected_results, result_difference, results_difference, stream_times
+from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.protocol import (
+    Configuration,
+    Error,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    Result,
+    Status,
+    TokenizerSettings,
+    Type,
+)
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, Tap, build_firmware, firmware_of, live_payload, model_source, play_live
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge import evt2, evt3
-from spedge.convert import convert
-from spedge.info import recording_info
+from spedge.events import evt2, evt3
 from spedge.recordings import write
+from spedge.recordings.convert import convert
+from spedge.recordings.info import recording_info
 from tests import recording_files as files
 
 TARGETS = (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spedge
-from spedge import evt2
+from spedge.events import evt2
 
 TIME = 0x8
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spedge
-from spedge import evt3
-from spedge.decoders import (
+from spedge.events import evt3
+from spedge.events.decoders import (
     FORMATS,
     Decoder,
     DecodeStats,

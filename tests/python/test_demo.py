@@ -8,7 +8,7 @@ import pytest
 
 import spedge
 from spedge import cli
-from spedge.bundle import Bundle
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.tiny import model_source, tiny_bundle
 
@@ -38,8 +38,8 @@ def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return folder
 
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("spedge.build.compile_model", compiled)
-    monkeypatch.setattr("spedge.demo.assets_dir", lambda: tmp_path / "assets")
+    monkeypatch.setattr("spedge.boards.build.compile_model", compiled)
+    monkeypatch.setattr("spedge.jobs.demo.assets_dir", lambda: tmp_path / "assets")
     return factor
 
 
@@ -49,7 +49,9 @@ def test_the_demo_checks_draws_and_says_what_it_left_out(
     from PIL import Image
 
     picture = tmp_path / "out" / "demo.png"
-    monkeypatch.setattr("spedge.boards.Tool.present", property(lambda tool: not tool.program.startswith("qemu")))
+    monkeypatch.setattr(
+        "spedge.boards.manifest.Tool.present", property(lambda tool: not tool.program.startswith("qemu"))
+    )
     assert cli.execute(["demo", "--out", str(picture.parent)]) == 0
     out = capsys.readouterr().out
     assert "sim: 2 of 2 recordings passed" in out
@@ -66,6 +68,6 @@ def test_the_demo_checks_draws_and_says_what_it_left_out(
 def test_without_any_compiler_the_demo_says_what_to_install(
     scale: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spedge.boards.Tool.present", False)
+    monkeypatch.setattr("spedge.boards.manifest.Tool.present", False)
     assert cli.execute(["demo", "--out", str(tmp_path / "out")]) == 3
     assert "apt-get install gcc libc6-dev" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import spedge
-from spedge import embedding
+from spedge.tokens import embedding
 from tests.python.test_tokenizer import golden_events, golden_tokenizer
 
 VECTORS = ["adversarial_46x37.continuous_default", "nmnist_34x34.continuous_small"]

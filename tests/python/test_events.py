@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.events import as_events
+from spedge.events.arrays import as_events
 
 DTYPES = {
     "OpenEB": [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")],

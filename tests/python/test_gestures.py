@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.errors import InputError
+from spedge.base.errors import InputError
 from spedge.training import gestures
 from spedge.training.dvs import PixelConfig, Pixels
 

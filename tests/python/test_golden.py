@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.evt2 import encode
-from spedge.tokenizer import KINDS
+from spedge.events.evt2 import encode
+from spedge.tokens.tokenizer import KINDS
 from tests.python.test_embedding import VECTORS
 from tests.python.test_tokenizer import INDEX, RECORDINGS, STREAMING, VOXELS, golden_events
 

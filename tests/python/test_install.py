@@ -12,12 +12,12 @@ import pytest
 
 LOOK = """
 import pathlib, sys
-import spedge, spedge.compile, spedge.training, spedge.paths, spedge._native
+import spedge, spedge.compile, spedge.training, spedge.base.paths, spedge._native
 home = pathlib.Path(sys.prefix).resolve()
 for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__, spedge._native.__file__,
-              spedge.paths.firmware_dir(), spedge.paths.boards_dir(), spedge.paths.assets_dir()):
+              spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir(), spedge.base.paths.assets_dir()):
     assert pathlib.Path(found).resolve().is_relative_to(home), found
-firmware, boards = spedge.paths.firmware_dir(), spedge.paths.boards_dir()
+firmware, boards = spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir()
 for name in ("lib/src/tokenizer.c", "lib/include/spedge/tokenizer.h", "lib/SPEC.md", "platformio.ini", "port/port.h"):
     assert (firmware / name).is_file(), name
 assert list(boards.glob("*.json"))

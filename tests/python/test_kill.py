@@ -27,13 +27,14 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.bundle import Bundle
+from spedge.base.errors import DeviceError
 from spedge.cameras import EmulatedCamera
-from spedge.check import as_reported
-from spedge.device import Configuration, Device, Timeouts
-from spedge.device.silence import Silence
-from spedge.errors import DeviceError
-from spedge.evt2 import encode_words
+from spedge.device.client import Device, Timeouts
+from spedge.events.evt2 import encode_words
+from spedge.jobs.check import as_reported
+from spedge.link.protocol import Configuration
+from spedge.link.silence import Silence
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
 from tests.events import scattered
@@ -358,7 +359,7 @@ def test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment(
 
 def test_a_host_that_ended_before_its_device_began_leaves_none(image: Path) -> None:
     """The narrowest moment: the kernel was not yet told what the device depends on."""
-    from spedge.children import guarded
+    from spedge.base.children import guarded
 
     *guard, host, program = guarded([str(image)])
     assert host == str(os.getpid()) and program == str(image)

@@ -25,14 +25,17 @@ import pytest
 
 import spedge
 from spedge import cli
-from spedge.boards import load_board
-from spedge.bundle import Bundle
-from spedge.check import CheckReport, as_reported, check
-from spedge.device import Configuration, Device, Faults, Timeouts, TokenizerSettings, open_board
-from spedge.device.faults import FaultyTransport
-from spedge.device.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnecting, connect
-from spedge.errors import DeviceError, UsageError
-from spedge.evt2 import encode_words
+from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device, Timeouts
+from spedge.events.evt2 import encode_words
+from spedge.jobs.check import CheckReport, as_reported, check
+from spedge.link import protocol
+from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnecting, connect
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import children
 from tests.events import scattered
@@ -474,7 +477,7 @@ def test_a_port_that_is_unplugged_and_plugged_in_again(agent: Agent, tmp_path: P
 HOST = """
 import sys
 from spedge.device import *
-from spedge.evt2 import encode_words
+from spedge.events.evt2 import encode_words
 from tests.python.test_link import REPORTING, some_events
 device = Device.open(sys.argv[1])
 words = encode_words(some_events(50_000))
@@ -534,10 +537,10 @@ CHECK = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-import spedge.build
+import spedge.boards.build
 from spedge import cli
 image = Path(sys.argv[1])
-spedge.build.build = lambda *_: SimpleNamespace(path=image)
+spedge.boards.build.build = lambda *_: SimpleNamespace(path=image)
 sys.argv = ["spedge", "check", *sys.argv[2:], "--fault", "delay=1,late=0.3"]
 cli.main()
 """
@@ -627,7 +630,7 @@ def test_devices_lists_ports_and_what_answers(
     assert found[0]["serial_number"] == "066B"
     assert "there is no /dev/ttyNONE0" in found[1]["problem"]
     assert "does not answer" in found[2]["problem"]
-    assert found[3]["port"] == agent.address and found[3]["hello"]["protocol"] == spedge.device.protocol.VERSION
+    assert found[3]["port"] == agent.address and found[3]["hello"]["protocol"] == protocol.VERSION
     assert cli.execute(["devices", "--no-ask"]) == 0
     listing = capsys.readouterr().out
     assert "0483:374b" in listing and "STM32 STLink" in listing and "does not answer" not in listing
@@ -657,7 +660,7 @@ def test_udev_prints_the_rules_and_writes_nothing(capsys: pytest.CaptureFixture[
 def test_udev_writes_the_file_or_says_that_it_needs_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from spedge.device import ports
+    from spedge.boards import ports
 
     monkeypatch.setattr(shutil, "which", lambda _: None)  # no udev here
     monkeypatch.setattr(ports.write_udev_rules, "__defaults__", (tmp_path / "60-spedge.rules",))
@@ -700,7 +703,7 @@ def test_a_device_is_opened_by_the_name_of_its_board(
         asked.append((board.name, model))
         return SimpleNamespace(path=image)
 
-    monkeypatch.setattr("spedge.build.build", build)
+    monkeypatch.setattr("spedge.boards.build.build", build)
     with spedge.Device.open("sim", bundle) as device:
         assert device.hello.model == "tiny"
     assert asked == [("sim", bundle)]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spedge
-from spedge.device.live import LiveSender, thin
-from spedge.device.protocol import Frame, Status
-from spedge.errors import InputError
-from spedge.evt2 import Decoder, encode_words
+from spedge.base.errors import InputError
+from spedge.events.evt2 import Decoder, encode_words
+from spedge.link.live import LiveSender, thin
+from spedge.link.protocol import Frame, Status
 from tests.tiny import live_payload
 
 PAYLOAD = 1024

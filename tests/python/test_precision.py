@@ -11,15 +11,15 @@ import pytest
 pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 pytest.importorskip("platformio", reason="building firmware needs PlatformIO: pip install 'spedge[firmware]'")
 
-from spedge.boards import load_board
-from spedge.build import build
-from spedge.bundle import Bundle
-from spedge.check import ROUNDED_TOLERANCE
+from spedge.base.errors import DeviceError
+from spedge.boards.build import build
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile.synthetic import Shape, make_bundle, make_encoder
-from spedge.device import open_board
-from spedge.errors import DeviceError
-from spedge.play import require_precision
+from spedge.jobs.check import ROUNDED_TOLERANCE
+from spedge.jobs.play import require_precision
+from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.events import scattered
 

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spedge
-from spedge.device.protocol import (
+from spedge.base.errors import DeviceError
+from spedge.events.evt2 import encode_words
+from spedge.link.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
     VERSION,
@@ -36,9 +38,7 @@ from spedge.device.protocol import (
     pack_live,
     unpack_labels,
 )
-from spedge.device.stream import EventSender, RetryTimer
-from spedge.errors import DeviceError
-from spedge.evt2 import encode_words
+from spedge.link.stream import EventSender, RetryTimer
 
 
 def vectors(repository: Path) -> list[tuple[Frame, bytes]]:

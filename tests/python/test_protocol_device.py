@@ -22,15 +22,28 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.boards import load_board
-from spedge.bundle import Bundle
-from spedge.check import as_reported
-from spedge.device import Configuration, Device, Timeouts, TokenizerSettings, open_board
-from spedge.device.faults import Faults, FaultyTransport
-from spedge.device.protocol import REPLY_BIT, VERSION, Error, ErrorCode, Frame, FrameReader, Stats, Status, Type
-from spedge.device.transport import FdTransport, connect
-from spedge.errors import DeviceError, UsageError
-from spedge.evt2 import encode_words
+from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device, Timeouts
+from spedge.events.evt2 import encode_words
+from spedge.jobs.check import as_reported
+from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.protocol import (
+    REPLY_BIT,
+    VERSION,
+    Configuration,
+    Error,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    Stats,
+    Status,
+    TokenizerSettings,
+    Type,
+)
+from spedge.link.transport import FdTransport, connect
+from spedge.model.bundle import Bundle
 from tests.ends import children
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, build_firmware, firmware_of

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spedge
-from spedge import evt2, recordings
+from spedge import recordings
+from spedge.events import evt2
 
 HEADER = b"% format EVT2;height=20;width=30\n% end\n"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.render import Panel, picture
+from spedge.view.picture import Panel, picture
 
 pytest.importorskip("matplotlib")
 

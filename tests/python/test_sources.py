@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spedge.errors import DeviceError, InputError, UsageError
-from spedge.evt2 import encode
+from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.events.evt2 import encode
 from spedge.recordings import write
 from spedge.sources import EdvsCamera, RecordingSource, SerialSource, Source, UsbCamera, open_source
 from tests.events import scattered

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 import spedge
 from spedge import cli
-from spedge.capture import capture
-from spedge.errors import DeviceError, InputError
-from spedge.evt2 import encode
+from spedge.base.errors import DeviceError, InputError
+from spedge.events.evt2 import encode
+from spedge.jobs.capture import capture
 from spedge.recordings import write
 from spedge.sources import RecordingSource, Source
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import spedge
-from spedge import compat
+from spedge.tokens import compat
 
 
 def stream(n: int = 3000, width: int = 40, height: int = 30, seed: int = 1, most_step: int = 60) -> NDArray[np.void]:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spedge.bundle import Bundle
+from spedge.base.errors import CheckFailed, InputError, UsageError
 from spedge.cli import execute
-from spedge.errors import CheckFailed, InputError, UsageError
-from spedge.events import EVENT_DTYPE
-from spedge.reference import Reference
+from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 from spedge.training import nmnist
 from spedge.training.augment import augment
 from spedge.training.data import Dataset, Sample
@@ -244,7 +244,7 @@ def test_starts_as_the_paper_says() -> None:
 
 
 def test_the_position_embedding_is_the_librarys() -> None:
-    from spedge.embedding import position_embedding
+    from spedge.tokens.embedding import position_embedding
 
     random = np.random.default_rng(0)
     positions = np.stack([random.integers(0, 9, 50), random.integers(0, 9, 50), random.uniform(0, 30, 50)], 1)
@@ -255,7 +255,7 @@ def test_the_position_embedding_is_the_librarys() -> None:
 
 
 def test_embedding_a_window_is_what_the_library_embeds() -> None:
-    from spedge.embedding import encoder_input
+    from spedge.tokens.embedding import encoder_input
 
     made = model()
     windower = Windower(SPEC)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.errors import DeviceError, UsageError
 from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.bench.streams import encode
-from spedge.boards import Board
-from spedge.decoders import FORMATS, Decoder, DecodeStats
-from spedge.errors import DeviceError, UsageError
+from spedge.boards.manifest import Board
+from spedge.events.decoders import FORMATS, Decoder, DecodeStats
 from spedge.recordings.base import Recording
 from spedge.recordings.raw import RawRecording
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from spedge.boards import load_board
-from spedge.build import build
-from spedge.device import Configuration, Device, TokenizerSettings
-from spedge.device.launch import running
-from spedge.device.transport import Transport
-from spedge.errors import DeviceError, UsageError
-from spedge.events import EVENT_DTYPE
-from spedge.evt2 import encode_words
+from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.build import build
+from spedge.boards.launch import running
+from spedge.boards.manifest import load_board
+from spedge.device.client import Device
+from spedge.events.arrays import EVENT_DTYPE
+from spedge.events.evt2 import encode_words
+from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.transport import Transport
 
 SECONDS = 1.0  #: that a round takes about
 ROUNDS = 5

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.boards import Board, load_board
-from spedge.build import build, compile_model, require_tvm
-from spedge.bundle import Bundle
-from spedge.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
-from spedge.device import open_board
-from spedge.device.launch import running
-from spedge.device.transport import Transport
-from spedge.errors import CheckFailed, DeviceError, InputError, UsageError
-from spedge.paths import cache_dir
+from spedge.base.errors import CheckFailed, DeviceError, InputError, UsageError
+from spedge.base.paths import cache_dir
+from spedge.boards.build import build, compile_model, require_tvm
+from spedge.boards.launch import open_board, running
+from spedge.boards.manifest import Board, load_board
+from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
+from spedge.link.transport import Transport
+from spedge.model.bundle import Bundle
 
 if TYPE_CHECKING:
     from spedge.compile.synthetic import Shape
@@ -228,7 +227,7 @@ def _bench(
 
 def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDArray[np.float32]]:
     """Logits of each case by ONNX Runtime, in the precision of the compiled model."""
-    from spedge.reference import Reference
+    from spedge.model.reference import Reference
 
     quantised = folder / QUANTISED
     reference = Reference(bundle, quantised if quantised.is_file() else None)

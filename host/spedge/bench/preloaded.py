@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from spedge.boards import Board
-from spedge.build import build
-from spedge.children import guarded
-from spedge.errors import DeviceError, UsageError
+from spedge.base.children import guarded
+from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.build import build
+from spedge.boards.manifest import Board
 
 _TIMEOUT_SECONDS = 300
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spedge import evt2, evt3, evt21
-from spedge.cameras.words import EDVS_SIDE, encoder
-from spedge.decoders import FORMATS
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
+from spedge.events import evt2, evt3, evt21
+from spedge.events.decoders import FORMATS
+from spedge.events.words import EDVS_SIDE, encoder
 
 
 def encode(events: NDArray[Any], format: str) -> bytes:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.errors import CheckFailed, DeviceError
 from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
-from spedge.boards import Board
-from spedge.device.protocol import TokenizerSettings as WireSettings
-from spedge.errors import CheckFailed, DeviceError
-from spedge.events import Columns, columns, cropped
-from spedge.evt2 import encode
-from spedge.tokenizer import Tokenizer, Tokens
+from spedge.boards.manifest import Board
+from spedge.events.arrays import Columns, columns, cropped
+from spedge.events.evt2 import encode
+from spedge.link.protocol import TokenizerSettings as WireSettings
+from spedge.tokens.tokenizer import Tokenizer, Tokens
 
 REPEATS = 15
 _POOL_EVENTS = 1 << 17  # of the board's pool: more than recordings leave pending

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.errors import DeviceError, UsageError
 from spedge.cameras.edvs import Edvs
-from spedge.cameras.words import EDVS_SIDE, FORMATS, encoder
-from spedge.decoders import Decoder
-from spedge.device.transport import connect
-from spedge.errors import DeviceError, UsageError
-from spedge.events import as_events, empty_events
+from spedge.events.arrays import as_events, empty_events
+from spedge.events.decoders import Decoder
+from spedge.events.words import EDVS_SIDE, FORMATS, encoder
+from spedge.link.transport import connect
 
 #: "edvs" is told what to send; the others send words as soon as they are made to `play`.
 PROTOCOLS = ("edvs", "evt2", "evt2.1", "evt2.1-legacy", "evt3")

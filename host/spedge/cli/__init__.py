@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from spedge.base.errors import SpedgeError
 from spedge.cli import (
     bench,
     boards,
@@ -35,7 +36,6 @@ from spedge.cli import (
     train,
     udev,
 )
-from spedge.errors import SpedgeError
 
 app = typer.Typer(
     name="spedge",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spedge.boards import Board, list_boards
+from spedge.boards.manifest import Board, list_boards
 from spedge.cli.common import JsonOption, byte_count, print_json, show, table
 
 

@@ -31,9 +31,9 @@ def command(
 
 def build_document(bundle: Path | None, board_name: str, precision: str = "fp32") -> dict[str, Any]:
     """Build and say what came out."""
-    from spedge.boards import load_board
-    from spedge.build import build
-    from spedge.bundle import Bundle
+    from spedge.boards.build import build
+    from spedge.boards.manifest import load_board
+    from spedge.model.bundle import Bundle
 
     board = load_board(board_name)
     loaded = Bundle.load(bundle) if bundle else None

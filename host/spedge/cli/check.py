@@ -24,7 +24,7 @@ from spedge.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from spedge.check import CheckReport, RecordingCheck
+    from spedge.jobs.check import CheckReport, RecordingCheck
 
 
 def command(
@@ -61,10 +61,10 @@ def command(
     way, too: each result must come when it is due, with the host's window and logits.
     The exit code is 1 when a recording fails.
     """
-    from spedge.boards import load_board
-    from spedge.bundle import Bundle
-    from spedge.check import check, encoder_of, require_recordings, tolerance_of
-    from spedge.feed import require_format
+    from spedge.boards.manifest import load_board
+    from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
+    from spedge.jobs.feed import require_format
+    from spedge.model.bundle import Bundle
 
     if camera is not None:
         require_format(camera)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from spedge.boards import Board
-    from spedge.bundle import Bundle
-    from spedge.device import Device
+    from spedge.boards.manifest import Board
+    from spedge.device.client import Device
+    from spedge.model.bundle import Bundle
 
 SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
@@ -187,8 +187,8 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
         yield lambda _: False
         return
     import spedge
+    from spedge.base.errors import UsageError
     from spedge.cameras import EmulatedCamera, protocol_of
-    from spedge.errors import UsageError
 
     if device.camera_address is None:
         raise UsageError(f"{device.name} has no camera port here: --play is for boards that run on this machine")
@@ -209,7 +209,7 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
 
 def require_range(option: str, value: float) -> None:
     """Raises UsageError for a time, ms, or a number of tokens that a board cannot be told."""
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     if not 0 <= value < 1 << 22:
         raise UsageError(f"{option} {value:g} is out of range: it must be 0 or more, and below {1 << 22}")
@@ -232,7 +232,7 @@ def require_torch() -> None:
     """Raises UsageError, naming the extra, when torch is not installed."""
     import importlib.util
 
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     if importlib.util.find_spec("torch") is None:
         raise UsageError("training and its data need torch: pip install 'spedge[train]'")
@@ -251,9 +251,11 @@ def opened_device(
 
     fault: what shall go wrong on the line, as in Faults.parse.
     """
-    from spedge.build import build
-    from spedge.device import Device, Faults, open_board
-    from spedge.play import require_precision
+    from spedge.boards.build import build
+    from spedge.boards.launch import open_board
+    from spedge.device.client import Device
+    from spedge.jobs.play import require_precision
+    from spedge.link.faults import Faults
 
     faults = Faults.parse(fault) if fault else None
     if address:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spedge.base.errors import UsageError
 from spedge.cli.common import (
     JsonOption,
     PrecisionOption,
@@ -18,7 +19,6 @@ from spedge.cli.common import (
     show,
     table,
 )
-from spedge.errors import UsageError
 
 if TYPE_CHECKING:
     from spedge.compile import CompileReport
@@ -54,8 +54,8 @@ def command(
     With --tune, the kernels' parameters are searched first: what costs the fewest instructions on the emulated core is
     kept for every later compilation for that target. On native the cost is time, and the answer may differ.
     """
-    from spedge.build import require_tvm
-    from spedge.bundle import Bundle
+    from spedge.boards.build import require_tvm
+    from spedge.model.bundle import Bundle
 
     is_file = model.suffix == ".onnx" and not model.is_dir()
     loaded = None if is_file else Bundle.load(model)

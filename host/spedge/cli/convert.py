@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from spedge.base.errors import UsageError
 from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
-from spedge.errors import UsageError
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
 
     OUT appears whole or not at all: a damaged recording is not converted.
     """
-    from spedge.convert import convert
+    from spedge.recordings.convert import convert
 
     with progress(f"Reading {source.name}") as say:
         done = convert(

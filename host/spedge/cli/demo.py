@@ -16,9 +16,9 @@ def command(
     precision: PrecisionOption = "fp32",
 ) -> None:
     """Check gesture recordings on the boards that can run here, and draw a picture of them."""
+    from spedge.base.errors import UsageError
     from spedge.cli.check import print_report
-    from spedge.demo import demo
-    from spedge.errors import UsageError
+    from spedge.jobs.demo import demo
 
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("the demo draws a picture: pip install 'spedge[compile,firmware,view]'")

@@ -17,9 +17,9 @@ def command(
 
     An emulated board is only built: 'run' and 'check' start it.
     """
-    from spedge.boards import load_board
-    from spedge.build import upload
-    from spedge.bundle import Bundle
+    from spedge.boards.build import upload
+    from spedge.boards.manifest import load_board
+    from spedge.model.bundle import Bundle
 
     known = load_board(board)
     document = build_document(bundle, board, precision)

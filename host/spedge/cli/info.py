@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spedge.base.errors import InputError
 from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
-from spedge.errors import InputError
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
-    from spedge.info import RecordingInfo
+    from spedge.model.bundle import Bundle
+    from spedge.recordings.info import RecordingInfo
 
 
 def command(
@@ -29,11 +29,11 @@ def command(
     A damaged recording is counted up to the damage, and the exit code is 4.
     """
     if path.is_dir():
-        from spedge.bundle import Bundle
+        from spedge.model.bundle import Bundle
 
         _print(_bundle_document(Bundle.load(path)), as_json)
         return
-    from spedge.info import recording_info
+    from spedge.recordings.info import recording_info
 
     with progress(f"Reading {path.name}") as say:
         info = recording_info(path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort)

@@ -33,8 +33,8 @@ from spedge.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
-    from spedge.session import Outcome, Progress, Session, Summary, Triggers
+    from spedge.jobs.run import Outcome, Progress, Session, Summary, Triggers
+    from spedge.model.bundle import Bundle
     from spedge.sources import Source
 
 
@@ -96,10 +96,10 @@ def command(
     With --json, a line of JSON
     for each result and one for the summary.
     """
-    from spedge.boards import load_board
-    from spedge.bundle import Bundle
-    from spedge.errors import UsageError
-    from spedge.session import Session, require_sensor
+    from spedge.base.errors import UsageError
+    from spedge.boards.manifest import load_board
+    from spedge.jobs.run import Session, require_sensor
+    from spedge.model.bundle import Bundle
 
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
@@ -126,7 +126,7 @@ def command(
 
 
 def _triggers(every_ms: float, every_tokens: int, window_ms: float) -> Triggers:
-    from spedge.session import Triggers
+    from spedge.jobs.run import Triggers
 
     for option, value in (("--every-ms", every_ms), ("--every-tokens", every_tokens), ("--window-ms", window_ms)):
         require_range(option, value)
@@ -134,7 +134,7 @@ def _triggers(every_ms: float, every_tokens: int, window_ms: float) -> Triggers:
 
 
 def _corner(crop: str | None) -> tuple[int, int] | None:
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     if crop is None:
         return None
@@ -146,7 +146,7 @@ def _corner(crop: str | None) -> tuple[int, int] | None:
 
 
 def _source_name(recording: Path | None, source: str | None) -> str:
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     if (recording is None) == (source is None):
         raise UsageError("say where the events come from: a RECORDING or --source, one of the two")

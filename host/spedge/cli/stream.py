@@ -29,7 +29,7 @@ from spedge.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from spedge.capture import Captured
+    from spedge.jobs.capture import Captured
     from spedge.sources import Source
 
 
@@ -68,9 +68,9 @@ def command(
 
     When the camera breaks off, what had come is kept and the exit code is 3.
     """
-    from spedge.boards import load_board
-    from spedge.capture import capture
-    from spedge.errors import DeviceError, UsageError
+    from spedge.base.errors import DeviceError, UsageError
+    from spedge.boards.manifest import load_board
+    from spedge.jobs.capture import capture
     from spedge.sources import BoardCamera, open_source
 
     if play is not None and source != "board":
@@ -115,7 +115,7 @@ def command(
 
 
 def _sensor(width: int | None, height: int | None, camera_format: str) -> tuple[int, int]:
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     if width is not None and height is not None:
         return width, height

@@ -27,7 +27,7 @@ from spedge.cli.common import (
 
 if TYPE_CHECKING:
     from spedge.recordings import Recording
-    from spedge.tokenizer import Tokenizer
+    from spedge.tokens.tokenizer import Tokenizer
 
 
 def command(
@@ -53,7 +53,7 @@ def command(
     event_x, event_y and event_p: those of token i begin at its offset and end at the next one.
     """
     import spedge
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
@@ -84,8 +84,8 @@ def _tokenize(recording: Recording, tokenizer: Tokenizer, out: Path | None) -> l
     """The times of the first and the last token, if there are any."""
     from contextlib import ExitStack
 
-    from spedge.files import whole
-    from spedge.token_files import TokenWriter, tokenize_recording
+    from spedge.base.files import whole
+    from spedge.recordings.token_files import TokenWriter, tokenize_recording
 
     fired: list[int] = []
     with ExitStack() as stack:

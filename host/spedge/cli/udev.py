@@ -15,7 +15,7 @@ def command(
 
     They let whoever is logged in at this machine open the ports, and keep ModemManager off them.
     """
-    from spedge.device.ports import UDEV_FILE, udev_rules, write_udev_rules
+    from spedge.boards.ports import UDEV_FILE, udev_rules, write_udev_rules
 
     if not write:
         print(udev_rules(), end="")

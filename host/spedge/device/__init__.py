@@ -1,9 +1,9 @@
 """Devices: what runs on a board, seen from the host."""
 
+from spedge.boards.launch import open_board
 from spedge.device.client import Device, LineCounts, Timeouts
-from spedge.device.faults import Faults
-from spedge.device.launch import open_board
-from spedge.device.protocol import (
+from spedge.link.faults import Faults
+from spedge.link.protocol import (
     Configuration,
     Configured,
     Hello,

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.device.faults import Faults, FaultyTransport, with_faults
-from spedge.device.live import LiveSender
-from spedge.device.protocol import (
+from spedge.base.errors import DeviceError, UsageError
+from spedge.link.faults import Faults, FaultyTransport, with_faults
+from spedge.link.live import LiveSender
+from spedge.link.protocol import (
     REPLY_BIT,
     TOKEN_DTYPE,
     VERSION,
@@ -34,13 +35,12 @@ from spedge.device.protocol import (
     Type,
     unpack_labels,
 )
-from spedge.device.silence import Silence
-from spedge.device.stream import EventSender, RetryTimer
-from spedge.device.transport import Outgoing, Reconnecting, Transport, connect
-from spedge.errors import DeviceError, UsageError
+from spedge.link.silence import Silence
+from spedge.link.stream import EventSender, RetryTimer
+from spedge.link.transport import Outgoing, Reconnecting, Transport, connect
 
 if TYPE_CHECKING:
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
 _OUT_BYTES = 1 << 16  # handed to the transport at once
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
@@ -167,8 +167,8 @@ class Device:
         Raises UsageError when the address makes no sense, DeviceError when nothing is there, may not be used or does
         not answer, and what build.build raises.
         """
-        from spedge.boards import board_names
-        from spedge.device.launch import open_named
+        from spedge.boards.launch import open_named
+        from spedge.boards.manifest import board_names
 
         if address in board_names():
             return open_named(address, bundle, timeouts, faults)

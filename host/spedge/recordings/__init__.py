@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spedge.errors import InputError, UsageError
-from spedge.events import as_events
-from spedge.files import whole
-from spedge.parameters import whole_number
+from spedge.base.errors import InputError, UsageError
+from spedge.base.files import whole
+from spedge.base.parameters import whole_number
+from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
 from spedge.recordings.csv import CsvRecording, CsvWriter

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import empty_events
+from spedge.base.errors import InputError
+from spedge.events.arrays import empty_events
 from spedge.recordings.aedat4 import Aedat4Recording
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry, gathered
 

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError, UsageError
-from spedge.events import empty_events
+from spedge.base.errors import InputError, UsageError
+from spedge.events.arrays import empty_events
 from spedge.recordings.base import Recording, choose_geometry, gathered
 
 MAGIC = b"#!AER-DAT4.0\r\n"

@@ -10,8 +10,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import UnsortedError, check_events, check_pixels, columns, concatenate, first_wrong
+from spedge.base.errors import InputError
+from spedge.events.arrays import UnsortedError, check_events, check_pixels, columns, concatenate, first_wrong
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18

@@ -10,8 +10,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import EVENT_DTYPE, Columns, as_records, columns
+from spedge.base.errors import InputError
+from spedge.events.arrays import EVENT_DTYPE, Columns, as_records, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
 
 _NAMES = {"t": "t", "timestamp": "t", "time": "t", "x": "x", "y": "y", "p": "p", "on": "p", "polarity": "p"}

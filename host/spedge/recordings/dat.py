@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import empty_events
+from spedge.base.errors import InputError
+from spedge.events.arrays import empty_events
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry
 from spedge.recordings.raw import read_header
 

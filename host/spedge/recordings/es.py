@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge._decoders import EventStreamDecoder
-from spedge.errors import InputError
+from spedge.base.errors import InputError
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
 
 _MAGIC = b"Event Stream"

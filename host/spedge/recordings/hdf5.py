@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import EVENT_DTYPE, Columns
+from spedge.base.errors import InputError
+from spedge.events.arrays import EVENT_DTYPE, Columns
 from spedge.recordings.base import Recording, Writer
 from spedge.recordings.hdf5_file import library
 from spedge.recordings.hdf5_process import ERRORS, ITEM

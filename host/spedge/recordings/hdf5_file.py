@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge._decoders import ecf_decode
-from spedge.errors import InputError, UsageError
-from spedge.events import Columns, as_records, columns
+from spedge.base.errors import InputError, UsageError
+from spedge.events.arrays import Columns, as_records, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry, gathered
 
 _ECF_FILTER = 36559

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from spedge.errors import InputError, SpedgeError, UsageError
+from spedge.base.errors import InputError, SpedgeError, UsageError
 
 ITEM, END = b"+", b"."
 ERRORS: dict[bytes, type[SpedgeError]] = {b"I": InputError, b"U": UsageError}

@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import InputError
-from spedge.events import EVENT_DTYPE, columns
+from spedge.base.errors import InputError
+from spedge.events.arrays import EVENT_DTYPE, columns
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer, choose_geometry
 
 #: What zipfile and numpy raise for damaged files.

@@ -11,9 +11,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import evt2, evt3
-from spedge.decoders import Decoder, DecodeStats
-from spedge.errors import InputError
+from spedge.base.errors import InputError
+from spedge.events import evt2, evt3
+from spedge.events.decoders import Decoder, DecodeStats
 from spedge.recordings.base import Recording, Writer, choose_geometry
 
 #: Sensors of old files that name only their system.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
 from spedge.sources.base import Source
 from spedge.sources.board import BoardCamera
 from spedge.sources.recording import RecordingSource

@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.decoders import Decoder
+from spedge.events.decoders import Decoder
 
 #: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
 PACKET_SECONDS = 0.02

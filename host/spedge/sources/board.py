@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.cameras.words import FORMATS
-from spedge.decoders import Decoder
-from spedge.device import Configuration, Device, TokenizerSettings
-from spedge.errors import UsageError
+from spedge.base.errors import UsageError
+from spedge.device.client import Device
+from spedge.events.decoders import Decoder
+from spedge.events.words import FORMATS
+from spedge.link.protocol import Configuration, TokenizerSettings
 from spedge.sources.base import PACKET_SECONDS, Source
 
 _EVT3_BYTES, _EVT3_ROW, _EVT3_TIME_HIGH = 2, 0x0, 0x8  # of a word; types of words

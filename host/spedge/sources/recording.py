@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spedge
-from spedge.errors import InputError, UsageError
+from spedge.base.errors import InputError, UsageError
 from spedge.sources.base import PACKET_SECONDS, Source
 
 _PACKET_EVENTS = 1 << 14  # of a recording at full speed: small enough to be interrupted

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.decoders import FORMATS, Decoder, EdvsDecoder
-from spedge.device.transport import connect
-from spedge.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, UsageError
+from spedge.events.decoders import FORMATS, Decoder, EdvsDecoder
+from spedge.link.transport import connect
 from spedge.sources.base import PACKET_SECONDS, Source
 
 _EDVS_SIDE = 128

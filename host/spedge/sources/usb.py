@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.errors import DeviceError, UsageError
-from spedge.events import EVENT_DTYPE, as_events
+from spedge.base.errors import DeviceError, UsageError
+from spedge.events.arrays import EVENT_DTYPE, as_events
 from spedge.sources.base import PACKET_SECONDS, Source
 
 #: Our names of cameras: the module of neuromorphic_drivers.

@@ -31,7 +31,7 @@ def decoder(
     """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
     import spedge
     from spedge.bench.decoder import board_cost, host_cost, stream_of
-    from spedge.boards import load_board
+    from spedge.boards.manifest import load_board
 
     opened = spedge.open(recording, width=width, height=height)
     document: dict[str, object] = {"board": board or "host"}

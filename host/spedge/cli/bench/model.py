@@ -37,7 +37,7 @@ def model(
     check'.
     """
     from spedge.bench.model import bench_model
-    from spedge.bundle import Bundle
+    from spedge.model.bundle import Bundle
 
     loaded = Bundle.load(bundle)
     with progress(f"Measuring {loaded.name} on {board}") as say:
@@ -60,7 +60,7 @@ def encoder(
 ) -> None:
     """A transformer encoder with random weights: what its size costs on a simulated or emulated board."""
     from spedge.bench.model import bench_encoder
-    from spedge.build import require_tvm
+    from spedge.boards.build import require_tvm
 
     require_tvm()
     from spedge.compile.synthetic import Shape

@@ -50,10 +50,10 @@ def tokenizer(
     import numpy as np
 
     import spedge
+    from spedge.base.errors import UsageError
     from spedge.bench.tokenizer import board_cost, host_cost
     from spedge.bench.tokenizer import crop as middle_of
-    from spedge.boards import load_board
-    from spedge.errors import UsageError
+    from spedge.boards.manifest import load_board
 
     opened = spedge.open(recording, width=width, height=height)
     size = (opened.width, opened.height)
@@ -97,7 +97,7 @@ def tokenizer(
 
 
 def _size(text: str) -> tuple[int, int]:
-    from spedge.errors import UsageError
+    from spedge.base.errors import UsageError
 
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= 65535 and 0 < int(height) <= 65535):

@@ -1,0 +1,1 @@
+"""Boards: their manifests, building their firmware, starting them, finding them."""

@@ -1,0 +1,142 @@
+"""Prophesee EVT2: events to 32-bit words and back. Devices take these words over the link.
+
+A little-endian word: type 31:28 (0 off, 1 on, 8 TIME_HIGH), then for an event the low 6 bits of the time, x and y of
+11 bits; for TIME_HIGH the upper 28 bits of the time. The clock wraps after 2^34 µs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge import _native
+from spedge.base.errors import InputError, UsageError
+from spedge.events.arrays import Columns, check_events, columns
+
+#: Times that EVT2 can tell apart, µs.
+TIME_RANGE = 1 << 34
+#: One more than the largest coordinate.
+MAX_SIDE = 1 << 11
+
+_TIME_HIGH = 0x8 << 28
+_HALF_RANGE = TIME_RANGE >> 7  # in units of TIME_HIGH, 64 µs
+_MOST_GAP_WORDS = 1 << 20
+
+
+def time_base(t: int) -> int:
+    """The part of a time that EVT2 cannot say, µs: whole ranges of its clock."""
+    return t & ~(TIME_RANGE - 1)
+
+
+@dataclass(frozen=True)
+class DecodeStats:
+    """What became of the words. words = events + times + triggers + other + unknown + untimed."""
+
+    words: int
+    events: int
+    times: int
+    triggers: int
+    other: int
+    unknown: int  #: of a type that EVT2 does not define
+    untimed: int  #: events before the first time word, lost
+
+
+class Decoder:
+    """EVT2 bytes to events, streaming: a word may be cut anywhere."""
+
+    def __init__(self) -> None:
+        self._native = _native.Evt2Decoder()
+
+    def push(self, data: bytes | bytearray | memoryview) -> NDArray[np.void]:
+        """Events of these bytes (EVENT_DTYPE; t in µs with the wraps of the clock added)."""
+        return self._native.decode(data)
+
+    def reset(self) -> None:
+        """Forget the time, the counts and the first bytes of a cut word."""
+        self._native.reset()
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes of a cut word that wait for the rest of it."""
+        return self._native.partial_bytes
+
+    @property
+    def stats(self) -> DecodeStats:
+        """Counts of words by kind."""
+        return DecodeStats(**self._native.stats())
+
+
+def encode(events: NDArray[Any]) -> bytes:
+    """A whole recording as EVT2 bytes that decode to the same events, times of 2^34 µs and more included.
+
+    events: structured, sorted by time. Raises InputError (see encode_words).
+    """
+    return encode_words(events, last_high=0, first=True).astype("<u4", copy=False).tobytes()
+
+
+def encode_words(events: NDArray[Any], last_high: int | None = None, first: bool = False) -> NDArray[np.uint32]:
+    """Events as EVT2 words, uint32 [words].
+
+    events: structured with t (µs), x, y, p, sorted by time.
+    last_high: `t >> 6` of the event before these in the stream. None at the start of a stream whose reader adds the
+    part of the time beyond 2^34 µs itself.
+    first: write a time word before the first event whatever last_high is.
+    A time word is written whenever the upper bits of the time change, and several across a gap of more than half
+    the clock's range, so that a reader sees every wrap.
+    Raises InputError when a coordinate needs more than 11 bits or a gap between events is centuries long.
+    """
+    if len(events) == 0:
+        return np.empty(0, np.uint32)
+    c = columns(events)
+    check_side(c, "EVT2")
+    check_events(c)
+    t, x, y, p = c
+    high = (t.astype(np.uint64) >> np.uint64(6)).astype(np.int64)
+    before = np.empty_like(high)
+    before[0] = high[0] if last_high is None else last_high
+    before[1:] = high[:-1]
+    hops = np.maximum((high - before - 1) // _HALF_RANGE, 0)  # time words on the way across a gap
+    if int(hops.sum()) > _MOST_GAP_WORDS:
+        raise InputError("a gap between two events is longer than EVT2 can bridge: shift the times towards 0")
+    changes = high != before
+    changes[0] |= first or last_high is None
+    times = np.where(changes, 1 + hops, 0)
+
+    words = np.empty(len(t) + int(times.sum()), np.uint32)
+    at = np.arange(len(t)) + np.cumsum(times)  # where each event's word goes
+    low = (t.astype(np.uint64) & np.uint64(63)).astype(np.uint32)
+    words[at] = (p.astype(np.uint32) << 28) | (low << 22) | (x.astype(np.uint32) << 11) | y.astype(np.uint32)
+    words[at[changes] - 1] = _time_words(high[changes])
+    for i in np.flatnonzero(hops):
+        way = before[i] + _HALF_RANGE * np.arange(1, hops[i] + 1)
+        words[at[i] - 1 - hops[i] : at[i] - 1] = _time_words(way)
+    return words
+
+
+def check_side(c: Columns, encoding: str) -> None:
+    """Raises InputError for a pixel that a word of EVT2 or EVT3 cannot hold."""
+    if len(c.t) and max(c.x.max(), c.y.max()) >= MAX_SIDE:
+        at = int(np.argmax((c.x >= MAX_SIDE) | (c.y >= MAX_SIDE)))
+        raise InputError(
+            f"event {at} is at pixel ({c.x[at]}, {c.y[at]}), and {encoding} holds coordinates up to {MAX_SIDE - 1}: "
+            "choose another format"
+        )
+
+
+def time_words(t: int, last_t: int) -> NDArray[np.uint32]:
+    """EVT2 words that bring a reader's clock from last_t to t, µs, or up to 63 µs further; uint32 [words].
+
+    They end the bins of a voxel tokenizer on a device, the last of which no later event would end.
+    Raises UsageError for a t before last_t.
+    """
+    if t < last_t:
+        raise UsageError(f"the clock cannot go back from {last_t} µs to {t} µs")
+    way = np.arange((last_t >> 6) + _HALF_RANGE, -(-t >> 6), _HALF_RANGE)
+    return _time_words(np.append(way, -(-t >> 6)).astype(np.int64))
+
+
+def _time_words(high: NDArray[np.int64]) -> NDArray[np.uint32]:
+    return (np.uint32(_TIME_HIGH) | (high & 0x0FFFFFFF)).astype(np.uint32)

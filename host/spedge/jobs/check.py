@@ -1,0 +1,335 @@
+"""Is what ran on the device what Python computes, and is every event accounted for?"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.device.client import Device, LineCounts
+from spedge.events.evt2 import encode_words
+from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
+from spedge.jobs.play import load_events, require_model
+from spedge.jobs.results import check_results, window_of
+from spedge.link.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE, Configuration, Result, Stats
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Computed, Reference
+from spedge.tokens.tokenizer import TokenizerStats, Tokens
+
+SCHEMA = 1
+LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
+#: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
+ROUNDED_TOLERANCE = 0.1
+QUANTISED = "reference.onnx"  #: beside a compiled model of reduced precision: the encoder that it computes
+REPORT_TOKENS = 256  #: tokens a device keeps until they are read
+_TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
+_SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
+
+
+@dataclass(frozen=True)
+class StageCosts:
+    """Cost of the stages on the device, in the report's unit.
+
+    tokenize: decoding and tokenizing the whole recording. embed: embedding all its tokens, and the window's times.
+    encode: one inference.
+    """
+
+    tokenize: int
+    embed: int
+    encode: int
+
+
+@dataclass(frozen=True)
+class RecordingCheck:
+    """One recording, on the host and on the device.
+
+    events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
+    and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
+    line: what the line did to the frames, and what was sent again for it.
+    results: inferences that the device made on the way, all of them checked.
+    """
+
+    path: Path
+    events_sent: int
+    events_device: int
+    events_pending: int
+    events_dropped: dict[str, int]
+    tokens_host: int
+    tokens_device: int
+    tokens_equal: bool
+    logits_host: NDArray[np.float32]
+    logits_device: NDArray[np.float32]
+    logits_max_abs_diff: float
+    label_host: str
+    label_device: str
+    costs: StageCosts
+    problem: str | None
+    results: int = 0
+    line: LineCounts = field(default_factory=LineCounts)
+
+    @property
+    def passed(self) -> bool:
+        return self.problem is None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon.
+
+    faults: what was done to the line on purpose, by kind; empty on an honest line.
+    """
+
+    board: str
+    cost_unit: str
+    recordings: tuple[RecordingCheck, ...]
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def line(self) -> LineCounts:
+        """Sums over the recordings."""
+        return LineCounts(*map(sum, zip(*(astuple(recording.line) for recording in self.recordings), strict=True)))
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.recordings) and all(recording.passed for recording in self.recordings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON document.
+
+        "cost" holds the stages in "cost_unit"; "instructions" the same, or null where instructions are not what the
+        board counts. A difference that is no number is null.
+        """
+        return {
+            "schema": SCHEMA,
+            "board": self.board,
+            "passed": self.passed,
+            "cost_unit": self.cost_unit,
+            "line": asdict(self.line),
+            "faults": self.faults,
+            "recordings": [self._recording(recording) for recording in self.recordings],
+        }
+
+    def _recording(self, r: RecordingCheck) -> dict[str, Any]:
+        costs = {"tokenize": r.costs.tokenize, "embed": r.costs.embed, "encode": r.costs.encode}
+        counted = self.cost_unit == "instructions"
+        return {
+            "path": str(r.path),
+            "passed": r.passed,
+            "problem": r.problem,
+            "events_sent": r.events_sent,
+            "events_device": r.events_device,
+            "events_pending": r.events_pending,
+            "events_dropped": r.events_dropped,
+            "tokens_host": r.tokens_host,
+            "tokens_device": r.tokens_device,
+            "tokens_equal": r.tokens_equal,
+            "logits_max_abs_diff": r.logits_max_abs_diff if math.isfinite(r.logits_max_abs_diff) else None,
+            "label_host": r.label_host,
+            "label_device": r.label_device,
+            "cost": costs,
+            "instructions": costs if counted else dict.fromkeys(costs),
+            "frames_resent": r.line.resent,
+            "line": asdict(r.line),
+            "results": r.results,
+        }
+
+
+def tolerance_of(precision: str) -> float:
+    """The largest difference of a logit that passes for a model in that precision."""
+    return ROUNDED_TOLERANCE if precision == "int8" else LOGITS_TOLERANCE
+
+
+def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str], None]) -> Path | None:
+    """The encoder that a model of reduced precision computes, which is compiled if it is not yet; None for fp32."""
+    from spedge.boards.build import compile_model
+
+    return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
+
+
+def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:
+    """Read all recordings once, so that a bad one is found before a device is built and started.
+
+    Raises UsageError for one of another sensor size, InputError for a damaged or empty one.
+    """
+    for path in recordings:
+        load_events(path, bundle)
+
+
+def check(
+    bundle: Bundle,
+    recordings: Sequence[Path],
+    device: Device,
+    board: str | None = None,
+    on_progress: Callable[[str], None] | None = None,
+    encoder: Path | None = None,
+    tolerance: float = LOGITS_TOLERANCE,
+    camera: str | None = None,
+    every_us: int = 0,
+    every_tokens: int = 0,
+    window_us: int = 0,
+) -> CheckReport:
+    """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
+
+    device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
+    encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
+    that passes; ROUNDED_TOLERANCE is for int8.
+    camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host
+    sends no event. None: the host sends them.
+    every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
+    result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
+    logits.
+    on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
+    another model or stops answering, InputError and UsageError as by `require_recordings`.
+    """
+    require_model(device, bundle)
+    say = on_progress or (lambda _: None)
+    reference = Reference(bundle, encoder)
+    checks = []
+    with contextlib.ExitStack() as stack:
+        feed: Feed = LinkFeed(device, REPORT_TOKENS)
+        if camera is not None:
+            feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
+        configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
+        pool = device.configure(configuration).pool_events
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance)
+        before = device.line_counts()
+        for number, path in enumerate(recordings, 1):
+            checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
+            counts = device.line_counts()
+            checks.append(replace(checked, line=counts.since(before)))
+            before = counts
+    return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
+
+
+def prefixed(say: Callable[[str], None], where: str) -> Callable[[str], None]:
+    """Says where each text belongs."""
+    return lambda text: say(f"{where}: {text}")
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A device that is configured, and what its answers are compared with. pool: how many pending events it holds."""
+
+    bundle: Bundle
+    reference: Reference
+    device: Device
+    feed: Feed
+    configuration: Configuration
+    pool: int
+    tolerance: float
+
+    def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
+        """A recording, but for what the line did to it."""
+        events = self.feed.heard(load_events(path, self.bundle))
+        say("computing on the host")
+        computed = self._compute(events)
+        self.feed.play(events, say)
+        tokens = self.device.tokens()
+        say("inferring")
+        result = self.device.infer()
+        checked = self._compare(path, events, computed, tokens, result, self.device.stats())
+        if not self.configuration.infers:
+            return checked
+        results = self.device.take_results()
+        problem = checked.problem or self._wrong_result(events, computed.tokens, results)
+        return replace(checked, problem=problem, results=len(results))
+
+    def _compute(self, events: NDArray[Any]) -> Computed:
+        """What the host makes of the events; the logits of the tokens that are young enough."""
+        computed = self.reference.compute(events, self.pool)
+        if not self.configuration.window_us:
+            return computed
+        since = max(int(events["t"][-1]) - self.configuration.window_us, 0)
+        seen = window_of(self.reference, computed.tokens, len(computed.tokens), since)
+        return replace(computed, logits=self.reference.logits(seen))
+
+    def _compare(
+        self, path: Path, events: NDArray[Any], computed: Computed, tokens: NDArray[Any], result: Result, stats: Stats
+    ) -> RecordingCheck:
+        """computed: on the host. tokens, result, stats: the device's."""
+        host = as_reported(computed.tokens)
+        difference = token_difference(host, tokens)
+        diff = _largest_difference(computed.logits, result.logits)
+        labels = [self.bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits)]
+        problem = (
+            stats.imbalance(len(events))
+            or count_difference(computed.stats, stats)
+            or difference
+            or (f"the largest difference of a logit is {diff:.3g}" if not diff <= self.tolerance else None)
+            or (f"the host says {labels[0]!r} and the device {labels[1]!r}" if labels[0] != labels[1] else None)
+        )
+        return RecordingCheck(
+            path=path,
+            events_sent=len(events),
+            events_device=stats.taken,
+            events_pending=stats.pending,
+            events_dropped=stats.dropped,
+            tokens_host=len(host),
+            tokens_device=stats.tokens,
+            tokens_equal=difference is None,
+            logits_host=computed.logits,
+            logits_device=result.logits,
+            logits_max_abs_diff=diff,
+            label_host=labels[0],
+            label_device=labels[1],
+            costs=StageCosts(result.cost_tokenize, result.cost_embed + result.cost_window, result.cost_encode),
+            problem=problem,
+        )
+
+    def _wrong_result(self, events: NDArray[Any], tokens: Tokens, results: Sequence[Result]) -> str | None:
+        """A sentence on the first result made on the way that is not the host's."""
+        words = encode_words(events) if self.configuration.source == "link" else None
+        return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words)
+
+
+def as_reported(tokens: Tokens) -> NDArray[Any]:
+    """Tokens as a device reports them: protocol.TOKEN_DTYPE [n], with a CRC over the events of each."""
+    out = np.empty(len(tokens), TOKEN_DTYPE)
+    out["x"], out["y"], out["t"], out["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    packed = np.empty(len(tokens.events), PACKED_EVENT_DTYPE)
+    for name in ("t", "x", "y", "p"):
+        packed[name] = tokens.events[name]
+    data, size = memoryview(packed.tobytes()), packed.itemsize
+    out["crc"] = [zlib.crc32(data[a:b]) for a, b in pairwise((tokens.offsets * size).tolist())]
+    return out
+
+
+def token_difference(host: NDArray[Any], device: NDArray[Any]) -> str | None:
+    """None when both hold the same tokens, field by field, else a sentence on the first that differs."""
+    n = min(len(host), len(device))
+    different = np.zeros(n, bool)
+    for name in _TOKEN_FIELDS:
+        different |= host[name][:n] != device[name][:n]
+    if different.any():
+        at = int(np.argmax(different))
+        names = [name for name in _TOKEN_FIELDS if host[name][at] != device[name][at]]
+        return f"token {at} differs in {', '.join(names)}: host {_shown(host[at])}, device {_shown(device[at])}"
+    if len(host) != len(device):
+        return f"the host made {len(host)} tokens and the device {len(device)}"
+    return None
+
+
+def _shown(token: np.void) -> str:
+    return f"({token['x']}, {token['y']}) at {token['t']} µs with {token['n']} events, CRC {token['crc']:08x}"
+
+
+def count_difference(host: TokenizerStats, device: Stats) -> str | None:
+    """None when host and device count the same for the same reasons, else a sentence on the first that differs."""
+    for name in _SAME_COUNTS:
+        ours, theirs = getattr(host, name), getattr(device, name)
+        if ours != theirs:
+            return f"the host counts {ours} for '{name}' and the device {theirs}"
+    return None
+
+
+def _largest_difference(host: NDArray[np.float32], device: NDArray[np.float32]) -> float:
+    """Infinity when the shapes differ; no number when a logit is none."""
+    return float(np.abs(host - device).max()) if host.shape == device.shape else math.inf

@@ -1,0 +1,119 @@
+"""The whole idea in one go: gesture recordings checked on every board that can run here, and a picture of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spedge.base.paths import assets_dir
+from spedge.boards.build import BuildError, build
+from spedge.boards.launch import open_board
+from spedge.boards.manifest import Board, load_board
+from spedge.device.client import Device
+from spedge.jobs.check import CheckReport, check, encoder_of, prefixed, tolerance_of
+from spedge.jobs.play import load_events, play
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
+
+if TYPE_CHECKING:
+    from spedge.view.picture import Panel
+
+BOARDS = ("sim", "mps2-an500")
+BUNDLE = "gestures-pico"
+LOGITS_EVERY_US = 50_000
+PICTURE_ROWS = 3
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What `demo` did. `left_out`: boards that this machine cannot run; `missing` of each says why."""
+
+    reports: tuple[CheckReport, ...]
+    left_out: tuple[Board, ...]
+    picture: Path
+
+    @property
+    def passed(self) -> bool:
+        return all(report.passed for report in self.reports)
+
+
+def demo(
+    out: Path,
+    precision: str = "fp32",
+    on_progress: Callable[[str], None] | None = None,
+    on_report: Callable[[CheckReport], None] | None = None,
+) -> DemoReport:
+    """Check the recordings that come with spedge on each of BOARDS that can run here, and write `out/demo.png`.
+
+    on_progress gets short sentences, on_report each board's report when it is done. Raises what building, starting
+    and checking raise; a difference between host and device is in the report instead.
+    """
+    say = on_progress or (lambda _: None)
+    bundle = Bundle.load(assets_dir() / BUNDLE)
+    recordings = sorted((assets_dir() / "recordings").glob("*.raw"))
+    boards = [load_board(name) for name in BOARDS]
+    reports: list[CheckReport] = []
+    panels: list[Panel] = []
+    runnable = [board for board in boards if not board.missing]
+    if not runnable:
+        packages = " ".join(boards[0].packages_missing)
+        raise BuildError(f"no board can run here: sudo apt-get install {packages}")
+    for board in runnable:
+        firmware = build(board, bundle, say, precision)
+        encoder = encoder_of(bundle, board.target, precision, say)
+        say(f"Starting {board.name}")
+        with open_board(board, firmware.path) as device:
+            said = prefixed(say, board.name)
+            reports.append(check(bundle, recordings, device, board.name, said, encoder, tolerance_of(precision)))
+            if on_report is not None:
+                on_report(reports[-1])
+            if board is runnable[-1]:
+                panels = _panels(device, board, bundle, recordings[:PICTURE_ROWS], say)
+    picture = out / "demo.png"
+    say("Drawing")
+    _draw(panels, picture, bundle, reports)
+    return DemoReport(tuple(reports), tuple(board for board in boards if board.missing), picture)
+
+
+def _panels(
+    device: Device, board: Board, bundle: Bundle, recordings: Sequence[Path], say: Callable[[str], None]
+) -> list[Panel]:
+    """Play each recording once more, asking for logits on the way."""
+    from spedge.view.picture import Panel
+
+    panels = []
+    for path in recordings:
+        say(f"{board.name}: logits over time of {path.name}")
+        events = load_events(path, bundle)
+        tokens = Reference(bundle).compute(events).tokens
+        opinions = list(play(device, bundle, events, LOGITS_EVERY_US))
+        panels.append(
+            Panel(
+                title=path.stem.replace("_", " ").replace("-", " "),
+                device=board.name,
+                note=f"{opinions[-1].label}, {opinions[-1].confidence:.0%}",
+                width=bundle.sensor.width,
+                height=bundle.sensor.height,
+                patch_size=bundle.tokenizer.patch_size,
+                events=events,
+                token_x=tokens.x,
+                token_y=tokens.y,
+                token_t=tokens.t,
+                times=np.array([opinion.t for opinion in opinions], np.uint64),
+                logits=np.stack([opinion.logits for opinion in opinions]),
+                labels=bundle.labels,
+            )
+        )
+    return panels
+
+
+def _draw(panels: Sequence[Panel], path: Path, bundle: Bundle, reports: Sequence[CheckReport]) -> None:
+    from spedge.view.picture import picture
+
+    boards = ", ".join(report.board for report in reports)
+    verdict = "equal to the host" if all(report.passed for report in reports) else "NOT equal to the host"
+    picture(panels, path, f"{bundle.name} on {boards}: {verdict}")

@@ -1,0 +1,128 @@
+"""What the host computes from events: tokens, the encoder's input, logits. The yardstick for devices.
+
+Tokens come from the C library; the logits from ONNX Runtime on the exported graph, which shares no code with what
+runs on a device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.base.errors import InputError
+from spedge.model.bundle import Bundle, BundleSpec
+from spedge.tokens.embedding import encoder_input, log_time_volume
+from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
+
+
+@dataclass(frozen=True)
+class Computed:
+    """All tokens of the events, where the events went, and float32 logits [classes] of the last T tokens."""
+
+    tokens: Tokens
+    stats: TokenizerStats
+    logits: NDArray[np.float32]
+
+
+def tokenizer_of(spec: BundleSpec, pool_events: int | None = None) -> Tokenizer:
+    """A new tokenizer as a bundle says; pool_events as a device has it, None for no limit."""
+    sensor = spec.sensor
+    return Tokenizer(width=sensor.width, height=sensor.height, pool_events=pool_events, **asdict(spec.tokenizer))
+
+
+class Reference:
+    """A bundle's model on the host.
+
+    Logits are those of the window that `window` gives, times counted from its first token. encoder: a quantised
+    encoder (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the bundle's graphs.
+    Raises InputError when the bundle's graphs cannot be run.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
+        self.bundle = bundle
+        self._quantised = encoder
+        self._weight, self._bias = bundle.embedding_arrays()
+
+    def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
+        """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
+        return tokenizer_of(self.bundle, pool_events)
+
+    def compute(self, events: NDArray[Any], pool_events: int | None = None) -> Computed:
+        """Everything from events (structured t in µs, x, y, p; sorted)."""
+        tokenizer = self.tokenizer(pool_events)
+        tokens = tokenizer.push(events)
+        return Computed(tokens, tokenizer.stats, self.logits(tokens))
+
+    def window(self, tokens: Tokens) -> Tokens:
+        """The tokens that the model sees: `BundleSpec.window_tokens` of the newest."""
+        return tokens.last(self.bundle.window_tokens(len(tokens)))
+
+    def logits(self, tokens: Tokens) -> NDArray[np.float32]:
+        """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included.
+
+        By the quantised encoder, from what `encoder_input` gives, when there is one.
+        """
+        if self._quantised is not None:
+            return self.encode(self.encoder_input(tokens))
+        seen = self.window(tokens)
+        config = self.bundle.embedding
+        size = self.bundle.tokenizer.patch_size
+        volumes = np.zeros((1, self.bundle.tokens, 2, config.buckets, size, size), np.float32)
+        positions = np.zeros((1, self.bundle.tokens, 3), np.float32)
+        n = len(seen)
+        if n:
+            volumes[0, :n] = log_time_volume(seen, size, config.buckets)
+            since = (seen.t - seen.t[0]).astype(np.float32) / np.float32(config.time_scale_us)
+            positions[0, :n] = np.column_stack([seen.x, seen.y, since])
+        return self._run(self._oracle, n, volumes=volumes, positions=positions)
+
+    def encoder_input(self, tokens: Tokens) -> NDArray[np.float32]:
+        """What a device hands to its encoder: embedded window with positions, float32 [n, hidden], n <= T."""
+        config = self.bundle.embedding
+        return encoder_input(
+            self.window(tokens),
+            self._weight,
+            self._bias,
+            self.bundle.tokenizer.patch_size,
+            config.buckets,
+            config.time_scale_us,
+        )
+
+    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T."""
+        padded = np.zeros((1, self.bundle.tokens, self.bundle.embedding.hidden), np.float32)
+        padded[0, : len(rows)] = rows
+        return self._run(self._encoder, len(rows), tokens=padded)
+
+    @cached_property
+    def _oracle(self) -> Any:
+        return _session(self.bundle.file("model.onnx"))
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
+
+    def _run(self, session: Any, length: int, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        (logits,) = session.run(["logits"], {**inputs, "length": np.array([length], np.int32)})
+        return np.asarray(logits[0], np.float32)
+
+
+def _session(path: Path, fuse: bool = True) -> Any:
+    """fuse: let ONNX Runtime replace groups of nodes. It makes of 8-bit weights a product that rounds activations,
+    which is not what the graph says."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # the models are small; threads only cost
+    options.log_severity_level = 3
+    if not fuse:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class per kind of failure, none of them public
+        raise InputError(f"{path} cannot be run by ONNX Runtime: export the bundle again ({error})") from error

@@ -1,0 +1,100 @@
+"""What a recording holds: size, times, rates, and the first thing that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import spedge
+from spedge.base.errors import InputError
+
+PEAK_WINDOW_US = 10_000
+
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """Counts are of the events before the `problem`, if there is one. Times in us of the sensor's clock, rates per s.
+
+    `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
+    time between two events.
+    `left_out`: what the format's own rules leave out, by name (see Recording).
+    """
+
+    path: Path
+    format: str
+    width: int
+    height: int
+    events: int
+    on_events: int
+    first_us: int | None
+    last_us: int | None
+    busiest: int
+    longest_gap_us: int
+    left_out: dict[str, int]
+    problem: str | None
+
+    @property
+    def duration_us(self) -> int:
+        return 0 if self.first_us is None or self.last_us is None else self.last_us - self.first_us
+
+    @property
+    def mean_rate(self) -> float:
+        return self.events / (self.duration_us / 1e6) if self.duration_us else 0.0
+
+    @property
+    def peak_rate(self) -> float:
+        """Of the busiest PEAK_WINDOW_US, or of the whole recording when that is shorter."""
+        return max(self.busiest / (PEAK_WINDOW_US / 1e6), self.mean_rate)
+
+
+def recording_info(
+    path: Path,
+    width: int | None = None,
+    height: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    sort: bool = False,
+) -> RecordingInfo:
+    """Read a whole recording and count. on_progress gets the events read so far. sort: see recordings.open.
+
+    Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
+    """
+    recording = spedge.open(path, width=width, height=height, sort=sort)
+    events = on = peak = busy = gap = 0
+    first = last = None
+    window = -1  # the one that `busy` counts
+    problem = None
+    try:
+        for chunk in recording:
+            t = chunk["t"]
+            first = int(t[0]) if first is None else first
+            gap = max(gap, int(np.diff(t, prepend=t[0] if last is None else np.uint64(last)).max()))
+            numbers, counts = np.unique(t // np.uint64(PEAK_WINDOW_US), return_counts=True)
+            if numbers[0] == window:
+                counts[0] += busy
+            peak = max(peak, int(counts.max()))
+            window, busy, last = int(numbers[-1]), int(counts[-1]), int(t[-1])
+            events += len(chunk)
+            on += int(np.count_nonzero(chunk["p"]))
+            if on_progress is not None:
+                on_progress(events)
+    except InputError as error:
+        problem = str(error)
+    if problem is None and events == 0:
+        problem = f"{path}: there is no event in it, up to its end at byte {path.stat().st_size}"
+    return RecordingInfo(
+        path=recording.path,
+        format=recording.format,
+        width=recording.width,
+        height=recording.height,
+        events=events,
+        on_events=on,
+        first_us=first,
+        last_us=last,
+        busiest=peak,
+        longest_gap_us=gap,
+        left_out=dict(recording.left_out),
+        problem=problem,
+    )

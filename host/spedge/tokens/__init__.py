@@ -1,0 +1,1 @@
+"""Events to tokens, and tokens to what a model sees."""
