@@ -174,8 +174,8 @@ def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None
     from spedge.boards.launch import open_board
     from spedge.boards.manifest import load_board
     from spedge.jobs.check import check
-    from spedge.training.export import export_model
-    from spedge.training.model import Classifier
+    from spedge.training.export.bundle import export_model
+    from spedge.training.models.transformer import Classifier
     from spedge.training.presets import PRESETS
 
     spec = PRESETS["nmnist-pico"].with_attention("causal").with_tokens(12).spec("causal")

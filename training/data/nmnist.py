@@ -17,7 +17,7 @@ from spedge.events.arrays import as_events
 from spedge.recordings.nmnist import RECORD_BYTES, SIDE
 from spedge.recordings.nmnist import decode as decode_records
 
-from .data import Dataset, Sample
+from .base import Dataset, Sample
 
 WIDTH = HEIGHT = SIDE
 LABELS = tuple("0123456789")

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from spedge import recordings
 from spedge.base.errors import InputError
 
-from .data import Dataset, Sample
+from ..presets.base import GESTURES as LABELS
+from .base import Dataset, Sample
 from .dvs import PixelConfig, Pixels
-from .presets import GESTURES as LABELS
 
 WIDTH = HEIGHT = 128
 DURATION_US = 1_000_000

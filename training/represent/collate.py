@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .windows import Window
+from .tokens import Window
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .model import Classifier
+    from ..models.transformer import Classifier
 
 _POOL = 8  # batches sorted by length together
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from spedge.base.errors import CheckFailed, UsageError
 from spedge.model.bundle import Bundle, BundleSpec, write_bundle
 
-from .windows import Windower
+from ..represent.tokens import Windower
 
 if TYPE_CHECKING:
-    from .model import Classifier
+    from ..models.transformer import Classifier
 
 TOLERANCE = 1e-5  #: largest difference of a logit between torch and ONNX Runtime
 OPSET = 18
@@ -40,7 +40,7 @@ def export(
     Raises CheckFailed, and leaves no bundle, when ONNX Runtime does not compute what torch does; UsageError for a
     window length that cannot be.
     """
-    from .checkpoint import load_checkpoint
+    from ..checkpoint import load_checkpoint
 
     source = load_checkpoint(checkpoint)
     spec = source.spec

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from spedge.base.errors import UsageError
 
-from .data import Dataset
-from .presets import Preset
+from ..presets.base import Preset
+from .base import Dataset
 
 
 def load_dataset(
