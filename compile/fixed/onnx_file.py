@@ -23,7 +23,7 @@ def compile_onnx(
 ) -> CompileReport:
     """Compile an ONNX model to C in the folder `out`, with the interface of a bundle's model.
 
-    path: a model of the operators in `fixed.program.SUPPORTED` (an MLP, a small CNN, an encoder of another make) with one
+    path: a model of the operators in `SUPPORTED` (an MLP, a small CNN, an encoder of another make) with one
     float32 input of a fixed shape, one float32 output, and perhaps an int32 input `length` [1]. An open batch size
     becomes 1. All elements are computed in every run: `encode`'s count is passed as `length` where there is one and
     means nothing where there is not. target, out, on_progress and errors are as for `compile_bundle`; an operator
