@@ -17,7 +17,7 @@ pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[co
 
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS, CompileError, compile_bundle
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import Epilogue, Kernel, Layout, LinearKernel, Parameter
-from .kernels_panel import GELU
+from .base import Epilogue, Kernel, Layout, LinearKernel, Parameter
+from .panel import GELU
 
 if TYPE_CHECKING:
     from .builder import Builder

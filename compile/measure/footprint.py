@@ -9,8 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import CompileError, MissingCompilerError
-from .targets import Target
+from ..errors import CompileError, MissingCompilerError
+from ..targets import Target
 
 SOURCES = ("model.c", "kernels.c", "weights.c")
 _ENTRIES = ("encode", "step")

@@ -1,6 +1,6 @@
 """Fixed-shape graphs: any ONNX model of supported operators as a list of kernel calls on planned memory.
 
-The way for everything that is not a token encoder (see lift.py for those): TVM's Relax imports and fuses the
+The way for everything that is not a token encoder (see graph/lift.py for those): TVM's Relax imports and fuses the
 operators, schedule.py turns each fused function into C, and this module keeps the list of calls and when each
 buffer is in use. All elements are computed in every run; nothing depends on a count of tokens, unless the graph
 has an input `length`, which is given as an int32.
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arena import ALIGN, place
-from .errors import CompileError
+from ..errors import CompileError
+from ..graph.simplify import node_title
+from ..plan.arena import ALIGN, place
+from ..targets import Target
 from .schedule import Lowered, lower_function
-from .simplify import node_title
-from .targets import Target
 
 if TYPE_CHECKING:
     import onnx

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .base import Kernel, Parameter
 from .builder import Builder
-from .kernels import Kernel, Parameter
 
 C_TYPES = {"float32": "float", "int16": "int16_t", "int8": "int8_t"}
 

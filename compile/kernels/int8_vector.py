@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import PANEL, Parameter
-from .kernels_int8 import Int8LinearKernel, QuantiseKernel
+from .base import PANEL, Parameter
+from .int8 import Int8LinearKernel, QuantiseKernel
 
 if TYPE_CHECKING:
     from .builder import Builder

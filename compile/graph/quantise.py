@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .errors import CompileError
-from .graph import ALL, Array, Graph, HeadLinear, Linear, Value, demand
-from .precision import Quant
+from ..errors import CompileError
+from ..precision import Quant
+from .nodes import ALL, Array, Graph, HeadLinear, Linear, Value, demand
 from .reference import Runner, to_onnx
 
 LARGEST = 127  # of an 8-bit number; -128 is not used for weights

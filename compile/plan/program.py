@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph, Value
-from .kernels import Kernel, Layout
+from ..graph.nodes import Graph, Value
+from ..kernels.base import Kernel, Layout
 
 Stored = NDArray[np.float32] | NDArray[np.int8]
 

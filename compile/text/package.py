@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from spedge.base.paths import firmware_dir
 
-from .targets import Target
+from ..targets import Target
 
 EXAMPLE = """\
 /* Runs the model once on made-up input and prints what comes out: replace the input by @WHAT@.

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import c_text
-from .c_text import NOTICE, constant_symbol
-from .errors import CompileError
-from .fixed import C_TYPES, FixedProgram, Step, Tensor, constants_used
+from ..errors import CompileError
+from ..targets import Target
+from ..text import c_text
+from ..text.c_text import NOTICE, constant_symbol
+from .program import C_TYPES, FixedProgram, Step, Tensor, constants_used
 from .schedule import generate_c
-from .targets import Target
 
 # GCC contracts products and sums to fused ones only when told so, whatever -ffp-contract says for other files.
 _TITLE = """\

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .targets import Target
+from ..targets import Target
 
 STACK_FLOATS = 64  # a block's buffer of at most this many elements is an array on the stack, not in the arena
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .precision import Quant
+from ..precision import Quant
 
 Array = NDArray[np.float32]
 

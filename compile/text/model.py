@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import CompileError
+from ..kernels.base import KEY_TILE, Kernel, Parameter
+from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
+from ..kernels.int8_vector import VectorQuantiseKernel
+from ..kernels.panel import PanelKernel, RowLinearKernel
+from ..kernels.vector import VectorLinearKernel, VectorMixKernel
+from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
+from ..plan.stateful import StatefulProgram
+from ..targets import Target
 from . import c_text
 from .c_text import NOTICE, constant_symbol
-from .codegen import C_TYPES, generate, parameter_type, signature
-from .errors import CompileError
-from .kernels import KEY_TILE, Kernel, Parameter
-from .kernels_int8_vector import VectorQuantiseKernel
-from .kernels_panel import PanelKernel, RowLinearKernel
-from .kernels_vector import VectorLinearKernel, VectorMixKernel
-from .program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
-from .stateful import StatefulProgram
-from .targets import Target
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle

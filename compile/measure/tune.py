@@ -19,8 +19,8 @@ import numpy as np
 from spedge.base.errors import DeviceError, UsageError
 from spedge.base.paths import cache_dir
 
-from .precision import find_precision
-from .targets import TARGETS, TUNED_SCHEMA, Parameters, Target, find_target, read_tuned, tuned_path
+from ..precision import find_precision
+from ..targets import TARGETS, TUNED_SCHEMA, Parameters, Target, find_target, read_tuned, tuned_path
 
 if TYPE_CHECKING:
     from spedge.boards.manifest import Board
@@ -203,7 +203,7 @@ class _Search:
         from spedge.bench.model import run_on_board
         from spedge.boards.build import build
 
-        from .driver import generate, write_folder
+        from ..driver import generate, write_folder
 
         changes: dict[str, Any] = parameters
         target = replace(self.start, **changes)

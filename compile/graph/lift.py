@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CompileError
-from .graph import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
+from ..errors import CompileError
+from .nodes import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
 from .simplify import Mask, Simplified, node_title
 
 Index = NDArray[np.int64]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import CompileError
+from ..graph.nodes import Attention, Graph, Mean, Value
+from ..kernels.base import Epilogue, Layout, MapKernel, Step
+from ..targets import Target
 from .arena import ALIGN, place
-from .errors import CompileError
-from .graph import Attention, Graph, Mean, Value
-from .kernels import Epilogue, Layout, MapKernel, Step
 from .lowering import Lowering
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .targets import Target
 
 FOREVER = 1 << 29
 

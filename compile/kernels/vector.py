@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .kernels import LinearKernel, MixKernel
+from .base import LinearKernel, MixKernel
 
 if TYPE_CHECKING:
     from .builder import Builder

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CompileError
-from .graph import Array, Attention, Graph, HeadLinear, Linear, Map, Mean, Node, Norm, Source, Value
+from ..errors import CompileError
+from .nodes import Array, Attention, Graph, HeadLinear, Linear, Map, Mean, Node, Norm, Source, Value
 
 if TYPE_CHECKING:
     import onnx

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .fixed import FixedProgram
-from .report import CompileReport
-from .targets import Target
+from ..fixed.program import FixedProgram
+from ..report import CompileReport
+from ..targets import Target
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle

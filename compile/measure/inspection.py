@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from spedge.base.errors import UsageError
 from spedge.base.paths import cache_dir
 
-from .driver import Progress, Result, generate, write_folder
-from .errors import CompileError
+from ..driver import Progress, Result, generate, write_folder
+from ..errors import CompileError
+from ..graph.nodes import Array
+from ..graph.reference import Runner, to_onnx
+from ..kernels.base import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
+from ..kernels.int8 import Int8LinearKernel
+from ..plan.program import Call, HeadLoop
+from ..targets import TARGETS, Target, find_target
 from .footprint import Footprint, footprint, include_flags, require_compiler
-from .graph import Array
-from .kernels import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
-from .kernels_int8 import Int8LinearKernel
-from .program import Call, HeadLoop
-from .reference import Runner, to_onnx
-from .targets import TARGETS, Target, find_target
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -174,7 +174,7 @@ def _sites(result: Result) -> list[_Site]:
 
 
 def _footprint(bundle: Bundle, target: Target, say: Progress, precision: str) -> Footprint | None:
-    from .errors import MissingCompilerError
+    from ..errors import MissingCompilerError
 
     try:
         require_compiler(target)

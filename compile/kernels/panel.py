@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .kernels import (
+from .base import (
     KEY_TILE,
     PANEL,
     Kernel,

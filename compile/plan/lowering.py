@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .errors import CompileError
-from .graph import (
+from ..errors import CompileError
+from ..graph.nodes import (
     ALL,
     Array,
     Attention,
@@ -29,7 +29,7 @@ from .graph import (
     Value,
     demand,
 )
-from .kernels import (
+from ..kernels.base import (
     KEY_TILE,
     PANEL,
     Epilogue,
@@ -42,10 +42,10 @@ from .kernels import (
     SoftmaxKernel,
     Step,
 )
-from .kernels_int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
-from .kernels_int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
-from .kernels_panel import COLUMNS as ROW_COLUMNS
-from .kernels_panel import (
+from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from ..kernels.int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
+from ..kernels.panel import COLUMNS as ROW_COLUMNS
+from ..kernels.panel import (
     PanelKernel,
     PanelLinearKernel,
     PanelMixKernel,
@@ -54,10 +54,10 @@ from .kernels_panel import (
     PanelSoftmaxKernel,
     RowLinearKernel,
 )
-from .kernels_vector import COLUMNS, ROWS, VectorLinearKernel, VectorMixKernel
+from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
+from ..kernels.vector import COLUMNS, ROWS, VectorLinearKernel, VectorMixKernel
+from ..targets import Target
 from .program import Arg, Buffer, Call, HeadLoop, Item, Phase, Program, Stored
-from .tables import EXP2_STEPS, exp2_table, normal_table
-from .targets import Target
 
 
 def lower(graph: Graph, target: Target) -> Program:

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .driver import Progress, check_free, load_model, require_tvm, write_folder
-from .errors import CompileError
-from .package import example, headers
-from .report import CompileReport, KernelReport
-from .targets import find_target
+from ..driver import Progress, check_free, load_model, require_tvm, write_folder
+from ..errors import CompileError
+from ..report import CompileReport, KernelReport
+from ..targets import find_target
+from ..text.package import example, headers
 
 
 def compile_onnx(
@@ -23,7 +23,7 @@ def compile_onnx(
 ) -> CompileReport:
     """Compile an ONNX model to C in the folder `out`, with the interface of a bundle's model.
 
-    path: a model of the operators in `fixed.SUPPORTED` (an MLP, a small CNN, an encoder of another make) with one
+    path: a model of the operators in `SUPPORTED` (an MLP, a small CNN, an encoder of another make) with one
     float32 input of a fixed shape, one float32 output, and perhaps an int32 input `length` [1]. An open batch size
     becomes 1. All elements are computed in every run: `encode`'s count is passed as `length` where there is one and
     means nothing where there is not. target, out, on_progress and errors are as for `compile_bundle`; an operator
@@ -37,8 +37,9 @@ def compile_onnx(
     require_tvm()
     source = Path(path)
     model = load_model(source)
-    from . import fixed, fixed_emit
-    from .readme import file_readme
+    from ..text.readme import file_readme
+    from . import program as fixed
+    from . import text as fixed_text
 
     fixed.check_operators(model)
     _, shape, counted = fixed.read_shapes(model)
@@ -55,7 +56,7 @@ def compile_onnx(
         **headers(["spedge/kernel_math.h", "spedge/model.h"]),
         "example/main.c": example(chosen, labels=False),
     }
-    files |= fixed_emit.sources(program, {"name": source.stem, "hash": digest, "rows": rows}, chosen)
+    files |= fixed_text.sources(program, {"name": source.stem, "hash": digest, "rows": rows}, chosen)
     report = _report(program, source.stem, digest, rows, chosen, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = file_readme(source, program, chosen, report)
@@ -65,7 +66,7 @@ def compile_onnx(
 
 
 def _report(program: Any, name: str, digest: str, rows: int, target: Any, files: list[str]) -> CompileReport:
-    from .fixed import constants_used
+    from .program import constants_used
 
     flash = sum(a.nbytes for a in constants_used(program).values())
     kernels = tuple(KernelReport(s.kernel, s.writes[0].name, 1, s.macs) for s in program.steps)

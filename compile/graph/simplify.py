@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CompileError
+from ..errors import CompileError
 
 if TYPE_CHECKING:
     import onnx

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import ALL, Array, Attention, Columns, Graph, HeadLinear, Linear, Map, Node, Norm, Value, demand
+from .nodes import ALL, Array, Attention, Columns, Graph, HeadLinear, Linear, Map, Node, Norm, Value, demand
 
 
 def optimise(graph: Graph) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from .kernels import LinearKernel, Parameter
+from ..kernels.base import LinearKernel, Parameter
 from .program import Arg, Buffer, Call, HeadLoop, Item, Phase, Program
 
 ALIGN = 4  # floats: 16 bytes
