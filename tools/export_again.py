@@ -18,8 +18,8 @@ from onnx import numpy_helper
 from spedge.base.errors import CheckFailed
 from spedge.model.bundle import Bundle, BundleSpec
 from spedge.model.reference import Reference
-from spedge.training.export import export_model
-from spedge.training.model import Classifier
+from spedge.training.export.bundle import export_model
+from spedge.training.models.transformer import Classifier
 
 TOLERANCE = 1e-6  # of a logit, between the old encoder and the new one
 

@@ -1,4 +1,6 @@
-import contextlib, ctypes, signal
+import contextlib
+import ctypes
+import signal
 
 import SCons.Script
 
