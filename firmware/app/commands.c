@@ -374,6 +374,7 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
     const sp_decode_stats_t *d = &stats.decode;
     const sp_tokenizer_stats_t *t = &stats.tokenizer;
     const sp_frame_reader_stats_t *r = &app->link.reader.stats;
+    /* clang-format off */
     const uint64_t counts[] = {
         d->words,     d->events,  d->times,         d->triggers, d->other,           d->unknown,
         d->untimed,   d->addresses, d->vectors,     d->vector_events, d->outside,    d->clipped,
@@ -382,6 +383,7 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
         r->oversized, r->truncated, app->repeated_frames,        app->refused_frames,
         stats.cost_tokenize,      stats.cost_embed,
     };
+    /* clang-format on */
     size_t memory;
     port_memory(&memory);
     uint8_t *p = put_status(reply->at, app);
