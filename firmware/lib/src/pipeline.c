@@ -36,13 +36,13 @@ struct sp_pipeline {
     void *token_context;
 
     /* in the caller's memory, behind this struct */
-    intake_t *intake;       /* NULL: EVT2 words that go straight to the tokenizer */
-    uint64_t *times;        /* [rows] */
+    intake_t *intake; /* NULL: EVT2 words that go straight to the tokenizer */
+    uint64_t *times;  /* [rows] */
     void *scratch;
-    float *xy_wavelengths;  /* [xy_size] */
-    float *xy_positions;    /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
-    float *t_wavelengths;   /* [t_size] */
-    float *ring;            /* [rows][hidden]: linear embedding and the positions of x and y */
+    float *xy_wavelengths; /* [xy_size] */
+    float *xy_positions;   /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
+    float *t_wavelengths;  /* [t_size] */
+    float *ring;           /* [rows][hidden]: linear embedding and the positions of x and y */
 };
 
 static int has_embedding(const sp_pipeline_config_t *config)
@@ -166,7 +166,8 @@ int sp_pipeline_init(sp_pipeline_t **out, const sp_pipeline_config_t *config, vo
     sp_embed_position_wavelengths(pipe->t_size, pipe->t_wavelengths);
     memset(pipe->xy_positions, 0, (size_t)pipe->steps * pipe->xy_size * sizeof *pipe->xy_positions);
     for (uint32_t i = 0; i < pipe->steps; i++)
-        sp_embed_position_add(&pipe->xy_positions[(size_t)i * pipe->xy_size], pipe->xy_size, pipe->xy_wavelengths, (float)i);
+        sp_embed_position_add(&pipe->xy_positions[(size_t)i * pipe->xy_size], pipe->xy_size, pipe->xy_wavelengths,
+                              (float)i);
     sp_pipeline_reset(pipe);
     *out = pipe;
     return SP_OK;
