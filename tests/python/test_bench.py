@@ -30,7 +30,7 @@ from spedge.boards.build import build
 from spedge.boards.launch import running
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.events.evt2 import encode_words
 from spedge.model.bundle import Bundle
 

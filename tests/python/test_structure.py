@@ -102,8 +102,8 @@ CIRCLES: dict[frozenset[str], str] = {
     frozenset({"spedge.boards.launch", "spedge.boards.ports", "spedge.device.client"}): "",
 }
 LONG: dict[str, str] = {
-    "compile/lift.py": "",
-    "compile/lowering.py": "",
+    "compile/graph/lift.py": "",
+    "compile/plan/lowering.py": "",
     "firmware/app/commands.c": "",
     "host/binding/host_tokenizer.c": "",
     "host/spedge/device/client.py": "",

@@ -22,13 +22,13 @@ from spedge.training import nmnist
 from spedge.training.augment import augment
 from spedge.training.data import Dataset, Sample
 from spedge.training.presets import PRESETS, SIZES, Augmentation, preset
-from spedge.training.windows import Windower
+from spedge.training.represent.tokens import Windower
 
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
 
 from spedge.training import evaluate, export, train  # noqa: E402
 from spedge.training.checkpoint import load_checkpoint  # noqa: E402
-from spedge.training.model import Classifier, position_frequencies  # noqa: E402
+from spedge.training.models.transformer import Classifier, position_frequencies  # noqa: E402
 
 SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).parents[3] / "shared"))
 NMNIST = SHARED / "data" / "nmnist-800.zip"
@@ -418,7 +418,7 @@ def test_the_graphs_hold_no_traces_of_this_machine(trained: Any) -> None:
 
 def test_a_graph_that_differs_is_refused(trained: Any) -> None:
     """A model that is not the one exported stands for a fault of the exporter."""
-    from spedge.training.export import _verify
+    from spedge.training.export.bundle import _verify
 
     source = load_checkpoint(trained[0].checkpoint)
     made = source.model()
