@@ -23,12 +23,14 @@ class Recording(ABC):
     width, height: the sensor, pixels. format: the encoding's name. path: the file.
     sort: hand the events out in order of time (stable) whatever their order in the file; this holds the whole recording
     in memory.
+    layout: how a file was taken that leaves open what its columns are; else empty.
     left_out: how many of what the format's own rules leave out, by name, known once the recording was iterated.
     Every event handed out is sorted by time and inside the sensor; an InputError names the file and the first that
     is not, behind a chunk of those before it.
     """
 
     format: str
+    layout = ""
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         self.path = path
