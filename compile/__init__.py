@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .driver import compile_bundle
 from .errors import CompileError
-from .onnx_file import compile_onnx
+from .fixed.onnx_file import compile_onnx
 from .precision import PRECISIONS
 from .report import CompileReport
 from .targets import TARGETS, Target, find_target

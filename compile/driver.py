@@ -23,10 +23,10 @@ from .targets import Target, find_target
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
 
-    from .graph import Array, Graph
-    from .kernels import Kernel
-    from .program import Buffer, Program, Stored
-    from .stateful import StatefulProgram
+    from .graph.nodes import Array, Graph
+    from .kernels.base import Kernel
+    from .plan.program import Buffer, Program, Stored
+    from .plan.stateful import StatefulProgram
 
 Progress = Callable[[str], None]
 
@@ -78,12 +78,12 @@ class Result:
 
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
     """Everything but writing. probes: surround kernel calls by calls of sp_probe_begin and sp_probe_end."""
-    from . import emit
-    from .package import example, headers
-    from .quantise import quantise
-    from .readme import bundle_readme
-    from .reference import to_onnx
-    from .stateful import StatefulProgram
+    from .graph.quantise import quantise
+    from .graph.reference import to_onnx
+    from .plan.stateful import StatefulProgram
+    from .text import model as emit
+    from .text.package import example, headers
+    from .text.readme import bundle_readme
 
     graph = _import_encoder(bundle, say)
     _check_attention(bundle, graph)
@@ -125,9 +125,9 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
 
 def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:
     """The program, where its buffers lie in the arena (floats), and the arena's size (bytes)."""
-    from .arena import plan
-    from .lowering import lower
-    from .stateful import lower_stateful
+    from .plan.arena import plan
+    from .plan.lowering import lower
+    from .plan.stateful import lower_stateful
 
     program: Program | StatefulProgram
     if graph.stateful:
@@ -148,9 +148,9 @@ def _check_attention(bundle: Bundle, graph: Graph) -> None:
 
 
 def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
-    from .lift import lift
-    from .rewrite import optimise
-    from .simplify import simplify
+    from .graph.lift import lift
+    from .graph.rewrite import optimise
+    from .graph.simplify import simplify
 
     say("importing the encoder")
     path = bundle.file("encoder.onnx")
@@ -190,8 +190,8 @@ def _embedding(bundle: Bundle) -> dict[str, Array]:
 
 def _kernels(program: Program | StatefulProgram, names: dict[Kernel, str]) -> list[KernelReport]:
     """Every kernel call, with how often it is made with all tokens present."""
-    from .program import HeadLoop
-    from .stateful import StatefulProgram, macs
+    from .plan.program import HeadLoop
+    from .plan.stateful import StatefulProgram, macs
 
     if isinstance(program, StatefulProgram):
         return [KernelReport(names[call.kernel], call.what, calls, total) for call, calls, total in macs(program)]

@@ -25,8 +25,8 @@ from spedge.base.paths import assets_dir
 from spedge.model.bundle import FILES
 from spedge.training import Progress, gestures, train
 from spedge.training.checkpoint import load_checkpoint
-from spedge.training.dvs import PixelConfig, Pixels
-from spedge.training.export import export_model
+from spedge.training.data.dvs import PixelConfig, Pixels
+from spedge.training.export.bundle import export_model
 
 ASSETS = assets_dir()
 RECORDING_SEED = 3

@@ -4,8 +4,9 @@ Importing this needs numpy only. `train` and `export` need torch (pip install 's
 for a checkpoint, not for a bundle; the `gestures` data set and its simulated camera never do.
 """
 
+from .data import gestures, nmnist
 from .evaluate import EvaluationReport, evaluate
 from .export import export
 from .train import Progress, TrainReport, train
 
-__all__ = ["EvaluationReport", "Progress", "TrainReport", "evaluate", "export", "train"]
+__all__ = ["EvaluationReport", "Progress", "TrainReport", "evaluate", "export", "gestures", "nmnist", "train"]

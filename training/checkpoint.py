@@ -18,7 +18,7 @@ from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
 
 if TYPE_CHECKING:
-    from .model import Classifier
+    from .models.transformer import Classifier
 
 NAME = "checkpoint.pt"
 SCHEMA = 1
@@ -38,7 +38,7 @@ class Checkpoint:
 
     def model(self) -> Classifier:
         """The model, ready to evaluate."""
-        from .model import Classifier
+        from .models.transformer import Classifier
 
         model = Classifier(self.spec)
         try:

@@ -16,10 +16,10 @@ from spedge.model.bundle import Bundle, BundleSpec
 from spedge.model.reference import Reference
 
 from .checkpoint import Checkpoint, load_checkpoint
-from .data import Dataset, Sample, unseen
-from .datasets import load_dataset
-from .presets import preset as find_preset
-from .windows import Windower
+from .data.base import Dataset, Sample, unseen
+from .data.registry import load_dataset
+from .presets.base import preset as find_preset
+from .represent.tokens import Windower
 
 SPLITS = ("unseen", "all", "test", "train")
 

@@ -17,15 +17,15 @@ import numpy as np
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Accuracy, Bundle, BundleSpec
 
-from .augment import augment
-from .batches import batches, logits
+from .augment.events import augment
 from .checkpoint import NAME, Checkpoint
-from .data import Dataset, Sample, pack_digests
-from .datasets import load_dataset
-from .export import export_model
-from .presets import Preset, Recipe
-from .presets import preset as find_preset
-from .windows import Window, Windower
+from .data.base import Dataset, Sample, pack_digests
+from .data.registry import load_dataset
+from .export.bundle import export_model
+from .presets.base import Preset, Recipe
+from .presets.base import preset as find_preset
+from .represent.collate import batches, logits
+from .represent.tokens import Window, Windower
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,7 +160,7 @@ class _Run:
     ) -> None:
         import torch
 
-        from .model import Classifier
+        from .models.transformer import Classifier
 
         torch.manual_seed(seed)
         self.spec, self.recipe, self.learn, self.seed = spec, recipe, learn, seed

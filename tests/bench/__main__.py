@@ -29,7 +29,7 @@ from spedge.bench.model import bench_encoder, random_bundle
 from spedge.boards.build import build
 from spedge.boards.launch import open_board
 from spedge.boards.manifest import list_boards, load_board
-from spedge.compile.synthetic import Shape
+from spedge.compile.measure.synthetic import Shape
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference

@@ -13,7 +13,7 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 import onnx
 
 from spedge.compile import compile_bundle, compile_onnx
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 

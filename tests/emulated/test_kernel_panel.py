@@ -11,7 +11,7 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
-from spedge.compile.tables import exp2_table, normal_table
+from spedge.compile.kernels.tables import exp2_table, normal_table
 
 from ..python.test_compile_math import table
 from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script

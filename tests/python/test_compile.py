@@ -22,11 +22,11 @@ from onnx import helper
 
 from spedge.base.errors import InputError, UsageError
 from spedge.compile import TARGETS, CompileError, compile_bundle
-from spedge.compile.arena import plan
 from spedge.compile.driver import _import_encoder
-from spedge.compile.footprint import footprint
-from spedge.compile.lowering import lower
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder, make_model
+from spedge.compile.measure.footprint import footprint
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder, make_model
+from spedge.compile.plan.arena import plan
+from spedge.compile.plan.lowering import lower
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 

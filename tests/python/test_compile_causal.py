@@ -17,7 +17,7 @@ pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[co
 
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS, CompileError, compile_bundle
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
@@ -174,8 +174,8 @@ def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None
     from spedge.boards.launch import open_board
     from spedge.boards.manifest import load_board
     from spedge.jobs.check import check
-    from spedge.training.export import export_model
-    from spedge.training.model import Classifier
+    from spedge.training.export.bundle import export_model
+    from spedge.training.models.transformer import Classifier
     from spedge.training.presets import PRESETS
 
     spec = PRESETS["nmnist-pico"].with_attention("causal").with_tokens(12).spec("causal")

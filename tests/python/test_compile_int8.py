@@ -17,11 +17,11 @@ pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[co
 from spedge.base.errors import UsageError
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.driver import _import_encoder
-from spedge.compile.graph import Linear
-from spedge.compile.kernels_int8 import groups, pack
-from spedge.compile.quantise import quantise, quantise_weight
-from spedge.compile.reference import Runner, to_onnx
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.graph.nodes import Linear
+from spedge.compile.graph.quantise import quantise, quantise_weight
+from spedge.compile.graph.reference import Runner, to_onnx
+from spedge.compile.kernels.int8 import groups, pack
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 

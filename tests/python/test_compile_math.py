@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spedge.compile.tables import exp2_table, normal_table
+from spedge.compile.kernels.tables import exp2_table, normal_table
 
 if shutil.which("cc") is None:
     pytest.skip("no C compiler (cc)", allow_module_level=True)

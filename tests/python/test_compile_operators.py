@@ -21,7 +21,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from spedge.compile import TARGETS, CompileError, compile_onnx
-from spedge.compile.fixed import REPLACEMENTS, SUPPORTED
+from spedge.compile.fixed.program import REPLACEMENTS, SUPPORTED
 
 from ..emulated import bare
 from .operators import MAKERS, Graph, build_fixed, random_inputs, run_fixed, run_onnx

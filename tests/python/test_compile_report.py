@@ -13,10 +13,11 @@ pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[comp
 from spedge.base.errors import UsageError
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
-from spedge.compile import TARGETS, inspection
-from spedge.compile.footprint import footprint
-from spedge.compile.inspection import Inspection, inspect
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile import TARGETS, CompileError
+from spedge.compile.measure import inspection
+from spedge.compile.measure.footprint import footprint
+from spedge.compile.measure.inspection import Inspection, inspect
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
 
 if shutil.which("cc") is None:
@@ -97,5 +98,5 @@ def test_a_board_that_cannot_count_is_refused(bundle: Bundle) -> None:
 def test_a_frame_without_a_fixed_size_is_refused(tmp_path: Path) -> None:
     for name in ("model.c", "kernels.c", "weights.c"):
         (tmp_path / name).write_text("void f(int n);\nvoid f(int n)\n{\n    volatile char a[n];\n    a[0] = 0;\n}\n")
-    with pytest.raises(inspection.CompileError, match="the frame of f has no fixed size"):
+    with pytest.raises(CompileError, match="the frame of f has no fixed size"):
         footprint(tmp_path, TARGETS["native"])

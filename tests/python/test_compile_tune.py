@@ -13,9 +13,9 @@ from spedge.base.errors import UsageError
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile import TARGETS, compile_bundle, find_target, targets
-from spedge.compile.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.tune import COUNTER_STEP, COUNTS, SPACE, Trial, _Search, store, tune
 from spedge.compile.targets import Parameters, read_tuned, tuned_path
-from spedge.compile.tune import COUNTER_STEP, COUNTS, SPACE, Trial, _Search, store, tune
 from spedge.model.bundle import Bundle
 
 SHAPE = Shape(tokens=9, hidden=12, intermediate=18, heads=2, layers=2, classes=5)

@@ -11,7 +11,7 @@ import pytest
 import spedge
 from spedge.base.errors import InputError
 from spedge.training import gestures
-from spedge.training.dvs import PixelConfig, Pixels
+from spedge.training.data.dvs import PixelConfig, Pixels
 
 QUIET = PixelConfig(threshold=0.2, mismatch=0.0, refractory_us=0, noise_hz=0.0)
 

@@ -26,7 +26,7 @@ from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle
 
 if TYPE_CHECKING:
-    from spedge.compile.synthetic import Shape
+    from spedge.compile.measure.synthetic import Shape
 
 SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
@@ -197,7 +197,7 @@ def _bench(
     bundle: Bundle, board: Board, precision: str, cases: Sequence[Rows], encoder_only: bool, say: Progress
 ) -> ModelBench:
     from spedge.compile import find_target
-    from spedge.compile.footprint import footprint
+    from spedge.compile.measure.footprint import footprint
 
     firmware = build(board, bundle, say, precision, "bench/model")
     report: dict[str, Any] = firmware.report
@@ -237,7 +237,7 @@ def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDAr
 def random_bundle(shape: Shape) -> Bundle:
     """The random encoder as a bundle, kept in the cache so that what is built from it is found again."""
     require_tvm()
-    from spedge.compile.synthetic import make_bundle, make_encoder
+    from spedge.compile.measure.synthetic import make_bundle, make_encoder
 
     s = shape
     name = f"t{s.tokens}-h{s.hidden}-i{s.intermediate}-a{s.heads}-l{s.layers}-c{s.classes}-s{s.seed}"

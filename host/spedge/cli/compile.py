@@ -22,8 +22,8 @@ from spedge.cli.common import (
 
 if TYPE_CHECKING:
     from spedge.compile import CompileReport
-    from spedge.compile.inspection import Inspection
-    from spedge.compile.tune import Tuning
+    from spedge.compile.measure.inspection import Inspection
+    from spedge.compile.measure.tune import Tuning
 
 
 def command(
@@ -69,7 +69,7 @@ def command(
     with progress(f"Compiling {loaded.name if loaded else model.name} for {target}") as say:
         inspection = tuned = None
         if loaded is not None and tuning:
-            from spedge.compile.tune import store, tune
+            from spedge.compile.measure.tune import store, tune
 
             tuned = tune(loaded, target, precision, on_progress=say)
             kept = store(tuned)
@@ -78,7 +78,7 @@ def command(
         else:
             report = compile_bundle(loaded, target, out, on_progress=say, precision=precision)
         if loaded is not None and detailed:
-            from spedge.compile.inspection import inspect
+            from spedge.compile.measure.inspection import inspect
 
             inspection = inspect(loaded, target, precision, measure, say)
     document = json.loads(report.to_json())

@@ -63,7 +63,7 @@ def encoder(
     from spedge.boards.build import require_tvm
 
     require_tvm()
-    from spedge.compile.synthetic import Shape
+    from spedge.compile.measure.synthetic import Shape
 
     shape = Shape(tokens, hidden, intermediate, heads, layers, classes, seed=seed)
     with progress(f"Measuring an encoder on {board}") as say:

@@ -1,0 +1,1 @@
+"""ONNX files that are no token encoder: graphs of fixed shapes, any supported operator."""

@@ -1,0 +1,207 @@
+"""The rewrites that make an encoder's graph cheap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .nodes import ALL, Array, Attention, Columns, Graph, HeadLinear, Linear, Map, Node, Norm, Value, demand
+
+
+def optimise(graph: Graph) -> None:
+    """All rewrites, in the order in which they help each other."""
+    recognise_gelu(graph)
+    push_columns(graph)
+    fold_constants(graph)
+    fold_norms(graph)
+    graph.sweep()
+    absorb_single_query(graph)
+    graph.sweep()
+
+
+def recognise_gelu(graph: Graph) -> None:
+    """Put one operation in the place of x (1 + erf(x / sqrt 2)) / 2, however it was spelled."""
+    samples = np.linspace(-6, 6, 97)
+    erf = np.array([math.erf(x / math.sqrt(2)) for x in samples])
+    wanted = samples * (1 + erf) / 2
+    for node in list(graph.nodes):
+        if not isinstance(node, Map) or node.op != "multiply":
+            continue
+        for x in _single_roots(graph, node):
+            got = _evaluate(graph, node.out, x, samples)
+            if got is not None and np.allclose(got, wanted, rtol=1e-6, atol=1e-7):
+                graph.replace_node(node, [Map(node.out, "gelu", (x,))])
+                break
+    graph.sweep()
+
+
+def _single_roots(graph: Graph, node: Map) -> list[Value]:
+    """Values that elementwise operations alone lead from to this node, the nearest last."""
+    seen: list[Value] = []
+    work = list(node.inputs)
+    while work:
+        value = work.pop()
+        if value in seen:
+            continue
+        seen.append(value)
+        producer = graph.producer(value)
+        if isinstance(producer, Map) and len(seen) < 16:
+            work.extend(producer.inputs)
+    return seen[::-1]
+
+
+_SAMPLED: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+}
+
+
+def _evaluate(graph: Graph, value: Value, root: Value, samples: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The value as a function of the root at some points; None where it is more than that."""
+    if value is root:
+        return samples
+    node = graph.producer(value)
+    if not isinstance(node, Map) or node.op not in _SAMPLED:
+        return None
+    args: list[NDArray[np.float64]] = []
+    for arg in node.args:
+        if isinstance(arg, Value):
+            part = _evaluate(graph, arg, root, samples)
+            if part is None:
+                return None
+            args.append(part)
+        elif arg.ndim:
+            return None
+        else:
+            args.append(np.asarray(arg, np.float64))
+    return np.asarray(_SAMPLED[node.op](*args))
+
+
+def push_columns(graph: Graph) -> None:
+    """Replace a choice of columns by linears that compute just those."""
+    while True:
+        node = next((n for n in graph.nodes if isinstance(n, Columns)), None)
+        if node is None:
+            break
+        source = graph.producer(node.x)
+        graph.replace_node(node, _columns_of(graph, node, source))
+    graph.sweep()
+
+
+def _columns_of(graph: Graph, node: Columns, source: Node) -> list[Node]:
+    index = node.index
+    if isinstance(source, Linear):
+        bias = None if source.bias is None else source.bias[index]
+        return [Linear(node.out, source.x, source.weight[:, index], bias)]
+    if isinstance(source, Columns):
+        return [Columns(node.out, source.x, source.index[index])]
+    if isinstance(source, Map):
+        nodes: list[Node] = []
+        args: list[Value | Array] = []
+        for arg in source.args:
+            if isinstance(arg, Value):
+                part = graph.value(len(index), "columns")
+                nodes.append(Columns(part, arg, index))
+                args.append(part)
+            else:
+                args.append(arg[index] if arg.ndim else arg)
+        return [*nodes, Map(node.out, source.op, tuple(args))]
+    choice = np.zeros((node.x.width, len(index)), np.float32)
+    choice[index, np.arange(len(index))] = 1
+    return [Linear(node.out, node.x, choice)]
+
+
+def fold_constants(graph: Graph) -> None:
+    """Fold added and multiplied constants into the weights of the linear that feeds them."""
+    changed = True
+    while changed:
+        changed = False
+        for node in list(graph.nodes):
+            if not isinstance(node, Map) or len(node.inputs) != 1:
+                continue
+            source = graph.producer(node.inputs[0])
+            if isinstance(source, Linear) and graph.used_once(source.out):
+                folded = _fold_into(node, source)
+                if folded is not None:
+                    graph.replace_node(node, [folded])
+                    graph.nodes.remove(source)
+                    changed = True
+
+
+def _fold_into(node: Map, source: Linear) -> Linear | None:
+    constants = [a for a in node.args if not isinstance(a, Value)]
+    if len(constants) != 1:
+        return None
+    constant = np.broadcast_to(constants[0], (node.out.width,)).astype(np.float64)
+    bias = np.zeros(node.out.width) if source.bias is None else source.bias.astype(np.float64)
+    first = isinstance(node.args[0], Value)
+    if node.op == "add":
+        return replace(source, out=node.out, bias=(bias + constant).astype(np.float32))
+    if node.op == "subtract" and first:
+        return replace(source, out=node.out, bias=(bias - constant).astype(np.float32))
+    if node.op == "multiply" or (node.op == "divide" and first):
+        factor = constant if node.op == "multiply" else 1 / constant
+        scaled = None if source.bias is None else (bias * factor).astype(np.float32)
+        return replace(source, out=node.out, weight=(source.weight * factor).astype(np.float32), bias=scaled)
+    return None
+
+
+def fold_norms(graph: Graph) -> None:
+    """Move a normalisation's scale and shift into the linears that read it, where only linears do."""
+    for node in list(graph.nodes):
+        if not isinstance(node, Norm) or node.scale is None:
+            continue
+        readers = graph.consumers(node.out)
+        if node.out is graph.output or not all(isinstance(r, Linear) for r in readers):
+            continue
+        plain = Norm(graph.value(node.out.width, "norm"), node.x, node.epsilon)
+        graph.replace_node(node, [plain])
+        scale, shift = node.scale.astype(np.float64), node.shift
+        for reader in readers:
+            assert isinstance(reader, Linear)
+            weight = reader.weight.astype(np.float64)
+            bias = np.zeros(reader.out.width) if reader.bias is None else reader.bias.astype(np.float64)
+            if shift is not None:
+                bias = bias + shift.astype(np.float64) @ weight
+            graph.replace_node(
+                reader,
+                [
+                    replace(
+                        reader,
+                        x=plain.out,
+                        weight=(scale[:, None] * weight).astype(np.float32),
+                        bias=bias.astype(np.float32),
+                    )
+                ],
+            )
+
+
+def absorb_single_query(graph: Graph) -> None:
+    """Where one query row attends, fold the key and value weights into it.
+
+    With k_j = W_k n_j + b_k and v_j = W_v n_j + b_v, and one query q per head:
+    q.k_j = (W_k^T q).n_j + const (the constant cancels in the softmax), and
+    sum_j p_j v_j = W_v sum_j p_j n_j + b_v. The n_j are attended to directly: no key or value row
+    is computed at all.
+    """
+    rows = demand(graph)
+    for node in list(graph.nodes):
+        if not isinstance(node, Attention) or node.shared or rows[node.out] == ALL:
+            continue
+        k, v = graph.producer(node.k), graph.producer(node.v)
+        if not (isinstance(k, Linear) and isinstance(v, Linear) and k.x is v.x):
+            continue
+        width, heads = k.x.width, node.heads
+        by_head = k.weight.reshape(width, heads, node.depth).transpose(1, 2, 0)
+        query = HeadLinear(graph.value(heads * width, "query"), node.q, np.ascontiguousarray(by_head))
+        mix = Attention(graph.value(heads * width, "mix"), query.out, k.x, k.x, heads, width, width, shared=True)
+        by_head = v.weight.reshape(width, heads, node.value_depth).transpose(1, 0, 2)
+        values = HeadLinear(node.out, mix.out, np.ascontiguousarray(by_head), v.bias)
+        graph.replace_node(node, [query, mix, values])

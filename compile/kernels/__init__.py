@@ -1,0 +1,1 @@
+"""What one kernel computes and the C that computes it."""

@@ -1,0 +1,125 @@
+"""What a generated folder takes on its target, by the target's own compiler: flash and stack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CompileError, MissingCompilerError
+from ..targets import Target
+
+SOURCES = ("model.c", "kernels.c", "weights.c")
+_ENTRIES = ("encode", "step")
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes on the target. `code_bytes` and `constant_bytes` go to flash.
+
+    `stack_bytes` is an upper bound of what `sp_model.encode` takes: its frame and the deepest one below it. The
+    kernels call no function of their own; `library_calls` names what the compiler made of some of their code
+    (memset, ...), whose frames come on top.
+    """
+
+    compiler: str
+    code_bytes: int
+    constant_bytes: int
+    stack_bytes: int
+    library_calls: tuple[str, ...]
+
+    @property
+    def flash_bytes(self) -> int:
+        return self.code_bytes + self.constant_bytes
+
+
+def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
+    """Compile the folder's sources for its target and add up.
+
+    Raises MissingCompilerError when the target's compiler is not installed, CompileError when it refuses the
+    sources or a function's frame has no fixed size.
+    """
+    require_compiler(target)
+    with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
+        for source in SOURCES:
+            _compile(Path(folder) / source, target, Path(scratch))
+        executor, *below = (_frames(Path(scratch) / s.replace(".c", ".su")) for s in SOURCES)
+        sizes = [_sections(Path(scratch) / s.replace(".c", ".o")) for s in SOURCES]
+    own = {name for _, _, defined in sizes for name in defined if name[0] != "?"}
+    missing = {name[1:] for _, _, defined in sizes for name in defined if name[0] == "?"}
+    version = subprocess.run([target.compiler, "-dumpfullversion"], capture_output=True, text=True, check=False)
+    return Footprint(
+        f"{target.compiler} {version.stdout.strip()}",
+        sum(code for code, _, _ in sizes),
+        sum(constants for _, constants, _ in sizes),
+        _deepest(dict(executor), [size for frames in below for _, size in frames], target.call_bytes),
+        tuple(sorted(missing - own)),
+    )
+
+
+def require_compiler(target: Target) -> None:
+    """Raises MissingCompilerError, naming the packages, when the target's compiler is not installed."""
+    if shutil.which(target.compiler) is None:
+        raise MissingCompilerError(
+            f"{target.name} needs {target.compiler}, which is not installed: "
+            f"sudo apt-get install {' '.join(target.packages)}"
+        )
+
+
+def include_flags(folder: Path) -> list[str]:
+    """Where the sources of a generated folder find their headers."""
+    return [f"-I{folder}", f"-I{folder / 'include'}"]
+
+
+def _compile(source: Path, target: Target, out: Path) -> None:
+    command = [target.compiler, "-std=c99", *target.flags, "-fno-pic", "-fstack-usage", "-c", str(source)]
+    command += [*include_flags(source.parent), "-o", str(out / source.with_suffix(".o").name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = next((line for line in done.stderr.splitlines() if "error:" in line), done.stderr.strip())
+        raise CompileError(f"{target.compiler} does not compile {source}: {reason}")
+
+
+def _frames(path: Path) -> list[tuple[str, int]]:
+    """Functions and the bytes of their frames, as -fstack-usage writes them: place, name, bytes and kind."""
+    frames = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        place, size, kind = line.split("\t")
+        name = place.rsplit(":", 1)[-1]
+        if kind == "dynamic":
+            raise CompileError(f"the frame of {name} has no fixed size: its stack cannot be bounded")
+        frames.append((name, int(size)))
+    return frames
+
+
+def _deepest(executor: dict[str, int], kernels: list[int], call_bytes: int) -> int:
+    """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
+    nothing. executor: frames by function, of those that the compiler has not made part of others."""
+    others = [size for name, size in executor.items() if name not in _ENTRIES]
+    chain = [executor[name] for name in _ENTRIES if name in executor] + [
+        max(others, default=0),
+        max(kernels, default=0),
+    ]
+    return sum(chain) + len(chain) * call_bytes
+
+
+def _sections(path: Path) -> tuple[int, int, set[str]]:
+    """Bytes of code and of constants of an object, and its symbols; undefined ones with a question mark in front."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    code = constants = 0
+    with path.open("rb") as stream:
+        elf = ELFFile(stream)
+        for section in elf.iter_sections():
+            if section["sh_flags"] & 2 and section.name != ".eh_frame":  # SHF_ALLOC
+                executable = bool(section["sh_flags"] & 4)
+                code += section["sh_size"] if executable else 0
+                constants += 0 if executable else section["sh_size"]
+        table = elf.get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        names = {f"{'?' if s['st_shndx'] == 'SHN_UNDEF' else ''}{s.name}" for s in table.iter_symbols() if s.name}
+    return code, constants, names

@@ -1,0 +1,1 @@
+"""From the graph to a program: kernel calls on buffers that are placed in one arena."""

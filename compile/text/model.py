@@ -1,0 +1,370 @@
+"""Write a program as C: model.h, model.c (configuration and executor), kernels.c, weights.c."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import CompileError
+from ..kernels.base import KEY_TILE, Kernel, Parameter
+from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
+from ..kernels.int8_vector import VectorQuantiseKernel
+from ..kernels.panel import PanelKernel, RowLinearKernel
+from ..kernels.vector import VectorLinearKernel, VectorMixKernel
+from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
+from ..plan.stateful import StatefulProgram
+from ..targets import Target
+from . import c_text
+from .c_text import NOTICE, constant_symbol
+
+if TYPE_CHECKING:
+    from spedge.model.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Names:
+    """C names of kernels, buffers and constants."""
+
+    kernels: dict[Kernel, str]
+    buffers: dict[Buffer, str]
+
+    @staticmethod
+    def of(program: Program | StatefulProgram) -> Names:
+        kernels: dict[Kernel, str] = {}
+        for item, _ in program.items():
+            for call in item.calls if isinstance(item, HeadLoop) else (item,):
+                if call.kernel not in kernels:
+                    name = f"sp_k_{call.kernel.title}"
+                    clashes = sum(re.fullmatch(rf"{name}(_v\d+)?", n) is not None for n in kernels.values())
+                    kernels[call.kernel] = f"{name}_v{clashes + 1}" if clashes else name
+        return Names(kernels, {b: f"AT_{b.name.upper()}" for b in program.buffers})
+
+
+def kernels_source(names: Names, target: Target) -> str:
+    """kernels.c: the functions, as TVM wrote them."""
+    bodies = generate([(name, kernel) for kernel, name in names.kernels.items()])
+    title = "/* The encoder's kernels, written by TVM. */"
+    return c_text.kernels_source(title, target.defines, kernel_headers(names), bodies.values())
+
+
+def kernel_headers(names: Names) -> list[str]:
+    """The runtime's headers that the kernels include."""
+    integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
+    vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
+    panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
+    blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    uses = (
+        ("kernel_int8", integers),
+        ("kernel_int8_vector", blocks),
+        ("kernel_panel", panels),
+        ("kernel_vector", vectors),
+    )
+    extra = [name for name, used in uses if used]
+    return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
+
+
+def constant_type(array: Stored) -> str:
+    """The C type of a constant's elements."""
+    return C_TYPES[array.dtype.name]
+
+
+def _declaration(name: str, array: Stored) -> str:
+    return f"{constant_type(array)} {constant_symbol(name)}[{array.size}]"
+
+
+def internal_header(names: Names, constants: dict[str, Stored]) -> str:
+    """model_internal.h: what the generated files know of each other."""
+    signatures = [signature(name, kernel) for kernel, name in names.kernels.items()]
+    return c_text.internal_header(signatures, [_declaration(n, a) for n, a in constants.items()])
+
+
+def weights_source(constants: dict[str, Stored]) -> str:
+    """weights.c: the constants."""
+    return c_text.weights_source((_declaration(n, a), _numbers(n, a)) for n, a in constants.items())
+
+
+def _numbers(name: str, array: Stored) -> str:
+    if not np.all(np.isfinite(array)):
+        raise CompileError(f"the constant {name} holds a value that is not a finite number")
+    return c_text.integers(array) if array.dtype == np.int8 else c_text.floats(array)
+
+
+def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
+    """model.h: sizes for static memory, and the model itself through the runtime's interface; probes: how many."""
+    return (
+        f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
+        '#include "spedge/model.h"\n\n'
+        f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
+        f"#define SP_MODEL_TOKENS {bundle.tokens}u\n"
+        f"#define SP_MODEL_HIDDEN {bundle.embedding.hidden}u\n"
+        f"#define SP_MODEL_CLASSES {len(bundle.labels)}u\n{_probe_declarations(probes)}\n"
+        "#endif\n"
+    )
+
+
+def _probe_declarations(probes: int) -> str:
+    if not probes:
+        return ""
+    return (
+        f"#define SP_MODEL_PROBES {probes}\n\n"
+        "/* Around kernel call number `site` of the executor; out is what it has written. */\n"
+        "void sp_probe_begin(int32_t site);\n"
+        "void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out);\n"
+    )
+
+
+def model_source(
+    bundle: Bundle,
+    program: Program,
+    names: Names,
+    offsets: dict[Buffer, int],
+    arena_bytes: int,
+    precision: str,
+    probes: bool = False,
+) -> str:
+    """model.c: the executor and `sp_model`; probes: with calls of sp_probe_begin and sp_probe_end."""
+    prefix = program.graph.prefix
+    hidden = program.graph.source.out.width
+    return "\n".join(
+        [
+            NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
+            "/* Where each value lies in the arena, in floats. */",
+            c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
+            _executor(program, names, prefix, hidden, itertools.count() if probes else None),
+            _labels(bundle.labels),
+            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
+        ]
+    )
+
+
+def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: Iterator[int] | None) -> str:
+    rows, source = program.rows, names.buffers[program.source]
+    lines = [
+        "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
+        "static int encode(void *arena, uint32_t count, float *logits)",
+        "{",
+        "    float *const a = (float *)arena;",
+        f"    const int32_t keys = (int32_t)count + {prefix};",
+        f"    const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};",
+        f"    const int32_t blocks = (keys + {rows - 1}) / {rows};",
+        "    int32_t i;",
+        f"    if (count > {program.graph.capacity}u) {{",
+        "        return SP_ERR_CAPACITY;",
+        "    }",
+    ]
+    if prefix:
+        lines += [
+            f"    for (i = 0; i < {prefix * hidden}; ++i) {{",
+            f"        a[{source} + i] = {constant_symbol('prefix')}[i];",
+            "    }",
+        ]
+    lines += [
+        "    /* The last block may be part empty: its spare rows are computed, but nobody reads them. */",
+        f"    for (i = keys * {hidden}; i < blocks * {rows * hidden}; ++i) {{",
+        f"        a[{source} + i] = 0.0f;",
+        "    }",
+    ]
+    uses_tiles = False
+    for phase in program.phases:
+        lines.append(f"    /* {phase.label} */")
+        if phase.blocks:
+            lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
+            lines += _items(phase.blocks, names, "        ", sites, "block")
+            lines.append("    }")
+        lines += _items(phase.once, names, "    ", sites, "0")
+        uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
+    if not uses_tiles:
+        lines.append("    (void)tiles;")
+    assert program.output.buffer is not None
+    at = f"{names.buffers[program.output.buffer]} + {program.output.offset}"
+    lines += [
+        f"    for (i = 0; i < {program.graph.output.width}; ++i) {{",
+        f"        logits[i] = a[{at} + i];",
+        "    }",
+        "    return SP_OK;",
+        "}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def stateful_source(
+    bundle: Bundle,
+    program: StatefulProgram,
+    names: Names,
+    offsets: dict[Buffer, int],
+    arena_bytes: int,
+    precision: str,
+) -> str:
+    """model.c of a stateful model: reset, step, encode and `sp_model`."""
+    model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
+    places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
+    return "\n".join(
+        [
+            NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
+            "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
+            c_text.places(places),
+            _steps(program, names),
+            _labels(bundle.labels),
+            model.replace("    .encode = encode,\n", "    .encode = encode,\n    .reset = reset,\n    .step = step,\n"),
+        ]
+    )
+
+
+def _steps(program: StatefulProgram, names: Names) -> str:
+    graph, at = program.graph, names.buffers
+    hidden, width = graph.source.out.width, program.total.row
+    assert program.output.buffer is not None
+    token = "\n".join(_items(program.token, names, "    ", None, "block"))
+    head = "\n".join(_items(program.head, names, "    ", None, "0"))
+    unused = "" if "tiles" in token else "    (void)tiles;\n"
+    return f"""static void reset(void *arena)
+{{
+    *((uint32_t *)arena + AT_COUNT) = 0;
+}}
+
+/* block: the token's place in the window; keys: the tokens it attends to, in tiles. */
+static void take(float *a, int32_t block, const float *row)
+{{
+    const int32_t keys = block + 1;
+    const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};
+{unused}    for (int32_t i = 0; i < {hidden}; ++i) {{
+        a[{at[program.source]} + i] = row[i];
+    }}
+    if (block == 0) {{
+        for (int32_t i = 0; i < {width}; ++i) {{
+            a[{at[program.total]} + i] = 0.0f;
+        }}
+    }}
+{token}
+}}
+
+static void read_out(float *a, uint32_t count, float *logits)
+{{
+    const float share = count == 0 ? 0.0f : 1.0f / (float)count;
+    for (int32_t i = 0; i < {width}; ++i) {{
+        a[{at[program.mean]} + i] = count == 0 ? 0.0f : a[{at[program.total]} + i] * share;
+    }}
+{head}
+    for (int32_t i = 0; i < {graph.output.width}; ++i) {{
+        logits[i] = a[{at[program.output.buffer]} + {program.output.offset} + i];
+    }}
+}}
+
+static int step(void *arena, const float *token, float *logits)
+{{
+    uint32_t *const count = (uint32_t *)arena + AT_COUNT;
+    if (token) {{
+        *count = *count < {graph.capacity}u ? *count : 0; /* a full window: the next one begins */
+        take((float *)arena, (int32_t)*count, token);
+        *count += 1;
+    }}
+    if (logits) {{
+        read_out((float *)arena, *count, logits);
+    }}
+    return SP_OK;
+}}
+
+static int encode(void *arena, uint32_t count, float *logits)
+{{
+    const float *const rows = (const float *)arena + {at[program.input]};
+    if (count > {graph.capacity}u) {{
+        return SP_ERR_CAPACITY;
+    }}
+    reset(arena);
+    for (uint32_t i = 0; i < count; ++i) {{
+        step(arena, rows + i * {hidden}u, 0); /* overwrites row i at the earliest after it has been copied */
+    }}
+    return step(arena, 0, logits);
+}}
+"""
+
+
+def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+    lines: list[str] = []
+    for item in items:
+        if isinstance(item, HeadLoop):
+            lines.append(f"{indent}for (int32_t head = 0; head < {item.heads}; ++head) {{")
+            lines += [line for c in item.calls for line in _probed(c, names, indent + "    ", sites, block, "head")]
+            lines.append(f"{indent}}}")
+        else:
+            lines += _probed(item, names, indent, sites, block, "0")
+    return lines
+
+
+def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, block: str, head: str) -> list[str]:
+    text = _call(call, names, indent)
+    if sites is None:
+        return [text]
+    site = next(sites)
+    written = [a for a, p in zip(call.args, call.kernel.parameters, strict=True) if p.kind in ("out", "both")]
+    end = f"{indent}sp_probe_end({site}, {block}, {head}, {_arg(written[-1], names)});"
+    return [f"{indent}sp_probe_begin({site});", text, end]
+
+
+def _call(call: Call, names: Names, indent: str) -> str:
+    args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
+    return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
+
+
+def _typed(text: str, arg: Arg, parameter: Parameter) -> str:
+    """The arena is floats; a part of it that holds integers is cast."""
+    if arg.buffer is None or parameter.dtype == "float32":
+        return text
+    return f"({parameter_type(parameter)})({text})"
+
+
+def _arg(arg: Arg, names: Names) -> str:
+    if arg.buffer is None and arg.symbol in ("keys", "tiles"):
+        return arg.symbol
+    base = constant_symbol(arg.symbol) if arg.buffer is None else f"a + {names.buffers[arg.buffer]}"
+    if arg.offset:
+        base += f" + {arg.offset}"
+    if arg.per_block:
+        base += f" + block * {arg.per_block}"
+    if arg.per_head:
+        base += f" + head * {arg.per_head}"
+    return base
+
+
+def _labels(labels: Iterable[str]) -> str:
+    texts = "".join(f"    {c_text.string(label)},\n" for label in labels)
+    return f"static const char *const labels[] = {{\n{texts}}};\n"
+
+
+def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
+    t, e = bundle.tokenizer, bundle.embedding
+    return f"""const sp_model_t sp_model = {{
+    .hash = {{{c_text.digest(bundle.hash_bytes)}}},
+    .name = {c_text.string(bundle.model_name(precision))},
+    .tokenizer = {{
+        .width = {bundle.sensor.width},
+        .height = {bundle.sensor.height},
+        .patch_size = {t.patch_size},
+        .threshold = {c_text.double(t.threshold)},
+        .absolute_refractory_us = {t.absolute_refractory_us}u,
+        .relative_refractory_us = {t.relative_refractory_us}u,
+        .relative_scale = {c_text.double(t.relative_scale)},
+        .decay_per_us = {c_text.double(t.decay_per_us)},
+    }},
+    .embed = {{
+        .patch_size = {t.patch_size},
+        .hidden = {e.hidden},
+        .buckets = {e.buckets},
+        .time_scale_us = {c_text.double(e.time_scale_us)}f,
+        .weight = {constant_symbol("embedding_weight")},
+        .bias = {constant_symbol("embedding_bias")},
+    }},
+    .tokens = {bundle.tokens},
+    .classes = {len(bundle.labels)},
+    .labels = labels,
+    .arena_bytes = {arena_bytes}u,
+    .input_offset = {source} * 4 + {4 * input_offset},
+    .encode = encode,
+}};
+"""

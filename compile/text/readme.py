@@ -1,0 +1,95 @@
+"""README.md of a generated folder: what it is, how to build it and how to call it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..fixed.program import FixedProgram
+from ..report import CompileReport
+from ..targets import Target
+
+if TYPE_CHECKING:
+    from spedge.model.bundle import Bundle
+
+
+def bundle_readme(bundle: Bundle, target: Target, report: CompileReport) -> str:
+    """Of a bundle's model."""
+    use = """\
+void classify(uint32_t count, float logits[SP_MODEL_CLASSES])
+{
+    float *rows = (float *)(arena + sp_model.input_offset); /* [SP_MODEL_TOKENS][SP_MODEL_HIDDEN] */
+    /* write `count` embedded tokens to rows, then: */
+    sp_model.encode(arena, count, logits);
+}
+"""
+    steps = (
+        "\nThe model is stateful: `sp_model.reset(arena)` once, then `sp_model.step(arena, token, logits)` for each "
+        "embedded\ntoken, whose time counts from its window's first. `spedge/model.h` says what happens past "
+        f"{bundle.tokens} tokens.\n"
+    )
+    return _readme(
+        bundle.name,
+        f"the bundle {bundle.hash[:16]}",
+        "the executor and `sp_model`: configuration of tokenizer and embedding, labels, hash",
+        f"{report.macs} multiply-accumulates with\nall {bundle.tokens} tokens present; fewer tokens cost less.",
+        use,
+        target,
+        report,
+    ) + (steps if bundle.encoder.attention == "causal" else "")
+
+
+def file_readme(path: Path, program: FixedProgram, target: Target, report: CompileReport) -> str:
+    """Of the model of an ONNX file."""
+    shape = ", ".join(map(str, program.input.shape))
+    use = f"""\
+void run(float out[SP_MODEL_CLASSES])
+{{
+    float *in = (float *)(arena + sp_model.input_offset); /* [{shape}], row after row */
+    /* write SP_MODEL_INPUT_FLOATS floats to in, then: */
+    sp_model.encode(arena, SP_MODEL_TOKENS, out);
+}}
+"""
+    return _readme(
+        path.name,
+        f"{path.name} ({report.bundle_hash[:16]})",
+        "the calls in order, and `sp_model`",
+        f"{report.macs} multiply-accumulates.\nThe model has a fixed shape and no tokenizer: `sp_model`'s "
+        "configuration of tokenizer and embedding is zero.",
+        use,
+        target,
+        report,
+    )
+
+
+def _readme(name: str, origin: str, model_c: str, work: str, use: str, target: Target, report: CompileReport) -> str:
+    return f"""# {name} for {target.name}
+
+Written by `spedge compile` from {origin}: plain C99, no allocation, no libraries.
+
+| file | what |
+|---|---|
+| `model.h` | sizes for static memory; includes `spedge/model.h`, which declares `sp_model` |
+| `model.c` | {model_c} |
+| `kernels.c` | the kernels that TVM generated |
+| `weights.c` | constants, for flash |
+| `model_internal.h` | what these files know of each other |
+| `include/spedge/` | the headers that these files need |
+| `example/main.c` | a program that runs the model once |
+| `report.json` | sizes, multiply-accumulates, kernels, versions |
+
+Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {work}
+
+The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions:
+
+    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c
+
+Use:
+
+```c
+#include "model.h"
+
+static unsigned char arena[SP_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
+
+{use}```
+"""

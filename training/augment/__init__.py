@@ -1,0 +1,5 @@
+"""Random changes to training samples."""
+
+from .events import augment
+
+__all__ = ["augment"]

@@ -1,0 +1,75 @@
+"""N-MNIST (Orchard et al. 2015, CC BY-SA 4.0) in its native layout: `N-MNIST/{Train,Test}/<digit>/<id>.bin`."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.base.errors import InputError
+from spedge.events.arrays import as_events
+from spedge.recordings.nmnist import RECORD_BYTES, SIDE
+from spedge.recordings.nmnist import decode as decode_records
+
+from .base import Dataset, Sample
+
+WIDTH = HEIGHT = SIDE
+LABELS = tuple("0123456789")
+
+
+def load(path: str | os.PathLike[str]) -> Dataset:
+    """Read the data set from a directory or a .zip file.
+
+    Takes the folder with `Train` and `Test`, either of these alone, the ten digit folders alone, or any folder or
+    zip that holds one of these further down. Samples outside a folder `Test` are the training part.
+    Raises InputError when there are no samples or one is damaged.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise InputError(f"There is no file or directory {root}: give the N-MNIST directory or zip file.")
+    train: list[Sample] = []
+    test: list[Sample] = []
+    for name, content in _zip_members(root) if root.is_file() else _files(root):
+        label = name.parent.name
+        part = test if name.parent.parent.name.lower() == "test" else train
+        part.append(Sample(decode(content, f"{root}:{name}"), int(label), str(name)))
+    if not train and not test:
+        raise InputError(f"{root} holds no N-MNIST recordings (<digit>/<id>.bin, as in N-MNIST/Train/7/00042.bin).")
+    return Dataset("nmnist", WIDTH, HEIGHT, LABELS, tuple(train), tuple(test))
+
+
+def _is_sample(name: PurePosixPath) -> bool:
+    return name.suffix == ".bin" and name.parent.name in LABELS
+
+
+def _files(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for file in sorted(root.rglob("*.bin")):
+        name = PurePosixPath(root.name) / file.relative_to(root).as_posix()  # root may be the folder Test itself
+        if _is_sample(name):
+            yield name, file.read_bytes()
+
+
+def _zip_members(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    try:
+        with zipfile.ZipFile(root) as archive:
+            for member in sorted(archive.namelist()):
+                if _is_sample(PurePosixPath(member)):
+                    yield PurePosixPath(member), archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise InputError(f"{root} is not a good zip file ({error}): copy it again, or give a directory.") from None
+
+
+def decode(content: bytes, name: str) -> NDArray[Any]:
+    """Events of one `.bin` file's bytes. Raises InputError, naming the file, for bytes that are no such events."""
+    if not content or len(content) % RECORD_BYTES:
+        raise InputError(f"{name} is damaged ({len(content)} bytes are not a whole number of events): copy it again.")
+    try:
+        return as_events(decode_records(np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)), WIDTH, HEIGHT)
+    except InputError as error:
+        raise InputError(f"{name} is damaged ({error}): copy it again.") from None
