@@ -41,14 +41,12 @@ static const char *read_exponent(const char *c, number_t *out)
 {
     int negative = *c == '-', value = 0;
     c += *c == '-' || *c == '+';
-    if (!is_digit(*c)) {
+    if (!is_digit(*c))
         return NULL;
-    }
     for (; is_digit(*c); c++) {
         value = value * 10 + (*c - '0');
-        if (value > 999) {
+        if (value > 999)
             return NULL;
-        }
     }
     out->exponent += negative ? -value : value;
     return c;
@@ -60,20 +58,17 @@ static const char *read_number(const char *c, number_t *out)
     *out = (number_t){0, 0, *c == '-'};
     c += *c == '-' || *c == '+';
     const char *digits = c;
-    for (; is_digit(*c); c++) {
-        if (!append(&out->mantissa, *c)) {
+    for (; is_digit(*c); c++)
+        if (!append(&out->mantissa, *c))
             return NULL;
-        }
-    }
     int some = c > digits;
     if (*c == '.') {
         digits = ++c;
         c = read_fraction(c, out);
         some = some || c > digits;
     }
-    if (some && (*c == 'e' || *c == 'E')) {
+    if (some && (*c == 'e' || *c == 'E'))
         return read_exponent(c + 1, out);
-    }
     return some ? c : NULL;
 }
 
@@ -105,12 +100,10 @@ static int to_whole(const number_t *in, int exact, uint64_t *out)
         *out = 0;
         return 1;
     }
-    if (in->negative || in->exponent > 19) {
+    if (in->negative || in->exponent > 19)
         return 0;
-    }
-    if (in->exponent >= 0) {
+    if (in->exponent >= 0)
         return !__builtin_mul_overflow(in->mantissa, POWERS[in->exponent], out);
-    }
     if (in->exponent < -19) { /* below 2^64 / 10^20, less than a half */
         *out = 0;
         return !exact;
@@ -125,9 +118,8 @@ static const char *read_pixel(const char *c, uint16_t *out)
     number_t number;
     uint64_t value;
     c = read_number(c, &number);
-    if (c == NULL || !to_whole(&number, 1, &value) || value > UINT16_MAX) {
+    if (c == NULL || !to_whole(&number, 1, &value) || value > UINT16_MAX)
         return NULL;
-    }
     *out = (uint16_t)value;
     return c;
 }
@@ -136,9 +128,8 @@ static const char *read_time(const char *c, const sp_text_layout_t *layout, uint
 {
     number_t number;
     c = read_number(c, &number);
-    if (c == NULL) {
+    if (c == NULL)
         return NULL;
-    }
     number.exponent += layout->exponent;
     return to_whole(&number, layout->whole_times, out) ? c : NULL;
 }
@@ -164,9 +155,8 @@ static const char *read_polarity(const char *c, uint8_t *out)
     c = read_number(c, &number);
     int negative = number.negative;
     number.negative = 0;
-    if (c == NULL || !to_whole(&number, 1, &value) || value > 1) {
+    if (c == NULL || !to_whole(&number, 1, &value) || value > 1)
         return NULL;
-    }
     *out = value == 1 && !negative;
     return c;
 }
@@ -174,17 +164,15 @@ static const char *read_polarity(const char *c, uint8_t *out)
 /* Past a number of a column that nobody asked for, or a word. */
 static const char *pass_over(const char *c, char separator)
 {
-    while (*c != '\n' && *c != '\r' && *c != separator && !(separator == ' ' && *c == '\t')) {
+    while (*c != '\n' && *c != '\r' && *c != separator && !(separator == ' ' && *c == '\t'))
         c++;
-    }
     return c;
 }
 
 static const char *skip_blanks(const char *c)
 {
-    while (*c == ' ' || *c == '\t') {
+    while (*c == ' ' || *c == '\t')
         c++;
-    }
     return c;
 }
 
@@ -192,9 +180,8 @@ static const char *skip_blanks(const char *c)
 static const char *read_separator(const char *c, char separator)
 {
     const char *next = skip_blanks(c);
-    if (separator == ' ') {
+    if (separator == ' ')
         return next > c ? next : NULL;
-    }
     return *next == separator ? skip_blanks(next + 1) : NULL;
 }
 
@@ -211,9 +198,8 @@ static const char *read_line(const char *c, const sp_text_layout_t *layout, even
     for (int i = 0; i < layout->columns; i++) {
         if (i > 0) {
             c = read_separator(c, layout->separator);
-            if (c == NULL) {
+            if (c == NULL)
                 return NULL;
-            }
         }
         switch (layout->column[i]) {
         case SP_TEXT_T:
@@ -231,9 +217,8 @@ static const char *read_line(const char *c, const sp_text_layout_t *layout, even
         default:
             c = pass_over(c, layout->separator);
         }
-        if (c == NULL) {
+        if (c == NULL)
             return NULL;
-        }
     }
     c = skip_blanks(c);
     c += *c == '\r';
@@ -244,9 +229,8 @@ static const char *read_line(const char *c, const sp_text_layout_t *layout, even
 static const char *skip_line(const char *c, const char *end)
 {
     const char *first = skip_blanks(c);
-    if (*first == '#' || *first == '%') {
+    if (*first == '#' || *first == '%')
         return (const char *)memchr(first, '\n', (size_t)(end - first)) + 1;
-    }
     first += *first == '\r';
     return *first == '\n' ? first + 1 : c;
 }
@@ -265,9 +249,8 @@ size_t sp_text_read(const sp_text_layout_t *layout, const char *in, size_t n, ui
 {
     const char *c = in;
     const char *end = in + n;
-    while (end > in && end[-1] != '\n') { /* what is read ends in \n, so that no line runs over it */
+    while (end > in && end[-1] != '\n') /* what is read ends in \n, so that no line runs over it */
         end--;
-    }
     size_t events = 0;
     *lines = 0;
     while (c < end && events < capacity) {
@@ -275,9 +258,8 @@ size_t sp_text_read(const sp_text_layout_t *layout, const char *in, size_t n, ui
         if (next == c) {
             event_t event = {0, 0, 0, 0};
             next = read_line(c, layout, &event);
-            if (next == NULL) {
+            if (next == NULL)
                 break;
-            }
             records = write_record(records, &event);
             events++;
         }

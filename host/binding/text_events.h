@@ -17,7 +17,7 @@ typedef struct {
     uint8_t columns;                     /* in a line, exactly */
     char separator;                      /* ' ' for spaces and tabs in any number; else spaces may be beside it */
     int8_t exponent;                     /* times are multiplied by 10^exponent to be microseconds */
-    uint8_t whole_times;                 /* times that are no whole microseconds are not plain; else a half is rounded up */
+    uint8_t whole_times; /* times that are no whole microseconds are not plain; else a half is rounded up */
 } sp_text_layout_t;
 
 /* Read plain lines of in, n bytes, as at most capacity events of SP_TEXT_RECORD bytes: t (8, microseconds), x and y (2
