@@ -449,9 +449,9 @@ def embed(events, const int64_t[::1] offsets not None, const float[:, ::1] weigh
     return out
 
 
-def positions(const float[::1] x not None, const float[::1] y not None, const float[::1] t not None,
-              uint16_t hidden):
-    """Position embeddings, float32 [n, hidden], of float32 [n] coordinates that are already scaled."""
+def positions(const uint64_t[::1] x not None, const uint64_t[::1] y not None, const uint64_t[::1] t not None,
+              uint16_t hidden, float time_scale):
+    """Position embeddings, float32 [n, hidden], of patch columns, patch rows and times in µs, uint64 [n]."""
     cdef uint16_t xy, ts
     cdef Py_ssize_t i, n = x.shape[0]
     if hidden < 3 or y.shape[0] != n or t.shape[0] != n:
@@ -459,12 +459,12 @@ def positions(const float[::1] x not None, const float[::1] y not None, const fl
     sp_embed_position_sizes(hidden, &xy, &ts)
     out = np.zeros((n, hidden), np.float32)
     cdef float[:, ::1] rows = out
-    cdef float[::1] xy_waves = np.empty(xy, np.float32), t_waves = np.empty(ts, np.float32)
-    sp_embed_position_wavelengths(xy, &xy_waves[0])
-    sp_embed_position_wavelengths(ts, &t_waves[0])
+    cdef uint64_t[::1] xy_steps = np.empty((xy + 1) // 2, np.uint64), t_steps = np.empty((ts + 1) // 2, np.uint64)
+    sp_embed_position_steps(xy, 1.0, &xy_steps[0])
+    sp_embed_position_steps(ts, time_scale, &t_steps[0])
     with nogil:
         for i in range(n):
-            sp_embed_position_add(&rows[i, 0], xy, &xy_waves[0], x[i])
-            sp_embed_position_add(&rows[i, xy], xy, &xy_waves[0], y[i])
-            sp_embed_position_add(&rows[i, 2 * xy], ts, &t_waves[0], t[i])
+            sp_embed_position_add(&rows[i, 0], xy, &xy_steps[0], x[i])
+            sp_embed_position_add(&rows[i, xy], xy, &xy_steps[0], y[i])
+            sp_embed_position_add(&rows[i, 2 * xy], ts, &t_steps[0], t[i])
     return out

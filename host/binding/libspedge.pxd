@@ -84,5 +84,5 @@ cdef extern from "spedge/embed.h" nogil:
     int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                         size_t scratch_size, float *out)
     void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t)
-    void sp_embed_position_wavelengths(uint16_t size, float *wavelengths)
-    void sp_embed_position_add(float *out, uint16_t size, const float *wavelengths, float position)
+    void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps)
+    void sp_embed_position_add(float *out, uint16_t size, const uint64_t *steps, uint64_t position)

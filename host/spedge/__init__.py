@@ -9,7 +9,8 @@ from spedge.events.arrays import EVENT_DTYPE, Columns, as_events
 from spedge.recordings import Recording, open
 from spedge.tokens import embedding
 from spedge.tokens.batch import tokenize_batch
-from spedge.tokens.tokenizer import Tokenizer, TokenizerSettings, TokenizerStats, Tokens
+from spedge.tokens.settings import TokenizerSettings
+from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 __version__ = _version("spedge")
 

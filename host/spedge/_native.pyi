@@ -54,5 +54,5 @@ def embed(
     buckets: int,
 ) -> NDArray[np.float32]: ...
 def positions(
-    x: NDArray[np.float32], y: NDArray[np.float32], t: NDArray[np.float32], hidden: int
+    x: NDArray[np.uint64], y: NDArray[np.uint64], t: NDArray[np.uint64], hidden: int, time_scale: float
 ) -> NDArray[np.float32]: ...

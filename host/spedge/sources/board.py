@@ -11,8 +11,9 @@ from spedge.base.errors import UsageError
 from spedge.device.client import Device
 from spedge.events.decoders import Decoder
 from spedge.events.words import FORMATS
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration
 from spedge.sources.base import PACKET_SECONDS, Source
+from spedge.tokens.settings import TokenizerSettings
 
 _EVT3_BYTES, _EVT3_ROW, _EVT3_TIME_HIGH = 2, 0x0, 0x8  # of a word; types of words
 _PATCH_SIZE, _THRESHOLD = 16, 256.0  # what the board does with the events is not looked at
