@@ -340,46 +340,6 @@ def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double 
     return sp_tokenizer_size(&config)
 
 
-# ---------------------------------------------------------------- EVT2
-
-cdef class Evt2Decoder:
-    """sp_evt2_t."""
-    cdef sp_evt2_t decoder
-
-    def __cinit__(self):
-        sp_evt2_init(&self.decoder)
-
-    def reset(self):
-        sp_evt2_init(&self.decoder)
-
-    @property
-    def partial_bytes(self) -> int:
-        return self.decoder.partial_bytes
-
-    def decode(self, const uint8_t[::1] data not None):
-        """Events of these bytes as an EVENT_DTYPE array."""
-        cdef size_t n = data.shape[0], at = 0, used, got, i
-        records = np.empty((n + self.decoder.partial_bytes) // 4, EVENT_DTYPE)
-        cdef uint8_t *out = memory_of(records)
-        cdef uint8_t *end = out
-        cdef sp_event_t events[CHUNK]
-        if n == 0:
-            return records[:0]
-        # The decoder is quick and not shared: the GIL stays held, so that no other thread can enter it.
-        while at < n:
-            sp_evt2_decode(&self.decoder, &data[at], n - at, &used, events, CHUNK, &got)
-            at += used
-            for i in range(got):
-                pack(&events[i], end)
-                end += PACKED
-        return records[:(end - out) // PACKED]
-
-    def stats(self) -> dict:
-        s = self.decoder.stats
-        return {"words": s.words, "events": s.events, "times": s.times, "triggers": s.triggers, "other": s.other,
-                "unknown": s.unknown, "untimed": s.untimed}
-
-
 # ---------------------------------------------------------------- embedding
 
 cdef sp_embed_config_t embed_config(uint16_t patch_size, uint16_t hidden, uint8_t buckets) except *:

@@ -25,17 +25,6 @@ cdef extern from "spedge/event.h" nogil:
         uint16_t y
         uint8_t p
 
-cdef extern from "spedge/decode.h" nogil:
-    ctypedef struct sp_decode_stats_t:
-        uint64_t words, events, times, triggers, other, unknown, untimed
-    ctypedef struct sp_evt2_t:
-        uint64_t time_base
-        uint8_t partial_bytes
-        sp_decode_stats_t stats
-    void sp_evt2_init(sp_evt2_t *d)
-    int sp_evt2_decode(sp_evt2_t *d, const uint8_t *data, size_t n, size_t *used,
-                       sp_event_t *out, size_t capacity, size_t *got)
-
 cdef extern from "spedge/tokenizer.h" nogil:
     enum:
         SP_POOL_EVICTS
