@@ -143,7 +143,9 @@ class ArrayRecording(Recording):
         if problem is not None and not len(sample[0]):
             raise problem
         self._order, unit = self._tell(sample, said)
-        self._unit = unit or layout.unit_of(path, self._raw(sample).t if sample else np.empty(0), said)
+        t = self._raw(sample).t if sample else np.empty(0)
+        ours = None not in size and t.dtype.kind in "iu"  # as we write them, in µs however many
+        self._unit = unit or ("us" if ours else layout.unit_of(path, t, said))
         super().__init__(path, *choose_geometry(path, size, width, height))
         self.layout = layout.described(self._order, self._unit)
 
