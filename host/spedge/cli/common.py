@@ -198,7 +198,7 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
     if device is None or recording is None:
         yield lambda _: False
         return
-    import spedge
+    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.cameras import EmulatedCamera, protocol_of
 
@@ -215,7 +215,7 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
             seen, changed = events, time.monotonic()
         return camera.played and time.monotonic() - changed > _QUIET_SECONDS
 
-    with EmulatedCamera(device.camera_address, spedge.open(recording).events(), protocol) as camera:
+    with EmulatedCamera(device.camera_address, recordings.open(recording).events(), protocol) as camera:
         yield ended
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-import spedge
+from spedge import recordings
 from spedge.base.errors import InputError
 
 PEAK_WINDOW_US = 10_000
@@ -66,7 +66,7 @@ def recording_info(
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = spedge.open(path, width=width, height=height, sort=sort, **said)
+    recording = recordings.open(path, width=width, height=height, sort=sort, **said)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
