@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spedge.model.bundle import BundleSpec, EmbeddingConfig, EncoderConfig
+from spedge.model.parts import Embedding, TokenInput, Transformer
 
 INIT_STD = 0.02
 NORM_EPS = 1e-12
@@ -15,15 +17,17 @@ MASKED = -1e9  # added to the scores of padding: exp of it is exactly 0 in float
 
 
 def position_frequencies(size: int) -> Tensor:
-    """Frequencies of one coordinate: 10000^(2 * floor(i / 2) / size) for dimension i. float32 [size]."""
+    """Frequencies of one coordinate: 10000^(2 * floor(i / 2) / size) for dimension i. float64 [size]."""
     i = torch.arange(size, dtype=torch.float64)
-    return (POSITION_BASE ** (2 * torch.floor(i / 2) / size)).float()
+    return torch.as_tensor(POSITION_BASE, dtype=torch.float64) ** (2 * torch.floor(i / 2) / size)
 
 
 class PositionEmbedding(nn.Module):
     """Sines of the even and cosines of the odd dimensions of column, row and time.
 
-    hidden is split into hidden // 3 features for x, as many for y, and the rest for t.
+    hidden is split into hidden // 3 features for x, as many for y, and the rest for t. Whole turns of an angle are
+    taken off in float64, before it is rounded to float32: after a pause of minutes an angle is of 1e5 rad, and the
+    sine of its float32 would be that of another one (and on each machine of another).
     """
 
     def __init__(self, hidden: int) -> None:
@@ -31,24 +35,24 @@ class PositionEmbedding(nn.Module):
         third = hidden // 3
         self.sizes = (third, third, third + hidden % 3)
         for axis, size in zip("xyt", self.sizes, strict=True):
-            frequencies = position_frequencies(size)
-            self.register_buffer(f"{axis}_even", frequencies[0::2].clone(), persistent=False)
-            self.register_buffer(f"{axis}_odd", frequencies[1::2].clone(), persistent=False)
+            turns = 1 / (2 * math.pi * position_frequencies(size)[0::2])
+            self.register_buffer(f"{axis}_turns", turns, persistent=False)
 
     def forward(self, positions: Tensor) -> Tensor:
-        """positions [N, T, 3] (column, row, scaled time) to [N, T, hidden]."""
+        """positions float64 [N, T, 3] (column, row, scaled time) to float32 [N, T, hidden]."""
         parts = []
-        for i, axis in enumerate("xyt"):
-            coordinate = positions[..., i : i + 1]
-            parts.append(torch.sin(coordinate / getattr(self, f"{axis}_even")))
-            parts.append(torch.cos(coordinate / getattr(self, f"{axis}_odd")))
+        for i, (axis, size) in enumerate(zip("xyt", self.sizes, strict=True)):
+            turns = positions[..., i : i + 1] * getattr(self, f"{axis}_turns")
+            angles = (turns - torch.floor(turns + 0.5)).float() * (2 * math.pi)
+            parts.append(torch.sin(angles))
+            parts.append(torch.cos(angles[..., : size // 2]))
         return torch.cat(parts, dim=-1)
 
 
 class TokenEmbedding(nn.Module):
     """Linear map of log(1 + count) of a token's log-time volume, plus the position embedding."""
 
-    def __init__(self, cells: int, config: EmbeddingConfig) -> None:
+    def __init__(self, cells: int, config: Embedding) -> None:
         super().__init__()
         self.linear = nn.Linear(cells, config.hidden)
         self.position = PositionEmbedding(config.hidden)
@@ -62,7 +66,7 @@ class TokenEmbedding(nn.Module):
 class Layer(nn.Module):
     """Pre-norm encoder layer: self-attention and a two-layer perceptron, each with a residual."""
 
-    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+    def __init__(self, config: Transformer, dropout: float) -> None:
         super().__init__()
         hidden = config.hidden
         self.heads = config.heads
@@ -102,7 +106,7 @@ class Encoder(nn.Module):
     token's contribution is final once it is computed.
     """
 
-    def __init__(self, config: EncoderConfig, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: Transformer, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.causal = config.attention == "causal"
         if not self.causal:
@@ -143,10 +147,10 @@ class Encoder(nn.Module):
 class Classifier(nn.Module):
     """Volumes and positions to logits."""
 
-    def __init__(self, spec: BundleSpec, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, seen: TokenInput, model: Transformer, dropout: float = 0.0) -> None:
         super().__init__()
-        self.embedding = TokenEmbedding(spec.cells, spec.embedding)
-        self.encoder = Encoder(spec.encoder, len(spec.labels), dropout)
+        self.embedding = TokenEmbedding(seen.cells, seen.embedding)
+        self.encoder = Encoder(model, classes, dropout)
         self.apply(_initialise)
         if not self.encoder.causal:
             nn.init.normal_(self.encoder.cls, std=INIT_STD)

@@ -9,15 +9,26 @@ from typing import Annotated, Any
 import typer
 
 from spedge.base.errors import UsageError
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    CameraOption,
+    ColumnsOption,
+    HeightOption,
+    JsonOption,
+    SortOption,
+    TimeUnitOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 
 def command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A recording.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="What to write: .raw (EVT2 or EVT3), .hdf5, .h5, .npz or .csv.")
+        Path, typer.Argument(metavar="OUT", help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv.")
     ],
-    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: EVT2 or EVT3.", show_default="EVT2")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     width: WidthOption = None,
     height: HeightOption = None,
     start: Annotated[
@@ -30,6 +41,9 @@ def command(
         str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
     ] = None,
     sort: SortOption = False,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
@@ -49,10 +63,14 @@ def command(
             shift_us=_shift(shift),
             from_zero=shift == "zero",
             sort=sort,
-            encoding=encoding.upper() if encoding else None,
+            columns=columns,
+            time_unit=time_unit,
+            camera=camera,
+            encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
         )
     document: dict[str, Any] = {**asdict(done), "source": str(source), "target": str(target)}
+    document["source_layout"] = done.source_layout or None
     if as_json:
         print_json(document)
     else:

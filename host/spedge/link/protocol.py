@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spedge import _native
 from spedge.base.errors import DeviceError, UsageError
+from spedge.events.formats import FORMATS, format_name
 from spedge.tokens.settings import KINDS, TokenizerSettings
 
 VERSION = 3
@@ -61,8 +62,6 @@ class ErrorCode(enum.IntEnum):
     FAULT = 11
 
 
-#: Formats of raw events that a device reads, by name.
-FORMATS = {"evt2": 0, "evt2.1": 1, "evt2.1-legacy": 2, "evt3": 3} | {f"edvs-e{n}": 16 + n for n in range(5)}
 MODES = ("lossless", "live")
 SOURCES = ("link", "camera", "ram")
 CAUSES = ("asked", "every_us", "every_tokens")
@@ -250,7 +249,7 @@ class Configuration:
     report_tokens: how many tokens the device keeps for TOKENS, 0 for none; processing waits while all are unread.
     In live mode the oldest are overwritten instead.
     pool_events: slots for pending events, 0 for as many as fit.
-    format: of the raw events, a key of FORMATS. mode: one of MODES. source: where the events come from, one of SOURCES;
+    format: of the raw events, one of FORMATS. mode: one of MODES. source: where the events come from, one of SOURCES;
     baud: of the camera port, 0 for the board's default.
     every_us, every_tokens: an inference at every multiple of that stream time, after every so many tokens; 0 for none.
     window_us: how old the tokens of an inference may be, 0 for any. push: the device sends results unasked.
@@ -273,7 +272,8 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name or number that cannot be sent."""
-        for name, known in (("format", FORMATS), ("mode", MODES), ("source", SOURCES)):
+        object.__setattr__(self, "format", format_name(self.format))
+        for name, known in (("mode", MODES), ("source", SOURCES)):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
         for name in ("report_tokens", "pool_events", "baud", "window_us", "every_us", "every_tokens"):
@@ -287,7 +287,7 @@ class Configuration:
 
     def pack(self, session: int) -> bytes:
         flags = int(self.model) | int(self.push) << 1 | int(self.raw) << 2
-        form, mode = FORMATS[self.format], MODES.index(self.mode)
+        form, mode = FORMATS[self.format].wire, MODES.index(self.mode)
         head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
         tail = struct.pack(
             "<BBHIIII", SOURCES.index(self.source), 0, 0, self.baud, self.window_us, self.every_us, self.every_tokens

@@ -16,8 +16,8 @@ def decoder(
         str | None,
         typer.Option(
             "--format",
-            help="EVT2, EVT21, 'EVT21 legacy', EVT3 or 'eDVS E0' to E4: the recording's events are written in it. "
-            "Default: a RAW file's own words, else EVT2.",
+            help="evt2, evt2.1, evt2.1-legacy, evt3, edvs-e0 to edvs-e4: the recording's events are written in it. "
+            "Default: a RAW file's own words, else evt2.",
             show_default=False,
         ),
     ] = None,
@@ -29,11 +29,11 @@ def decoder(
     as_json: JsonOption = False,
 ) -> None:
     """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
-    import spedge
+    from spedge import recordings
     from spedge.bench.decoder import board_cost, host_cost, stream_of
     from spedge.boards.manifest import load_board
 
-    opened = spedge.open(recording, width=width, height=height)
+    opened = recordings.open(recording, width=width, height=height)
     document: dict[str, object] = {"board": board or "host"}
     with progress(f"Reading {recording.name}") as say:
         name, data = stream_of(opened, format)
