@@ -83,7 +83,8 @@ def read_input(model: Any) -> Input:
     for position, dimension in enumerate(tensor.shape.dim):
         if dimension.HasField("dim_value") and dimension.dim_value < 1:
             raise CompileError(
-                f"the input {floats[0].name!r} has the size {dimension.dim_value} at axis {position}: export it with sizes of 1 and more"
+                f"the input {floats[0].name!r} has the size {dimension.dim_value} at axis {position}: "
+                "export it with sizes of 1 and more"
             )
         if not dimension.HasField("dim_value"):
             if position:
