@@ -187,7 +187,9 @@ def load(module: Any, parameters: dict[str, NDArray[np.float32]], role: str) -> 
     state = {own: parameters[f"{role}.{theirs}"] for own, theirs in names.items() if f"{role}.{theirs}" in parameters}
     if "num_batches_tracked" in module.state_dict():
         state["num_batches_tracked"] = np.array(0)
-    module.load_state_dict({own: torch.from_numpy(value.reshape(module.state_dict()[own].shape)) for own, value in state.items()})
+    module.load_state_dict(
+        {own: torch.from_numpy(value.reshape(module.state_dict()[own].shape)) for own, value in state.items()}
+    )
 
 
 def test_set_abstraction_is_the_authors() -> None:
@@ -258,9 +260,13 @@ def test_the_gnn_is_the_authors(name: str) -> None:
 def with_given_edges(case: Case, own: GnnArrays, config: Gnn) -> GnnArrays:
     points = case["position"]
     kept = points[own.sampled]
-    near, far = (edges[:, np.argsort(edges[1], kind="stable")].astype(np.int64) for edges in (case["edges1"], case["edges2"]))
+    near, far = (
+        edges[:, np.argsort(edges[1], kind="stable")].astype(np.int64) for edges in (case["edges1"], case["edges2"])
+    )
     return GnnArrays(
-        edge_arrays(points, points, near, config.node_radius), own.sampled, edge_arrays(kept, kept, far, config.pool_radius)
+        edge_arrays(points, points, near, config.node_radius),
+        own.sampled,
+        edge_arrays(kept, kept, far, config.pool_radius),
     )
 
 
@@ -309,6 +315,8 @@ def test_there_are_as_many_parameters_as_published(family: str, cells: int | Non
 
     embedding = EventFeatures(16) if cells is None else TokenFeatures(cells, 16)
     model = (
-        GnnClassifier(Gnn(3.0, 9.0, 0.1), classes) if family == "gnn" else PcnClassifier(Pcn((1.0, 6.0), (0.5, 0.75)), classes)
+        GnnClassifier(Gnn(3.0, 9.0, 0.1), classes)
+        if family == "gnn"
+        else PcnClassifier(Pcn((1.0, 6.0), (0.5, 0.75)), classes)
     )
     assert sum(p.numel() for m in (embedding, model) for p in m.parameters()) == count
