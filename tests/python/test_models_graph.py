@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -239,7 +240,7 @@ def test_the_gnn_is_the_authors(name: str) -> None:
         load(layer.norm, case.parameters, f"norm{i}")
     load(model.head, case.parameters, "classifier")
     starts = np.concatenate([[0], np.cumsum(case["count"])])
-    samples = [case["position"][a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    samples = [case["position"][a:b] for a, b in pairwise(starts)]
     arrays = [gnn_arrays(positions, config, rule=rule_of(case)) for positions in samples]
     if "edges1" in case:
         arrays = [with_given_edges(case, arrays[0], config)]
@@ -285,7 +286,7 @@ def test_the_pcn_is_the_authors(name: str) -> None:
     for place, number in ((0, 0), (3, 1), (6, 2)):
         load(model.head[place], case.parameters, f"head.linear{number}")
     starts = np.concatenate([[0], np.cumsum(case["count"])])
-    samples = [case["position"][a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    samples = [case["position"][a:b] for a, b in pairwise(starts)]
     batch = pcn_batch([pcn_arrays(positions, config, (0, 0), rule=rule_of(case)) for positions in samples])
     assert [len(stage.source) for stage in batch.stages] == case["edge_count"].tolist()
     seen: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""What the paper's changes do to boxes (experiments.md F). boxes: float64 [n, 4], x and y of the upper left corner, w, h."""
+"""What the paper's changes do to boxes (experiments.md F). boxes: float64 [n, 4], x, y of the upper left corner, w, h."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CutMix of events: a box of one sample is replaced by that of another (experiments.md F; Yun et al. 2019 for images)."""
+"""CutMix of events: a box of one sample is replaced by that of another (experiments.md F; images: Yun et al. 2019)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def box_of(share: float, width: int, height: int) -> tuple[int, int]:
 
 
 def cutmix(events: NDArray[Any], other: NDArray[Any], area: Area) -> tuple[NDArray[Any], float]:
-    """The sample's events outside of the area and the other's inside, sorted by time; of equal times the sample's first.
+    """The sample's events outside of the area and the other's inside, by time; of equal times the sample's first.
 
     Also the share of the result that is the sample's, which is its label's weight; 1 where nothing is left.
     """

@@ -116,7 +116,7 @@ class BoxedChange:
 
 
 def draw_boxed(random: np.random.Generator, width: int, height: int, stream: bool) -> BoxedChange:
-    """A change for a random window, or for a whole streamed recording: no area is dropped of that, and it turns less."""
+    """A change for a random window, or for a whole streamed recording, which turns less and keeps all its area."""
     kinds = ("none", "time", "events", "rotate") if stream else ("none", "area", "time", "events", "rotate")
     flipped = bool(random.random() < FLIP)
     kind = kinds[random.integers(len(kinds))]

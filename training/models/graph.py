@@ -1,4 +1,4 @@
-"""Layers on graphs: spline convolution (SplineCNN) and set abstraction (PointNet++), as the paper's GNN and PCN use them.
+"""Layers on graphs: spline convolution (SplineCNN) and set abstraction (PointNet++), as in the paper's GNN and PCN.
 
 A graph is tensors alone: the neighbours were looked for in C by the loader's workers (`spedge.tokens.graph`).
 """
@@ -40,9 +40,9 @@ class SplineBasis(NamedTuple):
 
 
 def spline_basis(edges: Edges) -> SplineBasis:
-    """Open B-splines of degree 1: three linear weights on a grid of KERNEL^3 (experiments.md D; Fey et al. 2018, eq. 3).
+    """Open B-splines of degree 1 (experiments.md D; Fey et al. 2018): three linear weights on a grid of KERNEL^3.
 
-    Matrix kx + KERNEL ky + KERNEL^2 kt.
+    The matrix of a grid point is kx + KERNEL ky + KERNEL^2 kt.
     """
     place = (0.5 + edges.relative / 2) * (KERNEL - 1)
     low = place.floor().clamp(0, KERNEL - 2)
