@@ -172,7 +172,6 @@ BACK = struct.pack("<4I", 0x80000009, 0x10000000, 0x80000003, 0x10000000)
 
 DAMAGED: dict[str, tuple[str, bytes, list[str]]] = {
     "cut word": ("a.raw", HEADER + WORDS[:-1], ["byte", str(len(HEADER) + len(WORDS) - 4)]),
-    "undefined word": ("a.raw", HEADER + WORDS[:8] + b"\0\0\0\x50" + WORDS[8:], ["byte", str(len(HEADER) + 8)]),
     "outside": ("a.raw", b"% format EVT2;height=20;width=7\n" + WORDS, ["event", "7x20"]),
     "backwards": ("a.raw", HEADER + BACK, ["event 1", "t="]),
     "no time word": ("a.raw", HEADER + b"\0\0\0\x10" * 9, ["time word"]),
@@ -220,7 +219,9 @@ def test_damage_is_named(tmp_path: Path, name: str) -> None:
         ({"x": T + 28}, ["event 2", "30x20"]),
         ({"y": -T}, ["event 1", "y=-1"]),
         ({"p": T}, ["event 2", "p=2"]),
-        ({"t": T + 0.5}, ["t", "float64"]),
+        ({"t": T - 1.5}, ["event 0", "t=-1.5", "at least 0"]),
+        ({"t": T + np.nan}, ["event 0", "t=nan"]),
+        ({"x": T + 0.5}, ["event 0", "x=0.5", "whole number"]),
         ({"x": T[1:]}, ["x", "2"]),
         ({"y": T.reshape(1, 3)}, ["y", "one-dimensional"]),
         ({"t": np.array([1, None, 3])}, ["a.npz"]),
