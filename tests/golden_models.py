@@ -46,7 +46,8 @@ class Case:
             self._arrays = {key: arrays[key] for key in arrays.files}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
+        array: NDArray[Any] = self._arrays[name]
+        return array
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays

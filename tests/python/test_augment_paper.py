@@ -43,20 +43,24 @@ def changed(case: Case, name: str, width: int, height: int) -> NDArray[Any]:
     """What our change of that name makes of the case's events, with its draws."""
     events, draws = as_records(case["events"]), case[f"{name}.draws"]
     kind = name.rstrip("0123456789")
-    if kind == "drop-area":
-        return transforms.drop_area(events, area_around(int(draws[1]), int(draws[2]), draws[0], width, height))
-    if kind == "drop-time":
-        return transforms.drop_time(events, *draws)
-    if kind == "drop-events":
-        return transforms.drop_events(events, draws[0], case[f"{name}.uniform"])
-    if kind == "shear":
-        return transforms.shear(events, draws[0], width)
-    if kind == "roll":
-        return transforms.roll(events, int(draws[0]), int(draws[1]), width, height)
-    if kind == "rotate":
-        return transforms.rotate(events, draws[0], width, height)
-    assert kind.startswith("flip"), f"there is no change {kind}"
-    return transforms.flip(events, width)
+    changed: NDArray[Any]
+    match kind:
+        case "drop-area":
+            changed = transforms.drop_area(events, area_around(int(draws[1]), int(draws[2]), draws[0], width, height))
+        case "drop-time":
+            changed = transforms.drop_time(events, *draws)
+        case "drop-events":
+            changed = transforms.drop_events(events, draws[0], case[f"{name}.uniform"])
+        case "shear":
+            changed = transforms.shear(events, draws[0], width)
+        case "roll":
+            changed = transforms.roll(events, int(draws[0]), int(draws[1]), width, height)
+        case "rotate":
+            changed = transforms.rotate(events, draws[0], width, height)
+        case _:
+            assert kind.startswith("flip"), f"there is no change {kind}"
+            changed = transforms.flip(events, width)
+    return changed
 
 
 @pytest.mark.parametrize("name", changes("augment-classification"))

@@ -1,4 +1,7 @@
-"""What the paper's changes do to boxes (experiments.md F). boxes: float64 [n, 4], x, y of the upper left corner, w, h."""
+"""What the paper's changes do to boxes (experiments.md F).
+
+boxes: float64 [n, 4], x, y of the upper left corner, w, h.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ def flip_boxes(boxes: Boxes, width: int) -> Boxes:
 def untouched(boxes: Boxes, area: Area) -> NDArray[np.bool_]:
     """Which boxes do not touch an area that is dropped: the others are removed."""
     x, y, w, h = boxes.T
-    return (x > area.right) | (x + w < area.left) | (y > area.bottom) | (y + h < area.top)
+    clear: NDArray[np.bool_] = (x > area.right) | (x + w < area.left) | (y > area.bottom) | (y + h < area.top)
+    return clear
 
 
 def rotate_boxes(boxes: Boxes, angle: float, width: int, height: int) -> tuple[Boxes, NDArray[np.bool_]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +146,6 @@ def _drop_events(events: Events, random: np.random.Generator) -> Events:
     return _unless_empty(transforms.drop_events(events, share, random.random(len(events))), events)
 
 
-def _unless_empty(changed: Any, events: Any) -> Any:
+def _unless_empty(changed: Events, events: Events) -> Events:
     """A change that would leave nothing leaves the sample as it was."""
     return changed if len(changed) else events

@@ -55,7 +55,8 @@ class GnnEncoder(nn.Module):
         x = layers[1](layers[0](x, *near), *near)
         x = layers[4](x + layers[3](layers[2](x, *near), *near), *near)
         x, far = x[graph.sampled], (graph.far, spline_basis(graph.far))
-        return x + layers[6](layers[5](x, *far), *far)
+        pooled: Tensor = x + layers[6](layers[5](x, *far), *far)
+        return pooled
 
 
 class GnnClassifier(nn.Module):

@@ -1,8 +1,8 @@
 """Positions of a sample's tokens or events to the graphs that GNN and PCN go by. Numpy and the C library, for loaders.
 
-Which neighbours survive a cap: ours are the nearest. The authors' are arbitrary on a CPU and those of the lowest numbers
-on a GPU, where the GNN's second graph looks for one more and removes the node itself afterwards; `rule="lowest"` does as
-that.
+Which neighbours survive a cap: ours are the nearest. The authors' are arbitrary on a CPU and those of the lowest
+numbers on a GPU, where the GNN's second graph looks for one more and removes the node itself afterwards;
+`rule="lowest"` does as that.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ static REAL NAMED(squared_distance)(const REAL *a, const REAL *b)
 }
 
 /* Put a point among those kept, by distance and then number; returns how many are kept. */
-static uint32_t NAMED(keep)(uint32_t *kept, REAL *distances, uint32_t count, uint32_t cap, uint32_t point, REAL distance)
+static uint32_t NAMED(keep)(uint32_t *kept, REAL *distances, uint32_t count, uint32_t cap, uint32_t point,
+                            REAL distance)
 {
     uint32_t at = count;
 
@@ -73,7 +74,8 @@ static uint32_t NAMED(keep)(uint32_t *kept, REAL *distances, uint32_t count, uin
             return cap;
         at = cap - 1u;
     }
-    for (; at > 0 && (distance < distances[at - 1u] || (distance == distances[at - 1u] && point < kept[at - 1u])); at--) {
+    for (; at > 0 && (distance < distances[at - 1u] || (distance == distances[at - 1u] && point < kept[at - 1u]));
+         at--) {
         kept[at] = kept[at - 1u];
         distances[at] = distances[at - 1u];
     }
