@@ -32,19 +32,16 @@ int app_is_live_link(const app_t *app)
  * free take the results that are to go out. */
 static int has_room(const app_t *app)
 {
-    if (app->setup.settings.mode == MODE_LIVE) {
+    if (app->setup.settings.mode == MODE_LIVE)
         return !app->setup.settings.push || app_link_is_busy(&app->link) || app_results_has_sent_room(&app->results);
-    }
     return app_report_has_room(&app->report) && app_results_has_room(&app->results);
 }
 
 void app_make_room(app_t *app)
 {
-    for (uint32_t turn = 0; turn < QUEUE_TURNS && app_queue_credits(&app->queue) == 0; turn++) {
-        if (!app_process(app, SLICE_BYTES)) {
+    for (uint32_t turn = 0; turn < QUEUE_TURNS && app_queue_credits(&app->queue) == 0; turn++)
+        if (!app_process(app, SLICE_BYTES))
             break;
-        }
-    }
 }
 
 uint32_t app_queued(const app_t *app)
@@ -65,9 +62,8 @@ int app_process(app_t *app, size_t bytes)
         const uint8_t *data;
         size_t n = app_queue_peek(&app->queue, &data);
         n = n < bytes - done ? n : bytes - done;
-        if (n == 0 && sp_pipeline_waiting(pipe) == 0) {
+        if (n == 0 && sp_pipeline_waiting(pipe) == 0)
             break;
-        }
         int rc = sp_pipeline_feed(pipe, data, n, &used, stops, app->boundary);
         app_queue_drop(&app->queue, used);
         app_loss_watch(app);
@@ -78,9 +74,8 @@ int app_process(app_t *app, size_t bytes)
             app_at_time(app);
         }
         worked = 1;
-        if (voxels && fired == SLICE_VOXELS) {
+        if (voxels && fired == SLICE_VOXELS)
             break;
-        }
     }
     return worked;
 }
@@ -98,12 +93,10 @@ static int take_source(app_t *app)
     uint8_t chunk[SLICE_BYTES];
     size_t most = sizeof chunk, n = 0;
     int busy = 0;
-    if (app->setup.settings.source == SOURCE_LINK || app->queue.filled >= SLICE_BYTES) {
+    if (app->setup.settings.source == SOURCE_LINK || app->queue.filled >= SLICE_BYTES)
         return 0;
-    }
-    if (app->tap.capacity > 0 && app->setup.settings.mode == MODE_LOSSLESS && app_tap_room(&app->tap) < most) {
+    if (app->tap.capacity > 0 && app->setup.settings.mode == MODE_LOSSLESS && app_tap_room(&app->tap) < most)
         most = app_tap_room(&app->tap);
-    }
     if (app->setup.settings.source == SOURCE_CAMERA) {
         busy = app_camera_step();
         sp_pipeline_set_keep(app->setup.pipe, keep_at(app->setup.settings.mode == MODE_LIVE ? app_camera_level() : 0));
@@ -132,19 +125,16 @@ void app_reset_stream(app_t *app)
     app->boundary = settings->every_us > 0 ? 0 : SP_NO_TIME;
     app->repeated_frames = app->refused_frames = 0;
     memset(&app->steps, 0, sizeof app->steps);
-    if (app->setup.pipe != NULL) {
+    if (app->setup.pipe != NULL)
         sp_pipeline_reset(app->setup.pipe);
-    }
-    if (app->setup.token != NULL) {
+    if (app->setup.token != NULL)
         sp_model.reset(app->setup.arena);
-    }
     app->ram = NULL;
     app->ram_left = 0;
-    if (settings->source == SOURCE_CAMERA) {
+    if (settings->source == SOURCE_CAMERA)
         app_camera_start(settings->format, settings->baud, settings->mode == MODE_LOSSLESS);
-    } else if (settings->source == SOURCE_RAM) {
+    else if (settings->source == SOURCE_RAM)
         app->ram = port_ram_source(&app->ram_left);
-    }
     app_loss_reset(app);
 }
 

@@ -36,8 +36,8 @@ typedef struct app_setup {
     sp_pipeline_t *pipe;
     sp_pipeline_config_t config; /* defaults filled in */
     app_settings_t settings;
-    uint8_t *arena;              /* NULL: no model in this session */
-    float *token;                /* [hidden], for a stateful model */
+    uint8_t *arena; /* NULL: no model in this session */
+    float *token;   /* [hidden], for a stateful model */
     size_t memory_used;
 } app_setup_t;
 
@@ -64,8 +64,8 @@ typedef struct app {
     app_loss_t loss;
     app_asked_t asked;
     app_steps_t steps;
-    uint64_t boundary;         /* stream time of the next result by every_us; 0: time has not begun, SP_NO_TIME: none */
-    const uint8_t *ram;        /* source RAM: what is left of it */
+    uint64_t boundary;  /* stream time of the next result by every_us; 0: time has not begun, SP_NO_TIME: none */
+    const uint8_t *ram; /* source RAM: what is left of it */
     size_t ram_left;
     uint32_t session;          /* 0: none yet */
     uint32_t previous_session; /* the one that the opening request named */

@@ -23,7 +23,10 @@ typedef struct reply {
     uint8_t start[SP_APP_PAYLOAD_BYTES];
 } reply_t;
 
-int app_has_model(void) { return sp_model.encode != NULL; }
+int app_has_model(void)
+{
+    return sp_model.encode != NULL;
+}
 
 /* ---- pieces of payloads ------------------------------------------------------------------------------------- */
 
@@ -53,17 +56,15 @@ static void fail_with(reply_t *reply, uint8_t request, uint16_t code, const char
 static void pipeline_stats(const app_t *app, sp_pipeline_stats_t *stats)
 {
     memset(stats, 0, sizeof *stats);
-    if (app->setup.pipe != NULL) {
+    if (app->setup.pipe != NULL)
         sp_pipeline_stats(app->setup.pipe, stats);
-    }
 }
 
 static uint8_t *put_status(uint8_t *p, const app_t *app)
 {
     sp_pipeline_progress_t stream = {0, 0, 0};
-    if (app->setup.pipe != NULL) {
+    if (app->setup.pipe != NULL)
         sp_pipeline_progress(app->setup.pipe, &stream);
-    }
     p = sp_put_u16(p, app->next_seq);
     p = sp_put_u16(p, app_queue_credits(&app->queue));
     p = sp_put_u32(p, app_queued(app));
@@ -125,7 +126,7 @@ static void on_hello(app_t *app, const sp_frame_t *request, reply_t *reply)
     p = sp_put_u32(p, (uint32_t)memory);
     p = sp_put_u32(p, sp_model.arena_bytes);
     p = sp_put_u16(p, sp_model.tokens);
-    p = sp_put_u16(p, sp_model.classes);
+    p = sp_put_u16(p, (uint16_t)sp_model.classes);
     p = sp_put_u16(p, sp_model.tokenizer.width);
     p = sp_put_u16(p, sp_model.tokenizer.height);
     p = sp_put_bytes(p, sp_model.hash, sizeof sp_model.hash);
@@ -139,12 +140,11 @@ static void on_labels(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     (void)app;
     uint16_t first = sp_get_u16(request->payload);
-    uint8_t *p = sp_put_u16(reply->at, sp_model.classes);
+    uint8_t *p = sp_put_u16(reply->at, (uint16_t)sp_model.classes);
     p = sp_put_u16(p, first);
     const uint8_t *end = reply->start + SP_APP_PAYLOAD_BYTES - 1u - MAX_STRING_BYTES;
-    for (uint32_t i = first; i < sp_model.classes && p < end; i++) {
+    for (uint32_t i = first; i < sp_model.classes && p < end; i++)
         p = put_string(p, sp_model.labels[i]);
-    }
     reply->at = p;
 }
 
@@ -226,25 +226,23 @@ static void on_reset(app_t *app, const sp_frame_t *request, reply_t *reply)
 static void take_lossless(app_t *app, const sp_frame_t *request)
 {
     uint16_t ahead = (uint16_t)(request->seq - app->next_seq);
-    if (ahead == 0 && app_queue_put(&app->queue, request->payload, request->length, port_counter())) {
+    if (ahead == 0 && app_queue_put(&app->queue, request->payload, request->length, port_counter()))
         app->next_seq++;
-    } else if (ahead >= 0x8000u) {
+    else if (ahead >= 0x8000u)
         app->repeated_frames++;
-    } else {
+    else
         app->refused_frames++;
-    }
 }
 
 static void on_events(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     const char *wrong = NULL;
-    if (app->setup.settings.source != SOURCE_LINK) {
+    if (app->setup.settings.source != SOURCE_LINK)
         wrong = "the events of this session do not come over the link";
-    } else if (app->setup.settings.mode == MODE_LIVE) {
+    else if (app->setup.settings.mode == MODE_LIVE)
         wrong = app_live_take(app, request->seq, request->payload, request->length);
-    } else {
+    else
         take_lossless(app, request);
-    }
     if (wrong != NULL) {
         fail_with(reply, request->type, ERROR_VALUE, wrong, 0, 0);
         return;
@@ -259,9 +257,8 @@ static void on_flush(app_t *app, const sp_frame_t *request, reply_t *reply)
         fail_with(reply, request->type, ERROR_LENGTH, "wrong payload length", (uint32_t)request->length, 0);
         return;
     }
-    if (request->length == 8 && app_is_live_link(app)) {
+    if (request->length == 8 && app_is_live_link(app))
         app_live_offered(app, sp_get_u64(request->payload));
-    }
     app_process(app, APP_QUEUE_BYTES);
     put_status_reply(reply, app);
 }
@@ -302,7 +299,7 @@ static void put_result(reply_t *reply, const app_t *app, const app_inference_t *
     p = sp_put_u64(p, inference->cost_embed);
     p = sp_put_u64(p, inference->cost_window);
     p = sp_put_u64(p, inference->cost_encode);
-    p = sp_put_u16(p, sp_model.classes);
+    p = sp_put_u16(p, (uint16_t)sp_model.classes);
     p = sp_put_u32(p, inference->index);
     p = sp_put_u8(p, inference->cause);
     p = sp_put_u8(p, 0);
@@ -311,9 +308,8 @@ static void put_result(reply_t *reply, const app_t *app, const app_inference_t *
     p = sp_put_u32(p, inference->newest);
     p = sp_put_u64(p, inference->latency);
     p = put_loss(p, &inference->loss);
-    for (uint32_t i = 0; i < sp_model.classes; i++) {
+    for (uint32_t i = 0; i < sp_model.classes; i++)
         p = sp_put_f32(p, inference->logits[i]);
-    }
     reply->at = p;
 }
 
@@ -321,7 +317,8 @@ static void on_infer(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     if (app->setup.arena == NULL) {
         fail_with(reply, request->type, ERROR_NO_MODEL,
-                  app_has_model() ? "the session was configured without the model" : "this firmware has no model", 0, 0);
+                  app_has_model() ? "the session was configured without the model" : "this firmware has no model", 0,
+                  0);
         return;
     }
     if (!app->asked.done || app->asked.seq != request->seq) {
@@ -349,16 +346,16 @@ static void on_results(app_t *app, const sp_frame_t *request, reply_t *reply)
         return;
     }
     app_process(app, APP_QUEUE_BYTES); /* room may have come */
-    if (results->oldest < results->total) {
+    if (results->oldest < results->total)
         put_result(reply, app, app_results_at(results, results->oldest));
-    }
 }
 
 static void on_raw(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     app_tap_t *tap = &app->tap;
     if (!app_tap_release(tap, sp_get_u64(request->payload))) {
-        fail_with(reply, request->type, ERROR_RANGE, "no such byte has come", (uint32_t)tap->oldest, (uint32_t)tap->total);
+        fail_with(reply, request->type, ERROR_RANGE, "no such byte has come", (uint32_t)tap->oldest,
+                  (uint32_t)tap->total);
         return;
     }
     put_status_reply(reply, app);
@@ -374,6 +371,7 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
     const sp_decode_stats_t *d = &stats.decode;
     const sp_tokenizer_stats_t *t = &stats.tokenizer;
     const sp_frame_reader_stats_t *r = &app->link.reader.stats;
+    /* clang-format off */
     const uint64_t counts[] = {
         d->words,     d->events,  d->times,         d->triggers, d->other,           d->unknown,
         d->untimed,   d->addresses, d->vectors,     d->vector_events, d->outside,    d->clipped,
@@ -382,12 +380,12 @@ static void on_stats(app_t *app, const sp_frame_t *request, reply_t *reply)
         r->oversized, r->truncated, app->repeated_frames,        app->refused_frames,
         stats.cost_tokenize,      stats.cost_embed,
     };
+    /* clang-format on */
     size_t memory;
     port_memory(&memory);
     uint8_t *p = put_status(reply->at, app);
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         p = sp_put_u64(p, counts[i]);
-    }
     p = sp_put_u32(p, t->pool_used);
     p = sp_put_u32(p, t->pool_peak);
     p = sp_put_u32(p, app->setup.config.tokenizer.pool_events);
@@ -429,11 +427,9 @@ static const command_t commands[] = {
 
 static const command_t *find_command(uint8_t type)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (commands[i].type == type) {
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (commands[i].type == type)
             return &commands[i];
-        }
-    }
     return NULL;
 }
 
@@ -458,15 +454,15 @@ static void answer(app_t *app, const sp_frame_t *request, reply_t *reply)
         return;
     }
     if (command->session == OPENS_SESSION && opened_already(app, request)) {
-        if (request->type == MSG_CONFIGURE) {
+        if (request->type == MSG_CONFIGURE)
             put_configured(reply, app);
-        } else {
+        else
             put_status_reply(reply, app);
-        }
         return;
     }
     if (command->session != ANY_SESSION && request->session != app->session) {
-        fail_with(reply, request->type, ERROR_SESSION, "the frame is of another session", request->session, app->session);
+        fail_with(reply, request->type, ERROR_SESSION, "the frame is of another session", request->session,
+                  app->session);
         return;
     }
     if (app->session == 0 && command->session != ANY_SESSION && request->type != MSG_CONFIGURE) {
@@ -488,15 +484,14 @@ static reply_t reply; /* scratch: too large for some stacks, no state between ca
 int app_push_result(app_t *app)
 {
     app_results_t *results = &app->results;
-    if (!app->setup.settings.push || results->pushed == results->total) {
+    if (!app->setup.settings.push || results->pushed == results->total)
         return 0;
-    }
     const app_inference_t *inference = app_results_at(results, results->pushed);
     reply.at = reply.start;
     put_result(&reply, app, inference);
     results->pushed++;
-    const sp_frame_t frame = {MSG_RESULT_PUSH, 0, (uint16_t)inference->index, app->session,
-                              reply.start, (size_t)(reply.at - reply.start)};
+    const sp_frame_t frame = {MSG_RESULT_PUSH, 0,           (uint16_t)inference->index,
+                              app->session,    reply.start, (size_t)(reply.at - reply.start)};
     app_link_put(&app->link, &frame);
     return 1;
 }
@@ -506,7 +501,7 @@ void app_command(app_t *app, const sp_frame_t *request)
     reply.at = reply.start;
     reply.type = (uint8_t)(request->type | MSG_REPLY_BIT);
     answer(app, request, &reply);
-    const sp_frame_t frame = {reply.type,   request->flags, request->seq, app->session,
-                              reply.start, (size_t)(reply.at - reply.start)};
+    const sp_frame_t frame = {reply.type,   request->flags, request->seq,
+                              app->session, reply.start,    (size_t)(reply.at - reply.start)};
     app_link_put(&app->link, &frame);
 }

@@ -18,7 +18,7 @@ typedef struct app_loss {
     uint64_t seen_at;       /* stream time then */
     sp_evt2_t clock;        /* live over the link: follows the frames as they come */
     uint64_t clock_time;
-    uint8_t any;            /* since and until are of a loss */
+    uint8_t any; /* since and until are of a loss */
 } app_loss_t;
 
 struct app;

@@ -9,9 +9,7 @@ int main(int argc, char **argv)
     port_init(argc, argv);
     app_init(&app);
     port_write(&end_of_frame, 1);
-    for (;;) {
-        if (!app_step(&app)) {
+    for (;;)
+        if (!app_step(&app))
             port_idle();
-        }
-    }
 }

@@ -20,10 +20,8 @@ void app_panic(const char *text, uint32_t detail_a, uint32_t detail_b)
     const sp_frame_t frame = {MSG_ERROR, 0, 0, 0, payload, (size_t)(p - payload)};
     int n = sp_frame_encode(&frame, encoded + 1, sizeof encoded - 1);
     encoded[0] = 0; /* ends a frame that was cut */
-    for (size_t done = 0; n > 0 && done < (size_t)n + 1;) {
+    for (size_t done = 0; n > 0 && done < (size_t)n + 1;)
         done += port_write(encoded + done, (size_t)n + 1 - done);
-    }
-    for (;;) {
+    for (;;)
         port_idle();
-    }
 }

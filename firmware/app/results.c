@@ -1,12 +1,12 @@
 #include "results.h"
 
-size_t app_results_size(uint32_t capacity, uint16_t classes)
+size_t app_results_size(uint32_t capacity, uint32_t classes)
 {
     size_t entry = (offsetof(app_inference_t, logits) + classes * sizeof(float) + 7u) & ~(size_t)7u;
     return entry * (capacity + 1u);
 }
 
-void app_results_init(app_results_t *results, uint32_t capacity, uint16_t classes, void *mem)
+void app_results_init(app_results_t *results, uint32_t capacity, uint32_t classes, void *mem)
 {
     results->entries = mem;
     results->entry_bytes = app_results_size(0, classes);
@@ -46,17 +46,15 @@ app_inference_t *app_results_next(app_results_t *results)
         results->dropped += results->pushed <= results->oldest;
         results->oldest++;
     }
-    if (results->pushed < results->oldest) {
+    if (results->pushed < results->oldest)
         results->pushed = results->oldest;
-    }
     return app_results_at(results, results->total++);
 }
 
 int app_results_release(app_results_t *results, uint32_t index)
 {
-    if (index > results->total) {
+    if (index > results->total)
         return 0;
-    }
     results->oldest = index > results->oldest ? index : results->oldest;
     results->pushed = results->oldest > results->pushed ? results->oldest : results->pushed;
     return 1;

@@ -21,9 +21,10 @@ from spedge.base.errors import DeviceError, UsageError
 from spedge.cameras import EmulatedCamera
 from spedge.device.client import Device
 from spedge.events.words import encoder
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration
 from spedge.recordings import write
 from spedge.sources import BoardCamera
+from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
 from tests.tiny import build_firmware
 

@@ -24,19 +24,10 @@ from spedge.events.words import encoder
 from spedge.jobs.check import as_reported
 from spedge.jobs.results import check_results, expected_results, result_difference, results_difference, stream_times
 from spedge.link.faults import Faults, FaultyTransport
-from spedge.link.protocol import (
-    Configuration,
-    Error,
-    ErrorCode,
-    Frame,
-    FrameReader,
-    Result,
-    Status,
-    TokenizerSettings,
-    Type,
-)
+from spedge.link.protocol import Configuration, Error, ErrorCode, Frame, FrameReader, Result, Status, Type
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, Tap, build_firmware, live_payload, model_source, play_live
 

@@ -39,10 +39,10 @@ from spedge.link.protocol import (
     FrameReader,
     Stats,
     Status,
-    TokenizerSettings,
     Type,
 )
 from spedge.link.transport import FdTransport, connect
+from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, build_firmware

@@ -372,8 +372,8 @@ int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
     const uint32_t held = sp_pool_held(tok, patch);
 
-    tok->ready = (sp_token_t){
-        .t = t, .x = (uint16_t)(patch % tok->columns), .y = (uint16_t)(patch / tok->columns), .n = held};
+    tok->ready =
+        (sp_token_t){.t = t, .x = (uint16_t)(patch % tok->columns), .y = (uint16_t)(patch / tok->columns), .n = held};
     tok->is_ready = 1;
     tok->ready_tail = held > 0 ? BLOCK_BEFORE(*sp_pool_next(tok, patch)) : BLOCK_NONE;
     *sp_pool_next(tok, patch) = 0;

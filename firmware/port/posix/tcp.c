@@ -66,9 +66,8 @@ int tcp_listen(const char *address)
 
 static void set(int fd, int level, int option, int value)
 {
-    if (setsockopt(fd, level, option, &value, sizeof value) < 0) {
+    if (setsockopt(fd, level, option, &value, sizeof value) < 0)
         perror("setsockopt"); /* only slower */
-    }
 }
 
 int tcp_accept(int listener)
@@ -76,9 +75,8 @@ int tcp_accept(int listener)
     struct sockaddr_in from;
     socklen_t size = sizeof from;
     const int fd = accept4(listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set(fd, IPPROTO_TCP, TCP_KEEPIDLE, ASK_AFTER);

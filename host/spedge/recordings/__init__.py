@@ -13,7 +13,7 @@ from spedge.base.files import whole
 from spedge.base.parameters import whole_number
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
+from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
 from spedge.recordings.csv import CsvRecording, CsvWriter
 from spedge.recordings.dat import DatRecording
 from spedge.recordings.es import EventStreamRecording
@@ -42,7 +42,7 @@ _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".npz": NpzWriter,
     ".csv": CsvWriter,
 }
-_ENCODINGS = ("EVT2", "EVT3")
+_ENCODINGS = ("evt2", "evt3")
 
 
 def formats() -> tuple[str, ...]:
@@ -50,7 +50,14 @@ def formats() -> tuple[str, ...]:
     return tuple(_READERS)
 
 
-def open(path: str | Path, *, width: int | None = None, height: int | None = None, sort: bool = False) -> Recording:
+def open(
+    path: str | Path,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    sort: bool = False,
+    outside: str | None = None,
+) -> Recording:
     """Open a recording, by its file name's ending.
 
     Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
@@ -58,10 +65,14 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     width, height: the sensor in pixels, for files that do not say it themselves.
     sort: hand the events out in order of time whatever their order in the file; this takes memory for all of them.
     Without it, an event older than the one before it is an error.
+    outside: drop events outside the sensor, and count them in left_out, or refuse them. None: what the format's makers
+    do with them, which is to drop them for EVT3, and to refuse them where they do not say.
     The header is read now, events when they are asked for. Raises InputError, naming the file and the place in it,
     for a file that is missing, damaged, of an unknown kind or of unknown geometry; UsageError for a missing library.
     """
     path = Path(path)
+    if outside not in (None, *OUTSIDE):
+        raise UsageError(f"outside={outside!r}: it must be {' or '.join(OUTSIDE)}")
     if (width is None) != (height is None):
         raise UsageError("give both width and height, or neither")
     if width is not None and height is not None:
@@ -83,6 +94,7 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
+    recording.outside = outside or recording.outside
     return recording
 
 
@@ -91,15 +103,15 @@ def create(
 ) -> Writer:
     """Begin to write a recording in the format that the file name's ending names: .raw, .hdf5, .h5, .npz or .csv.
 
-    encoding: of .raw, EVT2 (the default) or EVT3. name: the file whose ending counts, if not path.
+    encoding: of .raw, evt2 (the default) or evt3. name: the file whose ending counts, if not path.
     Raises UsageError for an unknown ending or encoding.
     """
     path = Path(path)
     suffix = (name or path).suffix.lower()
-    if encoding is not None and (suffix != ".raw" or encoding not in _ENCODINGS):
+    if encoding is not None and (suffix != ".raw" or encoding.lower() not in _ENCODINGS):
         raise UsageError(f"{name or path}: only .raw has an encoding, {' or '.join(_ENCODINGS)}, not {encoding}")
     if suffix == ".raw":
-        return RawWriter(path, width, height, encoding or "EVT2")
+        return RawWriter(path, width, height, (encoding or "evt2").upper())
     writer = _WRITERS.get(suffix)
     if writer is None:
         what = suffix or "a file without an ending"
