@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.base.errors import InputError
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    CameraOption,
+    ColumnsOption,
+    HeightOption,
+    JsonOption,
+    SortOption,
+    TimeUnitOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -22,6 +33,9 @@ def command(
     width: WidthOption = None,
     height: HeightOption = None,
     sort: SortOption = False,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
@@ -36,7 +50,16 @@ def command(
     from spedge.recordings.info import recording_info
 
     with progress(f"Reading {path.name}") as say:
-        info = recording_info(path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort)
+        info = recording_info(
+            path,
+            width,
+            height,
+            lambda count: say(f"Reading {path.name}: {count:,} events"),
+            sort,
+            columns=columns,
+            time_unit=time_unit,
+            camera=camera,
+        )
     _print(_recording_document(info), as_json)
     if info.problem:
         raise InputError(info.problem)
@@ -55,6 +78,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
     return {
         "path": str(info.path),
         "format": info.format,
+        "layout": info.layout or None,
         "width": info.width,
         "height": info.height,
         "events": info.events,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import spedge
+from spedge import recordings
 from spedge.base.errors import DeviceError, InputError, UsageError
 from spedge.device.client import Device
 from spedge.events.evt2 import Encoder
@@ -41,7 +41,7 @@ def load_events(path: Path, bundle: Bundle) -> NDArray[Any]:
     Raises UsageError, naming both sizes, when the bundle is for another sensor, InputError for a damaged file
     or one without events.
     """
-    recording = spedge.open(path)
+    recording = recordings.open(path)
     if (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()
