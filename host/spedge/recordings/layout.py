@@ -147,7 +147,8 @@ def events_of(path: Path, raw: Columns, unit: str, start: int = 0) -> Iterator[N
     events = np.empty(len(good.t), EVENT_DTYPE)
     events["t"] = to_us(good.t, unit)
     events["x"], events["y"], events["p"] = good.x, good.y, good.p > 0
-    yield events
+    if len(events):
+        yield events
     if bad is not None:
         name = next(name for name, mask in wrong.items() if mask[bad])
         raise InputError(f"{path}: event {start + bad} has {_complaint(name, getattr(raw, name)[bad])}")
