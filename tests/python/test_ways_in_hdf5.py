@@ -164,6 +164,21 @@ def test_what_is_not_plain_is_asked_for(tmp_path: Path) -> None:
     assert spedge.open(path, **SIZE, time_unit="ns").events()["t"][0] == (FIELDS["t"][0] + UNIX + 500) // 1000
 
 
+def test_tables_of_more_columns_are_read_as_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["events"] = np.hstack([np.zeros((len(EVENTS), 1)), rows("xytp", seconds=True)])
+    with pytest.raises(spedge.InputError, match="there is neither"):
+        spedge.open(path, **SIZE)
+    with pytest.raises(spedge.InputError, match="there is neither"):
+        spedge.open(path, **SIZE, columns="xytp--")
+    assert spedge.open(path, **SIZE, columns="-xytp").events().tolist() == EVENTS
+    with h5py.File(path, "w") as file:
+        file["events"] = rows("xytp")
+    with pytest.raises(spedge.InputError, match="it has 4 columns, and columns='-xytp' is of another length"):
+        spedge.open(path, **SIZE, columns="-xytp")
+
+
 def test_times_before_0_behind_the_offset_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

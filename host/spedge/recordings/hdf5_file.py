@@ -83,6 +83,8 @@ class Hdf5File(Recording):
             said.refuse(self.path, "columns", "time_unit")
         if place.fields:
             said.refuse(self.path, "columns")
+        elif said.columns is not None:
+            layout.check_count(self.path, said.columns, arrays[0].shape[1])
         sample = [] if self._ecf else _sample(arrays, min(self._count, layout.SAMPLE_ROWS))
         self._order = place.fields or said.columns or ""
         if not self._order:

@@ -16,7 +16,7 @@ import numpy as np
 
 from spedge.base.errors import InputError
 from spedge.recordings import layout
-from spedge.recordings.layout import Said
+from spedge.recordings.layout import ORDERS, Said
 
 _MOST_CHILDREN = 64  # of a group whose children are fields
 _MOST_OBJECTS = 100_000
@@ -40,7 +40,7 @@ class Place:
 
 def find(path: Path, file: Any, said: Said) -> Place:
     """The events that are meant. Raises InputError when there are none, or several and none of them was chosen."""
-    places = list(_places(file))
+    places = list(_places(file, {4, len(said.columns or ORDERS[0])}))
     chosen = [place for place in places if said.camera is None or _is_called(place, said.camera)]
     if len(chosen) == 1:
         return chosen[0]
@@ -57,7 +57,8 @@ def _is_called(place: Place, camera: str) -> bool:
     return camera.strip("/") == place.name.strip("/") or camera in place.name.split("/")
 
 
-def _places(file: Any) -> Iterator[Place]:
+def _places(file: Any, widths: set[int]) -> Iterator[Place]:
+    """widths: columns that a table of events without names may have."""
     found: list[Place] = []
     tables: list[Place] = []  # of any name
     seen = 0
@@ -66,7 +67,7 @@ def _places(file: Any) -> Iterator[Place]:
         nonlocal seen
         seen += 1
         known = any(place.name == f"/{name}" for place in found + tables)
-        place = None if known else _group(name, thing) if hasattr(thing, "keys") else _array(name, thing)
+        place = None if known else _group(name, thing) if hasattr(thing, "keys") else _array(name, thing, widths)
         if place is not None:
             (found if place.fields or "event" in name.rpartition("/")[2].lower() else tables).append(place)
         return True if seen > _MOST_OBJECTS else None
@@ -98,7 +99,7 @@ def _group(name: str, group: Any) -> Place | None:
     return Place(f"/{name}", paths, "".join(field for _, field in chosen), fields.unit)
 
 
-def _array(name: str, array: Any) -> Place | None:
+def _array(name: str, array: Any, widths: set[int]) -> Place | None:
     """One array, structured or with an event a row."""
     names = array.dtype.names
     if not hasattr(array, "shape"):  # a type with a name
@@ -106,7 +107,7 @@ def _array(name: str, array: Any) -> Place | None:
     if names is not None:
         fields = layout.named(names)
         return Place(f"/{name}", (name,), fields.fields, fields.unit) if fields and array.ndim == 1 else None
-    return Place(f"/{name}", (name,), "", None) if _is_numbers(array, 2) and array.shape[1] == 4 else None
+    return Place(f"/{name}", (name,), "", None) if _is_numbers(array, 2) and array.shape[1] in widths else None
 
 
 def _is_numbers(thing: Any, dimensions: int) -> bool:
