@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from spedge.base.errors import UsageError
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    HeightOption,
+    JsonOption,
+    OutsideOption,
+    SortOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 
 def command(
@@ -30,11 +39,13 @@ def command(
         str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
     ] = None,
     sort: SortOption = False,
+    outside: OutsideOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
 
-    OUT appears whole or not at all: a damaged recording is not converted.
+    OUT appears whole or not at all: a damaged recording is not converted. Of one that is cut off, what is before the
+    cut is, and the exit code is 4; a file that was there before is not replaced by it.
     """
     from spedge.recordings.convert import convert
 
@@ -49,6 +60,7 @@ def command(
             shift_us=_shift(shift),
             from_zero=shift == "zero",
             sort=sort,
+            outside=outside,
             encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
         )

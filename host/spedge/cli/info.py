@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.base.errors import InputError
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    HeightOption,
+    JsonOption,
+    OutsideOption,
+    SortOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -22,11 +31,12 @@ def command(
     width: WidthOption = None,
     height: HeightOption = None,
     sort: SortOption = False,
+    outside: OutsideOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
 
-    A damaged recording is counted up to the damage, and the exit code is 4.
+    A recording that is damaged or cut off is counted up to there, and the exit code is 4.
     """
     if path.is_dir():
         from spedge.model.bundle import Bundle
@@ -36,7 +46,9 @@ def command(
     from spedge.recordings.info import recording_info
 
     with progress(f"Reading {path.name}") as say:
-        info = recording_info(path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort)
+        info = recording_info(
+            path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort, outside
+        )
     _print(_recording_document(info), as_json)
     if info.problem:
         raise InputError(info.problem)

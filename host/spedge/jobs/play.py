@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import spedge
 from spedge.base.errors import DeviceError, InputError, UsageError
 from spedge.device.client import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
+from spedge.recordings import PLAIN, Reading
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Opinion:
     encode_cost: int
 
 
-def load_events(path: Path, bundle: Bundle) -> NDArray[Any]:
-    """All events of a recording made with the bundle's sensor size (EVENT_DTYPE).
+def load_events(path: Path, bundle: Bundle, reading: Reading = PLAIN) -> NDArray[Any]:
+    """All events of a recording made with the bundle's sensor size (EVENT_DTYPE). reading: how it is opened.
 
     Raises UsageError, naming both sizes, when the bundle is for another sensor, InputError for a damaged file
     or one without events.
     """
-    recording = spedge.open(path)
+    recording = reading.open(path)
     if (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()

@@ -56,12 +56,13 @@ def recording_info(
     height: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     sort: bool = False,
+    outside: str | None = None,
 ) -> RecordingInfo:
-    """Read a whole recording and count. on_progress gets the events read so far. sort: see recordings.open.
+    """Read a whole recording and count. on_progress gets the events read so far. sort, outside: see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = spedge.open(path, width=width, height=height, sort=sort)
+    recording = spedge.open(path, width=width, height=height, sort=sort, outside=outside)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
