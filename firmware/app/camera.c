@@ -1,13 +1,9 @@
 #include "camera.h"
 
 #include "port.h"
+#include "protocol.h"
 
 #include <string.h>
-
-#define FORMAT_EVT21 1u
-#define FORMAT_EVT21_LEGACY 2u
-#define FORMAT_EVT3 3u
-#define FORMAT_EDVS 16u
 
 #define PENDING_BYTES 64u
 #define OUT_BYTES 16u

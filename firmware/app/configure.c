@@ -1,6 +1,8 @@
-#include "app.h"
+#include "configure.h"
+
 #include "camera.h"
 #include "port.h"
+#include "stream.h"
 
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* Inferences: asked for, or made as the stream goes on. */
-#include "app.h"
+#include "infer.h"
+
+#include "loss.h"
 #include "port.h"
 
 #include <math.h>

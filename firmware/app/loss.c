@@ -1,4 +1,5 @@
-#include "app.h"
+#include "loss.h"
+
 #include "camera.h"
 #include "port.h"
 

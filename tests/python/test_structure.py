@@ -104,7 +104,6 @@ CIRCLES: dict[frozenset[str], str] = {
 LONG: dict[str, str] = {
     "compile/graph/lift.py": "",
     "compile/plan/lowering.py": "",
-    "firmware/app/commands.c": "",
     "host/binding/host_tokenizer.c": "",
     "host/spedge/device/client.py": "",
     "host/spedge/link/protocol.py": "",

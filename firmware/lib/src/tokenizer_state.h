@@ -94,8 +94,10 @@ void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t);
 void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *blocks_used);
 
-/* tokenizer.c */
+/* tokenizer_token.c. Returns SP_TOKEN. */
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
+
+/* tokenizer.c */
 uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at);
 
 /* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
