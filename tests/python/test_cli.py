@@ -191,7 +191,7 @@ def test_info_of_a_damaged_recording_counts_up_to_the_damage(call, recording: Pa
     for at in range(header, header + 4 * 600, 4):
         events += good[at + 3] >> 4 in (0, 1)
     bad = header + 4 * 600
-    recording.write_bytes(good[:bad] + b"\xff\xff\xff\x77" + good[bad + 4 :])
+    recording.write_bytes(good[:bad] + b"\xff\xff\x3f\x10" + good[bad + 4 :])
     outcome = call("info", recording, "--json")
     assert outcome.code == 4
     assert outcome.document["events"] == events

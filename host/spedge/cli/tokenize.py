@@ -105,8 +105,7 @@ def _tokenize(name: str, recording: UntilCut, tokenizer: Tokenizer, out: Path | 
             if len(tokens):
                 fired = [*(fired[:1] or [int(tokens.t[0])]), int(tokens.t[-1])]
             say(f"Tokenizing {name}: {tokenizer.stats.taken:,} events, {tokenizer.stats.tokens:,} tokens")
-        if out is not None:
-            recording.finish(out, tokenizer.stats.taken)
+        recording.finish(out, tokenizer.stats.taken)
     return fired
 
 

@@ -139,13 +139,13 @@ class UntilCut:
         except CutError as error:
             self.cut = error
 
-    def finish(self, path: Path, events: int) -> None:
-        """To be called when so many events are written, and `path` is about to take its place.
+    def finish(self, path: Path | None, events: int) -> None:
+        """To be called when so many events have been used, and a file of them is about to take its place at `path`.
 
         Raises CutError, so that it does not, where a cut recording would take the place of a file that was there, and
         where it has no events.
         """
-        if self.cut is not None and path.exists():
+        if self.cut is not None and path is not None and path.exists():
             raise CutError(f"{self.cut}; {path} was there before and stays as it is")
         if self.cut is not None and not events:
             raise self.cut

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-import spedge
 from spedge.base.errors import InputError
+from spedge.recordings import open as open_recording
 
 PEAK_WINDOW_US = 10_000
 
@@ -62,7 +62,7 @@ def recording_info(
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = spedge.open(path, width=width, height=height, sort=sort, outside=outside)
+    recording = open_recording(path, width=width, height=height, sort=sort, outside=outside)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
