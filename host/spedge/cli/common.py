@@ -46,6 +46,18 @@ FaultOption = Annotated[
 WidthOption = Annotated[
     int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
 ]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="txyp",
+        help="What the columns of a text or an array are, where they do not tell: a letter each, - for another.",
+        show_default=False,
+    ),
+]
+TimeUnitOption = Annotated[
+    str | None, typer.Option(metavar="s|ms|us|ns", help="Of times that do not tell theirs.", show_default=False)
+]
+CameraOption = Annotated[str | None, typer.Option(help="Which one of several cameras in a file.", show_default=False)]
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
 SortOption = Annotated[
     bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")

@@ -10,10 +10,13 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import (
+    CameraOption,
+    ColumnsOption,
     HeightOption,
     JsonOption,
     OutsideOption,
     SortOption,
+    TimeUnitOption,
     WidthOption,
     print_json,
     print_pairs,
@@ -40,6 +43,9 @@ def command(
     ] = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
@@ -61,10 +67,14 @@ def command(
             from_zero=shift == "zero",
             sort=sort,
             outside=outside,
+            columns=columns,
+            time_unit=time_unit,
+            camera=camera,
             encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
         )
     document: dict[str, Any] = {**asdict(done), "source": str(source), "target": str(target)}
+    document["source_layout"] = done.source_layout or None
     if as_json:
         print_json(document)
     else:

@@ -9,10 +9,13 @@ import typer
 
 from spedge.base.errors import InputError
 from spedge.cli.common import (
+    CameraOption,
+    ColumnsOption,
     HeightOption,
     JsonOption,
     OutsideOption,
     SortOption,
+    TimeUnitOption,
     WidthOption,
     print_json,
     print_pairs,
@@ -32,6 +35,9 @@ def command(
     height: HeightOption = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
@@ -47,7 +53,15 @@ def command(
 
     with progress(f"Reading {path.name}") as say:
         info = recording_info(
-            path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort, outside
+            path,
+            width,
+            height,
+            lambda count: say(f"Reading {path.name}: {count:,} events"),
+            sort,
+            outside=outside,
+            columns=columns,
+            time_unit=time_unit,
+            camera=camera,
         )
     _print(_recording_document(info), as_json)
     if info.problem:
@@ -67,6 +81,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
     return {
         "path": str(info.path),
         "format": info.format,
+        "layout": info.layout or None,
         "width": info.width,
         "height": info.height,
         "events": info.events,

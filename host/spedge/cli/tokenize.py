@@ -9,6 +9,8 @@ import typer
 
 from spedge.cli.common import (
     AbsoluteRefractoryOption,
+    CameraOption,
+    ColumnsOption,
     DecayOption,
     DurationOption,
     HeightOption,
@@ -20,6 +22,7 @@ from spedge.cli.common import (
     RelativeScaleOption,
     SortOption,
     ThresholdOption,
+    TimeUnitOption,
     WidthOption,
     print_json,
     print_pairs,
@@ -47,6 +50,9 @@ def command(
     height: HeightOption = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the tokens and their events here (.npz).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +68,16 @@ def command(
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
-    opened = spedge.open(recording, width=width, height=height, sort=sort, outside=outside)
+    opened = spedge.open(
+        recording,
+        width=width,
+        height=height,
+        sort=sort,
+        outside=outside,
+        columns=columns,
+        time_unit=time_unit,
+        camera=camera,
+    )
     tokenizer = spedge.Tokenizer(
         kind,
         width=opened.width,

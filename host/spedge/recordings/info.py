@@ -20,11 +20,13 @@ class RecordingInfo:
 
     `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
     time between two events.
+    `layout`: how a file was taken that leaves open what its columns are.
     `left_out`: what the format's own rules leave out, by name (see Recording).
     """
 
     path: Path
     format: str
+    layout: str
     width: int
     height: int
     events: int
@@ -57,12 +59,15 @@ def recording_info(
     on_progress: Callable[[int], None] | None = None,
     sort: bool = False,
     outside: str | None = None,
+    **said: str | None,
 ) -> RecordingInfo:
-    """Read a whole recording and count. on_progress gets the events read so far. sort, outside: see recordings.open.
+    """Read a whole recording and count. on_progress gets the events read so far.
+
+    sort, outside, said (columns, time_unit, camera): see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = open_recording(path, width=width, height=height, sort=sort, outside=outside)
+    recording = open_recording(path, width=width, height=height, sort=sort, outside=outside, **said)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
@@ -88,6 +93,7 @@ def recording_info(
     return RecordingInfo(
         path=recording.path,
         format=recording.format,
+        layout=recording.layout,
         width=recording.width,
         height=recording.height,
         events=events,
