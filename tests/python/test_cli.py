@@ -164,7 +164,7 @@ def test_an_unknown_board_is_named_first(verb: str, call, tmp_path: Path) -> Non
 
 def test_info_of_a_recording(call, recording: Path) -> None:
     document = call("info", recording, "--json").document
-    expected = {
+    expected: dict[str, object] = {
         "format": "RAW EVT2",
         "layout": None,
         "width": 64,

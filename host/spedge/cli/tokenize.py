@@ -62,13 +62,14 @@ def command(
     With --out, the file holds x and y (patch column and row), t (us), offsets, and the events of all tokens as event_t,
     event_x, event_y and event_p: those of token i begin at its offset and end at the next one.
     """
-    import spedge
+    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.recordings.base import UntilCut
+    from spedge.tokens.tokenizer import Tokenizer
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
-    opened = spedge.open(
+    opened = recordings.open(
         recording,
         width=width,
         height=height,
@@ -78,7 +79,7 @@ def command(
         time_unit=time_unit,
         camera=camera,
     )
-    tokenizer = spedge.Tokenizer(
+    tokenizer = Tokenizer(
         kind,
         width=opened.width,
         height=opened.height,

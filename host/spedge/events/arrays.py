@@ -107,7 +107,10 @@ def _structured(events: NDArray[Any]) -> Columns:
             f"events must be a structured numpy array with the fields t, x, y and p (or on), not {_describe(events)}"
         )
     if isinstance(events, np.ma.MaskedArray):
-        raise InputError("events are a masked array, and it is not plain what those masked are: give its compressed()")
+        kept = "events.data[[not any(mask) for mask in np.ma.getmaskarray(events).tolist()]]"
+        raise InputError(
+            f"events are a masked array, and it is not plain what those masked are: leave them out, {kept}"
+        )
     if events.ndim != 1:
         raise InputError(f"events must be one-dimensional, not of shape {events.shape}")
     polarity = "p" if "p" in names else "on"
@@ -219,11 +222,21 @@ def check_events(
         return
     before = int(c.t[at - 1]) if at else last_t
     if int(c.t[at]) < before:
-        raise UnsortedError(f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs")
+        where = f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs"
+        raise UnsortedError(where + _wrapped(before, int(c.t[at])))
     raise InputError(
         f"event {start + at} at pixel ({c.x[at]}, {c.y[at]}) is outside the {width}x{height} sensor: "
         "give the width and height of the camera that recorded it"
     )
+
+
+def _wrapped(before: int, now: int) -> str:
+    """What to say of a step back that a clock makes which begins anew: sorting would mix its rounds."""
+    for bits in (24, 31, 32):
+        margin = 1 << (bits - 6)
+        if (1 << bits) - margin <= before < 1 << bits and now < margin:
+            return f", as where a clock of {bits} bits wrapped (then add 2**{bits} to the times from there on)"
+    return ""
 
 
 def first_wrong(c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0) -> int | None:

@@ -14,6 +14,7 @@ from spedge.base.files import whole
 from spedge.base.parameters import whole_number
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
+from spedge.recordings.arrays import ArrayRecording
 from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
 from spedge.recordings.csv import CsvWriter
 from spedge.recordings.dat import DatRecording
@@ -21,7 +22,7 @@ from spedge.recordings.es import EventStreamRecording
 from spedge.recordings.hdf5 import Hdf5Recording, Hdf5Writer
 from spedge.recordings.layout import Said
 from spedge.recordings.nmnist import NMnistRecording
-from spedge.recordings.npz import NpzRecording, NpzWriter
+from spedge.recordings.npz import NpzWriter
 from spedge.recordings.raw import RawRecording, RawWriter
 from spedge.recordings.text import TextRecording
 
@@ -43,13 +44,14 @@ def _plain(reader: Callable[[Path, int | None, int | None], Recording]) -> _Read
 _READERS: dict[str, _Reader] = {
     ".raw": _plain(RawRecording),
     ".dat": _plain(DatRecording),
-    ".hdf5": _plain(Hdf5Recording),
-    ".h5": _plain(Hdf5Recording),
+    ".hdf5": Hdf5Recording,
+    ".h5": Hdf5Recording,
     ".aedat": _plain(open_aedat),
     ".aedat4": _plain(open_aedat),
     ".es": _plain(EventStreamRecording),
     ".bin": _plain(NMnistRecording),
-    ".npz": _plain(NpzRecording),
+    ".npz": ArrayRecording,
+    ".npy": ArrayRecording,
     ".csv": TextRecording,
     ".tsv": TextRecording,
     ".txt": TextRecording,
@@ -82,7 +84,7 @@ def open(
     """Open a recording, by its file name's ending.
 
     Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
-    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz) and text (.csv, .tsv,
+    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy) and text (.csv, .tsv,
     .txt).
     width, height: the sensor in pixels, for files that do not say it themselves.
     sort: hand the events out in order of time whatever their order in the file; this takes memory for all of them.

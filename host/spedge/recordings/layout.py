@@ -26,7 +26,8 @@ _NAMES = {
     "y": ("y", "ys", "row"),
     "p": ("p", "ps", "pol", "polarity", "polarities", "on", "sign"),
 }
-_FIELDS = {name: field for field, names in _NAMES.items() for name in names}
+#: What a column of such a name holds.
+FIELDS = {name: field for field, names in _NAMES.items() for name in names}
 _SECONDS = {"s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s"}
 _UNITS = {**_SECONDS, "ms": "ms", "us": "us", "µs": "us", "usec": "us", "ns": "ns", "nsec": "ns"}
 _WITH_UNIT = re.compile(rf"(\w+?)\s*[_ (\[]\s*({'|'.join(_UNITS)})[)\]]?")
@@ -61,6 +62,9 @@ class Said:
                 raise UsageError(f"{path}: a file of this kind says that itself: leave {name} ({option}) out")
 
 
+NOTHING = Said()
+
+
 class Named(NamedTuple):
     """What names tell. fields: of each column t, x, y, p or '-'. unit: of the times, or None."""
 
@@ -74,10 +78,16 @@ def named(names: Sequence[str]) -> Named | None:
     for name in names:
         plain = name.strip().strip("\"'").lower()
         match = _WITH_UNIT.fullmatch(plain)
-        if match and _FIELDS.get(match[1]) == "t":
+        if match and FIELDS.get(match[1]) == "t":
             plain, unit = match[1], _UNITS[match[2]]
-        found += _FIELDS.get(plain, "-")
+        found += FIELDS.get(plain, "-")
     return Named(found, unit) if sorted(found.replace("-", "")) == sorted("ptxy") else None
+
+
+def check_count(path: Path, columns: str, count: int) -> None:
+    """Raise InputError where a caller names more or fewer columns than there are."""
+    if len(columns) != count:
+        raise InputError(f"{path}: it has {count} columns, and columns={columns!r} is of another length")
 
 
 def order_of(path: Path, rows: NDArray[np.float64]) -> str:
@@ -143,7 +153,8 @@ def events_of(path: Path, raw: Columns, unit: str, start: int = 0) -> Iterator[N
     events = np.empty(len(good.t), EVENT_DTYPE)
     events["t"] = to_us(good.t, unit)
     events["x"], events["y"], events["p"] = good.x, good.y, good.p > 0
-    yield events
+    if len(events):
+        yield events
     if bad is not None:
         name = next(name for name, mask in wrong.items() if mask[bad])
         raise InputError(f"{path}: event {start + bad} has {_complaint(name, getattr(raw, name)[bad])}")

@@ -14,7 +14,7 @@ from spedge._text import COLUMNS_MAX, read_lines
 from spedge.base.errors import InputError
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
-from spedge.recordings.layout import Said
+from spedge.recordings.layout import NOTHING, Said
 
 _VENDOR_ORDER = "xypt"  # Metavision's, after its line %geometry
 _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 _WORDS = {"true": 1.0, "false": 0.0}
 _EXPONENTS = {"s": 6, "ms": 3, "us": 0, "ns": -3}
 _RANGES = {"t": (0, 2**64 - 1), "x": (0, 65535), "y": (0, 65535), "p": (-1, 1)}
-_NOTHING = Said()
+
 _SEPARATORS = {" ": "spaces", ",": "commas", ";": "semicolons"}
 
 
@@ -52,7 +52,7 @@ class TextRecording(Recording):
     y@240), or alone on the first line.
     """
 
-    def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = _NOTHING) -> None:
+    def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = NOTHING) -> None:
         said.refuse(path, "camera")
         self.path = path
         with path.open("rb") as file:
