@@ -70,6 +70,7 @@ typedef struct app {
     uint32_t session;          /* 0: none yet */
     uint32_t previous_session; /* the one that the opening request named */
     uint8_t opened_by;         /* that request's type */
+    uint32_t found_session;    /* that the host which has the link found when it came: it is another's */
     uint16_t next_seq;         /* of EVENTS */
     uint64_t repeated_frames;  /* EVENTS that had been taken before */
     uint64_t refused_frames;   /* EVENTS after a gap, or beyond the credits */
@@ -118,6 +119,10 @@ void app_command(app_t *app, const sp_frame_t *request);
 
 /* Queue a result that was not asked for, if one waits to be sent. Returns 0 if not. */
 int app_push_result(app_t *app);
+
+/* app_admits of port.h. A host that yields is let in beside another one only when the session is its own: then the other
+ * is a connection of its own that broke. */
+int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied);
 
 /* Whether a model is linked into this image. */
 int app_has_model(void);

@@ -3,6 +3,8 @@
 
 static app_t app;
 
+int app_admits(const uint8_t *first, size_t n, int occupied) { return app_meet(&app, first, n, occupied); }
+
 int main(int argc, char **argv)
 {
     static const uint8_t end_of_frame = 0; /* of one that a reset cut; it also says that we listen */

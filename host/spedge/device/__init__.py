@@ -1,8 +1,8 @@
 """Devices: what runs on a board, seen from the host."""
 
-from spedge.boards.launch import open_board
-from spedge.device.client import Device, LineCounts, Timeouts
+from spedge.device.open import Device, open_board
 from spedge.link.faults import Faults
+from spedge.link.link import LineCounts, Timeouts
 from spedge.link.protocol import (
     Configuration,
     Configured,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.arrays import cropped, empty_events, since
 from spedge.events.evt2 import encode_words, time_base
 from spedge.jobs.play import other_sensor, require_model

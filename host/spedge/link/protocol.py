@@ -17,6 +17,7 @@ from spedge.base.errors import DeviceError, UsageError
 
 VERSION = 3
 REPLY_BIT = 0x80
+FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 
 _HEADER = struct.Struct("<BBHI")
 _CRC = struct.Struct("<I")
@@ -58,6 +59,7 @@ class ErrorCode(enum.IntEnum):
     UNREAD = 9
     MODEL = 10
     FAULT = 11
+    TAKEN = 12
 
 
 _KINDS = ("continuous", "discrete", "voxel")
@@ -571,11 +573,3 @@ def unpack_labels(payload: bytes) -> tuple[int, int, list[str]]:
     while reader.left:
         labels.append(reader.string())
     return total, first, labels
-
-
-def events_crc(events: NDArray) -> int:
-    """CRC-32 over events (structured t, x, y, p) as a device takes it over a token's."""
-    packed = np.empty(len(events), PACKED_EVENT_DTYPE)
-    for name in ("t", "x", "y", "p"):
-        packed[name] = events[name]
-    return zlib.crc32(packed.tobytes())

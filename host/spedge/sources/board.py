@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.decoders import Decoder
 from spedge.events.words import FORMATS
 from spedge.link.protocol import Configuration, TokenizerSettings
