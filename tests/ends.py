@@ -21,7 +21,8 @@ from spedge.base.errors import DeviceError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration
+from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
 
 WITHIN = 2.0  #: seconds in which an end has to say that the other one is gone

@@ -51,8 +51,8 @@ COMPILERS = {
 }
 
 
-def tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
-    """A bundle for a 34x34 sensor whose model.onnx and encoder.onnx agree."""
+def tiny_bundle(folder: Path, seed: int = 0, positions: type = np.float64) -> Bundle:
+    """A bundle for a 34x34 sensor whose model.onnx and encoder.onnx agree. positions: dtype that model.onnx takes."""
     rng = np.random.default_rng(seed)
     cells = 2 * BUCKETS * PATCH**2
     weight = rng.normal(0, 0.3, (HIDDEN, cells)).astype(np.float32)
@@ -74,15 +74,20 @@ def tiny_bundle(folder: Path, seed: int = 0) -> Bundle:
     np.savez(empty)
     files = {
         "encoder.onnx": _encoder(head).SerializeToString(),
-        "model.onnx": _oracle(weight, bias, head).SerializeToString(),
+        "model.onnx": _oracle(weight, bias, head, positions).SerializeToString(),
         "embedding.npz": arrays.getvalue(),
         "vectors.npz": empty.getvalue(),
     }
     return write_bundle(folder, spec, files)
 
 
-def _model(nodes: list, inputs: dict[str, list[int]], constants: dict[str, np.ndarray]) -> onnx.ModelProto:
-    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+def _model(
+    nodes: list, inputs: dict[str, list[int]], constants: dict[str, np.ndarray], positions: type = np.float32
+) -> onnx.ModelProto:
+    kinds = {"positions": helper.np_dtype_to_tensor_dtype(np.dtype(positions))}
+    declared = [
+        helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), shape) for name, shape in inputs.items()
+    ]
     declared.append(helper.make_tensor_value_info("length", TensorProto.INT32, [1]))
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])
     values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
@@ -119,19 +124,20 @@ def _encoder(head: np.ndarray) -> onnx.ModelProto:
     return _model(_mean_and_head(), {"tokens": [1, TOKENS, HIDDEN]}, _common(head))
 
 
-def _oracle(weight: np.ndarray, bias: np.ndarray, head: np.ndarray) -> onnx.ModelProto:
-    """The encoder behind the dense embedding: log(1 + counts) times weight, plus sines and cosines of the positions."""
+def _oracle(weight: np.ndarray, bias: np.ndarray, head: np.ndarray, positions: type = np.float64) -> onnx.ModelProto:
+    """The encoder behind the dense embedding: log(1 + counts) times weight, plus sines and cosines of the positions.
+
+    positions: their dtype; float32, as old bundles have it, cannot tell large times apart.
+    """
     xy, t = HIDDEN // 3, HIDDEN // 3 + HIDDEN % 3
-    sines = np.zeros((3, HIDDEN), np.float32)  # 1 / wavelength of each sine, by coordinate
-    cosines = np.zeros((3, HIDDEN), np.float32)
+    turns: np.ndarray = np.zeros((3, HIDDEN), positions)  # of each angle in one unit of its coordinate
     is_sine = np.zeros(HIDDEN, np.float32)
     start = 0
     for coordinate, size in enumerate((xy, xy, t)):
-        frequencies = [1 / 10000 ** (2 * (i // 2) / size) for i in range(size)]
-        evens, odds = frequencies[0::2], frequencies[1::2]
-        sines[coordinate, start : start + len(evens)] = evens
-        is_sine[start : start + len(evens)] = 1
-        cosines[coordinate, start + len(evens) : start + size] = odds
+        rates = [1 / (2 * np.pi * 10000 ** (2 * (i // 2) / size)) for i in range(size)]
+        order = rates[0::2] + rates[1::2]
+        turns[coordinate, start : start + size] = order
+        is_sine[start : start + len(rates[0::2])] = 1
         start += size
     nodes = [
         helper.make_node("Reshape", ["volumes", "flat"], ["cells"]),
@@ -139,12 +145,16 @@ def _oracle(weight: np.ndarray, bias: np.ndarray, head: np.ndarray) -> onnx.Mode
         helper.make_node("Log", ["raised"], ["logs"]),
         helper.make_node("MatMul", ["logs", "weight"], ["linear"]),
         helper.make_node("Add", ["linear", "bias"], ["embedded"]),
-        helper.make_node("MatMul", ["positions", "sines"], ["sine_angles"]),
-        helper.make_node("Sin", ["sine_angles"], ["sine_values"]),
-        helper.make_node("MatMul", ["positions", "cosines"], ["cosine_angles"]),
-        helper.make_node("Cos", ["cosine_angles"], ["cosine_values"]),
-        helper.make_node("Mul", ["cosine_values", "is_cosine"], ["cosine_part"]),
-        helper.make_node("Add", ["embedded", "sine_values"], ["with_sines"]),
+        helper.make_node("MatMul", ["positions", "turns"], ["turned"]),
+        helper.make_node("Floor", ["turned"], ["whole"]),
+        helper.make_node("Sub", ["turned", "whole"], ["part"]),
+        helper.make_node("Cast", ["part"], ["part_of_a_turn"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["part_of_a_turn", "turn"], ["angles"]),
+        helper.make_node("Sin", ["angles"], ["sines"]),
+        helper.make_node("Cos", ["angles"], ["cosines"]),
+        helper.make_node("Mul", ["sines", "is_sine"], ["sine_part"]),
+        helper.make_node("Mul", ["cosines", "is_cosine"], ["cosine_part"]),
+        helper.make_node("Add", ["embedded", "sine_part"], ["with_sines"]),
         helper.make_node("Add", ["with_sines", "cosine_part"], ["tokens"]),
         *_mean_and_head(),
     ]
@@ -153,12 +163,13 @@ def _oracle(weight: np.ndarray, bias: np.ndarray, head: np.ndarray) -> onnx.Mode
         "flat": np.array([1, TOKENS, weight.shape[1]], np.int64),
         "weight": weight.T.copy(),
         "bias": bias,
-        "sines": sines,
-        "cosines": cosines,
+        "turns": turns,
+        "turn": np.array(2 * np.pi, np.float32),
+        "is_sine": is_sine,
         "is_cosine": 1 - is_sine,
     }
     inputs = {"volumes": [1, TOKENS, 2, BUCKETS, PATCH, PATCH], "positions": [1, TOKENS, 3]}
-    return _model(nodes, inputs, constants)
+    return _model(nodes, inputs, constants, positions)
 
 
 _SOURCE = """#include "spedge/model.h"

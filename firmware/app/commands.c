@@ -125,7 +125,7 @@ static void on_hello(app_t *app, const sp_frame_t *request, reply_t *reply)
     p = sp_put_u32(p, (uint32_t)memory);
     p = sp_put_u32(p, sp_model.arena_bytes);
     p = sp_put_u16(p, sp_model.tokens);
-    p = sp_put_u16(p, sp_model.classes);
+    p = sp_put_u16(p, (uint16_t)sp_model.classes);
     p = sp_put_u16(p, sp_model.tokenizer.width);
     p = sp_put_u16(p, sp_model.tokenizer.height);
     p = sp_put_bytes(p, sp_model.hash, sizeof sp_model.hash);
@@ -139,7 +139,7 @@ static void on_labels(app_t *app, const sp_frame_t *request, reply_t *reply)
 {
     (void)app;
     uint16_t first = sp_get_u16(request->payload);
-    uint8_t *p = sp_put_u16(reply->at, sp_model.classes);
+    uint8_t *p = sp_put_u16(reply->at, (uint16_t)sp_model.classes);
     p = sp_put_u16(p, first);
     const uint8_t *end = reply->start + SP_APP_PAYLOAD_BYTES - 1u - MAX_STRING_BYTES;
     for (uint32_t i = first; i < sp_model.classes && p < end; i++) {
@@ -302,7 +302,7 @@ static void put_result(reply_t *reply, const app_t *app, const app_inference_t *
     p = sp_put_u64(p, inference->cost_embed);
     p = sp_put_u64(p, inference->cost_window);
     p = sp_put_u64(p, inference->cost_encode);
-    p = sp_put_u16(p, sp_model.classes);
+    p = sp_put_u16(p, (uint16_t)sp_model.classes);
     p = sp_put_u32(p, inference->index);
     p = sp_put_u8(p, inference->cause);
     p = sp_put_u8(p, 0);

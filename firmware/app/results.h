@@ -38,8 +38,8 @@ typedef struct app_results {
 } app_results_t;
 
 /* Bytes for that many, and one more. */
-size_t app_results_size(uint32_t capacity, uint16_t classes);
-void app_results_init(app_results_t *results, uint32_t capacity, uint16_t classes, void *mem);
+size_t app_results_size(uint32_t capacity, uint32_t classes);
+void app_results_init(app_results_t *results, uint32_t capacity, uint32_t classes, void *mem);
 void app_results_reset(app_results_t *results);
 
 /* Whether one more fits. */

@@ -340,46 +340,6 @@ def tokenizer_size(uint16_t width, uint16_t height, uint16_t patch_size, double 
     return sp_tokenizer_size(&config)
 
 
-# ---------------------------------------------------------------- EVT2
-
-cdef class Evt2Decoder:
-    """sp_evt2_t."""
-    cdef sp_evt2_t decoder
-
-    def __cinit__(self):
-        sp_evt2_init(&self.decoder)
-
-    def reset(self):
-        sp_evt2_init(&self.decoder)
-
-    @property
-    def partial_bytes(self) -> int:
-        return self.decoder.partial_bytes
-
-    def decode(self, const uint8_t[::1] data not None):
-        """Events of these bytes as an EVENT_DTYPE array."""
-        cdef size_t n = data.shape[0], at = 0, used, got, i
-        records = np.empty((n + self.decoder.partial_bytes) // 4, EVENT_DTYPE)
-        cdef uint8_t *out = memory_of(records)
-        cdef uint8_t *end = out
-        cdef sp_event_t events[CHUNK]
-        if n == 0:
-            return records[:0]
-        # The decoder is quick and not shared: the GIL stays held, so that no other thread can enter it.
-        while at < n:
-            sp_evt2_decode(&self.decoder, &data[at], n - at, &used, events, CHUNK, &got)
-            at += used
-            for i in range(got):
-                pack(&events[i], end)
-                end += PACKED
-        return records[:(end - out) // PACKED]
-
-    def stats(self) -> dict:
-        s = self.decoder.stats
-        return {"words": s.words, "events": s.events, "times": s.times, "triggers": s.triggers, "other": s.other,
-                "unknown": s.unknown, "untimed": s.untimed}
-
-
 # ---------------------------------------------------------------- embedding
 
 cdef sp_embed_config_t embed_config(uint16_t patch_size, uint16_t hidden, uint8_t buckets) except *:
@@ -449,9 +409,9 @@ def embed(events, const int64_t[::1] offsets not None, const float[:, ::1] weigh
     return out
 
 
-def positions(const float[::1] x not None, const float[::1] y not None, const float[::1] t not None,
-              uint16_t hidden):
-    """Position embeddings, float32 [n, hidden], of float32 [n] coordinates that are already scaled."""
+def positions(const uint64_t[::1] x not None, const uint64_t[::1] y not None, const uint64_t[::1] t not None,
+              uint16_t hidden, float time_scale):
+    """Position embeddings, float32 [n, hidden], of patch columns, patch rows and times in µs, uint64 [n]."""
     cdef uint16_t xy, ts
     cdef Py_ssize_t i, n = x.shape[0]
     if hidden < 3 or y.shape[0] != n or t.shape[0] != n:
@@ -459,12 +419,12 @@ def positions(const float[::1] x not None, const float[::1] y not None, const fl
     sp_embed_position_sizes(hidden, &xy, &ts)
     out = np.zeros((n, hidden), np.float32)
     cdef float[:, ::1] rows = out
-    cdef float[::1] xy_waves = np.empty(xy, np.float32), t_waves = np.empty(ts, np.float32)
-    sp_embed_position_wavelengths(xy, &xy_waves[0])
-    sp_embed_position_wavelengths(ts, &t_waves[0])
+    cdef uint64_t[::1] xy_steps = np.empty((xy + 1) // 2, np.uint64), t_steps = np.empty((ts + 1) // 2, np.uint64)
+    sp_embed_position_steps(xy, 1.0, &xy_steps[0])
+    sp_embed_position_steps(ts, time_scale, &t_steps[0])
     with nogil:
         for i in range(n):
-            sp_embed_position_add(&rows[i, 0], xy, &xy_waves[0], x[i])
-            sp_embed_position_add(&rows[i, xy], xy, &xy_waves[0], y[i])
-            sp_embed_position_add(&rows[i, 2 * xy], ts, &t_waves[0], t[i])
+            sp_embed_position_add(&rows[i, 0], xy, &xy_steps[0], x[i])
+            sp_embed_position_add(&rows[i, xy], xy, &xy_steps[0], y[i])
+            sp_embed_position_add(&rows[i, 2 * xy], ts, &t_steps[0], t[i])
     return out

@@ -25,17 +25,6 @@ cdef extern from "spedge/event.h" nogil:
         uint16_t y
         uint8_t p
 
-cdef extern from "spedge/decode.h" nogil:
-    ctypedef struct sp_decode_stats_t:
-        uint64_t words, events, times, triggers, other, unknown, untimed
-    ctypedef struct sp_evt2_t:
-        uint64_t time_base
-        uint8_t partial_bytes
-        sp_decode_stats_t stats
-    void sp_evt2_init(sp_evt2_t *d)
-    int sp_evt2_decode(sp_evt2_t *d, const uint8_t *data, size_t n, size_t *used,
-                       sp_event_t *out, size_t capacity, size_t *got)
-
 cdef extern from "spedge/tokenizer.h" nogil:
     enum:
         SP_POOL_EVICTS
@@ -84,5 +73,5 @@ cdef extern from "spedge/embed.h" nogil:
     int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                         size_t scratch_size, float *out)
     void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t)
-    void sp_embed_position_wavelengths(uint16_t size, float *wavelengths)
-    void sp_embed_position_add(float *out, uint16_t size, const float *wavelengths, float position)
+    void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps)
+    void sp_embed_position_add(float *out, uint16_t size, const uint64_t *steps, uint64_t position)

@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 from pathlib import Path as _Path
 from typing import Any as _Any
 
+from spedge import decoders, embedding, evt2
 from spedge.base.errors import (
     CheckFailed,
     DeviceError,
@@ -16,12 +17,11 @@ from spedge.base.errors import (
 )
 from spedge.device import open as _door
 from spedge.device.open import Device
-from spedge.events import decoders, evt2
 from spedge.events.arrays import EVENT_DTYPE, Columns, as_events
 from spedge.recordings import Recording, open
-from spedge.tokens import embedding
 from spedge.tokens.batch import tokenize_batch
-from spedge.tokens.tokenizer import Tokenizer, TokenizerSettings, TokenizerStats, Tokens
+from spedge.tokens.settings import TokenizerSettings
+from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 __version__ = _version("spedge")
 

@@ -1,10 +1,11 @@
 """Prophesee EVT2: events to 32-bit words and back (`spedge.events.evt2`)."""
 
+from spedge.events.decoders import DecodeStats
 from spedge.events.evt2 import (
     MAX_SIDE,
     TIME_RANGE,
     Decoder,
-    DecodeStats,
+    Encoder,
     check_side,
     encode,
     encode_words,
@@ -17,6 +18,7 @@ __all__ = [
     "TIME_RANGE",
     "DecodeStats",
     "Decoder",
+    "Encoder",
     "check_side",
     "encode",
     "encode_words",

@@ -18,12 +18,12 @@ def bench_decoders(events: NDArray[np.void], side: int) -> list[dict[str, Any]]:
     """
     words = len(events) // 16
     streams = {
-        "EVT2": encode(events, "EVT2"),
-        "EVT21": _evt21(words).tobytes(),
-        "EVT21 legacy": _evt21(words).reshape(-1, 2)[:, ::-1].tobytes(),
-        "EVT3": encode(events, "EVT3"),
-        "EVT3 vectors": _evt3_vectors(len(events) // 6),
-        "eDVS E4": encode(events, "eDVS E4"),
+        "evt2": encode(events, "evt2"),
+        "evt2.1": _evt21(words).tobytes(),
+        "evt2.1-legacy": _evt21(words).reshape(-1, 2)[:, ::-1].tobytes(),
+        "evt3": encode(events, "evt3"),
+        "evt3 vectors": _evt3_vectors(len(events) // 6),
+        "edvs-e4": encode(events, "edvs-e4"),
     }
     rows = []
     for name, data in streams.items():

@@ -191,27 +191,60 @@ TEST(embed_scratch_too_small_or_misaligned_is_refused)
     CHECK_EQ(sp_embed_events(&c, &event, 1, NULL, size, out), SP_ERR_CAPACITY);
 }
 
-TEST(embed_position_sines_then_cosines)
+/* Largest difference of the sines and cosines that are added to the real ones, rounding of the sum left aside. */
+static double position_error(uint16_t size, float scale, uint64_t position)
 {
-    static const uint16_t sizes[] = {1, 2, 7, 21, 22, 256};
-    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
-        const uint16_t size = sizes[k];
-        float waves[256], out[256];
-        for (float position = 0.0f; position < 40.0f; position += 3.25f) {
-            for (size_t i = 0; i < size; i++)
-                out[i] = 100.0f;
-            sp_embed_position_wavelengths(size, waves);
-            sp_embed_position_add(out, size, waves, position);
-            size_t at = 0;
-            for (unsigned odd = 0; odd < 2; odd++) {
-                for (size_t i = odd; i < size; i += 2) {
-                    const double angle = (double)position / pow(10000.0, 2.0 * (double)(i / 2) / size);
-                    const double expected = 100.0 + (odd ? cos(angle) : sin(angle));
-                    CHECK(fabs((double)out[at++] - expected) < 2e-5);
-                }
-            }
+    uint64_t steps[128];
+    float out[256];
+    double worst = 0.0;
+    size_t at = 0;
+
+    memset(out, 0, sizeof out);
+    sp_embed_position_steps(size, scale, steps);
+    sp_embed_position_add(out, size, steps, position);
+    for (unsigned odd = 0; odd < 2; odd++) {
+        for (size_t i = odd; i < size; i += 2) {
+            const long double angle = (long double)position / ((long double)scale * powl(10000.0L, 2.0L * (long double)(i / 2) / size));
+            const double expected = (double)(odd ? cosl(angle) : sinl(angle));
+            worst = fmax(worst, fabs((double)out[at++] - expected));
         }
     }
+    return worst;
+}
+
+static const uint16_t position_sizes[] = {1, 2, 7, 21, 22, 256};
+
+TEST(embed_position_sines_then_cosines)
+{
+    for (size_t k = 0; k < sizeof position_sizes / sizeof position_sizes[0]; k++)
+        for (uint64_t position = 0; position < 40; position += 3)
+            CHECK(position_error(position_sizes[k], 1.0f, position) < 3e-7);
+}
+
+/* Angles of up to 10^8 rad: the sine of their float32 would be that of another angle. */
+TEST(embed_position_after_a_long_pause)
+{
+    static const uint64_t times[] = {99999, 300000000, 2000000007, 99999999999, 1000000000000};
+    for (size_t k = 0; k < sizeof position_sizes / sizeof position_sizes[0]; k++)
+        for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+            CHECK(position_error(position_sizes[k], 10000.0f, times[i]) < 1e-6);
+            CHECK(position_error(position_sizes[k], 50000.0f, times[i]) < 1e-6);
+            CHECK(position_error(position_sizes[k], 33333.3f, times[i]) < 1e-6);
+        }
+}
+
+TEST(embed_position_adds_to_what_is_there)
+{
+    uint64_t steps[4];
+    float alone[7] = {0}, on_top[7];
+
+    sp_embed_position_steps(7, 50000.0f, steps);
+    sp_embed_position_add(alone, 7, steps, 1234567);
+    for (size_t i = 0; i < 7; i++)
+        on_top[i] = 100.0f;
+    sp_embed_position_add(on_top, 7, steps, 1234567);
+    for (size_t i = 0; i < 7; i++)
+        CHECK(on_top[i] == 100.0f + alone[i]);
 }
 
 TEST(embed_position_sizes_add_up_to_hidden)

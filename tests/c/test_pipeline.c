@@ -65,22 +65,22 @@ static uint32_t window_of(const sp_pipeline_config_t *c, const token_list_t *lis
     uint8_t *scratch = harness_alloc(scratch_size);
     const size_t first = list->count > WINDOW ? list->count - WINDOW : 0;
     uint16_t xy, ts;
-    float xy_waves[HIDDEN], t_waves[HIDDEN];
+    uint64_t xy_steps[HIDDEN], t_steps[HIDDEN];
     size_t event = 0;
 
     memset(scratch, 0, scratch_size);
     memset(out, 0, WINDOW * HIDDEN * sizeof *out);
     sp_embed_position_sizes(HIDDEN, &xy, &ts);
-    sp_embed_position_wavelengths(xy, xy_waves);
-    sp_embed_position_wavelengths(ts, t_waves);
+    sp_embed_position_steps(xy, 1.0f, xy_steps);
+    sp_embed_position_steps(ts, 10000.0f, t_steps);
     for (size_t i = 0; i < list->count; i++) {
         const sp_token_t *token = &list->tokens[i];
         if (i >= first) {
             float *row = out + (i - first) * HIDDEN;
             CHECK_EQ(sp_embed_events(&embed, list->events + event, token->n, scratch, scratch_size, row), SP_OK);
-            sp_embed_position_add(row, xy, xy_waves, (float)token->x);
-            sp_embed_position_add(row + xy, xy, xy_waves, (float)token->y);
-            sp_embed_position_add(row + 2 * xy, ts, t_waves, (float)(token->t - list->tokens[first].t) / 10000.0f);
+            sp_embed_position_add(row, xy, xy_steps, token->x);
+            sp_embed_position_add(row + xy, xy, xy_steps, token->y);
+            sp_embed_position_add(row + 2 * xy, ts, t_steps, token->t - list->tokens[first].t);
         }
         event += token->n;
     }

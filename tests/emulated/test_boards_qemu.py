@@ -22,9 +22,10 @@ from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.faults import Faults, FaultyTransport
 from spedge.link.link import Timeouts
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
+from spedge.tokens.settings import TokenizerSettings
 from tests.ends import kill_at_random
 from tests.events import scattered
 from tests.noise import require_unmoved

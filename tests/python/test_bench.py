@@ -32,6 +32,7 @@ from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.events.evt2 import encode_words
+from spedge.link.protocol import pack_tokenizer
 from spedge.model.bundle import Bundle
 
 BOARDS = ("sim", "mps2-an500")
@@ -124,7 +125,7 @@ def test_a_round_in_which_the_device_loses_events_is_no_measurement() -> None:
     data = encode_words(events).tobytes()
     board = load_board("sim")
     with running(board, build(board, None, program="bench/link").path) as (line, _):
-        assert _ask(line, _CONFIGURE, _TOKENIZER.pack())[1:] == (0, 0)
+        assert _ask(line, _CONFIGURE, pack_tokenizer(_TOKENIZER))[1:] == (0, 0)
         assert _ask(line, _FORGET, data)[1:] == (0, 0)
         for _ in range(2):  # a new stream each time
             assert _ask(line, _TOKENIZE, data)[1:] == (100, 0)

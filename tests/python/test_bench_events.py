@@ -36,12 +36,12 @@ def some_events(n: int, width: int = 200, height: int = 150, seed: int = 0) -> n
     return events
 
 
-@pytest.mark.parametrize("format", [name for name in FORMATS if not name.startswith("eDVS")])
+@pytest.mark.parametrize("format", [name for name in FORMATS if not name.startswith("edvs")])
 def test_streams_decode_to_the_events(format: str) -> None:
     events = some_events(5000)
     decoder = Decoder(format)
     np.testing.assert_array_equal(decoder.feed(encode(events, format)), events)
-    if format.startswith("EVT21"):
+    if format.startswith("evt2.1"):
         assert 0 < decoder.stats.vectors < 0.9 * len(events)  # some events share a word
         assert decoder.stats.vector_events == len(events)
 
@@ -50,8 +50,8 @@ def test_streams_decode_to_the_events(format: str) -> None:
 def test_edvs_streams_decode_to_the_events(mode: int) -> None:
     events = some_events(5000)
     events["t"] //= 1000  # E2's clock wraps after 65 ms
-    decoder = Decoder(f"eDVS E{mode}")
-    decoded = decoder.feed(encode(events, f"eDVS E{mode}"))
+    decoder = Decoder(f"edvs-e{mode}")
+    decoded = decoder.feed(encode(events, f"edvs-e{mode}"))
     for name in ("x", "y"):
         np.testing.assert_array_equal(decoded[name], events[name] % EDVS_SIDE)
     np.testing.assert_array_equal(decoded["p"], events["p"])
@@ -61,7 +61,7 @@ def test_edvs_streams_decode_to_the_events(mode: int) -> None:
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(UsageError, match="there is no format 'EVT4'; known are EVT2, EVT21"):
+    with pytest.raises(UsageError, match=r"there is no camera format 'EVT4'; known are evt2, evt2\.1"):
         encode(some_events(3), "EVT4")
 
 
@@ -84,11 +84,11 @@ def test_a_raw_file_is_measured_by_its_own_words(tmp_path: Path) -> None:
     write(tmp_path / "a.raw", events, 200, 150, "EVT3")
     opened = spedge.open(tmp_path / "a.raw")
     name, data = stream_of(opened, None)
-    assert name == "EVT3" and (tmp_path / "a.raw").read_bytes().endswith(data)
+    assert name == "evt3" and (tmp_path / "a.raw").read_bytes().endswith(data)
     np.testing.assert_array_equal(Decoder("EVT3").feed(data), events)
-    assert stream_of(opened, "EVT2") == ("EVT2", evt2.encode(events))
+    assert stream_of(opened, "EVT2") == ("evt2", evt2.encode(events))
     write(tmp_path / "a.npz", events, 200, 150)
-    assert stream_of(spedge.open(tmp_path / "a.npz"), None)[0] == "EVT2"
+    assert stream_of(spedge.open(tmp_path / "a.npz"), None)[0] == "evt2"
 
 
 def document_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def document_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[
     return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("format", ["EVT2", "EVT21", "EVT3", "eDVS E4"])
+@pytest.mark.parametrize("format", ["evt2", "evt2.1", "evt3", "edvs-e4"])
 def test_bench_decoder(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events = some_events(4000)
     write(tmp_path / "a.npz", events, 200, 150)
@@ -121,7 +121,7 @@ def test_bench_tokenizer_on_a_part(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["decoder", "a.npz", "--format", "EVT9"], "there is no format 'EVT9'"),
+        (["decoder", "a.npz", "--format", "EVT9"], "there is no camera format 'EVT9'"),
         (["decoder", "a.npz", "--board", "sim"], "sim cannot count instructions"),
         (["decoder", "empty.npz"], "has no events to measure with"),
         (["tokenizer", "empty.npz"], "no events to measure with"),

@@ -23,9 +23,10 @@ from spedge.boards.manifest import load_board
 from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device, open_board
 from spedge.events.words import encoder
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration
 from spedge.recordings import write
 from spedge.sources import BoardCamera
+from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
 from tests.tiny import build_firmware
 

@@ -71,6 +71,40 @@ def test_results_on_the_way_are_compared_too(bundle: Bundle, device: Device, tmp
     assert report.to_json()["recordings"][0]["results"] == report.recordings[0].results
 
 
+@pytest.mark.parametrize("seconds", [100, 300, 2_000, 40_000, 1_000_000])
+def test_a_window_with_a_long_pause_in_it_passes(bundle: Bundle, device: Device, tmp_path: Path, seconds: int) -> None:
+    """Host and device once rounded the phase of a large time each in its own way: it failed from minutes on."""
+    assert len(Reference(bundle).window(tokens := paused(bundle, seconds))) == len(tokens) > 2
+    write(tmp_path / "pause.npz", paused_events(seconds), 34, 34)
+    (outcome,) = check(bundle, [tmp_path / "pause.npz"], device).recordings
+    assert outcome.problem is None
+    assert outcome.logits_max_abs_diff is not None and outcome.logits_max_abs_diff < 1e-5
+
+
+@pytest.mark.parametrize("positions", [np.float32, np.float64])
+def test_old_bundles_know_long_pauses_too(tmp_path: Path, positions: type) -> None:
+    """model.onnx took float32 positions once: the oracle then computes them itself."""
+    bundle = tiny_bundle(tmp_path / "bundle", positions=positions)
+    reference = Reference(bundle)
+    for seconds in (1, 300, 1_000_000):
+        tokens = paused(bundle, seconds)
+        device = reference.encode(reference.encoder_input(tokens))
+        assert np.abs(reference.logits(tokens) - device).max() < 1e-5
+
+
+def paused_events(seconds: int) -> np.ndarray:
+    """48 events in one patch, a pause, 48 in another; the pause is no whole number of anything."""
+    n = np.arange(96)
+    events = np.zeros(96, spedge.EVENT_DTYPE)
+    events["t"] = n * 3 + np.where(n < 48, 0, seconds * 1_000_000 + 17)
+    events["x"], events["y"], events["p"] = np.where(n < 48, 5, 21), np.where(n < 48, 9, 17), n & 1
+    return events
+
+
+def paused(bundle: Bundle, seconds: int) -> spedge.Tokens:
+    return Reference(bundle).compute(paused_events(seconds)).tokens
+
+
 def test_a_wrong_result_on_the_way_fails_the_check(
     bundle: Bundle, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

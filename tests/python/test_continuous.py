@@ -23,19 +23,10 @@ from spedge.events.words import encoder
 from spedge.jobs.check import as_reported
 from spedge.jobs.results import check_results, expected_results, result_difference, results_difference, stream_times
 from spedge.link.faults import Faults, FaultyTransport
-from spedge.link.protocol import (
-    Configuration,
-    Error,
-    ErrorCode,
-    Frame,
-    FrameReader,
-    Result,
-    Status,
-    TokenizerSettings,
-    Type,
-)
+from spedge.link.protocol import Configuration, Error, ErrorCode, Frame, FrameReader, Result, Status, Type
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, Tap, build_firmware, firmware_of, live_payload, model_source, play_live
 
@@ -147,24 +138,24 @@ def test_processing_waits_for_results_that_nobody_reads(device: Device, referenc
     device.configure(Configuration(every_tokens=2))
     words = encode_words(events).tobytes()[: 6 * 1024]
     for seq in range(6):
-        device._out += Frame(Type.EVENTS, seq, device.session.id, words[1024 * seq : 1024 * (seq + 1)]).encode()
+        device.link._out += Frame(Type.EVENTS, seq, device.session.id, words[1024 * seq : 1024 * (seq + 1)]).encode()
     for _ in range(50):
-        device._pump(0.02)
+        device.link.pump(0.02)
         stats = device.stats()
         if stats.results == 8:
             break
     assert (stats.results, stats.results_kept, stats.tokens) == (8, 8, 16)
     assert stats.status.queued > 0
     with pytest.raises(DeviceError, match="unread tokens or results"):
-        device._request(Type.INFER)
-    first = device._request(Type.RESULTS, struct.pack("<I", 3))
+        device.link.request(Type.INFER)
+    first = device.link.request(Type.RESULTS, struct.pack("<I", 3))
     assert Result.unpack(first.payload).index == 3
     assert (device.stats().results, device.stats().results_kept) == (11, 8)
     with pytest.raises(DeviceError, match="no such result"):
-        device._request(Type.RESULTS, struct.pack("<I", 12))
+        device.link.request(Type.RESULTS, struct.pack("<I", 12))
     device.flush()
     assert device.stats().loss.lost == 0
-    assert [r.index for r in device._results] == list(range(3, device.stats().results))
+    assert [r.index for r in device.session.take_results()] == list(range(3, device.stats().results))
 
 
 def test_results_come_over_a_bad_line(image: Path, reference: Reference) -> None:
@@ -245,7 +236,7 @@ def test_events_in_ram_are_played_once_and_again_after_a_reset(
         with pytest.raises(UsageError, match="come from the board's ram"):
             device.send(words)
         with pytest.raises(DeviceError, match="do not come over the link"):
-            device._request(Type.EVENTS, words.tobytes()[:100])
+            device.link.request(Type.EVENTS, words.tobytes()[:100])
 
 
 @pytest.mark.parametrize(
@@ -282,7 +273,7 @@ def test_numbers_that_mean_nothing_are_refused(device: Device) -> None:
 
 def _ask(device: Device, kind: int, payload: bytes, seq: int = 0) -> Frame:
     """A request by hand, after everything that is still under way."""
-    device._pump(0.02)
+    device.link.pump(0.02)
     out, reader = Frame(kind, seq, device.session.id, payload).encode(), FrameReader()
     for _ in range(100):
         written, received = device.link.transport.exchange(out, 0.1)

@@ -99,7 +99,7 @@ def test_sorting_is_asked_for(tmp_path: Path) -> None:
         ({"start_us": 5, "end_us": 5}, spedge.UsageError, "must be after the start"),
         ({"shift_us": 1, "from_zero": True}, spedge.UsageError, "not both"),
         ({"shift_us": -(10**9)}, spedge.InputError, "out of range"),
-        ({"shift_us": 10**9, "encoding": "EVT4"}, spedge.UsageError, "EVT2 or EVT3, not EVT4"),
+        ({"shift_us": 10**9, "encoding": "EVT4"}, spedge.UsageError, "evt2 or evt3, not EVT4"),
         ({"start_us": -1}, spedge.UsageError, "at least 0"),
         ({"end_us": -1}, spedge.UsageError, "at least 0"),
         ({"width": 5, "height": 5}, spedge.InputError, "leave width and height out"),

@@ -90,7 +90,17 @@ def test_positions_equal_the_formula(hidden: int) -> None:
     x, y, t = np.array([0, 3, 20]), np.array([1, 0, 15]), np.array([0, 7_500, 400_000])
     got = embedding.position_embedding(x, y, t, hidden, 25_000.0)
     expected = [position_by_definition(a, b, c / 25_000, hidden) for a, b, c in zip(x, y, t, strict=True)]
-    np.testing.assert_allclose(got, expected, atol=2e-6)
+    np.testing.assert_allclose(got, expected, atol=5e-7)
+
+
+@pytest.mark.parametrize("scale", [10_000.0, 25_000.0, 33_333.3, 50_000.0])
+def test_positions_after_a_long_pause_equal_the_formula(scale: float) -> None:
+    t = np.array([0, 300_000_000, 2_000_000_007, 99_999_999_999, 10**12])
+    x = y = np.array([0, 1, 100, 1279, 65535])
+    got = embedding.position_embedding(x, y, t, 64, scale)
+    exact = t / float(np.float32(scale))  # float64 has the angle within 1e-8 of a turn
+    expected = [position_by_definition(a, b, c, 64) for a, b, c in zip(x, y, exact, strict=True)]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_encoder_input_counts_times_from_the_first_token() -> None:
@@ -125,6 +135,8 @@ def test_no_tokens() -> None:
         (lambda t, w, b: embedding.position_embedding(t.x, t.y, t.t, 2), "hidden"),
         (lambda t, w, b: embedding.position_embedding(t.x, t.y[1:], t.t, 64), "length"),
         (lambda t, w, b: embedding.position_embedding(t.x, t.y, t.t, 64, 0.0), "time_scale_us"),
+        (lambda t, w, b: embedding.position_embedding(t.x, t.y, t.t + 0.5, 64), "t_us must be whole"),
+        (lambda t, w, b: embedding.position_embedding(t.x, t.y - 99.0, t.t, 64), "rows must be whole"),
         (lambda t, w, b: embedding.position_embedding(t.x, t.y, t.t, 64, float("nan")), "time_scale_us"),
     ],
 )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from spedge.events.evt2 import encode
-from spedge.tokens.tokenizer import KINDS
+from spedge.tokens.settings import KINDS
 from tests.python.test_embedding import VECTORS
 from tests.python.test_tokenizer import INDEX, RECORDINGS, STREAMING, VOXELS, golden_events
 

@@ -33,10 +33,11 @@ from spedge.jobs.check import CheckReport, as_reported, check
 from spedge.link import protocol
 from spedge.link.faults import Faults, FaultyTransport
 from spedge.link.link import Timeouts
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration
 from spedge.link.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnecting, connect
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
+from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
 from tests.noise import require_unmoved

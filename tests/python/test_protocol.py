@@ -32,13 +32,14 @@ from spedge.link.protocol import (
     Result,
     Stats,
     Status,
-    TokenizerSettings,
     TokenPage,
     Type,
     pack_live,
+    pack_tokenizer,
     unpack_labels,
 )
 from spedge.link.stream import EventSender, RetryTimer
+from spedge.tokens.settings import TokenizerSettings
 
 
 def vectors(repository: Path) -> list[tuple[Frame, bytes]]:
@@ -121,7 +122,7 @@ def test_another_protocol_version_is_refused_with_both_named() -> None:
 
 def test_layouts_have_the_sizes_of_the_specification() -> None:
     assert struct.calcsize("<" + Status.LAYOUT) == 32
-    assert len(TokenizerSettings().pack()) == 56
+    assert len(pack_tokenizer(TokenizerSettings())) == 56
     assert TOKEN_DTYPE.itemsize == 20
     assert len(Configuration().pack(1)) == 92
     assert struct.calcsize("<" + Loss.LAYOUT) == 72

@@ -39,11 +39,11 @@ from spedge.link.protocol import (
     FrameReader,
     Stats,
     Status,
-    TokenizerSettings,
     Type,
 )
 from spedge.link.transport import FdTransport, connect
 from spedge.model.bundle import Bundle
+from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
 from tests.tiny import SANITIZED, Slow, build_firmware, firmware_of
@@ -473,9 +473,8 @@ def test_a_closed_terminal_can_be_opened_again(image: Path) -> None:
     for _ in range(3):
         with Device.open(path, timeouts=QUICK) as again:
             again.configure(Configuration(SETTINGS, model=False, report_tokens=4))
-            again.link._out += Frame(Type.EVENTS, 0, again.session.id, WORDS[:1000]).encode()[
-                :-7
-            ]  # it ends within a frame
+            frame = Frame(Type.EVENTS, 0, again.session.id, WORDS[:1000])
+            again.link._out += frame.encode()[:-7]  # it ends within a frame
             again.link.pump(0)
         assert process.poll() is None
     device.close()

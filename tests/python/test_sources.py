@@ -82,7 +82,7 @@ def test_a_source_can_be_stopped(path: Path) -> None:
         ("edvs:/dev/null,format=9", UsageError, "format 9"),
         ("edvs:/dev/null,baud=fast", UsageError, "baud=fast is no number"),
         ("serial:/dev/null", UsageError, "width=W"),
-        ("serial:/dev/null,width=3,height=3,format=EVT9", UsageError, "known are EVT2"),
+        ("serial:/dev/null,width=3,height=3,format=EVT9", UsageError, "known are evt2, evt2.1, evt2.1-legacy, evt3$"),
         ("serial:/dev/nowhere,width=3,height=3", DeviceError, "/dev/nowhere"),
         ("edvs:,format=4", UsageError, "say which"),
     ],

@@ -25,11 +25,11 @@ ROOMS: dict[str, set[str]] = {
     "tokens": {"base", "events"},
     "recordings": {"base", "events", "tokens"},
     "model": {"base", "events", "tokens"},
-    "link": {"base", "events"},
+    "link": {"base", "events", "tokens"},
     "boards": {"base", "events", "model", "link"},
     "cameras": {"base", "events", "link"},
     "device": {"base", "events", "tokens", "model", "link", "boards"},
-    "sources": {"base", "events", "recordings", "link", "cameras", "device"},
+    "sources": {"base", "events", "tokens", "recordings", "link", "cameras", "device"},
     "jobs": {
         "base", "events", "tokens", "recordings", "model", "link", "boards", "cameras", "device", "sources",
     },

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spedge
-from spedge.tokens.tokenizer import KINDS
+from spedge.tokens.settings import KINDS
 from tests.python import tokenizer_oracle
 
 INDEX = "golden/index.json"

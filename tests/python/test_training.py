@@ -209,7 +209,7 @@ def model(seed: int = 0) -> Any:
 
 def random_input(length: int, capacity: int = 128) -> tuple[Any, Any, Any]:
     volumes = torch.poisson(torch.full((1, capacity, 2, 6, 4, 4), 0.2))
-    positions = torch.rand(1, capacity, 3) * 20
+    positions = torch.rand(1, capacity, 3, dtype=torch.float64) * 20
     return volumes, positions, torch.tensor([length], dtype=torch.int32)
 
 
@@ -243,14 +243,16 @@ def test_starts_as_the_paper_says() -> None:
     assert abs(weights.mean().item()) < 2e-4
 
 
-def test_the_position_embedding_is_the_librarys() -> None:
+@pytest.mark.parametrize("span", [300_000, 10**9, 10**12])
+def test_the_position_embedding_is_the_librarys(span: int) -> None:
     from spedge.tokens.embedding import position_embedding
 
     random = np.random.default_rng(0)
-    positions = np.stack([random.integers(0, 9, 50), random.integers(0, 9, 50), random.uniform(0, 30, 50)], 1)
-    ours = model().embedding.position(torch.from_numpy(positions[None].astype(np.float32)))[0].numpy()
-    library = position_embedding(positions[:, 0], positions[:, 1], positions[:, 2] * 10_000.0, 64, 10_000.0)
-    assert np.abs(ours - library).max() < 1e-5
+    x, y, t = random.integers(0, 9, 50), random.integers(0, 9, 50), random.integers(0, span, 50)
+    positions = np.stack([x, y, t / 10_000.0], 1)
+    ours = model().embedding.position(torch.from_numpy(positions[None]))[0].numpy()
+    library = position_embedding(x, y, t, 64, 10_000.0)
+    assert np.abs(ours - library).max() < 2e-6
     assert position_frequencies(21)[:3].tolist() == pytest.approx([1.0, 1.0, 10_000 ** (2 / 21)])
 
 

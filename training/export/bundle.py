@@ -67,7 +67,7 @@ def export_model(model: Classifier, spec: BundleSpec, examples: Sequence[NDArray
             model,
             {
                 "volumes": torch.zeros(1, spec.tokens, 2, buckets, size, size),
-                "positions": torch.zeros(1, spec.tokens, 3),
+                "positions": torch.zeros(1, spec.tokens, 3, dtype=torch.float64),
                 "length": length,
             },
         )
@@ -162,7 +162,7 @@ def _verify(
     lengths = [min(len(case.positions), capacity) for case in cases] + [0, 1, capacity // 2, capacity]
     for i, length in enumerate(lengths):
         volumes = random.poisson(0.2, (1, capacity, 2, buckets, size, size)).astype(np.float32)
-        positions = random.uniform(0, 30, (1, capacity, 3)).astype(np.float32)
+        positions = random.uniform(0, 30, (1, capacity, 3))
         if i < len(cases):
             volumes[0, :length], positions[0, :length] = cases[i].volumes, cases[i].positions
         tokens = model.embedding(torch.from_numpy(volumes), torch.from_numpy(positions))

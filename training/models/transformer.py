@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,15 +17,17 @@ MASKED = -1e9  # added to the scores of padding: exp of it is exactly 0 in float
 
 
 def position_frequencies(size: int) -> Tensor:
-    """Frequencies of one coordinate: 10000^(2 * floor(i / 2) / size) for dimension i. float32 [size]."""
+    """Frequencies of one coordinate: 10000^(2 * floor(i / 2) / size) for dimension i. float64 [size]."""
     i = torch.arange(size, dtype=torch.float64)
-    return (POSITION_BASE ** (2 * torch.floor(i / 2) / size)).float()
+    return torch.as_tensor(POSITION_BASE, dtype=torch.float64) ** (2 * torch.floor(i / 2) / size)
 
 
 class PositionEmbedding(nn.Module):
     """Sines of the even and cosines of the odd dimensions of column, row and time.
 
-    hidden is split into hidden // 3 features for x, as many for y, and the rest for t.
+    hidden is split into hidden // 3 features for x, as many for y, and the rest for t. Whole turns of an angle are
+    taken off in float64, before it is rounded to float32: after a pause of minutes an angle is of 1e5 rad, and the
+    sine of its float32 would be that of another one (and on each machine of another).
     """
 
     def __init__(self, hidden: int) -> None:
@@ -31,17 +35,17 @@ class PositionEmbedding(nn.Module):
         third = hidden // 3
         self.sizes = (third, third, third + hidden % 3)
         for axis, size in zip("xyt", self.sizes, strict=True):
-            frequencies = position_frequencies(size)
-            self.register_buffer(f"{axis}_even", frequencies[0::2].clone(), persistent=False)
-            self.register_buffer(f"{axis}_odd", frequencies[1::2].clone(), persistent=False)
+            turns = 1 / (2 * math.pi * position_frequencies(size)[0::2])
+            self.register_buffer(f"{axis}_turns", turns, persistent=False)
 
     def forward(self, positions: Tensor) -> Tensor:
-        """positions [N, T, 3] (column, row, scaled time) to [N, T, hidden]."""
+        """positions float64 [N, T, 3] (column, row, scaled time) to float32 [N, T, hidden]."""
         parts = []
-        for i, axis in enumerate("xyt"):
-            coordinate = positions[..., i : i + 1]
-            parts.append(torch.sin(coordinate / getattr(self, f"{axis}_even")))
-            parts.append(torch.cos(coordinate / getattr(self, f"{axis}_odd")))
+        for i, (axis, size) in enumerate(zip("xyt", self.sizes, strict=True)):
+            turns = positions[..., i : i + 1] * getattr(self, f"{axis}_turns")
+            angles = (turns - torch.floor(turns + 0.5)).float() * (2 * math.pi)
+            parts.append(torch.sin(angles))
+            parts.append(torch.cos(angles[..., : size // 2]))
         return torch.cat(parts, dim=-1)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spedge.model.bundle import BundleSpec
 from spedge.model.reference import tokenizer_of
-from spedge.tokens.embedding import log_time_volume
+from spedge.tokens.embedding import log_time_volume, positions_of
 from spedge.tokens.tokenizer import Tokens
 
 
@@ -18,12 +18,11 @@ from spedge.tokens.tokenizer import Tokens
 class Window:
     """The last tokens of a stream, oldest first.
 
-    volumes: float32 [n, 2, B, P, P], counts. positions: float32 [n, 3]: patch column, patch row, and time since the
-    window's first token in units of the time scale.
+    volumes: float32 [n, 2, B, P, P], counts. positions: float64 [n, 3], `positions_of`.
     """
 
     volumes: NDArray[np.float32]
-    positions: NDArray[np.float32]
+    positions: NDArray[np.float64]
 
 
 class Windower:
@@ -42,8 +41,4 @@ class Windower:
         """What the model sees after these tokens."""
         last = tokens.last(self.spec.window_tokens(len(tokens)))
         volumes = log_time_volume(last, self.spec.tokenizer.patch_size, self.spec.embedding.buckets)
-        positions = np.empty((len(last), 3), np.float32)
-        positions[:, 0] = last.x
-        positions[:, 1] = last.y
-        positions[:, 2] = (last.t - last.t[:1]).astype(np.float32) / np.float32(self.spec.embedding.time_scale_us)
-        return Window(volumes.astype(np.float32), positions)
+        return Window(volumes.astype(np.float32), positions_of(last, self.spec.embedding.time_scale_us))

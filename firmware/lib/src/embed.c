@@ -214,51 +214,44 @@ void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t)
     *t = (uint16_t)(hidden / 3u + hidden % 3u);
 }
 
-void sp_embed_position_wavelengths(uint16_t size, float *wavelengths)
+#define TURN 6.283185307179586
+
+void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps)
 {
-    for (uint32_t i = 0; i < size; i++)
-        wavelengths[i] = powf(10000.0f, (float)(i & ~1u) / (float)size);
+    for (uint32_t k = 0; 2u * k < size; k++) {
+        const double turns = 1.0 / (TURN * (double)scale * pow(10000.0, 2.0 * (double)k / (double)size));
+        steps[k] = (uint64_t)((turns - floor(turns)) * 18446744073709551616.0);
+    }
 }
 
-/* Sine and cosine, each within 2e-7, at a sixth of the library's instructions. x is brought to
- * |r| <= pi/4 by whole quarter turns (rounded against 1.5 * 2^23, whose low bits are then their number), pi/2 in three
- * parts (Cody and Waite 1980) of which the products with up to 13 bits of turns are exact; then the polynomials of
- * Moshier's Cephes. */
-static void sine_cosine(float x, float *sine, float *cosine)
+/* Sine and cosine of an angle in 2^-32 of a turn, each within 2e-7. The nearest quarter turn is taken off as an
+ * integer, which is exact; what is left, |r| <= pi/4, goes through the polynomials of Moshier's Cephes. */
+static void sine_cosine(uint32_t angle, float *sine, float *cosine)
 {
-    const float big = 12582912.0f;
-    if (!(fabsf(x) <= 8192.0f)) {
-        *sine = sinf(x);
-        *cosine = cosf(x);
-        return;
-    }
-    const float shifted = MULTIPLY_ADD(x, 0.636619772f, big);
-    const float k = shifted - big;
-    const float r = MULTIPLY_ADD(k, -7.54978995489188e-8f,
-                                 MULTIPLY_ADD(k, -4.837512969970703125e-4f, MULTIPLY_ADD(k, -1.5703125f, x)));
+    const uint32_t quarters = (angle + (1u << 29)) >> 30;
+    const float r = (float)(int32_t)(angle - (quarters << 30)) * 1.46291807926716e-9f; /* 2 pi / 2^32 */
     const float r2 = r * r;
     float s = MULTIPLY_ADD(r2, -1.9515295891e-4f, 8.3321608736e-3f);
     float c = MULTIPLY_ADD(r2, 2.443315711809948e-5f, -1.388731625493765e-3f);
-    uint32_t turns;
 
     s = MULTIPLY_ADD(r2, s, -1.6666654611e-1f);
     s = MULTIPLY_ADD(r * r2, s, r);
     c = MULTIPLY_ADD(r2, c, 4.166664568298827e-2f);
     c = MULTIPLY_ADD(r2 * r2, c, MULTIPLY_ADD(r2, -0.5f, 1.0f));
-    memcpy(&turns, &shifted, sizeof turns);
-    const float swapped_sine = turns & 1u ? c : s, swapped_cosine = turns & 1u ? s : c;
-    *sine = turns & 2u ? -swapped_sine : swapped_sine;
-    *cosine = (turns + 1u) & 2u ? -swapped_cosine : swapped_cosine;
+    const float swapped_sine = quarters & 1u ? c : s, swapped_cosine = quarters & 1u ? s : c;
+    *sine = quarters & 2u ? -swapped_sine : swapped_sine;
+    *cosine = (quarters + 1u) & 2u ? -swapped_cosine : swapped_cosine;
 }
 
-/* Dimensions 2k and 2k + 1 share a wavelength: the sine of the one and the cosine of the other cost one reduction. */
-void sp_embed_position_add(float *out, uint16_t size, const float *wavelengths, float position)
+/* Dimensions 2k and 2k + 1 share an angle: the sine of the one and the cosine of the other cost one reduction, and that
+ * is a product of 64 bits: its overflow drops the whole turns. */
+void sp_embed_position_add(float *out, uint16_t size, const uint64_t *steps, uint64_t position)
 {
     float *cosines = out + (size + 1u) / 2u;
 
     for (uint32_t i = 0; i < size; i += 2) {
         float sine, cosine;
-        sine_cosine(position / wavelengths[i], &sine, &cosine);
+        sine_cosine((uint32_t)((*steps++ * position) >> 32), &sine, &cosine);
         *out++ += sine;
         if (i + 1u < size)
             *cosines++ += cosine;

@@ -39,9 +39,9 @@ struct sp_pipeline {
     intake_t *intake;       /* NULL: EVT2 words that go straight to the tokenizer */
     uint64_t *times;        /* [rows] */
     void *scratch;
-    float *xy_wavelengths;  /* [xy_size] */
+    uint64_t *xy_turns;     /* [(xy_size + 1) / 2], sp_embed_position_steps */
+    uint64_t *t_turns;      /* [(t_size + 1) / 2] */
     float *xy_positions;    /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
-    float *t_wavelengths;   /* [t_size] */
     float *ring;            /* [rows][hidden]: linear embedding and the positions of x and y */
 };
 
@@ -101,12 +101,13 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
     const uint64_t scratch = embeds ? sp_embed_scratch_size(&c->embed) : 0;
     const uint64_t times_at = round8(sizeof(sp_pipeline_t));
     const uint64_t scratch_at = times_at + window * sizeof(uint64_t);
-    const uint64_t waves_at = round8(scratch_at + scratch);
+    const uint64_t turns_at = round8(scratch_at + scratch);
     uint16_t xy_size, t_size;
 
     sp_embed_position_sizes((uint16_t)hidden, &xy_size, &t_size);
     const uint32_t steps = embeds ? steps_of(c, xy_size) : 0;
-    const uint64_t ring_at = round8(waves_at + ((uint64_t)(1u + steps) * xy_size + t_size) * sizeof(float));
+    const uint32_t turns = (xy_size + 1u) / 2u + (t_size + 1u) / 2u;
+    const uint64_t ring_at = round8(turns_at + turns * sizeof(uint64_t) + (uint64_t)steps * xy_size * sizeof(float));
     const uint64_t intake_at = round8(ring_at + window * hidden * sizeof(float));
     const uint64_t debts_at = intake_at + (has_intake(c) ? round8(sizeof(intake_t)) : 0);
     const sp_tokenizer_config_t *t = &c->tokenizer;
@@ -119,9 +120,9 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
         pipe->scratch_size = (size_t)scratch;
         pipe->times = (uint64_t *)(void *)(base + times_at);
         pipe->scratch = base + scratch_at;
-        pipe->xy_wavelengths = (float *)(void *)(base + waves_at);
-        pipe->t_wavelengths = pipe->xy_wavelengths + xy_size;
-        pipe->xy_positions = pipe->t_wavelengths + t_size;
+        pipe->xy_turns = (uint64_t *)(void *)(base + turns_at);
+        pipe->t_turns = pipe->xy_turns + (xy_size + 1u) / 2u;
+        pipe->xy_positions = (float *)(void *)(pipe->xy_turns + turns);
         pipe->steps = steps;
         pipe->ring = (float *)(void *)(base + ring_at);
         if (has_intake(c)) {
@@ -162,11 +163,11 @@ int sp_pipeline_init(sp_pipeline_t **out, const sp_pipeline_config_t *config, vo
     if (rc != SP_OK)
         return rc;
     memset(pipe->scratch, 0, pipe->scratch_size);
-    sp_embed_position_wavelengths(pipe->xy_size, pipe->xy_wavelengths);
-    sp_embed_position_wavelengths(pipe->t_size, pipe->t_wavelengths);
+    sp_embed_position_steps(pipe->xy_size, 1.0f, pipe->xy_turns);
+    sp_embed_position_steps(pipe->t_size, pipe->config.embed.time_scale_us, pipe->t_turns);
     memset(pipe->xy_positions, 0, (size_t)pipe->steps * pipe->xy_size * sizeof *pipe->xy_positions);
     for (uint32_t i = 0; i < pipe->steps; i++)
-        sp_embed_position_add(&pipe->xy_positions[(size_t)i * pipe->xy_size], pipe->xy_size, pipe->xy_wavelengths, (float)i);
+        sp_embed_position_add(&pipe->xy_positions[(size_t)i * pipe->xy_size], pipe->xy_size, pipe->xy_turns, i);
     sp_pipeline_reset(pipe);
     *out = pipe;
     return SP_OK;
@@ -215,7 +216,7 @@ static void add_step(const sp_pipeline_t *pipe, uint32_t step, float *out)
         for (uint32_t i = 0; i < pipe->xy_size; i++)
             out[i] += position[i];
     } else {
-        sp_embed_position_add(out, pipe->xy_size, pipe->xy_wavelengths, (float)step);
+        sp_embed_position_add(out, pipe->xy_size, pipe->xy_turns, step);
     }
 }
 
@@ -382,8 +383,7 @@ static void copy_row(const sp_pipeline_t *pipe, uint32_t at, uint64_t since, flo
     const uint32_t hidden = pipe->config.embed.hidden;
 
     memcpy(out, &pipe->ring[(size_t)at * hidden], hidden * sizeof *out);
-    sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_wavelengths,
-                          (float)(pipe->times[at] - since) / pipe->config.embed.time_scale_us);
+    sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_turns, pipe->times[at] - since);
 }
 
 uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out)

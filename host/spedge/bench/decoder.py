@@ -14,7 +14,8 @@ from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.bench.streams import encode
 from spedge.boards.manifest import Board
-from spedge.events.decoders import FORMATS, Decoder, DecodeStats
+from spedge.events.decoders import Decoder, DecodeStats
+from spedge.events.formats import FORMATS, format_name
 from spedge.recordings.base import Recording
 from spedge.recordings.raw import RawRecording
 
@@ -56,20 +57,20 @@ class BoardCost:
 def stream_of(recording: Recording, format: str | None) -> tuple[str, bytes]:
     """A format and bytes of it: a RAW recording's own words if they are of that format, else its events encoded.
 
-    format: None: the recording's own, or EVT2. Raises UsageError for an unknown format, InputError for damaged files.
+    format: None: the recording's own, or evt2. Raises UsageError for an unknown format, InputError for damaged files.
     """
     own = recording.format.removeprefix("RAW ") if isinstance(recording, RawRecording) else None
-    format = format or own or "EVT2"
+    format = format_name(format or own or "evt2")
     events = recording.events()  # also of a stream that is used as it is: says what is wrong with the file
     if len(events) == 0:
         raise UsageError(f"{recording.path} has no events to measure with")
-    if isinstance(recording, RawRecording) and format == own:
+    if isinstance(recording, RawRecording) and own is not None and format == format_name(own):
         return format, recording.path.read_bytes()[recording.header.size :]
     return format, encode(events, format)
 
 
 def host_cost(format: str, data: bytes, repeats: int = REPEATS) -> HostCost:
-    """Time new decoders of a format (a key of decoders.FORMATS) on bytes of it."""
+    """Time new decoders of a format (one of formats.FORMATS) on bytes of it."""
     view = memoryview(data)
     decoder = Decoder(format)
 
@@ -90,7 +91,7 @@ def board_cost(format: str, data: bytes, board: Board, on_progress: Callable[[st
     Raises UsageError for a board that QEMU does not run or bytes that do not fit, DeviceError when the board fails or
     makes something else of the bytes than this machine, and what build.build raises.
     """
-    image = b"SPB2" + struct.pack("<IHHI", len(data), 0, 0, FORMATS[format]) + data
+    image = b"SPB2" + struct.pack("<IHHI", len(data), 0, 0, FORMATS[format].library) + data
     words, events, instructions = run_preloaded(board, "bench/decoder", image, on_progress or (lambda _: None))
     here = _stats(format, data)
     if (words, events) != (here.words, here.events):

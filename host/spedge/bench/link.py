@@ -17,8 +17,9 @@ from spedge.boards.manifest import load_board
 from spedge.device.open import Device
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.events.evt2 import encode_words
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.link.protocol import Configuration, pack_tokenizer
 from spedge.link.transport import Transport
+from spedge.tokens.settings import TokenizerSettings
 
 SECONDS = 1.0  #: that a round takes about
 ROUNDS = 5
@@ -123,7 +124,7 @@ def bench_link(
         line = Paced(bare, line_rate) if line_rate else bare
         device = Device(Paced(carrier, line_rate) if line_rate else carrier, obituary=obituary)
         device.configure(Configuration(_TOKENIZER, model=False))
-        _ask(line, _CONFIGURE, _TOKENIZER.pack())
+        _ask(line, _CONFIGURE, pack_tokenizer(_TOKENIZER))
         quick = _raw_seconds(line, bytes(_FIRST_BYTES))
         data = event_bytes(int(min(max(_FIRST_BYTES / quick * seconds, _FIRST_BYTES), _MOST_BYTES)))
         quick = min(_raw_seconds(line, data) for _ in range(3))  # the first one also waited for the machine to start

@@ -6,30 +6,26 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from spedge.base.errors import UsageError
-from spedge.events import evt2, evt3, evt21
-from spedge.events.decoders import FORMATS
+from spedge.events import evt2
+from spedge.events.formats import WORD_FORMATS, format_name
 from spedge.events.words import EDVS_SIDE, encoder
 
 
 def encode(events: NDArray[Any], format: str) -> bytes:
-    """A stream of `format`, a key of decoders.FORMATS, with these events.
+    """A stream of `format`, one of formats.FORMATS, with these events.
 
     events: structured with t (µs), x, y, p, sorted by time. eDVS has 128x128 pixels: coordinates are taken modulo 128;
     its times wrap as its clocks do, and those of E1 begin at 0. EVT3 gets no vector words.
     Raises UsageError for an unknown format, InputError for events that a format cannot hold.
     """
-    if format not in FORMATS:
-        raise UsageError(f"there is no format {format!r}; known are {', '.join(FORMATS)}")
-    if format == "EVT2":
+    format = format_name(format)
+    if format == "evt2":
         return evt2.encode(events)
-    if format == "EVT3":
-        return evt3.encode(events)
-    if format.startswith("EVT21"):
-        return evt21.encode(events, legacy=format.endswith("legacy"))
+    if format in WORD_FORMATS:
+        return encoder(format)(events)
     folded = events.copy()
     for name in ("x", "y"):
         folded[name] %= EDVS_SIDE
-    if format.endswith("E1"):
+    if format == "edvs-e1":
         folded["t"] -= folded["t"][:1]
-    return encoder(f"edvs-{format[-2:].lower()}")(folded)
+    return encoder(format)(folded)

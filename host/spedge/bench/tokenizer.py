@@ -17,7 +17,7 @@ from spedge.bench.preloaded import run_preloaded
 from spedge.boards.manifest import Board
 from spedge.events.arrays import Columns, columns, cropped
 from spedge.events.evt2 import encode
-from spedge.link.protocol import TokenizerSettings as WireSettings
+from spedge.link.protocol import pack_tokenizer
 from spedge.tokens.tokenizer import Tokenizer, Tokens
 
 REPEATS = 15
@@ -79,22 +79,10 @@ def board_cost(
     """
     config = tokenizer.config
     words = encode(events)
-    settings = WireSettings(
-        config.width,
-        config.height,
-        config.patch_size,
-        config.threshold,
-        config.absolute_refractory_us,
-        config.relative_refractory_us,
-        config.relative_scale,
-        config.decay_per_us,
-        config.kind,
-        config.duration_us or 0,
-    )
     pool = config.pool_events or _POOL_EVENTS
     if config.kind == "voxel":  # a bin may hold them all, some in blocks that are not full
         pool = max(pool, len(events) + 16 * config.columns * config.rows)
-    image = b"SPB1" + struct.pack("<I", len(words)) + settings.pack() + struct.pack("<II", pool, 0) + words
+    image = b"SPB1" + struct.pack("<I", len(words)) + pack_tokenizer(config) + struct.pack("<II", pool, 0) + words
     say = on_progress or (lambda _: None)
     count, tokens, lost, cost, crc = run_preloaded(board, "bench/tokenizer", image, say)
     if count != len(events) or lost:

@@ -2,6 +2,6 @@
 
 from spedge.cameras.edvs import Edvs
 from spedge.cameras.emulated import PROTOCOLS, EmulatedCamera, heard, protocol_of
-from spedge.events.words import FORMATS
+from spedge.events.formats import FORMATS
 
 __all__ = ["FORMATS", "PROTOCOLS", "Edvs", "EmulatedCamera", "heard", "protocol_of"]

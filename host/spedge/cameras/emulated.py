@@ -15,11 +15,12 @@ from spedge.base.errors import DeviceError, UsageError
 from spedge.cameras.edvs import Edvs
 from spedge.events.arrays import as_events, empty_events
 from spedge.events.decoders import Decoder
-from spedge.events.words import EDVS_SIDE, FORMATS, encoder
+from spedge.events.formats import WORD_FORMATS, format_name
+from spedge.events.words import EDVS_SIDE, encoder
 from spedge.link.transport import connect
 
 #: "edvs" is told what to send; the others send words as soon as they are made to `play`.
-PROTOCOLS = ("edvs", "evt2", "evt2.1", "evt2.1-legacy", "evt3")
+PROTOCOLS = ("edvs", *WORD_FORMATS)
 
 _PIECE_EVENTS = 256
 _PIECE_US = 1000
@@ -27,7 +28,8 @@ _WAIT = 0.02  # longest look at the line, s
 
 
 def protocol_of(format: str) -> str:
-    """Of a camera that sends this format, one of FORMATS."""
+    """Of a camera that sends this format, one of FORMATS. Raises UsageError for another."""
+    format = format_name(format)
     return "edvs" if format.startswith("edvs") else format
 
 
@@ -40,7 +42,7 @@ def heard(events: NDArray[Any], format: str) -> NDArray[np.void]:
 
 
 def _decoded(data: bytes, format: str) -> NDArray[np.void]:
-    return Decoder(FORMATS[format].decoder).feed(data)
+    return Decoder(format).feed(data)
 
 
 class EmulatedCamera:

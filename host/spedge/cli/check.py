@@ -62,12 +62,12 @@ def command(
     The exit code is 1 when a recording fails.
     """
     from spedge.boards.manifest import load_board
+    from spedge.events.formats import format_name
     from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
-    from spedge.jobs.feed import require_format
     from spedge.model.bundle import Bundle
 
     if camera is not None:
-        require_format(camera)
+        camera = format_name(camera)
     require_range("--every-ms", every_ms)
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)

@@ -15,9 +15,9 @@ from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption,
 def command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A recording.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="What to write: .raw (EVT2 or EVT3), .hdf5, .h5, .npz or .csv.")
+        Path, typer.Argument(metavar="OUT", help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv.")
     ],
-    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: EVT2 or EVT3.", show_default="EVT2")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     width: WidthOption = None,
     height: HeightOption = None,
     start: Annotated[
@@ -49,7 +49,7 @@ def command(
             shift_us=_shift(shift),
             from_zero=shift == "zero",
             sort=sort,
-            encoding=encoding.upper() if encoding else None,
+            encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
         )
     document: dict[str, Any] = {**asdict(done), "source": str(source), "target": str(target)}

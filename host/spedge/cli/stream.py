@@ -45,8 +45,8 @@ def command(
             "board, the camera on a board; or a recording.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="What to write: .raw (EVT2 or EVT3), .hdf5, .h5, .npz or .csv.")],
-    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: EVT2 or EVT3.", show_default="EVT2")] = None,
+    out: Annotated[Path, typer.Option(help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv.")],
+    encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     seconds: Annotated[
         float | None,
         typer.Option(min=0, help="Stop after so long. Without: when the source ends, or Ctrl-C.", show_default=False),
@@ -95,9 +95,7 @@ def command(
             if ended(state.events):
                 events.stop()
 
-        done = capture(
-            events, out, encoding=encoding.upper() if encoding else None, seconds=seconds, on_progress=follow
-        )
+        done = capture(events, out, encoding=encoding, seconds=seconds, on_progress=follow)
     document: dict[str, Any] = {
         **asdict(done),
         "path": str(done.path),

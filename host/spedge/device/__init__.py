@@ -3,16 +3,8 @@
 from spedge.device.open import Device, open_board
 from spedge.link.faults import Faults
 from spedge.link.link import LineCounts, Timeouts
-from spedge.link.protocol import (
-    Configuration,
-    Configured,
-    Hello,
-    Loss,
-    Result,
-    Stats,
-    Status,
-    TokenizerSettings,
-)
+from spedge.link.protocol import Configuration, Configured, Hello, Loss, Result, Stats, Status
+from spedge.tokens.settings import TokenizerSettings
 
 __all__ = [
     "Configuration",

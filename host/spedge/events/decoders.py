@@ -12,23 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge import _decoders
-from spedge.base.errors import UsageError
 from spedge.base.parameters import whole_number
+from spedge.events.formats import FORMATS, format_name
 
 __all__ = ["FORMATS", "DecodeStats", "Decoder", "EdvsDecoder", "Evt2Decoder", "Evt3Decoder", "Evt21Decoder"]
-
-#: Formats by name, numbered as in decode.h.
-FORMATS = {
-    "EVT2": 0,
-    "EVT21": 1,
-    "EVT21 legacy": 2,
-    "EVT3": 3,
-    "eDVS E0": 4,
-    "eDVS E1": 5,
-    "eDVS E2": 6,
-    "eDVS E3": 7,
-    "eDVS E4": 8,
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +47,7 @@ class DecodeStats:
 
 
 class Decoder:
-    """Bytes of one format (a key of FORMATS) to events.
+    """Bytes of one format (one of FORMATS) to events.
 
     width, height: the sensor, pixels; events outside are dropped and counted. None: whatever the format can say.
     invert_polarity: a polarity bit of 1 means off.
@@ -70,14 +57,12 @@ class Decoder:
     def __init__(
         self, format: str, *, width: int | None = None, height: int | None = None, invert_polarity: bool = False
     ) -> None:
-        if format not in FORMATS:
-            raise UsageError(f"there is no format {format!r}; known are {', '.join(FORMATS)}")
         right, bottom = (
             0 if value is None else whole_number(name, value, 1, 65535)
             for name, value in (("width", width), ("height", height))
         )
-        self.format = format
-        self._native = _decoders.Decoder(FORMATS[format], right, bottom, invert_polarity)
+        self.format = format_name(format)
+        self._native = _decoders.Decoder(FORMATS[self.format].library, right, bottom, invert_polarity)
 
     def feed(self, data: bytes | bytearray | memoryview) -> NDArray[np.void]:
         """Events of these bytes (EVENT_DTYPE; t in µs of the sensor's clock, its wraps added)."""
@@ -109,7 +94,7 @@ class Evt2Decoder(Decoder):
     """Prophesee EVT2, 32-bit words."""
 
     def __init__(self, *, width: int | None = None, height: int | None = None) -> None:
-        super().__init__("EVT2", width=width, height=height)
+        super().__init__("evt2", width=width, height=height)
 
 
 class Evt21Decoder(Decoder):
@@ -119,14 +104,14 @@ class Evt21Decoder(Decoder):
     """
 
     def __init__(self, *, width: int | None = None, height: int | None = None, legacy: bool = False) -> None:
-        super().__init__("EVT21 legacy" if legacy else "EVT21", width=width, height=height)
+        super().__init__("evt2.1-legacy" if legacy else "evt2.1", width=width, height=height)
 
 
 class Evt3Decoder(Decoder):
     """Prophesee EVT3, 16-bit words."""
 
     def __init__(self, *, width: int | None = None, height: int | None = None) -> None:
-        super().__init__("EVT3", width=width, height=height)
+        super().__init__("evt3", width=width, height=height)
 
 
 class EdvsDecoder(Decoder):
@@ -137,7 +122,7 @@ class EdvsDecoder(Decoder):
     """
 
     def __init__(self, mode: int = 4, *, invert_polarity: bool = False) -> None:
-        super().__init__(f"eDVS E{whole_number('mode', mode, 0, 4)}", invert_polarity=invert_polarity)
+        super().__init__(f"edvs-e{whole_number('mode', mode, 0, 4)}", invert_polarity=invert_polarity)
 
     def set_time(self, t: int) -> None:
         """Time, µs, of the events that follow (mode 0), or of the origin of the differences (mode 1)."""

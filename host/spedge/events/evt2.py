@@ -6,15 +6,14 @@ A little-endian word: type 31:28 (0 off, 1 on, 8 TIME_HIGH), then for an event t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import _native
 from spedge.base.errors import InputError, UsageError
 from spedge.events.arrays import Columns, check_events, columns
+from spedge.events.decoders import Evt2Decoder
 
 #: Times that EVT2 can tell apart, µs.
 TIME_RANGE = 1 << 34
@@ -31,42 +30,38 @@ def time_base(t: int) -> int:
     return t & ~(TIME_RANGE - 1)
 
 
-@dataclass(frozen=True)
-class DecodeStats:
-    """What became of the words. words = events + times + triggers + other + unknown + untimed."""
+class Decoder(Evt2Decoder):
+    """EVT2 bytes to events, streaming, whatever the sensor; of this module's name for what Decoder.feed does."""
 
-    words: int
-    events: int
-    times: int
-    triggers: int
-    other: int
-    unknown: int  #: of a type that EVT2 does not define
-    untimed: int  #: events before the first time word, lost
+    push = Evt2Decoder.feed
 
 
-class Decoder:
-    """EVT2 bytes to events, streaming: a word may be cut anywhere."""
+class Encoder:
+    """Events to EVT2, a piece of the stream at a time.
 
-    def __init__(self) -> None:
-        self._native = _native.Evt2Decoder()
+    start: what a reader's clock begins with, µs. None: a reader adds the `time_base` of the first event itself.
+    """
 
-    def push(self, data: bytes | bytearray | memoryview) -> NDArray[np.void]:
-        """Events of these bytes (EVENT_DTYPE; t in µs with the wraps of the clock added)."""
-        return self._native.decode(data)
-
-    def reset(self) -> None:
-        """Forget the time, the counts and the first bytes of a cut word."""
-        self._native.reset()
+    def __init__(self, start: int | None = None) -> None:
+        self._high = None if start is None else start >> 6  # of the event before: what the last time word said
+        self._started = False
 
     @property
-    def partial_bytes(self) -> int:
-        """Bytes of a cut word that wait for the rest of it."""
-        return self._native.partial_bytes
+    def high(self) -> int:
+        """The time that the last time word said, in units of 64 µs."""
+        return self._high or 0
 
-    @property
-    def stats(self) -> DecodeStats:
-        """Counts of words by kind."""
-        return DecodeStats(**self._native.stats())
+    def words(self, events: NDArray[Any], time_first: bool = False) -> NDArray[np.uint32]:
+        """Words of the events that follow (see encode_words). time_first: begin with a time word in any case."""
+        words = encode_words(events, self._high, first=time_first or not self._started)
+        if len(events):
+            self._started = True
+            self._high = int(events["t"][-1]) >> 6
+        return words
+
+    def encode(self, events: NDArray[Any]) -> bytes:
+        """The same as bytes."""
+        return self.words(events).astype("<u4", copy=False).tobytes()
 
 
 def encode(events: NDArray[Any]) -> bytes:
@@ -74,7 +69,7 @@ def encode(events: NDArray[Any]) -> bytes:
 
     events: structured, sorted by time. Raises InputError (see encode_words).
     """
-    return encode_words(events, last_high=0, first=True).astype("<u4", copy=False).tobytes()
+    return Encoder(start=0).encode(events)
 
 
 def encode_words(events: NDArray[Any], last_high: int | None = None, first: bool = False) -> NDArray[np.uint32]:

@@ -17,13 +17,29 @@ _TIME_HIGH = 8
 _X_IN_GROUP = np.uint32(31 << 11)
 
 
-def encode(events: NDArray[Any], last_high: int | None = None, legacy: bool = False) -> bytes:
-    """Events as EVT2.1 bytes; arguments and errors as of evt2.encode_words.
+class Encoder:
+    """Events to EVT2.1 bytes, a piece of the stream at a time; as evt2.Encoder. legacy: with the halves swapped."""
+
+    def __init__(self, legacy: bool = False) -> None:
+        self._evt2 = evt2.Encoder()
+        self._legacy = legacy
+
+    def encode(self, events: NDArray[Any]) -> bytes:
+        """Words of the events that follow. Raises InputError as evt2.encode_words."""
+        return _vectors(self._evt2.words(events), self._legacy)
+
+
+def encode(events: NDArray[Any], legacy: bool = False) -> bytes:
+    """Events as EVT2.1 bytes (see Encoder)."""
+    return Encoder(legacy).encode(events)
+
+
+def _vectors(words: NDArray[np.uint32], legacy: bool) -> bytes:
+    """EVT2 words as EVT2.1.
 
     Neighbours in the array with one time, row and polarity share a word while their x ascend within 32 pixels, so that
     the words decode to the same events in the same order.
     """
-    words = evt2.encode_words(events, last_high)
     if len(words) == 0:
         return b""
     is_event = words >> np.uint32(28) != _TIME_HIGH

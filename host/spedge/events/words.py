@@ -3,71 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError, UsageError
+from spedge.base.errors import InputError
 from spedge.events import evt2, evt3, evt21
 from spedge.events.arrays import check_events, columns
+from spedge.events.formats import format_name
 
 #: Takes the events that follow (structured with t µs, x, y, p; sorted by time), gives their bytes.
 Encoder = Callable[[NDArray[Any]], bytes]
 
 
-class Format(NamedTuple):
-    """decoder: ours, a key of decoders.FORMATS. word: bytes of a word, for an eDVS of an event; 1: they differ."""
-
-    decoder: str
-    word: int
-
-
-#: What a camera port can be told to take, as in device.Configuration.
-FORMATS = {
-    "evt2": Format("EVT2", 4),
-    "evt2.1": Format("EVT21", 8),
-    "evt2.1-legacy": Format("EVT21 legacy", 8),
-    "evt3": Format("EVT3", 2),
-    "edvs-e0": Format("eDVS E0", 2),
-    "edvs-e1": Format("eDVS E1", 1),
-    "edvs-e2": Format("eDVS E2", 4),
-    "edvs-e3": Format("eDVS E3", 5),
-    "edvs-e4": Format("eDVS E4", 6),
-}
 #: Pixels of an eDVS, each way.
 EDVS_SIDE = 128
 _MOST_DELTA = 1 << 28  # of format 1, µs
 
 
 def encoder(format: str) -> Encoder:
-    """An encoder at the start of a stream of one of FORMATS.
+    """An encoder at the start of a stream of one of formats.FORMATS.
 
     It raises InputError for events that the format cannot say. Raises UsageError for another format.
     """
+    format = format_name(format)
     if format == "evt2":
-        return _Evt2(lambda events, high: evt2.encode_words(events, high).astype("<u4", copy=False).tobytes())
-    if format in ("evt2.1", "evt2.1-legacy"):
-        return _Evt2(lambda events, high: evt21.encode(events, high, legacy=format.endswith("legacy")))
+        return evt2.Encoder().encode
+    if format.startswith("evt2.1"):
+        return evt21.Encoder(legacy=format.endswith("legacy")).encode
     if format == "evt3":
         return evt3.Encoder().encode
-    if format in FORMATS:
-        return _Edvs(int(format[-1]))
-    raise UsageError(f"there is no camera format {format!r}")
-
-
-class _Evt2:
-    """EVT2 and EVT2.1: what the next piece has to know is the last time word."""
-
-    def __init__(self, encode: Callable[[NDArray[Any], int | None], bytes]) -> None:
-        self._encode = encode
-        self._high: int | None = None
-
-    def __call__(self, events: NDArray[Any]) -> bytes:
-        data = self._encode(events, self._high)
-        if len(events):
-            self._high = int(events["t"][-1]) >> 6
-        return data
+    return _Edvs(int(format[-1]))
 
 
 class _Edvs:

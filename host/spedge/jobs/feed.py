@@ -11,21 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
-from spedge.cameras import FORMATS, EmulatedCamera, heard, protocol_of
+from spedge.cameras import EmulatedCamera, heard, protocol_of
 from spedge.device.open import Device
 from spedge.events.arrays import empty_events, since
 from spedge.events.evt2 import encode_words, time_base
+from spedge.events.formats import format_name
 from spedge.link.protocol import Configuration
 
 Say = Callable[[str], None]
 _STUCK_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
-
-
-def require_format(format: str) -> None:
-    """Raises UsageError, naming the known ones, when there is no such format of a camera (cameras.FORMATS)."""
-    if format not in FORMATS:
-        raise UsageError(f"there is no camera format {format!r}; known are {', '.join(FORMATS)}")
 
 
 class Feed(Protocol):
@@ -66,7 +61,7 @@ class CameraFeed:
     """
 
     def __init__(self, device: Device, format: str, report_tokens: int) -> None:
-        require_format(format)
+        format = format_name(format)
         if device.camera_address is None:
             raise UsageError(f"{device.name} has no camera port that can be reached from here: use an emulated board")
         self.configuration = Configuration(report_tokens=report_tokens, source="camera", format=format)

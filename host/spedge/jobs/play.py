@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import spedge
 from spedge.base.errors import DeviceError, InputError, UsageError
 from spedge.device.open import Device
-from spedge.events.evt2 import encode_words
+from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 
@@ -68,11 +68,10 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
         raise UsageError("the time between results must be more than 0")
     require_model(device, bundle)
     device.configure(Configuration())
-    sent, high = 0, None
+    sent, evt2 = 0, Encoder()
     for end in _cuts(events["t"], every_us):
         part = events[sent:end]
-        device.send(encode_words(part, high))
-        high = int(part["t"][-1]) >> 6
+        device.send(evt2.words(part))
         sent = end
         yield _opinion(device, bundle, int(part["t"][-1]), sent)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
 from spedge.device.open import Device
+from spedge.events import evt2
 from spedge.events.arrays import cropped, empty_events, since
-from spedge.events.evt2 import encode_words, time_base
 from spedge.jobs.play import other_sensor, require_model
 from spedge.link.protocol import Configuration, Loss, Result, Stats, Status
 from spedge.model.bundle import Bundle
@@ -118,7 +118,7 @@ class Session:
         self._results = 0
         self._stopped = False
         self._base = 0  # of the times sent losslessly: EVT2 cannot say it
-        self._high: int | None = None
+        self._words: evt2.Encoder | None = None
         self._status = Status(0, 0, 0, 0, 0, 0, 0)
 
     def stop(self) -> None:
@@ -182,11 +182,10 @@ class Session:
         if len(events) == 0:
             self.device.wait(0.0)  # it notices when the device is gone
             return
-        if self._high is None:
-            self._base = time_base(int(events["t"][0]))
-        events = since(events, self._base)
-        self.device.send(encode_words(events, self._high))
-        self._high = int(events["t"][-1]) >> 6
+        if self._words is None:
+            self._words = evt2.Encoder()
+            self._base = evt2.time_base(int(events["t"][0]))
+        self.device.send(self._words.words(since(events, self._base)))
 
     def _progress(self, *more: Result) -> Progress:
         outcomes = tuple(self._outcome(result) for result in (*self.device.take_results(), *more))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -9,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
-from spedge.events.evt2 import TIME_RANGE, encode_words
+from spedge.events import evt2
 from spedge.link.protocol import Frame, Status, Type, pack_live
 
 _SEQ = 1 << 16
 _WINDOW = 4  # frames on their way at most: more would only be older when they are looked at
 _MOST_HELD = 1 << 16
-_HALF_RANGE = TIME_RANGE >> 7  # of EVT2's clock in time words: a longer gap needs several
+_HALF_RANGE = evt2.TIME_RANGE >> 7  # of EVT2's clock in time words: a longer gap needs several
 
 
 def thin(events: NDArray[Any], keep: int, patch_size: int, random: np.random.Generator) -> NDArray[np.intp]:
@@ -58,7 +59,7 @@ class LiveSender:
         self._density = 1.0  # how much of what was offered is held
         self._owed = 0.0  # parts of events that rounding to whole ones left over
         self._last_t: int | None = None
-        self._high = 0  # t >> 6 of the last event sent
+        self._evt2 = evt2.Encoder(start=0)
         self._next = 0  # frames sent
         self._known = 0  # frames known to have arrived or to be lost
         self._limit = credits
@@ -86,7 +87,7 @@ class LiveSender:
             return
         first = int(events["t"][0])
         if self._last_t is None:
-            self.base = first & ~(TIME_RANGE - 1)
+            self.base = evt2.time_base(first)
         if first < (self._last_t or 0) or (np.diff(events["t"].astype(np.int64)) < 0).any():
             raise InputError("events are not in the order of their times: sort them before they are offered")
         self._last_t = int(events["t"][-1])
@@ -138,7 +139,7 @@ class LiveSender:
     def _cuts(self, times: NDArray[Any]) -> list[int]:
         """Where frames begin, and the end: as many events in each as have room with their time words."""
         high = ((times - np.uint64(self.base)) >> np.uint64(6)).astype(np.int64)
-        steps = np.diff(high, prepend=self._high)
+        steps = np.diff(high, prepend=self._evt2.high)
         time_words = np.where(steps != 0, 1 + np.maximum(steps - 1, 0) // _HALF_RANGE, 0)
         before = np.concatenate([[0], np.cumsum(1 + time_words)])
         cuts = [0]
@@ -151,11 +152,11 @@ class LiveSender:
     def _frame(self, events: NDArray[Any], offered: int) -> Frame:
         events = events.copy()
         events["t"] -= np.uint64(self.base)
-        words = encode_words(events, self._high, first=True)
-        while len(words) > self._words:  # gaps of years
+        encoder = copy(self._evt2)
+        while len(words := encoder.words(events, time_first=True)) > self._words:  # gaps of years
             events = self._thinned(events, len(events) * 3 // 4)
-            words = encode_words(events, self._high, first=True)
-        self._high = int(events["t"][-1]) >> 6
+            encoder = copy(self._evt2)
+        self._evt2 = encoder
         payload = pack_live(self.sent, offered, words.astype("<u4").tobytes())
         frame = Frame(Type.EVENTS, self._next % _SEQ, self.session, payload)
         self.sent += offered

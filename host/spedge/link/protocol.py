@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from spedge import _native
 from spedge.base.errors import DeviceError, UsageError
+from spedge.events.formats import FORMATS, format_name
+from spedge.tokens.settings import KINDS, TokenizerSettings
 
 VERSION = 3
 REPLY_BIT = 0x80
@@ -62,9 +64,6 @@ class ErrorCode(enum.IntEnum):
     TAKEN = 12
 
 
-_KINDS = ("continuous", "discrete", "voxel")
-#: Formats of raw events that a device reads, by name.
-FORMATS = {"evt2": 0, "evt2.1": 1, "evt2.1-legacy": 2, "evt3": 3} | {f"edvs-e{n}": 16 + n for n in range(5)}
 MODES = ("lossless", "live")
 SOURCES = ("link", "camera", "ram")
 CAUSES = ("asked", "every_us", "every_tokens")
@@ -224,32 +223,25 @@ class Hello:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TokenizerSettings:
-    """The tokenizer's parameters; 0 means default where sp_tokenizer_config_t names one. Times in µs.
+_TOKENIZER = struct.Struct("<HHHBBdQQddQ")
 
-    kind: "continuous", "discrete" or "voxel".
-    """
 
-    width: int = 0
-    height: int = 0
-    patch_size: int = 16
-    threshold: float = 256.0
-    absolute_refractory_us: int = 0
-    relative_refractory_us: int = 0
-    relative_scale: float = 0.4
-    decay_per_us: float = 0.0
-    kind: str = "continuous"
-    duration_us: int = 0
+def pack_tokenizer(settings: TokenizerSettings) -> bytes:
+    """The tokenizer in CONFIGURE; a 0 means default where sp_tokenizer_config_t names one. pool_events is apart."""
+    s = settings
+    return _TOKENIZER.pack(
+        s.width, s.height, s.patch_size, KINDS.index(s.kind), 0, s.threshold, s.absolute_refractory_us,
+        s.relative_refractory_us, s.relative_scale, s.decay_per_us, s.duration_us or 0,
+    )  # fmt: skip
 
-    LAYOUT = "HHHBBdQQddQ"
 
-    def pack(self) -> bytes:
-        return struct.pack(
-            "<" + self.LAYOUT, self.width, self.height, self.patch_size, _KINDS.index(self.kind), 0, self.threshold,
-            self.absolute_refractory_us,
-            self.relative_refractory_us, self.relative_scale, self.decay_per_us, self.duration_us,
-        )  # fmt: skip
+def _take_tokenizer(reader: _Reader) -> TokenizerSettings:
+    w, h, patch, kind, _, threshold, absolute, relative, scale, decay, duration = reader.take(_TOKENIZER.format[1:])
+    if kind >= len(KINDS):
+        raise ProtocolError(f"the device names a tokenizer of the unknown kind {kind}")
+    name = KINDS[kind]
+    lasting = None if name == "continuous" else duration
+    return TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay, name, lasting)
 
 
 @dataclass(frozen=True)
@@ -259,14 +251,14 @@ class Configuration:
     report_tokens: how many tokens the device keeps for TOKENS, 0 for none; processing waits while all are unread.
     In live mode the oldest are overwritten instead.
     pool_events: slots for pending events, 0 for as many as fit.
-    format: of the raw events, a key of FORMATS. mode: one of MODES. source: where the events come from, one of SOURCES;
+    format: of the raw events, one of FORMATS. mode: one of MODES. source: where the events come from, one of SOURCES;
     baud: of the camera port, 0 for the board's default.
     every_us, every_tokens: an inference at every multiple of that stream time, after every so many tokens; 0 for none.
     window_us: how old the tokens of an inference may be, 0 for any. push: the device sends results unasked.
     raw: the bytes of a camera or of RAM are kept for `Device.raw`.
     """
 
-    tokenizer: TokenizerSettings = TokenizerSettings()
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     model: bool = True
     report_tokens: int = 0
     pool_events: int = 0
@@ -282,7 +274,8 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name or number that cannot be sent."""
-        for name, known in (("format", FORMATS), ("mode", MODES), ("source", SOURCES)):
+        object.__setattr__(self, "format", format_name(self.format))
+        for name, known in (("mode", MODES), ("source", SOURCES)):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
         for name in ("report_tokens", "pool_events", "baud", "window_us", "every_us", "every_tokens"):
@@ -296,12 +289,12 @@ class Configuration:
 
     def pack(self, session: int) -> bytes:
         flags = int(self.model) | int(self.push) << 1 | int(self.raw) << 2
-        form, mode = FORMATS[self.format], MODES.index(self.mode)
+        form, mode = FORMATS[self.format].wire, MODES.index(self.mode)
         head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
         tail = struct.pack(
             "<BBHIIII", SOURCES.index(self.source), 0, 0, self.baud, self.window_us, self.every_us, self.every_tokens
         )
-        return head + self.tokenizer.pack() + tail
+        return head + pack_tokenizer(self.tokenizer) + tail
 
 
 @dataclass(frozen=True)
@@ -321,13 +314,8 @@ class Configured:
     @classmethod
     def unpack(cls, payload: bytes) -> Configured:
         reader = _Reader(payload, "CONFIGURE reply")
-        w, h, patch, kind, _, threshold, absolute, relative, scale, decay, duration = reader.take(
-            TokenizerSettings.LAYOUT
-        )
-        if kind >= len(_KINDS):
-            raise ProtocolError(f"the device names a tokenizer of the unknown kind {kind}")
+        settings = _take_tokenizer(reader)
         pool, reports, used, window, hidden, buckets, flags, _, results = reader.take("IIIHHBBBB")
-        settings = TokenizerSettings(w, h, patch, threshold, absolute, relative, scale, decay, _KINDS[kind], duration)
         return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1), results)
 
 

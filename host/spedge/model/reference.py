@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.model.bundle import Bundle, BundleSpec
-from spedge.tokens.embedding import encoder_input, log_time_volume
+from spedge.tokens.embedding import encoder_input, log_time_volume, positions_of
 from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 
@@ -65,7 +65,9 @@ class Reference:
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
         """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included.
 
-        By the quantised encoder, from what `encoder_input` gives, when there is one.
+        By the quantised encoder, from what `encoder_input` gives, when there is one. A model.onnx that takes float32
+        positions, as bundles had it at first, cannot tell the times of a long pause apart: the embedding is computed
+        here in float64 then, and the rest by encoder.onnx.
         """
         if self._quantised is not None:
             return self.encode(self.encoder_input(tokens))
@@ -73,13 +75,25 @@ class Reference:
         config = self.bundle.embedding
         size = self.bundle.tokenizer.patch_size
         volumes = np.zeros((1, self.bundle.tokens, 2, config.buckets, size, size), np.float32)
-        positions = np.zeros((1, self.bundle.tokens, 3), np.float32)
+        positions = np.zeros((1, self.bundle.tokens, 3))
         n = len(seen)
         if n:
             volumes[0, :n] = log_time_volume(seen, size, config.buckets)
-            since = (seen.t - seen.t[0]).astype(np.float32) / np.float32(config.time_scale_us)
-            positions[0, :n] = np.column_stack([seen.x, seen.y, since])
+            positions[0, :n] = positions_of(seen, config.time_scale_us)
+        if self._oracle.get_inputs()[1].type == "tensor(float)":
+            return self.encode(self._embedded(volumes[0, :n], positions[0, :n]))
         return self._run(self._oracle, n, volumes=volumes, positions=positions)
+
+    def _embedded(self, volumes: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Embedded tokens with their positions by the formulas: float32 [n, hidden]."""
+        hidden = len(self._bias)
+        sizes = (hidden // 3, hidden // 3, hidden // 3 + hidden % 3)
+        parts = []
+        for position, size in zip(positions.T, sizes, strict=True):
+            angles = position[:, None] / 10_000 ** (2 * np.arange((size + 1) // 2) / size)
+            parts += [np.sin(angles), np.cos(angles[:, : size // 2])]
+        linear = np.log1p(volumes.reshape(len(volumes), -1), dtype=np.float64) @ self._weight.T + self._bias
+        return np.asarray(linear + np.concatenate(parts, axis=1), np.float32)
 
     def encoder_input(self, tokens: Tokens) -> NDArray[np.float32]:
         """What a device hands to its encoder: embedded window with positions, float32 [n, hidden], n <= T."""
@@ -107,7 +121,7 @@ class Reference:
     def _encoder(self) -> Any:
         return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
 
-    def _run(self, session: Any, length: int, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, session: Any, length: int, **inputs: NDArray[Any]) -> NDArray[np.float32]:
         (logits,) = session.run(["logits"], {**inputs, "length": np.array([length], np.int32)})
         return np.asarray(logits[0], np.float32)
 

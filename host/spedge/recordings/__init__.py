@@ -42,7 +42,7 @@ _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".npz": NpzWriter,
     ".csv": CsvWriter,
 }
-_ENCODINGS = ("EVT2", "EVT3")
+_ENCODINGS = ("evt2", "evt3")
 
 
 def formats() -> tuple[str, ...]:
@@ -91,15 +91,15 @@ def create(
 ) -> Writer:
     """Begin to write a recording in the format that the file name's ending names: .raw, .hdf5, .h5, .npz or .csv.
 
-    encoding: of .raw, EVT2 (the default) or EVT3. name: the file whose ending counts, if not path.
+    encoding: of .raw, evt2 (the default) or evt3. name: the file whose ending counts, if not path.
     Raises UsageError for an unknown ending or encoding.
     """
     path = Path(path)
     suffix = (name or path).suffix.lower()
-    if encoding is not None and (suffix != ".raw" or encoding not in _ENCODINGS):
+    if encoding is not None and (suffix != ".raw" or encoding.lower() not in _ENCODINGS):
         raise UsageError(f"{name or path}: only .raw has an encoding, {' or '.join(_ENCODINGS)}, not {encoding}")
     if suffix == ".raw":
-        return RawWriter(path, width, height, encoding or "EVT2")
+        return RawWriter(path, width, height, (encoding or "evt2").upper())
     writer = _WRITERS.get(suffix)
     if writer is None:
         what = suffix or "a file without an ending"

@@ -206,8 +206,7 @@ class RawWriter(Writer):
                 f"{encoding} is for sensors of up to {evt2.MAX_SIDE}x{evt2.MAX_SIDE} pixels, not {width}x{height}: "
                 "choose another format"
             )
-        self._evt3 = evt3.Encoder() if encoding == "EVT3" else None
-        self._last_high: int | None = None
+        self._encoder = evt3.Encoder() if encoding == "EVT3" else evt2.Encoder(start=0)
         version = {name: number for number, name in _EVT_VERSIONS.items()}[encoding]
         self._file = path.open("wb")
         lines = [
@@ -219,15 +218,7 @@ class RawWriter(Writer):
         self._file.write("".join(f"% {line}\n" for line in lines).encode())
 
     def write(self, events: NDArray[np.void]) -> None:
-        if len(events) == 0:
-            return
-        if self._evt3 is not None:
-            self._file.write(self._evt3.encode(events))
-            return
-        first = self._last_high is None
-        words = evt2.encode_words(events, last_high=0 if first else self._last_high, first=first)
-        self._last_high = int(events["t"][-1]) >> 6
-        self._file.write(words.astype("<u4", copy=False).tobytes())
+        self._file.write(self._encoder.encode(events))
 
     def close(self) -> None:
         self._file.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spedge.base.errors import UsageError
+from spedge.events.formats import EDVS_FORMATS, format_name
 from spedge.sources.base import Source
 from spedge.sources.board import BoardCamera
 from spedge.sources.recording import RecordingSource
@@ -26,8 +27,8 @@ __all__ = [
 KINDS = {
     "RECORDING": "a file that spedge.open reads",
     "camera:NAME": "a USB camera: evk3, evk4, davis346, dvxplorer; camera:NAME,serial=00051501",
-    "edvs:PORT": "an eDVS on a serial port; edvs:/dev/ttyUSB0,baud=4000000,format=4,invert",
-    "serial:PORT": "raw words on a serial port; serial:/dev/ttyACM0,format=EVT2,width=320,height=320,baud=115200",
+    "edvs:PORT": "an eDVS on a serial port; edvs:/dev/ttyUSB0,baud=4000000,format=edvs-e4,invert",
+    "serial:PORT": "raw words on a serial port; serial:/dev/ttyACM0,format=evt2,width=320,height=320,baud=115200",
 }
 
 
@@ -82,10 +83,11 @@ def _usb(name: str, options: dict[str, str]) -> Source:
 
 
 def _edvs(port: str, options: dict[str, str]) -> Source:
+    format = options.pop("format", "4")
     return EdvsCamera(
         port,
         baud=_number(options, "baud", None),
-        mode=_number(options, "format", None),
+        mode=int(format if format.isdecimal() else format_name(format, EDVS_FORMATS)[-1]),
         invert_polarity=_flag(options, "invert"),
     )
 
@@ -95,7 +97,7 @@ def _serial(port: str, options: dict[str, str]) -> Source:
     if width is None or height is None:
         raise UsageError(f"serial:{port}: raw words do not say the sensor's size; add ,width=W,height=H")
     return SerialSource(
-        port, options.pop("format", "EVT2"), width=width, height=height, baud=_number(options, "baud", None)
+        port, options.pop("format", "evt2"), width=width, height=height, baud=_number(options, "baud", None)
     )
 
 

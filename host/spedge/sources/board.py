@@ -7,16 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import UsageError
 from spedge.device.open import Device
 from spedge.events.decoders import Decoder
-from spedge.events.words import FORMATS
-from spedge.link.protocol import Configuration, TokenizerSettings
+from spedge.events.formats import FORMATS, TIMED_FORMATS, WORD_FORMATS, format_name
+from spedge.link.protocol import Configuration
 from spedge.sources.base import PACKET_SECONDS, Source
+from spedge.tokens.settings import TokenizerSettings
 
 _EVT3_BYTES, _EVT3_ROW, _EVT3_TIME_HIGH = 2, 0x0, 0x8  # of a word; types of words
 _PATCH_SIZE, _THRESHOLD = 16, 256.0  # what the board does with the events is not looked at
-_FORMATS = {name: format for name, format in FORMATS.items() if name != "edvs-e0"}
 
 
 class BoardCamera(Source):
@@ -31,13 +30,12 @@ class BoardCamera(Source):
     def __init__(
         self, device: Device, format: str, *, width: int, height: int, mode: str = "live", baud: int = 0
     ) -> None:
-        if format not in _FORMATS:
-            raise UsageError(f"there is no camera format {format!r}; known are {', '.join(_FORMATS)}")
+        format = format_name(format, TIMED_FORMATS)
         super().__init__(f"the camera of {device.name}", width, height, live=mode == "live")
         self._device = device
-        name, self._word = _FORMATS[format]
-        edvs = name.startswith("eDVS")
-        self._decoder = Decoder(name) if edvs else Decoder(name, width=width, height=height)
+        self._word = FORMATS[format].word
+        edvs = format not in WORD_FORMATS
+        self._decoder = Decoder(format) if edvs else Decoder(format, width=width, height=height)
         self._timed_words = not edvs  # events get their times from words before them
         self._unsure = False  # after a gap, until such words have come
         self._timed = False

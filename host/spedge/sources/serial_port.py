@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
-from spedge.events.decoders import FORMATS, Decoder, EdvsDecoder
+from spedge.events.decoders import Decoder, EdvsDecoder
+from spedge.events.formats import WORD_FORMATS, format_name
 from spedge.link.transport import connect
 from spedge.sources.base import PACKET_SECONDS, Source
 
@@ -22,7 +23,7 @@ _QUIET_SECONDS = 0.05
 
 
 class SerialSource(Source):
-    """Raw words of one format (a key of decoders.FORMATS) from a serial port, or whatever device.connect opens.
+    """Raw words of one format (one of formats.WORD_FORMATS) from a serial port, or whatever device.connect opens.
 
     width, height: of the sensor, pixels. baud: None for 115200, which USB serial ports ignore.
     `lost`: what the decoder left out, by cause. A port that loses bytes does not say so.
@@ -39,7 +40,7 @@ class SerialSource(Source):
         baud: int | None = None,
         decoder: Decoder | None = None,
     ) -> None:
-        self._decoder = decoder or Decoder(_known(format), width=width, height=height)
+        self._decoder = decoder or Decoder(format_name(format, WORD_FORMATS), width=width, height=height)
         super().__init__(port, width, height, live=True)
         self._port = connect(port, baud or _WORDS_BAUD)
         self._early = b""  # came before anybody asked for packets
@@ -70,7 +71,7 @@ class EdvsCamera(SerialSource):
             raise UsageError(f"eDVS event format {mode} is not possible here: 1 to 4 say when an event was")
         decoder = EdvsDecoder(mode, invert_polarity=invert_polarity)
         super().__init__(
-            port, f"eDVS E{mode}", width=_EDVS_SIDE, height=_EDVS_SIDE, baud=baud or _EDVS_BAUD, decoder=decoder
+            port, f"edvs-e{mode}", width=_EDVS_SIDE, height=_EDVS_SIDE, baud=baud or _EDVS_BAUD, decoder=decoder
         )
         self._command("E-", "!U0", f"!E{mode}")
         while self._port.exchange(b"", _QUIET_SECONDS)[1]:
@@ -93,11 +94,3 @@ class EdvsCamera(SerialSource):
         with contextlib.suppress(DeviceError):  # it may be gone
             self._command("E-")
         super().close()
-
-
-def _known(format: str) -> str:
-    for name in FORMATS:
-        if name.lower() == format.lower() and not name.startswith("eDVS"):
-            return name
-    known = ", ".join(name for name in FORMATS if not name.startswith("eDVS"))
-    raise UsageError(f"there is no word format {format!r}; known are {known}")

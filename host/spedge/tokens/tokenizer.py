@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge import _host, _native
-from spedge.base.errors import InputError, UsageError
-from spedge.base.parameters import real_number, whole_number
+from spedge.base.errors import InputError
 from spedge.events.arrays import (
     EVENT_DTYPE,
     Columns,
@@ -21,12 +20,8 @@ from spedge.events.arrays import (
     empty_events,
     fields,
 )
+from spedge.tokens.settings import KINDS, TokenizerSettings
 
-#: The most columns or rows of pixels one patch may span on the sensor.
-MAX_PATCH_SPAN = 2048
-MAX_THRESHOLD = 2**31 - 1
-MAX_POOL_EVENTS = 2**31 - 32  # SP_POOL_EVENTS_MAX
-_MAX_PERIOD_US = 2**63 - 1
 _MAX_TIME = 2**64 - 1
 #: Tokens that a voxel tokenizer with threshold 0 makes of one push at most.
 MAX_VOXELS = 2**28
@@ -112,37 +107,6 @@ class TokenizerStats:
     pool_peak: int  #: the most so far
 
 
-@dataclass(frozen=True)
-class TokenizerSettings:
-    """What a Tokenizer was made with. Times in µs, sizes in pixels, pool_events None: as many as needed."""
-
-    kind: str
-    width: int
-    height: int
-    patch_size: int
-    threshold: float
-    absolute_refractory_us: int
-    relative_refractory_us: int
-    relative_scale: float
-    decay_per_us: float
-    pool_events: int | None
-    duration_us: int | None = None
-
-    @property
-    def columns(self) -> int:
-        """Patches in a row."""
-        return -(-self.width // self.patch_size)
-
-    @property
-    def rows(self) -> int:
-        """Patches in a column."""
-        return -(-self.height // self.patch_size)
-
-
-#: Numbered as in tokenizer.h and on the link.
-KINDS = ("continuous", "discrete", "voxel")
-
-
 class Tokenizer:
     """Groups the events of each patch of the sensor into tokens.
 
@@ -180,30 +144,20 @@ class Tokenizer:
         duration_us: SupportsIndex | None = None,
         pool_events: SupportsIndex | None = None,
     ) -> None:
-        if kind not in KINDS:
-            raise UsageError(f"there is no tokenizer kind {kind!r}; use one of {', '.join(map(repr, KINDS))}")
-        if kind == "continuous":
-            checked_threshold = real_number("threshold", threshold, 0, MAX_THRESHOLD)
-        else:
-            checked_threshold = float(_whole("threshold", threshold, int(kind == "discrete"), MAX_THRESHOLD))
-        self.config = TokenizerSettings(
+        self.config = TokenizerSettings.of(
             kind=kind,
-            width=whole_number("width", width, 1, 65535),
-            height=whole_number("height", height, 1, 65535),
-            patch_size=whole_number("patch_size", patch_size, 1, 65535),
-            threshold=checked_threshold,
-            absolute_refractory_us=whole_number("absolute_refractory_us", absolute_refractory_us, 0, _MAX_PERIOD_US),
-            relative_refractory_us=whole_number("relative_refractory_us", relative_refractory_us, 0, _MAX_PERIOD_US),
-            relative_scale=real_number("relative_scale", relative_scale, 0, 1, with_high=False),
-            decay_per_us=real_number("decay_per_us", decay_per_us, 0, 1e300, with_low=True),
-            pool_events=None if pool_events is None else whole_number("pool_events", pool_events, 1, MAX_POOL_EVENTS),
-            duration_us=_duration(kind, duration_us),
+            width=width,
+            height=height,
+            patch_size=patch_size,
+            threshold=threshold,
+            absolute_refractory_us=absolute_refractory_us,
+            relative_refractory_us=relative_refractory_us,
+            relative_scale=relative_scale,
+            decay_per_us=decay_per_us,
+            pool_events=pool_events,
+            duration_us=duration_us,
         )
-        c = self.config
-        _check_meaning(c)
-        if min(c.patch_size, max(c.width, c.height)) > MAX_PATCH_SPAN:
-            raise UsageError(f"patch_size={c.patch_size} is too large; a patch may span {MAX_PATCH_SPAN} pixels")
-        self._native = _native_tokenizer(c)
+        self._native = _native_tokenizer(self.config)
 
     def push(self, events: NDArray[Any] | Columns, *, sort: bool = False) -> Tokens:
         """Feed events and get the tokens that fire.
@@ -337,31 +291,3 @@ def _check_bins(c: TokenizerSettings, t: NDArray[Any]) -> None:
             f"the events span {bins} bins of {c.duration_us} µs, and with threshold 0 that is {voxels} tokens: "
             "choose a longer duration_us or threshold 1, or push shorter pieces"
         )
-
-
-def _duration(kind: str, value: SupportsIndex | None) -> int | None:
-    if kind == "continuous":
-        if value is not None:
-            raise UsageError("duration_us means nothing to the continuous tokenizer")
-        return None
-    if value is None:
-        raise UsageError(f"the {kind} tokenizer needs duration_us")
-    return whole_number("duration_us", value, int(kind == "voxel"), _MAX_PERIOD_US)
-
-
-def _check_meaning(c: TokenizerSettings) -> None:
-    """Refuse parameters of another kind."""
-    wrong = []
-    if c.kind != "continuous":
-        wrong += [name for name in ("relative_refractory_us", "decay_per_us") if getattr(c, name)]
-    if c.kind == "voxel":
-        wrong += ["absolute_refractory_us"] if c.absolute_refractory_us else []
-    if wrong:
-        raise UsageError(f"{wrong[0]} means nothing to the {c.kind} tokenizer")
-
-
-def _whole(name: str, value: float, low: int, high: int) -> int:
-    """A whole number, as int or as float."""
-    if isinstance(value, float | np.floating) and value.is_integer():
-        value = int(value)
-    return whole_number(name, value, low, high)  # type: ignore[arg-type]

@@ -52,12 +52,16 @@ int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, s
  * y, *t = *xy + hidden % 3. */
 void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t);
 
-/* The wavelengths of a coordinate of that size: dimension i has 10000^(2*floor(i/2)/size). */
-void sp_embed_position_wavelengths(uint16_t size, float *wavelengths);
+/* How far the angles of a coordinate of that size turn in one unit of it, in 2^-64 of a turn, whole turns left out:
+ * dimensions 2k and 2k + 1 have the angle position / (scale * 10000^(2k/size)). scale: units of the coordinate that
+ * count as one, 1 for columns and rows, time_scale_us for times in us. steps[(size + 1) / 2]. */
+void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps);
 
-/* Add one coordinate's sines (of the even dimensions) and then cosines (of the odd ones) of
- * position / wavelength to out[size]. */
-void sp_embed_position_add(float *out, uint16_t size, const float *wavelengths, float position);
+/* Add one coordinate's sines (of the even dimensions) and then cosines (of the odd ones) to out[size].
+ * The angle is brought to one turn in integers, before anything is rounded, so that sines and cosines are within
+ * 1e-6 of the real ones however large the position, as long as it is below 10^7 wavelengths (those of scale 10^4 us
+ * and more: 10^12 us). */
+void sp_embed_position_add(float *out, uint16_t size, const uint64_t *steps, uint64_t position);
 
 #ifdef __cplusplus
 }

@@ -17,7 +17,7 @@ typedef struct sp_model {
     sp_tokenizer_config_t tokenizer; /* pool_events 0: the application decides */
     sp_embed_config_t embed;         /* weights in flash */
     uint16_t tokens;                 /* T, the window's capacity */
-    uint16_t classes;
+    uint32_t classes;                /* numbers that encode writes */
     const char *const *labels;       /* [classes] */
     uint32_t arena_bytes;            /* 16-byte aligned working memory, the encoder's input included */
     uint32_t input_offset;           /* in the arena: float [tokens][hidden], written by the caller */

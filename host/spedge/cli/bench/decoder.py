@@ -16,8 +16,8 @@ def decoder(
         str | None,
         typer.Option(
             "--format",
-            help="EVT2, EVT21, 'EVT21 legacy', EVT3 or 'eDVS E0' to E4: the recording's events are written in it. "
-            "Default: a RAW file's own words, else EVT2.",
+            help="evt2, evt2.1, evt2.1-legacy, evt3, edvs-e0 to edvs-e4: the recording's events are written in it. "
+            "Default: a RAW file's own words, else evt2.",
             show_default=False,
         ),
     ] = None,

@@ -1,0 +1,137 @@
+"""What is documented can be imported: names in the docs, their code, and those that users had before modules moved."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spedge
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [
+    REPOSITORY / "README.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "host/spedge/assets").rglob("*.md")),
+]
+#: Public modules and their names. A name may be added here; one that is here stays.
+PUBLIC = {
+    "spedge": (
+        "EVENT_DTYPE CheckFailed Columns Device DeviceError InputError Recording SpedgeError Tokenizer "
+        "TokenizerSettings TokenizerStats Tokens UsageError __version__ as_events decoders embedding evt2 open "
+        "tokenize_batch"
+    ),
+    "spedge.cameras": "FORMATS PROTOCOLS Edvs EmulatedCamera heard protocol_of",
+    "spedge.compat": (
+        "ContinuousBatchTokenizer ContinuousStreamingTokenizer DiscreteBatchTokenizer DiscreteStreamingTokenizer "
+        "Result VoxelTokenizer"
+    ),
+    "spedge.compile": "PRECISIONS TARGETS CompileError CompileReport Target compile_bundle compile_onnx find_target",
+    "spedge.continuous": (
+        "Expected check_results expected_results result_difference results_difference stream_times window_of"
+    ),
+    "spedge.decoders": "FORMATS DecodeStats Decoder EdvsDecoder Evt2Decoder Evt3Decoder Evt21Decoder",
+    "spedge.device": (
+        "Configuration Configured Device Faults Hello LineCounts Loss Result Stats Status Timeouts TokenizerSettings "
+        "open_board"
+    ),
+    "spedge.embedding": "MAX_BUCKETS MAX_PATCH_SIZE embed encoder_input log_time_volume position_embedding",
+    "spedge.events": "EVENT_DTYPE Columns as_events concatenate empty_events",
+    "spedge.evt2": "MAX_SIDE TIME_RANGE DecodeStats Decoder check_side encode encode_words time_base time_words",
+    "spedge.recordings": "CHUNK_EVENTS Recording Writer create formats open write",
+    "spedge.sources": "KINDS BoardCamera EdvsCamera RecordingSource SerialSource Source UsbCamera open_source",
+    "spedge.training": "EvaluationReport Progress TrainReport evaluate export train",
+    "spedge.training.data": "unseen",
+}
+
+
+def resolve(name: str) -> object:
+    """What a dotted name is: a module as far as it goes, then attributes."""
+    parts = name.split(".")
+    thing: Any = importlib.import_module(parts[0])
+    for i, part in enumerate(parts[1:], 2):
+        if not hasattr(thing, part):
+            if isinstance(thing, type):
+                return getattr(thing, part)  # raises AttributeError
+            importlib.import_module(".".join(parts[:i]))
+        thing = getattr(thing, part)
+    return thing
+
+
+def has_attribute(thing: type, name: str) -> bool:
+    """Whether instances have it: of the class, of a dataclass, or set in the class's code."""
+    fields = {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
+    return (
+        hasattr(thing, name)
+        or name in fields
+        or bool(re.search(rf"self\.{name}(: [^=]+)? = ", inspect.getsource(thing)))
+    )
+
+
+def spans(page: str) -> list[str]:
+    """The dotted names of a page's code spans: `spedge.a.b(...)`."""
+    text = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    return [name for span in re.findall(r"`([^`\n]+)`", text) for name in re.findall(r"^\w+(?:\.\w+)+", span)]
+
+
+def imported(page: str) -> list[str]:
+    """The names that a page's Python code imports, and what it takes of the modules that it imports."""
+    found = []
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom):
+                found += [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Attribute):
+                found.append(ast.unparse(node))
+    return [name for name in found if re.fullmatch(r"spedge(\.\w+)+", name)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_names_in_the_docs(page: Path) -> None:
+    text = page.read_text()
+    for name in [name for name in spans(text) if name.startswith("spedge.")] + imported(text):
+        resolve(name)
+
+
+def test_names_of_classes_in_the_docs() -> None:
+    """`Device.raw`, `Stats.imbalance()`: attributes of the public classes."""
+    from spedge import device, recordings
+
+    classes = {name: getattr(module, name) for module in (spedge, device, recordings) for name in module.__all__}
+    found = 0
+    for page in PAGES:
+        for name in spans(page.read_text()):
+            first, _, rest = name.partition(".")
+            if isinstance(thing := classes.get(first), type):
+                found += 1
+                assert has_attribute(thing, rest.partition(".")[0]), f"{page}: {name}"
+    assert found >= 5
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_stay(module: str) -> None:
+    for name in PUBLIC[module].split():
+        resolve(f"{module}.{name}")
+
+
+def test_public_modules_say_what_they_offer() -> None:
+    for module in PUBLIC:
+        thing = importlib.import_module(module)
+        assert set(getattr(thing, "__all__", PUBLIC[module].split())) >= set(PUBLIC[module].split()), module
+        for name in getattr(thing, "__all__", ()):
+            resolve(f"{module}.{name}")
+
+
+def test_a_name_that_is_not_there_is_found() -> None:
+    page = "`spedge.nothing`, `spedge.open(…)`\n```python\nfrom spedge.device import Gone\nspedge.Device.open(1)\n```\n"
+    assert spans(page) == ["spedge.nothing", "spedge.open"]
+    assert imported(page) == ["spedge.device.Gone", "spedge.Device.open", "spedge.Device"]
+    for name in ("spedge.nothing", "spedge.device.Gone", "spedge.Tokenizer.nothing"):
+        with pytest.raises((ImportError, AttributeError)):
+            resolve(name)
