@@ -25,7 +25,7 @@ import pytest
 
 import spedge
 from spedge import cli
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceGone, UsageError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
@@ -516,7 +516,7 @@ def test_the_host_that_comes_last_has_the_device(agent: Agent) -> None:
             new.configure(REPORTING)
             new.send(encode_words(some_events(500)))
             assert new.flush().events == 500
-        with pytest.raises(DeviceError, match="was restarted or taken over by another program"):
+        with pytest.raises(DeviceGone, match=f"^another program took over {agent.address}$"):
             old.flush()
 
 
