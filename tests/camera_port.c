@@ -13,13 +13,18 @@ static int write_most = 3;
 
 void fake_put(const uint8_t *data, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         port_ring_put(&ring, data[i]);
-    }
 }
 
-void fake_overrun(void) { port_ring_overrun(&ring); }
-void fake_pass_time(uint64_t counts) { now += counts; }
+void fake_overrun(void)
+{
+    port_ring_overrun(&ring);
+}
+void fake_pass_time(uint64_t counts)
+{
+    now += counts;
+}
 
 size_t fake_said(uint8_t *out)
 {
@@ -29,12 +34,29 @@ size_t fake_said(uint8_t *out)
     return n;
 }
 
-uint64_t port_counter(void) { return now; }
-int port_camera_can(uint32_t baud) { return baud <= 4000000u; }
-void port_camera_close(void) {}
-size_t port_camera_read(uint8_t *out, size_t capacity) { return port_ring_take(&ring, out, capacity); }
-uint32_t port_camera_lost(void) { return port_ring_lost(&ring); }
-uint8_t port_camera_level(void) { return port_ring_level(&ring); }
+uint64_t port_counter(void)
+{
+    return now;
+}
+int port_camera_can(uint32_t baud)
+{
+    return baud <= 4000000u;
+}
+void port_camera_close(void)
+{
+}
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    return port_ring_take(&ring, out, capacity);
+}
+uint32_t port_camera_lost(void)
+{
+    return port_ring_lost(&ring);
+}
+uint8_t port_camera_level(void)
+{
+    return port_ring_level(&ring);
+}
 
 void port_camera_open(uint32_t baud, int hold)
 {

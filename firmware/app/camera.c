@@ -1,13 +1,9 @@
 #include "camera.h"
 
 #include "port.h"
+#include "protocol.h"
 
 #include <string.h>
-
-#define FORMAT_EVT21 1u
-#define FORMAT_EVT21_LEGACY 2u
-#define FORMAT_EVT3 3u
-#define FORMAT_EDVS 16u
 
 #define PENDING_BYTES 64u
 #define OUT_BYTES 16u
@@ -37,7 +33,10 @@ static struct {
     uint32_t skipped;   /* bytes that came and were given up, to find the next word */
 } camera;
 
-int app_camera_can(uint32_t baud) { return port_camera_can(baud); }
+int app_camera_can(uint32_t baud)
+{
+    return port_camera_can(baud);
+}
 
 static uint8_t word_bytes(uint8_t format)
 {
@@ -73,11 +72,10 @@ static int ends_greeting(uint8_t byte)
         camera.greeting_matched = byte == '\n' ? 0 : camera.greeting_matched;
         return byte == '\n';
     }
-    if (byte == (uint8_t)name[camera.greeting_matched]) {
+    if (byte == (uint8_t)name[camera.greeting_matched])
         camera.greeting_matched++;
-    } else {
+    else
         camera.greeting_matched = byte == 'E';
-    }
     return 0;
 }
 
@@ -85,11 +83,9 @@ static int ends_greeting(uint8_t byte)
 static int has_greeted(void)
 {
     uint8_t byte;
-    while (port_camera_read(&byte, 1) > 0) {
-        if (ends_greeting(byte)) {
+    while (port_camera_read(&byte, 1) > 0)
+        if (ends_greeting(byte))
             return 1;
-        }
-    }
     return port_counter() - camera.reset_at > GREETING_COUNTS;
 }
 
@@ -129,18 +125,15 @@ void app_camera_stop(void)
 
 int app_camera_step(void)
 {
-    if (write_out()) {
+    if (write_out())
         return 1;
-    }
     if (camera.state == GREETING) {
-        if (has_greeted()) {
+        if (has_greeted())
             set_up();
-        }
         return 1;
     }
-    if (camera.state == SETTING_UP) {
+    if (camera.state == SETTING_UP)
         camera.state = TEXT;
-    }
     return 0;
 }
 
@@ -173,8 +166,8 @@ static void take_in(void)
         camera.skipped++;
     }
     if (camera.to_skip == 0) {
-        camera.filled = (uint8_t)(camera.filled + port_camera_read(camera.pending + camera.filled,
-                                                                   PENDING_BYTES - camera.filled));
+        camera.filled =
+            (uint8_t)(camera.filled + port_camera_read(camera.pending + camera.filled, PENDING_BYTES - camera.filled));
     }
 }
 
@@ -183,23 +176,20 @@ static void drop_text(void)
 {
     size_t n = 0;
     int greeted = 0;
-    while (n < camera.filled && camera.pending[n] < 0x80u && !greeted) {
+    while (n < camera.filled && camera.pending[n] < 0x80u && !greeted)
         greeted = ends_greeting(camera.pending[n++]);
-    }
     drop(n);
-    if (greeted) {
+    if (greeted)
         set_up();
-    } else if (camera.filled > 0) {
+    else if (camera.filled > 0)
         camera.state = STREAMING;
-    }
 }
 
 static uint32_t time_of(const uint8_t *event)
 {
     uint32_t t = 0;
-    for (uint32_t i = 2; i < camera.word; i++) {
+    for (uint32_t i = 2; i < camera.word; i++)
         t = t << 8 | event[i];
-    }
     return t;
 }
 
@@ -209,12 +199,10 @@ static uint64_t span_from(const uint8_t *p)
     const uint32_t bits = 8u * (camera.word - 2u);
     uint64_t span = 0;
     for (uint32_t i = 0; i < HUNT_EVENTS; i++, p += camera.word) {
-        if (p[0] < 0x80u) {
+        if (p[0] < 0x80u)
             return UINT64_MAX;
-        }
-        if (i > 0) {
+        if (i > 0)
             span += (time_of(p) - time_of(p - camera.word)) & (uint32_t)((UINT64_C(1) << bits) - 1u);
-        }
     }
     return span;
 }
@@ -250,13 +238,11 @@ static size_t hand_over(uint8_t *out, size_t n)
     const size_t word = camera.word;
     const size_t most = camera.filled < n ? camera.filled : n;
     size_t done = 0;
-    while (done + word <= most && !camera.hunting) {
-        if (camera.format >= FORMAT_EDVS && word > 1 && camera.pending[done] < 0x80u) {
+    while (done + word <= most && !camera.hunting)
+        if (camera.format >= FORMAT_EDVS && word > 1 && camera.pending[done] < 0x80u)
             camera.hunting = 1;
-        } else {
+        else
             done += word;
-        }
-    }
     memcpy(out, camera.pending, done);
     drop(done);
     return done;
@@ -265,30 +251,30 @@ static size_t hand_over(uint8_t *out, size_t n)
 size_t app_camera_take(uint8_t *out, size_t n)
 {
     size_t done = 0;
-    if (camera.state != TEXT && camera.state != STREAMING) {
+    if (camera.state != TEXT && camera.state != STREAMING)
         return 0;
-    }
     for (;;) {
-        if (camera.hunting ? !hunt() : camera.filled < camera.word) {
+        if (camera.hunting ? !hunt() : camera.filled < camera.word)
             take_in();
-        }
-        if (camera.state == TEXT) {
+        if (camera.state == TEXT)
             drop_text();
-        }
-        if (camera.state != STREAMING) {
+        if (camera.state != STREAMING)
             return done;
-        }
-        if (camera.hunting && !hunt()) {
+        if (camera.hunting && !hunt())
             return done;
-        }
         const size_t got = hand_over(out + done, n - done);
         done += got;
-        if (got == 0 && !camera.hunting) {
+        if (got == 0 && !camera.hunting)
             return done;
-        }
     }
 }
 
-uint8_t app_camera_level(void) { return port_camera_level(); }
+uint8_t app_camera_level(void)
+{
+    return port_camera_level();
+}
 
-uint32_t app_camera_lost(void) { return camera.port_lost + camera.skipped; }
+uint32_t app_camera_lost(void)
+{
+    return camera.port_lost + camera.skipped;
+}

@@ -1,6 +1,8 @@
-#include "app.h"
+#include "configure.h"
+
 #include "camera.h"
 #include "port.h"
+#include "stream.h"
 
 #include <string.h>
 
@@ -12,7 +14,10 @@
 #define SP_APP_POOL_EVENTS 262144u
 #endif
 
-static size_t align_up(size_t n) { return (n + ALIGNMENT - 1u) & ~(size_t)(ALIGNMENT - 1u); }
+static size_t align_up(size_t n)
+{
+    return (n + ALIGNMENT - 1u) & ~(size_t)(ALIGNMENT - 1u);
+}
 
 /* The pipeline's bytes with that many pool events, 0 if the configuration is bad. */
 static size_t size_with(sp_pipeline_config_t *config, uint32_t pool_events)
@@ -28,11 +33,10 @@ static void largest_pool(sp_pipeline_config_t *config, size_t room)
     uint32_t high = SP_APP_POOL_EVENTS / BLOCK_EVENTS;
     while (low < high) {
         uint32_t middle = low + (high - low + 1u) / 2u;
-        if (size_with(config, middle * BLOCK_EVENTS) <= room) {
+        if (size_with(config, middle * BLOCK_EVENTS) <= room)
             low = middle;
-        } else {
+        else
             high = middle - 1u;
-        }
     }
     config->tokenizer.pool_events = low * BLOCK_EVENTS;
 }
@@ -61,33 +65,24 @@ static app_result_t refuse(const app_settings_t *settings)
     int with_model = settings->tokenizer == NULL;
     int unasked = settings->push || settings->every_us > 0 || settings->every_tokens > 0;
     size_t n;
-    if (with_model && !app_has_model()) {
+    if (with_model && !app_has_model())
         return (app_result_t){ERROR_NO_MODEL, "this firmware has no model", {0, 0}};
-    }
-    if (with_model && sp_model.classes > APP_MAX_CLASSES) {
+    if (with_model && sp_model.classes > APP_MAX_CLASSES)
         return (app_result_t){ERROR_MEMORY, "the logits do not fit a frame", {sp_model.classes, APP_MAX_CLASSES}};
-    }
-    if (unasked && !with_model) {
+    if (unasked && !with_model)
         return (app_result_t){ERROR_NO_MODEL, "results need the model", {0, 0}};
-    }
-    if (settings->window_us > 0 && with_model && sp_model.step != NULL) {
+    if (settings->window_us > 0 && with_model && sp_model.step != NULL)
         return (app_result_t){ERROR_VALUE, "the windows of a stateful model cannot be limited by age", {0, 0}};
-    }
-    if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK && settings->format != FORMAT_EVT2) {
+    if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK && settings->format != FORMAT_EVT2)
         return (app_result_t){ERROR_VALUE, "live events come over the link in EVT2 only", {0, 0}};
-    }
-    if (settings->source == SOURCE_CAMERA && !app_camera_can(0)) {
+    if (settings->source == SOURCE_CAMERA && !app_camera_can(0))
         return (app_result_t){ERROR_VALUE, "this board has no camera port", {0, 0}};
-    }
-    if (settings->source == SOURCE_CAMERA && !app_camera_can(settings->baud)) {
+    if (settings->source == SOURCE_CAMERA && !app_camera_can(settings->baud))
         return (app_result_t){ERROR_VALUE, "the camera port cannot run at that baud rate", {settings->baud, 0}};
-    }
-    if (settings->source == SOURCE_LINK && settings->raw) {
+    if (settings->source == SOURCE_LINK && settings->raw)
         return (app_result_t){ERROR_VALUE, "only the bytes of a source on the board are kept", {0, 0}};
-    }
-    if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL) {
+    if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL)
         return (app_result_t){ERROR_VALUE, "this firmware has no events in RAM", {0, 0}};
-    }
     return (app_result_t){0, NULL, {0, 0}};
 }
 
@@ -130,33 +125,30 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     memset(&setup, 0, sizeof setup);
     memset(&plan, 0, sizeof plan);
     app_result_t refused = refuse(settings);
-    if (refused.code != 0) {
+    if (refused.code != 0)
         return refused;
-    }
     sp_pipeline_config_t *config = &setup.config;
-    if (settings->tokenizer == NULL) {
+    if (settings->tokenizer == NULL)
         plan_model(&plan, config, settings);
-    }
     configure_stream(config, settings);
     plan.tap = settings->raw ? SP_APP_TAP_BYTES : 0;
     config->tokenizer = settings->tokenizer != NULL ? *settings->tokenizer : sp_model.tokenizer;
     config->tokenizer.pool_events = settings->pool_events > 0 ? settings->pool_events : BLOCK_EVENTS;
     config->tokenizer.pool_policy = SP_POOL_EVICTS;
-    if (sp_tokenizer_config_check(&config->tokenizer, &config->tokenizer) != SP_OK ||
-        sp_pipeline_size(config) == 0) {
+    if (sp_tokenizer_config_check(&config->tokenizer, &config->tokenizer) != SP_OK || sp_pipeline_size(config) == 0)
         return (app_result_t){ERROR_VALUE, "the tokenizer's configuration is out of range", {0, 0}};
-    }
 
     size_t available;
     uint8_t *memory = port_memory(&available);
     uint64_t fixed = plan_size(&plan, settings->report_tokens);
-    if (settings->pool_events == 0) {
+    if (settings->pool_events == 0)
         largest_pool(config, fixed < available ? available - (size_t)fixed : 0);
-    }
     uint64_t needed = fixed + sp_pipeline_size(config);
     if (needed > available) {
         uint32_t shown = needed > UINT32_MAX ? UINT32_MAX : (uint32_t)needed;
-        return (app_result_t){ERROR_MEMORY, "the session needs more memory than the board has", {shown, (uint32_t)available}};
+        return (app_result_t){ERROR_MEMORY,
+                              "the session needs more memory than the board has",
+                              {shown, (uint32_t)available}};
     }
 
     uint8_t *token = memory + align_up(plan.arena);
@@ -169,9 +161,8 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     setup.arena = plan.arena > 0 ? memory : NULL;
     setup.memory_used = (size_t)needed;
     setup.token = plan.token > 0 ? (float *)(void *)token : NULL;
-    if (app->setup.settings.source == SOURCE_CAMERA) {
+    if (app->setup.settings.source == SOURCE_CAMERA)
         app_camera_stop();
-    }
     if (sp_pipeline_init(&setup.pipe, config, rest, available - (size_t)(rest - memory)) != SP_OK) {
         app->setup.pipe = NULL; /* the old pipeline's memory may be overwritten; cannot happen after the checks above */
         return (app_result_t){ERROR_VALUE, "the pipeline refused its configuration", {0, 0}};

@@ -1,4 +1,5 @@
-#include "app.h"
+#include "host.h"
+
 #include "port.h"
 
 /* Of one that says so, HELLO is short; what does not fit is another request, or noise. */
@@ -11,20 +12,17 @@ int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied)
     sp_frame_t frame;
     size_t used = 0;
     sp_frame_reader_init(&reader, buffer, sizeof buffer);
-    if (!sp_frame_reader_feed(&reader, first, n, &used, &frame)) {
+    if (!sp_frame_reader_feed(&reader, first, n, &used, &frame))
         return -1;
-    }
     const int yields = frame.type == MSG_HELLO && (frame.flags & FLAG_YIELD) != 0;
     const int owns = yields && frame.session != 0 && frame.session == app->session &&
                      (!occupied || frame.session != app->found_session);
-    if (yields && occupied && !owns) {
+    if (yields && occupied && !owns)
         return 0;
-    }
-    if (!yields) {
+    if (!yields)
         app->found_session = app->session;
-    } else if (owns) {
+    else if (owns)
         app->found_session = 0;
-    }
     app_link_renew(&app->link, !owns);
     return 1;
 }

@@ -1,5 +1,6 @@
-/* Inferences: asked for, or made as the stream goes on. */
-#include "app.h"
+#include "infer.h"
+
+#include "loss.h"
 #include "port.h"
 
 #include <math.h>
@@ -9,9 +10,8 @@ static int read_state(app_t *app, app_inference_t *out)
 {
     uint64_t begin = port_counter();
     int code = app->steps.code;
-    if (code >= 0) {
+    if (code >= 0)
         code = sp_model.step(app->setup.arena, NULL, out->logits);
-    }
     out->rows = app->steps.rows;
     out->cost_window = 0;
     out->cost_encode = app->steps.cost + (port_counter() - begin);
@@ -42,9 +42,8 @@ static void infer(app_t *app, app_inference_t *out, uint8_t cause, uint64_t t, u
     int code = app->setup.token != NULL ? read_state(app, out) : run_encoder(app, out);
     out->latency = arrived > 0 ? port_counter() - arrived : 0;
     out->code = (int16_t)(code >= 0 ? 0 : code < INT16_MIN ? INT16_MIN : code);
-    for (uint32_t i = 0; code < 0 && i < sp_model.classes; i++) {
+    for (uint32_t i = 0; code < 0 && i < sp_model.classes; i++)
         out->logits[i] = NAN;
-    }
     sp_pipeline_costs(app->setup.pipe, &out->cost_tokenize, &out->cost_embed);
     app_loss_watch(app);
     app_loss_read(app, &out->loss);
@@ -72,17 +71,15 @@ static void infer_unasked(app_t *app, uint8_t cause, uint64_t t, size_t ahead)
 void app_after_token(app_t *app)
 {
     uint32_t every = app->setup.settings.every_tokens;
-    if (every > 0 && sp_pipeline_tokens(app->setup.pipe) % every == 0) {
+    if (every > 0 && sp_pipeline_tokens(app->setup.pipe) % every == 0)
         infer_unasked(app, CAUSE_EVERY_TOKENS, sp_pipeline_time(app->setup.pipe), 0);
-    }
 }
 
 void app_at_time(app_t *app)
 {
     uint64_t every = app->setup.settings.every_us;
     uint64_t reached = sp_pipeline_reached(app->setup.pipe);
-    if (app->boundary > 0) { /* else the stream's time has just begun */
+    if (app->boundary > 0) /* else the stream's time has just begun */
         infer_unasked(app, CAUSE_EVERY_US, reached - reached % every, 1);
-    }
     app->boundary = reached < SP_NO_TIME - every ? reached - reached % every + every : SP_NO_TIME;
 }

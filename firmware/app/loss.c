@@ -1,4 +1,5 @@
-#include "app.h"
+#include "loss.h"
+
 #include "camera.h"
 #include "port.h"
 
@@ -36,9 +37,8 @@ void app_loss_watch(app_t *app)
     sp_pipeline_losses(app->setup.pipe, &inside);
     uint64_t seen = inside.thinned + inside.decoder + inside.pool + sensor_lost(app);
     uint64_t now = sp_pipeline_time(app->setup.pipe);
-    if (seen != loss->seen) {
+    if (seen != loss->seen)
         lost_between(loss, loss->seen_at, now);
-    }
     loss->seen = seen;
     loss->seen_at = now;
 }
@@ -76,11 +76,10 @@ static long count_events(const uint8_t *words, size_t n)
     long events = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t type = sp_get_u32(words + 4u * i) >> 28;
-        if (type <= 1u && i > 0) {
+        if (type <= 1u && i > 0)
             events++;
-        } else if (type != TIME_HIGH) {
+        else if (type != TIME_HIGH)
             return -1;
-        }
     }
     return events;
 }
@@ -103,32 +102,27 @@ static void take_live(app_loss_t *loss, uint64_t first, uint32_t offered, uint32
     uint64_t before = loss->clock_time;
     uint64_t begin = follow(loss, words, 4);
     uint64_t end = follow(loss, words + 4, bytes - 4u);
-    if (first > loss->expected) {
+    if (first > loss->expected)
         lost_between(loss, before, begin);
-    }
-    if (offered > events) {
+    if (offered > events)
         lost_between(loss, begin, end);
-    }
     loss->link += first - loss->expected + (offered - events);
     loss->expected = first + offered;
 }
 
 const char *app_live_take(app_t *app, uint16_t seq, const uint8_t *payload, size_t length)
 {
-    if (length < LIVE_HEAD_BYTES + 4u || (length - LIVE_HEAD_BYTES) % 4u != 0) {
+    if (length < LIVE_HEAD_BYTES + 4u || (length - LIVE_HEAD_BYTES) % 4u != 0)
         return "live events are two counts and whole words";
-    }
     uint64_t first = sp_get_u64(payload);
     uint32_t offered = sp_get_u32(payload + 8);
     const uint8_t *words = payload + LIVE_HEAD_BYTES;
     size_t bytes = length - LIVE_HEAD_BYTES;
     long events = count_events(words, bytes / 4u);
-    if (events < 0) {
+    if (events < 0)
         return "live events are EVT2 words, a time word first";
-    }
-    if (offered < (uint32_t)events || first > MOST_EVENTS) {
+    if (offered < (uint32_t)events || first > MOST_EVENTS)
         return "the counts of live events cannot be";
-    }
     if (first < app->loss.expected) {
         app->repeated_frames++;
     } else if (!app_queue_put(&app->queue, words, bytes, port_counter())) {

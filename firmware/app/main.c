@@ -1,9 +1,13 @@
 #include "app.h"
+#include "host.h"
 #include "port.h"
 
 static app_t app;
 
-int app_admits(const uint8_t *first, size_t n, int occupied) { return app_meet(&app, first, n, occupied); }
+int app_admits(const uint8_t *first, size_t n, int occupied)
+{
+    return app_meet(&app, first, n, occupied);
+}
 
 int main(int argc, char **argv)
 {
@@ -11,9 +15,7 @@ int main(int argc, char **argv)
     port_init(argc, argv);
     app_init(&app);
     port_write(&end_of_frame, 1);
-    for (;;) {
-        if (!app_step(&app)) {
+    for (;;)
+        if (!app_step(&app))
             port_idle();
-        }
-    }
 }

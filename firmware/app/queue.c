@@ -16,17 +16,15 @@ static app_arrival_t *arrival(app_queue_t *queue, uint32_t i)
 
 static void note_arrival(app_queue_t *queue, uint64_t now)
 {
-    if (queue->arrival_count < APP_QUEUE_ARRIVALS) {
+    if (queue->arrival_count < APP_QUEUE_ARRIVALS)
         arrival(queue, queue->arrival_count++)->at = now;
-    }
     arrival(queue, queue->arrival_count - 1u)->end = queue->dropped + queue->filled;
 }
 
 int app_queue_put(app_queue_t *queue, const uint8_t *data, size_t n, uint64_t now)
 {
-    if (n > APP_QUEUE_BYTES - queue->filled) {
+    if (n > APP_QUEUE_BYTES - queue->filled)
         return 0;
-    }
     size_t at = (queue->first + queue->filled) % APP_QUEUE_BYTES;
     size_t before_end = APP_QUEUE_BYTES - at < n ? APP_QUEUE_BYTES - at : n;
     memcpy(queue->bytes + at, data, before_end);
@@ -60,9 +58,8 @@ uint64_t app_queue_arrival(const app_queue_t *queue, size_t ahead)
     for (uint32_t i = 0; i < queue->arrival_count; i++) {
         const app_arrival_t *a = &queue->arrivals[(queue->first_arrival + i) % APP_QUEUE_ARRIVALS];
         at = a->at;
-        if (a->end >= queue->dropped + ahead) {
+        if (a->end >= queue->dropped + ahead)
             break;
-        }
     }
     return at;
 }

@@ -6,7 +6,10 @@
 #define EVENT_BYTES 13u
 #define EVENTS_AT_ONCE 16u
 
-size_t app_report_size(uint32_t capacity) { return capacity * sizeof(app_report_entry_t); }
+size_t app_report_size(uint32_t capacity)
+{
+    return capacity * sizeof(app_report_entry_t);
+}
 
 void app_report_init(app_report_t *report, uint32_t capacity, void *mem)
 {
@@ -15,7 +18,10 @@ void app_report_init(app_report_t *report, uint32_t capacity, void *mem)
     app_report_reset(report);
 }
 
-void app_report_reset(app_report_t *report) { report->oldest = report->total = 0; }
+void app_report_reset(app_report_t *report)
+{
+    report->oldest = report->total = 0;
+}
 
 int app_report_has_room(const app_report_t *report)
 {
@@ -47,9 +53,8 @@ static uint32_t events_crc(const sp_tokenizer_t *tok)
 void app_report_add(app_report_t *report, const sp_tokenizer_t *tok, const sp_token_t *token)
 {
     if (report->capacity > 0) {
-        if (!app_report_has_room(report)) {
+        if (!app_report_has_room(report))
             report->oldest++;
-        }
         app_report_entry_t *entry = &report->entries[report->total % report->capacity];
         entry->t = token->t;
         entry->n = token->n;
@@ -62,9 +67,8 @@ void app_report_add(app_report_t *report, const sp_tokenizer_t *tok, const sp_to
 
 int app_report_release(app_report_t *report, uint32_t index)
 {
-    if (index < report->oldest || index > report->total) {
+    if (index < report->oldest || index > report->total)
         return 0;
-    }
     report->oldest = index;
     return 1;
 }

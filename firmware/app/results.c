@@ -46,17 +46,15 @@ app_inference_t *app_results_next(app_results_t *results)
         results->dropped += results->pushed <= results->oldest;
         results->oldest++;
     }
-    if (results->pushed < results->oldest) {
+    if (results->pushed < results->oldest)
         results->pushed = results->oldest;
-    }
     return app_results_at(results, results->total++);
 }
 
 int app_results_release(app_results_t *results, uint32_t index)
 {
-    if (index > results->total) {
+    if (index > results->total)
         return 0;
-    }
     results->oldest = index > results->oldest ? index : results->oldest;
     results->pushed = results->oldest > results->pushed ? results->oldest : results->pushed;
     return 1;

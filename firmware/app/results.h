@@ -2,8 +2,6 @@
 #ifndef SP_APP_RESULTS_H_INCLUDED
 #define SP_APP_RESULTS_H_INCLUDED
 
-#include "loss.h"
-
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +9,11 @@
 #ifndef SP_APP_RESULTS
 #define SP_APP_RESULTS 8u
 #endif
+
+/* Events lost, by where, as SPEC.md has it. */
+typedef struct app_losses {
+    uint64_t offered, sensor, link, thinned, decoder, pool, since, until, results_dropped;
+} app_losses_t;
 
 /* As SPEC.md has it. */
 typedef struct app_inference {

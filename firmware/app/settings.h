@@ -24,4 +24,19 @@ static inline sp_tokenizer_config_t app_get_tokenizer(const uint8_t *p)
     return c;
 }
 
+static inline uint8_t *app_put_tokenizer(uint8_t *p, const sp_tokenizer_config_t *c)
+{
+    p = sp_put_u16(p, c->width);
+    p = sp_put_u16(p, c->height);
+    p = sp_put_u16(p, c->patch_size);
+    p = sp_put_u8(p, c->kind);
+    p = sp_put_u8(p, 0);
+    p = sp_put_f64(p, c->threshold);
+    p = sp_put_u64(p, c->absolute_refractory_us);
+    p = sp_put_u64(p, c->relative_refractory_us);
+    p = sp_put_f64(p, c->relative_scale);
+    p = sp_put_f64(p, c->decay_per_us);
+    return sp_put_u64(p, c->duration_us);
+}
+
 #endif

@@ -8,7 +8,10 @@
 #include <string.h>
 
 /* The input ends here; what is behind it is free. */
-static inline size_t bench_after(size_t bytes) { return (bytes + 15u) & ~(size_t)15u; }
+static inline size_t bench_after(size_t bytes)
+{
+    return (bytes + 15u) & ~(size_t)15u;
+}
 
 static void say(const char *text)
 {

@@ -9,7 +9,8 @@
 #define SCB_CPACR (*(volatile uint32_t *)0xe000ed88u)
 #define FPU_FULL_ACCESS (0xfu << 20)
 
-extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data_end[], link_bss_start[], link_bss_end[];
+extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data_end[], link_bss_start[],
+    link_bss_end[];
 
 int main(int argc, char **argv);
 void reset_handler(void);
@@ -20,12 +21,10 @@ void reset_handler(void)
     SCB_CPACR |= FPU_FULL_ACCESS;
     __asm volatile("dsb\n\tisb");
     uint32_t *from = link_data_load;
-    for (uint32_t *to = link_data_start; to < link_data_end; to++) {
+    for (uint32_t *to = link_data_start; to < link_data_end; to++)
         *to = *from++;
-    }
-    for (uint32_t *to = link_bss_start; to < link_bss_end; to++) {
+    for (uint32_t *to = link_bss_start; to < link_bss_end; to++)
         *to = 0;
-    }
     main(0, NULL);
     for (;;) {
     }
@@ -49,20 +48,20 @@ static void __attribute__((naked)) fault_handler(void)
 
 typedef void (*vector_t)(void);
 
-#define CORTEX_M_VECTORS(systick, count, ...)                                                                     \
-    static const struct {                                                                                         \
-        uint32_t *stack;                                                                                          \
-        vector_t reset;                                                                                           \
-        vector_t faults[13]; /* NMI to PendSV */                                                                  \
-        vector_t tick;                                                                                            \
-        vector_t interrupts[count];                                                                               \
-    } vectors __attribute__((section(".vectors"), used)) = {                                                      \
-        link_stack_top,                                                                                           \
-        reset_handler,                                                                                            \
+#define CORTEX_M_VECTORS(systick, count, ...) \
+    static const struct { \
+        uint32_t *stack; \
+        vector_t reset; \
+        vector_t faults[13]; /* NMI to PendSV */ \
+        vector_t tick; \
+        vector_t interrupts[count]; \
+    } vectors __attribute__((section(".vectors"), used)) = { \
+        link_stack_top, \
+        reset_handler, \
         {fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, \
-         fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler},                \
-        systick,                                                                                                  \
-        {__VA_ARGS__},                                                                                            \
+         fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler}, \
+        systick, \
+        {__VA_ARGS__}, \
     }
 
 #endif

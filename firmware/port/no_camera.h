@@ -16,7 +16,9 @@ void port_camera_open(uint32_t baud, int hold)
     (void)hold;
 }
 
-void port_camera_close(void) {}
+void port_camera_close(void)
+{
+}
 
 size_t port_camera_read(uint8_t *out, size_t capacity)
 {
@@ -25,9 +27,15 @@ size_t port_camera_read(uint8_t *out, size_t capacity)
     return 0;
 }
 
-uint32_t port_camera_lost(void) { return 0; }
+uint32_t port_camera_lost(void)
+{
+    return 0;
+}
 
-uint8_t port_camera_level(void) { return 0; }
+uint8_t port_camera_level(void)
+{
+    return 0;
+}
 
 size_t port_camera_write(const uint8_t *data, size_t n)
 {

@@ -22,7 +22,10 @@ static inline void port_ring_init(port_ring_t *ring, volatile uint8_t *bytes, ui
     *ring = (port_ring_t){.bytes = bytes, .size = size};
 }
 
-static inline int port_ring_is_full(const port_ring_t *ring) { return ring->head - ring->tail == ring->size; }
+static inline int port_ring_is_full(const port_ring_t *ring)
+{
+    return ring->head - ring->tail == ring->size;
+}
 
 /* The interrupt: one more byte, or what is left of it. */
 static inline void port_ring_put(port_ring_t *ring, uint8_t byte)
@@ -37,16 +40,18 @@ static inline void port_ring_put(port_ring_t *ring, uint8_t byte)
 }
 
 /* The interrupt: the hardware lost at least one byte. */
-static inline void port_ring_overrun(port_ring_t *ring) { ring->gap++; }
+static inline void port_ring_overrun(port_ring_t *ring)
+{
+    ring->gap++;
+}
 
 static inline size_t port_ring_take(port_ring_t *ring, uint8_t *out, size_t capacity)
 {
     uint32_t tail = ring->tail;
     uint32_t waiting = ring->head - tail;
     size_t n = waiting < capacity ? waiting : capacity;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         out[i] = ring->bytes[(tail + i) & (ring->size - 1u)];
-    }
     ring->tail = tail + (uint32_t)n;
     ring->seen = ring->tail + (waiting - (uint32_t)n);
     return n;

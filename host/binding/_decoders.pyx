@@ -149,23 +149,25 @@ cdef class EventStreamDecoder:
     """The bytes after the header of a DVS (1), ATIS (2) or color (4) Event Stream, cut anywhere.
 
     The y axis of the file points up; rows here count from the top. ATIS exposure measurements are left out and
-    counted. Color events have no polarity and get 1.
+    counted. Color events have no polarity and get 1. drop: events outside the sensor are left out and counted, too.
     """
     cdef uint64_t t
     cdef uint8_t record[7]  # the bytes of the event so far
     cdef readonly uint8_t held  # how many
     cdef uint8_t kind, size
     cdef uint16_t width, height
-    cdef readonly uint64_t consumed, exposures
+    cdef bint drop
+    cdef readonly uint64_t consumed, exposures, outside
     cdef readonly bint damaged  # the event that ends before `consumed` is outside the sensor: nothing more comes
 
-    def __cinit__(self, uint8_t kind, uint16_t width, uint16_t height):
+    def __cinit__(self, uint8_t kind, uint16_t width, uint16_t height, bint drop=False):
         if kind not in (DVS, ATIS, COLOR):
             raise ValueError("unknown kind of event stream")
         self.kind = kind
         self.size = 8 if kind == COLOR else 5
         self.width = width
         self.height = height
+        self.drop = drop
 
     cdef int idle(self, uint8_t byte) noexcept nogil:
         """Take a byte between events; 1 if it starts one."""
@@ -209,7 +211,8 @@ cdef class EventStreamDecoder:
                 event.y = self.record[3] | <uint16_t>(self.record[4] << 8)
                 event.p = 1 if self.kind == COLOR else (first & 1 if self.kind == DVS else first >> 1 & 1)
                 if event.x >= self.width or event.y >= self.height:
-                    self.damaged = True
+                    self.outside += 1
+                    self.damaged = not self.drop
                 elif self.kind == ATIS and first & 1:
                     self.exposures += 1
                 else:

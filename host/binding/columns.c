@@ -106,8 +106,7 @@ WIDE static int any_bad_in_arrays(const uint64_t *t, const uint16_t *x, const ui
     return back || x_most >= most->x || y_most >= most->y || p_most > most->p_top;
 }
 
-SP_INLINE int any_bad(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t before,
-                      int p_bytes)
+SP_INLINE int any_bad(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t before, int p_bytes)
 {
     int bad = 0;
     for (size_t i = from; i < to; i++) {
@@ -125,11 +124,11 @@ SP_INLINE void take_pixels(uint32_t *restrict xy, const uint8_t *restrict record
 }
 
 /* What any_bad_in_records gathers of a record. */
-#define GATHER(k, before)                                                       \
-    const uint64_t t##k = sp_load_u64(record + (k)*SP_RECORD);                  \
-    xy[i + (k)] = load_u32(record + (k)*SP_RECORD + 8);                         \
-    back |= (uint32_t)(t##k < (before));                                        \
-    p |= record[(k)*SP_RECORD + 12]
+#define GATHER(k, before) \
+    const uint64_t t##k = sp_load_u64(record + (k) * SP_RECORD); \
+    xy[i + (k)] = load_u32(record + (k) * SP_RECORD + 8); \
+    back |= (uint32_t)(t##k < (before)); \
+    p |= record[(k) * SP_RECORD + 12]
 
 /* As for arrays. `before` is the time that the first may not be older than. */
 WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t before, const limits_t *most)
@@ -293,8 +292,7 @@ void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
     for (size_t i = 0; i < count; i++) {
         const size_t event = list ? list[i] : i;
         const ptrdiff_t at = (ptrdiff_t)(first + event);
-        b->tails[2u * event] =
-            load_u16(c->x + at * c->x_stride) | (uint32_t)load_u16(c->y + at * c->y_stride) << 16;
+        b->tails[2u * event] = load_u16(c->x + at * c->x_stride) | (uint32_t)load_u16(c->y + at * c->y_stride) << 16;
         b->tails[2u * event + 1u] = off_or_on(c->p[at * c->p_stride]);
     }
 }

@@ -3,14 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_RECORDS 32u           /* room of a patch to begin with, */
-#define FIRST_NEURON_RECORDS 128u   /* at most */
-#define FIRST_BYTES (64u << 20)     /* less room where that would be more than this in all */
-#define GROWTH 8u                   /* soon to the most that a patch can hold, */
-#define NEURON_GROWTH 2u            /* where there is no such number */
-#define SLACK 8u                    /* a record is stored as 16 bytes */
-#define LINE 64u                    /* of the cache */
-#define GROUP 8u                    /* events whose records are written together */
+#define FIRST_RECORDS 32u         /* room of a patch to begin with, */
+#define FIRST_NEURON_RECORDS 128u /* at most */
+#define FIRST_BYTES (64u << 20)   /* less room where that would be more than this in all */
+#define GROWTH 8u                 /* soon to the most that a patch can hold, */
+#define NEURON_GROWTH 2u          /* where there is no such number */
+#define SLACK 8u                  /* a record is stored as 16 bytes */
+#define LINE 64u                  /* of the cache */
+#define GROUP 8u                  /* events whose records are written together */
 #define CHUNK_BYTES ((size_t)1 << 20)
 
 /* Where the next record of a patch goes, and where something has to happen: the patch fires or its room ends.

@@ -155,8 +155,8 @@ static void write_events(voxels_t *v, const sp_columns_t *events, size_t all, si
     }
 }
 
-static uint8_t *all_bins(voxels_t *v, uint64_t duration, const sp_columns_t *events, size_t n,
-                         sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
+static uint8_t *all_bins(voxels_t *v, uint64_t duration, const sp_columns_t *events, size_t n, sp_token_list_t *tokens,
+                         uint8_t *out, uint64_t *discarded)
 {
     const uint64_t last = time_at(events, n - 1u);
     const uint64_t last_bin = last / duration + (last % duration != 0);

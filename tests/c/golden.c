@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
+#define REQUIRE(condition) \
+    do { \
+        if (!(condition)) { \
             fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                                \
-        }                                                                           \
+            exit(1); \
+        } \
     } while (0)
 
 typedef struct tokens {
@@ -130,9 +130,9 @@ static sp_event_t *read_events(size_t n)
     return events;
 }
 
-#define WRITE(list, n, field)                                          \
-    for (size_t i = 0; i < (n); i++)                                   \
-    REQUIRE(fwrite(&(list)[i].field, sizeof (list)[i].field, 1, stdout) == 1)
+#define WRITE(list, n, field) \
+    for (size_t i = 0; i < (n); i++) \
+    REQUIRE(fwrite(&(list)[i].field, sizeof(list)[i].field, 1, stdout) == 1)
 
 static void write_tokens(const tokens_t *list)
 {

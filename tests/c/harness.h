@@ -9,23 +9,26 @@ void harness_add(const char *name, void (*run)(void));
 void harness_fail(const char *file, int line, const char *what);
 void harness_fail_values(const char *file, int line, const char *what, long long a, long long b);
 
-#define TEST(name)                                                                   \
-    static void name(void);                                                          \
-    __attribute__((constructor)) static void add_##name(void) { harness_add(#name, name); } \
+#define TEST(name) \
+    static void name(void); \
+    __attribute__((constructor)) static void add_##name(void) \
+    { \
+        harness_add(#name, name); \
+    } \
     static void name(void)
 
 /* A failed check ends the test. */
-#define CHECK(condition)                                    \
-    do {                                                    \
-        if (!(condition))                                   \
-            harness_fail(__FILE__, __LINE__, #condition);   \
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) \
+            harness_fail(__FILE__, __LINE__, #condition); \
     } while (0)
 
-#define CHECK_EQ(a, b)                                                                        \
-    do {                                                                                      \
-        const long long check_a = (long long)(a), check_b = (long long)(b);                   \
-        if (check_a != check_b)                                                               \
-            harness_fail_values(__FILE__, __LINE__, #a " == " #b, check_a, check_b);          \
+#define CHECK_EQ(a, b) \
+    do { \
+        const long long check_a = (long long)(a), check_b = (long long)(b); \
+        if (check_a != check_b) \
+            harness_fail_values(__FILE__, __LINE__, #a " == " #b, check_a, check_b); \
     } while (0)
 
 /* Reproducible random numbers. */

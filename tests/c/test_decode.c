@@ -18,9 +18,10 @@ static uint8_t *bytes_of(const uint32_t *words, size_t n)
 
 TEST(evt2_fields_of_every_word_type)
 {
-    const uint32_t words[] = {EVENT(1, 5, 1, 1), TIME(7),       EVENT(1, 63, 2047, 2046), EVENT(0, 0, 3, 4),
-                              OTHER(0xA),        OTHER(0xE),    OTHER(0xF),               OTHER(0x2),
-                              OTHER(0x9),        TIME(8),       EVENT(0, 1, 5, 6)};
+    const uint32_t words[] = {EVENT(1, 5, 1, 1), TIME(7),          EVENT(1, 63, 2047, 2046),
+                              EVENT(0, 0, 3, 4), OTHER(0xA),       OTHER(0xE),
+                              OTHER(0xF),        OTHER(0x2),       OTHER(0x9),
+                              TIME(8),           EVENT(0, 1, 5, 6)};
     sp_evt2_t d;
     sp_event_t out[16];
 
@@ -44,8 +45,8 @@ TEST(evt2_fields_of_every_word_type)
 
 TEST(evt2_clock_wraps_after_2_to_34)
 {
-    const uint32_t words[] = {TIME(0x0FFFFFFF), EVENT(1, 63, 0, 0), TIME(0),          EVENT(1, 0, 0, 0),
-                              TIME(0x08000000), EVENT(1, 0, 0, 0),  TIME(0x0FFFFFFF), TIME(1), EVENT(1, 2, 0, 0)};
+    const uint32_t words[] = {TIME(0x0FFFFFFF),  EVENT(1, 63, 0, 0), TIME(0), EVENT(1, 0, 0, 0), TIME(0x08000000),
+                              EVENT(1, 0, 0, 0), TIME(0x0FFFFFFF),   TIME(1), EVENT(1, 2, 0, 0)};
     sp_evt2_t d;
     sp_event_t out[4];
 
@@ -59,7 +60,8 @@ TEST(evt2_clock_wraps_after_2_to_34)
 
 TEST(evt2_step_back_of_half_the_range_is_a_wrap)
 {
-    const uint32_t words[] = {TIME(0x08000000), TIME(0), EVENT(1, 0, 0, 0), TIME(0x07FFFFFF), TIME(0), EVENT(1, 0, 0, 0)};
+    const uint32_t words[] = {TIME(0x08000000), TIME(0), EVENT(1, 0, 0, 0),
+                              TIME(0x07FFFFFF), TIME(0), EVENT(1, 0, 0, 0)};
     sp_evt2_t d;
     sp_event_t out[2];
 
@@ -174,7 +176,11 @@ TEST(evt2_hostile_bytes_straight_into_the_tokenizer_equal_two_steps)
 {
     const sp_tokenizer_config_t configs[] = {
         {.width = 2048, .height = 2048, .patch_size = 512, .pool_events = 400, .threshold = 12},
-        {.width = 1000, .height = 700, .patch_size = 300, .pool_events = 400, .threshold = 5,
+        {.width = 1000,
+         .height = 700,
+         .patch_size = 300,
+         .pool_events = 400,
+         .threshold = 5,
          .absolute_refractory_us = 5000},
         {.width = 2048, .height = 2048, .patch_size = 1000, .pool_events = 400, .threshold = 5, .decay_per_us = 1e-9},
     };
@@ -220,7 +226,10 @@ TEST(evt2_camera_words_straight_into_the_tokenizer_equal_two_steps)
     for (uint32_t seed = 0; seed < 12; seed++) {
         const uint8_t *bytes = camera_words(seed, 5000);
         for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
-            sp_tokenizer_config_t c = {.width = 70, .height = 70, .patch_size = patches[i], .threshold = 3.0 + (double)i,
+            sp_tokenizer_config_t c = {.width = 70,
+                                       .height = 70,
+                                       .patch_size = patches[i],
+                                       .threshold = 3.0 + (double)i,
                                        .pool_events = 100 + 300 * (seed % 3)};
             check_same_as_two_steps(&c, bytes, 20000, PIECES[(seed + i) % 5]);
             c.absolute_refractory_us = 900;
@@ -233,7 +242,10 @@ TEST(evt2_camera_words_straight_into_the_tokenizer_equal_two_steps)
 
 TEST(evt2_full_pool_that_grows_leaves_the_word)
 {
-    const sp_tokenizer_config_t c = {.width = 8, .height = 8, .patch_size = 4, .pool_events = 16,
+    const sp_tokenizer_config_t c = {.width = 8,
+                                     .height = 8,
+                                     .patch_size = 4,
+                                     .pool_events = 16,
                                      .pool_policy = SP_POOL_GROWS};
     const uint32_t words[] = {TIME(5), EVENT(1, 1, 0, 0), EVENT(1, 2, 7, 7)};
     const uint8_t *bytes = bytes_of(words, 3);

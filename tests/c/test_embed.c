@@ -54,16 +54,22 @@ static sp_embed_config_t config_with_weights(void)
         weight[i] = (float)harness_random(&state, 2001) / 1000.0f - 1.0f;
     for (size_t i = 0; i < HIDDEN; i++)
         bias[i] = (float)i;
-    return (sp_embed_config_t){.patch_size = P, .hidden = HIDDEN, .buckets = BUCKETS, .time_scale_us = 1000.0f,
-                               .weight = weight, .bias = bias};
+    return (sp_embed_config_t){.patch_size = P,
+                               .hidden = HIDDEN,
+                               .buckets = BUCKETS,
+                               .time_scale_us = 1000.0f,
+                               .weight = weight,
+                               .bias = bias};
 }
 
 TEST(embed_volume_cells_by_polarity_age_row_column)
 {
     const sp_embed_config_t c = config_with_weights();
     /* patch (2, 1): pixels 10..14, 5..9 */
-    const sp_event_t events[] = {{.t = 0, .x = 10, .y = 5, .p = 0}, {.t = 3001, .x = 14, .y = 9, .p = 1},
-                                 {.t = 5000, .x = 11, .y = 7, .p = 1}, {.t = 5000, .x = 11, .y = 7, .p = 1}};
+    const sp_event_t events[] = {{.t = 0, .x = 10, .y = 5, .p = 0},
+                                 {.t = 3001, .x = 14, .y = 9, .p = 1},
+                                 {.t = 5000, .x = 11, .y = 7, .p = 1},
+                                 {.t = 5000, .x = 11, .y = 7, .p = 1}};
     uint16_t volume[CELLS];
     unsigned sum = 0;
 
@@ -154,7 +160,11 @@ TEST(embed_bits_do_not_depend_on_the_order_of_events)
 TEST(embed_ready_token_equals_its_events)
 {
     const sp_embed_config_t c = config_with_weights();
-    const sp_tokenizer_config_t tc = {.width = 23, .height = 11, .patch_size = P, .pool_events = 4096, .threshold = 40.0};
+    const sp_tokenizer_config_t tc = {.width = 23,
+                                      .height = 11,
+                                      .patch_size = P,
+                                      .pool_events = 4096,
+                                      .threshold = 40.0};
     const sp_event_t *events = random_events(4, 3000, 23, 11, 1u << 24);
     const size_t size = sp_embed_scratch_size(&c);
     uint8_t *scratch = harness_alloc(size);
@@ -204,7 +214,8 @@ static double position_error(uint16_t size, float scale, uint64_t position)
     sp_embed_position_add(out, size, steps, position);
     for (unsigned odd = 0; odd < 2; odd++) {
         for (size_t i = odd; i < size; i += 2) {
-            const long double angle = (long double)position / ((long double)scale * powl(10000.0L, 2.0L * (long double)(i / 2) / size));
+            const long double angle =
+                (long double)position / ((long double)scale * powl(10000.0L, 2.0L * (long double)(i / 2) / size));
             const double expected = (double)(odd ? cosl(angle) : sinl(angle));
             worst = fmax(worst, fabs((double)out[at++] - expected));
         }

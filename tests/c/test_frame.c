@@ -19,9 +19,8 @@ static size_t from_hex(const char *text, uint8_t *out, size_t capacity)
 {
     size_t n = 0;
     unsigned byte;
-    while (n < capacity && sscanf(text + 2 * n, "%2x", &byte) == 1) {
+    while (n < capacity && sscanf(text + 2 * n, "%2x", &byte) == 1)
         out[n++] = (uint8_t)byte;
-    }
     return n;
 }
 
@@ -37,9 +36,8 @@ static int next_vector(FILE *file, vector_t *v)
 {
     static char payload[2 * LONGEST_PAYLOAD + 1], wire[2 * LONGEST_WIRE + 1];
     unsigned type, flags, seq, session;
-    if (fscanf(file, "%2x %2x %4x %8x %2048s %2200s", &type, &flags, &seq, &session, payload, wire) != 6) {
+    if (fscanf(file, "%2x %2x %4x %8x %2048s %2200s", &type, &flags, &seq, &session, payload, wire) != 6)
         return 0;
-    }
     v->frame = (sp_frame_t){(uint8_t)type, (uint8_t)flags, (uint16_t)seq, session, v->payload, 0};
     v->frame.length = payload[0] == '-' ? 0 : from_hex(payload, v->payload, LONGEST_PAYLOAD);
     v->wire_bytes = from_hex(wire, v->wire, LONGEST_WIRE);
@@ -101,15 +99,12 @@ TEST(frame_crc_by_tables_is_the_same)
     static const size_t long_ones[] = {3 * STRIPE_BYTES - 1, 3 * STRIPE_BYTES, 3 * STRIPE_BYTES + 9, 61452};
     uint8_t *data = harness_alloc(61452);
     uint32_t state = 1;
-    for (size_t i = 0; i < 61452; i++) {
+    for (size_t i = 0; i < 61452; i++)
         data[i] = (uint8_t)harness_random(&state, 256);
-    }
-    for (size_t n = 0; n <= 300; n++) {
+    for (size_t n = 0; n <= 300; n++)
         check_tables(data, n);
-    }
-    for (size_t i = 0; i < sizeof long_ones / sizeof *long_ones; i++) {
+    for (size_t i = 0; i < sizeof long_ones / sizeof *long_ones; i++)
         check_tables(data, long_ones[i]);
-    }
 }
 
 TEST(frame_vectors_are_written)
@@ -198,9 +193,15 @@ TEST(frame_reader_counts_what_it_drops)
     feed(&reader, noise, 21, 21, &got);
     feed(&reader, (const uint8_t *)"", 1, 1, &got);
     CHECK_EQ(reader.stats.oversized, 1);
-    feed(&reader, (const uint8_t *)"\x03""ab", 4, 1, &got);
+    feed(&reader,
+         (const uint8_t *)"\x03"
+                          "ab",
+         4, 1, &got);
     CHECK_EQ(reader.stats.truncated, 1);
-    feed(&reader, (const uint8_t *)"\xff""ab", 4, 4, &got);
+    feed(&reader,
+         (const uint8_t *)"\xff"
+                          "ab",
+         4, 4, &got);
     CHECK_EQ(reader.stats.corrupted, 1);
     feed(&reader, noise, 20, 20, &got);
     feed(&reader, (const uint8_t *)"", 1, 1, &got);
@@ -221,9 +222,8 @@ TEST(frame_reader_goes_on_after_noise)
     const int n = sp_frame_encode(&frame, wire, sizeof wire);
     for (int round = 0; round < 2000; round++) {
         const size_t length = harness_random(&state, sizeof noise);
-        for (size_t i = 0; i < length; i++) {
+        for (size_t i = 0; i < length; i++)
             noise[i] = (uint8_t)harness_random(&state, 256);
-        }
         CHECK_EQ(feed(&reader, noise, length, 1 + harness_random(&state, 99), &got), 0);
         feed(&reader, (const uint8_t *)"", 1, 1, &got);
         CHECK_EQ(feed(&reader, wire, (size_t)n, 13, &got), 1);

@@ -21,8 +21,12 @@ TEST(discrete_cut_anywhere_equals_the_definition)
     for (size_t i = 0; i < PATCH_COUNT; i++) {
         const sp_event_t *events = random_events((uint32_t)i + 20, 5000, 46, 37, 1u << 25);
         for (size_t k = 0; k < sizeof durations / sizeof durations[0]; k++) {
-            sp_tokenizer_config_t c = {.kind = SP_KIND_DISCRETE, .width = 46, .height = 37, .patch_size = PATCHES[i],
-                                       .pool_events = 16 * 5000, .threshold = durations[k] ? 5 : 2,
+            sp_tokenizer_config_t c = {.kind = SP_KIND_DISCRETE,
+                                       .width = 46,
+                                       .height = 37,
+                                       .patch_size = PATCHES[i],
+                                       .pool_events = 16 * 5000,
+                                       .threshold = durations[k] ? 5 : 2,
                                        .duration_us = durations[k]};
             if (PATCHES[i] == 1 && durations[k] < 3000)
                 continue; /* too few events a pixel */
@@ -42,8 +46,13 @@ TEST(voxels_cut_anywhere_equal_the_definition)
     for (size_t i = 0; i < PATCH_COUNT; i++) {
         const sp_event_t *events = random_events((uint32_t)i + 40, 3000, 46, 37, 1u << 25);
         for (size_t k = 0; k < sizeof durations / sizeof durations[0]; k++) {
-            sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 46, .height = 37, .patch_size = PATCHES[i],
-                                       .pool_events = 16 * 3000, .threshold = 1, .duration_us = durations[k]};
+            sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL,
+                                       .width = 46,
+                                       .height = 37,
+                                       .patch_size = PATCHES[i],
+                                       .pool_events = 16 * 3000,
+                                       .threshold = 1,
+                                       .duration_us = durations[k]};
             check_against_oracle(c, events, 3000);
             c.threshold = durations[k] > 1 && PATCHES[i] > 1 ? 3 : 1;
             c.pool_events = 16;
@@ -62,8 +71,11 @@ TEST(voxels_with_threshold_0_are_all_voxels)
             const uint64_t first = events[0].t;
             for (size_t i = 0; i < n; i++)
                 events[i].t += starts[s] - first;
-            check_against_oracle((sp_tokenizer_config_t){.kind = SP_KIND_VOXEL, .width = 46, .height = 37,
-                                                         .patch_size = 20, .pool_events = 16 * 300,
+            check_against_oracle((sp_tokenizer_config_t){.kind = SP_KIND_VOXEL,
+                                                         .width = 46,
+                                                         .height = 37,
+                                                         .patch_size = 20,
+                                                         .pool_events = 16 * 300,
                                                          .duration_us = 1000},
                                  events, n);
         }
@@ -93,8 +105,13 @@ TEST(voxels_at_the_end_of_time)
 
 TEST(voxels_begin_anew_after_the_end)
 {
-    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 46, .height = 37, .patch_size = 8,
-                                     .pool_events = 16 * 1000, .threshold = 2, .duration_us = 700};
+    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL,
+                                     .width = 46,
+                                     .height = 37,
+                                     .patch_size = 8,
+                                     .pool_events = 16 * 1000,
+                                     .threshold = 2,
+                                     .duration_us = 700};
     const sp_event_t *events = random_events(3, 1000, 46, 37, 1u << 25);
     sp_tokenizer_t *tok = new_tokenizer(&c);
     token_list_t first = push_in_pieces(&tok, events, 1000, 1000);
@@ -110,8 +127,8 @@ TEST(voxels_begin_anew_after_the_end)
 
 TEST(voxel_tokens_come_before_the_event_that_ends_their_bin)
 {
-    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64,
-                                     .threshold = 1, .duration_us = 10};
+    const sp_tokenizer_config_t c =
+        {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64, .threshold = 1, .duration_us = 10};
     const sp_event_t events[] = {{.t = 3, .x = 40}, {.t = 9}, {.t = 10}, {.t = 2}};
     sp_tokenizer_t *tok = new_tokenizer(&c);
     size_t used;
@@ -132,7 +149,10 @@ TEST(voxel_tokens_come_before_the_event_that_ends_their_bin)
 
 TEST(an_empty_voxel_is_a_token_without_events)
 {
-    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 32, .height = 16, .pool_events = 64,
+    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL,
+                                     .width = 32,
+                                     .height = 16,
+                                     .pool_events = 64,
                                      .duration_us = 10};
     const sp_event_t event = {.t = 25, .x = 20};
     sp_tokenizer_t *tok = new_tokenizer(&c);
@@ -154,8 +174,8 @@ TEST(an_empty_voxel_is_a_token_without_events)
 
 TEST(a_reset_forgets_a_bin_that_is_half_out)
 {
-    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64,
-                                     .threshold = 1, .duration_us = 10};
+    const sp_tokenizer_config_t c =
+        {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64, .threshold = 1, .duration_us = 10};
     const sp_event_t events[] = {{.t = 23, .x = 40}, {.t = 29}, {.t = 30}, {.t = 2}};
     sp_tokenizer_t *tok = new_tokenizer(&c);
     size_t used;
@@ -172,8 +192,8 @@ TEST(a_reset_forgets_a_bin_that_is_half_out)
 
 TEST(advancing_time_ends_bins_of_voxels_and_nothing_else)
 {
-    sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64, .threshold = 1,
-                               .duration_us = 10};
+    sp_tokenizer_config_t c =
+        {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64, .threshold = 1, .duration_us = 10};
     const sp_event_t events[] = {{.t = 23, .x = 40}, {.t = 29}, {.t = 39}, {.t = 40}};
     sp_tokenizer_t *tok = new_tokenizer(&c);
     size_t used;
@@ -206,7 +226,10 @@ TEST(advancing_time_ends_bins_of_voxels_and_nothing_else)
 
 TEST(an_event_that_is_late_begins_no_bin)
 {
-    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 48, .height = 16, .pool_events = 64,
+    const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL,
+                                     .width = 48,
+                                     .height = 16,
+                                     .pool_events = 64,
                                      .duration_us = 10};
     const sp_event_t events[] = {{.t = 3}, {.t = 27}};
     sp_tokenizer_t *tok = new_tokenizer(&c);
@@ -224,8 +247,12 @@ TEST(an_event_that_is_late_begins_no_bin)
 TEST(time_words_end_bins_of_voxels)
 {
     for (uint32_t seed = 0; seed < 24; seed++) {
-        const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL, .width = 46, .height = 37, .patch_size = 9,
-                                         .pool_events = 16 * 600, .threshold = seed % 4,
+        const sp_tokenizer_config_t c = {.kind = SP_KIND_VOXEL,
+                                         .width = 46,
+                                         .height = 37,
+                                         .patch_size = 9,
+                                         .pool_events = 16 * 600,
+                                         .threshold = seed % 4,
                                          .duration_us = seed % 3 ? 640 : 701};
         const size_t n = 600;
         const sp_event_t *events = random_events(seed, n, 46, 37, seed % 4 ? 1u << 25 : 5000);
@@ -274,7 +301,9 @@ TEST(pools_of_any_size_account_for_every_event_of_both_kinds)
 {
     for (uint32_t seed = 0; seed < 60; seed++) {
         uint32_t state = seed + 77u;
-        sp_tokenizer_config_t c = {.kind = seed % 2 ? SP_KIND_VOXEL : SP_KIND_DISCRETE, .width = 46, .height = 37,
+        sp_tokenizer_config_t c = {.kind = seed % 2 ? SP_KIND_VOXEL : SP_KIND_DISCRETE,
+                                   .width = 46,
+                                   .height = 37,
                                    .patch_size = (uint16_t)(1 + harness_random(&state, 40)),
                                    .pool_events = 1 + harness_random(&state, 300),
                                    .threshold = 1.0 + harness_random(&state, 20),

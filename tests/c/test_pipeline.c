@@ -480,7 +480,8 @@ TEST(pipeline_of_any_format_survives_hostile_bytes_and_accounts_for_them)
         sp_pipeline_stats(pipe, &s);
         sp_pipeline_losses(pipe, &losses);
         CHECK_EQ(s.decode.events, s.tokenizer.taken + s.thinned);
-        CHECK_EQ(losses.came, s.tokenizer.taken + s.thinned + losses.decoder - s.tokenizer.outside - s.tokenizer.backwards);
+        CHECK_EQ(losses.came,
+                 s.tokenizer.taken + s.thinned + losses.decoder - s.tokenizer.outside - s.tokenizer.backwards);
     }
     sp_pipeline_config_t c = config();
     c.format = SP_FORMATS;

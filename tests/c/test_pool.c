@@ -6,7 +6,10 @@
 /* Patches of 4 in a row; patch i is at x = 4 i. */
 static sp_tokenizer_t *row_of_patches(uint32_t pool_events, double threshold)
 {
-    const sp_tokenizer_config_t c = {.width = 64, .height = 4, .patch_size = 4, .pool_events = pool_events,
+    const sp_tokenizer_config_t c = {.width = 64,
+                                     .height = 4,
+                                     .patch_size = 4,
+                                     .pool_events = pool_events,
                                      .threshold = threshold};
     return new_tokenizer(&c);
 }
@@ -137,8 +140,14 @@ TEST(pool_eviction_compares_full_times)
 
 TEST(pool_eviction_keeps_the_refractory_state)
 {
-    const sp_tokenizer_config_t c = {.width = 64, .height = 4, .patch_size = 4, .pool_events = 16, .threshold = 2.0,
-                                     .absolute_refractory_us = 10, .relative_refractory_us = 1000, .relative_scale = 0.5};
+    const sp_tokenizer_config_t c = {.width = 64,
+                                     .height = 4,
+                                     .patch_size = 4,
+                                     .pool_events = 16,
+                                     .threshold = 2.0,
+                                     .absolute_refractory_us = 10,
+                                     .relative_refractory_us = 1000,
+                                     .relative_scale = 0.5};
     sp_tokenizer_t *tok = new_tokenizer(&c);
 
     CHECK_EQ(push_one(tok, 0, 0), SP_OK);
@@ -155,7 +164,9 @@ TEST(pool_any_size_accounts_for_every_event)
 {
     for (uint32_t seed = 0; seed < 60; seed++) {
         uint32_t state = seed + 1000u;
-        sp_tokenizer_config_t c = {.width = 46, .height = 37, .patch_size = (uint16_t)(1 + harness_random(&state, 40)),
+        sp_tokenizer_config_t c = {.width = 46,
+                                   .height = 37,
+                                   .patch_size = (uint16_t)(1 + harness_random(&state, 40)),
                                    .pool_events = 1 + harness_random(&state, 300),
                                    .threshold = 1.0 + harness_random(&state, 60)};
         if (harness_random(&state, 2))

@@ -24,7 +24,8 @@ static sp_event_t *scan(size_t n)
 {
     sp_event_t *events = harness_alloc(n * sizeof *events);
     for (size_t i = 0; i < n; i++)
-        events[i] = (sp_event_t){.t = 10 * i, .x = (uint16_t)(i % WIDTH), .y = (uint16_t)(i / WIDTH % HEIGHT), .p = i & 1};
+        events[i] =
+            (sp_event_t){.t = 10 * i, .x = (uint16_t)(i % WIDTH), .y = (uint16_t)(i / WIDTH % HEIGHT), .p = i & 1};
     return events;
 }
 

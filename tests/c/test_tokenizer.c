@@ -29,10 +29,10 @@ TEST(tokenizer_zero_means_default)
     CHECK(full.threshold == 256.0 && full.relative_scale == 0.4 && full.decay_per_us == 0.0);
 }
 
-#define BAD(change)                              \
-    do {                                         \
-        sp_tokenizer_config_t c = good();        \
-        change;                                  \
+#define BAD(change) \
+    do { \
+        sp_tokenizer_config_t c = good(); \
+        change; \
         CHECK_EQ(check_config(c), SP_ERR_CONFIG); \
     } while (0)
 
@@ -109,8 +109,11 @@ TEST(tokenizer_integer_path_cut_anywhere_equals_the_definition)
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
         const sp_event_t *events = random_events((uint32_t)i, 6000, 46, 37, 1u << 25);
         for (size_t k = 0; k < sizeof thresholds / sizeof thresholds[0]; k++) {
-            sp_tokenizer_config_t c = {.width = 46, .height = 37, .patch_size = patches[i],
-                                       .pool_events = 16 * 6000, .threshold = thresholds[k]};
+            sp_tokenizer_config_t c = {.width = 46,
+                                       .height = 37,
+                                       .patch_size = patches[i],
+                                       .pool_events = 16 * 6000,
+                                       .threshold = thresholds[k]};
             if (patches[i] == 1 && thresholds[k] > 17)
                 continue; /* too few events a pixel */
             check_against_oracle(c, events, 6000);
@@ -125,9 +128,15 @@ TEST(tokenizer_real_path_cut_anywhere_equals_the_definition)
     static const uint16_t patches[] = {1, 4, 7, 16, 100};
     for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
         const sp_event_t *events = random_events((uint32_t)i + 77, 6000, 46, 37, 100000);
-        sp_tokenizer_config_t c = {.width = 46, .height = 37, .patch_size = patches[i], .pool_events = 16 * 6000,
-                                   .threshold = 4.3, .decay_per_us = 1e-4, .absolute_refractory_us = 100,
-                                   .relative_refractory_us = 500, .relative_scale = 0.25};
+        sp_tokenizer_config_t c = {.width = 46,
+                                   .height = 37,
+                                   .patch_size = patches[i],
+                                   .pool_events = 16 * 6000,
+                                   .threshold = 4.3,
+                                   .decay_per_us = 1e-4,
+                                   .absolute_refractory_us = 100,
+                                   .relative_refractory_us = 500,
+                                   .relative_scale = 0.25};
         check_against_oracle(c, events, 6000);
         c.absolute_refractory_us = 0;
         check_against_oracle(c, events, 6000);
@@ -140,7 +149,8 @@ TEST(tokenizer_real_path_cut_anywhere_equals_the_definition)
 }
 
 /* One pixel, given times: how many tokens and at which event each fires. */
-static size_t fire(sp_tokenizer_config_t c, const uint64_t *times, size_t n, size_t *fired_at, sp_tokenizer_stats_t *stats)
+static size_t fire(sp_tokenizer_config_t c, const uint64_t *times, size_t n, size_t *fired_at,
+                   sp_tokenizer_stats_t *stats)
 {
     sp_tokenizer_t *tok;
     size_t fired = 0;
@@ -200,7 +210,9 @@ TEST(tokenizer_spike_at_time_zero_counts)
 TEST(tokenizer_relative_refractory_period_scales_until_it_ends)
 {
     /* Fires at 0; 10..19 is absolute, then until 29 an event adds 0.5. */
-    const sp_tokenizer_config_t c = {.threshold = 2.0, .absolute_refractory_us = 10, .relative_refractory_us = 20,
+    const sp_tokenizer_config_t c = {.threshold = 2.0,
+                                     .absolute_refractory_us = 10,
+                                     .relative_refractory_us = 20,
                                      .relative_scale = 0.5};
     const uint64_t times[] = {0, 0, 9, 10, 29, 30, 40};
     sp_tokenizer_stats_t s;
@@ -215,7 +227,8 @@ TEST(tokenizer_relative_refractory_period_scales_until_it_ends)
 
 TEST(tokenizer_refractory_periods_may_be_longer_than_any_time)
 {
-    const sp_tokenizer_config_t c = {.threshold = 1.0, .absolute_refractory_us = UINT64_MAX,
+    const sp_tokenizer_config_t c = {.threshold = 1.0,
+                                     .absolute_refractory_us = UINT64_MAX,
                                      .relative_refractory_us = UINT64_MAX};
     const uint64_t times[] = {5, 6, UINT64_MAX};
     sp_tokenizer_stats_t s;
@@ -227,10 +240,14 @@ TEST(tokenizer_refractory_periods_may_be_longer_than_any_time)
 
 TEST(tokenizer_refractory_periods_about_as_long_as_32_bits)
 {
-    static const uint64_t periods[] = {1u << 23, 0xFF7FFFFF, 0xFF800000, UINT32_MAX, UINT64_C(1) << 32, UINT64_C(3) << 32};
+    static const uint64_t periods[] = {1u << 23,   0xFF7FFFFF,        0xFF800000,
+                                       UINT32_MAX, UINT64_C(1) << 32, UINT64_C(3) << 32};
     for (uint32_t i = 0; i < sizeof periods / sizeof periods[0]; i++) {
         const sp_event_t *events = random_events(i, 3000, 46, 37, UINT32_MAX);
-        sp_tokenizer_config_t c = {.width = 46, .height = 37, .pool_events = 16 * 3000, .threshold = 5.0,
+        sp_tokenizer_config_t c = {.width = 46,
+                                   .height = 37,
+                                   .pool_events = 16 * 3000,
+                                   .threshold = 5.0,
                                    .absolute_refractory_us = periods[i]};
         check_against_oracle(c, events, 3000);
         c.relative_refractory_us = periods[i];
@@ -289,11 +306,17 @@ TEST(tokenizer_times_beyond_32_and_34_bits_are_exact)
         for (size_t i = 0; i < 5; i++)
             for (size_t j = 0; j < 4; j++)
                 events[n++] = (sp_event_t){.t = starts[i] + j, .x = (uint16_t)(2000 + i), .y = (uint16_t)j, .p = j & 1};
-        check_against_oracle((sp_tokenizer_config_t){.width = 2048, .height = 2048, .patch_size = patches[k],
-                                                     .pool_events = 1024, .threshold = 6.0},
+        check_against_oracle((sp_tokenizer_config_t){.width = 2048,
+                                                     .height = 2048,
+                                                     .patch_size = patches[k],
+                                                     .pool_events = 1024,
+                                                     .threshold = 6.0},
                              events, n);
-        check_against_oracle((sp_tokenizer_config_t){.width = 2048, .height = 2048, .patch_size = patches[k],
-                                                     .pool_events = 1024, .threshold = 2.5,
+        check_against_oracle((sp_tokenizer_config_t){.width = 2048,
+                                                     .height = 2048,
+                                                     .patch_size = patches[k],
+                                                     .pool_events = 1024,
+                                                     .threshold = 2.5,
                                                      .relative_refractory_us = 1u << 20},
                              events, n);
     }
@@ -303,7 +326,10 @@ TEST(tokenizer_patch_of_every_pixel_without_division)
 {
     static const uint16_t patches[] = {1, 3, 7, 10, 255, 1000, 1999};
     for (size_t k = 0; k < sizeof patches / sizeof patches[0]; k++) {
-        const sp_tokenizer_config_t c = {.width = 65535, .height = 1, .patch_size = patches[k], .pool_events = 16,
+        const sp_tokenizer_config_t c = {.width = 65535,
+                                         .height = 1,
+                                         .patch_size = patches[k],
+                                         .pool_events = 16,
                                          .threshold = 1.0};
         sp_tokenizer_t *tok = new_tokenizer(&c);
         for (uint32_t x = 0; x < 65535; x += 1 + x % 5) {
@@ -325,8 +351,9 @@ TEST(tokenizer_patch_of_every_pixel_without_division)
 TEST(tokenizer_events_outside_or_backwards_change_only_their_counts)
 {
     const sp_tokenizer_config_t c = {.width = 20, .height = 10, .pool_events = 64, .threshold = 3.0};
-    const sp_event_t events[] = {{.t = 10}, {.t = 11, .x = 20}, {.t = 12, .y = 10}, {.t = 9}, {.t = 10},
-                                 {.t = 99, .x = 65535, .y = 65535}, {.t = 10}};
+    const sp_event_t events[] = {{.t = 10}, {.t = 11, .x = 20}, {.t = 12, .y = 10},
+                                 {.t = 9},  {.t = 10},          {.t = 99, .x = 65535, .y = 65535},
+                                 {.t = 10}};
     sp_tokenizer_t *tok = new_tokenizer(&c);
     sp_tokenizer_stats_t s;
     size_t used;
@@ -360,8 +387,14 @@ TEST(tokenizer_any_polarity_but_zero_is_on)
 
 TEST(tokenizer_reset_is_as_new)
 {
-    const sp_tokenizer_config_t c = {.width = 46, .height = 37, .patch_size = 8, .pool_events = 256, .threshold = 9.5,
-                                     .absolute_refractory_us = 50, .relative_refractory_us = 90, .decay_per_us = 1e-5};
+    const sp_tokenizer_config_t c = {.width = 46,
+                                     .height = 37,
+                                     .patch_size = 8,
+                                     .pool_events = 256,
+                                     .threshold = 9.5,
+                                     .absolute_refractory_us = 50,
+                                     .relative_refractory_us = 90,
+                                     .decay_per_us = 1e-5};
     const sp_event_t *events = random_events(5, 3000, 46, 37, 1u << 24);
     sp_tokenizer_t *fresh = new_tokenizer(&c), *used = new_tokenizer(&c);
     sp_tokenizer_stats_t a, b;
@@ -379,7 +412,11 @@ TEST(tokenizer_reset_is_as_new)
 
 TEST(tokenizer_growing_loses_nothing)
 {
-    sp_tokenizer_config_t c = {.width = 46, .height = 37, .patch_size = 8, .pool_events = 16, .threshold = 40.0,
+    sp_tokenizer_config_t c = {.width = 46,
+                               .height = 37,
+                               .patch_size = 8,
+                               .pool_events = 16,
+                               .threshold = 40.0,
                                .pool_policy = SP_POOL_GROWS};
     const sp_event_t *events = random_events(9, 5000, 46, 37, 1u << 24);
 
@@ -392,7 +429,10 @@ TEST(tokenizer_growing_loses_nothing)
 
 TEST(tokenizer_growing_keeps_the_ready_token)
 {
-    const sp_tokenizer_config_t c = {.width = 8, .height = 8, .pool_events = 32, .threshold = 20.0,
+    const sp_tokenizer_config_t c = {.width = 8,
+                                     .height = 8,
+                                     .pool_events = 32,
+                                     .threshold = 20.0,
                                      .pool_policy = SP_POOL_GROWS};
     sp_tokenizer_config_t bigger = c;
     sp_tokenizer_t *tok = new_tokenizer(&c);
@@ -418,8 +458,13 @@ TEST(tokenizer_growing_keeps_the_ready_token)
 
 TEST(tokenizer_full_pool_that_grows_has_done_nothing_of_the_event)
 {
-    const sp_tokenizer_config_t c = {.width = 8, .height = 8, .patch_size = 4, .pool_events = 16, .threshold = 5.0,
-                                     .pool_policy = SP_POOL_GROWS, .decay_per_us = 1e-3};
+    const sp_tokenizer_config_t c = {.width = 8,
+                                     .height = 8,
+                                     .patch_size = 4,
+                                     .pool_events = 16,
+                                     .threshold = 5.0,
+                                     .pool_policy = SP_POOL_GROWS,
+                                     .decay_per_us = 1e-3};
     const sp_event_t events[] = {{.t = 1}, {.t = 2, .x = 7}};
     sp_tokenizer_t *tok = new_tokenizer(&c);
     sp_tokenizer_stats_t before, after;

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 
 /* A finding ends the program, as a sanitizer's does. */
-#define FUZZ_REQUIRE(condition)                                                     \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
+#define FUZZ_REQUIRE(condition) \
+    do { \
+        if (!(condition)) { \
             fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
+            abort(); \
+        } \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

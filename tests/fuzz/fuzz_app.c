@@ -15,12 +15,12 @@
 #include <string.h>
 
 #define MEMORY_BYTES 65536u
-#define REQUIRE(condition)                                                        \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
+#define REQUIRE(condition) \
+    do { \
+        if (!(condition)) { \
             fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                              \
-        }                                                                         \
+            abort(); \
+        } \
     } while (0)
 
 /* ---- the port ------------------------------------------------------------------------------------------------ */
@@ -65,9 +65,8 @@ size_t port_write(const uint8_t *data, size_t n)
     n = n < write_most ? n : write_most;
     for (size_t at = 0, used; at < n; at += used) {
         sp_frame_t frame;
-        if (!sp_frame_reader_feed(&host, data + at, n - at, &used, &frame)) {
+        if (!sp_frame_reader_feed(&host, data + at, n - at, &used, &frame))
             continue;
-        }
         if (frame.type == MSG_RESULT_PUSH) {
             pushes++;
             continue;
@@ -92,9 +91,18 @@ void *port_memory(size_t *size)
     return memory;
 }
 
-int port_camera_can(uint32_t baud) { return baud % 2u == 0; }
-void port_camera_open(uint32_t baud, int hold) { (void)baud, (void)hold, camera_filled = 0; }
-void port_camera_close(void) { camera_filled = 0; }
+int port_camera_can(uint32_t baud)
+{
+    return baud % 2u == 0;
+}
+void port_camera_open(uint32_t baud, int hold)
+{
+    (void)baud, (void)hold, camera_filled = 0;
+}
+void port_camera_close(void)
+{
+    camera_filled = 0;
+}
 size_t port_camera_read(uint8_t *out, size_t capacity)
 {
     size_t n = camera_filled < capacity ? camera_filled : capacity;
@@ -103,16 +111,28 @@ size_t port_camera_read(uint8_t *out, size_t capacity)
     camera_filled -= n;
     return n;
 }
-uint32_t port_camera_lost(void) { return (uint32_t)camera_first / 100u; }
-uint8_t port_camera_level(void) { return (uint8_t)camera_filled; }
-size_t port_camera_write(const uint8_t *data, size_t n) { return (void)data, n > 3 ? 3 : n; }
+uint32_t port_camera_lost(void)
+{
+    return (uint32_t)camera_first / 100u;
+}
+uint8_t port_camera_level(void)
+{
+    return (uint8_t)camera_filled;
+}
+size_t port_camera_write(const uint8_t *data, size_t n)
+{
+    return (void)data, n > 3 ? 3 : n;
+}
 const uint8_t *port_ram_source(size_t *n)
 {
-    static const uint8_t words[] = {0, 0, 0, 0x80, 1, 8, 0, 0x10, 1, 8, 0, 0x11, 1, 8, 0x40, 0x12, 9, 0, 0, 0x80, 1, 8, 0, 1};
+    static const uint8_t words[] = {0, 0, 0,    0x80, 1, 8, 0, 0x10, 1, 8, 0, 0x11,
+                                    1, 8, 0x40, 0x12, 9, 0, 0, 0x80, 1, 8, 0, 1};
     *n = sizeof words;
     return words;
 }
-void port_idle(void) {}
+void port_idle(void)
+{
+}
 
 /* ---- a model ------------------------------------------------------------------------------------------------- */
 
@@ -154,18 +174,16 @@ typedef struct input {
 
 static uint8_t take(input_t *in)
 {
-    if (in->left == 0) {
+    if (in->left == 0)
         return 0;
-    }
     in->left--;
     return *in->data++;
 }
 
 static void take_bytes(input_t *in, uint8_t *out, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         out[i] = take(in);
-    }
 }
 
 static void run(const uint8_t *bytes, size_t n)
@@ -173,9 +191,8 @@ static void run(const uint8_t *bytes, size_t n)
     incoming = bytes;
     incoming_left = n;
     int turns = 0;
-    while (app_step(&app) || app_link_is_busy(&app.link)) {
+    while (app_step(&app) || app_link_is_busy(&app.link))
         REQUIRE(++turns < 1000000);
-    }
     REQUIRE(incoming_left == 0);
     REQUIRE(host.stats.corrupted + host.stats.truncated + host.stats.oversized == 0);
 }
@@ -202,9 +219,8 @@ static void observe(state_t *state)
     state->results_total = app.results.total;
     state->expected = app.loss.expected;
     state->link = app.loss.link;
-    if (app.setup.pipe != NULL) {
+    if (app.setup.pipe != NULL)
         sp_pipeline_stats(app.setup.pipe, &state->stats);
-    }
 }
 
 static void send_noise(input_t *in)
@@ -247,9 +263,8 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
         sp_put_u64(p + 32, 0);
         sp_put_f64(p + 56, 0.0);
     }
-    if (choice > 240) {
+    if (choice > 240)
         take_bytes(in, p + 16, TOKENIZER_CONFIG_BYTES);
-    }
     uint8_t *more = p + 16 + TOKENIZER_CONFIG_BYTES;
     uint8_t which = take(in);
     memset(more, 0, CONFIGURE_BYTES - 16 - TOKENIZER_CONFIG_BYTES);
@@ -271,7 +286,8 @@ static size_t put_events(input_t *in, uint8_t *p)
     size_t words = 1u + take(in) % 64u;
     uint8_t kind = take(in);
     for (size_t i = 0; i < words; i++) {
-        uint32_t word = i == 0 ? 0x80000000u | take(in) : (uint32_t)take(in) << 22 | (take(in) % 48u) << 11 | take(in) % 32u;
+        uint32_t word =
+            i == 0 ? 0x80000000u | take(in) : (uint32_t)take(in) << 22 | (take(in) % 48u) << 11 | take(in) % 32u;
         sp_put_u32(p + 4 * i, kind < 230 ? word & 0x9fffffffu : word * 0x9e3779b9u);
     }
     return 4 * words - kind % 4u;
@@ -300,12 +316,12 @@ static void check_state(const state_t *state)
 {
     const sp_tokenizer_stats_t *t = &state->stats.tokenizer;
     const sp_decode_stats_t *d = &state->stats.decode;
-    REQUIRE(t->taken == t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
+    REQUIRE(t->taken ==
+            t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
     REQUIRE(state->total - state->oldest <= app.report.capacity);
     REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
-    if (app.setup.pipe == NULL) {
+    if (app.setup.pipe == NULL)
         return;
-    }
     app_losses_t loss;
     app_loss_read(&app, &loss);
     uint64_t undecoded = d->untimed + d->unknown + d->outside + d->clipped;
@@ -325,7 +341,8 @@ static void send_frame(input_t *in)
     uint8_t kind = take(in);
     uint8_t how = take(in);
     uint32_t new_session = 1u + take(in) % 4u;
-    sp_frame_t frame = {(uint8_t)(kind < 240 ? 1u + kind % 11u : take(in)), take(in), take(in), app.session, payload, 0};
+    sp_frame_t frame =
+        {(uint8_t)(kind < 240 ? 1u + kind % 11u : take(in)), take(in), take(in), app.session, payload, 0};
     switch (frame.type) {
     case MSG_HELLO:
     case MSG_LABELS:
@@ -363,12 +380,10 @@ static void send_frame(input_t *in)
     default:
         break;
     }
-    if (how > 230) {
+    if (how > 230)
         frame.session = take(in) % 8u;
-    }
-    if (how % 32u == 17u) {
+    if (how % 32u == 17u)
         frame.length = take(in) * 4u;
-    }
     int n = sp_frame_encode(&frame, wire, sizeof wire);
     REQUIRE(n > 0);
     state_t before, after;
@@ -379,9 +394,8 @@ static void send_frame(input_t *in)
     REQUIRE(replies == had + 1);
     REQUIRE(last_reply.seq == frame.seq && last_reply.flags == frame.flags && last_reply.session == app.session);
     REQUIRE(last_reply.type == (frame.type | MSG_REPLY_BIT) || last_reply.type == MSG_ERROR);
-    if (frame.session != before.session && app.setup.settings.source != SOURCE_CAMERA) { /* that goes on by itself */
+    if (frame.session != before.session && app.setup.settings.source != SOURCE_CAMERA) /* that goes on by itself */
         REQUIRE(memcmp(&before, &after, sizeof before) == 0);
-    }
     check_state(&after);
 }
 
@@ -393,15 +407,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (in.left > 0) {
         uint8_t what = take(&in);
         write_most = 1u + what % 64u;
-        if (what < 40) {
+        if (what < 40)
             send_noise(&in);
-        } else if (what < 52) {
+        else if (what < 52)
             feed_camera(&in);
-        } else {
+        else
             send_frame(&in);
-        }
     }
-    const uint8_t hello[] = {0x00, 0x02, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x02, 0x01, 0x05, 0x09, 0x32, 0x53, 0x15, 0x00};
+    const uint8_t hello[] = {0x00, 0x02, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01,
+                             0x02, 0x01, 0x05, 0x09, 0x32, 0x53, 0x15, 0x00};
     unsigned had = replies;
     run(hello, sizeof hello);
     REQUIRE(replies > had && last_reply.type == (MSG_HELLO | MSG_REPLY_BIT));
@@ -427,9 +441,8 @@ int main(int argc, char **argv)
     unsigned long long bytes = 0;
     for (long i = 0; i < runs; i++) {
         size_t n = ((size_t)random_byte() << 8 | random_byte()) % sizeof data;
-        for (size_t k = 0; k < n; k++) {
+        for (size_t k = 0; k < n; k++)
             data[k] = random_byte();
-        }
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }

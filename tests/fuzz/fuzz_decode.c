@@ -52,8 +52,8 @@ static void check(const run_t *r, size_t n)
     const sp_decoder_config_t *c = &r->decoder.config;
     const uint64_t single = s->events + s->outside + s->clipped - s->vector_events;
     FUZZ_REQUIRE(s->events == r->count);
-    FUZZ_REQUIRE(s->words
-                 == single + s->vectors + s->addresses + s->times + s->triggers + s->other + s->unknown + s->untimed);
+    FUZZ_REQUIRE(s->words ==
+                 single + s->vectors + s->addresses + s->times + s->triggers + s->other + s->unknown + s->untimed);
     FUZZ_REQUIRE(s->words + s->skipped <= n);
     for (size_t i = 0; i < r->count; i++)
         FUZZ_REQUIRE(r->events[i].x < c->width && r->events[i].y < c->height && r->events[i].p <= 1);
@@ -82,8 +82,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 4)
         return 0;
-    const sp_decoder_config_t config = {
-        .format = FORMAT, .width = sides[data[0] % 8], .height = sides[data[1] % 8], .invert_polarity = 0};
+    const sp_decoder_config_t config = {.format = FORMAT,
+                                        .width = sides[data[0] % 8],
+                                        .height = sides[data[1] % 8],
+                                        .invert_polarity = 0};
     const uint8_t *in = data + 4;
     const size_t n = size - 4;
     run_t whole = decode(&config, in, n, n + 1, 4096), cut = decode(&config, in, n, 1u + data[2], 1u + data[3] % 40u);

@@ -76,8 +76,8 @@ static int finish(run_t *r, sp_tokenizer_t *tok)
     }
     const sp_tokenizer_stats_t *s = &r->stats;
     sp_tokenizer_stats(tok, &r->stats);
-    FUZZ_REQUIRE(s->taken
-                 == s->in_tokens + s->pending + s->refractory + s->decayed + s->pool_lost + s->outside + s->backwards);
+    FUZZ_REQUIRE(s->taken ==
+                 s->in_tokens + s->pending + s->refractory + s->decayed + s->pool_lost + s->outside + s->backwards);
     FUZZ_REQUIRE(s->pool_used <= s->pool_peak && s->pool_peak <= sp_tokenizer_config(tok)->pool_events);
     FUZZ_REQUIRE(s->pending <= s->pool_used);
     return 1;

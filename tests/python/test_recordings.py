@@ -172,7 +172,6 @@ BACK = struct.pack("<4I", 0x80000009, 0x10000000, 0x80000003, 0x10000000)
 
 DAMAGED: dict[str, tuple[str, bytes, list[str]]] = {
     "cut word": ("a.raw", HEADER + WORDS[:-1], ["byte", str(len(HEADER) + len(WORDS) - 4)]),
-    "undefined word": ("a.raw", HEADER + WORDS[:8] + b"\0\0\0\x50" + WORDS[8:], ["byte", str(len(HEADER) + 8)]),
     "outside": ("a.raw", b"% format EVT2;height=20;width=7\n" + WORDS, ["event", "7x20"]),
     "backwards": ("a.raw", HEADER + BACK, ["event 1", "t="]),
     "no time word": ("a.raw", HEADER + b"\0\0\0\x10" * 9, ["time word"]),

@@ -2,8 +2,10 @@
  * byte that says what to do, and so many bytes. Once they are read the u32 comes back, and two u64: events that the
  * tokenizer took, and events lost. And again. */
 #include "app.h"
+#include "configure.h"
 #include "port.h"
 #include "settings.h"
+#include "stream.h"
 
 #include "spedge/wire.h"
 

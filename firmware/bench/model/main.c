@@ -25,9 +25,8 @@ static void read_all(void *out, size_t n)
         const size_t got = port_read(to, n);
         to += got;
         n -= got;
-        if (got == 0) {
+        if (got == 0)
             port_idle();
-        }
     }
 }
 
@@ -38,9 +37,8 @@ static void write_all(const void *data, size_t n)
         const size_t done = port_write(from, n);
         from += done;
         n -= done;
-        if (done == 0) {
+        if (done == 0)
             port_idle();
-        }
     }
 }
 
@@ -59,17 +57,15 @@ static __attribute__((noinline)) uintptr_t stack_pointer(void)
 /* Paint what lies below, and later look how far it was used; the gap keeps these functions' own frames whole. */
 static __attribute__((noinline)) void paint(volatile uint8_t *below)
 {
-    for (size_t i = GAP; i < PAINTED; ++i) {
+    for (size_t i = GAP; i < PAINTED; ++i)
         *(below - i) = PAINT;
-    }
 }
 
 static __attribute__((noinline)) uint32_t used(volatile uint8_t *below)
 {
     size_t i = PAINTED - 1;
-    while (i > GAP && *(below - i) == PAINT) {
+    while (i > GAP && *(below - i) == PAINT)
         --i;
-    }
     return (uint32_t)i;
 }
 
@@ -149,7 +145,6 @@ void app_panic(const char *text, uint32_t detail_a, uint32_t detail_b)
 {
     (void)text;
     send(SP_ERR_CAPACITY - 1000, ((uint64_t)detail_b << 32) | detail_a, 0);
-    for (;;) {
+    for (;;)
         port_idle();
-    }
 }

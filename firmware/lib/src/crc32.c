@@ -87,12 +87,10 @@ uint32_t sp_crc32(uint32_t crc, const void *data, size_t n)
         }
         crc = multiply(STRIPE_FACTOR, multiply(STRIPE_FACTOR, crc) ^ second) ^ third;
     }
-    for (; n >= 8; n -= 8, p += 8) {
+    for (; n >= 8; n -= 8, p += 8)
         crc = add_8(crc, p);
-    }
-    for (; n > 0; n--) {
+    for (; n > 0; n--)
         crc = add_byte(crc, *p++);
-    }
     return ~crc;
 }
 

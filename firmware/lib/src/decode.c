@@ -11,10 +11,10 @@ static const struct {
     decode_fn *decode;
     uint16_t side; /* one more than the largest coordinate it can say */
 } formats[SP_FORMATS] = {
-    [SP_FORMAT_EVT2] = {sp_decode_evt2_any, 2048},  [SP_FORMAT_EVT21] = {sp_decode_evt21, 2048},
+    [SP_FORMAT_EVT2] = {sp_decode_evt2_any, 2048},      [SP_FORMAT_EVT21] = {sp_decode_evt21, 2048},
     [SP_FORMAT_EVT21_LEGACY] = {sp_decode_evt21, 2048}, [SP_FORMAT_EVT3] = {sp_decode_evt3, 2048},
-    [SP_FORMAT_EDVS_E0] = {sp_decode_edvs, 128},    [SP_FORMAT_EDVS_E1] = {sp_decode_edvs, 128},
-    [SP_FORMAT_EDVS_E2] = {sp_decode_edvs, 128},    [SP_FORMAT_EDVS_E3] = {sp_decode_edvs, 128},
+    [SP_FORMAT_EDVS_E0] = {sp_decode_edvs, 128},        [SP_FORMAT_EDVS_E1] = {sp_decode_edvs, 128},
+    [SP_FORMAT_EDVS_E2] = {sp_decode_edvs, 128},        [SP_FORMAT_EDVS_E3] = {sp_decode_edvs, 128},
     [SP_FORMAT_EDVS_E4] = {sp_decode_edvs, 128},
 };
 

@@ -6,11 +6,16 @@
 /* Bytes of time after the two of the address; those of E1 end by themselves. */
 SP_INLINE uint32_t time_bytes(uint32_t format)
 {
-    return format == SP_FORMAT_EDVS_E0 ? 0 : format == SP_FORMAT_EDVS_E1 ? MOST_DELTA_BYTES : format - SP_FORMAT_EDVS_E0;
+    return format == SP_FORMAT_EDVS_E0   ? 0
+           : format == SP_FORMAT_EDVS_E1 ? MOST_DELTA_BYTES
+                                         : format - SP_FORMAT_EDVS_E0;
 }
 
 /* The bytes of time after the address, the first one lowest. */
-SP_INLINE uint32_t time_of(uint64_t bytes) { return (uint32_t)(bytes >> 16); }
+SP_INLINE uint32_t time_of(uint64_t bytes)
+{
+    return (uint32_t)(bytes >> 16);
+}
 
 /* Time since the event before: 7 bits a byte, the upper ones first. */
 SP_INLINE uint32_t delta(uint64_t bytes, uint32_t count)
@@ -25,8 +30,7 @@ SP_INLINE uint32_t delta(uint64_t bytes, uint32_t count)
 SP_INLINE uint64_t unwrapped(const sp_decoder_t *d, uint64_t bytes, uint32_t count)
 {
     const uint32_t forward = time_of(bytes);
-    const uint32_t swapped =
-        forward << 24 | (forward << 8 & 0xFF0000u) | (forward >> 8 & 0xFF00u) | forward >> 24;
+    const uint32_t swapped = forward << 24 | (forward << 8 & 0xFF0000u) | (forward >> 8 & 0xFF00u) | forward >> 24;
     const uint64_t range = UINT64_C(1) << 8 * count;
     const uint64_t now = (d->time & ~(range - 1u)) | swapped >> (32u - 8u * count);
     return d->known && now < d->time ? now + range : now;

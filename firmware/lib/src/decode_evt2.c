@@ -51,8 +51,8 @@ static int take_word(sp_evt2_t *d, uint32_t word, sp_event_t *out)
     return 1;
 }
 
-int sp_evt2_decode(sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used,
-                   sp_event_t *out, size_t capacity, size_t *got)
+int sp_evt2_decode(sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used, sp_event_t *out, size_t capacity,
+                   size_t *got)
 {
     size_t at = 0, made = 0, bytes;
     uint32_t word;

@@ -172,10 +172,9 @@ SP_INLINE int decode_words(sp_decoder_t *decoder, const uint8_t *in, size_t n, s
     d->stats.addresses += out.addresses;
     *got = (size_t)(out.at - events);
     const int full = d->mask || (d->partial_bytes ? n >= size - d->partial_bytes : n - at >= size);
-    if (!full) {
+    if (!full)
         for (; at < n; at++)
             d->partial |= (uint64_t)in[at] << (8u * d->partial_bytes++);
-    }
     *used = at;
     *decoder = state;
     return full ? SP_MORE : SP_OK;

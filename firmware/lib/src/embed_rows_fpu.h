@@ -5,6 +5,8 @@
 
 enum { EMBED_FPU_OUTPUTS = 16 };
 
+/* Assembly, laid out by hand. */
+/* clang-format off */
 #define EMBED_FPU_ADD(d, w, s) "vfma.f32 s" #d ", s" #w ", s" #s "\n\t"
 #define EMBED_FPU_ROW(at, s) \
     "vldmia %[" #at "]!, {s16-s23}\n\t" \
@@ -41,6 +43,7 @@ static inline void sp_embed_add_rows(float *out, const float *const *rows, const
                            "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "cc",
                            "memory");
     }
+    /* clang-format on */
     for (; n > 0 && i < hidden; i++) {
         float sum = out[i];
         for (uint32_t r = 0; r < n; r++)

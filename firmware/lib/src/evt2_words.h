@@ -5,7 +5,14 @@
 #include "inline.h"
 #include "spedge/decode.h"
 
-enum { EVT2_OFF = 0x0, EVT2_ON = 0x1, EVT2_TIME_HIGH = 0x8, EVT2_TRIGGER = 0xA, EVT2_OTHER = 0xE, EVT2_CONTINUED = 0xF };
+enum {
+    EVT2_OFF = 0x0,
+    EVT2_ON = 0x1,
+    EVT2_TIME_HIGH = 0x8,
+    EVT2_TRIGGER = 0xA,
+    EVT2_OTHER = 0xE,
+    EVT2_CONTINUED = 0xF
+};
 
 /* Where the fields are: type 31:28, of which the lowest bit is an event's polarity, low time 27:22, x 21:11, y 10:0. */
 #define EVT2_TYPE_ABOVE_P 29u
@@ -18,10 +25,22 @@ enum { EVT2_OFF = 0x0, EVT2_ON = 0x1, EVT2_TIME_HIGH = 0x8, EVT2_TRIGGER = 0xA, 
 #define EVT2_SIDE_MASK 0x7FFu
 #define EVT2_P_AND_TIME (1u << EVT2_P_AT | EVT2_LOW_MASK << EVT2_LOW_AT)
 
-SP_INLINE uint32_t evt2_type(uint32_t word) { return word >> EVT2_P_AT; }
-SP_INLINE uint32_t evt2_low_time(uint32_t word) { return (word >> EVT2_LOW_AT) & EVT2_LOW_MASK; }
-SP_INLINE uint32_t evt2_x(uint32_t word) { return (word >> EVT2_X_AT) & EVT2_SIDE_MASK; }
-SP_INLINE uint32_t evt2_y(uint32_t word) { return word & EVT2_SIDE_MASK; }
+SP_INLINE uint32_t evt2_type(uint32_t word)
+{
+    return word >> EVT2_P_AT;
+}
+SP_INLINE uint32_t evt2_low_time(uint32_t word)
+{
+    return (word >> EVT2_LOW_AT) & EVT2_LOW_MASK;
+}
+SP_INLINE uint32_t evt2_x(uint32_t word)
+{
+    return (word >> EVT2_X_AT) & EVT2_SIDE_MASK;
+}
+SP_INLINE uint32_t evt2_y(uint32_t word)
+{
+    return word & EVT2_SIDE_MASK;
+}
 
 #define EVT2_HALF_WRAP (UINT64_C(1) << 33)
 

@@ -32,13 +32,12 @@ SP_INLINE uint64_t zeros(const uint8_t *in)
 static size_t before_zero(const uint8_t *in, size_t n)
 {
     size_t at = 0;
-    while (n - at >= 32 && !((zeros(in + at) | zeros(in + at + 8) | zeros(in + at + 16) | zeros(in + at + 24)) &
-                             EACH_BYTE << 7)) {
+    while (n - at >= 32 &&
+           !((zeros(in + at) | zeros(in + at + 8) | zeros(in + at + 16) | zeros(in + at + 24)) & EACH_BYTE << 7)) {
         at += 32;
     }
-    while (at < n && in[at] != 0) {
+    while (at < n && in[at] != 0)
         at++;
-    }
     return at;
 }
 
@@ -65,9 +64,8 @@ static int cobs_put(cobs_t *c, const uint8_t *in, size_t n)
     while (n > 0) {
         size_t room = BLOCK_BYTES + 1 - (c->used - c->code);
         if (room == 0) { /* full: it stands for no zero, another must follow */
-            if (c->used == c->capacity) {
+            if (c->used == c->capacity)
                 return SP_ERR_CAPACITY;
-            }
             c->out[c->code] = 0xff;
             c->code = c->used++;
             room = BLOCK_BYTES;
@@ -75,9 +73,8 @@ static int cobs_put(cobs_t *c, const uint8_t *in, size_t n)
         const size_t most = n < room ? n : room;
         const size_t span = before_zero(in, most);
         const size_t taken = span + (span < most); /* with the zero */
-        if (taken > c->capacity - c->used) {
+        if (taken > c->capacity - c->used)
             return SP_ERR_CAPACITY;
-        }
         memcpy(c->out + c->used, in, span);
         c->used += span;
         if (span < most) {
@@ -101,9 +98,8 @@ int sp_frame_encode(const sp_frame_t *frame, uint8_t *out, size_t capacity)
     uint8_t tail[SP_FRAME_CRC_BYTES];
     sp_put_u32(tail, sp_crc32(sp_crc32(0, header, sizeof header), frame->payload, frame->length));
 
-    if (capacity < 2) {
+    if (capacity < 2)
         return SP_ERR_CAPACITY;
-    }
     cobs_t c = {out, capacity - 1, 1, 0}; /* one byte kept for the delimiter */
     if (cobs_put(&c, header, sizeof header) < 0 || cobs_put(&c, frame->payload, frame->length) < 0 ||
         cobs_put(&c, tail, sizeof tail) < 0) {
@@ -133,12 +129,10 @@ static int cobs_decode(uint8_t *data, size_t n)
         }
         next += code;
     }
-    if (next > n) {
+    if (next > n)
         return SP_ERR_FORMAT;
-    }
-    if (to < from) {
+    if (to < from)
         memmove(data + to, data + from, n - from);
-    }
     return (int)(to + (n - from) - 1u);
 }
 
@@ -182,24 +176,21 @@ int sp_frame_reader_feed(sp_frame_reader_t *r, const uint8_t *in, size_t n, size
     size_t at = 0;
     while (at < n) {
         const size_t span = before_zero(in + at, n - at);
-        if (span > r->capacity - r->filled) {
+        if (span > r->capacity - r->filled)
             r->skipping = 1;
-        }
         if (!r->skipping && span > 0) {
             memcpy(r->buffer + r->filled, in + at, span);
             r->filled += span;
         }
         at += span;
-        if (at == n) {
+        if (at == n)
             break;
-        }
         at++;
         int good = 0;
-        if (r->skipping) {
+        if (r->skipping)
             r->stats.oversized++;
-        } else if (r->filled > 0) {
+        else if (r->filled > 0)
             good = frame_open(r, frame);
-        }
         r->skipping = 0;
         r->filled = 0;
         if (good) {

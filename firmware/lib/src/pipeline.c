@@ -36,13 +36,13 @@ struct sp_pipeline {
     void *token_context;
 
     /* in the caller's memory, behind this struct */
-    intake_t *intake;       /* NULL: EVT2 words that go straight to the tokenizer */
-    uint64_t *times;        /* [rows] */
+    intake_t *intake; /* NULL: EVT2 words that go straight to the tokenizer */
+    uint64_t *times;  /* [rows] */
     void *scratch;
-    uint64_t *xy_turns;     /* [(xy_size + 1) / 2], sp_embed_position_steps */
-    uint64_t *t_turns;      /* [(t_size + 1) / 2] */
-    float *xy_positions;    /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
-    float *ring;            /* [rows][hidden]: linear embedding and the positions of x and y */
+    uint64_t *xy_turns;  /* [(xy_size + 1) / 2], sp_embed_position_steps */
+    uint64_t *t_turns;   /* [(t_size + 1) / 2] */
+    float *xy_positions; /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
+    float *ring;         /* [rows][hidden]: linear embedding and the positions of x and y */
 };
 
 static int has_embedding(const sp_pipeline_config_t *config)

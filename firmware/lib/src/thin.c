@@ -48,7 +48,8 @@ size_t sp_thin_events(sp_thin_t *thin, sp_event_t *events, size_t n, uint32_t ke
         return n;
     for (size_t i = 0; i < n; i++) {
         const uint32_t column = events[i].x / thin->patch_size, row = events[i].y / thin->patch_size;
-        int16_t *debt = &thin->debts[(row < thin->rows ? row : 0) * thin->columns + (column < thin->columns ? column : 0)];
+        int16_t *debt =
+            &thin->debts[(row < thin->rows ? row : 0) * thin->columns + (column < thin->columns ? column : 0)];
         const int32_t owed = *debt + (int32_t)keep; /* -256 < debt < 256 */
         const int takes = owed > draw(thin);
         *debt = (int16_t)(takes ? owed - (int32_t)SP_THIN_ALL : owed);

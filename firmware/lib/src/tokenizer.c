@@ -225,7 +225,7 @@ int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, siz
     return SP_OK;
 }
 
-/* -------------------------------------------------------------- events in, tokens out */
+/* -------------------------------------------------------------- events in */
 
 static void release_ready(sp_tokenizer_t *tok)
 {
@@ -366,70 +366,6 @@ int sp_tokenizer_end(sp_tokenizer_t *tok)
 {
     release_ready(tok);
     return sp_is_voxel(&tok->config) ? sp_voxel_end(tok) : SP_OK;
-}
-
-int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
-{
-    const uint32_t held = sp_pool_held(tok, patch);
-
-    tok->ready = (sp_token_t){
-        .t = t, .x = (uint16_t)(patch % tok->columns), .y = (uint16_t)(patch / tok->columns), .n = held};
-    tok->is_ready = 1;
-    tok->ready_tail = held > 0 ? BLOCK_BEFORE(*sp_pool_next(tok, patch)) : BLOCK_NONE;
-    *sp_pool_next(tok, patch) = 0;
-    tok->held[patch] = 0;
-    if (sp_has_refractory(&tok->config)) {
-        tok->last_spike[patch] = t;
-        tok->held[patch] = HELD_SPIKED;
-    }
-    tok->stats.tokens++;
-    tok->stats.in_tokens += held;
-    return SP_TOKEN;
-}
-
-const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
-{
-    return tok->is_ready ? &tok->ready : NULL;
-}
-
-/* The first event of a block. */
-static uint32_t first_slot(const sp_tokenizer_t *tok, uint32_t block)
-{
-    return block * BLOCK_SLOTS + INFO_FIRST(tok->block_info[block]);
-}
-
-void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
-{
-    const int ready = tok->ready_tail != BLOCK_NONE;
-    *cursor = (sp_token_cursor_t){.tokenizer = tok,
-                                  .slot = ready ? first_slot(tok, tok->next_block[tok->ready_tail]) : 0,
-                                  .left = ready ? tok->ready.n : 0};
-}
-
-size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)
-{
-    const sp_tokenizer_t *tok = cursor->tokenizer;
-    const uint32_t bits = tok->span_bits, mask = (1u << bits) - 1u;
-    const uint32_t x0 = (uint32_t)tok->ready.x * tok->config.patch_size;
-    const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;
-    const size_t n = capacity < cursor->left ? capacity : cursor->left;
-    size_t got = 0;
-
-    while (got < n) {
-        const uint32_t block = cursor->slot / BLOCK_SLOTS, end = (block + 1u) * BLOCK_SLOTS;
-        const uint64_t time_high = INFO_EPOCH(tok->block_info[block]) << tok->time_bits;
-        for (; cursor->slot < end && got < n; cursor->slot++) {
-            const uint32_t slot = tok->slots[cursor->slot];
-            out[got++] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),
-                                      .x = (uint16_t)(x0 + (evt2_x(slot) & mask)),
-                                      .y = (uint16_t)(y0 + (evt2_y(slot) & mask)),
-                                      .p = (uint8_t)(evt2_type(slot) & 1u)};
-        }
-        if (cursor->slot == end)
-            cursor->slot = first_slot(tok, tok->next_block[block]);
-    }
-    cursor->left -= (uint32_t)n;
-    return n;
 }
 
 void sp_tokenizer_stats(const sp_tokenizer_t *tok, sp_tokenizer_stats_t *stats)

@@ -190,28 +190,28 @@ stop:
 }
 
 /* The loops of a kind for one sort of patches. */
-#define SP_FEED_LOOPS(take, name, patches)                                                                        \
-    static int push_##name(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)                     \
-    {                                                                                                             \
-        return sp_feed_events(tok, in, n, used, take, patches);                                                   \
-    }                                                                                                             \
-    static const uint8_t *run_##name(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in,                        \
-                                     const uint8_t *end, int *rc)                                                 \
-    {                                                                                                             \
-        return sp_feed_run(tok, d, in, end, rc, take, patches);                                                   \
+#define SP_FEED_LOOPS(take, name, patches) \
+    static int push_##name(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used) \
+    { \
+        return sp_feed_events(tok, in, n, used, take, patches); \
+    } \
+    static const uint8_t *run_##name(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end, \
+                                     int *rc) \
+    { \
+        return sp_feed_run(tok, d, in, end, rc, take, patches); \
     }
 
 /* The loops of a kind, and bind_loops, which chooses among them. */
-#define SP_FEED_BIND(take)                                                                                        \
-    SP_FEED_LOOPS(take, 16, SP_PATCHES_OF_16)                                                                     \
-    SP_FEED_LOOPS(take, 2_to, SP_PATCHES_OF_2_TO)                                                                 \
-    SP_FEED_LOOPS(take, any, SP_PATCHES_OF_ANY)                                                                   \
-    static void bind_loops(sp_tokenizer_t *tok)                                                                   \
-    {                                                                                                             \
-        static const sp_push_fn push[] = {push_16, push_2_to, push_any};                                          \
-        static const sp_run_fn run[] = {run_16, run_2_to, run_any};                                               \
-        tok->push = push[sp_patches(&tok->config)];                                                               \
-        tok->run = run[sp_patches(&tok->config)];                                                                 \
+#define SP_FEED_BIND(take) \
+    SP_FEED_LOOPS(take, 16, SP_PATCHES_OF_16) \
+    SP_FEED_LOOPS(take, 2_to, SP_PATCHES_OF_2_TO) \
+    SP_FEED_LOOPS(take, any, SP_PATCHES_OF_ANY) \
+    static void bind_loops(sp_tokenizer_t *tok) \
+    { \
+        static const sp_push_fn push[] = {push_16, push_2_to, push_any}; \
+        static const sp_run_fn run[] = {run_16, run_2_to, run_any}; \
+        tok->push = push[sp_patches(&tok->config)]; \
+        tok->run = run[sp_patches(&tok->config)]; \
     }
 
 #endif

@@ -36,7 +36,8 @@ static int take_slot(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
     double increase = 1.0;
 
     if (tok->held[patch] & HELD_SPIKED) {
-        increase = sp_is_seen_refractory(tok, patch, slot) ? 0.0 : increase_after_spike(tok, patch, sp_time_of(tok, slot));
+        increase =
+            sp_is_seen_refractory(tok, patch, slot) ? 0.0 : increase_after_spike(tok, patch, sp_time_of(tok, slot));
         if (!(increase > 0.0)) {
             tok->stats.refractory++;
             return SP_OK;

@@ -42,30 +42,29 @@
 #define HELD_WHEN_FULL(held) ((held) & ~HELD_SPIKED)
 
 typedef int (*sp_push_fn)(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used);
-typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end,
-                                    int *rc);
+typedef const uint8_t *(*sp_run_fn)(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, const uint8_t *end, int *rc);
 
 struct sp_tokenizer {
     sp_tokenizer_config_t config;
     sp_push_fn push;
     sp_run_fn run; /* as many EVT2 words as are in order, on the sensor and of this epoch, up to a token */
     uint32_t columns, rows, patches;
-    uint32_t reciprocal;   /* ceil(2^32 / patch_size), so that x / patch_size = x * reciprocal >> 32 for 16-bit x;
+    uint32_t reciprocal; /* ceil(2^32 / patch_size), so that x / patch_size = x * reciprocal >> 32 for 16-bit x;
                               0 where patch_size is a power of two */
-    uint32_t shift;        /* log2 of such a patch_size */
-    uint32_t span_bits;    /* of a coordinate in the patch */
-    uint32_t time_bits;    /* of the time in a slot */
-    uint32_t of_word;      /* the bits of an EVT2 word that its slot has too */
-    uint32_t fire_count;   /* ceil(threshold) */
+    uint32_t shift;      /* log2 of such a patch_size */
+    uint32_t span_bits;  /* of a coordinate in the patch */
+    uint32_t time_bits;  /* of the time in a slot */
+    uint32_t of_word;    /* the bits of an EVT2 word that its slot has too */
+    uint32_t fire_count; /* ceil(threshold) */
     uint32_t short_refractory_us; /* the absolute period if both are well below 2^32 us, else 0 */
-    uint32_t most;         /* events after which a patch fires whatever they are; UINT32_MAX: none such */
-    uint64_t last_t;       /* of the newest event in order */
-    uint32_t base_t;       /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
+    uint32_t most;                /* events after which a patch fires whatever they are; UINT32_MAX: none such */
+    uint64_t last_t;              /* of the newest event in order */
+    uint32_t base_t;         /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
     const uint8_t *run_from; /* the first word of this run */
-    uint64_t epoch;        /* last_t >> time_bits */
-    uint64_t epoch_last_t; /* the last time of this epoch */
-    uint64_t bin_start;    /* voxel: of the bin being filled */
-    uint64_t bin_last;     /* its last time */
+    uint64_t epoch;          /* last_t >> time_bits */
+    uint64_t epoch_last_t;   /* the last time of this epoch */
+    uint64_t bin_start;      /* voxel: of the bin being filled */
+    uint64_t bin_last;       /* its last time */
 
     /* in the caller's memory, behind this struct */
     uint64_t *last_spike; /* [patches], with a refractory period */
@@ -79,9 +78,9 @@ struct sp_tokenizer {
     uint32_t free_block;  /* of those that were in use before */
     uint32_t fresh_block; /* this one and those behind it never were */
     uint32_t ready_tail;  /* the ready token's blocks, or BLOCK_NONE */
-    uint32_t scan;       /* voxel: the patch to look at next while a bin is closed */
-    uint8_t in_bin;      /* voxel: whether there is a bin */
-    uint8_t is_ready;    /* there is a token; it may have no events */
+    uint32_t scan;        /* voxel: the patch to look at next while a bin is closed */
+    uint8_t in_bin;       /* voxel: whether there is a bin */
+    uint8_t is_ready;     /* there is a token; it may have no events */
     sp_token_t ready;
     sp_tokenizer_stats_t stats;
 };
@@ -95,8 +94,10 @@ void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t);
 void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *blocks_used);
 
-/* tokenizer.c */
+/* tokenizer_token.c. Returns SP_TOKEN. */
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
+
+/* tokenizer.c */
 uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at);
 
 /* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
@@ -227,7 +228,8 @@ SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)
 
 SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
 {
-    return sp_slot_high(span_bits, t) | p << EVT2_P_AT | ((uint32_t)t & EVT2_LOW_MASK) << EVT2_LOW_AT | x << EVT2_X_AT | y;
+    return sp_slot_high(span_bits, t) | p << EVT2_P_AT | ((uint32_t)t & EVT2_LOW_MASK) << EVT2_LOW_AT | x << EVT2_X_AT |
+           y;
 }
 
 /* The time_bits of time in a slot. */
@@ -248,7 +250,8 @@ SP_INLINE uint64_t sp_time_of(const sp_tokenizer_t *tok, uint32_t slot)
 /* The full time of the event at an index of the slots. */
 SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at)
 {
-    return INFO_EPOCH(tok->block_info[at / BLOCK_SLOTS]) << tok->time_bits | sp_slot_time(tok->span_bits, tok->slots[at]);
+    return INFO_EPOCH(tok->block_info[at / BLOCK_SLOTS]) << tok->time_bits |
+           sp_slot_time(tok->span_bits, tok->slots[at]);
 }
 
 #endif

@@ -47,7 +47,8 @@ static volatile uint8_t camera_bytes[SP_CAMERA_RING_BYTES];
 
 void camera_received(void);
 
-extern uint8_t link_memory_start[], link_memory_end[], link_ram_source_start[], link_ram_source_end[]; /* linker script */
+extern uint8_t link_memory_start[], link_memory_end[], link_ram_source_start[],
+    link_ram_source_end[]; /* linker script */
 
 void port_init(int argc, char **argv)
 {
@@ -69,18 +70,16 @@ const port_info_t *port_info(void)
 size_t port_read(uint8_t *out, size_t capacity)
 {
     size_t n = 0;
-    while (n < capacity && (UART_STATE(UART0) & UART_STATE_RXFULL) != 0) {
+    while (n < capacity && (UART_STATE(UART0) & UART_STATE_RXFULL) != 0)
         out[n++] = (uint8_t)UART_DATA(UART0);
-    }
     return n;
 }
 
 size_t port_write(const uint8_t *data, size_t n)
 {
     size_t done = 0;
-    while (done < n && (UART_STATE(UART0) & UART_STATE_TXFULL) == 0) {
+    while (done < n && (UART_STATE(UART0) & UART_STATE_TXFULL) == 0)
         UART_DATA(UART0) = data[done++];
-    }
     write_blocked = done < n;
     return done;
 }
@@ -104,7 +103,10 @@ static void mask_camera(void)
     __asm volatile("dsb\n\tisb" ::: "memory");
 }
 
-static void unmask_camera(void) { NVIC_ISER = IRQ_BIT(UART1_RX_IRQ); }
+static void unmask_camera(void)
+{
+    NVIC_ISER = IRQ_BIT(UART1_RX_IRQ);
+}
 
 /* The receive interrupt of UART1. A camera that is held waits: its byte stays where it is. */
 void camera_received(void)
@@ -160,9 +162,8 @@ size_t port_camera_read(uint8_t *out, size_t capacity)
     if (camera_holds && n > 0) {
         mask_camera();
         camera_received(); /* what was held, and whose interrupt is gone */
-        if (!port_ring_is_full(&camera)) {
+        if (!port_ring_is_full(&camera))
             unmask_camera();
-        }
     }
     return n;
 }
@@ -171,20 +172,21 @@ uint32_t port_camera_lost(void)
 {
     mask_camera();
     uint32_t lost = port_ring_lost(&camera);
-    if ((UART_CTRL(UART1) & UART_CTRL_RX_INTERRUPT) != 0) {
+    if ((UART_CTRL(UART1) & UART_CTRL_RX_INTERRUPT) != 0)
         unmask_camera();
-    }
     return lost;
 }
 
-uint8_t port_camera_level(void) { return port_ring_level(&camera); }
+uint8_t port_camera_level(void)
+{
+    return port_ring_level(&camera);
+}
 
 size_t port_camera_write(const uint8_t *data, size_t n)
 {
     size_t done = 0;
-    while (done < n && (UART_STATE(UART1) & UART_STATE_TXFULL) == 0) {
+    while (done < n && (UART_STATE(UART1) & UART_STATE_TXFULL) == 0)
         UART_DATA(UART1) = data[done++];
-    }
     return done;
 }
 
@@ -210,9 +212,8 @@ void port_idle(void)
     uint32_t state = UART_STATE(UART0);
     int can_read = !write_blocked && (state & UART_STATE_RXFULL) != 0;
     int can_write = write_blocked && (state & UART_STATE_TXFULL) == 0;
-    if (!can_read && !can_write && !port_ring_is_news(&camera)) {
+    if (!can_read && !can_write && !port_ring_is_news(&camera))
         __asm volatile("dsb\n\twfi" ::: "memory");
-    }
     NVIC_ICER = WAKING_IRQS;
     NVIC_ICPR = WAKING_IRQS;
     __asm volatile("dsb\n\tisb\n\tcpsie i" ::: "memory");

@@ -30,9 +30,8 @@ static inline uint64_t timer_instructions(void)
     static uint32_t last;
     static uint64_t base;
     uint32_t ticks = UINT32_MAX - TIMER_VALUE;
-    if (ticks < last) {
+    if (ticks < last)
         base += (uint64_t)1 << 32;
-    }
     last = ticks;
     return (base + ticks) * INSTRUCTIONS_PER_TICK;
 }

@@ -59,19 +59,16 @@ static void die(const char *what)
 static int open_terminal(void)
 {
     int master = posix_openpt(O_RDWR | O_NOCTTY);
-    if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0) {
+    if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
         die("cannot make a pseudo-terminal");
-    }
     const char *path = ptsname(master);
     int slave = path != NULL ? open(path, O_RDWR | O_NOCTTY) : -1;
     struct termios settings;
-    if (slave < 0 || tcgetattr(slave, &settings) < 0) {
+    if (slave < 0 || tcgetattr(slave, &settings) < 0)
         die("cannot open the pseudo-terminal");
-    }
     cfmakeraw(&settings);
-    if (tcsetattr(slave, TCSANOW, &settings) < 0 || fcntl(master, F_SETFL, O_NONBLOCK) < 0) {
+    if (tcsetattr(slave, TCSANOW, &settings) < 0 || fcntl(master, F_SETFL, O_NONBLOCK) < 0)
         die("cannot set up the pseudo-terminal");
-    }
     printf("%s\n", path);
     return master;
 }
@@ -80,14 +77,12 @@ static void map_ram_source(const char *path)
 {
     struct stat status;
     int fd = open(path, O_RDONLY);
-    if (fd < 0 || fstat(fd, &status) < 0) {
+    if (fd < 0 || fstat(fd, &status) < 0)
         die(path);
-    }
     if (status.st_size > 0) {
         void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
+        if (map == MAP_FAILED)
             die(path);
-        }
         ram_source = map;
         ram_source_bytes = (size_t)status.st_size;
     }
@@ -113,9 +108,8 @@ void port_init(int argc, char **argv)
         fprintf(stderr, "usage: %s [--listen ADDRESS:PORT] [FILE]\n", argv[0]);
         exit(2);
     }
-    if (argc > next) {
+    if (argc > next)
         map_ram_source(argv[next]);
-    }
     if (address != NULL) {
         signal(SIGPIPE, SIG_IGN); /* a host that goes is no reason to end */
         listener = tcp_listen(address);
@@ -181,23 +175,20 @@ size_t port_read(uint8_t *out, size_t capacity)
         return taken;
     }
     const ssize_t n = read(link_fd, out, capacity);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         lose_host();
-    }
     return n > 0 ? (size_t)n : 0;
 }
 
 size_t port_write(const uint8_t *data, size_t n)
 {
-    if (listener >= 0 && link_fd < 0) {
+    if (listener >= 0 && link_fd < 0)
         return n; /* nobody is there to read it */
-    }
     const ssize_t done = write(link_fd, data, n);
     const size_t taken = done > 0 ? (size_t)done : 0;
     write_blocked = taken < n;
-    if (done < 0 && errno != EAGAIN && errno != EINTR) {
+    if (done < 0 && errno != EAGAIN && errno != EINTR)
         lose_host();
-    }
     return taken;
 }
 
@@ -232,7 +223,10 @@ void port_camera_open(uint32_t baud, int hold)
     camera_is_open = 1;
 }
 
-void port_camera_close(void) { camera_is_open = 0; }
+void port_camera_close(void)
+{
+    camera_is_open = 0;
+}
 
 size_t port_camera_read(uint8_t *out, size_t capacity)
 {
@@ -241,14 +235,16 @@ size_t port_camera_read(uint8_t *out, size_t capacity)
     return n > 0 ? (size_t)n : 0;
 }
 
-uint32_t port_camera_lost(void) { return 0; }
+uint32_t port_camera_lost(void)
+{
+    return 0;
+}
 
 uint8_t port_camera_level(void)
 {
     int waiting = 0;
-    if (!camera_is_open || ioctl(camera_fd, FIONREAD, &waiting) < 0 || waiting < 0) {
+    if (!camera_is_open || ioctl(camera_fd, FIONREAD, &waiting) < 0 || waiting < 0)
         return 0;
-    }
     return (uint8_t)(waiting < TERMINAL_BYTES ? waiting * 255 / TERMINAL_BYTES : 255);
 }
 
@@ -275,10 +271,8 @@ void port_idle(void)
     };
     camera_was_read = 0;
     poll(wait, sizeof wait / sizeof *wait, -1); /* negative descriptors are left out */
-    if (wait[2].revents != 0) {
+    if (wait[2].revents != 0)
         tcp_accept(listener, &guest);
-    }
-    if ((wait[2].revents | wait[3].revents) != 0) {
+    if ((wait[2].revents | wait[3].revents) != 0)
         hear_guest();
-    }
 }

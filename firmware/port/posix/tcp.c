@@ -70,20 +70,17 @@ int tcp_listen(const char *address)
 
 static void set(int fd, int level, int option, int value)
 {
-    if (setsockopt(fd, level, option, &value, sizeof value) < 0) {
+    if (setsockopt(fd, level, option, &value, sizeof value) < 0)
         perror("setsockopt"); /* only slower */
-    }
 }
 
 void tcp_accept(int listener, tcp_guest_t *guest)
 {
     const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) {
+    if (fd < 0)
         return;
-    }
-    if (guest->fd >= 0) {
+    if (guest->fd >= 0)
         close(guest->fd);
-    }
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set(fd, IPPROTO_TCP, TCP_KEEPIDLE, ASK_AFTER);
@@ -104,11 +101,12 @@ static int is_gone(int fd)
 static void dismiss(int fd)
 {
     uint8_t bytes[4096];
+    int most = 1024; /* pieces: another may come all the time */
     const size_t n = app_farewell(bytes, sizeof bytes);
     if (send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n) {
         shutdown(fd, SHUT_WR);
-        for (int i = 0; i < 1024 && read(fd, bytes, sizeof bytes) > 0; i++) {
-        }
+        while (most-- > 0 && read(fd, bytes, sizeof bytes) > 0)
+            ;
     }
     close(fd);
 }

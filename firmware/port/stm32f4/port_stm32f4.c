@@ -115,11 +115,9 @@ void port_camera_received(void);
 
 static int wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value)
 {
-    for (uint32_t i = 0; i < CLOCK_POLLS; i++) {
-        if ((*reg & mask) == value) {
+    for (uint32_t i = 0; i < CLOCK_POLLS; i++)
+        if ((*reg & mask) == value)
             return 1;
-        }
-    }
     return 0;
 }
 
@@ -132,9 +130,8 @@ static void start_clock(void)
     const uint32_t to_1_mhz = crystal ? 25u | RCC_PLLCFGR_HSE : 16u;
     RCC_PLLCFGR = to_1_mhz | 336u << 6 | 0u << 16 | 7u << 24; /* x 336 / 2 */
     RCC_CR |= RCC_CR_PLLON;
-    if (!emulated && !wait_for(&RCC_CR, RCC_CR_PLLRDY, RCC_CR_PLLRDY)) {
+    if (!emulated && !wait_for(&RCC_CR, RCC_CR_PLLRDY, RCC_CR_PLLRDY))
         return;
-    }
     FLASH_ACR = FLASH_ACR_5_WAITS_CACHED;
     RCC_CFGR = RCC_CFGR_PPRE1_4 | RCC_CFGR_PPRE2_2;
     RCC_CFGR = RCC_CFGR_PPRE1_4 | RCC_CFGR_PPRE2_2 | RCC_CFGR_SW_PLL;
@@ -184,7 +181,10 @@ static void mask(const line_t *line)
     __asm volatile("dsb\n\tisb" ::: "memory");
 }
 
-static void unmask(const line_t *line) { NVIC_ISER(line->irq) = 1u << line->irq % 32u; }
+static void unmask(const line_t *line)
+{
+    NVIC_ISER(line->irq) = 1u << line->irq % 32u;
+}
 
 void port_init(int argc, char **argv)
 {
@@ -216,42 +216,41 @@ const port_info_t *port_info(void)
 
 /* ---- interrupts ----------------------------------------------------------------------------------------------- */
 
-void port_tick(void) {} /* ends a WFI */
+void port_tick(void)
+{
+} /* ends a WFI */
 
 /* Stops with a byte in the receiver when the line is to wait; its interrupt stays masked until there is room. */
 static void receive(line_t *line)
 {
     for (;;) {
         const uint32_t state = USART_SR(line->usart);
-        if ((state & (USART_SR_RXNE | USART_SR_ORE)) == 0) {
+        if ((state & (USART_SR_RXNE | USART_SR_ORE)) == 0)
             return;
-        }
         if (line->holds && port_ring_is_full(&line->ring)) {
             mask(line);
             return;
         }
         const uint8_t byte = (uint8_t)USART_DR(line->usart);
-        if ((state & USART_SR_RXNE) != 0) {
+        if ((state & USART_SR_RXNE) != 0)
             port_ring_put(&line->ring, byte);
-        }
-        if ((state & USART_SR_ORE) != 0) { /* what came after that byte, and found it still there */
+        if ((state & USART_SR_ORE) != 0) /* what came after that byte, and found it still there */
             port_ring_overrun(&line->ring);
-        }
     }
 }
 
 void port_link_received(void)
 {
-    if ((USART_SR(USART2) & USART_SR_TXE) != 0) {
+    if ((USART_SR(USART2) & USART_SR_TXE) != 0)
         USART_CR1(USART2) &= ~USART_CR1_TXEIE; /* has ended the WFI */
-    }
     receive(&link_line);
 }
 
 static void tell_camera(void)
 {
     const uint32_t free = camera_line.ring.size - (camera_line.ring.head - camera_line.ring.tail);
-    GPIO_BSRR(GPIOB) = camera_line.holds && free < CAMERA_STOPS_AT ? 1u << CAMERA_STOP_PIN : 1u << (CAMERA_STOP_PIN + 16u);
+    GPIO_BSRR(GPIOB) =
+        camera_line.holds && free < CAMERA_STOPS_AT ? 1u << CAMERA_STOP_PIN : 1u << (CAMERA_STOP_PIN + 16u);
 }
 
 void port_camera_received(void)
@@ -274,9 +273,8 @@ size_t port_read(uint8_t *out, size_t capacity)
 size_t port_write(const uint8_t *data, size_t n)
 {
     size_t done = 0;
-    while (done < n && (USART_SR(USART2) & USART_SR_TXE) != 0) {
+    while (done < n && (USART_SR(USART2) & USART_SR_TXE) != 0)
         USART_DR(USART2) = data[done++];
-    }
     write_blocked = done < n;
     return done;
 }
@@ -309,7 +307,10 @@ void port_camera_close(void)
     USART_CR1(USART6) &= ~(USART_CR1_RE | USART_CR1_RXNEIE);
 }
 
-static int camera_is_open(void) { return (USART_CR1(USART6) & USART_CR1_RE) != 0; }
+static int camera_is_open(void)
+{
+    return (USART_CR1(USART6) & USART_CR1_RE) != 0;
+}
 
 size_t port_camera_read(uint8_t *out, size_t capacity)
 {
@@ -326,20 +327,21 @@ uint32_t port_camera_lost(void)
 {
     mask(&camera_line);
     const uint32_t lost = port_ring_lost(&camera_line.ring);
-    if (camera_is_open()) {
+    if (camera_is_open())
         unmask(&camera_line);
-    }
     return lost;
 }
 
-uint8_t port_camera_level(void) { return port_ring_level(&camera_line.ring); }
+uint8_t port_camera_level(void)
+{
+    return port_ring_level(&camera_line.ring);
+}
 
 size_t port_camera_write(const uint8_t *data, size_t n)
 {
     size_t done = 0;
-    while (done < n && (USART_SR(USART6) & USART_SR_TXE) != 0) {
+    while (done < n && (USART_SR(USART6) & USART_SR_TXE) != 0)
         USART_DR(USART6) = data[done++];
-    }
     return done;
 }
 
@@ -357,9 +359,8 @@ uint64_t port_counter(void)
     static uint32_t last;
     static uint64_t base;
     const uint32_t now = has_cycles ? DWT_CYCCNT : TIM2_CNT;
-    if (now < last) {
+    if (now < last)
         base += (uint64_t)1 << 32;
-    }
     last = now;
     return base + now;
 }
@@ -375,13 +376,11 @@ void port_idle(void)
 {
     port_counter();
     __asm volatile("cpsid i" ::: "memory");
-    if (write_blocked) {
+    if (write_blocked)
         USART_CR1(USART2) |= USART_CR1_TXEIE;
-    }
     const int link_news = port_ring_is_news(&link_line.ring);
     const int camera_news = port_ring_is_news(&camera_line.ring);
-    if (!link_news && !camera_news) {
+    if (!link_news && !camera_news)
         __asm volatile("dsb\n\twfi" ::: "memory");
-    }
     __asm volatile("cpsie i" ::: "memory");
 }

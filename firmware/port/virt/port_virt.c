@@ -57,18 +57,16 @@ const port_info_t *port_info(void)
 size_t port_read(uint8_t *out, size_t capacity)
 {
     size_t n = 0;
-    while (n < capacity && (UART_STATE & UART_STATE_RX) != 0) {
+    while (n < capacity && (UART_STATE & UART_STATE_RX) != 0)
         out[n++] = UART_DATA;
-    }
     return n;
 }
 
 size_t port_write(const uint8_t *data, size_t n)
 {
     size_t done = 0;
-    while (done < n && (UART_STATE & UART_STATE_TX_EMPTY) != 0) {
+    while (done < n && (UART_STATE & UART_STATE_TX_EMPTY) != 0)
         UART_DATA = data[done++];
-    }
     write_blocked = done < n;
     return done;
 }
@@ -93,12 +91,10 @@ void port_idle(void)
 {
     UART_INTERRUPTS = write_blocked ? UART_INT_RX | UART_INT_TX : UART_INT_RX;
     const uint32_t claimed = PLIC_CLAIM;
-    if (claimed != 0) {
+    if (claimed != 0)
         PLIC_CLAIM = claimed;
-    }
     const uint8_t state = UART_STATE;
     const int can_write = write_blocked && (state & UART_STATE_TX_EMPTY) != 0;
-    if ((state & UART_STATE_RX) == 0 && !can_write) {
+    if ((state & UART_STATE_RX) == 0 && !can_write)
         __asm__ volatile("fence\n\twfi" ::: "memory");
-    }
 }

@@ -33,12 +33,10 @@ static void __attribute__((used)) report_trap(uint32_t at, uint32_t cause) __asm
 static void prepare(void)
 {
     const uint32_t *from = link_data_load;
-    for (uint32_t *to = link_data_start; to < link_data_end; to++) {
+    for (uint32_t *to = link_data_start; to < link_data_end; to++)
         *to = *from++;
-    }
-    for (uint32_t *to = link_bss_start; to < link_bss_end; to++) {
+    for (uint32_t *to = link_bss_start; to < link_bss_end; to++)
         *to = 0;
-    }
     main(0, NULL);
     for (;;) {
     }

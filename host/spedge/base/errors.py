@@ -43,3 +43,7 @@ class InputError(SpedgeError, ValueError):
     """An input file or array is damaged or not what was expected."""
 
     exit_code = 4
+
+
+class CutError(InputError):
+    """A recording ends before its end; what came before it is good and was handed out."""

@@ -13,7 +13,7 @@ from spedge.base.files import whole
 from spedge.base.parameters import whole_number
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Writer
+from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
 from spedge.recordings.csv import CsvRecording, CsvWriter
 from spedge.recordings.dat import DatRecording
 from spedge.recordings.es import EventStreamRecording
@@ -50,7 +50,14 @@ def formats() -> tuple[str, ...]:
     return tuple(_READERS)
 
 
-def open(path: str | Path, *, width: int | None = None, height: int | None = None, sort: bool = False) -> Recording:
+def open(
+    path: str | Path,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    sort: bool = False,
+    outside: str | None = None,
+) -> Recording:
     """Open a recording, by its file name's ending.
 
     Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
@@ -58,10 +65,14 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     width, height: the sensor in pixels, for files that do not say it themselves.
     sort: hand the events out in order of time whatever their order in the file; this takes memory for all of them.
     Without it, an event older than the one before it is an error.
+    outside: drop events outside the sensor, and count them in left_out, or refuse them. None: what the format's makers
+    do with them, which is to drop them for EVT3, and to refuse them where they do not say.
     The header is read now, events when they are asked for. Raises InputError, naming the file and the place in it,
     for a file that is missing, damaged, of an unknown kind or of unknown geometry; UsageError for a missing library.
     """
     path = Path(path)
+    if outside not in (None, *OUTSIDE):
+        raise UsageError(f"outside={outside!r}: it must be {' or '.join(OUTSIDE)}")
     if (width is None) != (height is None):
         raise UsageError("give both width and height, or neither")
     if width is not None and height is not None:
@@ -83,6 +94,7 @@ def open(path: str | Path, *, width: int | None = None, height: int | None = Non
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
+    recording.outside = outside or recording.outside
     return recording
 
 

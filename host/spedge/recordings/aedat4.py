@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError, UsageError
+from spedge.base.errors import CutError, InputError, UsageError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import Recording, choose_geometry, gathered
+from spedge.recordings.inivation import sensor
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 _PACKET = struct.Struct("<ii")  # stream, bytes
@@ -47,29 +48,31 @@ class Aedat4Recording(Recording):
         return gathered(self._packets())
 
     def _packets(self) -> Iterator[NDArray[np.void]]:
-        end = self.path.stat().st_size
-        if self._header.table >= 0:  # an index of the packets; it need not be there
-            if not self._header.start <= self._header.table <= end:
-                raise InputError(
-                    f"{self.path}: cut off at byte {end}, before the index of packets at byte {self._header.table}"
-                )
-            end = self._header.table
+        size, table = self.path.stat().st_size, self._header.table
+        end = size
+        if table >= 0:  # an index of the packets; it need not be there
+            if table < self._header.start:
+                raise InputError(f"{self.path}: the index of packets cannot be at byte {table}; the header is damaged")
+            end = min(size, table)
         with self.path.open("rb") as file:
             at = file.seek(self._header.start)
             while at < end:
-                head = file.read(_PACKET.size)
+                head = file.read(min(_PACKET.size, end - at))
                 if len(head) < _PACKET.size:
-                    raise InputError(f"{self.path}: cut off in the packet at byte {at}")
-                stream, size = _PACKET.unpack(head)
-                if stream < 0 or not 0 <= size <= _LONGEST_PACKET:
+                    raise CutError(f"{self.path}: cut off in the packet at byte {at}")
+                stream, length = _PACKET.unpack(head)
+                if stream < 0 or not 0 <= length <= _LONGEST_PACKET:
                     raise InputError(f"{self.path}: there is no packet at byte {at}; it is damaged")
-                if size > end - at - _PACKET.size:
-                    raise InputError(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
-                body = file.read(size)
+                if length > end - at - _PACKET.size:
+                    kind = CutError if end == size else InputError
+                    raise kind(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
+                body = file.read(length)
                 if stream == self._header.stream:
-                    yield self._events(body, at)
-                at += _PACKET.size + size
-            if self._header.table >= 0:
+                    yield from self._events(body, at)
+                at += _PACKET.size + length
+            if table > size:
+                raise CutError(f"{self.path}: cut off at byte {size}, before the index of packets at byte {table}")
+            if table >= 0:
                 self._check_index(file.read(), at)
 
     def _check_index(self, body: bytes, at: int) -> None:
@@ -80,22 +83,23 @@ class Aedat4Recording(Recording):
         except Exception:  # whatever the libraries raise for damaged data
             whole = False
         if not whole:
-            raise InputError(
+            raise CutError(
                 f"{self.path}: the index of packets at byte {at} is damaged or cut off; the events are all there"
             )
 
-    def _events(self, body: bytes, at: int) -> NDArray[np.void]:
+    def _events(self, body: bytes, at: int) -> Iterator[NDArray[np.void]]:
         try:
             found = _events_of(self._unpack(body))
         except Exception as error:  # whatever the libraries raise for damaged data
             raise InputError(f"{self.path}: the packet at byte {at} is damaged ({error})") from None
-        bad = np.flatnonzero((found["t"] < 0) | (found["x"] < 0) | (found["y"] < 0) | (found["p"] > 1))
-        if len(bad):
-            raise InputError(f"{self.path}: event {bad[0]} of the packet at byte {at} is no event; it is damaged")
+        bad = np.flatnonzero((found["t"] < 0) | (found["p"] > 1))
+        found = found[: bad[0]] if len(bad) else found
         events = empty_events(len(found))
         for name in ("t", "x", "y", "p"):
-            events[name] = found[name]
-        return events
+            events[name] = found[name].astype(events.dtype[name])  # a negative pixel is a large one: outside, too
+        yield events
+        if len(bad):
+            raise InputError(f"{self.path}: event {bad[0]} of the packet at byte {at} is no event; it is damaged")
 
 
 def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
@@ -151,8 +155,8 @@ class _Header:
 
     compression: int
     stream: int
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     start: int
     table: int
 
@@ -172,23 +176,34 @@ def _read_header(file: BinaryIO, path: Path) -> _Header:
     if len(streams) != 1:
         raise InputError(f"{path}: there are {len(streams)} streams of events in it; only files with one can be read")
     stream, width, height = streams[0]
-    if not (0 < width <= 65535 and 0 < height <= 65535):
+    if width is not None and height is not None and not (0 < width <= 65535 and 0 < height <= 65535):
         raise InputError(f"{path}: the header at byte {len(MAGIC)} gives a sensor of {width}x{height} pixels")
     return _Header(compression, stream, width, height, len(MAGIC) + 4 + size, position)
 
 
-def _event_streams(tree: ElementTree.Element) -> list[tuple[int, int, int]]:
-    """Number, width and height of each stream of events."""
-    found = []
-    for out in tree.iter("node"):
-        if out.get("name") != "outInfo":
-            continue
-        for stream in out.findall("node"):
-            if _attribute(stream, "typeIdentifier") == _EVENTS_TYPE:
-                info = next((node for node in stream.findall("node") if node.get("name") == "info"), stream)
-                size = (int(_attribute(info, "sizeX") or 0), int(_attribute(info, "sizeY") or 0))
-                found.append((int(stream.get("name") or -1), *size))
-    return found
+def _event_streams(tree: ElementTree.Element) -> list[tuple[int, int | None, int | None]]:
+    """Number, width and height of each stream of events; others of the camera, or its name, may say the size."""
+    streams = [stream for out in tree.iter("node") if out.get("name") == "outInfo" for stream in out.findall("node")]
+    sizes = {_source(stream): size for stream in streams if (size := _size(stream)) is not None}
+    return [
+        (int(stream.get("name") or -1), *(_size(stream) or sizes.get(_source(stream)) or sensor(_source(stream))))
+        for stream in streams
+        if _attribute(stream, "typeIdentifier") == _EVENTS_TYPE
+    ]
+
+
+def _source(stream: ElementTree.Element) -> str:
+    """The camera that it is of."""
+    return _attribute(_info(stream), "source") or ""
+
+
+def _size(stream: ElementTree.Element) -> tuple[int, int] | None:
+    width, height = (_attribute(_info(stream), key) for key in ("sizeX", "sizeY"))
+    return (int(width), int(height)) if width and height else None
+
+
+def _info(stream: ElementTree.Element) -> ElementTree.Element:
+    return next((node for node in stream.findall("node") if node.get("name") == "info"), stream)
 
 
 def _attribute(node: ElementTree.Element, key: str) -> str | None:

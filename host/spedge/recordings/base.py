@@ -11,10 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
-from spedge.events.arrays import UnsortedError, check_events, check_pixels, columns, concatenate, first_wrong
+from spedge.events.arrays import (
+    Columns,
+    UnsortedError,
+    as_records,
+    check_events,
+    columns,
+    concatenate,
+    empty_events,
+    first_wrong,
+)
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18
+#: What may be done with events outside the sensor.
+OUTSIDE = ("drop", "refuse")
+DROP_HINT = 'leave such events out by outside="drop" (--outside drop), which counts them'
 
 
 class Recording(ABC):
@@ -23,9 +35,11 @@ class Recording(ABC):
     width, height: the sensor, pixels. format: the encoding's name. path: the file.
     sort: hand the events out in order of time (stable) whatever their order in the file; this holds the whole recording
     in memory.
-    left_out: how many of what the format's own rules leave out, by name, known once the recording was iterated.
+    outside: what becomes of events outside the sensor: drop (and count) or refuse. Readers set what the format's makers
+    do, which is to refuse where they do not say.
+    left_out: how many of what was skipped or dropped, by name: of what has been iterated.
     Every event handed out is sorted by time and inside the sensor; an InputError names the file and the first that
-    is not, behind a chunk of those before it.
+    is not, behind a chunk of those before it. A CutError says so of a file that ends too early.
     """
 
     format: str
@@ -35,51 +49,78 @@ class Recording(ABC):
         self.width = width
         self.height = height
         self.sort = False
+        self.outside = "refuse"
         self.left_out: dict[str, int] = {}
 
     @abstractmethod
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        """Chunks as they stand in the file, from its start."""
+        """Chunks as they stand in the file, from its start; events may be outside the sensor and out of order."""
+
+    def _leave_out(self, name: str, count: int) -> None:
+        """Count what is not handed out."""
+        if count:
+            self.left_out[name] = self.left_out.get(name, 0) + count
 
     def __iter__(self) -> Iterator[NDArray[np.void]]:
         """Chunks in file order; times in µs of the sensor's clock. Can be iterated again."""
+        self.left_out = {}
         last_t, start = 0, 0
-        for chunk in self._sorted() if self.sort else self._chunks():
-            if len(chunk) == 0:
-                continue
-            wrong = first_wrong(columns(chunk), self.width, self.height, last_t)
-            if wrong is None or wrong > 0:
-                yield chunk[:wrong]
-            if wrong is not None:
-                self._complain(chunk, last_t, start)
-            last_t, start = int(chunk["t"][-1]), start + len(chunk)
+        for whole in self._sorted() if self.sort else self._chunks():
+            chunk, numbers = self._inside(whole)
+            if len(chunk):
+                wrong = first_wrong(columns(chunk), self.width, self.height, last_t)
+                if wrong is None or wrong > 0:
+                    yield chunk[:wrong]
+                if wrong is not None:
+                    number = start + (wrong if numbers is None else int(numbers[wrong]))
+                    self._complain(columns(chunk), last_t, number - wrong)
+                last_t = int(chunk["t"][-1])
+            start += len(whole)
+
+    def _inside(self, chunk: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.intp] | None]:
+        """The events inside the sensor, the others counted, and their numbers in the chunk if not all are."""
+        if self.outside != "drop":
+            return chunk, None
+        inside = (chunk["x"] < self.width) & (chunk["y"] < self.height)
+        if inside.all():
+            return chunk, None
+        self._leave_out("outside", len(chunk) - int(np.count_nonzero(inside)))
+        return chunk[inside], np.flatnonzero(inside)
 
     def events(self) -> NDArray[np.void]:
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
         return _joined(list(self))
 
     def _sorted(self) -> Iterator[NDArray[np.void]]:
-        chunks = list(self._chunks())
-        start = 0
-        for chunk in chunks:
-            try:
-                check_pixels(columns(chunk), self.width, self.height, start)
-            except InputError as error:
-                raise InputError(f"{self.path}: {error}") from None
-            start += len(chunk)
+        """All events in order of time, or those before damage; an event outside the sensor is named by its number."""
+        chunks: list[NDArray[np.void]] = []
+        problem, start = None, 0
+        try:
+            for chunk in self._chunks():
+                c = columns(chunk)._replace(t=np.zeros(len(chunk), np.uint64))
+                wrong = None if self.outside == "drop" else first_wrong(c, self.width, self.height)
+                chunks.append(chunk[:wrong])
+                if wrong is not None:
+                    self._complain(c, 0, start)
+                start += len(chunk)
+        except InputError as error:
+            problem = error
         events = _joined(chunks)
         events = events.take(np.argsort(events["t"], kind="stable"))  # quicker than by an index
         for start in range(0, len(events), CHUNK_EVENTS):
             yield events[start : start + CHUNK_EVENTS]
+        if problem is not None:
+            raise problem
 
-    def _complain(self, chunk: NDArray[np.void], last_t: int, start: int) -> None:
+    def _complain(self, c: Columns, last_t: int, start: int) -> None:
+        """Raise what is wrong with the first wrong one of these events, which are numbered from start on."""
         try:
-            check_events(columns(chunk), self.width, self.height, last_t, start)
+            check_events(c, self.width, self.height, last_t, start)
         except UnsortedError as error:
             hint = "sort=True (spedge convert --sort) puts the events in order of time"
             raise InputError(f"{self.path}: {error.where}; {hint}") from None
         except InputError as error:
-            raise InputError(f"{self.path}: {error}") from None
+            raise InputError(f"{self.path}: {error}, or {DROP_HINT}") from None
 
     def __repr__(self) -> str:
         return f"<{self.format} recording {self.path}, {self.width}x{self.height}>"
@@ -122,6 +163,27 @@ class Unwrap:
         wraps = self._wraps + np.cumsum(np.diff(now, prepend=self._last) <= -(self._range // 2))
         self._last, self._wraps = int(now[-1]), int(wraps[-1])
         return (now + wraps * self._range).astype(np.uint64)
+
+
+def good_events(fields: Columns) -> tuple[NDArray[np.void], InputError | None]:
+    """The fields of events of any dtypes as an EVENT_DTYPE array: all, or those before the first that is none, and why.
+
+    fields: as columns() takes them.
+    """
+    try:
+        return as_records(columns(fields)), None
+    except InputError as error:
+        problem = error
+    good, bad = 0, len(fields.t)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            columns(Columns(*(values[:middle] for values in fields)))
+        except InputError:
+            bad = middle
+        else:
+            good = middle
+    return as_records(columns(Columns(*(values[:good] for values in fields)))) if good else empty_events(), problem
 
 
 def gathered(pieces: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:

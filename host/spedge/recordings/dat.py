@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
+from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry
 from spedge.recordings.raw import read_header
@@ -17,10 +18,21 @@ _EVENT_TYPES = (0, 12)
 _RECORD = np.dtype([("t", "<u4"), ("address", "<u4")])
 
 
-class DatRecording(Recording):
-    """A Prophesee DAT file of change detection events. Its clock of 32 bits is unwrapped."""
+@dataclass(frozen=True)
+class _Layout:
+    """Where an event's fields are: x from bit 0 to y, y to p, and p one bit. sensor: the only one that had it."""
 
-    format = "DAT"
+    y: int
+    p: int
+    sensor: tuple[int | None, int | None] = (None, None)
+
+
+_LAYOUTS = {"1": _Layout(y=9, p=17, sensor=(304, 240)), "2": _Layout(y=14, p=28)}  # by the header's Version
+_USUAL_VERSION = "2"  # of files that do not say it, as the vendor's own tools have it
+
+
+class DatRecording(Recording):
+    """A Prophesee DAT file of change detection events, version 1 (ATIS) or 2. Its clock of 32 bits is unwrapped."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
         with path.open("rb") as file:
@@ -29,6 +41,13 @@ class DatRecording(Recording):
                 raise InputError(f"{path}: no header line '% ...' at byte 0; this is not a Prophesee DAT file")
             file.seek(header.size)
             kind = file.read(2)
+        fields = {key.lower(): value for key, value in header.fields.items()}
+        version = fields.get("version", _USUAL_VERSION)
+        if version not in _LAYOUTS:
+            raise InputError(
+                f"{path}: the header, up to byte {header.size}, says DAT version {version[:20]!r}; only "
+                f"{' and '.join(_LAYOUTS)} can be read"
+            )
         if len(kind) < 2:
             raise InputError(f"{path}: cut off at byte {header.size + len(kind)}, after the header")
         if kind[0] not in _EVENT_TYPES or kind[1] != _RECORD.itemsize:
@@ -36,8 +55,13 @@ class DatRecording(Recording):
                 f"{path}: byte {header.size} says events of type {kind[0]} and {kind[1]} bytes; only type 0 or 12 of "
                 f"{_RECORD.itemsize} bytes can be read"
             )
+        self.format = "DAT" if version == _USUAL_VERSION else f"DAT version {version}"
         self._start = header.size + 2
-        super().__init__(path, *choose_geometry(path, (header.width, header.height), width, height))
+        self._layout = _LAYOUTS[version]
+        size = (header.width, header.height)
+        if None in size and width is None:
+            size = self._layout.sensor
+        super().__init__(path, *choose_geometry(path, size, width, height))
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         unwrap = Unwrap(32)
@@ -46,8 +70,8 @@ class DatRecording(Recording):
             while data := file.read(_RECORD.itemsize * CHUNK_EVENTS):
                 whole = len(data) // _RECORD.itemsize
                 records = np.frombuffer(data, _RECORD, whole)
-                bad = np.flatnonzero(records["address"] >> 29)
-                yield _decode(records[: bad[0]] if len(bad) else records, unwrap)
+                bad = np.flatnonzero(records["address"] >> self._layout.p + 1)
+                yield self._decode(records[: bad[0]] if len(bad) else records, unwrap)
                 if len(bad):
                     where = at + int(bad[0]) * _RECORD.itemsize
                     raise InputError(
@@ -55,16 +79,15 @@ class DatRecording(Recording):
                     )
                 at += len(data)
                 if len(data) % _RECORD.itemsize:
-                    raise InputError(
+                    raise CutError(
                         f"{self.path}: cut off in the middle of an event at byte {at - len(data) % _RECORD.itemsize}"
                     )
 
-
-def _decode(records: NDArray[np.void], unwrap: Unwrap) -> NDArray[np.void]:
-    events = empty_events(len(records))
-    address = records["address"]
-    events["t"] = unwrap(records["t"])
-    events["x"] = address & 0x3FFF
-    events["y"] = address >> 14 & 0x3FFF
-    events["p"] = address >> 28
-    return events
+    def _decode(self, records: NDArray[np.void], unwrap: Unwrap) -> NDArray[np.void]:
+        events = empty_events(len(records))
+        address, layout = records["address"], self._layout
+        events["t"] = unwrap(records["t"])
+        events["x"] = address & (1 << layout.y) - 1
+        events["y"] = address >> layout.y & (1 << layout.p - layout.y) - 1
+        events["p"] = address >> layout.p & 1
+        return events

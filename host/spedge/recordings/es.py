@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge._decoders import EventStreamDecoder
-from spedge.base.errors import InputError
-from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
+from spedge.base.errors import CutError, InputError
+from spedge.recordings.base import CHUNK_EVENTS, DROP_HINT, Recording, choose_geometry
 
 _MAGIC = b"Event Stream"
 _HEADER_BYTES = 20
@@ -46,18 +46,20 @@ class EventStreamRecording(Recording):
         self.format = f"Event Stream {_KINDS[self._kind]}"
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        decoder = EventStreamDecoder(self._kind, self.width, self.height)
+        decoder = EventStreamDecoder(self._kind, self.width, self.height, self.outside == "drop")
         with self.path.open("rb") as file:
             file.seek(_HEADER_BYTES)
             while data := file.read(5 * CHUNK_EVENTS):
-                yield decoder.feed(data)
+                events = decoder.feed(data)
+                counts = {"exposures": decoder.exposures, "outside": 0 if decoder.damaged else decoder.outside}
+                self.left_out = {name: count for name, count in counts.items() if count}
+                yield events
                 at = _HEADER_BYTES + decoder.consumed
                 if decoder.damaged:
                     raise InputError(
                         f"{self.path}: the event that ends before byte {at} is outside the {self.width}x{self.height} "
-                        "sensor; it is damaged"
+                        f"sensor; it is damaged, or {DROP_HINT}"
                     )
         if decoder.held:
             at = _HEADER_BYTES + decoder.consumed - decoder.held
-            raise InputError(f"{self.path}: cut off in the middle of an event at byte {at}")
-        self.left_out = {"exposures": decoder.exposures} if decoder.exposures else {}
+            raise CutError(f"{self.path}: cut off in the middle of an event at byte {at}")

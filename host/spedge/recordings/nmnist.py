@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
+from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
-from spedge.recordings.base import CHUNK_EVENTS, Recording
+from spedge.recordings.base import CHUNK_EVENTS, DROP_HINT, Recording
 
 SIDE = 34
 RECORD_BYTES = 5
@@ -26,14 +26,6 @@ class NMnistRecording(Recording):
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
         if width is not None and (width, height) != (SIDE, SIDE):
             raise InputError(f"{path}: N-MNIST is {SIDE}x{SIDE}, not {width}x{height}; leave width and height out")
-        size = path.stat().st_size
-        if size == 0:
-            raise InputError(f"{path}: the file is empty")
-        if size % RECORD_BYTES:
-            raise InputError(
-                f"{path}: cut off in the middle of an event at byte {size - size % RECORD_BYTES}, "
-                f"or not an N-MNIST file ({RECORD_BYTES} bytes an event)"
-            )
         super().__init__(path, SIDE, SIDE)
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
@@ -42,20 +34,29 @@ class NMnistRecording(Recording):
             while data := file.read(RECORD_BYTES * CHUNK_EVENTS):
                 whole = len(data) - len(data) % RECORD_BYTES
                 records = np.frombuffer(data, np.uint8, whole).reshape(-1, RECORD_BYTES)
-                self._check_records(records, at)
-                yield decode(records, overflows)
+                good, complaint = self._checked(records, at)
+                yield decode(good, overflows)
+                if complaint:
+                    raise InputError(complaint)
                 overflows += int(np.count_nonzero(records[:, 1] == _OVERFLOW_Y))
                 at += len(data)
+                if whole < len(data):
+                    raise CutError(
+                        f"{self.path}: cut off in the middle of an event at byte {at - len(data) + whole}, "
+                        f"or not an N-MNIST file ({RECORD_BYTES} bytes an event)"
+                    )
 
-    def _check_records(self, records: NDArray[np.uint8], at: int) -> None:
+    def _checked(self, records: NDArray[np.uint8], at: int) -> tuple[NDArray[np.uint8], str | None]:
+        """The records before the first one outside the sensor, if that is refused, and what is to be said of it."""
         x, y = records[:, 0], records[:, 1]
-        good = ((x < SIDE) & (y < SIDE)) | (y == _OVERFLOW_Y)
-        if not good.all():
-            bad = int(np.argmin(good))
-            raise InputError(
-                f"{self.path}: byte {at + RECORD_BYTES * bad} holds pixel ({x[bad]}, {y[bad]}), outside "
-                f"{SIDE}x{SIDE}; it is damaged or not an N-MNIST file"
-            )
+        bad = np.flatnonzero(((x >= self.width) | (y >= self.height)) & (y != _OVERFLOW_Y))
+        if self.outside == "drop" or not len(bad):
+            return records, None
+        first = int(bad[0])
+        return records[:first], (
+            f"{self.path}: byte {at + RECORD_BYTES * first} holds pixel ({x[first]}, {y[first]}), outside "
+            f"{self.width}x{self.height}; it is damaged or not an N-MNIST file, or {DROP_HINT}"
+        )
 
 
 def decode(records: NDArray[np.uint8], overflows: int = 0) -> NDArray[np.void]:

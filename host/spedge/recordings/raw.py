@@ -11,18 +11,24 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
+from spedge.base.errors import CutError, InputError
 from spedge.events import evt2, evt3
 from spedge.events.decoders import Decoder, DecodeStats
-from spedge.recordings.base import Recording, Writer, choose_geometry
+from spedge.recordings.base import DROP_HINT, Recording, Writer, choose_geometry
 
 #: Sensors of old files that name only their system.
-_SYSTEM_GEOMETRY = {"21": (640, 480), "48": (1280, 720)}
+_VGA_SYSTEMS = (21, 23, 25, 28, 29, 33, 34, 35, 40, 41, 151, 153, 161, 162)
+_HD_SYSTEMS = (26, 30, 31, 39, 46, 48, 49, 50)
+_SYSTEM_GEOMETRY = {
+    **dict.fromkeys(map(str, _VGA_SYSTEMS), (640, 480)),
+    **dict.fromkeys(map(str, _HD_SYSTEMS), (1280, 720)),
+}
 _EVT_VERSIONS = {"2.0": "EVT2", "2.1": "EVT21", "3.0": "EVT3"}
 _WORD_BYTES = {"EVT2": 4, "EVT21": 8, "EVT3": 2}
 _LONGEST_LINE = 4096
 _MOST_LINES = 1000
 _READ_BYTES = 1 << 19
+_LEFT_OUT = ("unknown", "triggers", "other", "untimed", "clipped", "outside")  # of the decoder's counts
 _EVT21_TYPES = np.isin(np.arange(16), (0x0, 0x1, 0x8, 0xA, 0xE, 0xF))
 
 
@@ -38,10 +44,11 @@ class Header:
 
 
 class RawRecording(Recording):
-    """A Prophesee RAW file.
+    """A Prophesee RAW file. Events outside the sensor are dropped in EVT3, as its makers do, and refused in the others.
 
-    left_out: `clipped`, bits of vector words that reach over the sensor's right edge; `untimed`, events before the
-    first time word.
+    left_out: `unknown`, words of types that the format does not define (IMX636 cameras send 0x9999 as padding);
+    `triggers`, of external inputs; `other`, of the vendor; `untimed`, event words before the first time word;
+    `clipped`, bits of vector words that reach over the sensor's right edge; `outside`.
     """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
@@ -61,6 +68,8 @@ class RawRecording(Recording):
         super().__init__(path, *choose_geometry(path, (self.header.width, self.header.height), width, height))
         self._encoding = f"{encoding} legacy" if legacy else encoding
         self.format = f"RAW {self._encoding}"
+        if encoding == "EVT3":
+            self.outside = "drop"
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         decoder = Decoder(self._encoding, width=self.width, height=self.height)
@@ -69,40 +78,37 @@ class RawRecording(Recording):
             while data := file.read(_READ_BYTES):
                 before = decoder.copy()
                 events = decoder.feed(data)
-                if _is_bad(decoder.stats):
-                    end = _first(before, data, _is_bad)
-                    yield before.copy().feed(data[:end])  # what comes before the damage is good
+                if self.outside == "refuse" and decoder.stats.outside:
+                    end = _first(before, data, lambda stats: stats.outside > 0)
+                    yield self._counted(before, data[: end - self._word_bytes])  # what comes before it is good
                     raise InputError(self._complaint(at + end - self._word_bytes))
+                self._count(decoder.stats)
                 yield events
                 at += len(data)
         if decoder.partial_bytes:
-            raise InputError(f"{self.path}: cut off in the middle of a word at byte {at - decoder.partial_bytes}")
-        stats = decoder.stats
-        self.left_out = {name: n for name, n in (("clipped", stats.clipped), ("untimed", stats.untimed)) if n}
-        if stats.untimed and not stats.events:
+            raise CutError(f"{self.path}: cut off in the middle of a word at byte {at - decoder.partial_bytes}")
+        if decoder.stats.untimed and not decoder.stats.events:
             raise InputError(
-                f"{self.path}: {stats.untimed} event words but no time word from byte {self.header.size} on"
+                f"{self.path}: {decoder.stats.untimed} event words but no time word from byte {self.header.size} on"
             )
+
+    def _counted(self, decoder: Decoder, data: bytes) -> NDArray[np.void]:
+        events = decoder.feed(data)
+        self._count(decoder.stats)
+        return events
+
+    def _count(self, stats: DecodeStats) -> None:
+        self.left_out = {name: n for name in _LEFT_OUT if (n := getattr(stats, name))}
 
     def _complaint(self, at: int) -> str:
         with self.path.open("rb") as file:
             file.seek(at)
             word = int.from_bytes(file.read(self._word_bytes), "little")
-        encoding = self._encoding.partition(" ")[0]
-        decoder = Decoder(self._encoding)
-        decoder.feed(word.to_bytes(self._word_bytes, "little"))
-        if decoder.stats.unknown:
-            what = f"which is no {encoding} word; it is damaged"
-        else:
-            what = (
-                f"an event outside the {self.width}x{self.height} sensor; it is damaged, or give the width and height "
-                "of the camera that recorded it"
-            )
-        return f"{self.path}: byte {at} holds {word:#0{2 + 2 * self._word_bytes}x}, {what}"
-
-
-def _is_bad(stats: DecodeStats) -> bool:
-    return bool(stats.unknown or stats.outside)
+        return (
+            f"{self.path}: byte {at} holds {word:#0{2 + 2 * self._word_bytes}x}, an event outside the "
+            f"{self.width}x{self.height} sensor; it is damaged, or give the width and height of the camera that "
+            f"recorded it, or {DROP_HINT}"
+        )
 
 
 def _first(before: Decoder, data: bytes, wrong: Callable[[DecodeStats], bool]) -> int:

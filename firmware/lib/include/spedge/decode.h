@@ -24,13 +24,13 @@ extern "C" {
  * once all events are out.
  * EVT2 has neither vectors nor addresses: words = events + times + triggers + other + unknown + untimed. */
 typedef struct sp_decode_stats {
-    uint64_t words;    /* whole words seen; eDVS: whole events */
-    uint64_t events;   /* events made */
-    uint64_t times;    /* time words */
-    uint64_t triggers; /* external trigger words */
-    uint64_t other;    /* vendor's other/continued words, skipped by the format's rules */
-    uint64_t unknown;  /* words of a type the format does not define */
-    uint64_t untimed;  /* event words before the first time word: no time, lost. EVT3: address words too, and
+    uint64_t words;         /* whole words seen; eDVS: whole events */
+    uint64_t events;        /* events made */
+    uint64_t times;         /* time words */
+    uint64_t triggers;      /* external trigger words */
+    uint64_t other;         /* vendor's other/continued words, skipped by the format's rules */
+    uint64_t unknown;       /* words of a type the format does not define */
+    uint64_t untimed;       /* event words before the first time word: no time, lost. EVT3: address words too, and
                           event words before the first row or base */
     uint64_t addresses;     /* EVT3: words that set the row or the base of vectors */
     uint64_t vectors;       /* EVT2.1, EVT3: words that hold a mask of events */
@@ -59,8 +59,8 @@ void sp_evt2_init(sp_evt2_t *d);
  * A TIME_HIGH lower than the one before by at least half its range means that the
  * sensor's clock wrapped (2^34 us); a smaller step back is kept as it is: the events
  * after it are older than their predecessors, and the tokenizer counts them. */
-int sp_evt2_decode(sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used,
-                   sp_event_t *out, size_t capacity, size_t *got);
+int sp_evt2_decode(sp_evt2_t *d, const uint8_t *in, size_t n, size_t *used, sp_event_t *out, size_t capacity,
+                   size_t *got);
 
 /* ---------------------------------------------------------------- any format */
 
@@ -79,9 +79,9 @@ enum {
 
 /* Zero means default. */
 typedef struct sp_decoder_config {
-    uint16_t width;  /* pixels; events at x >= width are dropped and counted. 0: 128 for eDVS, else 2048 */
-    uint16_t height; /* the same for y */
-    uint8_t format;  /* SP_FORMAT_* */
+    uint16_t width;          /* pixels; events at x >= width are dropped and counted. 0: 128 for eDVS, else 2048 */
+    uint16_t height;         /* the same for y */
+    uint8_t format;          /* SP_FORMAT_* */
     uint8_t invert_polarity; /* a polarity bit of 1 means off; eDVS drivers disagree on it */
     uint8_t reserved[2];
 } sp_decoder_config_t;
@@ -116,8 +116,8 @@ int sp_decoder_init(sp_decoder_t *d, const sp_decoder_config_t *config);
  * least half its range is a wrap. TIME_LOW is taken as it is: it goes back within one TIME_HIGH when system words are
  * interleaved. Every vector word stands alone. Words before the first TIME_HIGH are skipped.
  * eDVS: an event starts with a byte whose top bit is set; any other byte there is skipped. */
-int sp_decoder_decode(sp_decoder_t *d, const uint8_t *in, size_t n, size_t *used,
-                      sp_event_t *out, size_t capacity, size_t *got);
+int sp_decoder_decode(sp_decoder_t *d, const uint8_t *in, size_t n, size_t *used, sp_event_t *out, size_t capacity,
+                      size_t *got);
 
 /* The time, us, of the events that follow, for SP_FORMAT_EDVS_E0, for instance when they arrived; the origin of
  * SP_FORMAT_EDVS_E1. */

@@ -91,7 +91,7 @@ void sp_pipeline_stats(const sp_pipeline_t *pipe, sp_pipeline_stats_t *stats);
 
 /* Events that came, and those of them that were lost and not dropped by the method. */
 typedef struct sp_pipeline_losses {
-    uint64_t came;    /* words of unknown types among them */
+    uint64_t came; /* words of unknown types among them */
     uint64_t thinned;
     uint64_t decoder; /* untimed, of unknown types, outside the sensor, backwards in time */
     uint64_t pool;

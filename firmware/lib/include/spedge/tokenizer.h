@@ -38,12 +38,12 @@ enum {
 
 /* Zero means default where a default is named. */
 typedef struct sp_tokenizer_config {
-    uint16_t width, height;          /* pixels, > 0 */
-    uint16_t patch_size;             /* pixels; default 16 */
-    uint8_t pool_policy;             /* SP_POOL_*; default SP_POOL_EVICTS */
-    uint8_t kind;                    /* SP_KIND_*; default SP_KIND_CONTINUOUS */
-    uint32_t pool_events;            /* event slots, > 0, at most SP_POOL_EVENTS_MAX, rounded up to whole blocks of 16 */
-    double threshold;                /* > 0, at most SP_THRESHOLD_MAX; default 256. Discrete, voxel: a whole number.
+    uint16_t width, height; /* pixels, > 0 */
+    uint16_t patch_size;    /* pixels; default 16 */
+    uint8_t pool_policy;    /* SP_POOL_*; default SP_POOL_EVICTS */
+    uint8_t kind;           /* SP_KIND_*; default SP_KIND_CONTINUOUS */
+    uint32_t pool_events;   /* event slots, > 0, at most SP_POOL_EVENTS_MAX, rounded up to whole blocks of 16 */
+    double threshold;       /* > 0, at most SP_THRESHOLD_MAX; default 256. Discrete, voxel: a whole number.
                                         Voxel: may be 0, without a default */
     uint64_t absolute_refractory_us; /* default 0: none; not for voxels */
     uint64_t relative_refractory_us; /* default 0: none */
@@ -84,7 +84,7 @@ typedef struct sp_tokenizer sp_tokenizer_t;
 typedef struct sp_token_cursor {
     const sp_tokenizer_t *tokenizer;
     uint32_t slot; /* where the next event is */
-    uint32_t left;  /* events not read yet */
+    uint32_t left; /* events not read yet */
 } sp_token_cursor_t;
 
 /* Fill in defaults and check. Returns SP_OK or SP_ERR_CONFIG. */

@@ -10,7 +10,10 @@
 extern "C" {
 #endif
 
-static inline uint16_t sp_get_u16(const uint8_t *p) { return (uint16_t)(p[0] | (uint16_t)(p[1] << 8)); }
+static inline uint16_t sp_get_u16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | (uint16_t)(p[1] << 8));
+}
 
 static inline uint32_t sp_get_u32(const uint8_t *p)
 {
@@ -44,9 +47,15 @@ static inline uint8_t *sp_put_u16(uint8_t *p, uint16_t v)
     return p + 2;
 }
 
-static inline uint8_t *sp_put_u32(uint8_t *p, uint32_t v) { return sp_put_u16(sp_put_u16(p, (uint16_t)v), (uint16_t)(v >> 16)); }
+static inline uint8_t *sp_put_u32(uint8_t *p, uint32_t v)
+{
+    return sp_put_u16(sp_put_u16(p, (uint16_t)v), (uint16_t)(v >> 16));
+}
 
-static inline uint8_t *sp_put_u64(uint8_t *p, uint64_t v) { return sp_put_u32(sp_put_u32(p, (uint32_t)v), (uint32_t)(v >> 32)); }
+static inline uint8_t *sp_put_u64(uint8_t *p, uint64_t v)
+{
+    return sp_put_u32(sp_put_u32(p, (uint32_t)v), (uint32_t)(v >> 32));
+}
 
 static inline uint8_t *sp_put_f32(uint8_t *p, float v)
 {

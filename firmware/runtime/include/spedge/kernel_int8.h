@@ -26,9 +26,8 @@ static inline int16_t sp_k_quantise_c(float x)
 /* sums[r] = sum over k of x[r, k] w[k]; rows is a constant. Never overflows below 130 000 steps. */
 static inline void sp_k_dot_c(const int16_t *x, const int8_t *w, int32_t groups, int32_t rows, int32_t *sums)
 {
-    for (int32_t r = 0; r < rows; ++r) {
+    for (int32_t r = 0; r < rows; ++r)
         sums[r] = 0;
-    }
     for (int32_t g = 0; g < groups; ++g) {
         for (int32_t r = 0; r < rows; ++r) {
             sums[r] += x[0] * w[0] + x[1] * w[2] + x[2] * w[1] + x[3] * w[3];

@@ -47,8 +47,8 @@ static inline void sp_k_dot_dsp_4(const int16_t *x, const int8_t *w, int32_t gro
                 "smlad %[s2], %R[a], %[o], %[s2]\n\t"
                 "smlad %[s3], %Q[b], %[e], %[s3]\n\t"
                 "smlad %[s3], %R[b], %[o], %[s3]\n\t"
-                : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [x] "+r"(x), [w] "+r"(w),
-                  [e] "=&r"(even), [o] "=&r"(odd), [a] "=&r"(a), [b] "=&r"(b)
+                : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [x] "+r"(x), [w] "+r"(w), [e] "=&r"(even),
+                  [o] "=&r"(odd), [a] "=&r"(a), [b] "=&r"(b)
                 :
                 : "memory");
     }
@@ -81,13 +81,12 @@ static inline void sp_k_dot_dsp_1(const int16_t *x, const int8_t *w, int32_t gro
 
 static inline void sp_k_dot(const int16_t *x, const int8_t *w, int32_t groups, int32_t rows, int32_t *sums)
 {
-    if (rows == 4) {
+    if (rows == 4)
         sp_k_dot_dsp_4(x, w, groups, sums);
-    } else if (rows == 1) {
+    else if (rows == 1)
         sp_k_dot_dsp_1(x, w, groups, sums);
-    } else {
+    else
         sp_k_dot_c(x, w, groups, rows, sums);
-    }
 }
 
 #ifdef __cplusplus

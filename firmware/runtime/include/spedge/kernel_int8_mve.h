@@ -10,7 +10,8 @@ extern "C" {
 #endif
 
 /* Written out, because compilers load the rows ahead of the loop, and move them to the stack and back. */
-static inline void sp_k_dot16_mve_4(const int8_t *x, const int8_t *w, int32_t blocks, float scale, float bias, float *out)
+static inline void sp_k_dot16_mve_4(const int8_t *x, const int8_t *w, int32_t blocks, float scale, float bias,
+                                    float *out)
 {
     register int32_t s0 __asm__("r4") = 0; /* vmladava adds to even registers */
     register int32_t s1 __asm__("r6") = 0;
@@ -46,9 +47,8 @@ static inline void sp_k_dot16(const int8_t *x, const int8_t *w, int32_t blocks, 
     }
     for (int32_t r = 0; r < rows; ++r) {
         int32_t sum = 0;
-        for (int32_t block = 0; block < blocks; ++block) {
+        for (int32_t block = 0; block < blocks; ++block)
             sum = vmladavaq_s8(sum, vldrbq_s8(x + (block * rows + r) * 16), vldrbq_s8(w + block * 16));
-        }
         out[r] = SP_K_FMA((float)sum, scale, bias);
     }
 }

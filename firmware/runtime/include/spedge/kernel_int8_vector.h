@@ -18,11 +18,9 @@ static inline void sp_k_dot16_c(const int8_t *x, const int8_t *w, int32_t blocks
 {
     for (int32_t r = 0; r < rows; ++r) {
         int32_t sum = 0;
-        for (int32_t block = 0; block < blocks; ++block) {
-            for (int32_t k = 0; k < 16; ++k) {
+        for (int32_t block = 0; block < blocks; ++block)
+            for (int32_t k = 0; k < 16; ++k)
                 sum += x[(block * rows + r) * 16 + k] * w[block * 16 + k];
-            }
-        }
         out[r] = SP_K_FMA((float)sum, scale, bias);
     }
 }
@@ -30,11 +28,9 @@ static inline void sp_k_dot16_c(const int8_t *x, const int8_t *w, int32_t blocks
 /* A panel x[k][4] times inverse, each rounded to the nearest (ties to even) and limited to 8 bits. */
 static inline void sp_k_quantise_panel_c(const float *x, float inverse, int32_t depth, int8_t *out)
 {
-    for (int32_t k = 0; k < depth; ++k) {
-        for (int32_t r = 0; r < 4; ++r) {
+    for (int32_t k = 0; k < depth; ++k)
+        for (int32_t r = 0; r < 4; ++r)
             out[(k / 16 * 4 + r) * 16 + k % 16] = (int8_t)sp_k_quantise_c(x[4 * k + r] * inverse);
-        }
-    }
 }
 
 #ifdef __cplusplus

@@ -14,20 +14,18 @@ extern "C" {
 
 /* Tables of cubics in the fraction that truncation leaves, four coefficients each, the constant first. */
 enum {
-    SP_K_EXP2_STEPS = 8,    /* entries per octave: entry i of 2^(i / 8), i = -255 .. 0 */
+    SP_K_EXP2_STEPS = 8, /* entries per octave: entry i of 2^(i / 8), i = -255 .. 0 */
     SP_K_EXP2_ENTRIES = 256,
-    SP_K_NORMAL_STEPS = 8,  /* entries per unit: the normal distribution function at i / 8, i = -64 .. 63 */
+    SP_K_NORMAL_STEPS = 8, /* entries per unit: the normal distribution function at i / 8, i = -64 .. 63 */
     SP_K_NORMAL_ENTRIES = 128
 };
 
 static inline void sp_k_panel_steps_c(float *s, const float *a, const float *b, int32_t steps, float *sums)
 {
     for (int32_t k = 0; k < steps; ++k) {
-        for (int i = 0; i < 4; ++i) {
-            for (int j = 0; j < 4; ++j) {
+        for (int i = 0; i < 4; ++i)
+            for (int j = 0; j < 4; ++j)
                 s[4 * i + j] = SP_K_FMA(a[4 * k + i], b[4 * k + j], s[4 * i + j]);
-            }
-        }
     }
     memcpy(sums, s, 16 * sizeof *s);
 }
@@ -36,9 +34,8 @@ static inline void sp_k_panel_steps_c(float *s, const float *a, const float *b, 
 static inline void sp_k_panel_columns_c(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
 {
     float s[16];
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 16; ++i)
         s[i] = bias[i / 4];
-    }
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
@@ -46,9 +43,8 @@ static inline void sp_k_panel_columns_c(const float *bias, const float *a, const
 static inline void sp_k_panel_rows_c(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
 {
     float s[16];
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 16; ++i)
         s[i] = bias[i % 4];
-    }
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
@@ -57,9 +53,8 @@ static inline void sp_k_panel_add_c(const float *bias, const float *x, const flo
                                     float *sums)
 {
     float s[16];
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 16; ++i)
         s[i] = x[i] + bias[i / 4];
-    }
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
@@ -68,11 +63,9 @@ static inline void sp_k_row_c(const float *x, const float *w, int32_t steps, flo
 {
     float s[8];
     memcpy(s, sums, sizeof s);
-    for (int32_t k = 0; k < steps; ++k) {
-        for (int c = 0; c < 8; ++c) {
+    for (int32_t k = 0; k < steps; ++k)
+        for (int c = 0; c < 8; ++c)
             s[c] = SP_K_FMA(x[k], w[8 * k + c], s[c]);
-        }
-    }
     memcpy(sums, s, sizeof s);
 }
 
@@ -131,29 +124,25 @@ static inline void sp_k_panel_norm_c(const float *x, int32_t width, float share,
 {
     for (int r = 0; r < 4; ++r) {
         float total = 0.0f, square = 0.0f, mean, scale;
-        for (int32_t k = 0; k < width; ++k) {
+        for (int32_t k = 0; k < width; ++k)
             total += x[4 * k + r];
-        }
         mean = total * share;
         for (int32_t k = 0; k < width; ++k) {
             const float d = x[4 * k + r] - mean;
             square = SP_K_FMA(d, d, square);
         }
         scale = 1.0f / SP_K_SQRT(square * share + epsilon);
-        for (int32_t k = 0; k < width; ++k) {
+        for (int32_t k = 0; k < width; ++k)
             out[4 * k + r] = (x[4 * k + r] - mean) * scale;
-        }
     }
 }
 
 /* Four rows x[r][k] to a panel out[k][r]; they do not overlap. */
 static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 {
-    for (int32_t k = 0; k < width; ++k) {
-        for (int r = 0; r < 4; ++r) {
+    for (int32_t k = 0; k < width; ++k)
+        for (int r = 0; r < 4; ++r)
             out[4 * k + r] = x[r * width + k];
-        }
-    }
 }
 
 #ifdef __cplusplus

@@ -7,6 +7,8 @@
 extern "C" {
 #endif
 
+/* Assembly, laid out by hand. */
+/* clang-format off */
 #define SP_K_FPU_LOW "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15"
 #define SP_K_FPU_HIGH \
     "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30", "s31"
@@ -330,6 +332,7 @@ static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
                          :
                          : SP_K_FPU_ALL);
     }
+    /* clang-format on */
     for (int32_t k = width & ~3; k < width; ++k, out += 4) {
         out[0] = *r0++;
         out[1] = *r1++;

@@ -23,14 +23,10 @@ static inline void sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2
 {
     const int32_t blocks = steps >> 2, rest = steps & 3;
     __asm__ volatile("wls lr, %[blocks], 2f\n\t"
-                     "1:\n\t"
-                     SP_K_MVE_STEP SP_K_MVE_STEP SP_K_MVE_STEP SP_K_MVE_STEP
-                     "le lr, 1b\n\t"
+                     "1:\n\t" SP_K_MVE_STEP SP_K_MVE_STEP SP_K_MVE_STEP SP_K_MVE_STEP "le lr, 1b\n\t"
                      "2:\n\t"
                      "wls lr, %[rest], 4f\n\t"
-                     "3:\n\t"
-                     SP_K_MVE_STEP
-                     "le lr, 3b\n\t"
+                     "3:\n\t" SP_K_MVE_STEP "le lr, 3b\n\t"
                      "4:\n\t"
                      : [s0] "+w"(s0), [s1] "+w"(s1), [s2] "+w"(s2), [s3] "+w"(s3), [a] "+r"(a), [b] "+r"(b)
                      : [blocks] "r"(blocks), [rest] "r"(rest)
@@ -74,9 +70,8 @@ static inline void sp_k_row(const float *x, const float *w, int32_t steps, float
 static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
 {
     float32x4_t largest = sp_k_load(scores);
-    for (int32_t j = 0; j < 4 * tiles; ++j, scores += 4) {
+    for (int32_t j = 0; j < 4 * tiles; ++j, scores += 4)
         largest = vmaxnmq_f32(largest, sp_k_load(scores));
-    }
     sp_k_store(top, largest);
 }
 
@@ -117,30 +112,26 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
 {
     float32x4_t mean = vdupq_n_f32(0.0f), square = mean;
     float scale[4];
-    for (int32_t k = 0; k < width; ++k) {
+    for (int32_t k = 0; k < width; ++k)
         mean = vaddq_f32(mean, sp_k_load(x + 4 * k));
-    }
     mean = vmulq_n_f32(mean, share);
     for (int32_t k = 0; k < width; ++k) {
         const float32x4_t d = vsubq_f32(sp_k_load(x + 4 * k), mean);
         square = vfmaq_f32(square, d, d);
     }
     sp_k_store(scale, vaddq_n_f32(vmulq_n_f32(square, share), epsilon));
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < 4; ++r)
         scale[r] = 1.0f / SP_K_SQRT(scale[r]);
-    }
     square = sp_k_load(scale);
-    for (int32_t k = 0; k < width; ++k) {
+    for (int32_t k = 0; k < width; ++k)
         sp_k_store(out + 4 * k, vmulq_f32(vsubq_f32(sp_k_load(x + 4 * k), mean), square));
-    }
 }
 
 static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
 {
     const uint32x4_t rows = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)width);
-    for (int32_t k = 0; k < width; ++k) {
+    for (int32_t k = 0; k < width; ++k)
         sp_k_store(out + 4 * k, vldrwq_gather_shifted_offset_f32(x + k, rows));
-    }
 }
 
 #ifdef __cplusplus

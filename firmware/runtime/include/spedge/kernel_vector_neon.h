@@ -27,9 +27,8 @@ static inline void sp_k_tile_4x8(const float *x, int32_t x_stride, const float *
     }
     for (int32_t k = 0; k < whole; k += 4) {
         float32x4_t rows[4];
-        for (int r = 0; r < 4; ++r) {
+        for (int r = 0; r < 4; ++r)
             rows[r] = vld1q_f32(x + r * x_stride + k);
-        }
         SP_K_NEON_STEP(0)
         SP_K_NEON_STEP(1)
         SP_K_NEON_STEP(2)
