@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from spedge.base import assembly
 from spedge.base.errors import UsageError
 from spedge.boards.launch import start
 from spedge.boards.manifest import Board, board_names, load_board
@@ -14,10 +14,6 @@ from spedge.device.client import Client
 from spedge.link.faults import Faults, with_faults
 from spedge.link.link import Timeouts
 from spedge.link.transport import BAUD, Reconnecting, connect
-
-#: The firmware of a board that runs on this machine, with the model of a bundle or none. Nothing in here knows how to
-#: build: who puts the package together (spedge/__init__.py) says it.
-image_of: Callable[[Board, object | None], Path] | None = None
 
 
 class Device(Client):
@@ -49,9 +45,9 @@ class Device(Client):
         board = load_board(address)
         if board.runs == "serial":
             return cls.on_board(board, address=port_of(board).device, timeouts=timeouts, faults=faults)
-        if image_of is None:
+        if assembly.image_of is None:
             raise UsageError(f"{address} has to be built first: give its image to open_board")
-        return cls.on_board(board, image_of(board, bundle), timeouts=timeouts, faults=faults)
+        return cls.on_board(board, assembly.image_of(address, bundle), timeouts=timeouts, faults=faults)
 
     @classmethod
     def on_board(
