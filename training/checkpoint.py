@@ -20,6 +20,7 @@ from spedge.model.spec import ModelSpec, from_document, to_document
 from .models.registry import make_model
 
 if TYPE_CHECKING:
+    from .models.on_graphs import GraphClassifier
     from .models.transformer import Classifier
 
 NAME = "checkpoint.pt"
@@ -30,7 +31,8 @@ SCHEMA = 2  # of the file; a 1 holds a description of schema 1
 class Checkpoint:
     """A model with everything that export needs.
 
-    weights: the state of `Classifier`. examples: events of a few samples the model was not trained on.
+    weights: the state of the model that `make_model` makes. examples: events of a few samples the model was not
+    trained on.
     """
 
     path: Path
@@ -38,7 +40,7 @@ class Checkpoint:
     weights: Mapping[str, Any]
     examples: tuple[NDArray[Any], ...]
 
-    def model(self) -> Classifier:
+    def model(self) -> Classifier | GraphClassifier:
         """The model, ready to evaluate."""
         model = make_model(self.spec)
         try:

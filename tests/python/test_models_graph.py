@@ -210,14 +210,15 @@ def test_set_abstraction_is_the_authors() -> None:
 
 
 def features(case: Case) -> Any:
-    from spedge.training.models.gnn import EventFeatures, TokenFeatures
+    from spedge.training.models.inputs import CellLinear
+    from spedge.training.models.on_graphs import EventFeatures
 
     if "polarity" in case:
         embedding: Any = EventFeatures(16)
         load(embedding, case.parameters, "embedding")
         return embedding(torch.from_numpy(case["polarity"].astype(np.int64)))
     volumes = torch.from_numpy(case["volume"].astype(np.float32))
-    embedding = TokenFeatures(volumes[0].numel(), 16)
+    embedding = CellLinear(volumes[0].numel(), 16)
     load(embedding.linear, case.parameters, "embedding")
     return embedding(volumes)
 
@@ -311,10 +312,12 @@ PARAMETERS = [  # experiments.md D
 
 @pytest.mark.parametrize(("family", "cells", "classes", "count"), PARAMETERS)
 def test_there_are_as_many_parameters_as_published(family: str, cells: int | None, classes: int, count: int) -> None:
-    from spedge.training.models.gnn import EventFeatures, GnnClassifier, TokenFeatures
+    from spedge.training.models.gnn import GnnClassifier
+    from spedge.training.models.inputs import CellLinear
+    from spedge.training.models.on_graphs import EventFeatures
     from spedge.training.models.pcn import PcnClassifier
 
-    embedding = EventFeatures(16) if cells is None else TokenFeatures(cells, 16)
+    embedding = EventFeatures(16) if cells is None else CellLinear(cells, 16)
     model = (
         GnnClassifier(Gnn(3.0, 9.0, 0.1), classes)
         if family == "gnn"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
@@ -21,34 +22,44 @@ class Sample:
     """One labelled recording.
 
     events: structured (t u8 in us, x u2, y u2, p u1), sorted by t. label: index into the data set's labels.
-    name: where it came from, for messages.
+    name: where it came from, for messages. group: the recording of which this is a slice, and with whose other slices
+    it votes; a sample of its own without one.
     """
 
     events: NDArray[Any]
     label: int
     name: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a data set is, whether or not it is there. labels: of what its recordings or boxes show."""
+    """What a data set is, whether or not it is there. labels: of what its recordings or boxes show.
+
+    mirrored: classes that are each other's mirror image; None where a mirrored sample would be wrong.
+    """
 
     name: str
     title: str
     sensor: Sensor
     labels: tuple[str, ...]
+    mirrored: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples with their parts. test is empty when the data has no test part of its own."""
+    """Samples with their parts: those a data set has none of are empty. A part's samples are read when asked for.
+
+    validation: to choose by while training; its samples are none of `train`.
+    """
 
     name: str
     width: int
     height: int
     labels: tuple[str, ...]
-    train: tuple[Sample, ...]
-    test: tuple[Sample, ...]
+    train: Sequence[Sample]
+    test: Sequence[Sample]
+    validation: Sequence[Sample] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -56,22 +67,28 @@ class Dataset:
         digests = sorted(_digest(sample) for sample in self.train)
         return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
 
-    def split(self, holdout: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    def split(self, holdout: float, seed: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
         """Samples to learn from and samples held out.
 
-        The data's own test part where there is one; else a share `holdout` of every class, chosen by content and
-        `seed`, so that the same recordings are held out wherever and in whatever order they lie.
+        The data's own validation part, or test part, where there is one; else a share `holdout` of every class, chosen
+        by content and `seed`, so that the same recordings are held out wherever and in whatever order they lie.
         Raises UsageError when a part would be empty.
         """
-        if self.test:
-            learn, held = list(self.train), list(self.test)
-        else:
+        learn: Sequence[Sample] = self.train
+        held: Sequence[Sample] = self.validation or self.test
+        if not held:
             learn, held = _stratified(self.train, holdout, seed)
         if not learn or not held:
             raise UsageError(
                 f"{len(self.train)} samples are too few to hold out a share of {holdout:g}: give more samples."
             )
         return learn, held
+
+
+def sizes_of(part: Sequence[Sample]) -> NDArray[np.int64]:
+    """Events of each sample of a part; one that keeps them says so without reading the events."""
+    sizes = getattr(part, "sizes", None)
+    return np.asarray([len(sample.events) for sample in part] if sizes is None else sizes, np.int64)
 
 
 def pack_digests(samples: Sequence[Sample]) -> str:

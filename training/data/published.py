@@ -18,6 +18,7 @@ DESCRIPTIONS = {
                 "right arm counter-clockwise", "left arm clockwise", "left arm counter-clockwise", "arm roll",
                 "air drums", "air guitar", "other gestures",
             ),
+            mirrored=((1, 2), (3, 6), (4, 5)),
         ),
         # Its files number the signs and name none.
         Description(
@@ -25,6 +26,7 @@ DESCRIPTIONS = {
             "SL-Animals-DVS (Vasudevan et al. 2021)",
             Sensor(128, 128),
             tuple(f"sign {number}" for number in range(1, 20)),
+            mirrored=(),
         ),
         Description("gen1", "GEN1 (de Tournemire et al. 2020)", Sensor(304, 240), ("car", "pedestrian")),
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CheckFailed
 from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.parts import Classification, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 
 from ..represent.tokens import Windower
@@ -41,12 +42,16 @@ def export(
     window length that cannot be.
     """
     from ..checkpoint import load_checkpoint
+    from ..models.transformer import Classifier
 
     source = load_checkpoint(checkpoint)
     spec = source.spec
     if tokens is not None and tokens != spec.window:
         spec = replace(spec.with_window(tokens), name=f"{spec.name}-t{tokens}", metric=None)
-    return export_model(source.model(), spec, source.examples, source.path.parent if out is None else Path(out))
+    spec.parts("a bundle", Classification, TokenInput, Transformer)
+    model = source.model()
+    assert isinstance(model, Classifier)
+    return export_model(model, spec, source.examples, source.path.parent if out is None else Path(out))
 
 
 def export_model(model: Classifier, spec: ModelSpec, examples: Sequence[NDArray[Any]], out: Path) -> Bundle:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,23 +70,3 @@ class GnnClassifier(nn.Module):
         """x [nodes, channels[0]] to logits [samples, classes]."""
         logits: Tensor = self.head(segment_max(self.encoder(x, graph), graph.sample, samples))
         return logits
-
-
-class TokenFeatures(nn.Module):
-    """Linear map of log(1 + count) of the cells of each token's log-time volume."""
-
-    def __init__(self, cells: int, features: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(cells, features)
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        """volumes [nodes, 2, B, P, P], counts, to [nodes, features]."""
-        features: Tensor = self.linear(torch.log1p(volumes.flatten(1)))
-        return features
-
-
-class EventFeatures(nn.Embedding):
-    """A learned vector for each polarity: int64 [nodes] to [nodes, features]."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__(2, features)

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.base.errors import InputError
+from spedge.model.parts import Classification, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from .on_graphs import GraphClassifier
     from .transformer import Classifier
 
 
-def make_model(spec: ModelSpec, dropout: float = 0.0) -> Classifier:
+def make_model(spec: ModelSpec, dropout: float = 0.0) -> Classifier | GraphClassifier:
     """A model with random weights, from torch's generator. Raises InputError, saying what can be, for another."""
+    task, seen, model = spec.task, spec.representation, spec.model
+    if isinstance(task, Classification) and isinstance(model, Gnn | Pcn):
+        from .on_graphs import GraphClassifier
+
+        return GraphClassifier(len(task.labels), seen, model, dropout)
+    if isinstance(task, Classification) and isinstance(model, Transformer) and isinstance(seen, TokenInput):
+        return make_transformer(spec, dropout)
+    raise InputError(
+        f"training takes classification by a transformer on tokens, or by a GNN or PCN; the model '{spec.name}' is "
+        f"{task.type} by a {model.type} on {seen.type}: choose another preset."
+    )
+
+
+def make_transformer(spec: ModelSpec, dropout: float = 0.0) -> Classifier:
+    """The same for what takes a transformer only, as the export of bundles. Raises InputError for another."""
     from .transformer import Classifier
 
-    task, seen, model = spec.parts("training", Classification, TokenInput, Transformer)
+    task, seen, model = spec.parts("a bundle", Classification, TokenInput, Transformer)
     return Classifier(len(task.labels), seen, model, dropout)

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from spedge.model.parts import Embedding, TokenInput, Transformer
 
+from .inputs import CellLinear, Cells, TokenBatch
+
 INIT_STD = 0.02
 NORM_EPS = 1e-12
 POSITION_BASE = 10_000.0
@@ -40,13 +42,15 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """positions float64 [N, T, 3] (column, row, scaled time) to float32 [N, T, hidden]."""
-        parts = []
+        parts: list[Tensor] = []
         for i, (axis, size) in enumerate(zip("xyt", self.sizes, strict=True)):
-            turns = positions[..., i : i + 1] * getattr(self, f"{axis}_turns")
+            frequencies: Tensor = getattr(self, f"{axis}_turns")
+            turns = positions[..., i : i + 1] * frequencies
             angles = (turns - torch.floor(turns + 0.5)).float() * (2 * math.pi)
             parts.append(torch.sin(angles))
             parts.append(torch.cos(angles[..., : size // 2]))
-        return torch.cat(parts, dim=-1)
+        embedded: Tensor = torch.cat(parts, dim=-1)
+        return embedded
 
 
 class TokenEmbedding(nn.Module):
@@ -54,12 +58,17 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, cells: int, config: Embedding) -> None:
         super().__init__()
-        self.linear = nn.Linear(cells, config.hidden)
+        self.linear = CellLinear(cells, config.hidden)
         self.position = PositionEmbedding(config.hidden)
 
     def forward(self, volumes: Tensor, positions: Tensor) -> Tensor:
         """volumes [N, T, 2, B, P, P] counts and positions [N, T, 3] to [N, T, hidden]."""
-        embedded: Tensor = self.linear(torch.log1p(volumes.flatten(2))) + self.position(positions)
+        embedded: Tensor = self.linear(volumes) + self.position(positions)
+        return embedded
+
+    def of_cells(self, cells: Cells, positions: Tensor) -> Tensor:
+        """The same for tokens given by their cells: positions [n, 3] to [n, hidden]."""
+        embedded: Tensor = self.linear.of_cells(cells) + self.position(positions)
         return embedded
 
 
@@ -81,7 +90,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [N, S, hidden], mask [N or 1, 1, 1 or S, S] added to the scores."""
         x = x + self._drop(self.projection(self._attention(self.attention_norm(x), mask)))
-        return x + self._drop(self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x)))))
+        return x + self._drop(self.mlp_out(self._drop(F.gelu(self.mlp_in(self.mlp_norm(x))))))
 
     def _attention(self, x: Tensor, mask: Tensor) -> Tensor:
         batch, rows, hidden = x.shape
@@ -91,7 +100,7 @@ class Layer(nn.Module):
             for part in self.query_key_value(x).split(hidden, dim=-1)
         )
         scores = torch.matmul(query * size**-0.5, key.transpose(2, 3)) + mask
-        mixed = torch.matmul(torch.softmax(scores, dim=-1), value)
+        mixed = torch.matmul(self._drop(torch.softmax(scores, dim=-1)), value)
         return mixed.transpose(1, 2).reshape(batch, rows, hidden)
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -120,7 +129,7 @@ class Encoder(nn.Module):
         if self.causal:
             return self._causal(tokens, length)
         batch, rows, _ = tokens.shape
-        index = torch.arange(rows + 1, dtype=length.dtype)  # row 0 is CLS, row i + 1 is token i
+        index = torch.arange(rows + 1, dtype=length.dtype, device=length.device)  # row 0 is CLS, row i + 1 is token i
         padding = index.unsqueeze(0) > length.unsqueeze(1)
         mask = torch.where(padding, MASKED, 0.0).to(tokens.dtype)[:, None, None, :]
         x = torch.cat((self.cls.expand(batch, -1, -1), tokens), dim=1)
@@ -131,7 +140,7 @@ class Encoder(nn.Module):
 
     def _causal(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Padding comes after the tokens, so none of them sees it; only the mean has to leave it out."""
-        index = torch.arange(tokens.shape[1], dtype=length.dtype)
+        index = torch.arange(tokens.shape[1], dtype=length.dtype, device=length.device)
         later = index.unsqueeze(0) > index.unsqueeze(1)
         mask = torch.where(later, MASKED, 0.0).to(tokens.dtype)[None, None]
         x = tokens
@@ -160,8 +169,22 @@ class Classifier(nn.Module):
         logits: Tensor = self.encoder(self.embedding(volumes, positions), length)
         return logits
 
+    def of_batch(self, batch: TokenBatch) -> Tensor:
+        """Logits [N, classes] of samples of any lengths: every token is embedded once, padded for the encoder."""
+        embedded = self.embedding.of_cells(batch.cells, batch.positions)
+        rows = int(batch.lengths.max())
+        present = torch.arange(rows, device=batch.lengths.device) < batch.lengths[:, None]
+        tokens = embedded.new_zeros(len(batch.lengths), rows, embedded.shape[-1])
+        tokens[present] = embedded
+        logits: Tensor = self.encoder(tokens, batch.lengths)
+        return logits
+
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
+    """Normal for linear maps, but for the embedding's and that of queries, keys and values (experiments.md)."""
+    if isinstance(module, Layer):
+        nn.init.xavier_uniform_(module.query_key_value.weight)
+    elif isinstance(module, nn.Linear) and not isinstance(module, CellLinear):
         nn.init.normal_(module.weight, std=INIT_STD)
+    if isinstance(module, nn.Linear) and not isinstance(module, CellLinear):
         nn.init.zeros_(module.bias)

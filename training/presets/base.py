@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from spedge.base.errors import UsageError
 from spedge.model.parts import ATTENTIONS, EventInput, Model, Representation, Transformer
@@ -23,33 +23,29 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one of our presets is trained. AdamW, OneCycle, gradient norm clipped to 1."""
+    """How a model is trained: OneCycle, gradient norm clipped. The defaults are the paper's (experiments.md E)."""
 
-    minutes: float = 9.0  #: CPU time of the process, at most
-    samples: int = 180_000  #: samples to see in all, each changed anew every time
-    batch: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    dropout: float = 0.0
-    label_smoothing: float = 0.1
-    ema_samples: int = 20_000  #: averaging length of the weights that are kept, in samples
-    holdout: float = 0.1  #: share held out when the data has no test part
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-@dataclass(frozen=True)
-class PaperRecipe:
-    """How the paper trains. Adam, OneCycle with 1 % warm-up, gradient norm clipped to 1."""
-
-    batch: int  #: samples a step and device
+    batch: int  #: samples a batch and device
     steps: int  #: of the optimizer
-    learning_rate: float
+    learning_rate: float  #: the highest
     accumulate: int = 1  #: batches added up for a step
-    precision: str = "fp32"  #: or "fp16", mixed
+    optimizer: str = "adam"  #: or "adamw"
+    weight_decay: float = 0.0  #: of matrices, by adamw
+    warm_up: float = 0.01  #: share of the steps until the learning rate is highest
+    first_divide: float = 25.0  #: the learning rate begins at the highest over this
+    last_divide: float = 100.0  #: and ends at the highest over this
+    clip: float = 1.0  #: largest norm of a step's gradient
+    precision: str = "fp32"  #: or "fp16", "bf16", mixed; fp16 is for GPUs and is fp32 without one
     dropout: float = 0.1
-    workers: int = 4  #: processes that load
-    validate_epochs: int = 1  #: epochs between two looks at the validation part
-    log_steps: int = 10
+    label_smoothing: float = 0.0
+    average_samples: int = 0  #: the weights kept are averages over about this many samples; 0: the last ones
+    augmentation: Augmentation | None = None  #: ours; None: the paper's, with CutMix
+    pool: int = 1  #: batches among which samples are sorted by size, so that little is padded
+    minutes: float | None = None  #: CPU time at most; the schedule is shortened when it would take longer
+    holdout: float = 0.1  #: share held out when the data has neither a validation part nor a test part
+    workers: int = 4  #: processes that load; 0: the one that trains
+    validate_epochs: int = 1  #: times through the data between two looks at the validation part
+    log_steps: int = 10  #: steps whose loss is averaged for the curves
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Preset:
     dataset: str
     representation: Representation
     model: Model
-    recipe: Recipe | PaperRecipe
+    recipe: Recipe
 
     def spec(self, name: str | None = None) -> ModelSpec:
         """The description of a model of this preset, with that name or the preset's."""

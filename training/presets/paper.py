@@ -21,7 +21,7 @@ from spedge.model.parts import (
 )
 from spedge.tokens.settings import TokenizerSettings
 
-from .base import SIZES, PaperRecipe, Preset
+from .base import SIZES, Preset, Recipe
 
 _DATA = {"DG": "dvsgesture", "SL": "slanimals", "G1": "gen1"}
 _BUCKETS = 10
@@ -95,7 +95,7 @@ def _preset(
     data = name[:2]
     detects = data == "G1"
     cell = _EVENT_CELL if isinstance(seen[1], str) else 1
-    rule = PaperRecipe(
+    rule = Recipe(
         batch=batch,
         steps=steps,
         learning_rate=1e-4 if isinstance(encoder, Transformer) else 1e-3,

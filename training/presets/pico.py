@@ -9,6 +9,7 @@ from ..augment.recipe import Augmentation
 from .base import SIZES, Preset, Recipe, transformer
 
 _HIDDEN = SIZES["pico"][0]
+_BATCH = 32
 _WINDOW = 128
 
 
@@ -17,11 +18,33 @@ def _tokens(patch_size: int, threshold: float, buckets: int, time_scale_us: floa
     return TokenInput(tokenizer, Embedding(buckets, _HIDDEN, time_scale_us), _WINDOW)
 
 
+def _recipe(minutes: float, samples: int, augmentation: Augmentation) -> Recipe:
+    return Recipe(
+        batch=_BATCH,
+        steps=samples // _BATCH,
+        learning_rate=2e-3,
+        optimizer="adamw",
+        weight_decay=0.05,
+        warm_up=0.05,
+        last_divide=2500.0,
+        dropout=0.0,
+        label_smoothing=0.1,
+        average_samples=20_000,
+        augmentation=augmentation,
+        pool=8,
+        minutes=minutes,
+        workers=0,
+        validate_epochs=20,
+        log_steps=50,
+    )
+
+
 PRESETS = (
     Preset(
         "nmnist-pico", "nmnist", _tokens(4, 48.0, 6, 10_000.0), transformer("pico"),
-        Recipe(
-            augmentation=Augmentation(
+        _recipe(
+            9.0, 180_000,
+            Augmentation(
                 shift_px=3.0, rotate_deg=20.0, shear=0.2, scale=0.2, elastic_px=1.0, drop=0.3,
                 time_scale=0.1, jitter_px=0.3, jitter_us=500.0,
             ),
@@ -29,10 +52,9 @@ PRESETS = (
     ),
     Preset(
         "gestures-pico", "gestures", _tokens(16, 192.0, 2, 50_000.0), transformer("pico"),
-        Recipe(
-            minutes=20.0,  # some 4 of them to make the data
-            samples=60_000,
-            augmentation=Augmentation(
+        _recipe(
+            20.0, 60_000,  # some 4 minutes of them to make the data
+            Augmentation(
                 shift_px=8.0, rotate_deg=8.0, shear=0.05, scale=0.15, drop=0.2,
                 time_scale=0.1, jitter_px=0.5, jitter_us=500.0, crop_us=500_000, crop_share=0.5,
             ),

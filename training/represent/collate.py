@@ -1,70 +1,83 @@
-"""Windows of many samples, in batches of similar length."""
+"""Arrays of many samples to one batch of tensors, without padding: everything lies one sample after another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from spedge.model.window import Window
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..models.transformer import Classifier
-
-_POOL = 8  # batches sorted by length together
+from ..models.gnn import GnnGraph
+from ..models.inputs import Cells, GraphBatch, TokenBatch
+from ..models.pcn import PcnGraph
+from .collate_graph import gnn_batch, pcn_batch
+from .graph import GnnArrays, PcnArrays
+from .samples import Arrays, CellArrays, GraphArrays, TokenArrays
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Windows one after another, without padding: volumes [sum of lengths, 2, B, P, P], positions [.., 3]."""
+class Item(NamedTuple):
+    """One sample that was read. label: shares of the classes, float32 [classes]. number: of it in its part."""
 
-    volumes: Tensor
-    positions: Tensor
-    lengths: Tensor
+    arrays: Arrays | None
+    label: NDArray[np.float32]
+    number: int
+
+
+class Batch(NamedTuple):
+    """inputs: what the model takes; None where no sample can be had. labels: float32 [N, classes]. number: int64
+    [N], of each sample in its part."""
+
+    inputs: TokenBatch | GraphBatch | None
     labels: Tensor
+    number: Tensor
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.number)
 
 
-def batches(
-    windows: Sequence[Window], labels: Sequence[int], size: int, random: np.random.Generator | None = None
-) -> Iterator[Batch]:
-    """All windows once, `size` at a time, shuffled when `random` is given. Lengths within a batch are similar, so
-    that little is padded."""
-    order = np.arange(len(windows)) if random is None else random.permutation(len(windows))
-    lengths = np.array([len(w.positions) for w in windows])
-    chunks: list[np.ndarray] = []
-    for start in range(0, len(order), size * _POOL):
-        pool = order[start : start + size * _POOL]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        chunks += [pool[i : i + size] for i in range(0, len(pool), size)]
-    if random is not None:
-        random.shuffle(chunks)  # type: ignore[arg-type]
-    for chunk in chunks:
-        yield _batch([windows[i] for i in chunk], [labels[i] for i in chunk])
+def collate(items: Sequence[Item]) -> Batch:
+    """A batch of the samples that there are. Those without tokens or events are in no batch of a GNN or PCN."""
+    there = [item for item in items if item.arrays is not None]
+    arrays = [item.arrays for item in there if item.arrays is not None]
+    labels = np.stack([item.label for item in there]) if there else np.zeros((0, len(items[0].label)), np.float32)
+    numbers = torch.tensor([item.number for item in there], dtype=torch.int64)
+    return Batch(_inputs(arrays) if arrays else None, torch.from_numpy(labels), numbers)
 
 
-def _batch(windows: Sequence[Window], labels: Sequence[int]) -> Batch:
-    import torch
+def _inputs(arrays: Sequence[Arrays]) -> TokenBatch | GraphBatch:
+    tokens = [a for a in arrays if isinstance(a, TokenArrays)]
+    if tokens:
+        return TokenBatch(
+            _cells([a.cells for a in tokens]),
+            torch.from_numpy(np.concatenate([a.positions for a in tokens])),
+            torch.tensor([len(a.positions) for a in tokens]),
+        )
+    graphs = [a for a in arrays if isinstance(a, GraphArrays)]
+    return GraphBatch(_features(graphs), _graph([a.graph for a in graphs]), len(graphs))
 
-    return Batch(
-        torch.from_numpy(np.concatenate([w.volumes for w in windows])),
-        torch.from_numpy(np.concatenate([w.positions for w in windows])),
-        torch.tensor([len(w.positions) for w in windows]),
-        torch.tensor(labels),
+
+def _features(graphs: Sequence[GraphArrays]) -> Cells | Tensor:
+    cells = [a.features for a in graphs if isinstance(a.features, CellArrays)]
+    if cells:
+        return _cells(cells)
+    return torch.from_numpy(np.concatenate([a.features for a in graphs if isinstance(a.features, np.ndarray)]))
+
+
+def _graph(graphs: Sequence[GnnArrays | PcnArrays]) -> GnnGraph | PcnGraph:
+    gnn = [graph for graph in graphs if isinstance(graph, GnnArrays)]
+    return gnn_batch(gnn) if gnn else pcn_batch([graph for graph in graphs if isinstance(graph, PcnArrays)])
+
+
+def _cells(parts: Sequence[CellArrays]) -> Cells:
+    starts = np.cumsum([0, *(len(part.number) for part in parts)])
+    bounds = [part.bounds[:-1] + start for part, start in zip(parts, starts, strict=False)]
+    return Cells(
+        torch.from_numpy(np.concatenate([part.number for part in parts])),
+        torch.from_numpy(np.concatenate([part.log_count for part in parts])),
+        torch.from_numpy(np.concatenate(bounds).astype(np.int32)),
     )
-
-
-def logits(model: Classifier, batch: Batch) -> Tensor:
-    """Logits [N, classes] of a batch: embed every token once, then pad for the encoder."""
-    import torch
-
-    embedded = model.embedding(batch.volumes[None], batch.positions[None])[0]
-    rows = int(batch.lengths.max())
-    present = torch.arange(rows) < batch.lengths[:, None]
-    tokens = embedded.new_zeros(len(batch.lengths), rows, embedded.shape[-1])
-    tokens[present] = embedded
-    scores: Tensor = model.encoder(tokens, batch.lengths)
-    return scores

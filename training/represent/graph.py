@@ -44,10 +44,15 @@ class PcnArrays(NamedTuple):
     position: NDArray[np.float32]
 
 
-def gnn_arrays(positions: NDArray[Any], config: Gnn, start: int = 0, rule: str = "nearest") -> GnnArrays:
-    """The graphs of one sample. positions: [n, 3], column, row, scaled time; taken as float64. start: first sampled."""
+def gnn_arrays(
+    positions: NDArray[Any], config: Gnn, start: int = 0, rule: str = "nearest", near_rule: str | None = None
+) -> GnnArrays:
+    """The graphs of one sample. positions: [n, 3], column, row, scaled time; taken as float64. start: first sampled.
+
+    near_rule: of the first graph, which the authors make on the CPU; the same as `rule` without it.
+    """
     points = np.ascontiguousarray(positions, np.float64)
-    near = neighbours(points, config.node_radius, config.neighbours, rule=rule)
+    near = neighbours(points, config.node_radius, config.neighbours, rule=near_rule or rule)
     sampled = farthest_points(points, config.fps_ratio, start)
     kept = points[sampled]
     far = _without_loops(kept, config, rule)

@@ -1,0 +1,115 @@
+"""Samples read, changed and made into arrays, in worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from spedge.model.spec import ModelSpec
+
+from ..augment import augment
+from ..augment.paper import ClassifierChanges, Mirror
+from ..augment.recipe import Augmentation
+from ..data.base import Description, Sample
+from ..represent.collate import Batch, Item, collate
+from ..represent.samples import Represent
+
+
+class LearnItems(Dataset[Item]):
+    """Samples to learn from, changed at random: number (epoch, index) is the same whenever and wherever it is read."""
+
+    def __init__(
+        self,
+        part: Sequence[Sample],
+        spec: ModelSpec,
+        about: Description,
+        changes: Augmentation | None,
+        seed: int,
+        rule: str,
+    ) -> None:
+        self._part, self._spec, self._seed = part, spec, seed
+        self._ours = changes
+        mirror = None if about.mirrored is None else Mirror(about.mirrored)
+        self._papers = ClassifierChanges(about.sensor.width, about.sensor.height, mirror)
+        self._represent = Represent(spec, training=True, rule=rule)
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __getitem__(self, number: tuple[int, int]) -> Item:
+        epoch, index = number
+        random = np.random.default_rng((self._seed, epoch, index))
+        sample = self._part[index]
+        events, label = sample.events, one_hot(sample.label, len(self._spec.labels))
+        if self._ours is not None:
+            sensor = self._spec.sensor
+            events = augment(events, sensor.width, sensor.height, self._ours, random)
+        else:
+            events, label = self._papers(events, label, lambda: self._another(random), random)
+        return Item(self._represent(events, random), label, index)
+
+    def _another(self, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        sample = self._part[int(random.integers(len(self._part)))]
+        return sample.events, one_hot(sample.label, len(self._spec.labels))
+
+
+class LookItems(Dataset[Item]):
+    """Samples as they are, by their number."""
+
+    def __init__(self, part: Sequence[Sample], spec: ModelSpec, rule: str = "nearest") -> None:
+        self._part, self._classes = part, len(spec.labels)
+        self._represent = Represent(spec, rule=rule)
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __getitem__(self, index: int) -> Item:
+        sample = self._part[index]
+        return Item(self._represent(sample.events), one_hot(sample.label, self._classes), index)
+
+
+def loader(items: Dataset[Any], batches: Any, workers: int, pin: bool = False) -> DataLoader[Batch]:
+    """Batches by the numbers that `batches` gives. workers: processes, kept until the loader goes; 0: none."""
+    return DataLoader(
+        items,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_one_thread,
+        pin_memory=pin,
+    )
+
+
+def in_order(count: int, batch: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
+    """Numbers of one process's samples, a batch at a time."""
+    own = range(rank, count, ranks)
+    return [list(own[i : i + batch]) for i in range(0, len(own), batch)]
+
+
+def one_hot(label: int, classes: int) -> NDArray[np.float32]:
+    """float32 [classes]."""
+    shares = np.zeros(classes, np.float32)
+    shares[label] = 1.0
+    return shares
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch with so many threads, for the time being."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,61 @@
+"""What models are fed in training: tensors of a batch, sample after sample, and the layers that take them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .gnn import GnnGraph
+from .pcn import PcnGraph
+
+
+class Cells(NamedTuple):
+    """The cells of tokens' log-time volumes that hold events: about one in twenty.
+
+    number: int32 [m]. log_count: float32 [m], log(1 + count). starts: int32 [n], where each token's begin.
+    """
+
+    number: Tensor
+    log_count: Tensor
+    starts: Tensor
+
+
+class TokenBatch(NamedTuple):
+    """Samples for a transformer. positions: float64 [n, 3]. lengths: int64 [N], tokens of each sample."""
+
+    cells: Cells
+    positions: Tensor
+    lengths: Tensor
+
+
+class GraphBatch(NamedTuple):
+    """Samples for a GNN or PCN. features: cells of tokens, or polarities of events, int64 [n]."""
+
+    features: Cells | Tensor
+    graph: GnnGraph | PcnGraph
+    samples: int
+
+
+class CellLinear(nn.Linear):
+    """A linear map of log(1 + count) of the cells of log-time volumes.
+
+    Starts as the published convolution over the patch does (Kaiming uniform, a = √5: torch's default for both).
+    """
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """volumes [..., 2, B, P, P], counts, to [..., features]."""
+        mapped: Tensor = super().forward(torch.log1p(volumes.flatten(-4)))
+        return mapped
+
+    def of_cells(self, cells: Cells) -> Tensor:
+        """The same without the empty cells: [n, features]."""
+        if len(cells.number) == 0:
+            return self.bias.expand(len(cells.starts), -1)
+        table = self.weight.t().contiguous()
+        mapped = F.embedding_bag(
+            cells.number, table, cells.starts, mode="sum", per_sample_weights=cells.log_count.to(table.dtype)
+        )
+        return mapped + self.bias

@@ -1,0 +1,20 @@
+"""What training tells while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after an epoch. done: share of the schedule. accuracy: of the held-out samples, when
+    it was looked at after this epoch. budget_seconds: of CPU time; None where there is none."""
+
+    epoch: int
+    done: float
+    loss: float
+    accuracy: float | None
+    cpu_seconds: float
+    budget_seconds: float | None
+    step: int
+    steps: int

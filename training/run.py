@@ -1,0 +1,79 @@
+"""A run's folder: what was asked for when it was begun, in `run.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spedge.base.errors import InputError, UsageError
+from spedge.base.files import whole
+from spedge.model.spec import ModelSpec, to_document
+
+from .presets import Preset
+
+NAME = "run.json"
+SCHEMA = 1
+COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
+
+
+def begin(
+    folder: Path, preset: Preset, spec: ModelSpec, seed: int, compat: str | None, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the folder of a run, or go on in it.
+
+    Raises UsageError when it holds another run, naming what differs: a run is never mixed with another.
+    """
+    document = {
+        "schema": SCHEMA,
+        "preset": preset.name,
+        "spec": to_document(spec),
+        "recipe": asdict(preset.recipe),
+        "seed": seed,
+        "compat": compat,
+        "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
+    }
+    file = folder / NAME
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole(file) as part:
+            part.write_text(json.dumps({**document, "begun": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
+        return document
+    before = read(folder)
+    for name, value in json.loads(json.dumps(document)).items():
+        if before.get(name) != value:
+            what, old, new = _difference(name, before.get(name), value)
+            raise UsageError(
+                f"{folder} holds a run with another {what} ({old}, and not {new}): give another --run, or remove it."
+            )
+    return document
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """`run.json` of a folder. Raises InputError when there is none or it is damaged."""
+    file = Path(folder) / NAME
+    try:
+        document: dict[str, Any] = json.loads(file.read_text())
+        if document["schema"] != SCHEMA:
+            raise InputError(f"{file} was written by another version of spedge: train again with another --run.")
+        return document
+    except FileNotFoundError:
+        raise InputError(f"There is no run at {folder}: give the folder that 'spedge train' wrote.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file} is damaged ({error}): train again with another --run.") from None
+
+
+def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+    """The first place where two values differ, by its name."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in (*now, *before):
+            if before.get(key) != now.get(key):
+                inner, old, new = _difference(key, before.get(key), now.get(key))
+                return inner.replace("_", " "), old, new
+    return name.replace("_", " "), before, now

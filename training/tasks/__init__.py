@@ -1,0 +1,1 @@
+"""What a model is to do: its loss, its predictions and how good they are."""
