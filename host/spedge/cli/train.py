@@ -1,16 +1,23 @@
-"""spedge train: a preset and data to a checkpoint and a bundle."""
+"""spedge train: a preset and data to a run with a checkpoint and a bundle."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from spedge.base.errors import UsageError
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
+from spedge.training.presets.base import Recipe
 
 if TYPE_CHECKING:
     from spedge.training.train import Progress, TrainReport
+
+RUNS = Path("runs")  #: where a run is that is given by its name alone
 
 DataOption = Annotated[
     Path | None,
@@ -18,12 +25,51 @@ DataOption = Annotated[
 ]
 
 
+def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of `Recipe`; the command gets those that were given, as `recipe`."""
+    hints = get_type_hints(Recipe)
+    own = inspect.signature(command, eval_str=True)
+    given = [parameter for parameter in own.parameters.values() if parameter.name != "recipe"]
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                hints[field.name] | None,
+                typer.Option(help=field.metadata["help"], show_default=False, rich_help_panel="In the preset's place"),
+            ],
+        )
+        for field in dataclasses.fields(Recipe)
+        if "help" in field.metadata
+    ]
+
+    def run(**values: Any) -> None:
+        names = {option.name for option in options}
+        recipe = {name: values.pop(name) for name in names if values.get(name) is not None}
+        command(**{name: value for name, value in values.items() if name not in names}, recipe=recipe)
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in given] + options
+    )
+    run.__annotations__ = {p.name: p.annotation for p in (*given, *options)}
+    return run
+
+
+@with_recipe
 def command(
-    preset: Annotated[str, typer.Option(help="What to train, for example nmnist-pico or gestures-pico.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the bundle.")],
+    recipe: dict[str, Any],
+    preset: Annotated[str | None, typer.Argument(help="What to train; see 'spedge presets'.")] = None,
+    preset_option: Annotated[str | None, typer.Option("--preset", hidden=True)] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", "--out", help="Folder of the run; a name alone is a folder in runs/. Goes on if it is there."
+        ),
+    ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    minutes: Annotated[float | None, typer.Option(help="CPU time to train for; default: the preset's.")] = None,
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
     ] = None,
@@ -31,41 +77,72 @@ def command(
         int | None,
         typer.Option(help="Window length, for a board with little memory; default: the preset's.", show_default=False),
     ] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by torchrun.")] = 1,
+    compat: Annotated[
+        str | None, typer.Option(help="authors: what they do differently, for comparison.", show_default=False)
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Log to Weights & Biases, too.", show_default=False)
+    ] = None,
+    debug: Annotated[bool, typer.Option(help="Keep and log nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a preset and write its checkpoint and bundle.
+    """Train a preset and write its run, checkpoint and bundle.
 
-    Ctrl-C ends training early and keeps what was learned.
+    The same command again goes on where it was stopped. Ctrl-C ends training early and keeps what was learned.
     """
+    chosen = preset or preset_option
+    if chosen is None:
+        raise UsageError("Say what to train: 'spedge presets' lists the presets.")
     require_torch()
     from spedge.training import train
+    from spedge.training.fit.fitting import Machine
 
+    folder = run or Path(chosen)
+    if len(folder.parts) == 1 and not folder.exists():
+        folder = RUNS / folder
+    minutes, holdout = recipe.pop("minutes", None), recipe.pop("holdout", None)
     with progress("Reading the data") as say:
         report = train(
-            preset,
+            chosen,
             data,
-            out,
+            folder,
             seed=seed,
             minutes=minutes,
+            holdout=holdout,
             attention=attention,
             tokens=tokens,
+            recipe=recipe,
+            compat=compat,
+            machine=Machine(accelerator, devices, nodes, recipe.get("workers")),
+            wandb=wandb,
+            debug=debug,
             on_progress=lambda state: say(_describe(state)),
         )
+    if report is None:  # one of several processes: the first one tells
+        return
     if as_json:
         print_json(_document(report))
-    else:
-        state = "interrupted after" if report.interrupted else "trained"
-        print(
-            f"{report.preset}: {state} {report.epochs} epochs in {report.cpu_seconds / 60:.1f} min of CPU time, "
-            f"{report.top1:.1%} of {report.held_out_samples} held-out samples right"
-        )
-        print(report.bundle.path)
+        return
+    state = "interrupted after" if report.interrupted else "trained"
+    print(
+        f"{report.preset}: {state} {report.epochs} epochs ({report.steps} steps) in {report.cpu_seconds / 60:.1f} min of "
+        f"CPU time, {report.top1:.1%} of {report.held_out_samples} held-out samples right"
+    )
+    print(report.checkpoint.parent if report.bundle is None else report.bundle.path)
 
 
 def _describe(state: Progress) -> str:
     accuracy = "" if state.accuracy is None else f", held-out {state.accuracy:.1%}"
-    clock = f"{state.cpu_seconds / 60:.1f} of at most {state.budget_seconds / 60:.0f} min"
-    return f"Epoch {state.epoch}: {state.done:.0%} done, loss {state.loss:.3f}{accuracy}, {clock}"
+    clock = f"{state.cpu_seconds / 60:.1f} min"
+    if state.budget_seconds is not None:
+        clock = f"{state.cpu_seconds / 60:.1f} of at most {state.budget_seconds / 60:.0f} min"
+    return (
+        f"Epoch {state.epoch}, step {state.step} of {state.steps}: {state.done:.0%} done, "
+        f"loss {state.loss:.3f}{accuracy}, {clock}"
+    )
 
 
 def _document(report: TrainReport) -> dict[str, Any]:
@@ -73,11 +150,12 @@ def _document(report: TrainReport) -> dict[str, Any]:
         "preset": report.preset,
         "seed": report.seed,
         "checkpoint": str(report.checkpoint),
-        "bundle": str(report.bundle.path),
-        "hash": report.bundle.hash,
+        "bundle": None if report.bundle is None else str(report.bundle.path),
+        "hash": None if report.bundle is None else report.bundle.hash,
         "learned_samples": report.learned_samples,
         "held_out_samples": report.held_out_samples,
         "epochs": report.epochs,
+        "steps": report.steps,
         "top1": report.top1,
         "cpu_seconds": report.cpu_seconds,
         "interrupted": report.interrupted,
