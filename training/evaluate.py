@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,74 +18,142 @@ from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec
 
-from .checkpoint import Checkpoint, load_checkpoint
+from .checkpoint import load_checkpoint
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
+from .metrics.top1 import confusion_matrix, top1
 from .presets import preset as find_preset
-from .represent.tokens import Windower
+from .run import NAME as RUN
 
-SPLITS = ("unseen", "all", "test", "train")
-
-#: Events of a recording to logits, float32 [classes].
-Predict = Callable[[NDArray[Any]], NDArray[np.float32]]
+SPLITS = ("unseen", "all", "test", "validation", "train")
+CHECKPOINTS = ("kept", "best", "last")
+_PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """model: what was evaluated. split: which samples, in words. confusion: int64 [true class, predicted class]."""
+    """model: what was evaluated. split: which samples, in words. confusion: int64 [true class, predicted class], of
+    recordings, whose slices vote. slices: how many were looked at, in all. tokens: of each slice, int64 [n]; of events
+    for a model on these. seconds: what each slice took, by stage, float64 [n]."""
 
     model: Path
     data: str
     split: str
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
+    slices: int
+    tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    token_rate: float = float("nan")
+    seconds: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
-        """How many samples were classified."""
+        """How many recordings were classified."""
         return int(self.confusion.sum())
 
     @property
     def top1(self) -> float:
-        """Share of the samples classified right."""
-        return float(np.trace(self.confusion) / self.samples)
+        """Share of the recordings classified right."""
+        return top1(self.confusion)
 
     @property
     def per_class(self) -> dict[str, float]:
-        """Share of each class's samples classified right; classes without samples are left out."""
+        """Share of each class's recordings classified right; classes without any are left out."""
         totals = self.confusion.sum(axis=1)
         return {label: float(self.confusion[i, i] / totals[i]) for i, label in enumerate(self.labels) if totals[i] > 0}
+
+    @property
+    def milliseconds(self) -> dict[str, dict[str, float]]:
+        """Percentiles of the time for a slice, by stage."""
+        return {
+            stage: {f"p{p}": round(1000 * float(np.percentile(values, p)), 3) for p in _PERCENTILES}
+            for stage, values in self.seconds.items()
+            if len(values)
+        }
 
 
 def evaluate(
     model: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     split: str = "unseen",
+    checkpoint: str = "kept",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
-    """Classify recordings and count.
+    """Classify recordings and count. The slices of a recording vote: the mean of their probabilities decides.
 
-    model: a bundle's directory, or a checkpoint. data: as for `train`; None for a data set we make ourselves.
+    model: a bundle's directory, a run's, or a checkpoint. data: as for `train`; None for a data set we make ourselves.
     split: `unseen`, the default, takes the data's test part, and without one every recording that the model has not
-    learned, by content. `all`, `train` and `test` take what they say. on_progress: samples done and in all.
+    learned, by content. `all`, `train`, `validation` and `test` take what they say. checkpoint: of a run, `best` or
+    `last`; `kept` is the one that training chose. on_progress: slices done and in all.
     Raises UsageError or InputError when the model, the data or the split does not fit.
     """
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}'. Choose one of: {', '.join(SPLITS)}.")
-    path, spec, predict = _open(Path(model))
-    parts = ("test",) if split in ("unseen", "test") else ("train", "test")
+    if checkpoint not in CHECKPOINTS:
+        raise UsageError(f"There is no checkpoint '{checkpoint}'. Choose one of: {', '.join(CHECKPOINTS)}.")
+    path, spec, look = _open(Path(model), checkpoint)
+    parts = {"unseen": ("test",), "test": ("test",), "validation": ("validation",)}.get(split, ("train", "test"))
     dataset = load_dataset(find_preset(spec.preset).dataset, data, parts)
     if dataset.labels != spec.labels or (dataset.width, dataset.height) != (spec.sensor.width, spec.sensor.height):
         raise UsageError(f"{path} was made for other data than {dataset.name}: its labels or sensor size differ.")
     samples, name = _choose(dataset, spec, split)
     if not samples:
         raise UsageError(f"The data has no samples for the split '{split}': choose another, for example 'all'.")
-    confusion = np.zeros((len(spec.labels), len(spec.labels)), np.int64)
-    for done, sample in enumerate(samples, 1):
-        confusion[sample.label, int(predict(sample.events).argmax())] += 1
+    return _count(path, spec, dataset.name, name, samples, look, on_progress)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of one slice. probabilities: [classes]; None when the model cannot be fed: no tokens."""
+
+    probabilities: NDArray[np.float64] | None
+    tokens: int
+    seconds: dict[str, float]
+
+
+def _count(
+    path: Path,
+    spec: ModelSpec,
+    data: str,
+    split: str,
+    samples: Sequence[Sample],
+    look: Callable[[NDArray[Any]], _Look],
+    on_progress: Callable[[int, int], None] | None,
+) -> EvaluationReport:
+    classes = len(spec.labels)
+    sums: dict[str, NDArray[np.float64]] = {}
+    truth: dict[str, int] = {}
+    looks: list[_Look] = []
+    loading: list[float] = []
+    seen_us = 0
+    for number in range(len(samples)):
+        start = time.perf_counter()
+        sample = samples[number]
+        events = sample.events
+        loading.append(time.perf_counter() - start)
+        seen_us += int(events["t"][-1] - events["t"][0]) if len(events) else 0
+        seen = look(events)
+        looks.append(seen)
+        group = sample.group or f"#{number}"
+        truth.setdefault(group, sample.label)
+        sums.setdefault(group, np.zeros(classes))
+        if seen.probabilities is not None:
+            sums[group] += seen.probabilities
         if on_progress is not None:
-            on_progress(done, len(samples))
-    return EvaluationReport(path, dataset.name, name, spec.labels, confusion)
+            on_progress(number + 1, len(samples))
+    tokens = np.array([seen.tokens for seen in looks], np.int64)
+    stages = {stage: np.array([seen.seconds[stage] for seen in looks]) for stage in looks[0].seconds}
+    return EvaluationReport(
+        path,
+        data,
+        split,
+        spec.labels,
+        confusion_matrix(list(truth.values()), [int(sums[g].argmax()) for g in truth], classes),
+        len(samples),
+        tokens,
+        float(tokens.sum() / (seen_us * 1e-6)) if seen_us else float("nan"),
+        {"load": np.array(loading), **stages},
+    )
 
 
 def _choose(dataset: Dataset, spec: ModelSpec, split: str) -> tuple[Sequence[Sample], str]:
@@ -91,31 +161,79 @@ def _choose(dataset: Dataset, spec: ModelSpec, split: str) -> tuple[Sequence[Sam
         digests: str = dict(spec.training.get("data", {})).get("digests", "")
         return unseen(dataset.train, digests), "unseen"
     split = "test" if split == "unseen" else split
-    return {"test": dataset.test, "train": dataset.train, "all": (*dataset.train, *dataset.test)}[split], split
+    every = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
+    if split == "all":
+        return (every[0] if len(every) == 1 else [s for part in every for s in part]), split
+    return {"test": dataset.test, "train": dataset.train, "validation": dataset.validation}[split], split
 
 
-def _open(path: Path) -> tuple[Path, ModelSpec, Predict]:
+def _open(path: Path, checkpoint: str) -> tuple[Path, ModelSpec, Callable[[NDArray[Any]], _Look]]:
+    if checkpoint != "kept":
+        return _of_run(path, checkpoint)
     if path.is_dir() and ((path / "bundle.json").exists() or not (path / "checkpoint.pt").exists()):
+        if (path / RUN).exists() and not (path / "bundle.json").exists():
+            return _of_run(path, "last")
         bundle = Bundle.load(path)
-        reference = Reference(bundle)
-        return path, bundle, lambda events: reference.compute(events).logits
-    checkpoint = load_checkpoint(path)
-    return checkpoint.path, checkpoint.spec, _torch_predict(checkpoint)
+        return path, bundle, _by_reference(Reference(bundle))
+    source = load_checkpoint(path)
+    return source.path, source.spec, _by_torch(source.spec, source.model())
 
 
-def _torch_predict(checkpoint: Checkpoint) -> Predict:
+def _of_run(path: Path, checkpoint: str) -> tuple[Path, ModelSpec, Callable[[NDArray[Any]], _Look]]:
+    from .fit.state import State
+    from .models.registry import make_model
+    from .run import spec_of
+
+    spec = spec_of(path)
+    file = path / "checkpoints" / f"{checkpoint}.ckpt"
+    state = State.load(file)
+    model = make_model(spec)
+    model.load_state_dict(state.averaged or state.model)
+    return file, spec, _by_torch(spec, model.eval())
+
+
+def _by_reference(reference: Reference) -> Callable[[NDArray[Any]], _Look]:
+    def look(events: NDArray[Any]) -> _Look:
+        start = time.perf_counter()
+        result = reference.compute(events)
+        return _Look(_softmax(result.logits), len(result.tokens), {"tokenize and forward": time.perf_counter() - start})
+
+    return look
+
+
+def _by_torch(spec: ModelSpec, model: Any) -> Callable[[NDArray[Any]], _Look]:
     import torch
 
-    model, windower = checkpoint.model(), Windower(checkpoint.spec)
+    from .represent.collate import Item, collate
+    from .represent.samples import Represent
 
-    def predict(events: NDArray[Any]) -> NDArray[np.float32]:
-        window = windower.window(windower.tokenize(events))
-        with torch.no_grad():
-            scores = model(
-                torch.from_numpy(window.volumes[None]),
-                torch.from_numpy(window.positions[None]),
-                torch.tensor([len(window.positions)]),
-            )
-        return np.asarray(scores[0], np.float32)
+    represent = Represent(spec)
+    label = np.zeros(len(spec.labels), np.float32)
 
-    return predict
+    def look(events: NDArray[Any]) -> _Look:
+        times = [time.perf_counter()]
+        arrays = represent(events)
+        times.append(time.perf_counter())
+        batch = collate([Item(arrays, label, 0)])
+        times.append(time.perf_counter())
+        scores = None
+        if batch.inputs is not None:
+            with torch.no_grad():
+                scores = _softmax(model.of_batch(batch.inputs)[0].numpy())
+        times.append(time.perf_counter())
+        stages = ("tokenize", "collate", "forward")
+        return _Look(
+            scores, 0 if arrays is None else arrays.points, dict(zip(stages, _differences(times), strict=True))
+        )
+
+    return look
+
+
+def _differences(times: Sequence[float]) -> Iterator[float]:
+    return (b - a for a, b in pairwise(times))
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    shifted = np.exp(logits.astype(np.float64) - float(logits.max()))
+    shares: NDArray[np.float64] = shifted / shifted.sum()
+    return shares

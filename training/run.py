@@ -12,7 +12,7 @@ from typing import Any
 
 from spedge.base.errors import InputError, UsageError
 from spedge.base.files import whole
-from spedge.model.spec import ModelSpec, to_document
+from spedge.model.spec import ModelSpec, from_document, to_document
 
 from .presets import Preset
 
@@ -67,6 +67,11 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file} is damaged ({error}): train again with another --run.") from None
+
+
+def spec_of(folder: str | os.PathLike[str]) -> ModelSpec:
+    """The description of a run's model. Raises InputError when there is no run or it is damaged."""
+    return from_document(read(folder)["spec"])
 
 
 def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:

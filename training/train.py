@@ -65,6 +65,7 @@ def train(
     compat: str | None = None,
     machine: Machine | None = None,
     wandb: str | None = None,
+    bundle: bool = True,
     debug: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainReport | None:
@@ -79,7 +80,7 @@ def train(
     shortened. attention: "full" or "causal" in the place of the preset's. tokens: another window than the preset's.
     recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they do differently and we
     do not copy. machine: where; by default one process, on a GPU where there is one. wandb: project to log to.
-    debug: keep and log nothing. An interrupt (Ctrl-C) ends training early with the weights so far.
+    bundle: write one, where the model has one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run; CheckFailed when
     nothing was learned.
@@ -120,12 +121,12 @@ def train(
     )
     examples = tuple(sample.events for sample in _examples(held))
     checkpoint = Path(out) / NAME
-    bundle = None
+    written = None
     if not debug:
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
-        if exportable(spec):
-            bundle = export_model(fitted.model, spec, examples, checkpoint.parent)
-    return _report(chosen, seed, checkpoint, bundle, learn, held, fitted, time.process_time() - start)
+        if bundle and exportable(spec):
+            written = export_model(fitted.model, spec, examples, checkpoint.parent)
+    return _report(chosen, seed, checkpoint, written, learn, held, fitted, time.process_time() - start)
 
 
 def exportable(spec: ModelSpec) -> bool:

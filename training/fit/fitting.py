@@ -188,8 +188,9 @@ class _Between(pl.Callback):
         self._mark = (self.cpu(), self.module.step)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After a step: a look now and then, the curves, and whether it is the end."""
+        """After a batch: a look now and then, the curves, and whether it is the end."""
         module, recipe = self.module, self.plan.recipe
+        module.count(batch, batch_idx)
         stepped = module.batches % recipe.accumulate == 0
         if stepped and module.step % recipe.log_steps == 0 and self.curves is not None:
             self.curves.add(module.step, {"train/loss": self._loss(), "learning_rate": self._rate()})

@@ -80,8 +80,8 @@ class Fit(pl.LightningModule):
         self.losses.append(loss.detach())
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Count, and average the weights after a step."""
+    def count(self, batch: Batch, batch_idx: int) -> None:
+        """After a batch: count it, and average the weights after a step."""
         self.batches += 1
         self.seen += batch.samples * self.trainer.world_size
         if (batch_idx + 1) % self.recipe.accumulate == 0:

@@ -34,12 +34,22 @@ class TokenArrays(NamedTuple):
     cells: CellArrays
     positions: NDArray[np.float64]
 
+    @property
+    def points(self) -> int:
+        """How many tokens there are."""
+        return len(self.positions)
+
 
 class GraphArrays(NamedTuple):
     """A sample for a GNN or PCN. features: cells of tokens, or polarities of events, int64 [n]."""
 
     features: CellArrays | NDArray[np.int64]
     graph: GnnArrays | PcnArrays
+
+    @property
+    def points(self) -> int:
+        """How many tokens or events there are."""
+        return len(self.features.bounds) - 1 if isinstance(self.features, CellArrays) else len(self.features)
 
 
 Arrays = TokenArrays | GraphArrays

@@ -86,6 +86,7 @@ def command(
     wandb: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="Log to Weights & Biases, too.", show_default=False)
     ] = None,
+    bundle: Annotated[bool, typer.Option(help="Write a bundle, where the model has one.")] = True,
     debug: Annotated[bool, typer.Option(help="Keep and log nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,6 +119,7 @@ def command(
             compat=compat,
             machine=Machine(accelerator, devices, nodes, recipe.get("workers")),
             wandb=wandb,
+            bundle=bundle,
             debug=debug,
             on_progress=lambda state: say(_describe(state)),
         )
@@ -128,8 +130,9 @@ def command(
         return
     state = "interrupted after" if report.interrupted else "trained"
     print(
-        f"{report.preset}: {state} {report.epochs} epochs ({report.steps} steps) in {report.cpu_seconds / 60:.1f} min of "
-        f"CPU time, {report.top1:.1%} of {report.held_out_samples} held-out samples right"
+        f"{report.preset}: {state} {report.epochs} epochs ({report.steps} steps) in "
+        f"{report.cpu_seconds / 60:.1f} min of CPU time, "
+        f"{report.top1:.1%} of {report.held_out_samples} held-out samples right"
     )
     print(report.checkpoint.parent if report.bundle is None else report.bundle.path)
 

@@ -1,0 +1,228 @@
+"""The trainer: what a run is a function of, and going on after any end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spedge.base.errors import CheckFailed, InputError, UsageError
+from spedge.training.data.base import Description, Sample
+from spedge.training.presets import PRESETS
+from tests.golden_models import Case
+
+torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
+
+from spedge.training import train  # noqa: E402
+from spedge.training.fit.sampler import Batches  # noqa: E402
+from spedge.training.fit.schedule import learning_rate  # noqa: E402
+from tests.python.test_training import digits  # noqa: E402, F401
+
+SMALL: dict[str, Any] = {"batch": 8, "steps": 40, "validate_epochs": 1, "log_steps": 5}
+
+
+def weights(run: Path) -> Any:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["model"]
+
+
+def equal(a: Any, b: Any) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# ---------------------------------------------------------------- schedule and order
+
+
+@pytest.mark.parametrize("name", ["steps_20000_peak_0.0001", "steps_5000_peak_0.0001", "steps_400000_peak_0.001"])
+def test_the_learning_rate_is_the_papers(name: str) -> None:
+    steps, rate = int(name.split("_")[1]), float(name.split("_")[3])
+    recipe = PRESETS["DG-T-SP"].recipe
+    recipe = type(recipe)(batch=1, steps=steps, learning_rate=rate)
+    for step, expected in Case("schedule-and-counts")[name]:
+        assert learning_rate(step, steps, recipe) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_a_batch_is_a_function_of_seed_and_number() -> None:
+    sizes = np.arange(23)
+    everything = list(Batches(sizes, 4, 3, pool=2, last=30))
+    assert list(Batches(sizes, 4, 3, pool=2, first=17, last=30)) == everything[17:]
+    assert list(Batches(sizes, 4, 4, pool=2, last=30)) != everything
+    epochs = [sorted(index for batch in everything[6 * e : 6 * e + 6] for _, index in batch) for e in range(5)]
+    assert epochs == [list(range(23))] * 5
+    assert {epoch for batch in everything[6:12] for epoch, _ in batch} == {1}
+
+
+def test_processes_share_a_batch() -> None:
+    sizes = np.zeros(23, np.int64)
+    parts = [list(Batches(sizes, 4, 3, last=6, rank=rank, ranks=2)) for rank in (0, 1)]
+    assert len(parts[0]) == len(parts[1]) == 6
+    together = sorted(index for part in parts for batch in part[:3] for _, index in batch)
+    assert together == list(range(23))
+
+
+# ---------------------------------------------------------------- going on
+
+
+def run_small(data: Path, run: Path, **more: Any) -> Any:
+    return train("nmnist-pico", data, run, recipe=SMALL, bundle=False, **more)
+
+
+def test_a_run_that_is_begun_again_ends_with_the_same_weights(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    whole = run_small(digits, tmp_path / "whole")
+    stopped = []
+
+    def stop(progress: Any) -> None:
+        stopped.append(progress.step)
+        if progress.epoch in (1, 2):
+            raise KeyboardInterrupt
+
+    parts = run_small(digits, tmp_path / "parts", on_progress=stop)
+    assert parts.interrupted
+    assert run_small(digits, tmp_path / "parts", on_progress=stop).interrupted
+    last = run_small(digits, tmp_path / "parts")
+    assert (last.steps, last.interrupted) == (40, False)
+    assert len(stopped) == 2
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert last.top1 == whole.top1
+    rows = (tmp_path / "parts" / "curves.csv").read_text().splitlines()
+    steps = [int(row.split(",")[0]) for row in rows[1:]]
+    assert steps == sorted(steps)
+    again = run_small(digits, tmp_path / "parts")
+    assert again.steps == 40
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_killed_at_any_moment(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    run_small(digits, tmp_path / "whole")
+    given = [
+        sys.executable,
+        "-m",
+        "spedge",
+        "train",
+        "nmnist-pico",
+        "--data",
+        str(digits),
+        "--run",
+        str(tmp_path / "k"),
+    ]
+    given += [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    process = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "k" / "checkpoints" / "last.ckpt").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert subprocess.run(given, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "k"))
+
+
+def test_two_processes_end_with_one_result(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Each sees half of every batch; begun again it is the same within rounding."""
+    given = [
+        sys.executable,
+        "-m",
+        "spedge",
+        "train",
+        "nmnist-pico",
+        "--data",
+        str(digits),
+        "--devices",
+        "2",
+        "--no-bundle",
+    ]
+    given += [
+        word
+        for name, value in {**SMALL, "batch": 4, "steps": 20}.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*given, "--run", str(tmp_path / "two")], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nmnist-pico:") == 1
+    one = train("nmnist-pico", digits, tmp_path / "one", recipe={**SMALL, "steps": 20}, bundle=False)
+    assert one is not None
+    two = weights(tmp_path / "two")
+    for name, value in weights(tmp_path / "one").items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-3)
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+def test_a_folder_of_another_run_is_refused(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    run_small(digits, tmp_path, debug=False)
+    with pytest.raises(UsageError, match=r"another seed \(0, and not 1\).*another --run"):
+        run_small(digits, tmp_path, seed=1)
+    with pytest.raises(UsageError, match="another learning rate"):
+        train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "learning_rate": 1.0}, bundle=False)
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"PK no checkpoint")
+    with pytest.raises(InputError, match=r"last\.ckpt is no checkpoint"):
+        run_small(digits, tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        run_small(digits, tmp_path)
+
+
+def test_a_loss_that_is_no_number_is_no_success(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    with pytest.raises(CheckFailed, match="nothing is learned"):
+        train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "learning_rate": 1e30, "clip": 1e30})
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_debug_keeps_nothing(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    report = run_small(digits, tmp_path / "none", debug=True)
+    assert report.steps == 40
+    assert not (tmp_path / "none").exists()
+
+
+# ---------------------------------------------------------------- all families
+
+
+class Made:
+    """A tiny data set of the given sensor: each class is a blob at a place of its own."""
+
+    def __init__(self, classes: int, side: int = 128, slices: int = 2) -> None:
+        self.about = Description("made", "made", PRESETS["DG-T-SP"].spec().sensor, tuple(map(str, range(classes))), ())
+        self.samples = []
+        for number in range(2 * classes):
+            random = np.random.default_rng(number)
+            label, n = number % classes, 4000
+            events = np.zeros(n, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+            events["t"] = np.sort(random.integers(0, 900_000, n))
+            events["x"] = np.clip(random.normal(20 + 8 * label, 6, n), 0, side - 1)
+            events["y"] = np.clip(random.normal(64, 12, n), 0, side - 1)
+            events["p"] = random.integers(0, 2, n)
+            self.samples.append(Sample(events, label, f"{number}", f"group{number // slices}"))
+
+
+@pytest.mark.parametrize("name", ["DG-GNN-SP", "DG-GNN-E", "DG-PCN-SP", "SL-PCN-E", "SL-T-V", "DG-T-F"])
+def test_presets_of_all_families_take_steps(name: str) -> None:
+    from dataclasses import replace
+
+    from spedge.training.fit.fitting import Machine, Plan, fit
+    from spedge.training.presets.base import SIZES, transformer
+
+    preset = PRESETS[name]
+    if "-T-" in name:
+        nano = transformer("nano")
+        seen = replace(
+            preset.representation, embedding=replace(preset.representation.embedding, hidden=SIZES["nano"][0])
+        )
+        preset = replace(preset, model=nano, representation=seen)
+    spec = preset.spec()
+    made = Made(len(spec.labels))
+    recipe = replace(preset.recipe, batch=3, steps=2, accumulate=2, workers=0)
+    plan = Plan(spec, recipe, made.about, made.samples, made.samples[:4], 0)
+    told: list[Any] = []
+    fitted = fit(plan, Machine("cpu"), told.append, time.process_time())
+    assert fitted.step == 2
+    assert 0 <= fitted.accuracy <= 1
