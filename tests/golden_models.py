@@ -52,6 +52,10 @@ class Case:
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
 
+    def names(self, prefix: str) -> list[str]:
+        """Arrays whose name begins so."""
+        return [name for name in self._arrays if name.startswith(prefix)]
+
     @property
     def model(self) -> dict[str, Any]:
         """Settings of the model."""

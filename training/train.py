@@ -80,7 +80,8 @@ def train(
     shortened. attention: "full" or "causal" in the place of the preset's. tokens: another window than the preset's.
     recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they do differently and we
     do not copy. machine: where; by default one process, on a GPU where there is one. wandb: project to log to.
-    bundle: write one, where the model has one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early with the weights so far.
+    bundle: write one, where the model has one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early
+    with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run; CheckFailed when
     nothing was learned.

@@ -28,7 +28,7 @@ LABELS = (
     "swipe left", "swipe right", "swipe up", "swipe down", "circle clockwise", "circle counter-clockwise",
     "wave", "approach", "retreat", "clap", "noise",
 )  # fmt: skip
-DESCRIPTIONS = {"gestures": Description("gestures", "gestures (made here)", Sensor(WIDTH, HEIGHT), LABELS)}
+DESCRIPTION = Description("gestures", "gestures (made here)", Sensor(WIDTH, HEIGHT), LABELS)
 DURATION_US = 1_000_000
 FRAME_US = 2_000
 TRAIN_PER_CLASS, TEST_PER_CLASS = 80, 20

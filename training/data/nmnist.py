@@ -22,7 +22,7 @@ from .base import Dataset, Description, Sample
 
 WIDTH = HEIGHT = SIDE
 LABELS = tuple("0123456789")
-DESCRIPTIONS = {"nmnist": Description("nmnist", "N-MNIST (Orchard et al. 2015)", Sensor(WIDTH, HEIGHT), LABELS)}
+DESCRIPTION = Description("nmnist", "N-MNIST (Orchard et al. 2015)", Sensor(WIDTH, HEIGHT), LABELS)
 
 
 def load(path: str | os.PathLike[str]) -> Dataset:

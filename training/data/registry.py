@@ -10,34 +10,67 @@ from typing import Any
 from spedge.base.errors import UsageError
 
 from .base import Dataset, Description
+from .store import open_store
 
-#: Name of a data set to the module here that describes it as `DESCRIPTIONS[name]` and, when it has `read`, reads it.
+#: Name of a data set to the module here that knows it. One that lies on disk as it was published has `find` and
+#: `slices` and is preprocessed; one that is read or made as a whole has `read`.
 MODULES = {
     "gestures": "gestures",
     "nmnist": "nmnist",
-    "dvsgesture": "published",
-    "slanimals": "published",
-    "gen1": "published",
+    "dvsgesture": "dvsgesture",
+    "slanimals": "slanimals",
+    "folder": "folder",
+    "gen1": "gen1",
 }
 
 
-def describe_data(name: str) -> Description:
-    """Sensor and labels of a data set. Raises UsageError naming those there are."""
-    description: Description = _module(name).DESCRIPTIONS[name]
+def describe_data(name: str, data: str | os.PathLike[str] | None = None) -> Description:
+    """Sensor and labels of a data set. data: its store, which alone knows those of a `folder`.
+
+    Raises UsageError naming those there are.
+    """
+    module = _module(name)
+    if hasattr(module, "describe"):
+        if data is None:
+            raise UsageError(
+                "The data set 'folder' is described by its recordings: give the folder that was preprocessed."
+            )
+        return open_store(data, name).about
+    description: Description = module.DESCRIPTION
     return description
 
 
 def load_dataset(name: str, data: str | os.PathLike[str] | None, parts: Sequence[str] = ("train", "test")) -> Dataset:
     """A data set: read from `data`, or made when it is one of our own and `data` is None.
 
-    parts: those wanted of a data set that has to be made. Raises UsageError when it cannot be read here.
+    data: of one that is preprocessed, the folder of that. parts: those wanted of a data set that has to be made. Raises
+    UsageError when it cannot be read here.
     """
     module = _module(name)
-    if not hasattr(module, "read"):
-        readable = ", ".join(known for known in MODULES if hasattr(_module(known), "read"))
+    if hasattr(module, "read"):
+        dataset: Dataset = module.read(data, parts)
+        return dataset
+    if not hasattr(module, "slices"):
+        readable = ", ".join(known for known in MODULES if hasattr(_module(known), "read") or published_here(known))
         raise UsageError(f"{describe_data(name).title} cannot be read here yet. Choose one of: {readable}.")
-    dataset: Dataset = module.read(data, parts)
-    return dataset
+    if data is None:
+        raise UsageError(
+            f"The data set '{name}' is not made here: give the folder that 'spedge preprocess {name}' wrote."
+        )
+    return open_store(data, name).dataset()
+
+
+def published(name: str) -> Any:
+    """The module of a data set that is preprocessed. Raises UsageError for another."""
+    if not published_here(name):
+        known = ", ".join(name for name in MODULES if published_here(name))
+        raise UsageError(f"The data set '{name}' is not preprocessed. Choose one of: {known}.")
+    return _module(name)
+
+
+def published_here(name: str) -> bool:
+    """Whether a data set is preprocessed."""
+    return hasattr(_module(name), "slices")
 
 
 def _module(name: str) -> Any:
