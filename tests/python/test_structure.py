@@ -86,8 +86,6 @@ BREACHES: dict[str, str] = {
     "spedge.bench.model -> spedge.compile*": "",
     "spedge.boards.launch -> spedge.boards.build": "",
     "spedge.boards.* -> spedge.device.client": "",
-    "spedge.compile.* -> spedge.bench.model": "",
-    "spedge.compile.* -> spedge.boards.*": "",
     "spedge.device.client -> spedge.model.bundle": "",
     "spedge.jobs.demo -> spedge.view.picture": "",
     "host/binding/columns.h -> firmware/lib/src/inline.h": "",
@@ -96,8 +94,6 @@ CIRCLES: dict[frozenset[str], str] = {
     frozenset({"spedge.boards.launch", "spedge.boards.ports", "spedge.device.client"}): "",
 }
 LONG: dict[str, str] = {
-    "compile/graph/lift.py": "",
-    "compile/plan/lowering.py": "",
     "host/binding/host_tokenizer.c": "",
     "host/spedge/device/client.py": "",
     "host/spedge/link/protocol.py": "",
