@@ -18,8 +18,8 @@ from spedge.base.errors import CheckFailed, InputError, UsageError
 from spedge.base.paths import cache_dir
 from spedge.bench.machine import Rows, run_on_board
 from spedge.boards.build import build, compile_model, require_tvm
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import Board, load_board
+from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
 from spedge.model.bundle import Bundle
 

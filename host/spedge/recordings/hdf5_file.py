@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge._decoders import ecf_decode
-from spedge.base.errors import InputError, SpedgeError, UsageError
+from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.events.arrays import Columns
 from spedge.recordings import hdf5_layouts, layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry, gathered
@@ -23,6 +23,7 @@ from spedge.recordings.hdf5_layouts import DAMAGE
 from spedge.recordings.layout import NOTHING, Said
 
 _ECF_FILTER = 36559
+_ECF_FIELDS = ["p", "t", "x", "y"]
 
 
 def library(path: Path) -> ModuleType:
@@ -74,7 +75,7 @@ class Hdf5File(Recording):
             raise
         except DAMAGE as error:
             end = self.path.stat().st_size
-            raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({_line(error)})") from None
+            raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({line_of(error)})") from None
 
     def _tell(self, arrays: list[Any], said: Said) -> None:
         """What the columns are, and the unit of the times."""
@@ -114,7 +115,7 @@ class Hdf5File(Recording):
             number, _, _, name = plist.get_filter(i)
             if self._h5py.h5z.filter_avail(number):
                 continue
-            if number == _ECF_FILTER and plist.get_nfilters() == 1 and array.dtype.names:
+            if number == _ECF_FILTER and plist.get_nfilters() == 1 and sorted(array.dtype.names or ()) == _ECF_FIELDS:
                 self._ecf = True
                 continue
             raise InputError(
@@ -145,7 +146,7 @@ class Hdf5File(Recording):
                     yield from layout.events_of(self.path, raw, self._unit, good)
                     good = middle
             if problem is not None:
-                raise InputError(f"{self.path}: cannot read event {good} and those after it ({_line(problem)})")
+                raise InputError(f"{self.path}: cannot read event {good} and those after it ({line_of(problem)})")
 
     def _ecf_blocks(self) -> Iterator[NDArray[np.void]]:
         with self._opened() as file:
@@ -155,12 +156,12 @@ class Hdf5File(Recording):
                 count = min(size, self._count - start)
                 try:
                     skipped, data = array.id.read_direct_chunk((start,))
-                    found = np.frombuffer(data, array.dtype) if skipped & 1 else ecf_decode(data)
+                    found = np.frombuffer(data, array.dtype) if skipped & 1 else ecf_decode(data)[list(self._order)]
                     if len(found) < count:
                         raise ValueError(f"it holds {len(found)} events")
                 except DAMAGE as error:
                     where = f"{self.path}: events {start} to {start + count - 1}"
-                    raise InputError(f"{where}: the block is damaged ({_line(error)})") from None
+                    raise InputError(f"{where}: the block is damaged ({line_of(error)})") from None
                 yield from layout.events_of(self.path, self._raw([found], 0, count), self._unit, start)
 
 
@@ -172,7 +173,3 @@ def _sample(arrays: list[Any], count: int) -> list[NDArray[Any]]:
         except DAMAGE:
             count //= 2
     return []
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
