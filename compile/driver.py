@@ -18,6 +18,7 @@ from spedge.base.errors import UsageError
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
 from .report import CompileReport, KernelReport
+from .supported import supported
 from .targets import Target, find_target
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def compile_bundle(
     say("loading TVM")
     require_tvm()
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    _check_supported(loaded)
+    supported(loaded)
     result = generate(loaded, chosen, say, precision)
     say(f"writing {folder}")
     write_folder(folder, result.files)
@@ -140,9 +141,10 @@ def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict
 
 
 def _check_attention(bundle: Bundle, graph: Graph) -> None:
-    if (bundle.encoder.attention == "causal") != graph.stateful:
+    attention = supported(bundle).model.attention
+    if (attention == "causal") != graph.stateful:
         raise CompileError(
-            f"the bundle says {bundle.encoder.attention!r} attention, but encoder.onnx "
+            f"the bundle says {attention!r} attention, but encoder.onnx "
             + ("is causal" if graph.stateful else "is not causal with a mean over the rows present")
         )
 
@@ -155,14 +157,15 @@ def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
     say("importing the encoder")
     path = bundle.file("encoder.onnx")
     simplified = simplify(load_model(path))
-    if (simplified.capacity, simplified.hidden) != (bundle.tokens, bundle.embedding.hidden):
+    wanted = supported(bundle)
+    if (simplified.capacity, simplified.hidden) != (wanted.window, wanted.input.features):
         raise CompileError(
             f"{path} takes tokens [1, {simplified.capacity}, {simplified.hidden}], but the bundle says "
-            f"{bundle.tokens} tokens of {bundle.embedding.hidden} features"
+            f"{wanted.window} tokens of {wanted.input.features} features"
         )
     graph = lift(simplified)
-    if graph.output.width != len(bundle.labels):
-        raise CompileError(f"{path} gives {graph.output.width} logits for {len(bundle.labels)} labels")
+    if graph.output.width != len(wanted.labels):
+        raise CompileError(f"{path} gives {graph.output.width} logits for {len(wanted.labels)} labels")
     optimise(graph)
     return graph
 
@@ -217,6 +220,7 @@ def _report(
 ) -> CompileReport:
     total = sum(a.nbytes for a in constants.values())
     embedded = sum(a.nbytes for a in embedding.values())
+    model = supported(bundle)
     return CompileReport(
         name=bundle.name,
         bundle_hash=bundle.hash,
@@ -224,9 +228,9 @@ def _report(
         precision=precision,
         flags=target.flags,
         parameters=target.parameters,
-        tokens=bundle.tokens,
-        hidden=bundle.embedding.hidden,
-        classes=len(bundle.labels),
+        tokens=model.window,
+        hidden=model.input.features,
+        classes=len(model.labels),
         macs=sum(k.macs for k in kernels),
         flash_bytes=total,
         encoder_weight_bytes=total - embedded,
@@ -247,11 +251,6 @@ def require_tvm() -> None:
         raise MissingCompilerError(
             f"compiling a bundle needs TVM and ONNX ({error}): pip install 'spedge[compile]'"
         ) from None
-
-
-def _check_supported(bundle: Bundle) -> None:
-    if bundle.tokenizer.kind != "continuous":
-        raise CompileError(f"the firmware has no {bundle.tokenizer.kind} tokenizer: it runs continuous bundles")
 
 
 def check_free(folder: Path) -> None:

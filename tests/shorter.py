@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import io
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from spedge.model.bundle import Bundle, BundleSpec, write_bundle
+from spedge.model.bundle import Bundle, write_bundle
 
 
 def shorter(bundle: Bundle, tokens: int, folder: Path) -> Bundle:
     """`bundle` for windows of that many tokens, written to `folder`, without what it says of its accuracy. Only sizes
     change: its encoder has no weight for a place in the window."""
+    old = bundle.tokens
     empty = io.BytesIO()
     np.savez(empty)
     files = {
-        "encoder.onnx": _resized(bundle.file("encoder.onnx"), bundle.tokens, tokens),
-        "model.onnx": _resized(bundle.file("model.onnx"), bundle.tokens, tokens),
+        "encoder.onnx": _resized(bundle.file("encoder.onnx"), old, tokens),
+        "model.onnx": _resized(bundle.file("model.onnx"), old, tokens),
         "embedding.npz": bundle.file("embedding.npz").read_bytes(),
         "vectors.npz": empty.getvalue(),
     }
-    spec = BundleSpec(**{field.name: getattr(bundle, field.name) for field in fields(BundleSpec)})
-    return write_bundle(folder, replace(spec, name=f"{bundle.name}-{tokens}", tokens=tokens, accuracy=None), files)
+    spec = replace(bundle.plain().with_window(tokens), name=f"{bundle.name}-{tokens}", metric=None)
+    return write_bundle(folder, spec, files)
 
 
 def _resized(path: Path, old: int, new: int) -> bytes:

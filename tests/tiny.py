@@ -23,15 +23,10 @@ from spedge.boards.manifest import load_board
 from spedge.device.client import Device
 from spedge.link.protocol import FrameReader, Result, Type
 from spedge.link.transport import Transport
-from spedge.model.bundle import (
-    Bundle,
-    BundleSpec,
-    EmbeddingConfig,
-    EncoderConfig,
-    SensorConfig,
-    TokenizerConfig,
-    write_bundle,
-)
+from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
+from spedge.model.spec import describe
+from spedge.tokens.settings import TokenizerSettings
 
 SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  #: for build_firmware("sim")
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
@@ -58,15 +53,15 @@ def tiny_bundle(folder: Path, seed: int = 0, positions: type = np.float64) -> Bu
     weight = rng.normal(0, 0.3, (HIDDEN, cells)).astype(np.float32)
     bias = rng.normal(0, 0.3, HIDDEN).astype(np.float32)
     head = rng.normal(0, 1, (HIDDEN, CLASSES)).astype(np.float32)
-    spec = BundleSpec(
-        name="tiny",
-        preset="tiny",
-        sensor=SensorConfig(34, 34),
-        tokenizer=TokenizerConfig(patch_size=PATCH, threshold=16.0),
-        embedding=EmbeddingConfig(BUCKETS, HIDDEN, 10_000.0),
-        encoder=EncoderConfig(hidden=HIDDEN, intermediate=1, heads=1, layers=1),
-        tokens=TOKENS,
-        labels=("left", "right", "neither of the two"),
+    spec = describe(
+        "tiny",
+        "tiny",
+        Sensor(34, 34),
+        ("left", "right", "neither of the two"),
+        TokenInput(
+            TokenizerSettings(patch_size=PATCH, threshold=16.0), Embedding(BUCKETS, HIDDEN, 10_000.0), window=TOKENS
+        ),
+        Transformer(HIDDEN, intermediate=1, heads=1, layers=1),
     )
     arrays = io.BytesIO()
     np.savez(arrays, weight=weight, bias=bias)
@@ -223,10 +218,10 @@ def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
         "width": bundle.sensor.width,
         "height": bundle.sensor.height,
         "patch": PATCH,
-        "threshold": bundle.tokenizer.threshold,
+        "threshold": bundle.token_input.tokenizer.threshold,
         "hidden": HIDDEN,
         "buckets": BUCKETS,
-        "scale": bundle.embedding.time_scale_us,
+        "scale": bundle.token_input.embedding.time_scale_us,
         "tokens": TOKENS,
         "classes": CLASSES,
         "arena": 4 * TOKENS * HIDDEN,

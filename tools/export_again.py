@@ -8,7 +8,6 @@ Needs spedge[train].
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
 
 import numpy as np
 import onnx
@@ -16,10 +15,11 @@ import torch
 from onnx import numpy_helper
 
 from spedge.base.errors import CheckFailed
-from spedge.model.bundle import Bundle, BundleSpec
+from spedge.model.bundle import Bundle
+from spedge.model.parts import Classification, TokenInput, Transformer
 from spedge.model.reference import Reference
 from spedge.training.export.bundle import export_model
-from spedge.training.models.transformer import Classifier
+from spedge.training.models.registry import make_model
 
 TOLERANCE = 1e-6  # of a logit, between the old encoder and the new one
 
@@ -37,8 +37,9 @@ def weights_of(bundle: Bundle) -> dict[str, torch.Tensor]:
         product = next((made_by[name] for name in node.input if name in made_by), None)
         if node.op_type == "Add" and biases and product is not None and product.op_type == "MatMul":
             weights[f"encoder.{biases[0].removesuffix('bias')}weight"] = values[product.input[1]].T
-    if bundle.encoder.attention == "full":
-        weights["encoder.cls"] = next(v for v in values.values() if v.shape == (1, 1, bundle.encoder.hidden))
+    _, _, transformer = bundle.parts("this tool", Classification, TokenInput, Transformer)
+    if transformer.attention == "full":
+        weights["encoder.cls"] = next(v for v in values.values() if v.shape == (1, 1, transformer.hidden))
     weight, bias = bundle.embedding_arrays()
     weights |= {"embedding.linear.weight": weight, "embedding.linear.bias": bias}
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
@@ -47,8 +48,8 @@ def weights_of(bundle: Bundle) -> dict[str, torch.Tensor]:
 def export_again(path: str) -> None:
     """Raises CheckFailed when the new encoder is not the old one; the bundle stays as it is then."""
     bundle = Bundle.load(path)
-    spec = BundleSpec(**{field.name: getattr(bundle, field.name) for field in fields(BundleSpec)})
-    model = Classifier(spec)
+    spec = bundle.plain()
+    model = make_model(spec)
     model.load_state_dict(weights_of(bundle))
     vectors = bundle.vectors()
     for vector in vectors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from spedge.base.errors import InputError
 from spedge.base.files import whole
 from spedge.events.arrays import EVENT_DTYPE
-from spedge.model.bundle import Accuracy, BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
+from spedge.model.spec import ModelSpec, from_document, to_document
+
+from .models.registry import make_model
 
 if TYPE_CHECKING:
     from .models.transformer import Classifier
 
 NAME = "checkpoint.pt"
-SCHEMA = 1
+SCHEMA = 2  # of the file; a 1 holds a description of schema 1
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,13 @@ class Checkpoint:
     """
 
     path: Path
-    spec: BundleSpec
+    spec: ModelSpec
     weights: Mapping[str, Any]
     examples: tuple[NDArray[Any], ...]
 
     def model(self) -> Classifier:
         """The model, ready to evaluate."""
-        from .models.transformer import Classifier
-
-        model = Classifier(self.spec)
+        model = make_model(self.spec)
         try:
             model.load_state_dict(dict(self.weights))
         except RuntimeError as error:
@@ -52,7 +52,7 @@ class Checkpoint:
         import torch
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        spec = asdict(self.spec)
+        spec = to_document(self.spec)
         names = EVENT_DTYPE.names or ()
         examples = [{n: torch.from_numpy(events[n].astype(np.int64)) for n in names} for events in self.examples]
         with whole(self.path) as part:
@@ -68,7 +68,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         file = file / NAME
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        if content["schema"] != SCHEMA:
+        if content["schema"] not in (1, SCHEMA):
             raise InputError(f"{file} was written by another version of spedge: train again.")
         examples = []
         for columns in content["examples"]:
@@ -76,25 +76,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             for name in EVENT_DTYPE.names or ():
                 events[name] = columns[name].numpy()
             examples.append(events)
-        return Checkpoint(file, _spec(content["spec"]), content["weights"], tuple(examples))
+        return Checkpoint(file, from_document({"schema": 1, **content["spec"]}), content["weights"], tuple(examples))
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint at {file}: give the directory that 'spedge train' wrote.") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file} is not a checkpoint of spedge ({error}): train again.") from None
-
-
-def _spec(content: dict[str, Any]) -> BundleSpec:
-    accuracy = content["accuracy"]
-    return BundleSpec(
-        **{
-            **content,
-            "sensor": SensorConfig(**content["sensor"]),
-            "tokenizer": TokenizerConfig(**content["tokenizer"]),
-            "embedding": EmbeddingConfig(**content["embedding"]),
-            "encoder": EncoderConfig(**content["encoder"]),
-            "accuracy": None if accuracy is None else Accuracy(**accuracy),
-            "labels": tuple(content["labels"]),
-        }
-    )

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import Bundle, BundleSpec
+from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from spedge.model.spec import ModelSpec
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
-from .presets.base import preset as find_preset
+from .presets import preset as find_preset
 from .represent.tokens import Windower
 
 SPLITS = ("unseen", "all", "test", "train")
@@ -71,7 +72,7 @@ def evaluate(
         raise UsageError(f"There is no split '{split}'. Choose one of: {', '.join(SPLITS)}.")
     path, spec, predict = _open(Path(model))
     parts = ("test",) if split in ("unseen", "test") else ("train", "test")
-    dataset = load_dataset(find_preset(spec.preset), data, parts)
+    dataset = load_dataset(find_preset(spec.preset).dataset, data, parts)
     if dataset.labels != spec.labels or (dataset.width, dataset.height) != (spec.sensor.width, spec.sensor.height):
         raise UsageError(f"{path} was made for other data than {dataset.name}: its labels or sensor size differ.")
     samples, name = _choose(dataset, spec, split)
@@ -85,7 +86,7 @@ def evaluate(
     return EvaluationReport(path, dataset.name, name, spec.labels, confusion)
 
 
-def _choose(dataset: Dataset, spec: BundleSpec, split: str) -> tuple[Sequence[Sample], str]:
+def _choose(dataset: Dataset, spec: ModelSpec, split: str) -> tuple[Sequence[Sample], str]:
     if split == "unseen" and not dataset.test:
         digests: str = dict(spec.training.get("data", {})).get("digests", "")
         return unseen(dataset.train, digests), "unseen"
@@ -93,7 +94,7 @@ def _choose(dataset: Dataset, spec: BundleSpec, split: str) -> tuple[Sequence[Sa
     return {"test": dataset.test, "train": dataset.train, "all": (*dataset.train, *dataset.test)}[split], split
 
 
-def _open(path: Path) -> tuple[Path, BundleSpec, Predict]:
+def _open(path: Path) -> tuple[Path, ModelSpec, Predict]:
     if path.is_dir() and ((path / "bundle.json").exists() or not (path / "checkpoint.pt").exists()):
         bundle = Bundle.load(path)
         reference = Reference(bundle)

@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import Accuracy, Bundle, BundleSpec
+from spedge.model.bundle import Bundle
+from spedge.model.parts import Transformer
+from spedge.model.spec import Metric, ModelSpec
+from spedge.model.window import Window
 
 from .augment.events import augment
 from .checkpoint import NAME, Checkpoint
 from .data.base import Dataset, Sample, pack_digests
 from .data.registry import load_dataset
 from .export.bundle import export_model
-from .presets.base import Preset, Recipe
-from .presets.base import preset as find_preset
+from .models.registry import make_model
+from .presets import Preset, Recipe, trainable
 from .represent.collate import batches, logits
-from .represent.tokens import Window, Windower
+from .represent.tokens import Windower
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,17 +89,17 @@ def train(
     An interrupt (Ctrl-C) ends training early with the weights so far.
     Raises UsageError or InputError for a wrong preset, budget or data.
     """
-    chosen = find_preset(preset) if isinstance(preset, str) else preset
+    chosen, recipe = trainable(preset)
     chosen = chosen if attention is None else chosen.with_attention(attention)
     chosen = chosen if tokens is None else chosen.with_tokens(tokens)
-    recipe = chosen.recipe
     budget = 60 * (recipe.minutes if minutes is None else minutes)
     if not budget > 0:
         raise UsageError("The time to train must be more than 0 minutes.")
     start = time.process_time()
-    dataset = load_dataset(chosen, data)
+    dataset = load_dataset(chosen.dataset, data)
     learn, held = dataset.split(recipe.holdout if holdout is None else holdout, seed)
-    spec = chosen.spec(name or (f"{chosen.name}-causal" if chosen.encoder.attention == "causal" else chosen.name))
+    causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
+    spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
     checkpoint = Path(out) / NAME
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with _one_core():
@@ -106,7 +109,7 @@ def train(
         cpu = time.process_time() - start
         spec = replace(
             spec,
-            accuracy=Accuracy("test" if dataset.test else "held-out", len(held), top1),
+            metric=Metric("top1", top1, "test" if dataset.test else "held-out", len(held)),
             training={
                 "data": _data(dataset, learn, held),
                 "seed": seed,
@@ -149,7 +152,7 @@ class _Run:
 
     def __init__(
         self,
-        spec: BundleSpec,
+        spec: ModelSpec,
         recipe: Recipe,
         learn: Sequence[Sample],
         held: Sequence[Sample],
@@ -160,8 +163,6 @@ class _Run:
     ) -> None:
         import torch
 
-        from .models.transformer import Classifier
-
         torch.manual_seed(seed)
         self.spec, self.recipe, self.learn, self.seed = spec, recipe, learn, seed
         self.start, self.budget = start, budget
@@ -170,8 +171,8 @@ class _Run:
         self.windower = Windower(spec)
         self.held = [self._window(sample.events) for sample in held]
         self.held_labels = [sample.label for sample in held]
-        self.model = Classifier(spec, recipe.dropout)
-        self.averaged = Classifier(spec)
+        self.model = make_model(spec, recipe.dropout)
+        self.averaged = make_model(spec)
         self.averaged.load_state_dict(self.model.state_dict())
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         rest = [p for p in self.model.parameters() if p.dim() <= 1]

@@ -27,6 +27,7 @@ from ..graph.reference import Runner, to_onnx
 from ..kernels.base import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
 from ..kernels.int8 import Int8LinearKernel
 from ..plan.program import Call, HeadLoop
+from ..supported import supported
 from ..targets import TARGETS, Target, find_target
 from .footprint import Footprint, footprint, include_flags, require_compiler
 
@@ -162,7 +163,8 @@ def sample_rows(bundle: Bundle) -> list[Array]:
     kept = [v.embedded for v in bundle.vectors()][:SAMPLES]
     if kept:
         return kept
-    return [np.random.default_rng(0).normal(0, 1, (bundle.tokens, bundle.embedding.hidden)).astype(np.float32)]
+    model = supported(bundle)
+    return [np.random.default_rng(0).normal(0, 1, (model.window, model.input.features)).astype(np.float32)]
 
 
 def _sites(result: Result) -> list[_Site]:

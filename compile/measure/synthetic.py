@@ -13,15 +13,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from spedge.events.arrays import EVENT_DTYPE
-from spedge.model.bundle import (
-    Bundle,
-    BundleSpec,
-    EmbeddingConfig,
-    EncoderConfig,
-    SensorConfig,
-    TokenizerConfig,
-    write_bundle,
-)
+from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
+from spedge.model.spec import describe
+from spedge.tokens.settings import TokenizerSettings
 
 _TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
@@ -218,21 +213,17 @@ def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = 
     Its oracle is a stand-in that the compiler does not read.
     """
     rng = np.random.default_rng(shape.seed)
-    spec = BundleSpec(
-        name=name,
-        preset="test",
-        sensor=SensorConfig(34, 34),
-        tokenizer=TokenizerConfig(patch_size=4, threshold=48.0),
-        embedding=EmbeddingConfig(2, shape.hidden, 10_000.0),
-        encoder=EncoderConfig(
-            hidden=shape.hidden,
-            intermediate=shape.intermediate,
-            heads=shape.heads,
-            layers=max(1, shape.layers),
-            attention="causal" if shape.causal else "full",
+    spec = describe(
+        name,
+        "test",
+        Sensor(34, 34),
+        tuple(f"class {i}" for i in range(shape.classes)),
+        TokenInput(
+            TokenizerSettings(patch_size=4, threshold=48.0), Embedding(2, shape.hidden, 10_000.0), window=shape.tokens
         ),
-        tokens=shape.tokens,
-        labels=tuple(f"class {i}" for i in range(shape.classes)),
+        Transformer(
+            shape.hidden, shape.intermediate, shape.heads, max(1, shape.layers), "causal" if shape.causal else "full"
+        ),
     )
     arrays, vectors = io.BytesIO(), io.BytesIO()
     weight = rng.normal(0, 0.3, (shape.hidden, 2 * 2 * 16)).astype(np.float32)

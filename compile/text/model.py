@@ -18,6 +18,7 @@ from ..kernels.panel import PanelKernel, RowLinearKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
+from ..supported import supported
 from ..targets import Target
 from . import c_text
 from .c_text import NOTICE, constant_symbol
@@ -96,13 +97,14 @@ def _numbers(name: str, array: Stored) -> str:
 
 def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
     """model.h: sizes for static memory, and the model itself through the runtime's interface; probes: how many."""
+    model = supported(bundle)
     return (
         f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
         '#include "spedge/model.h"\n\n'
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
-        f"#define SP_MODEL_TOKENS {bundle.tokens}u\n"
-        f"#define SP_MODEL_HIDDEN {bundle.embedding.hidden}u\n"
-        f"#define SP_MODEL_CLASSES {len(bundle.labels)}u\n{_probe_declarations(probes)}\n"
+        f"#define SP_MODEL_TOKENS {model.window}u\n"
+        f"#define SP_MODEL_HIDDEN {model.input.features}u\n"
+        f"#define SP_MODEL_CLASSES {len(model.labels)}u\n{_probe_declarations(probes)}\n"
         "#endif\n"
     )
 
@@ -338,13 +340,14 @@ def _labels(labels: Iterable[str]) -> str:
 
 
 def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
-    t, e = bundle.tokenizer, bundle.embedding
+    model = supported(bundle)
+    t, e = model.input.tokenizer, model.input.embedding
     return f"""const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bundle.hash_bytes)}}},
     .name = {c_text.string(bundle.model_name(precision))},
     .tokenizer = {{
-        .width = {bundle.sensor.width},
-        .height = {bundle.sensor.height},
+        .width = {t.width},
+        .height = {t.height},
         .patch_size = {t.patch_size},
         .threshold = {c_text.double(t.threshold)},
         .absolute_refractory_us = {t.absolute_refractory_us}u,
@@ -360,8 +363,8 @@ def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, pre
         .weight = {constant_symbol("embedding_weight")},
         .bias = {constant_symbol("embedding_bias")},
     }},
-    .tokens = {bundle.tokens},
-    .classes = {len(bundle.labels)},
+    .tokens = {model.window},
+    .classes = {len(model.labels)},
     .labels = labels,
     .arena_bytes = {arena_bytes}u,
     .input_offset = {source} * 4 + {4 * input_offset},

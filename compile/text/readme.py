@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..fixed.program import FixedProgram
 from ..report import CompileReport
+from ..supported import supported
 from ..targets import Target
 
 if TYPE_CHECKING:
@@ -26,17 +27,17 @@ void classify(uint32_t count, float logits[SP_MODEL_CLASSES])
     steps = (
         "\nThe model is stateful: `sp_model.reset(arena)` once, then `sp_model.step(arena, token, logits)` for each "
         "embedded\ntoken, whose time counts from its window's first. `spedge/model.h` says what happens past "
-        f"{bundle.tokens} tokens.\n"
+        f"{report.tokens} tokens.\n"
     )
     return _readme(
         bundle.name,
         f"the bundle {bundle.hash[:16]}",
         "the executor and `sp_model`: configuration of tokenizer and embedding, labels, hash",
-        f"{report.macs} multiply-accumulates with\nall {bundle.tokens} tokens present; fewer tokens cost less.",
+        f"{report.macs} multiply-accumulates with\nall {report.tokens} tokens present; fewer tokens cost less.",
         use,
         target,
         report,
-    ) + (steps if bundle.encoder.attention == "causal" else "")
+    ) + (steps if supported(bundle).model.attention == "causal" else "")
 
 
 def file_readme(path: Path, program: FixedProgram, target: Target, report: CompileReport) -> str:

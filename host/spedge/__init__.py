@@ -1,17 +1,21 @@
-"""Spiking Patches on the edge: tokens of event-camera streams, and models that run on devices with them."""
+"""Spiking Patches on the edge: tokens of event-camera streams, and models that run on devices with them.
 
-from importlib.metadata import version as _version
+Names are loaded when they are asked for: importing this loads nothing, so that the program can settle what Ctrl-C means
+before anything that takes time (`spedge.program`).
+"""
 
-from spedge import decoders, embedding, evt2
-from spedge.base.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
-from spedge.device.client import Device
-from spedge.events.arrays import EVENT_DTYPE, Columns, as_events
-from spedge.recordings import Recording, open
-from spedge.tokens.batch import tokenize_batch
-from spedge.tokens.settings import TokenizerSettings
-from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
+TYPE_CHECKING = False  # typing's, for which typing would have to be loaded
+if TYPE_CHECKING:
+    from spedge import decoders, embedding, evt2
+    from spedge.base.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
+    from spedge.device.client import Device
+    from spedge.events.arrays import EVENT_DTYPE, Columns, as_events
+    from spedge.recordings import Recording, open
+    from spedge.tokens.batch import tokenize_batch
+    from spedge.tokens.settings import TokenizerSettings
+    from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
-__version__ = _version("spedge")
+    __version__: str
 
 __all__ = [
     "EVENT_DTYPE",
@@ -35,3 +39,45 @@ __all__ = [
     "open",
     "tokenize_batch",
 ]
+
+#: Where the names are that are no modules.
+_HOMES = {
+    "spedge.base.errors": ("CheckFailed", "DeviceError", "InputError", "SpedgeError", "UsageError"),
+    "spedge.device": ("Device",),
+    "spedge.events": ("EVENT_DTYPE", "Columns", "as_events"),
+    "spedge.recordings": ("Recording", "open"),
+    "spedge.tokens.batch": ("tokenize_batch",),
+    "spedge.tokens.settings": ("TokenizerSettings",),
+    "spedge.tokens.tokenizer": ("Tokenizer", "TokenizerStats", "Tokens"),
+}
+
+if not TYPE_CHECKING:  # a checker knows all names, and would take any for one otherwise
+
+    def __getattr__(name):
+        value = _load(name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+def _load(name: str) -> object:
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("spedge")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    missing = AttributeError(f"module 'spedge' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise missing
+    try:
+        return importlib.import_module(f"spedge.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"spedge.{name}":
+            raise
+        raise missing from None

@@ -1,5 +1,7 @@
 """python -m spedge."""
 
-from spedge.cli import main
-
+try:
+    from spedge.program import main
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 main()

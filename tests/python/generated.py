@@ -93,7 +93,7 @@ def run_reference(bundle: Bundle, cases: Sequence[NDArray[np.float32]]) -> NDArr
     rng = np.random.default_rng(1)
     logits = []
     for rows in cases:
-        tokens = rng.normal(0, 3, (1, bundle.tokens, bundle.embedding.hidden)).astype(np.float32)
+        tokens = rng.normal(0, 3, (1, bundle.tokens, bundle.token_input.embedding.hidden)).astype(np.float32)
         tokens[0, : len(rows)] = rows
         feeds = {"tokens": tokens, "length": np.array([len(rows)], np.int32)}
         logits.append(session.run(None, feeds)[0][0])
@@ -103,4 +103,4 @@ def run_reference(bundle: Bundle, cases: Sequence[NDArray[np.float32]]) -> NDArr
 def random_cases(bundle: Bundle, counts: Sequence[int], scale: float = 1.5) -> list[NDArray[np.float32]]:
     """Random rows for each count."""
     rng = np.random.default_rng(7)
-    return [rng.normal(0, scale, (n, bundle.embedding.hidden)).astype(np.float32) for n in counts]
+    return [rng.normal(0, scale, (n, bundle.token_input.embedding.hidden)).astype(np.float32) for n in counts]

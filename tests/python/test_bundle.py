@@ -12,28 +12,21 @@ import pytest
 
 from spedge.base.errors import InputError
 from spedge.base.paths import assets_dir
-from spedge.model.bundle import (
-    FILES,
-    Accuracy,
-    Bundle,
-    BundleSpec,
-    EmbeddingConfig,
-    EncoderConfig,
-    SensorConfig,
-    TokenizerConfig,
-    write_bundle,
-)
+from spedge.model.bundle import FILES, Bundle, write_bundle
+from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
+from spedge.model.spec import Metric, describe
+from spedge.tokens.settings import TokenizerSettings
 
-SPEC = BundleSpec(
-    name="tiny",
-    preset="none",
-    sensor=SensorConfig(10, 6),
-    tokenizer=TokenizerConfig(patch_size=4, threshold=3.0),
-    embedding=EmbeddingConfig(buckets=2, hidden=8, time_scale_us=1000.0),
-    encoder=EncoderConfig(hidden=8, intermediate=16, heads=2, layers=1),
-    tokens=5,
-    labels=("left", "right"),
-    accuracy=Accuracy("test", 10, 0.9),
+SPEC = replace(
+    describe(
+        "tiny",
+        "none",
+        Sensor(10, 6),
+        ("left", "right"),
+        TokenInput(TokenizerSettings(patch_size=4, threshold=3.0), Embedding(2, 8, 1000.0), 5),
+        Transformer(8, 16, 2, 1),
+    ),
+    metric=Metric("top1", 0.9, "test", 10),
 )
 
 
@@ -75,8 +68,9 @@ def rewrite(folder: Path, change: object, sealed: bool = True) -> None:
 
 def test_what_is_written_is_read(folder: Path) -> None:
     bundle = Bundle.load(folder)
-    assert replace(SPEC) == BundleSpec(**{name: getattr(bundle, name) for name in BundleSpec.__dataclass_fields__})
-    assert (bundle.columns, bundle.rows, bundle.cells) == (3, 2, 64)
+    assert bundle.plain() == SPEC
+    seen = bundle.token_input
+    assert (seen.tokenizer.columns, seen.tokenizer.rows, seen.cells, bundle.tokens) == (3, 2, 64, 5)
     weight, bias = bundle.embedding_arrays()
     assert weight.shape == (8, 64)
     assert bias.shape == (8,)
@@ -110,7 +104,7 @@ def test_one_changed_bit_is_found(folder: Path, name: str) -> None:
 
 
 def test_a_description_changed_by_hand_is_found(folder: Path) -> None:
-    rewrite(folder, lambda d: d["tokenizer"].update(threshold=4.0), sealed=False)
+    rewrite(folder, lambda d: d["representation"]["tokenizer"].update(threshold=4.0), sealed=False)
     with pytest.raises(InputError, match="was changed"):
         Bundle.load(folder)
 
@@ -118,22 +112,23 @@ def test_a_description_changed_by_hand_is_found(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (lambda d: d.pop("tokens"), "tokens"),
-        (lambda d: d.update(tokens=0), "tokens"),
-        (lambda d: d.update(tokens=True), "tokens"),
-        (lambda d: d.update(labels=[]), "labels"),
-        (lambda d: d.update(labels=["a", "a"]), "labels"),
-        (lambda d: d.update(labels="ab"), "labels"),
+        (lambda d: d["representation"].pop("window"), "window is missing"),
+        (lambda d: d["representation"].update(window=0), "window has 0 tokens"),
+        (lambda d: d["representation"].update(window=True), "window is True"),
+        (lambda d: d["representation"].update(window=None), "names .* the tokens of its window"),
+        (lambda d: d["task"].update(labels=[]), "labels"),
+        (lambda d: d["task"].update(labels=["a", "a"]), "labels"),
+        (lambda d: d["task"].update(labels="ab"), "labels"),
         (lambda d: d["sensor"].update(width=-1), "sensor"),
         (lambda d: d["sensor"].update(width="34"), "sensor.width"),
-        (lambda d: d["tokenizer"].update(kind="frame"), "tokenizer.kind"),
-        (lambda d: d["tokenizer"].update(threshold=0), "tokenizer.threshold"),
-        (lambda d: d["tokenizer"].pop("patch_size"), "patch_size"),
-        (lambda d: d["embedding"].update(buckets=33), "embedding.buckets"),
-        (lambda d: d["encoder"].update(heads=3), "encoder.heads"),
-        (lambda d: d["encoder"].update(hidden=16), "encoder.hidden"),
+        (lambda d: d["representation"]["tokenizer"].update(kind="frame"), "tokenizer kind"),
+        (lambda d: d["representation"]["tokenizer"].update(threshold=0), "threshold=0.0 is out of range"),
+        (lambda d: d["representation"]["tokenizer"].pop("patch_size"), "patch_size"),
+        (lambda d: d["representation"]["embedding"].update(buckets=33), "embedding.buckets"),
+        (lambda d: d["model"].update(heads=3), "heads"),
+        (lambda d: d["model"].update(hidden=16), "takes 16 features"),
         (lambda d: d.update(files=[]), "files"),
-        (lambda d: d.update(accuracy=0.5), "accuracy"),
+        (lambda d: d.update(metric=0.5), "metric"),
     ],
 )
 def test_a_wrong_value_is_named(folder: Path, change: object, word: str) -> None:
@@ -143,8 +138,8 @@ def test_a_wrong_value_is_named(folder: Path, change: object, word: str) -> None
 
 
 def test_another_schema_is_refused(folder: Path) -> None:
-    rewrite(folder, lambda d: d.update(schema=2))
-    with pytest.raises(InputError, match="schema 2"):
+    rewrite(folder, lambda d: d.update(schema=3))
+    with pytest.raises(InputError, match="schema 3"):
         Bundle.load(folder)
 
 
@@ -171,8 +166,9 @@ def test_no_directory_and_an_empty_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gestures-pico", "nmnist-pico"])
 def test_our_own_bundles_are_whole(name: str) -> None:
     bundle = Bundle.load(assets_dir() / name)
-    assert bundle.accuracy is not None
-    assert bundle.accuracy.top1 >= 0.94
+    assert bundle.metric is not None
+    assert bundle.metric.name == "top1"
+    assert bundle.metric.value >= 0.94
     for vector in bundle.vectors():
         assert len(vector.embedded) == min(len(vector.tokens), bundle.tokens)
         assert int(vector.tokens["n"].sum()) <= len(vector.events)

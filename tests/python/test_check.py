@@ -247,7 +247,7 @@ def test_oracle_and_encoder_agree(bundle: Bundle, tmp_path: Path) -> None:
     for count in (0, 1, 5, 24, 25, len(tokens)):
         first = tokens.last(count)
         rows = reference.encoder_input(first)
-        assert rows.shape == (min(count, bundle.tokens), bundle.embedding.hidden)
+        assert rows.shape == (min(count, bundle.tokens), bundle.token_input.embedding.hidden)
         assert np.abs(reference.encode(rows) - reference.logits(first)).max() < 1e-5
 
 

@@ -175,12 +175,12 @@ def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None
     from spedge.boards.manifest import load_board
     from spedge.jobs.check import check
     from spedge.training.export.bundle import export_model
-    from spedge.training.models.transformer import Classifier
+    from spedge.training.models.registry import make_model
     from spedge.training.presets import PRESETS
 
     spec = PRESETS["nmnist-pico"].with_attention("causal").with_tokens(12).spec("causal")
     torch.manual_seed(1)
-    model = Classifier(spec)
+    model = make_model(spec)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     recordings = [record(tmp_path / f"{n}.npz", n) for n in (950, 2500, 4000)]

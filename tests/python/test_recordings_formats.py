@@ -232,8 +232,11 @@ def test_what_is_before_a_wrong_event_is_handed_out(format: str, tmp_path: Path)
         (b"18446744073709551616,4,1,1", "line 4 has t=18446744073709551616"),
         (b"7,70000,1,1", "line 4 has x=70000; it must be 0 to 65535"),
         (b"7,4,1", "line 4 is '7,4,1', not 4 whole numbers"),
-        (b"7,4,1,1.0", "line 4 is '7,4,1,1.0', not 4 whole numbers"),
-        (b"", "line 4 is '', not 4 whole numbers"),
+        (b"7,4,1,0.5", "line 4 has p=0.5; it must be a whole number"),
+        (b"7,4.5,1,1", "line 4 has x=4.5; it must be a whole number"),
+        (b"7.5,4,1,1", "line 4 has t=7.5, but the times before it are whole: say their unit, time_unit='us'"),
+        (b"7,4,1,yes", "line 4 is '7,4,1,yes', not 4 whole numbers"),
+        (b",,,", "line 4 is ',,,', not 4 whole numbers with commas between"),
     ],
 )
 def test_a_wrong_line_of_csv_is_named_behind_those_before_it(line: bytes, complaint: str, tmp_path: Path) -> None:

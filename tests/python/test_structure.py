@@ -90,12 +90,6 @@ BREACHES: dict[str, str] = {
     "spedge.compile.* -> spedge.boards.*": "",
     "spedge.device.client -> spedge.model.bundle": "",
     "spedge.jobs.demo -> spedge.view.picture": "",
-    "spedge.cli.common -> spedge": "",
-    "spedge.cli.bench.* -> spedge": "",
-    "spedge.cli.tokenize -> spedge": "",
-    "spedge.jobs.play -> spedge": "",
-    "spedge.sources.recording -> spedge": "",
-    "spedge.recordings.info -> spedge": "",
     "host/binding/columns.h -> firmware/lib/src/inline.h": "",
 }
 CIRCLES: dict[frozenset[str], str] = {

@@ -1,5 +1,6 @@
 """Random changes to training samples."""
 
 from .events import augment
+from .recipe import Augmentation
 
-__all__ = ["augment"]
+__all__ = ["Augmentation", "augment"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..presets.base import Augmentation
+from .recipe import Augmentation
 
 _KNOTS = 5  # of the elastic displacement, along each side
 

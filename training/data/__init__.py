@@ -1,5 +1,5 @@
 """Data sets: labelled recordings in parts."""
 
-from .base import Dataset, Sample, pack_digests, unseen
+from .base import Dataset, Description, Sample, pack_digests, unseen
 
-__all__ = ["Dataset", "Sample", "pack_digests", "unseen"]
+__all__ = ["Dataset", "Description", "Sample", "pack_digests", "unseen"]

@@ -1,4 +1,4 @@
-"""What a data set is here: labelled recordings in two parts."""
+"""What a data set is here: a description, and labelled recordings in two parts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
+from spedge.model.parts import Sensor
 
 _SHORT = 4  # bytes kept of a digest
 
@@ -26,6 +27,16 @@ class Sample:
     events: NDArray[Any]
     label: int
     name: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data set is, whether or not it is there. labels: of what its recordings or boxes show."""
+
+    name: str
+    title: str
+    sensor: Sensor
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 
 from spedge import recordings
 from spedge.base.errors import InputError
+from spedge.model.parts import Sensor
 
-from ..presets.base import GESTURES as LABELS
-from .base import Dataset, Sample
+from .base import Dataset, Description, Sample
 from .dvs import PixelConfig, Pixels
 
 WIDTH = HEIGHT = 128
+LABELS = (
+    "swipe left", "swipe right", "swipe up", "swipe down", "circle clockwise", "circle counter-clockwise",
+    "wave", "approach", "retreat", "clap", "noise",
+)  # fmt: skip
+DESCRIPTIONS = {"gestures": Description("gestures", "gestures (made here)", Sensor(WIDTH, HEIGHT), LABELS)}
 DURATION_US = 1_000_000
 FRAME_US = 2_000
 TRAIN_PER_CLASS, TEST_PER_CLASS = 80, 20
@@ -110,6 +115,11 @@ def load(folder: str | os.PathLike[str]) -> Dataset:
             f"{root} holds no gestures ({{train,test}}/<class>/<number>.raw): leave the data out to make them."
         )
     return Dataset("gestures", WIDTH, HEIGHT, LABELS, tuple(parts["train"]), tuple(parts["test"]))
+
+
+def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
+    """The data set from a folder, or made."""
+    return make(parts) if data is None else load(data)
 
 
 # ---------------------------------------------------------------- what is seen

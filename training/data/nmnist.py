@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
+from spedge.base.errors import InputError, UsageError
 from spedge.events.arrays import as_events
+from spedge.model.parts import Sensor
 from spedge.recordings.nmnist import RECORD_BYTES, SIDE
 from spedge.recordings.nmnist import decode as decode_records
 
-from .base import Dataset, Sample
+from .base import Dataset, Description, Sample
 
 WIDTH = HEIGHT = SIDE
 LABELS = tuple("0123456789")
+DESCRIPTIONS = {"nmnist": Description("nmnist", "N-MNIST (Orchard et al. 2015)", Sensor(WIDTH, HEIGHT), LABELS)}
 
 
 def load(path: str | os.PathLike[str]) -> Dataset:
@@ -42,6 +44,13 @@ def load(path: str | os.PathLike[str]) -> Dataset:
     if not train and not test:
         raise InputError(f"{root} holds no N-MNIST recordings (<digit>/<id>.bin, as in N-MNIST/Train/7/00042.bin).")
     return Dataset("nmnist", WIDTH, HEIGHT, LABELS, tuple(train), tuple(test))
+
+
+def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
+    """The data set from a directory or a .zip file, all its parts."""
+    if data is None:
+        raise UsageError("N-MNIST is not made here: give its directory or zip file as the data.")
+    return load(data)
 
 
 def _is_sample(name: PurePosixPath) -> bool:

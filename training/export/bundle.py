@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CheckFailed, UsageError
-from spedge.model.bundle import Bundle, BundleSpec, write_bundle
+from spedge.base.errors import CheckFailed
+from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.spec import ModelSpec
 
 from ..represent.tokens import Windower
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  #: largest difference of a logit between torch and ONNX Runtime
 OPSET = 18
-_MOST_TOKENS = 65535
 TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
@@ -44,30 +44,30 @@ def export(
 
     source = load_checkpoint(checkpoint)
     spec = source.spec
-    if tokens is not None and tokens != spec.tokens:
-        if not 0 < tokens <= _MOST_TOKENS:
-            raise UsageError(f"a window of {tokens} tokens cannot be: give 1 to {_MOST_TOKENS}")
-        spec = replace(spec, name=f"{spec.name}-t{tokens}", tokens=tokens, accuracy=None)
+    if tokens is not None and tokens != spec.window:
+        spec = replace(spec.with_window(tokens), name=f"{spec.name}-t{tokens}", metric=None)
     return export_model(source.model(), spec, source.examples, source.path.parent if out is None else Path(out))
 
 
-def export_model(model: Classifier, spec: BundleSpec, examples: Sequence[NDArray[Any]], out: Path) -> Bundle:
+def export_model(model: Classifier, spec: ModelSpec, examples: Sequence[NDArray[Any]], out: Path) -> Bundle:
     """Write the bundle of a model. examples: events of a few samples, for the vectors."""
     import torch
 
     model = model.eval()
-    size, buckets = spec.tokenizer.patch_size, spec.embedding.buckets
-    length = torch.tensor([spec.tokens], dtype=torch.int32)
+    seen = spec.token_input
+    rows = seen.window or 0
+    size, buckets = seen.tokenizer.patch_size, seen.embedding.buckets
+    length = torch.tensor([rows], dtype=torch.int32)
     with torch.no_grad():
         encoder = _onnx(
             model.encoder,
-            {"tokens": torch.zeros(1, spec.tokens, spec.embedding.hidden), "length": length},
+            {"tokens": torch.zeros(1, rows, seen.features), "length": length},
         )
         oracle = _onnx(
             model,
             {
-                "volumes": torch.zeros(1, spec.tokens, 2, buckets, size, size),
-                "positions": torch.zeros(1, spec.tokens, 3, dtype=torch.float64),
+                "volumes": torch.zeros(1, rows, 2, buckets, size, size),
+                "positions": torch.zeros(1, rows, 3, dtype=torch.float64),
                 "length": length,
             },
         )
@@ -126,7 +126,7 @@ def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _vectors(model: Classifier, spec: BundleSpec, examples: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _vectors(model: Classifier, spec: ModelSpec, examples: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     import torch
 
     windower = Windower(spec)
@@ -145,7 +145,11 @@ def _vectors(model: Classifier, spec: BundleSpec, examples: Sequence[NDArray[Any
 
 
 def _verify(
-    model: Classifier, spec: BundleSpec, encoder: bytes, oracle: bytes, vectors: dict[str, NDArray[Any]]
+    model: Classifier,
+    spec: ModelSpec,
+    encoder: bytes,
+    oracle: bytes,
+    vectors: dict[str, NDArray[Any]],
 ) -> None:
     """Compare both graphs with torch, padding filled with noise, for no, one, many and T tokens."""
     import onnxruntime
@@ -156,7 +160,8 @@ def _verify(
     run_encoder = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
     run_oracle = onnxruntime.InferenceSession(oracle, options, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
-    size, buckets, capacity = spec.tokenizer.patch_size, spec.embedding.buckets, spec.tokens
+    seen = spec.token_input
+    size, buckets, capacity = seen.tokenizer.patch_size, seen.embedding.buckets, seen.window or 0
     windower = Windower(spec)
     cases = [windower.window(windower.tokenize(vectors[name])) for name in vectors if name.startswith("events_")]
     lengths = [min(len(case.positions), capacity) for case in cases] + [0, 1, capacity // 2, capacity]

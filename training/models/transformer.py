@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spedge.model.bundle import BundleSpec, EmbeddingConfig, EncoderConfig
+from spedge.model.parts import Embedding, TokenInput, Transformer
 
 INIT_STD = 0.02
 NORM_EPS = 1e-12
@@ -52,7 +52,7 @@ class PositionEmbedding(nn.Module):
 class TokenEmbedding(nn.Module):
     """Linear map of log(1 + count) of a token's log-time volume, plus the position embedding."""
 
-    def __init__(self, cells: int, config: EmbeddingConfig) -> None:
+    def __init__(self, cells: int, config: Embedding) -> None:
         super().__init__()
         self.linear = nn.Linear(cells, config.hidden)
         self.position = PositionEmbedding(config.hidden)
@@ -66,7 +66,7 @@ class TokenEmbedding(nn.Module):
 class Layer(nn.Module):
     """Pre-norm encoder layer: self-attention and a two-layer perceptron, each with a residual."""
 
-    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+    def __init__(self, config: Transformer, dropout: float) -> None:
         super().__init__()
         hidden = config.hidden
         self.heads = config.heads
@@ -106,7 +106,7 @@ class Encoder(nn.Module):
     token's contribution is final once it is computed.
     """
 
-    def __init__(self, config: EncoderConfig, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: Transformer, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.causal = config.attention == "causal"
         if not self.causal:
@@ -147,10 +147,10 @@ class Encoder(nn.Module):
 class Classifier(nn.Module):
     """Volumes and positions to logits."""
 
-    def __init__(self, spec: BundleSpec, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, seen: TokenInput, model: Transformer, dropout: float = 0.0) -> None:
         super().__init__()
-        self.embedding = TokenEmbedding(spec.cells, spec.embedding)
-        self.encoder = Encoder(spec.encoder, len(spec.labels), dropout)
+        self.embedding = TokenEmbedding(seen.cells, seen.embedding)
+        self.encoder = Encoder(model, classes, dropout)
         self.apply(_initialise)
         if not self.encoder.causal:
             nn.init.normal_(self.encoder.cls, std=INIT_STD)

@@ -1,5 +1,30 @@
-"""Presets: everything that makes a model reproducible."""
+"""Presets by name: ours, and the paper's."""
 
-from .base import ATTENTIONS, PRESETS, SIZES, Augmentation, Preset, Recipe, preset
+from spedge.base.errors import UsageError
 
-__all__ = ["ATTENTIONS", "PRESETS", "SIZES", "Augmentation", "Preset", "Recipe", "preset"]
+from . import paper, pico
+from .base import SIZES, PaperRecipe, Preset, Recipe
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*pico.PRESETS, *paper.PRESETS)}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name. Raises UsageError naming those there are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise UsageError(f"There is no preset '{name}'. Choose one of: {', '.join(PRESETS)}.") from None
+
+
+def trainable(name: str | Preset) -> tuple[Preset, Recipe]:
+    """A preset that can be trained here, and its recipe. Raises UsageError for another, naming those that can."""
+    chosen = preset(name) if isinstance(name, str) else name
+    if isinstance(chosen.recipe, Recipe):
+        return chosen, chosen.recipe
+    ours = ", ".join(p.name for p in PRESETS.values() if isinstance(p.recipe, Recipe))
+    raise UsageError(
+        f"The preset '{chosen.name}' is the paper's and cannot be trained here yet. Choose one of: {ours}."
+    )
+
+
+__all__ = ["PRESETS", "SIZES", "PaperRecipe", "Preset", "Recipe", "preset", "trainable"]

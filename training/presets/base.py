@@ -1,11 +1,15 @@
-"""Presets: everything that makes a model reproducible, in one table each."""
+"""What a preset is: everything that makes a model reproducible, as pure data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import BundleSpec, EmbeddingConfig, EncoderConfig, SensorConfig, TokenizerConfig
+from spedge.model.parts import ATTENTIONS, EventInput, Model, Representation, Transformer
+from spedge.model.spec import ModelSpec, describe
+
+from ..augment.recipe import Augmentation
+from ..data.registry import describe_data
 
 #: (hidden, intermediate, heads, layers). `nano` to `base` are the paper's; `pico` is for microcontrollers.
 SIZES: dict[str, tuple[int, int, int, int]] = {
@@ -16,33 +20,10 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
     "base": (768, 3072, 12, 12),
 }
 
-ATTENTIONS = ("full", "causal")
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Ranges of the random changes made to the events of a training sample.
-
-    All are drawn anew every time a sample is seen. Nothing mirrors a sample: a mirrored
-    digit is no digit, and a mirrored swipe is another swipe.
-    """
-
-    shift_px: float = 0.0  #: shift in x and y, uniform in +- this
-    rotate_deg: float = 0.0  #: rotation about the sensor's centre, uniform in +- this
-    shear: float = 0.0  #: x += s * y, and y += s * x, s uniform in +- this
-    scale: float = 0.0  #: scale of x and y each, uniform in 1 +- this
-    elastic_px: float = 0.0  #: standard deviation of a smooth random displacement
-    drop: float = 0.0  #: share of events dropped at random, uniform in 0..this
-    time_scale: float = 0.0  #: times multiplied by exp(uniform in +- this)
-    jitter_px: float = 0.0  #: normal noise on each event's position
-    jitter_us: float = 0.0  #: normal noise on each event's time
-    crop_us: int = 0  #: shortest time span kept when cutting a random one out; 0: never cut
-    crop_share: float = 0.0  #: share of samples that are cut
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a preset is trained. AdamW, OneCycle, gradient norm clipped to 1."""
+    """How one of our presets is trained. AdamW, OneCycle, gradient norm clipped to 1."""
 
     minutes: float = 9.0  #: CPU time of the process, at most
     samples: int = 180_000  #: samples to see in all, each changed anew every time
@@ -57,112 +38,56 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class PaperRecipe:
+    """How the paper trains. Adam, OneCycle with 1 % warm-up, gradient norm clipped to 1."""
+
+    batch: int  #: samples a step and device
+    steps: int  #: of the optimizer
+    learning_rate: float
+    accumulate: int = 1  #: batches added up for a step
+    precision: str = "fp32"  #: or "fp16", mixed
+    dropout: float = 0.1
+    workers: int = 4  #: processes that load
+    validate_epochs: int = 1  #: epochs between two looks at the validation part
+    log_steps: int = 10
+
+
+@dataclass(frozen=True)
 class Preset:
-    """A data set, a representation, a model and a recipe."""
+    """A data set, a representation, a model and a recipe. Labels and sensor are the data set's."""
 
     name: str
     dataset: str
-    sensor: SensorConfig
-    labels: tuple[str, ...]
-    tokenizer: TokenizerConfig
-    embedding: EmbeddingConfig
-    encoder: EncoderConfig
-    tokens: int  #: window length T
-    recipe: Recipe
+    representation: Representation
+    model: Model
+    recipe: Recipe | PaperRecipe
 
-    def spec(self, name: str) -> BundleSpec:
-        """What a bundle of that name says of a model of this preset."""
-        return BundleSpec(
-            name=name,
-            preset=self.name,
-            sensor=self.sensor,
-            tokenizer=self.tokenizer,
-            embedding=self.embedding,
-            encoder=self.encoder,
-            tokens=self.tokens,
-            labels=self.labels,
-        )
+    def spec(self, name: str | None = None) -> ModelSpec:
+        """The description of a model of this preset, with that name or the preset's."""
+        data = describe_data(self.dataset)
+        return describe(name or self.name, self.name, data.sensor, data.labels, self.representation, self.model)
 
     def with_attention(self, attention: str) -> Preset:
         """The same with "full" or "causal" attention. Raises UsageError for any other."""
         if attention not in ATTENTIONS:
             raise UsageError(f"There is no attention '{attention}'. Choose one of: {', '.join(ATTENTIONS)}.")
-        return replace(self, encoder=replace(self.encoder, attention=attention))
+        if not isinstance(self.model, Transformer):
+            raise UsageError(f"The preset '{self.name}' is a {self.model.type}, which has no attention to choose.")
+        return replace(self, model=replace(self.model, attention=attention))
 
     def with_tokens(self, tokens: int) -> Preset:
         """The same with windows of that many tokens, at most the preset's: for a board with little memory.
 
         Raises UsageError for any other number.
         """
-        if not 0 < tokens <= self.tokens:
-            raise UsageError(f"A window of {tokens} tokens cannot be: {self.name} has 1 to {self.tokens}.")
-        return replace(self, tokens=tokens)
+        if isinstance(self.representation, EventInput):
+            raise UsageError(f"The preset '{self.name}' takes events and has no window of tokens.")
+        most = self.representation.window
+        if tokens <= 0 or (most is not None and tokens > most):
+            raise UsageError(f"A window of {tokens} tokens cannot be: {self.name} has 1 to {most or 'any number'}.")
+        return replace(self, representation=replace(self.representation, window=tokens))
 
 
-def _preset(
-    name: str,
-    dataset: str,
-    size: str,
-    sensor: tuple[int, int],
-    labels: tuple[str, ...],
-    patch_size: int,
-    threshold: float,
-    buckets: int,
-    time_scale_us: float,
-    recipe: Recipe,
-    tokens: int = 128,
-) -> Preset:
-    hidden, intermediate, heads, layers = SIZES[size]
-    return Preset(
-        name=name,
-        dataset=dataset,
-        sensor=SensorConfig(*sensor),
-        labels=labels,
-        tokenizer=TokenizerConfig(patch_size=patch_size, threshold=threshold),
-        embedding=EmbeddingConfig(buckets=buckets, hidden=hidden, time_scale_us=time_scale_us),
-        encoder=EncoderConfig(hidden=hidden, intermediate=intermediate, heads=heads, layers=layers),
-        tokens=tokens,
-        recipe=recipe,
-    )
-
-
-GESTURES = (
-    "swipe left", "swipe right", "swipe up", "swipe down", "circle clockwise", "circle counter-clockwise",
-    "wave", "approach", "retreat", "clap", "noise",
-)  # fmt: skip
-
-PRESETS: dict[str, Preset] = {
-    p.name: p
-    for p in (
-        _preset(
-            "nmnist-pico", "nmnist", "pico", (34, 34), tuple("0123456789"),
-            patch_size=4, threshold=48.0, buckets=6, time_scale_us=10_000.0,
-            recipe=Recipe(
-                augmentation=Augmentation(
-                    shift_px=3.0, rotate_deg=20.0, shear=0.2, scale=0.2, elastic_px=1.0, drop=0.3,
-                    time_scale=0.1, jitter_px=0.3, jitter_us=500.0,
-                ),
-            ),
-        ),
-        _preset(
-            "gestures-pico", "gestures", "pico", (128, 128), GESTURES,
-            patch_size=16, threshold=192.0, buckets=2, time_scale_us=50_000.0,
-            recipe=Recipe(
-                minutes=20.0,  # some 4 of them to make the data
-                samples=60_000,
-                augmentation=Augmentation(
-                    shift_px=8.0, rotate_deg=8.0, shear=0.05, scale=0.15, drop=0.2,
-                    time_scale=0.1, jitter_px=0.5, jitter_us=500.0, crop_us=500_000, crop_share=0.5,
-                ),
-            ),
-        ),
-    )
-}  # fmt: skip
-
-
-def preset(name: str) -> Preset:
-    """The preset of that name. Raises UsageError naming those there are."""
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise UsageError(f"There is no preset '{name}'. Choose one of: {', '.join(PRESETS)}.") from None
+def transformer(size: str) -> Transformer:
+    """The transformer of one of SIZES."""
+    return Transformer(*SIZES[size])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .tokens import Window
+from spedge.model.window import Window
 
 if TYPE_CHECKING:
     from torch import Tensor

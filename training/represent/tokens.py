@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from spedge.model.bundle import BundleSpec
-from spedge.model.reference import tokenizer_of
-from spedge.tokens.embedding import log_time_volume, positions_of
+from spedge.model.spec import ModelSpec
+from spedge.model.window import Window, tokenizer_of, window_of
 from spedge.tokens.tokenizer import Tokens
 
 
-@dataclass(frozen=True)
-class Window:
-    """The last tokens of a stream, oldest first.
-
-    volumes: float32 [n, 2, B, P, P], counts. positions: float64 [n, 3], `positions_of`.
-    """
-
-    volumes: NDArray[np.float32]
-    positions: NDArray[np.float64]
-
-
 class Windower:
-    """Turns events into tokens and tokens into windows, as a model's configuration says."""
+    """Turns events into tokens and tokens into windows, as the description of a model on tokens says."""
 
-    def __init__(self, spec: BundleSpec) -> None:
-        self.spec = spec
-        self._tokenizer = tokenizer_of(spec)
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec, self._input = spec, spec.token_input
+        self._tokenizer = tokenizer_of(self._input)
 
     def tokenize(self, events: NDArray[Any]) -> Tokens:
         """All tokens of one recording."""
@@ -39,6 +25,4 @@ class Windower:
 
     def window(self, tokens: Tokens) -> Window:
         """What the model sees after these tokens."""
-        last = tokens.last(self.spec.window_tokens(len(tokens)))
-        volumes = log_time_volume(last, self.spec.tokenizer.patch_size, self.spec.embedding.buckets)
-        return Window(volumes.astype(np.float32), positions_of(last, self.spec.embedding.time_scale_us))
+        return window_of(tokens.last(self._spec.window_tokens(len(tokens))), self._input)

@@ -9,13 +9,12 @@ import errno
 import importlib.metadata
 import logging
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 
+from spedge.base import interrupts
 from spedge.base.errors import SpedgeError
 from spedge.cli import (
     bench,
@@ -72,20 +71,31 @@ def _options(
 
 def main() -> None:
     """The program `spedge`."""
-    signal.signal(signal.SIGTERM, _terminated)
-    logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING, handlers=[_ToStderr()])
-    code = execute(sys.argv[1:])
+    interrupts.install()
     try:
-        sys.stdout.flush()
-    except OSError:  # it has been said; at the end it would be tried again, and change the exit code
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _run()
+    except KeyboardInterrupt:  # beside what execute does, or once more while it cleans up
+        code = _fail("interrupted", 130)
     sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING, handlers=[_ToStderr()])
+        code = execute(sys.argv[1:])
+        try:
+            sys.stdout.flush()
+        except OSError:  # it has been said; at the end it would be tried again, and change the exit code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code
+    finally:
+        interrupts.give_up()
 
 
 def execute(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
-    command = typer.main.get_command(app)
     try:
+        command = typer.main.get_command(app)
         with command.make_context("spedge", arguments) as context:
             command.invoke(context)
         sys.stdout.flush()
@@ -132,7 +142,3 @@ def _fail(message: str, code: int) -> int:
         traceback.print_exc()
     print(f"spedge: error: {message}", file=sys.stderr)
     return code
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)

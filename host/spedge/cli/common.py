@@ -45,6 +45,18 @@ FaultOption = Annotated[
 WidthOption = Annotated[
     int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
 ]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="txyp",
+        help="What the columns of a text or an array are, where they do not tell: a letter each, - for another.",
+        show_default=False,
+    ),
+]
+TimeUnitOption = Annotated[
+    str | None, typer.Option(metavar="s|ms|us|ns", help="Of times that do not tell theirs.", show_default=False)
+]
+CameraOption = Annotated[str | None, typer.Option(help="Which one of several cameras in a file.", show_default=False)]
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
 SortOption = Annotated[
     bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
@@ -186,7 +198,7 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
     if device is None or recording is None:
         yield lambda _: False
         return
-    import spedge
+    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.cameras import EmulatedCamera, protocol_of
 
@@ -203,7 +215,7 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
             seen, changed = events, time.monotonic()
         return camera.played and time.monotonic() - changed > _QUIET_SECONDS
 
-    with EmulatedCamera(device.camera_address, spedge.open(recording).events(), protocol) as camera:
+    with EmulatedCamera(device.camera_address, recordings.open(recording).events(), protocol) as camera:
         yield ended
 
 

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from spedge.base.errors import UsageError
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    CameraOption,
+    ColumnsOption,
+    HeightOption,
+    JsonOption,
+    SortOption,
+    TimeUnitOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 
 def command(
@@ -30,6 +41,9 @@ def command(
         str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
     ] = None,
     sort: SortOption = False,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
@@ -49,10 +63,14 @@ def command(
             shift_us=_shift(shift),
             from_zero=shift == "zero",
             sort=sort,
+            columns=columns,
+            time_unit=time_unit,
+            camera=camera,
             encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
         )
     document: dict[str, Any] = {**asdict(done), "source": str(source), "target": str(target)}
+    document["source_layout"] = done.source_layout or None
     if as_json:
         print_json(document)
     else:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spedge.base.errors import InputError
-from spedge.cli.common import HeightOption, JsonOption, SortOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    CameraOption,
+    ColumnsOption,
+    HeightOption,
+    JsonOption,
+    SortOption,
+    TimeUnitOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
+from spedge.model.parts import Detector, TokenInput
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -22,6 +35,9 @@ def command(
     width: WidthOption = None,
     height: HeightOption = None,
     sort: SortOption = False,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
@@ -36,7 +52,16 @@ def command(
     from spedge.recordings.info import recording_info
 
     with progress(f"Reading {path.name}") as say:
-        info = recording_info(path, width, height, lambda count: say(f"Reading {path.name}: {count:,} events"), sort)
+        info = recording_info(
+            path,
+            width,
+            height,
+            lambda count: say(f"Reading {path.name}: {count:,} events"),
+            sort,
+            columns=columns,
+            time_unit=time_unit,
+            camera=camera,
+        )
     _print(_recording_document(info), as_json)
     if info.problem:
         raise InputError(info.problem)
@@ -55,6 +80,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
     return {
         "path": str(info.path),
         "format": info.format,
+        "layout": info.layout or None,
         "width": info.width,
         "height": info.height,
         "events": info.events,
@@ -72,8 +98,10 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
 
 
 def _bundle_document(bundle: Bundle) -> dict[str, Any]:
-    tokenizer, encoder = bundle.tokenizer, bundle.encoder
-    return {
+    """What a bundle says about itself; the fields of its kind only."""
+    seen, metric = bundle.representation, bundle.metric
+    encoder = bundle.model.encoder if isinstance(bundle.model, Detector) else bundle.model
+    document: dict[str, Any] = {
         "path": str(bundle.path),
         "format": "bundle",
         "name": bundle.name,
@@ -81,24 +109,25 @@ def _bundle_document(bundle: Bundle) -> dict[str, Any]:
         "hash": bundle.hash,
         "width": bundle.sensor.width,
         "height": bundle.sensor.height,
-        "tokenizer": tokenizer.kind,
-        "patch_size": tokenizer.patch_size,
-        "threshold": tokenizer.threshold,
-        "absolute_refractory_us": tokenizer.absolute_refractory_us,
-        "relative_refractory_us": tokenizer.relative_refractory_us,
-        "relative_scale": tokenizer.relative_scale,
-        "decay_per_us": tokenizer.decay_per_us,
-        "buckets": bundle.embedding.buckets,
-        "time_scale_us": bundle.embedding.time_scale_us,
+        "task": bundle.task.type,
+        "representation": seen.type,
+    }
+    if isinstance(seen, TokenInput):
+        settings = asdict(seen.tokenizer)
+        document |= {"tokenizer": settings.pop("kind")}
+        document |= {name: value for name, value in settings.items() if name not in ("width", "height", "pool_events")}
+        document |= {"buckets": seen.embedding.buckets, "time_scale_us": seen.embedding.time_scale_us}
+    else:
+        document |= asdict(seen)
+    return document | {
         "encoder": encoder.type,
-        "hidden": encoder.hidden,
-        "intermediate": encoder.intermediate,
-        "heads": encoder.heads,
-        "layers": encoder.layers,
-        "attention": encoder.attention,
+        **asdict(encoder),
+        **({"grid_and_head": asdict(bundle.model)} if isinstance(bundle.model, Detector) else {}),
         "tokens": bundle.tokens,
         "labels": list(bundle.labels),
-        "top1": bundle.accuracy.top1 if bundle.accuracy else None,
-        "top1_samples": bundle.accuracy.samples if bundle.accuracy else None,
-        "top1_split": bundle.accuracy.split if bundle.accuracy else None,
+        "outputs": {output.name: list(output.shape) for output in bundle.outputs},
+        "metric": metric.name if metric else None,
+        "top1": metric.value if metric and metric.name == "top1" else None,
+        "top1_samples": metric.samples if metric and metric.name == "top1" else None,
+        "top1_split": metric.split if metric and metric.name == "top1" else None,
     }

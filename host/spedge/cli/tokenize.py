@@ -9,6 +9,8 @@ import typer
 
 from spedge.cli.common import (
     AbsoluteRefractoryOption,
+    CameraOption,
+    ColumnsOption,
     DecayOption,
     DurationOption,
     HeightOption,
@@ -19,6 +21,7 @@ from spedge.cli.common import (
     RelativeScaleOption,
     SortOption,
     ThresholdOption,
+    TimeUnitOption,
     WidthOption,
     print_json,
     print_pairs,
@@ -44,6 +47,9 @@ def command(
     width: WidthOption = None,
     height: HeightOption = None,
     sort: SortOption = False,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    camera: CameraOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the tokens and their events here (.npz).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,13 +58,16 @@ def command(
     With --out, the file holds x and y (patch column and row), t (us), offsets, and the events of all tokens as event_t,
     event_x, event_y and event_p: those of token i begin at its offset and end at the next one.
     """
-    import spedge
+    from spedge import recordings
     from spedge.base.errors import UsageError
+    from spedge.tokens.tokenizer import Tokenizer
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
-    opened = spedge.open(recording, width=width, height=height, sort=sort)
-    tokenizer = spedge.Tokenizer(
+    opened = recordings.open(
+        recording, width=width, height=height, sort=sort, columns=columns, time_unit=time_unit, camera=camera
+    )
+    tokenizer = Tokenizer(
         kind,
         width=opened.width,
         height=opened.height,

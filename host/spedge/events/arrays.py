@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spedge import _native
 from spedge._native import EVENT_DTYPE
 from spedge.base.errors import InputError
+from spedge.events.times import conversion
 
 __all__ = [
     "EVENT_DTYPE",
@@ -106,7 +107,10 @@ def _structured(events: NDArray[Any]) -> Columns:
             f"events must be a structured numpy array with the fields t, x, y and p (or on), not {_describe(events)}"
         )
     if isinstance(events, np.ma.MaskedArray):
-        raise InputError("events are a masked array, and it is not plain what those masked are: give its compressed()")
+        kept = "events.data[[not any(mask) for mask in np.ma.getmaskarray(events).tolist()]]"
+        raise InputError(
+            f"events are a masked array, and it is not plain what those masked are: leave them out, {kept}"
+        )
     if events.ndim != 1:
         raise InputError(f"events must be one-dimensional, not of shape {events.shape}")
     polarity = "p" if "p" in names else "on"
@@ -127,10 +131,11 @@ def _whole_numbers(name: str, values: NDArray[Any], wanted: type[np.unsignedinte
     """Values as they are if they have the wanted size, else converted; never changed silently."""
     dtype = values.dtype
     if dtype.kind not in "iu":
-        raise InputError(f"field {name} must hold whole numbers, not {dtype}: convert it to {wanted.__name__}")
+        raise InputError(_not_whole(name, values))
     if dtype.kind == "i" and len(values) and values.min() < 0:
         at = int(np.argmax(values < 0))
-        raise InputError(f"event {at}: {name}={values[at]} is negative")
+        hint = ": count from the earliest, t.astype(np.int64) - t.min()" if name == "t" else ""
+        raise InputError(f"event {at}: {name}={values[at]} is negative{hint}")
     size = np.dtype(wanted).itemsize
     if dtype.itemsize == size and dtype.isnative:
         return values
@@ -140,15 +145,51 @@ def _whole_numbers(name: str, values: NDArray[Any], wanted: type[np.unsignedinte
     return values.astype(wanted)
 
 
+def _not_whole(name: str, values: NDArray[Any]) -> str:
+    """What is wrong with a field that does not hold whole numbers, and a way to mend it that loses nothing."""
+    kind = values.dtype.kind
+    wrong = f"field {name} must hold whole numbers, not {values.dtype}"
+    if kind == "O":
+        return f"{wrong}: np.array({name}.tolist()) finds the numbers' own type"
+    if kind in "mM" and name == "t":
+        return f"{wrong}: count microseconds, (t - t.min()) // np.timedelta64(1, 'us')"
+    if kind != "f":
+        return wrong
+    odd = ~np.isfinite(values)
+    if odd.any():
+        at = int(np.argmax(odd))
+        hint = f"leave such events out, events[np.isfinite(events['{name}'])]"
+        return f"{wrong}: event {at} has {name}={values[at]}; {hint}"
+    if name == "t":
+        return f"{wrong}: {conversion(values)}"
+    fractions = values != np.floor(values)
+    if not fractions.any():
+        return f"{wrong}: these are whole, so {name}.astype(np.int64) keeps them"
+    at = int(np.argmax(fractions))
+    sides = "widths" if name == "x" else "heights"
+    if values.min() >= 0 and values.max() <= 1:
+        return (
+            f"{wrong}: event {at} has {name}={values[at]}, and all are from 0 to 1, like parts of {sides}: "
+            "give pixels, by the way in which they were divided"
+        )
+    return (
+        f"{wrong}: event {at} has {name}={values[at]}, between two pixels: {name}.round().astype(np.int64) takes the "
+        "nearest; leave out what is then outside the sensor"
+    )
+
+
 def _polarities(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype.kind == "b":
+    kind = values.dtype.kind
+    if kind == "b":
         return values
-    if values.dtype.kind not in "iu":
-        raise InputError(f"field {name} must be 0/1, -1/+1 or bool, not {values.dtype}")
+    if kind not in "iu":
+        real = kind == "f" and bool(np.isin(values, (-1, 0, 1)).all())
+        hint = f": {name} > 0 says the same" if real else ""
+        raise InputError(f"field {name} must be 0/1, -1/+1 or bool, not {values.dtype}{hint}")
     if len(values) == 0:
         return values.astype(np.uint8)
     high = values.max()
-    low = values.min() if values.dtype.kind == "i" else 0
+    low = values.min() if kind == "i" else 0
     if high > 1 or low < -1:
         at = int(np.argmax((values > 1) | (values < -1)))
         raise InputError(f"event {at}: {name}={values[at]} is no polarity; it must be 0/1, -1/+1 or bool")
@@ -181,11 +222,21 @@ def check_events(
         return
     before = int(c.t[at - 1]) if at else last_t
     if int(c.t[at]) < before:
-        raise UnsortedError(f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs")
+        where = f"event {start + at} is at t={c.t[at]} µs, before the event ahead of it at t={before} µs"
+        raise UnsortedError(where + _wrapped(before, int(c.t[at])))
     raise InputError(
         f"event {start + at} at pixel ({c.x[at]}, {c.y[at]}) is outside the {width}x{height} sensor: "
         "give the width and height of the camera that recorded it"
     )
+
+
+def _wrapped(before: int, now: int) -> str:
+    """What to say of a step back that a clock makes which begins anew: sorting would mix its rounds."""
+    for bits in (24, 31, 32):
+        margin = 1 << (bits - 6)
+        if (1 << bits) - margin <= before < 1 << bits and now < margin:
+            return f", as where a clock of {bits} bits wrapped (then add 2**{bits} to the times from there on)"
+    return ""
 
 
 def first_wrong(c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0) -> int | None:

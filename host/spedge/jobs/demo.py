@@ -17,6 +17,7 @@ from spedge.device.client import Device
 from spedge.jobs.check import CheckReport, check, encoder_of, prefixed, tolerance_of
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
+from spedge.model.parts import Classification, TokenInput, Transformer
 from spedge.model.reference import Reference
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _panels(
     """Play each recording once more, asking for logits on the way."""
     from spedge.view.picture import Panel
 
+    task, seen, _ = bundle.parts("the picture of a demo", Classification, TokenInput, Transformer)
     panels = []
     for path in recordings:
         say(f"{board.name}: logits over time of {path.name}")
@@ -98,14 +100,14 @@ def _panels(
                 note=f"{opinions[-1].label}, {opinions[-1].confidence:.0%}",
                 width=bundle.sensor.width,
                 height=bundle.sensor.height,
-                patch_size=bundle.tokenizer.patch_size,
+                patch_size=seen.tokenizer.patch_size,
                 events=events,
                 token_x=tokens.x,
                 token_y=tokens.y,
                 token_t=tokens.t,
                 times=np.array([opinion.t for opinion in opinions], np.uint64),
                 logits=np.stack([opinion.logits for opinion in opinions]),
-                labels=bundle.labels,
+                labels=task.labels,
             )
         )
     return panels

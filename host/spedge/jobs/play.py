@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import spedge
+from spedge import recordings
 from spedge.base.errors import DeviceError, InputError, UsageError
 from spedge.device.client import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
+from spedge.model.parts import Classification, TokenInput, Transformer
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def load_events(path: Path, bundle: Bundle) -> NDArray[Any]:
     Raises UsageError, naming both sizes, when the bundle is for another sensor, InputError for a damaged file
     or one without events.
     """
-    recording = spedge.open(path)
+    recording = recordings.open(path)
     if (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()
@@ -77,7 +78,9 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
 
 
 def require_model(device: Device, bundle: Bundle) -> None:
-    """Raises DeviceError, naming both, when the device does not hold the bundle's model."""
+    """Raises DeviceError, naming both, when the device does not hold the bundle's model, and InputError for a model of
+    a kind that devices do not run."""
+    bundle.parts("a device", Classification, TokenInput, Transformer)
     if device.hello.model_hash == bundle.hash_bytes:
         return
     held = device.hello.model_hash

@@ -1,125 +1,30 @@
 """The model bundle: the directory that training exports and that the compiler, the host and the checks read.
 
-Files: `bundle.json` (this module's dataclasses), `encoder.onnx` (embedded tokens and length to logits),
-`model.onnx` (the oracle: volumes, positions and length to logits), `embedding.npz` (the token embedding) and
-`vectors.npz` (a few real samples with everything computed from them). Other files in the directory are ignored.
+Files: `bundle.json` (a `ModelSpec`, the files' hashes, and a hash over all of it), `encoder.onnx` (embedded tokens and
+length to the outputs), `model.onnx` (the oracle: volumes, positions and length to the outputs), `embedding.npz` (the
+token embedding) and `vectors.npz` (a few real samples with everything computed from them). Other files in the directory
+are ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.base.files import whole
+from spedge.model.parts import TokenInput
+from spedge.model.spec import ModelSpec, from_document, to_document
 
-SCHEMA = 1
 FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
-
-
-@dataclass(frozen=True)
-class SensorConfig:
-    """Size in pixels."""
-
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """Arguments of `spedge.Tokenizer`, the sensor's size apart."""
-
-    kind: str = "continuous"
-    patch_size: int = 16
-    threshold: float = 256.0
-    absolute_refractory_us: int = 0
-    relative_refractory_us: int = 0
-    relative_scale: float = 0.4
-    decay_per_us: float = 0.0
-
-
-@dataclass(frozen=True)
-class EmbeddingConfig:
-    """Log-time volume with `buckets` ages, mapped to `hidden` features; times are divided by `time_scale_us`."""
-
-    buckets: int = 10
-    hidden: int = 64
-    time_scale_us: float = 50_000.0
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """The transformer on top of the embedded tokens.
-
-    attention: "full" (CLS in front, all tokens of a window attend to each other) or "causal" (a token attends to
-    itself and those before it, mean pooling: computed token by token).
-    """
-
-    type: str = "transformer"
-    hidden: int = 64
-    intermediate: int = 128
-    heads: int = 4
-    layers: int = 2
-    attention: str = "full"
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Share of `samples` of the split that were classified right."""
-
-    split: str
-    samples: int
-    top1: float
-
-
-@dataclass(frozen=True)
-class BundleSpec:
-    """What a bundle says about itself, but for its files and hashes."""
-
-    name: str
-    preset: str
-    sensor: SensorConfig
-    tokenizer: TokenizerConfig
-    embedding: EmbeddingConfig
-    encoder: EncoderConfig
-    tokens: int  #: window length T
-    labels: tuple[str, ...]
-    accuracy: Accuracy | None = None
-    training: Mapping[str, Any] = field(default_factory=dict)  #: free: data, seed, time, versions
-
-    @property
-    def columns(self) -> int:
-        """Patch columns of the sensor."""
-        return -(-self.sensor.width // self.tokenizer.patch_size)
-
-    @property
-    def rows(self) -> int:
-        """Patch rows of the sensor."""
-        return -(-self.sensor.height // self.tokenizer.patch_size)
-
-    def window_tokens(self, count: int) -> int:
-        """How many of the newest tokens the model sees when there are `count` since the stream's start.
-
-        With full attention the last T. A causal model cannot forget a single token, so its windows lie end to end:
-        after T tokens the next one starts a new window, and times count from that token.
-        """
-        if self.encoder.attention == "causal" and count > 0:
-            return (count - 1) % self.tokens + 1
-        return min(count, self.tokens)
-
-    @property
-    def cells(self) -> int:
-        """Cells of a token's log-time volume, 2 * buckets * P * P."""
-        return 2 * self.embedding.buckets * self.tokenizer.patch_size**2
 
 
 @dataclass(frozen=True)
@@ -127,22 +32,32 @@ class Vector:
     """A real sample and what the host computes from it.
 
     events: structured (t u8, x u2, y u2, p u1); tokens: structured (x u2, y u2, t u8, n u4), all of them;
-    embedded: float32 [n, hidden], the window's rows with positions added; logits: float32 [classes].
+    embedded: float32 [n, hidden], the window's rows with positions added; outputs: float32, by name.
     """
 
     events: NDArray[Any]
     tokens: NDArray[Any]
     embedded: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    outputs: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """Of a classifier, float32 [classes]."""
+        return self.outputs["logits"]
 
 
 @dataclass(frozen=True)
-class Bundle(BundleSpec):
-    """A bundle on disk, checked. `hash` (64 hex digits) covers everything, through the files' hashes."""
+class Bundle(ModelSpec):
+    """A model on disk, checked. `hash` (64 hex digits) covers everything, through the files' hashes."""
 
     path: Path = Path()
     files: Mapping[str, str] = field(default_factory=dict)  #: name to SHA-256
     hash: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """T: the most tokens that the model sees, or events; a bundle has such a number."""
+        return self.window or 0
 
     def model_name(self, precision: str) -> str:
         """What a device calls the model in that precision: the bundle's name, and the precision unless fp32."""
@@ -175,7 +90,12 @@ class Bundle(BundleSpec):
         count = sum(name.startswith("events_") for name in arrays)
         try:
             return [
-                Vector(*(arrays[f"{part}_{i}"] for part in ("events", "tokens", "embedded", "logits")))
+                Vector(
+                    arrays[f"events_{i}"],
+                    arrays[f"tokens_{i}"],
+                    arrays[f"embedded_{i}"],
+                    {output.name: arrays[f"{output.name}_{i}"] for output in self.outputs},
+                )
                 for i in range(count)
             ]
         except KeyError as error:
@@ -192,10 +112,9 @@ class Bundle(BundleSpec):
         document = _read_document(folder)
         try:
             bundle = _from_document(document, folder)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+        except (ValueError, InputError) as error:
             raise InputError(
-                f"{folder / 'bundle.json'} is not a valid bundle description ({reason}): {_REMEDY}"
+                f"{folder / 'bundle.json'} is not a valid bundle description ({error}): {_REMEDY}"
             ) from None
         if bundle.hash != _document_hash(document):
             raise InputError(f"{folder / 'bundle.json'} was changed after export (its hash does not match): {_REMEDY}")
@@ -206,10 +125,9 @@ class Bundle(BundleSpec):
 
 
 _REMEDY = "export or copy the bundle again."
-_T = TypeVar("_T")
 
 
-def write_bundle(path: str | os.PathLike[str], spec: BundleSpec, files: Mapping[str, bytes]) -> Bundle:
+def write_bundle(path: str | os.PathLike[str], spec: ModelSpec, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle directory and load it back.
 
     files: contents of every name in `FILES`. `bundle.json` is written last, so that an interrupted write is not
@@ -223,7 +141,7 @@ def write_bundle(path: str | os.PathLike[str], spec: BundleSpec, files: Mapping[
     for name, content in files.items():
         with whole(folder / name) as part:
             part.write_bytes(content)
-    document = {"schema": SCHEMA, **asdict(spec)}
+    document = to_document(spec)
     document["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in FILES}
     document["hash"] = _document_hash(document)
     with whole(folder / "bundle.json") as part:
@@ -247,77 +165,19 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder / 'bundle.json'} cannot be read ({error}): {_REMEDY}") from None
     if not isinstance(document, dict):
         raise InputError(f"{folder / 'bundle.json'} is not a bundle description: {_REMEDY}")
-    if document.get("schema") != SCHEMA:
-        raise InputError(
-            f"{folder / 'bundle.json'} has schema {document.get('schema')!r} and this spedge reads {SCHEMA}: "
-            "export the bundle again with this version."
-        )
     return document
 
 
 def _from_document(document: dict[str, Any], folder: Path) -> Bundle:
-    accuracy = document.get("accuracy")
-    bundle = Bundle(
-        name=_typed(document["name"], str, "name"),
-        preset=_typed(document["preset"], str, "preset"),
-        sensor=_section(SensorConfig, document, "sensor"),
-        tokenizer=_section(TokenizerConfig, document, "tokenizer"),
-        embedding=_section(EmbeddingConfig, document, "embedding"),
-        encoder=_section(EncoderConfig, document, "encoder"),
-        tokens=_typed(document["tokens"], int, "tokens"),
-        labels=tuple(_typed(label, str, "labels") for label in _typed(document["labels"], list, "labels")),
-        accuracy=None if accuracy is None else _section(Accuracy, document, "accuracy"),
-        training=_typed(document.get("training", {}), dict, "training"),
-        path=folder,
-        files=_typed(document["files"], dict, "files"),
-        hash=_typed(document["hash"], str, "hash"),
-    )
-    _check_values(bundle)
-    return bundle
-
-
-def _typed(value: Any, kind: type[_T], name: str) -> _T:
-    if kind is float and type(value) is int:
-        value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}")
-    return value
-
-
-def _section(kind: type[_T], document: dict[str, Any], name: str) -> _T:
-    section = _typed(document[name], dict, name)
-    types = {"int": int, "float": float, "str": str}
-    return kind(
-        **{f.name: _typed(section[f.name], types[str(f.type)], f"{name}.{f.name}") for f in fields(kind)}  # type: ignore[arg-type]
-    )
-
-
-def _check_values(bundle: Bundle) -> None:
-    tokenizer, embedding, encoder = bundle.tokenizer, bundle.embedding, bundle.encoder
-    checks = {
-        "sensor": all(1 <= side <= 65535 for side in (bundle.sensor.width, bundle.sensor.height)),
-        "tokenizer.kind": tokenizer.kind == "continuous",
-        "tokenizer.patch_size": 1 <= tokenizer.patch_size <= 65535,
-        "tokenizer.threshold": math.isfinite(tokenizer.threshold) and tokenizer.threshold > 0,
-        "tokenizer.absolute_refractory_us": tokenizer.absolute_refractory_us >= 0,
-        "tokenizer.relative_refractory_us": tokenizer.relative_refractory_us >= 0,
-        "tokenizer.relative_scale": 0 < tokenizer.relative_scale < 1,
-        "tokenizer.decay_per_us": math.isfinite(tokenizer.decay_per_us) and tokenizer.decay_per_us >= 0,
-        "embedding.buckets": 1 <= embedding.buckets <= 32,
-        "embedding.time_scale_us": math.isfinite(embedding.time_scale_us) and embedding.time_scale_us > 0,
-        "encoder.type": encoder.type == "transformer",
-        "encoder.attention": encoder.attention in ("full", "causal"),
-        "encoder.layers": encoder.layers >= 1,
-        "encoder.intermediate": encoder.intermediate >= 1,
-        "encoder.heads": encoder.heads >= 1 and encoder.hidden % encoder.heads == 0,
-        "encoder.hidden": encoder.hidden == embedding.hidden >= 1,
-        "tokens": 1 <= bundle.tokens <= 65535,
-        "labels": len(bundle.labels) >= 1 and len(set(bundle.labels)) == len(bundle.labels),
-        "hash": len(bundle.hash) == 64 and not set(bundle.hash) - set("0123456789abcdef"),
-    }
-    for name, good in checks.items():
-        if not good:
-            raise ValueError(f"{name} is out of range")
+    files, digest = document.get("files"), document.get("hash")
+    if not isinstance(files, dict):
+        raise ValueError(f"files is {files!r}, not an object")
+    if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise ValueError(f"hash is {digest!r}, not 64 hexadecimal digits")
+    spec = from_document({name: value for name, value in document.items() if name not in ("files", "hash")})
+    if not spec.outputs or (isinstance(spec.representation, TokenInput) and spec.representation.window is None):
+        raise ValueError("a bundle names its outputs and the tokens of its window")
+    return Bundle(**{f.name: getattr(spec, f.name) for f in fields(spec)}, path=folder, files=files, hash=digest)
 
 
 def _check_file(bundle: Bundle, name: str) -> None:
@@ -345,10 +205,9 @@ def _npz(path: Path) -> dict[str, NDArray[Any]]:
 def _embedding_arrays(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     path = bundle.file("embedding.npz")
     arrays = _npz(path)
-    wanted: Sequence[tuple[str, tuple[int, ...]]] = (
-        ("weight", (bundle.embedding.hidden, bundle.cells)),
-        ("bias", (bundle.embedding.hidden,)),
-    )
+    seen = bundle.representation
+    columns = seen.cells if isinstance(seen, TokenInput) else 2
+    wanted: Sequence[tuple[str, tuple[int, ...]]] = (("weight", (seen.features, columns)), ("bias", (seen.features,)))
     for name, shape in wanted:
         array = arrays.get(name)
         if array is None or array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():

@@ -6,7 +6,7 @@ runs on a device.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
-from spedge.model.bundle import Bundle, BundleSpec
-from spedge.tokens.embedding import encoder_input, log_time_volume, positions_of
+from spedge.model.bundle import Bundle
+from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.model.window import Window, tokenizer_of, window_of
+from spedge.tokens.embedding import encoder_input
 from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 
@@ -29,28 +31,24 @@ class Computed:
     logits: NDArray[np.float32]
 
 
-def tokenizer_of(spec: BundleSpec, pool_events: int | None = None) -> Tokenizer:
-    """A new tokenizer as a bundle says; pool_events as a device has it, None for no limit."""
-    sensor = spec.sensor
-    return Tokenizer(width=sensor.width, height=sensor.height, pool_events=pool_events, **asdict(spec.tokenizer))
-
-
 class Reference:
     """A bundle's model on the host.
 
     Logits are those of the window that `window` gives, times counted from its first token. encoder: a quantised
     encoder (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the bundle's graphs.
-    Raises InputError when the bundle's graphs cannot be run.
+    Raises InputError for a model of another kind, and when the bundle's graphs cannot be run.
     """
 
     def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
         self.bundle = bundle
+        _, self._input, _ = bundle.parts("the host's reference", Classification, TokenInput, Transformer)
+        self._rows = bundle.tokens
         self._quantised = encoder
         self._weight, self._bias = bundle.embedding_arrays()
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
         """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
-        return tokenizer_of(self.bundle, pool_events)
+        return tokenizer_of(self._input, pool_events)
 
     def compute(self, events: NDArray[Any], pool_events: int | None = None) -> Computed:
         """Everything from events (structured t in µs, x, y, p; sorted)."""
@@ -59,7 +57,7 @@ class Reference:
         return Computed(tokens, tokenizer.stats, self.logits(tokens))
 
     def window(self, tokens: Tokens) -> Tokens:
-        """The tokens that the model sees: `BundleSpec.window_tokens` of the newest."""
+        """The tokens that the model sees: `ModelSpec.window_tokens` of the newest."""
         return tokens.last(self.bundle.window_tokens(len(tokens)))
 
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
@@ -71,47 +69,44 @@ class Reference:
         """
         if self._quantised is not None:
             return self.encode(self.encoder_input(tokens))
-        seen = self.window(tokens)
-        config = self.bundle.embedding
-        size = self.bundle.tokenizer.patch_size
-        volumes = np.zeros((1, self.bundle.tokens, 2, config.buckets, size, size), np.float32)
-        positions = np.zeros((1, self.bundle.tokens, 3))
-        n = len(seen)
-        if n:
-            volumes[0, :n] = log_time_volume(seen, size, config.buckets)
-            positions[0, :n] = positions_of(seen, config.time_scale_us)
+        window = window_of(self.window(tokens), self._input)
         if self._oracle.get_inputs()[1].type == "tensor(float)":
-            return self.encode(self._embedded(volumes[0, :n], positions[0, :n]))
-        return self._run(self._oracle, n, volumes=volumes, positions=positions)
+            return self.encode(self._embedded(window))
+        volumes, positions = self._padded(window.volumes), self._padded(window.positions)
+        return self._run(self._oracle, len(window.positions), volumes=volumes, positions=positions)
 
-    def _embedded(self, volumes: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _embedded(self, window: Window) -> NDArray[np.float32]:
         """Embedded tokens with their positions by the formulas: float32 [n, hidden]."""
         hidden = len(self._bias)
         sizes = (hidden // 3, hidden // 3, hidden // 3 + hidden % 3)
         parts = []
-        for position, size in zip(positions.T, sizes, strict=True):
+        for position, size in zip(window.positions.T, sizes, strict=True):
             angles = position[:, None] / 10_000 ** (2 * np.arange((size + 1) // 2) / size)
             parts += [np.sin(angles), np.cos(angles[:, : size // 2])]
-        linear = np.log1p(volumes.reshape(len(volumes), -1), dtype=np.float64) @ self._weight.T + self._bias
-        return np.asarray(linear + np.concatenate(parts, axis=1), np.float32)
+        cells = np.log1p(window.volumes.reshape(len(window.volumes), -1), dtype=np.float64)
+        return np.asarray(cells @ self._weight.T + self._bias + np.concatenate(parts, axis=1), np.float32)
+
+    def _padded(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """A batch of one, [1, T, …], of at most T rows."""
+        padded = np.zeros((1, self._rows, *rows.shape[1:]), rows.dtype)
+        padded[0, : len(rows)] = rows
+        return padded
 
     def encoder_input(self, tokens: Tokens) -> NDArray[np.float32]:
         """What a device hands to its encoder: embedded window with positions, float32 [n, hidden], n <= T."""
-        config = self.bundle.embedding
+        config = self._input.embedding
         return encoder_input(
             self.window(tokens),
             self._weight,
             self._bias,
-            self.bundle.tokenizer.patch_size,
+            self._input.tokenizer.patch_size,
             config.buckets,
             config.time_scale_us,
         )
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T."""
-        padded = np.zeros((1, self.bundle.tokens, self.bundle.embedding.hidden), np.float32)
-        padded[0, : len(rows)] = rows
-        return self._run(self._encoder, len(rows), tokens=padded)
+        return self._run(self._encoder, len(rows), tokens=self._padded(rows))
 
     @cached_property
     def _oracle(self) -> Any:

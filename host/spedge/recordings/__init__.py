@@ -13,28 +13,47 @@ from spedge.base.files import whole
 from spedge.base.parameters import whole_number
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
+from spedge.recordings.arrays import ArrayRecording
 from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
-from spedge.recordings.csv import CsvRecording, CsvWriter
+from spedge.recordings.csv import CsvWriter
 from spedge.recordings.dat import DatRecording
 from spedge.recordings.es import EventStreamRecording
 from spedge.recordings.hdf5 import Hdf5Recording, Hdf5Writer
+from spedge.recordings.layout import Said
 from spedge.recordings.nmnist import NMnistRecording
-from spedge.recordings.npz import NpzRecording, NpzWriter
+from spedge.recordings.npz import NpzWriter
 from spedge.recordings.raw import RawRecording, RawWriter
+from spedge.recordings.text import TextRecording
 
 __all__ = ["CHUNK_EVENTS", "Recording", "Writer", "create", "formats", "open", "write"]
 
-_READERS: dict[str, Callable[[Path, int | None, int | None], Recording]] = {
-    ".raw": RawRecording,
-    ".dat": DatRecording,
-    ".hdf5": Hdf5Recording,
-    ".h5": Hdf5Recording,
-    ".aedat": open_aedat,
-    ".aedat4": open_aedat,
-    ".es": EventStreamRecording,
-    ".bin": NMnistRecording,
-    ".npz": NpzRecording,
-    ".csv": CsvRecording,
+_Reader = Callable[[Path, int | None, int | None, Said], Recording]
+
+
+def _plain(reader: Callable[[Path, int | None, int | None], Recording]) -> _Reader:
+    """Of a format that says itself what its columns are."""
+
+    def opened(path: Path, width: int | None, height: int | None, said: Said) -> Recording:
+        said.refuse(path, "columns", "time_unit", "camera")
+        return reader(path, width, height)
+
+    return opened
+
+
+_READERS: dict[str, _Reader] = {
+    ".raw": _plain(RawRecording),
+    ".dat": _plain(DatRecording),
+    ".hdf5": _plain(Hdf5Recording),
+    ".h5": _plain(Hdf5Recording),
+    ".aedat": _plain(open_aedat),
+    ".aedat4": _plain(open_aedat),
+    ".es": _plain(EventStreamRecording),
+    ".bin": _plain(NMnistRecording),
+    ".npz": ArrayRecording,
+    ".npy": ArrayRecording,
+    ".csv": TextRecording,
+    ".tsv": TextRecording,
+    ".txt": TextRecording,
 }
 _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".hdf5": Hdf5Writer,
@@ -57,16 +76,22 @@ def open(
     height: int | None = None,
     sort: bool = False,
     outside: str | None = None,
+    columns: str | None = None,
+    time_unit: str | None = None,
+    camera: str | None = None,
 ) -> Recording:
     """Open a recording, by its file name's ending.
 
     Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
-    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz) and CSV (.csv).
+    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy) and text (.csv, .tsv,
+    .txt).
     width, height: the sensor in pixels, for files that do not say it themselves.
     sort: hand the events out in order of time whatever their order in the file; this takes memory for all of them.
     Without it, an event older than the one before it is an error.
     outside: drop events outside the sensor, and count them in left_out, or refuse them. None: what the format's makers
     do with them, which is to drop them for EVT3, and to refuse them where they do not say.
+    columns: of text and arrays whose columns have no names, where their values do not tell: a letter each, as in
+    "txyp"; - is one to pass over. time_unit: of such times, s, ms, us or ns. camera: which one of several in a file.
     The header is read now, events when they are asked for. Raises InputError, naming the file and the place in it,
     for a file that is missing, damaged, of an unknown kind or of unknown geometry; UsageError for a missing library.
     """
@@ -90,7 +115,7 @@ def open(
         raise InputError(f"{path}: the file is empty; it ends at byte 0")
     try:
         path.open("rb").close()  # may it be read? HDF5 has another process find out
-        recording = reader(path, width, height)
+        recording = reader(path, width, height, Said(columns, time_unit, camera))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort

@@ -35,6 +35,7 @@ class Recording(ABC):
     width, height: the sensor, pixels. format: the encoding's name. path: the file.
     sort: hand the events out in order of time (stable) whatever their order in the file; this holds the whole recording
     in memory.
+    layout: how a file was taken that leaves open what its columns are; else empty.
     outside: what becomes of events outside the sensor: drop (and count) or refuse. Readers set what the format's makers
     do, which is to refuse where they do not say.
     left_out: how many of what was skipped or dropped, by name: of what has been iterated.
@@ -43,6 +44,7 @@ class Recording(ABC):
     """
 
     format: str
+    layout = ""
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         self.path = path

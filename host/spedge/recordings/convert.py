@@ -25,6 +25,7 @@ class Conversion:
     source: Path
     target: Path
     source_format: str
+    source_layout: str
     width: int
     height: int
     events_read: int
@@ -47,13 +48,15 @@ def convert(
     sort: bool = False,
     encoding: str | None = None,
     on_progress: Callable[[int], None] | None = None,
+    **said: str | None,
 ) -> Conversion:
     """Write a recording, or a part of it, in the format that the target's ending names (see recordings.create).
 
     width, height: the sensor, pixels, for a source that does not say it.
     start_us, end_us: keep the events from start_us on and before end_us, both counted from the source's first event.
     shift_us: added to all times, after the choice of the part. from_zero: shift so that the first event kept is at 0.
-    sort: see recordings.open. encoding: of a .raw target, evt2 or evt3. on_progress gets the events read so far.
+    sort, said (columns, time_unit, camera): see recordings.open. encoding: of a .raw target, evt2 or evt3. on_progress
+    gets the events read so far.
     Memory does not grow with the recording, unless sort is set. The target appears whole or not at all.
     Raises InputError for a damaged source or events that the target's format cannot hold, UsageError for options that
     do not fit each other and where no file can be written.
@@ -65,7 +68,7 @@ def convert(
         raise UsageError(f"the end, {end_us} µs, must be after the start, {start_us} µs")
     if shift_us is not None and from_zero:
         raise UsageError("give a shift or a start from zero, not both")
-    recording = open_recording(source, width=width, height=height, sort=sort)
+    recording = open_recording(source, width=width, height=height, sort=sort, **said)
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target} is the source: give another name to write to")
     part = _Part(recording, start_us, end_us, shift_us, from_zero, on_progress)
@@ -77,6 +80,7 @@ def convert(
         source=source,
         target=target,
         source_format=recording.format,
+        source_layout=recording.layout,
         width=recording.width,
         height=recording.height,
         events_read=part.read,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-import spedge
+from spedge import recordings
 from spedge.base.errors import InputError
 
 PEAK_WINDOW_US = 10_000
@@ -20,11 +20,13 @@ class RecordingInfo:
 
     `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
     time between two events.
+    `layout`: how a file was taken that leaves open what its columns are.
     `left_out`: what the format's own rules leave out, by name (see Recording).
     """
 
     path: Path
     format: str
+    layout: str
     width: int
     height: int
     events: int
@@ -56,12 +58,15 @@ def recording_info(
     height: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     sort: bool = False,
+    **said: str | None,
 ) -> RecordingInfo:
-    """Read a whole recording and count. on_progress gets the events read so far. sort: see recordings.open.
+    """Read a whole recording and count. on_progress gets the events read so far.
+
+    sort, said (columns, time_unit, camera): see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = spedge.open(path, width=width, height=height, sort=sort)
+    recording = recordings.open(path, width=width, height=height, sort=sort, **said)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
@@ -87,6 +92,7 @@ def recording_info(
     return RecordingInfo(
         path=recording.path,
         format=recording.format,
+        layout=recording.layout,
         width=recording.width,
         height=recording.height,
         events=events,

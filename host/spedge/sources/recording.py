@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import spedge
+from spedge import recordings
 from spedge.base.errors import InputError, UsageError
 from spedge.sources.base import PACKET_SECONDS, Source
 
@@ -27,7 +27,7 @@ class RecordingSource(Source):
     def __init__(self, path: Path, speed: float | None = None) -> None:
         if speed is not None and not 0 < speed < float("inf"):
             raise UsageError(f"a speed of {speed} is not possible; it must be more than 0")
-        self.recording = spedge.open(path)
+        self.recording = recordings.open(path)
         self.speed = speed
         self._begin: float | None = None  # when the first event was due
         self._first = 0  # its time

@@ -29,11 +29,11 @@ def decoder(
     as_json: JsonOption = False,
 ) -> None:
     """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
-    import spedge
+    from spedge import recordings
     from spedge.bench.decoder import board_cost, host_cost, stream_of
     from spedge.boards.manifest import load_board
 
-    opened = spedge.open(recording, width=width, height=height)
+    opened = recordings.open(recording, width=width, height=height)
     document: dict[str, object] = {"board": board or "host"}
     with progress(f"Reading {recording.name}") as say:
         name, data = stream_of(opened, format)

@@ -49,18 +49,20 @@ def tokenizer(
     """Tokenize a recording: events per second here, or instructions per event on an emulated board."""
     import numpy as np
 
-    import spedge
+    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.bench.tokenizer import board_cost, host_cost
     from spedge.bench.tokenizer import crop as middle_of
     from spedge.boards.manifest import load_board
+    from spedge.events.arrays import Columns
+    from spedge.tokens.tokenizer import Tokenizer
 
-    opened = spedge.open(recording, width=width, height=height)
+    opened = recordings.open(recording, width=width, height=height)
     size = (opened.width, opened.height)
     part = _size(crop) if crop else size
 
-    def make() -> spedge.Tokenizer:
-        return spedge.Tokenizer(
+    def make() -> Tokenizer:
+        return Tokenizer(
             kind,
             width=part[0],
             height=part[1],
@@ -85,7 +87,7 @@ def tokenizer(
             document["instructions_per_event"] = round(on_board.instructions_per_event, 2)
         else:
             say(f"Tokenizing {recording.name}")
-            arrays = spedge.Columns(*(np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "p")))
+            arrays = Columns(*(np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "p")))
             here = host_cost(arrays, make)
             document |= {"events": here.events, "tokens": here.tokens}
             document["events_per_second"] = round(here.events_per_second)

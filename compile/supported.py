@@ -1,0 +1,32 @@
+"""Which models the compiler takes: the one place that says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.model.spec import ModelSpec
+
+from .errors import CompileError
+
+
+@dataclass(frozen=True)
+class Supported:
+    """A classifier by a transformer on windows of tokens."""
+
+    labels: tuple[str, ...]
+    input: TokenInput
+    window: int
+    model: Transformer
+
+
+def supported(spec: ModelSpec) -> Supported:
+    """The parts of a model that can be compiled. Raises InputError or CompileError, saying what can, for another."""
+    task, tokens, model = spec.parts("the compiler", Classification, TokenInput, Transformer)
+    if tokens.tokenizer.kind != "continuous":
+        raise CompileError(
+            f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer: a compiled one by the continuous"
+        )
+    if tokens.window is None:
+        raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")
+    return Supported(task.labels, tokens, tokens.window, model)

@@ -1,0 +1,124 @@
+"""The presets as data: the paper's table, and what ours are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from spedge.base.errors import UsageError
+from spedge.cli import execute
+from spedge.model.parts import Detector, EventInput, TokenInput, Transformer
+from spedge.model.spec import from_document, to_document
+from spedge.training.data.registry import MODULES, describe_data, load_dataset
+from spedge.training.presets import PRESETS, SIZES, PaperRecipe, Recipe, preset, trainable
+
+PAPER = {name: p for name, p in PRESETS.items() if isinstance(p.recipe, PaperRecipe)}
+
+
+def test_the_paper_has_27_experiments() -> None:
+    assert len(PAPER) == 27
+    assert Counter(name.split("-")[0] for name in PAPER) == {"DG": 9, "SL": 9, "G1": 9}
+    assert Counter(name.split("-", 1)[1] for name in PAPER) == Counter(
+        dict.fromkeys(("T-SP", "T-V", "T-F", "GNN-SP", "GNN-V", "GNN-E", "PCN-SP", "PCN-V", "PCN-E"), 3)
+    )
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_describes_a_model_that_can_be(name: str) -> None:
+    spec = PRESETS[name].spec()
+    assert (spec.name, spec.preset) == (name, name)
+    assert from_document(json.loads(json.dumps(to_document(spec)))) == spec
+    data = describe_data(PRESETS[name].dataset)
+    assert (spec.sensor, spec.labels) == (data.sensor, data.labels)
+    assert isinstance(spec.model, Detector) == name.startswith("G1")
+    assert isinstance(spec.representation, EventInput) == name.endswith("-E")
+
+
+def row(name: str) -> tuple[object, ...]:
+    """What the paper's table says of an experiment."""
+    p = PRESETS[name]
+    r = p.representation
+    assert isinstance(p.recipe, PaperRecipe)
+    training = (p.recipe.batch, p.recipe.accumulate, p.recipe.steps, p.recipe.learning_rate, p.recipe.precision)
+    if isinstance(r, EventInput):
+        return (r.count, r.keep, r.time_scale_us, *training)
+    t = r.tokenizer
+    period = t.duration_us or t.absolute_refractory_us
+    return (t.patch_size, t.kind, t.threshold, period, r.embedding.time_scale_us, *training)
+
+
+def test_rows_of_the_paper() -> None:
+    assert row("DG-T-SP") == (16, "continuous", 256.0, 0, 50_000.0, 72, 1, 20_000, 1e-4, "fp16")
+    assert row("SL-T-V") == (16, "voxel", 1.0, 100_000, 50_000.0, 36, 2, 5_000, 1e-4, "fp16")
+    assert row("SL-T-F") == (16, "voxel", 0.0, 1_000_000, 50_000.0, 72, 1, 15_000, 1e-4, "fp16")
+    assert row("DG-GNN-SP") == (8, "continuous", 25.0, 0, 25_000.0, 72, 1, 20_000, 1e-3, "fp32")
+    assert row("SL-GNN-E") == (10_000, "first", 10_000.0, 36, 2, 30_000, 1e-3, "fp32")
+    assert row("DG-PCN-V") == (4, "voxel", 1.0, 50_000, 10_000.0, 36, 2, 20_000, 1e-3, "fp16")
+    assert row("SL-PCN-E") == (10_000, "first", 10_000.0, 72, 1, 30_000, 1e-3, "fp16")
+    assert row("G1-T-SP") == (16, "continuous", 250.0, 25_000, 50_000.0, 16, 1, 400_000, 1e-4, "fp16")
+    assert row("G1-GNN-V") == (8, "voxel", 1.0, 25_000, 10_000.0, 16, 1, 400_000, 1e-3, "fp32")
+    assert row("G1-GNN-E") == (2_000, "last", 5_000.0, 16, 1, 400_000, 1e-3, "fp32")
+    assert row("G1-PCN-E") == (10_000, "last", 10_000.0, 16, 1, 400_000, 1e-3, "fp16")
+
+
+@pytest.mark.parametrize(("name", "count"), [("DG-T-SP", 88_998_155), ("DG-T-F", 88_998_155), ("SL-T-V", 89_004_307)])
+def test_parameters_of_the_papers_transformers(name: str, count: int) -> None:
+    torch = pytest.importorskip("torch", reason="models need torch (pip install 'spedge[train]')")
+    from spedge.training.models.registry import make_model
+
+    with torch.device("meta"):
+        model = make_model(PRESETS[name].spec())
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+def test_what_cannot_be_trained_yet_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen, recipe = trainable("nmnist-pico")
+    assert (chosen, recipe) == (PRESETS["nmnist-pico"], chosen.recipe)
+    assert isinstance(recipe, Recipe)
+    for name in PAPER:
+        with pytest.raises(UsageError, match=f"'{name}' is the paper's .* Choose one of: nmnist-pico, gestures-pico"):
+            trainable(name)
+    assert execute(["train", "--preset", "G1-T-SP", "--out", "nowhere"]) == 2
+    assert "cannot be trained here yet" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="There is no preset 'DG-T-XL'"):
+        preset("DG-T-XL")
+
+
+def test_presets_and_sizes() -> None:
+    assert SIZES["pico"] == (64, 128, 4, 2)
+    assert SIZES["base"] == (768, 3072, 12, 12)
+    chosen = preset("nmnist-pico")
+    seen = chosen.representation
+    assert isinstance(seen, TokenInput)
+    assert (seen.tokenizer.patch_size, seen.tokenizer.threshold, seen.window) == (4, 48.0, 128)
+    assert (seen.embedding.buckets, seen.embedding.time_scale_us) == (6, 10_000.0)
+    with pytest.raises(UsageError, match="gestures-pico"):
+        preset("nmnist-giga")
+
+
+def test_data_sets_by_name() -> None:
+    assert {name: len(describe_data(name).labels) for name in MODULES} == {
+        "gestures": 11, "nmnist": 10, "dvsgesture": 11, "slanimals": 19, "gen1": 2,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"GEN1 .* cannot be read here yet. Choose one of: gestures, nmnist"):
+        load_dataset("gen1", "data")
+    with pytest.raises(UsageError, match="no data set 'imagenet'"):
+        describe_data("imagenet")
+    with pytest.raises(UsageError, match="give its directory or zip file"):
+        load_dataset("nmnist", None)
+
+
+def test_other_attention_and_windows_are_for_those_that_have_them() -> None:
+    causal = PRESETS["nmnist-pico"].with_attention("causal").with_tokens(64)
+    assert isinstance(causal.model, Transformer)
+    assert isinstance(causal.representation, TokenInput)
+    assert (causal.model.attention, causal.representation.window) == ("causal", 64)
+    with pytest.raises(UsageError, match="nmnist-pico has 1 to 128"):
+        PRESETS["nmnist-pico"].with_tokens(129)
+    with pytest.raises(UsageError, match="has no attention"):
+        PRESETS["DG-GNN-SP"].with_attention("causal")
+    with pytest.raises(UsageError, match="no window of tokens"):
+        PRESETS["DG-GNN-E"].with_tokens(64)
+    assert PRESETS["DG-T-SP"].with_tokens(200).spec().window == 200
