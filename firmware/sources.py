@@ -1,5 +1,7 @@
 """What PlatformIO compiles: the library, the runtime, the program, the board's port and a compiled model.
 
+A folder of the board's name beside its manifest holds what its port asks of it: board.h and memory.ld.
+
 The program is the application (app/), or another folder that the environment variable SPEDGE_PROGRAM names.
 
 The model is the folder that `spedge compile` wrote, named by the environment variable SPEDGE_MODEL_DIR; without
@@ -13,6 +15,7 @@ from SCons.Script import DefaultEnvironment
 
 env = DefaultEnvironment()
 project = Path(env.subst("$PROJECT_DIR"))
+board = project.parent / "boards" / env["BOARD"]
 port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
 program = os.environ.get("SPEDGE_PROGRAM", "app")
@@ -20,7 +23,11 @@ program = os.environ.get("SPEDGE_PROGRAM", "app")
 application = ["+<app/>", "-<app/main.c>"] if program == "bench/link" else []  # its pieces, under another main
 env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", *application, f"+<{program}/>", f"+<port/{port}/>"])
 env.Append(
-    CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
+    CPPPATH=[
+        *(str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")),
+        str(board),
+    ],
+    LIBPATH=[str(board)],
     CPPDEFINES=[
         ("SP_BOARD_NAME", env.StringifyMacro(env["PIOENV"])),
         ("SP_FIRMWARE_VERSION", env.StringifyMacro(os.environ.get("SPEDGE_VERSION", "dev"))),

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from spedge.base.paths import firmware_dir
+from spedge.base.paths import boards_dir, firmware_dir
 from spedge.boards.manifest import load_board
 from spedge.device.client import Device
 from spedge.link.protocol import FrameReader, Result, Type
@@ -31,17 +31,17 @@ from spedge.tokens.settings import TokenizerSettings
 SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  #: for build_firmware("sim")
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 FLAGS = ["-std=gnu99", "-O2", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
+SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in the manifest
 BARE = ["-nostartfiles", "-ffunction-sections", "-Wl,--gc-sections"]
 ARM = ["arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=hard", "-specs=nosys.specs", *BARE]
 RISCV = ["riscv64-unknown-elf-gcc", "-march=rv32imafc", "-mabi=ilp32f", "-specs=picolibc.specs", *BARE]
 COMPILERS = {
     "sim": ["cc"],
     "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"],
-    "mps2-an386": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
-    "mps2-an500": [*ARM, "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
-    "mps3-an547": [*ARM, "-mcpu=cortex-m55", "-DSP_MCU_AN547", "-T", "an547.ld"],
-    "netduinoplus2": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32f405.ld", *SMALL],
+    "mps2-an386": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "mps2.ld"],
+    "mps2-an500": [*ARM, "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "mps2.ld"],
+    "mps3-an547": [*ARM, "-mcpu=cortex-m55", "-T", "mps2.ld"],
+    "netduinoplus2": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32.ld", *SMALL],
     "rv32-virt": [*RISCV, "-mcmodel=medany", "-T", "virt.ld"],
 }
 
@@ -244,9 +244,11 @@ def build_firmware(
         source = out.with_suffix(".model.c")
         source.write_text(model)
         sources.append(source)
+    own = boards_dir() / board
     includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
+    includes += [f"-I{port}", f"-I{own}"]
     defines = [f'-DSP_BOARD_NAME="{board}"', f"-DSP_HAS_MODEL={int(model is not None)}"]
-    command = [*COMPILERS[board], f"-L{port}", *FLAGS, *includes, *defines, *extra]
+    command = [*COMPILERS[board], f"-L{port}", f"-L{own}", *FLAGS, *includes, *defines, *extra]
     subprocess.run([*command, *map(str, sources), "-lm", "-o", str(out)], check=True)
     return out
 

@@ -62,10 +62,7 @@ void clock_start(int emulated) /* to QEMU's UARTs all rates are one */
 /* A peripheral's bit is its place on its bus, of 1 KB each. */
 void clock_enable(uint32_t peripheral)
 {
-    volatile uint32_t *reg =
-        &REG(peripheral >= AHB1   ? RCC_AHB1ENR
-             : peripheral >= APB2 ? RCC_APB2ENR
-                                  : RCC_APB1ENR);
+    volatile uint32_t *reg = &REG(peripheral >= AHB1 ? RCC_AHB1ENR : peripheral >= APB2 ? RCC_APB2ENR : RCC_APB1ENR);
     *reg |= 1u << (peripheral & 0xffffu) / 0x400u;
     (void)*reg; /* the clock is there a little later */
 }

@@ -4,6 +4,10 @@
 #include "clock.h"
 #include "port.h"
 
+#ifndef SP_BOARD_NAME
+#define SP_BOARD_NAME "stm32"
+#endif
+
 static int has_cycles;
 
 void port_tick(void);
