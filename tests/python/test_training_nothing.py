@@ -117,11 +117,3 @@ def test_interrupted_before_the_first_step(
     assert execute(["train", "--preset", "nmnist-pico", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "spedge: error: interrupted\n"
     assert not list(tmp_path.iterdir())
-
-
-def test_what_was_learned_is_kept(data: Any, tmp_path: Path) -> None:
-    """The other side: the same data, with one step."""
-    report = train(replace(quick(), recipe=replace(quick().recipe, samples=1)), None, tmp_path)
-    assert report.epochs == 1
-    assert report.checkpoint.is_file()
-    assert report.bundle.path == tmp_path
