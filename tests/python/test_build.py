@@ -1,6 +1,8 @@
 """Building firmware through PlatformIO: cached, outside the sources, and clear when it fails."""
 
+import configparser
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +16,7 @@ from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
 from spedge.boards import build as builder
 from spedge.boards.build import build, image_size, upload
-from spedge.boards.manifest import Board, Serial, load_board
+from spedge.boards.manifest import Board, Serial, board_names, load_board
 from spedge.boards.platformio import BuildError, Workspace, run
 from spedge.cli import execute
 
@@ -70,6 +72,30 @@ def test_the_image_runs_and_a_change_of_a_header_is_built(tiny: Path) -> None:
 
     (tiny / "app" / "text.h").write_text('#define TEXT "second"\n')
     assert output(build(board, None).path) == "sim second 0"
+
+
+def test_a_new_board_is_a_manifest_and_a_folder_of_its_name(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boards = tiny.parent / "boards"
+    monkeypatch.setattr("spedge.boards.manifest.boards_dir", lambda: boards)
+    own = json.loads((boards / "sim.json").read_text())
+    own["build"]["extra_flags"] = "-DMINE=7"
+    (boards / "mine.json").write_text(json.dumps(own))
+    (boards / "mine").mkdir()
+    (boards / "mine" / "board.h").write_text('#include "family.h"\n#define TEXT FAMILY "-" NAME(MINE)\n')
+    (tiny / "port" / "posix" / "family.h").write_text(
+        '#define NAME_(x) #x\n#define NAME(x) NAME_(x)\n#define FAMILY "a"\n'
+    )
+    (tiny / "port" / "posix" / "main.c").write_text(SAYS.replace("text.h", "board.h"))
+    with (tiny / "platformio.ini").open("a") as project:
+        project.write("[env:mine]\nboard = mine\n")
+    assert output(build(load_board("mine"), None).path) == "mine a-7 0"
+
+
+def test_flags_of_a_board_are_in_its_manifest_alone(repository: Path) -> None:
+    project = configparser.ConfigParser(interpolation=None)
+    project.read(repository / "firmware/platformio.ini")
+    environments = {name: dict(project[name]) for name in project.sections() if name.startswith("env:")}
+    assert environments == {f"env:{name}": {"board": name} for name in board_names()}
 
 
 def never(*_: object, **__: object) -> None:

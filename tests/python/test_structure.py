@@ -72,7 +72,8 @@ C_ROOMS: dict[str, tuple[str, ...]] = {
     "firmware/lib/": (),
     "firmware/runtime/": ("firmware/lib/include/",),
     "firmware/app/": ("firmware/lib/include/", "firmware/runtime/include/", "firmware/port/port.h"),
-    "firmware/port/": (),
+    "firmware/port/": ("boards/",),
+    "boards/": ("firmware/port/",),
     "firmware/bench/": (
         "firmware/lib/include/", "firmware/runtime/include/", "firmware/app/", "firmware/port/port.h",
     ),
