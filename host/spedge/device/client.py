@@ -14,23 +14,12 @@ from numpy.typing import NDArray
 from spedge.base.errors import DeviceError, UsageError
 from spedge.device.session import Session
 from spedge.link.clock import SYSTEM, Clock
+from spedge.link.counts import Stats, Status
 from spedge.link.faults import FaultyTransport
+from spedge.link.frames import FLAG_YIELD, VERSION, Type
 from spedge.link.link import LEAST_WAIT, DeviceTaken, LineCounts, Link, Timeouts
 from spedge.link.live import LiveSender
-from spedge.link.protocol import (
-    FLAG_YIELD,
-    VERSION,
-    Configuration,
-    Configured,
-    Hello,
-    RawPage,
-    Result,
-    Stats,
-    Status,
-    TokenPage,
-    Type,
-    unpack_labels,
-)
+from spedge.link.protocol import Configuration, Configured, Hello, RawPage, Result, TokenPage, unpack_labels
 from spedge.link.transport import Transport
 
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
@@ -205,7 +194,7 @@ class Client:
         return Stats.unpack(self.link.request(Type.STATS).payload)
 
     def tokens(self) -> NDArray:
-        """All tokens of the session so far, as protocol.TOKEN_DTYPE [n]; times without `evt2.time_base`.
+        """All tokens of the session so far, as link.tokens.TOKEN_DTYPE [n]; times without `evt2.time_base`.
 
         Raises UsageError when the session was configured without reports.
         """
