@@ -238,9 +238,9 @@ def test_what_is_said_must_make_sense(tmp_path: Path) -> None:
 
 def test_info_and_convert_say_what_a_file_was_taken_for(tmp_path: Path) -> None:
     path = written(tmp_path, lines("{x} {y} {s} {q}"))
-    assert recording_info(path, 320, 240).layout == "x y t p, times in seconds, polarity 0/1, between spaces"
+    assert recording_info(path, 320, 240).layout == "x y t p, times in seconds, polarity -1/1, between spaces"
     run = CliRunner().invoke(app, ["info", str(path), "--width", "320", "--height", "240", "--json"])
-    assert json.loads(run.stdout)["layout"] == "x y t p, times in seconds, polarity 0/1, between spaces"
+    assert json.loads(run.stdout)["layout"] == "x y t p, times in seconds, polarity -1/1, between spaces"
     few = written(tmp_path, "1 2 3 1\n2 2 3 0\n", "few.txt")
     size = ["--width", "320", "--height", "240"]
     out = tmp_path / "out.raw"
