@@ -22,6 +22,7 @@ from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
 from spedge.model.bundle import Bundle
+from spedge.recordings import PLAIN, Reading
 
 if TYPE_CHECKING:
     from spedge.compile.measure.synthetic import Shape
@@ -94,6 +95,7 @@ def bench_model(
     precision: str = "fp32",
     on_progress: Progress | None = None,
     recordings: Sequence[Path] = (),
+    reading: Reading = PLAIN,
 ) -> ModelBench:
     """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
 
@@ -101,7 +103,7 @@ def bench_model(
     Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
     CheckFailed when a recording does not pass, and what building and running raise.
     """
-    require_recordings(bundle, recordings)
+    require_recordings(bundle, recordings, reading)
     cases = [vector.embedded for vector in bundle.vectors()]
     if not cases:
         raise InputError(f"{bundle.path} keeps no vectors to measure with: export the bundle again")
@@ -109,17 +111,21 @@ def bench_model(
     report = _bench(bundle, load_board(board), precision, cases, False, say)
     if not recordings:
         return report
-    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say))
+    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say, reading))
 
 
-def classify(bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress) -> Classification:
+def classify(
+    bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress, reading: Reading = PLAIN
+) -> Classification:
     """Play whole recordings to the application on a board of this machine; where time counts, the quickest of three."""
     encoder = encoder_of(bundle, board.target, precision, say)
     image = build(board, bundle, say, precision).path
     costs: list[list[StageCosts]] = []
     with open_board(board, image) as device:
         for _ in range(1 if board.cost_unit == "instructions" else 3):
-            report = check(bundle, recordings, device, board.name, say, encoder, tolerance_of(precision))
+            report = check(
+                bundle, recordings, device, board.name, say, encoder, tolerance_of(precision), reading=reading
+            )
             for one in report.recordings:
                 if one.problem:
                     raise CheckFailed(f"{one.path}: {one.problem}")
