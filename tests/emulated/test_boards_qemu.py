@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from spedge.base.errors import DeviceError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device, Timeouts
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
@@ -73,8 +73,8 @@ def test_noise_and_a_bad_line_change_nothing(device: Device) -> None:
     device.configure(Configuration(settings, model=False, report_tokens=8))
     device.send(words)
     clean = device.tokens()
-    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, dup=0.04, noise=0.04, seed=2))
-    device._transport = line
+    line = FaultyTransport(device.link.transport, Faults(drop=0.04, flip=0.04, dup=0.04, noise=0.04, seed=2))
+    device.link.transport = line
     device.reset()
     device.send(words)
     assert device.tokens().tolist() == clean.tolist()

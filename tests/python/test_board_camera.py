@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 import spedge
 from spedge import cli
 from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
 from spedge.cameras import EmulatedCamera
-from spedge.device.client import Device
+from spedge.device.open import Device, open_board
 from spedge.events.words import encoder
 from spedge.link.protocol import Configuration
 from spedge.recordings import write

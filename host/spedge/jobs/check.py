@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.device.client import Device, LineCounts
+from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
 from spedge.jobs.results import check_results, window_of
+from spedge.link.link import LineCounts
 from spedge.link.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE, Configuration, Result, Stats
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Computed, Reference
