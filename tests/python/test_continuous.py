@@ -112,7 +112,7 @@ def test_a_difference_is_found(device: Device, reference: Reference) -> None:
     assert "the device made" in str(problem(good[:-1]))
     assert "the host expects" in str(problem([replace(good[0], t=good[0].t + 1), *good[1:]]))
     last = good[-1]
-    assert "largest difference of a logit is" in str(problem([replace(last, logits=last.logits + 0.01)], None))
+    assert "largest difference of a logit is" in str(problem([replace(last, outputs={"logits": last.logits + 0.01})], None))
     assert "the host's window has" in str(problem([replace(last, window=last.window - 1)], None))
     assert "the model failed with code -4" in str(problem([replace(last, code=-4)], None))
     assert "the host made" in str(problem([replace(last, newest=10**6)], None))

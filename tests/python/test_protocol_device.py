@@ -23,6 +23,7 @@ import pytest
 
 import spedge
 from spedge.base.errors import DeviceError, UsageError
+from spedge.base.outputs import Output
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
@@ -78,12 +79,13 @@ def on_host(events: np.ndarray, **settings: Any) -> np.ndarray:
 # ---- what a device does ------------------------------------------------------------------------------------------
 
 
-def test_hello_and_labels(device: Device) -> None:
+def test_hello_says_what_the_model_is(device: Device) -> None:
     hello = device.hello
     assert (hello.board, hello.model, hello.cost_unit) == ("sim", "tiny", "ns")
-    assert (hello.window_tokens, hello.classes, hello.width, hello.height) == (24, 3, 34, 34)
+    assert (hello.window_tokens, hello.width, hello.height) == (24, 34, 34)
+    assert (hello.task, hello.outputs, hello.numbers) == ("classification", 1, 3)
     assert hello.model_hash is not None and len(hello.model_hash) == 32
-    assert device.labels() == ["left", "right", "neither of the two"]
+    assert device.outputs == (Output("logits", (3,)),)
 
 
 @pytest.mark.parametrize("report_tokens", [1, 7, 1000])
@@ -251,8 +253,8 @@ WORDS = encode_words(some_events(200)).tobytes()
 
 def test_replies_carry_number_flags_and_session_of_the_request(raw: Raw) -> None:
     raw.configure(9)
-    for kind in (Type.HELLO, Type.LABELS, Type.FLUSH, Type.STATS, Type.TOKENS):
-        reply = raw.ask(kind, bytes({Type.HELLO: 2, Type.LABELS: 2, Type.TOKENS: 6}.get(kind, 0)), seq=4321, flags=0xA5)
+    for kind in (Type.HELLO, Type.OUTPUTS, Type.VALUES, Type.FLUSH, Type.STATS, Type.TOKENS):
+        reply = raw.ask(kind, bytes({Type.HELLO: 2, Type.OUTPUTS: 2, Type.TOKENS: 6, Type.VALUES: 8}.get(kind, 0)), seq=4321, flags=0xA5)
         assert (reply.type, reply.seq, reply.flags, reply.session) == (kind | REPLY_BIT, 4321, 0xA5, 9)
 
 

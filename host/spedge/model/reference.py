@@ -70,7 +70,7 @@ class Reference:
         return self.outputs(tokens)["logits"]
 
     def outputs(self, tokens: Tokens) -> dict[str, NDArray[np.float32]]:
-        """What the model gives, float32 by name, by the oracle, model.onnx: from volumes and positions, the embedding included.
+        """What the model gives, float32 by name: by the oracle, model.onnx, from volumes and positions.
 
         By the quantised encoder, from what `encoder_input` gives, when there is one. A model.onnx that takes float32
         positions, as bundles had it at first, cannot tell the times of a long pause apart: the embedding is computed
