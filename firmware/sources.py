@@ -3,30 +3,35 @@
 The program is the application (app/), or another folder that the environment variable SPEDGE_PROGRAM names.
 
 The model is the folder that `spedge compile` wrote, named by the environment variable SPEDGE_MODEL_DIR; without
-it the firmware has no model and only makes tokens. Runs inside SCons for every platform, ours or PlatformIO's.
+it, or where it is empty, the firmware has no model and only makes tokens. Nothing else is compiled in another way
+for a model. Runs inside SCons for every platform, ours or PlatformIO's.
 """
 
 import os
 from pathlib import Path
 
-from SCons.Script import DefaultEnvironment
+from SCons.Script import DefaultEnvironment, SetOption
 
+SetOption("max_drift", -1)  # every file is read: one that was replaced may be as old as the one before
 env = DefaultEnvironment()
 project = Path(env.subst("$PROJECT_DIR"))
 port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
+has_model = bool(model) and any(Path(model).glob("*.c"))
 program = os.environ.get("SPEDGE_PROGRAM", "app")
 
 application = ["+<app/>", "-<app/main.c>"] if program == "bench/link" else []  # its pieces, under another main
-env.Replace(SRC_FILTER=["-<*>", "+<lib/src/>", "+<runtime/>", *application, f"+<{program}/>", f"+<port/{port}/>"])
+stand_in = ["-<app/no_model.c>"] if has_model else []
+sources = ["+<lib/src/>", "+<runtime/>", *application, f"+<{program}/>", *stand_in, f"+<port/{port}/>"]
+env.Replace(SRC_FILTER=["-<*>", *sources])
 env.Append(
     CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
     CPPDEFINES=[
         ("SP_BOARD_NAME", env.StringifyMacro(env["PIOENV"])),
         ("SP_FIRMWARE_VERSION", env.StringifyMacro(os.environ.get("SPEDGE_VERSION", "dev"))),
-        ("SP_HAS_MODEL", 1 if model else 0),
     ],
 )
 if model:
     env.Append(CPPPATH=[model])
+if has_model:
     env.BuildSources("$BUILD_DIR/model", model, src_filter=["+<*.c>"])

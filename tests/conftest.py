@@ -12,6 +12,9 @@ from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.model.bundle import Bundle
 
+#: The firmware has no warning, whatever it is built for.
+os.environ["PLATFORMIO_BUILD_SRC_FLAGS"] = "-Wconversion -Werror"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -38,8 +41,28 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
+@pytest.fixture(scope="module")
+def board() -> str:
+    """The board that `image` is for; files that want another one have a fixture of their own."""
+    return "sim"
+
+
+@pytest.fixture(scope="module")
+def flags() -> tuple[str, ...]:
+    """What `image` is compiled with, besides the flags that users get."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def image(board: str, flags: tuple[str, ...], bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The board's firmware with the model of `bundle`, in a file of the board's name."""
+    from tests.tiny import firmware_of
+
+    return firmware_of(board, bundle, tmp_path_factory.mktemp("image"), flags)
+
+
 @pytest.fixture
 def device(image: Path) -> Iterator[Device]:
-    """The board that the file's fixture `image` is for, and named after, with that image."""
+    """The board of `image`, running it."""
     with open_board(load_board(image.name), image) as opened:
         yield opened

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import subprocess
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from spedge.base.paths import firmware_dir
+from spedge.boards.build import build
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device
 from spedge.link.protocol import FrameReader, Result, Type
@@ -28,22 +29,10 @@ from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
 from spedge.model.spec import describe
 from spedge.tokens.settings import TokenizerSettings
 
-SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")  #: for build_firmware("sim")
+#: For build_firmware("sim").
+SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSP_APP_PAYLOAD_BYTES=1024u")
+SMALL_FRAMES = ("-O2", "-DSP_APP_PAYLOAD_BYTES=1024u")  #: as the boards have them; `sim` itself is built for speed
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
-FLAGS = ["-std=gnu99", "-O2", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-SMALL = ["-specs=nano.specs", "-DSP_APP_PAYLOAD_BYTES=512", "-DSP_APP_CREDITS=4"]  #: as in platformio.ini
-BARE = ["-nostartfiles", "-ffunction-sections", "-Wl,--gc-sections"]
-ARM = ["arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=hard", "-specs=nosys.specs", *BARE]
-RISCV = ["riscv64-unknown-elf-gcc", "-march=rv32imafc", "-mabi=ilp32f", "-specs=picolibc.specs", *BARE]
-COMPILERS = {
-    "sim": ["cc"],
-    "jetson": ["aarch64-linux-gnu-gcc", "-march=armv8-a+crc", "-static"],
-    "mps2-an386": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "an386.ld"],
-    "mps2-an500": [*ARM, "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-T", "an500.ld"],
-    "mps3-an547": [*ARM, "-mcpu=cortex-m55", "-DSP_MCU_AN547", "-T", "an547.ld"],
-    "netduinoplus2": [*ARM, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-T", "stm32f405.ld", *SMALL],
-    "rv32-virt": [*RISCV, "-mcmodel=medany", "-T", "virt.ld"],
-}
 
 
 def tiny_bundle(folder: Path, seed: int = 0, positions: type = np.float64) -> Bundle:
@@ -236,27 +225,36 @@ def _floats(values: np.ndarray) -> str:
     return ", ".join(f"{float(v)!r}f" for v in values.ravel())
 
 
-def build_firmware(
-    board: str, out: Path, model: str | None = None, extra: tuple[str, ...] = (), port: Path | None = None
-) -> Path:
-    """The device application for `sim` or a board of COMPILERS, compiled directly; model: the text of a model.c."""
-    firmware = firmware_dir()
-    port = port or firmware / "port" / load_board(board).port
+def build_firmware(board: str, out: Path, model: str | None = None, extra: Sequence[str] = ()) -> Path:
+    """The device application as users get it, or with `extra` flags, linked to as `out`.
+
+    model: the text of a model.c.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
-    sources = [*(firmware / "lib/src").glob("*.c"), *(firmware / "app").glob("*.c"), *port.glob("*.c")]
+    folder = None
     if model is not None:
-        source = out.with_suffix(".model.c")
-        source.write_text(model)
-        sources.append(source)
-    includes = [f"-I{firmware / name}" for name in ("lib/include", "runtime/include", "app", "port")]
-    defines = [f'-DSP_BOARD_NAME="{board}"', f"-DSP_HAS_MODEL={int(model is not None)}"]
-    command = [*COMPILERS[board], f"-L{port}", *FLAGS, *includes, *defines, *extra]
-    subprocess.run([*command, *map(str, sources), "-lm", "-o", str(out)], check=True)
+        folder = out.with_name(f"{out.name}-model")
+        folder.mkdir()
+        (folder / "model.c").write_text(model)
+        (folder / "report.json").write_text("{}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLATFORMIO_BUILD_FLAGS", " ".join(extra))
+        patch.setenv("PLATFORMIO_BUILD_UNFLAGS", " ".join(_replaced(board, extra)))
+        out.symlink_to(build(load_board(board), None, model=folder).path)
     return out
+
+
+def _replaced(board: str, extra: Sequence[str]) -> list[str]:
+    """Definitions of the board's manifest that `extra` has otherwise."""
+    own = json.loads(load_board(board).manifest.read_text())["build"].get("extra_flags", "").split()
+    names = {flag.partition("=")[0] for flag in extra if flag.startswith("-D")}
+    return [flag for flag in own if flag.partition("=")[0] in names]
 
 
 def missing_for(board: str) -> str | None:
     """Why this machine cannot build and run the board; None when it can."""
+    if importlib.util.find_spec("platformio") is None:
+        return "platformio is not installed: pip install 'spedge[firmware]'"
     absent = [f"{tool.program} ({', '.join(tool.packages)})" for tool in load_board(board).missing]
     return f"not installed: {'; '.join(absent)}" if absent else None
 
@@ -265,12 +263,11 @@ def require_compiled(board: str) -> None:
     """Skip where a bundle cannot be compiled and built for the board."""
     if missing := missing_for(board):
         pytest.skip(missing)
-    for module, extra in (("tvm", "compile"), ("platformio", "firmware")):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: pip install 'spedge[{extra}]'")
+    if importlib.util.find_spec("tvm") is None:
+        pytest.skip("tvm is not installed: pip install 'spedge[compile]'")
 
 
-def firmware_of(board: str, bundle: Bundle, folder: Path, extra: tuple[str, ...] = ()) -> Path:
+def firmware_of(board: str, bundle: Bundle, folder: Path, extra: Sequence[str] = ()) -> Path:
     """The board's firmware with a tiny bundle's model, in a file of the board's name; a skip where it cannot be."""
     if missing := missing_for(board):
         pytest.skip(missing)

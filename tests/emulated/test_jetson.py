@@ -21,14 +21,14 @@ from spedge.recordings import write
 from tests.ends import kill_at_random
 from tests.events import scattered
 from tests.noise import require_unmoved
-from tests.tiny import firmware_of, missing_for
+from tests.tiny import missing_for
 
 pytestmark = pytest.mark.skipif(missing_for("jetson") is not None, reason=str(missing_for("jetson")))
 
 
 @pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of("jetson", bundle, tmp_path_factory.mktemp("image"))
+def board() -> str:
+    return "jetson"
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,15 +17,15 @@ from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.events import scattered
-from tests.tiny import Tap, firmware_of, missing_for, play_live
+from tests.tiny import Tap, missing_for, play_live
 
 BOARD = "mps2-an500"
 pytestmark = pytest.mark.skipif(missing_for(BOARD) is not None, reason=str(missing_for(BOARD)))
 
 
 @pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of(BOARD, bundle, tmp_path_factory.mktemp("image"))
+def board() -> str:
+    return BOARD
 
 
 def some_events(n: int, gap: int, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,6 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 import spedge
 from spedge import cli
 from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.manifest import load_board
 from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device, open_board
 from spedge.events.words import encoder
@@ -107,13 +105,8 @@ def test_a_format_without_times_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_firmware("sim", tmp_path_factory.mktemp("sim") / "firmware")
-
-
-@pytest.fixture
-def device(image: Path) -> Iterator[Device]:
-    with open_board(load_board("sim"), image) as device:
-        yield device
+    """Without a model."""
+    return build_firmware("sim", tmp_path_factory.mktemp("image") / "sim")
 
 
 def configuration(mode: str, **more: object) -> Configuration:

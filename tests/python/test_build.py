@@ -1,9 +1,11 @@
 """Building firmware through PlatformIO: cached, outside the sources, and clear when it fails."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +13,18 @@ from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
 from spedge.boards import build as builder
 from spedge.boards.build import BuildError, build, image_size, upload
-from spedge.boards.manifest import load_board
+from spedge.boards.manifest import Board, load_board
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("platformio") is None or shutil.which("cc") is None, reason="needs platformio and cc"
 )
 
-SAYS = '#include <stdio.h>\nint main(void) { printf("%s %s %d", SP_BOARD_NAME, TEXT, SP_HAS_MODEL); return 0; }\n'
+SAYS = """
+#include <stdio.h>
+#include "text.h"
+int model_answer(void);
+int main(void) { printf("%s %s %d", SP_BOARD_NAME, TEXT, model_answer()); return 0; }
+"""
 
 
 @pytest.fixture
@@ -31,7 +38,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("platformio.ini", "sources.py"):
         shutil.copy(firmware_dir() / name, firmware)
     (firmware / "app" / "text.h").write_text('#define TEXT "first"\n')
-    (firmware / "port" / "posix" / "main.c").write_text('#include "text.h"\n' + SAYS)
+    (firmware / "app" / "no_model.c").write_text("int model_answer(void);\nint model_answer(void) { return 0; }\n")
+    (firmware / "port" / "posix" / "main.c").write_text(SAYS)
     monkeypatch.setattr(builder, "firmware_dir", lambda: firmware)
     monkeypatch.setattr(builder, "boards_dir", lambda: boards)
     return firmware
@@ -53,15 +61,91 @@ def test_the_image_runs_and_a_change_of_a_header_is_built(tiny: Path) -> None:
     assert output(build(board, None).path) == "sim second 0"
 
 
-def test_an_unchanged_build_does_not_start_platformio(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("PlatformIO was started")
+
+
+def test_what_was_built_before_does_not_start_platformio(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = load_board("sim")
     first = build(board, None)
-
-    def never(*_: object) -> None:
-        raise AssertionError("PlatformIO was started")
+    text = tiny / "app" / "text.h"
+    old = text.read_bytes(), text.stat()
+    text.write_text('#define TEXT "other"\n')
+    assert build(board, None) != first
+    text.write_bytes(old[0])
 
     monkeypatch.setattr(builder, "_platformio", never)
     assert build(board, None) == first
+    assert output(first.path) == "sim first 0"
+
+
+def test_a_source_that_is_as_old_and_as_large_as_before_is_built(tiny: Path) -> None:
+    text = tiny / "app" / "text.h"
+    os.utime(text, (1_000_000_000, 1_000_000_000))
+    assert output(build(load_board("sim"), None).path) == "sim first 0"
+    text.write_text('#define TEXT "tsrif"\n')
+    os.utime(text, (1_000_000_000, 1_000_000_000))
+    assert output(build(load_board("sim"), None).path) == "sim tsrif 0"
+
+
+def test_flags_and_compilers_are_part_of_an_image(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = tiny / "port" / "posix" / "main.c"
+    main.write_text('#include <stdio.h>\nint main(void) { printf("%d %s", NUMBER, COMPILER); return 0; }\n')
+    said = []
+    for number, compiler in ((1, "one"), (2, "one"), (2, "two"), (1, "one")):
+        folder = tmp_path / compiler
+        folder.mkdir(exist_ok=True)
+        (folder / "cc").write_text(f'#!/bin/sh\nexec /usr/bin/cc \'-DCOMPILER="{compiler}"\' "$@"\n')
+        (folder / "cc").chmod(0o755)
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+            patch.setenv("PLATFORMIO_BUILD_FLAGS", f"-DNUMBER={number}")
+            said.append(output(build(load_board("sim"), None).path))
+    assert said == ["1 one", "2 one", "2 two", "1 one"]
+
+
+def test_a_build_that_is_killed_leaves_nothing_that_is_used(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that was killed leaves half an object: of another source than the one that is built next."""
+    board = load_board("sim")
+    assert output(build(board, None).path) == "sim first 0"
+    run = builder._platformio
+
+    def killed(board: Board, folder: Path, *_: object, **__: object) -> None:
+        (half,) = folder.rglob("main.o")
+        half.write_bytes(half.read_bytes()[:100])
+        raise KeyboardInterrupt
+
+    text = (tiny / "app" / "text.h").read_text()
+    (tiny / "app" / "text.h").write_text('#define TEXT "second"\n')
+    monkeypatch.setattr(builder, "_platformio", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build(board, None)
+    monkeypatch.setattr(builder, "_platformio", run)
+    (tiny / "app" / "text.h").write_text(text)
+    (tiny / "app" / "more.h").touch()  # another image, of the same main.o
+    assert output(build(board, None).path) == "sim first 0"
+
+
+def test_sources_that_change_while_they_are_built_are_no_image(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = builder._platformio
+
+    def slow(*arguments: Any, **more: Any) -> None:
+        (tiny / "app" / "text.h").write_text('#define TEXT "second"\n')
+        run(*arguments, **more)
+
+    text = (tiny / "app" / "text.h").read_text()
+    monkeypatch.setattr(builder, "_platformio", slow)
+    with pytest.raises(BuildError, match="the sources changed while the firmware for sim was built: build it again"):
+        build(load_board("sim"), None)
+    monkeypatch.setattr(builder, "_platformio", run)
+    (tiny / "app" / "text.h").write_text(text)
+    assert output(build(load_board("sim"), None).path) == "sim first 0"
+
+
+def test_the_tests_build_no_firmware_that_has_warnings(tiny: Path) -> None:
+    (tiny / "app" / "narrow.c").write_text("char narrow(int wide);\nchar narrow(int wide) { return wide; }\n")
+    with pytest.raises(BuildError, match=r"narrow.c:2.* \[-Werror=conversion\]"):
+        build(load_board("sim"), None)
 
 
 def test_nothing_is_written_beside_the_sources(tiny: Path) -> None:
@@ -101,18 +185,18 @@ def test_a_missing_extra_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_compiled_model_is_linked_in(tiny: Path, tmp_path: Path) -> None:
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "model.c").write_text("int model_answer(void) { return 42; }\n")
-    (model / "model.h").write_text("int model_answer(void);\n")
-    (tiny / "port" / "posix" / "main.c").write_text(
-        '#include "model.h"\n#include <stdio.h>\n'
-        'int main(void) { printf("%d %d", SP_HAS_MODEL, model_answer()); return 0; }\n'
-    )
-    folder = tmp_path / "build"
-    folder.mkdir()
-    builder._platformio(load_board("sim"), folder, model, folder / "log", print)
-    assert output(folder / "pio" / "sim" / "firmware") == "1 42"
+    answers = []
+    for answer in (42, 43, None, 42):
+        model = tmp_path / str(answer) if answer else None
+        if model and not model.exists():
+            model.mkdir()
+            (model / "model.c").write_text(f"int model_answer(void) {{ return {answer}; }}\n")
+            (model / "model.h").write_text("int model_answer(void);\n")
+            (model / "report.json").write_text(f'{{"answer": {answer}}}')
+        firmware = build(load_board("sim"), None, model=model)
+        assert firmware.report == ({"answer": answer} if answer else {})
+        answers.append(output(firmware.path))
+    assert answers == [f"sim first {answer}" for answer in (42, 43, 0, 42)]
 
 
 def test_only_a_board_on_a_cable_can_be_written_to(tiny: Path) -> None:

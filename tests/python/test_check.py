@@ -22,14 +22,14 @@ from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import write
 from tests.events import scattered
-from tests.tiny import build_firmware, firmware_of, model_source, tiny_bundle
+from tests.tiny import SMALL_FRAMES, build_firmware, model_source, tiny_bundle
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
 
-@pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
+@pytest.fixture(scope="module", params=[(), SMALL_FRAMES], ids=["as shipped", "small frames"])
+def flags(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return tuple(request.param)
 
 
 def recording(path: Path, n: int = 3000, start: int = 123_456_789, side: int = 34, seed: int = 0) -> Path:

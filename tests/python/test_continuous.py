@@ -28,7 +28,7 @@ from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
-from tests.tiny import SANITIZED, Slow, Tap, build_firmware, firmware_of, live_payload, model_source, play_live
+from tests.tiny import SANITIZED, Slow, Tap, build_firmware, live_payload, model_source, play_live
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -37,8 +37,8 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"), SANITIZED)
+def flags() -> tuple[str, ...]:
+    return SANITIZED
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,6 @@ from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
 from tests.events import scattered
-from tests.tiny import firmware_of
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -49,11 +48,6 @@ REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 def host_tokens(events: np.ndarray) -> Any:
     tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0)
     return as_reported(tokenizer.push(events)).tolist()
-
-
-@pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")

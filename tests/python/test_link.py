@@ -41,7 +41,7 @@ from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
 from tests.noise import require_unmoved
-from tests.tiny import build_firmware, firmware_of, model_source
+from tests.tiny import SANITIZED, build_firmware, model_source
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 
@@ -49,11 +49,6 @@ SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 #: Of the promise that is shown: a line that loses, damages and doubles frames, and goes away twice.
 BAD_LINE = "drop=0.01,flip=0.01,dup=0.005,cut=2,away=0.3,seed=1"
-
-
-@pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
@@ -593,8 +588,7 @@ def test_no_device_outlives_its_host(
 
 
 def test_a_million_random_bytes_change_nothing(bundle: Bundle, tmp_path: Path) -> None:
-    sanitized = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    image = build_firmware("sim", tmp_path / "firmware", model_source(bundle), sanitized)
+    image = build_firmware("sim", tmp_path / "firmware", model_source(bundle), SANITIZED)
     with open_board(load_board("sim"), image) as device:
         require_unmoved(device, 1_000_000, 300)
 

@@ -1,18 +1,18 @@
 """Build a board's firmware: compile the bundle to C, then let PlatformIO build everything.
 
 Nothing is written beside the sources: generated models, objects and PlatformIO's own files live in the cache.
-A build whose inputs did not change since the last one returns at once.
+Images are kept by the digest of all that they are made from: what was built before, for whatever model, is there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -26,11 +26,16 @@ from pathlib import Path
 from spedge.base.children import guarded
 from spedge.base.errors import DeviceError, UsageError
 from spedge.base.paths import boards_dir, cache_dir, firmware_dir
+from spedge.base.store import digest_of, locked, stored
 from spedge.boards.manifest import Board
 from spedge.model.bundle import Bundle
 
 Progress = Callable[[str], None]
-_NO_MODEL = "no-model"
+_LOG = "build.log"
+#: Variables of the environment that change what is built.
+_SETTING = re.compile(
+    r"PLATFORMIO_|SCONSFLAGS$|C_INCLUDE_PATH$|CPATH$|LIBRARY_PATH$|COMPILER_PATH$|GCC_|SOURCE_DATE_EPOCH$"
+)
 #: Ends when PlatformIO does, as that ends when we do.
 _SCONS = """\
 import contextlib, ctypes, signal
@@ -83,30 +88,28 @@ def build(
     """
     say = on_progress or (lambda _: None)
     _require_compiler(board)
-    own = model is not None
     if bundle and model is None:
         model = compile_model(bundle, board.target, say, precision)
-    parts = [board.name, bundle.hash[:16] if bundle else _NO_MODEL]
-    parts += [part for part, usual in ((precision, "fp32"), (program, "app")) if part != usual]
-    key = "-".join([*parts, "own"] if own else parts).replace("/", "-")
-    folder = cache_dir() / "build" / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        image = folder / "pio" / board.environment / ("firmware.elf" if board.runs != "process" else "firmware")
-        log = folder / "build.log"
-        stamp = folder / "stamp"
-        inputs = _fingerprint([firmware_dir(), boards_dir(), *([model] if model else [])])
-        if not (image.is_file() and stamp.is_file() and stamp.read_text() == inputs):
-            say(f"Building the firmware for {board.name}")
-            stamp.unlink(missing_ok=True)
-            _platformio(board, folder, model, log, say, program=program)
-            if not image.is_file():
-                raise BuildError(f"PlatformIO ended without error but wrote no {image}; see {log}")
-            stamp.write_text(inputs)
+    inputs = _inputs(board, model, program)
+
+    def make(folder: Path) -> None:
+        say(f"Building the firmware for {board.name}")
+        with _workspace(board, model, program) as work:
+            _platformio(board, work, say, program=program)
+            built = work / "pio" / board.environment / _image_name(board)
+            if not built.is_file():
+                raise BuildError(f"PlatformIO ended without error but wrote no {built}; see {work / _LOG}")
+            shutil.copy2(built, folder)
+            shutil.copy2(work / _LOG, folder)
+            if _inputs(board, model, program) != inputs:
+                raise BuildError(f"the sources changed while the firmware for {board.name} was built: build it again")
+
+    folder = stored("images", f"{board.name}-{program.replace('/', '-')}-{inputs[:32]}", make)
+    image = folder / _image_name(board)
     flash, ram = image_size(image)
     _require_room(board, flash, ram)
     report = json.loads((model / "report.json").read_text()) if model else {}
-    return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, log)
+    return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, folder / _LOG)
 
 
 def upload(
@@ -123,10 +126,9 @@ def upload(
     if board.runs != "serial":
         raise UsageError(f"{board.name} runs on this machine: there is nothing to write it to")
     firmware = build(board, bundle, on_progress, precision)
-    folder = firmware.log.parent
     model = compile_model(bundle, board.target, precision=precision) if bundle else None
-    with _locked(folder):
-        _platformio(board, folder, model, folder / "upload.log", on_progress or (lambda _: None), "upload", port)
+    with _workspace(board, model, "app") as work:
+        _platformio(board, work, on_progress or (lambda _: None), "upload", port)
     return firmware
 
 
@@ -136,21 +138,17 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
     require_tvm()
     spec = importlib.util.find_spec("spedge.compile")
     assert spec and spec.origin
-    versions = "/".join(importlib.metadata.version(name) for name in ("spedge", "apache-tvm"))
-    maker = hashlib.sha256(f"{versions}/{_fingerprint([Path(spec.origin).parent])}".encode()).hexdigest()[:8]
-    folder = cache_dir() / "models" / f"{bundle.hash[:16]}-{target}-{precision}-{maker}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        if not (folder / "report.json").is_file():
-            from spedge.compile import compile_bundle
 
-            say(f"Compiling {bundle.name} for {target}")
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                part = Path(scratch) / "model"
-                compile_bundle(bundle, target, part, on_progress=say, precision=precision)
-                shutil.rmtree(folder, ignore_errors=True)
-                part.replace(folder)
-    return folder
+    def make(folder: Path) -> None:
+        from spedge.compile import compile_bundle
+
+        say(f"Compiling {bundle.name} for {target}")
+        compile_bundle(bundle, target, folder, on_progress=say, precision=precision)
+
+    headers = [firmware_dir() / part / "include" for part in ("lib", "runtime")]  # go along with the model
+    versions = [importlib.metadata.version(name) for name in ("spedge", "apache-tvm", "onnx", "numpy")]
+    maker = digest_of([Path(spec.origin).parent, *headers], *versions)
+    return stored("models", f"{bundle.hash[:16]}-{target}-{precision}-{maker[:16]}", make)
 
 
 def require_tvm() -> None:
@@ -192,43 +190,92 @@ def _require_room(board: Board, flash: int, ram: int) -> None:
             )
 
 
-def _fingerprint(folders: list[Path]) -> str:
-    """Changes when a file below the folders does: names, sizes and times, and the version of spedge."""
-    digest = hashlib.sha256(importlib.metadata.version("spedge").encode())
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                status = path.stat()
-                digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+# ---------------------------------------------------------------- what an image is made from
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One builder of a folder at a time, across processes."""
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _inputs(board: Board, model: Path | None, program: str) -> str:
+    """The digest of everything that goes into an image: sources, manifests, model, flags, compiler."""
+    folders = [firmware_dir(), boards_dir(), *([model] if model else [])]
+    return digest_of(folders, _surroundings(board), board.name, program, "model" if model else "no model")
+
+
+def _surroundings(board: Board) -> str:
+    """What an image is made from besides the files in the folders, as text."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("spedge", "platformio", "scons")]
+    settings = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if _SETTING.match(name)]
+    compilers = [_version(tool.program) for tool in board.requires if tool.present and tool.program != board.emulator]
+    return "\n".join([*versions, *settings, *compilers, _processor(), str(firmware_dir())])
+
+
+def _version(program: str) -> str:
+    """Which compiler that is, and with which C library: the path, what it says, the library's size and time."""
+    said = [
+        subprocess.run([program, option], capture_output=True, text=True, errors="replace", check=False).stdout
+        for option in ("--version", "-print-file-name=libc.a")
+    ]
+    library = Path(said[1].strip())
+    status = library.stat() if library.is_file() else None
+    return f"{shutil.which(program)} {said} {status and (status.st_size, status.st_mtime_ns)}"
+
+
+def _processor() -> str:
+    """What -march=native means here."""
+    with contextlib.suppress(OSError):
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        return "\n".join(line for line in first if line.startswith(("model name", "flags", "Features", "CPU ")))
+    return platform.processor()
+
+
+def _image_name(board: Board) -> str:
+    return "firmware" if board.runs == "process" else "firmware.elf"
 
 
 # ---------------------------------------------------------------- PlatformIO
 
 
+@contextlib.contextmanager
+def _workspace(board: Board, model: Path | None, program: str) -> Iterator[Path]:
+    """PlatformIO's folder for a program of a board, with the model in its folder "model"; ours while we are in it.
+
+    What models share is compiled once: all of them are built in this folder, from the same place. It is used again
+    only after builds that ended by themselves, for a compiler that was killed may have left half an object.
+    """
+    about = hashlib.sha256(_surroundings(board).encode()).hexdigest()[:8]
+    home = cache_dir() / "build" / f"{board.name}-{program.replace('/', '-')}-{about}"
+    busy = home / "busy"
+    with locked(home.with_name(f"{home.name}.lock")):
+        if busy.exists() or not any(home.glob("objects-*")):
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(parents=True)
+            # under a new name: a compiler may be on its way to its end, and write once more
+            Path(tempfile.mkdtemp(prefix="objects-", dir=home))
+        busy.touch()
+        (folder,) = home.glob("objects-*")
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        if model:
+            shutil.copytree(model, folder / "model")
+        try:
+            yield folder
+        except BuildError:
+            busy.unlink()
+            raise
+        busy.unlink()
+
+
 def _platformio(
     board: Board,
     folder: Path,
-    model: Path | None,
-    log: Path,
     say: Progress,
     target: str | None = None,
     port: str | None = None,
     program: str = "app",
 ) -> None:
+    log = folder / _LOG
     command = [sys.executable, "-m", "platformio", "run", "-d", str(firmware_dir()), "-e", board.environment]
     lines: list[str] = []
     command += [f"--target={target}"] if target else []
     command += [f"--upload-port={port}"] if port else []
-    with log.open("w") as output, _process(command, _environment(folder, model, program)) as process:
+    with log.open("w") as output, _process(command, _environment(folder, program)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
@@ -263,12 +310,12 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         raise
 
 
-def _environment(folder: Path, model: Path | None, program: str) -> dict[str, str]:
+def _environment(folder: Path, program: str) -> dict[str, str]:
     """Everything PlatformIO writes goes to the cache; it asks no server anything."""
     home = cache_dir() / "platformio"
     _provide_scons(home / "packages" / "tool-scons")
     where = hashlib.sha256(str(boards_dir()).encode()).hexdigest()[:8]  # the link to our platform holds a path
-    environment = {
+    return {
         **os.environ,
         "PLATFORMIO_CORE_DIR": str(home),
         "PLATFORMIO_PLATFORMS_DIR": str(home / f"platforms-{where}"),
@@ -280,11 +327,8 @@ def _environment(folder: Path, model: Path | None, program: str) -> dict[str, st
         "PYTHONDONTWRITEBYTECODE": "1",
         "SPEDGE_VERSION": importlib.metadata.version("spedge"),
         "SPEDGE_PROGRAM": program,
+        "SPEDGE_MODEL_DIR": str(folder / "model"),
     }
-    environment.pop("SPEDGE_MODEL_DIR", None)
-    if model:
-        environment["SPEDGE_MODEL_DIR"] = str(model)
-    return environment
 
 
 def _provide_scons(package: Path) -> None:

@@ -43,8 +43,8 @@ def _plain(reader: Callable[[Path, int | None, int | None], Recording]) -> _Read
 _READERS: dict[str, _Reader] = {
     ".raw": _plain(RawRecording),
     ".dat": _plain(DatRecording),
-    ".hdf5": _plain(Hdf5Recording),
-    ".h5": _plain(Hdf5Recording),
+    ".hdf5": Hdf5Recording,
+    ".h5": Hdf5Recording,
     ".aedat": _plain(open_aedat),
     ".aedat4": _plain(open_aedat),
     ".es": _plain(EventStreamRecording),

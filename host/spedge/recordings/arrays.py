@@ -225,10 +225,7 @@ class ArrayRecording(Recording):
         """What the columns are, and the unit if it is said."""
         count = len(sample) or len(self._table.names) or self._table.arrays[0].shape[-1]
         if said.columns is not None:
-            if len(said.columns) != count:
-                raise InputError(
-                    f"{self.path}: it has {count} columns, and columns={said.columns!r} is of another length"
-                )
+            layout.check_count(self.path, said.columns, count)
             return said.columns, said.time_unit
         named = layout.named(self._table.names)
         if named is not None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from spedge.events.arrays import EVENT_DTYPE, Columns
 from spedge.recordings.base import Recording, Writer
 from spedge.recordings.hdf5_file import library
 from spedge.recordings.hdf5_process import ERRORS, ITEM
+from spedge.recordings.layout import NOTHING, Said
 
 #: Processor time that opening the file, or one chunk, may take; some milliseconds do.
 PATIENCE_S = 10.0
@@ -88,12 +90,13 @@ def _end_idle() -> None:
 class Hdf5Recording(Recording):
     """An HDF5 file, see hdf5_file.Hdf5File, read by a helper process."""
 
-    def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
-        self._question = {"path": str(path), "width": width, "height": height}
+    def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = NOTHING) -> None:
+        self._question = {"path": str(path), "width": width, "height": height, "said": asdict(said)}
         (head,) = self._answers(path, events=False)
         about = json.loads(head)
         self.format = about["format"]
         super().__init__(path, about["width"], about["height"])
+        self.layout = about["layout"]
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         for data in self._answers(self.path, events=True):

@@ -1,9 +1,9 @@
 """The helper process of hdf5.py: python -m spedge.recordings.hdf5_process FD, FD being its end of a pipe.
 
-A question is a message of JSON: path, width, height, events (whether they are asked for, or the head), folder that the
-path is relative to, and patience_s. Answers are messages of a byte and its data: ITEM for the head or a chunk, and
-last END or one of ERRORS. Who takes longer than patience_s of processor time for one is in a loop, and the timer ends
-the process.
+A question is a message of JSON: path, width, height, said (what the caller says of the file), events (whether they are
+asked for, or the head), folder that the path is relative to, and patience_s. Answers are messages of a byte and its
+data: ITEM for the head or a chunk, and last END or one of ERRORS. Who takes longer than patience_s of processor time
+for one is in a loop, and the timer ends the process.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ ERRORS: dict[bytes, type[SpedgeError]] = {b"I": InputError, b"U": UsageError}
 
 def _answers(question: dict[str, Any]) -> Iterator[bytes]:
     from spedge.recordings.hdf5_file import Hdf5File
+    from spedge.recordings.layout import Said
 
     try:
-        file = Hdf5File(Path(question["path"]), question["width"], question["height"])
+        said = Said(**question["said"])
+        file = Hdf5File(Path(question["path"]), question["width"], question["height"], said)
         if not question["events"]:
-            yield ITEM + json.dumps({"format": file.format, "width": file.width, "height": file.height}).encode()
+            head = {name: getattr(file, name) for name in ("format", "layout", "width", "height")}
+            yield ITEM + json.dumps(head).encode()
             return
         for chunk in file._chunks():
             yield ITEM + chunk.tobytes()

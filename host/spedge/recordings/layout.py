@@ -84,6 +84,12 @@ def named(names: Sequence[str]) -> Named | None:
     return Named(found, unit) if sorted(found.replace("-", "")) == sorted("ptxy") else None
 
 
+def check_count(path: Path, columns: str, count: int) -> None:
+    """Raise InputError where a caller names more or fewer columns than there are."""
+    if len(columns) != count:
+        raise InputError(f"{path}: it has {count} columns, and columns={columns!r} is of another length")
+
+
 def order_of(path: Path, rows: NDArray[np.float64]) -> str:
     """Which of ORDERS rows of four numbers are in, by what they hold. Raises InputError where that does not tell."""
     fits = [order for order in ORDERS if _fits(order, rows)]
@@ -147,7 +153,8 @@ def events_of(path: Path, raw: Columns, unit: str, start: int = 0) -> Iterator[N
     events = np.empty(len(good.t), EVENT_DTYPE)
     events["t"] = to_us(good.t, unit)
     events["x"], events["y"], events["p"] = good.x, good.y, good.p > 0
-    yield events
+    if len(events):
+        yield events
     if bad is not None:
         name = next(name for name, mask in wrong.items() if mask[bad])
         raise InputError(f"{path}: event {start + bad} has {_complaint(name, getattr(raw, name)[bad])}")
