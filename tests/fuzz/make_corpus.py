@@ -115,7 +115,8 @@ def app(rng: random.Random, n: int, configuration: tuple[int, ...]) -> bytes:
     data = frame(HELLO, 3, 3) + frame(OUTPUTS, 0, 0) + frame(CONFIGURE, *configuration)
     for _ in range(n // 8):
         data += frame(EVENTS, *events(), 0) + bytes([40, 124]) + rng.randbytes(124)  # the latter from the camera
-        data += frame(TOKENS, 0, 9) + frame(INFER) + frame(VALUES, 80) + frame(RESULTS, 0) + frame(RAW, 0) + frame(STATS) + frame(FLUSH, 8)
+        data += frame(TOKENS, 0, 9) + frame(INFER) + frame(VALUES, 80) + frame(RESULTS, 0) + frame(RAW, 0)
+        data += frame(STATS) + frame(FLUSH, 8)
     return data + frame(RESET)
 
 

@@ -68,11 +68,7 @@ def has_attribute(thing: type, name: str) -> bool:
     """Whether instances have it: of the class, of a dataclass, or set in the code of the class or of one it is of."""
     code = "".join(inspect.getsource(kind) for kind in thing.__mro__ if kind.__module__.startswith("spedge."))
     fields = {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
-    return (
-        hasattr(thing, name)
-        or name in fields
-        or bool(re.search(rf"self\.{name}(: [^=]+)? = ", code))
-    )
+    return hasattr(thing, name) or name in fields or bool(re.search(rf"self\.{name}(: [^=]+)? = ", code))
 
 
 def spans(page: str) -> list[str]:

@@ -76,8 +76,8 @@ class Summary:
     """How a session ended.
 
     offered: events of the source, or that the camera on the device is known to have sent. stats: the device's last
-    word. source_lost: what the source itself lost, by cause. results: all outcomes; results_unread: without one, because
-    the device had gone on before their logits could be read.
+    word. source_lost: what the source itself lost, by cause. results: all outcomes; results_unread: those without one,
+    because the device had gone on before their logits could be read.
     """
 
     seconds: float
