@@ -157,7 +157,7 @@ def test_a_killed_emulator_is_named(image: Path) -> None:
 def test_the_emulator_dies_with_the_host(image: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from spedge.boards import load_board\nfrom spedge.device import open_board\n"
+        "from spedge.boards.manifest import load_board\nfrom spedge.device import open_board\n"
         f"device = open_board(load_board({image.name!r}), Path({str(image)!r}))\n"
         "print('up', flush=True)\ntime.sleep(60)\n"
     )
