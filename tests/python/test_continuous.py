@@ -20,10 +20,12 @@ from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.events.words import encoder
-from spedge.jobs.check import as_reported
 from spedge.jobs.results import check_results, expected_results, result_difference, results_difference, stream_times
+from spedge.link.counts import Status
 from spedge.link.faults import Faults, FaultyTransport
-from spedge.link.protocol import Configuration, Error, ErrorCode, Frame, FrameReader, Result, Status, Type
+from spedge.link.frames import ErrorCode, Frame, FrameReader, Type
+from spedge.link.protocol import Configuration, Error, Result
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.tokens.settings import TokenizerSettings

@@ -27,21 +27,12 @@ from spedge.base.outputs import Output
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
+from spedge.link.counts import Stats, Status
 from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.frames import REPLY_BIT, VERSION, ErrorCode, Frame, FrameReader, Type
 from spedge.link.link import Timeouts
-from spedge.link.protocol import (
-    REPLY_BIT,
-    VERSION,
-    Configuration,
-    Error,
-    ErrorCode,
-    Frame,
-    FrameReader,
-    Stats,
-    Status,
-    Type,
-)
+from spedge.link.protocol import Configuration, Error
+from spedge.link.tokens import as_reported
 from spedge.link.transport import FdTransport, connect
 from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children

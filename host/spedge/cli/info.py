@@ -46,7 +46,9 @@ def command(
 
     A recording that is damaged or cut off is counted up to there, and the exit code is 4.
     """
-    if path.is_dir():
+    from spedge.recordings.ros import is_bag
+
+    if path.is_dir() and not is_bag(path):
         from spedge.model.bundle import Bundle
 
         _print(_bundle_document(Bundle.load(path)), as_json)

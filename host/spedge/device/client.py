@@ -16,22 +16,18 @@ from spedge.base.errors import DeviceError, UsageError
 from spedge.base.outputs import Output
 from spedge.device.session import Session
 from spedge.link.clock import SYSTEM, Clock
+from spedge.link.counts import Stats, Status
 from spedge.link.faults import FaultyTransport
+from spedge.link.frames import FLAG_YIELD, VERSION, ProtocolError, Type
 from spedge.link.link import LEAST_WAIT, DeviceTaken, LineCounts, Link, Timeouts
 from spedge.link.live import LiveSender
 from spedge.link.protocol import (
-    FLAG_YIELD,
-    VERSION,
     Configuration,
     Configured,
     Hello,
-    ProtocolError,
     RawPage,
     Result,
-    Stats,
-    Status,
     TokenPage,
-    Type,
     ValuesPage,
     fits_result,
     unpack_outputs,
@@ -222,7 +218,7 @@ class Client:
         return Stats.unpack(self.link.request(Type.STATS).payload)
 
     def tokens(self) -> NDArray:
-        """All tokens of the session so far, as protocol.TOKEN_DTYPE [n]; times without `evt2.time_base`.
+        """All tokens of the session so far, as link.tokens.TOKEN_DTYPE [n]; times without `evt2.time_base`.
 
         Raises UsageError when the session was configured without reports.
         """

@@ -8,21 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.outputs import Output
+from spedge.link.counts import Status
+from spedge.link.frames import REPLY_BIT, Frame, Type
 from spedge.link.live import LiveSender
-from spedge.link.protocol import (
-    REPLY_BIT,
-    TOKEN_DTYPE,
-    Configuration,
-    Configured,
-    Frame,
-    Hello,
-    RawPage,
-    Result,
-    Status,
-    TokenPage,
-    Type,
-)
+from spedge.link.protocol import Configuration, Configured, Hello, RawPage, Result, TokenPage
 from spedge.link.stream import EventSender
+from spedge.link.tokens import TOKEN_DTYPE
 
 
 class Session:

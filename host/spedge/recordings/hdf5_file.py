@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge._decoders import ecf_decode
-from spedge.base.errors import InputError, SpedgeError, UsageError
+from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.events.arrays import Columns
 from spedge.recordings import hdf5_layouts, layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry, gathered
@@ -75,7 +75,7 @@ class Hdf5File(Recording):
             raise
         except DAMAGE as error:
             end = self.path.stat().st_size
-            raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({_line(error)})") from None
+            raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({line_of(error)})") from None
 
     def _tell(self, arrays: list[Any], said: Said) -> None:
         """What the columns are, and the unit of the times."""
@@ -146,7 +146,7 @@ class Hdf5File(Recording):
                     yield from layout.events_of(self.path, raw, self._unit, good)
                     good = middle
             if problem is not None:
-                raise InputError(f"{self.path}: cannot read event {good} and those after it ({_line(problem)})")
+                raise InputError(f"{self.path}: cannot read event {good} and those after it ({line_of(problem)})")
 
     def _ecf_blocks(self) -> Iterator[NDArray[np.void]]:
         with self._opened() as file:
@@ -161,7 +161,7 @@ class Hdf5File(Recording):
                         raise ValueError(f"it holds {len(found)} events")
                 except DAMAGE as error:
                     where = f"{self.path}: events {start} to {start + count - 1}"
-                    raise InputError(f"{where}: the block is damaged ({_line(error)})") from None
+                    raise InputError(f"{where}: the block is damaged ({line_of(error)})") from None
                 yield from layout.events_of(self.path, self._raw([found], 0, count), self._unit, start)
 
 
@@ -173,7 +173,3 @@ def _sample(arrays: list[Any], count: int) -> list[NDArray[Any]]:
         except DAMAGE:
             count //= 2
     return []
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -137,6 +137,19 @@ def unit_of(path: Path, t: NDArray[Any], said: Said, written_as_fractions: bool 
     )
 
 
+def one_of(path: Path, names: Sequence[str], said: Said) -> str:
+    """The one of several sources of events, named as paths are, that is meant; a part of its path is enough.
+
+    Raises InputError where that is not one.
+    """
+    camera = said.camera
+    chosen = [name for name in names if camera is None or camera.strip("/") == name.strip("/")]
+    chosen = chosen or [name for name in names if camera in name.split("/")]
+    if len(chosen) == 1:
+        return chosen[0]
+    raise InputError(f"{path}: events are in {', '.join(names)}: say which, camera='{names[0]}' (--camera {names[0]})")
+
+
 def described(order: str, unit: str) -> str:
     """For people: 't x y p, times in seconds'."""
     return f"{' '.join(order.replace('-', ''))}, times in {UNIT_NAMES[unit]}"

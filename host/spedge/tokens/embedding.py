@@ -28,12 +28,12 @@ def log_time_volume(tokens: Tokens, patch_size: int = 16, buckets: int = 10) -> 
 class Cells(NamedTuple):
     """Cells of tokens' log-time volumes that hold events, about one in twenty.
 
-    number: uint32 [m], in a token's volume of 2 * buckets * P * P, ascending within a token. count: uint16 [m]. bounds:
-    int64 [n + 1]: token i has those from bounds[i] to bounds[i + 1].
+    number: uint32 [m], in a token's volume of 2 * buckets * P * P, ascending within a token. events: uint16 [m], how
+    many. bounds: int64 [n + 1]: token i has those from bounds[i] to bounds[i + 1].
     """
 
     number: NDArray[np.uint32]
-    count: NDArray[np.uint16]
+    events: NDArray[np.uint16]
     bounds: NDArray[np.int64]
 
 
