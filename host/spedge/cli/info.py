@@ -88,6 +88,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
         "layout": info.layout or None,
         "width": info.width,
         "height": info.height,
+        "size_from": info.size_from,
         "events": info.events,
         "on_events": info.on_events,
         "off_events": info.events - info.on_events,

@@ -147,7 +147,8 @@ class ArrayRecording(Recording):
         ours = None not in size and t.dtype.kind in "iu"  # as we write them, in µs however many
         self._unit = unit or ("us" if ours else layout.unit_of(path, t, said))
         super().__init__(path, *choose_geometry(path, size, width, height))
-        self.layout = layout.described(self._order, self._unit)
+        polarity = layout.polarity_of(path, self._raw(sample).p) if sample else ""
+        self.layout = layout.described(self._order, self._unit, polarity)
 
     def _array(self, name: str) -> _Array:
         with self._file.opened(name) as file:
