@@ -79,11 +79,12 @@ def encoder(
     from spedge.boards.build import require_tvm
 
     require_tvm()
-    from spedge.compile.measure.synthetic import Shape
+    from spedge.compile.measure.synthetic import Shape, random_bundle
 
     shape = Shape(tokens, hidden, intermediate, heads, layers, classes, seed=seed)
     with progress(f"Measuring an encoder on {board}") as say:
-        report = bench_encoder(shape, tokens if present is None else present, board, precision, say)
+        bundle = random_bundle(shape)
+        report = bench_encoder(bundle, tokens if present is None else present, board, precision, seed, say)
     _print(report, as_json)
 
 
