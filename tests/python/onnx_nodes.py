@@ -46,6 +46,8 @@ def node_tests() -> dict[str, list[Case]]:
         warnings.simplefilter("ignore")  # the references of some tests overflow, on purpose
         tests = collect_testcases(None)
     for test in tests:
+        if test.model is None:
+            continue
         used = {node.op_type for node in test.model.graph.node}
         if used <= SUPPORTED:
             found[next(iter(used)) if len(used) == 1 else SEVERAL] += _cases(test)
