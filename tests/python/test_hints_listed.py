@@ -60,7 +60,7 @@ FOLLOWED = {
     "--play is for boards": "test_board_camera.py::test_stream_board_writes_what_the_camera_sent",
     "--play is for --source board": "test_kill.py::test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
     "--measure goes with --report": "test_compile_report.py::test_the_command_adds_it_to_the_report",
-    "--report, --tune and --precision are for bundles": "test_hints_listed.py::test_an_onnx_file_takes_no_options_of_bundles",
+    "and --precision are for bundles": "test_hints_listed.py::test_an_onnx_file_takes_no_options_of_bundles",
     "lists the ports": "test_link.py::test_devices_lists_ports_and_what_answers",
     "are listed by 'spedge boards'": "test_cli.py::test_boards_as_a_table_and_as_json",
     "see 'spedge boards'": "test_cli.py::test_boards_as_a_table_and_as_json",
