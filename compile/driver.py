@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -151,6 +151,7 @@ def _check_attention(bundle: Bundle, graph: Graph) -> None:
 
 def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
     from .graph.lift import lift
+    from .graph.onnx_model import load_model
     from .graph.rewrite import optimise
     from .graph.simplify import simplify
 
@@ -168,21 +169,6 @@ def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
         raise CompileError(f"{path} gives {graph.output.width} logits for {len(wanted.labels)} labels")
     optimise(graph)
     return graph
-
-
-def load_model(path: Path) -> Any:
-    """An ONNX model that the checker has nothing against. Raises CompileError."""
-    import onnx
-
-    try:
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except FileNotFoundError:
-        raise CompileError(f"{path} does not exist: give an ONNX file or a bundle's directory") from None
-    except Exception as error:  # onnx raises many kinds
-        text = str(error).strip().splitlines()
-        raise CompileError(f"{path} is not a valid ONNX model ({text[0] if text else type(error).__name__})") from None
-    return model
 
 
 def _embedding(bundle: Bundle) -> dict[str, Array]:

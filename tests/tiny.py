@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spedge.boards.build import build
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.link.protocol import FrameReader, Result, Type
 from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle, write_bundle

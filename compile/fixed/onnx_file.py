@@ -8,11 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..driver import Progress, check_free, load_model, require_tvm, write_folder
+from ..driver import Progress, check_free, require_tvm, write_folder
 from ..errors import CompileError
+from ..graph.onnx_model import load_model
 from ..report import CompileReport, KernelReport
 from ..targets import find_target
 from ..text.package import example, headers
+
+MOST_TOKENS = 65_535  # what sp_model_t's field holds
 
 
 def compile_onnx(
@@ -40,18 +43,19 @@ def compile_onnx(
     from ..text.readme import file_readme
     from . import program as fixed
     from . import text as fixed_text
+    from .prepare import prepare, read_input
 
-    fixed.check_operators(model)
-    _, shape, counted = fixed.read_shapes(model)
-    if counted and len(shape) != 3:
+    given = read_input(model)
+    if given.counted and (len(given.shape) != 3 or given.shape[1] > MOST_TOKENS):
         raise CompileError(
-            f"{source} has an input 'length', but its tokens have the shape {list(shape)}, not [1, T, hidden]"
+            f"{source} has an input 'length', but its tokens have the shape {list(given.shape)}, not [1, T, hidden] "
+            f"with T up to {MOST_TOKENS:,}"
         )
     say("importing and scheduling")
-    program = fixed.build(model, chosen)
+    program = fixed.build(prepare(model), chosen)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     say(f"generating C for {len(program.kernels)} kernels")
-    rows = shape[1] if counted else 1
+    rows = given.shape[1] if given.counted else 1
     files = {
         **headers(["spedge/kernel_math.h", "spedge/model.h"]),
         "example/main.c": example(chosen, labels=False),
@@ -79,7 +83,7 @@ def _report(program: Any, name: str, digest: str, rows: int, target: Any, files:
         parameters=target.parameters,
         tokens=rows,
         hidden=program.input.elements // rows,
-        classes=program.output.elements,
+        classes=program.outputs,
         macs=sum(k.macs for k in kernels),
         flash_bytes=flash,
         encoder_weight_bytes=flash,

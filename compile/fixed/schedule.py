@@ -153,8 +153,8 @@ class _Scheduler:
         for name in self.blocks():
             self.attempt(self.inline, name)
         for name in self.blocks():
-            if self.is_reduction(name):
-                self.attempt(self.reduce, name)
+            if self.is_reduction(name) and not self.attempt(self.reduce, name):
+                self.attempt(self.start_apart, name)
         return self.schedule.mod["main"]
 
     # -- what there is
@@ -172,8 +172,8 @@ class _Scheduler:
     def is_summed(axis: Any) -> bool:
         return int(axis.iter_type) == 2
 
-    def attempt(self, step: Any, name: str) -> None:
-        """Take a step, or none of it when it does not fit."""
+    def attempt(self, step: Any, name: str) -> bool:
+        """Take a step, or none of it when it does not fit. Returns whether it was taken."""
         from tvm.s_tir.schedule import ScheduleError
 
         before = self.schedule.copy()
@@ -181,6 +181,8 @@ class _Scheduler:
             step(name)
         except (ScheduleError, _DoesNotFit):
             self.schedule = before
+            return False
+        return True
 
     # -- steps
     def inline(self, name: str) -> None:
@@ -223,6 +225,14 @@ class _Scheduler:
         start = schedule.decompose_reduction(block, self.unroll_sum(summed, sums))
         for loop in schedule.get_loops(start)[len(outer) :]:
             schedule.unroll(loop)
+
+    def start_apart(self, name: str) -> None:
+        """Begin a sum in front of its loops, where a compiler sees that it is begun."""
+        block = self.block(name)
+        axes, loops = self.schedule.get(block).iter_vars, self.schedule.get_loops(block)
+        self.schedule.decompose_reduction(
+            block, next(loop for loop, axis in zip(loops, axes, strict=True) if self.is_summed(axis))
+        )
 
     def write_tile(self, block: Any, at: Any, unroll: bool) -> None:
         """The sums live in registers; the blocks that read them, or a copy, run once for each tile."""

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CompileError
 from ..targets import Target
 from ..text import c_text
 from ..text.c_text import NOTICE, constant_symbol
-from .program import C_TYPES, FixedProgram, Step, Tensor, constants_used
-from .schedule import generate_c
+from .prepare import C_TYPES
+from .program import FixedProgram, Step, Tensor, constants_used
 
 # GCC contracts products and sums to fused ones only when told so, whatever -ffp-contract says for other files.
 _TITLE = """\
@@ -37,7 +36,7 @@ def sources(program: FixedProgram, model: Mapping[str, Any], target: Target) -> 
             signatures.values(), [_declaration(n, a) for n, a in constants.items()]
         ),
         "kernels.c": _kernels(program, signatures, target),
-        "weights.c": c_text.weights_source((_declaration(n, a), _numbers(n, a)) for n, a in constants.items()),
+        "weights.c": c_text.weights_source((_declaration(n, a), _numbers(a)) for n, a in constants.items()),
     }
 
 
@@ -56,13 +55,14 @@ def _declaration(name: str, array: NDArray[Any]) -> str:
 
 
 def _kernels(program: FixedProgram, signatures: Mapping[str, str], target: Target) -> str:
-    bodies = generate_c({name: lowered.function for name, lowered in program.kernels.items()})
-    definitions = [_definition(signatures[name], body) for name, body in bodies.items()]
-    return c_text.kernels_source(_TITLE, target.defines, ["spedge/kernel_math.h"], definitions)
+    definitions = [_definition(signatures[name], body) for name, body in program.bodies.items()]
+    title = _TITLE if not any(re.search(r"\bbool\b", d) for d in definitions) else f"{_TITLE}\n#include <stdbool.h>\n"
+    return c_text.kernels_source(title, target.defines, ["spedge/kernel_math.h"], definitions)
 
 
 def _definition(signature: str, body: str) -> str:
     """A function; parameters and sums that it never reads are said to be unused."""
+    body = re.sub(r"\binff\b", c_text.INFINITY, body)  # as TVM writes it
     parameters = re.findall(r"p\d+(?=[,)])", signature)
     unused = "".join(f"  (void){p};\n" for p in parameters if not re.search(rf"\b{p}\b", body))
 
@@ -74,32 +74,27 @@ def _definition(signature: str, body: str) -> str:
     return f"{signature} {{\n{unused}{body.removeprefix('{').lstrip()}"
 
 
-def _numbers(name: str, array: NDArray[Any]) -> str:
+def _numbers(array: NDArray[Any]) -> str:
     if array.dtype != np.float32:
         return c_text.integers(array, 12)
-    if np.any(np.isnan(array)):
-        raise CompileError(f"the {name} holds a value that is not a number")
-    largest = np.finfo(np.float32).max  # what -inf in a mask means is as well said by it
-    return c_text.floats(np.clip(array, -largest, largest))
+    return c_text.floats(array)
 
 
 def _header(program: FixedProgram, model: Mapping[str, Any], arena_bytes: int) -> str:
     size, shape = program.input.elements, " x ".join(map(str, program.input.shape))
-    assert isinstance(program.output, Tensor)
     return (
         f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
         '#include "spedge/model.h"\n\n'
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
         f"#define SP_MODEL_TOKENS {model['rows']}u\n"
         f"#define SP_MODEL_INPUT_FLOATS {size}u /* {shape} */\n"
-        f"#define SP_MODEL_CLASSES {program.output.elements}u\n\n"
+        f"#define SP_MODEL_CLASSES {program.outputs}u\n\n"
         "#endif\n"
     )
 
 
 def _model(program: FixedProgram, model: Mapping[str, Any], offsets: Mapping[Tensor, int], arena_bytes: int) -> str:
     names = {t: f"AT_{t.name.upper()}" for t in program.tensors}
-    assert isinstance(program.output, Tensor)
     return f"""{NOTICE}#include "model.h"
 
 #include "model_internal.h"
@@ -111,7 +106,7 @@ const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bytes.fromhex(model["hash"]))}}},
     .name = {c_text.string(model["name"])},
     .tokens = {model["rows"]},
-    .classes = {program.output.elements},
+    .classes = {program.outputs},
     .arena_bytes = {arena_bytes}u,
     .input_offset = {names[program.input]} * 4,
     .encode = encode,
@@ -120,12 +115,7 @@ const sp_model_t sp_model = {{
 
 
 def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tensor, str]) -> str:
-    assert isinstance(program.output, Tensor)
-    lines = [
-        "static int encode(void *arena, uint32_t count, float *logits)",
-        "{",
-        "    float *const a = (float *)arena;",
-    ]
+    lines = []
     if program.length is None:
         lines += ["    (void)count; /* the whole input is computed in every run */"]
     else:
@@ -139,14 +129,18 @@ def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tens
     for step in program.steps:
         lines.append(f"    {step.kernel}({', '.join(_argument(x, names) for x in (*step.reads, *step.writes))});")
     lines += [
-        f"    for (int32_t i = 0; i < {program.output.elements}; ++i) {{",
-        f"        logits[i] = a[{names[program.output]} + i];",
+        f"    for (int32_t i = 0; i < {program.outputs}; ++i) {{",
+        f"        logits[i] = ({_argument(program.output, names)})[i];",
         "    }",
         "    return SP_OK;",
-        "}",
-        "",
     ]
-    return "\n".join(lines)
+    used = any("a + " in line for line in lines)
+    first = (
+        "    float *const a = (float *)arena;"
+        if used
+        else "    (void)arena; /* the output does not depend on the input */"
+    )
+    return "\n".join(["static int encode(void *arena, uint32_t count, float *logits)", "{", first, *lines, "}", ""])
 
 
 def _argument(argument: Tensor | str, names: Mapping[Tensor, str]) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from .nodes import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
-from .simplify import Mask, Simplified, node_title
+from .onnx_model import node_title
+from .simplify import Mask, Simplified
 
 Index = NDArray[np.int64]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from .onnx_model import evaluate, fold, node_title
 
 if TYPE_CHECKING:
     import onnx
@@ -47,14 +48,9 @@ def simplify(model: onnx.ModelProto) -> Simplified:
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     tokens, capacity, hidden, length = _inputs(model)
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
-    nodes = _fold(model, constants)
+    nodes = fold(model, constants)
     nodes, masks = _resolve_length(model, nodes, constants, length, capacity)
     return Simplified(_rebuild(model, nodes, constants, masks, length), tokens, capacity, hidden, masks)
-
-
-def node_title(node: Any) -> str:
-    """How a node is named in a message: its operator, and its name or that of its output."""
-    return f"{node.op_type} node {node.name or node.output[0]!r}"
 
 
 def _inputs(model: onnx.ModelProto) -> tuple[str, int, int, str | None]:
@@ -70,54 +66,6 @@ def _inputs(model: onnx.ModelProto) -> tuple[str, int, int, str | None]:
     if len(model.graph.output) != 1:
         raise CompileError(f"the encoder has {len(model.graph.output)} outputs: expected logits alone")
     return "tokens", shape[1], shape[2], "length" if "length" in inputs else None
-
-
-def _evaluate(model: onnx.ModelProto, nodes: list[Any], feeds: dict[str, Any], outputs: list[str]) -> list[Any]:
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    empty = onnx.TensorProto.UNDEFINED
-    graph = onnx.helper.make_graph(
-        nodes,
-        "part",
-        [onnx.helper.make_tensor_value_info(n, empty, None) for n in feeds],
-        [onnx.helper.make_tensor_value_info(n, empty, None) for n in outputs],
-    )
-    part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    return list(ReferenceEvaluator(part).run(None, feeds))
-
-
-def _fold(model: onnx.ModelProto, constants: dict[str, Any]) -> list[Any]:
-    """Evaluate nodes whose inputs are constant (or whose input's shape is all they ask for)."""
-    shapes = _static_shapes(model)
-    left = []
-    for node in model.graph.node:
-        used = [i for i in node.input if i]
-        if node.op_type == "Shape" and used[0] in shapes:
-            start = next((a.i for a in node.attribute if a.name == "start"), 0)
-            end = next((a.i for a in node.attribute if a.name == "end"), None)
-            constants[node.output[0]] = np.array(shapes[used[0]][start:end], np.int64)
-        elif node.op_type == "Identity" and used[0] not in constants:
-            left.append(node)
-        elif all(i in constants for i in used) and not _has_subgraph(node):
-            values = _evaluate(model, [node], {i: constants[i] for i in used}, [o for o in node.output if o])
-            constants.update(zip((o for o in node.output if o), values, strict=True))
-        else:
-            left.append(node)
-    return left
-
-
-def _has_subgraph(node: Any) -> bool:
-    return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
-def _static_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    shapes = {}
-    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-        dims = info.type.tensor_type.shape.dim
-        if info.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
-            shapes[info.name] = [d.dim_value for d in dims]
-    return shapes
 
 
 def _resolve_length(
@@ -147,7 +95,7 @@ def _resolve_length(
     values: list[list[Any]] = []
     for count in range(capacity + 1):
         feeds = {**fixed, str(length): np.array([count], np.int32)}
-        values.append(_evaluate(model, counting, feeds, list(edge)) if counting else [feeds[n] for n in edge])
+        values.append(evaluate(model, counting, feeds, list(edge)) if counting else [feeds[n] for n in edge])
     return rest, tuple(
         _check_mask(name, [v[i] for v in values], capacity, node) for i, (name, node) in enumerate(edge.items())
     )

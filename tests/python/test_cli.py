@@ -164,8 +164,9 @@ def test_an_unknown_board_is_named_first(verb: str, call, tmp_path: Path) -> Non
 
 def test_info_of_a_recording(call, recording: Path) -> None:
     document = call("info", recording, "--json").document
-    expected = {
+    expected: dict[str, object] = {
         "format": "RAW EVT2",
+        "layout": None,
         "width": 64,
         "height": 48,
         "events": 1000,
@@ -191,12 +192,13 @@ def test_info_of_a_damaged_recording_counts_up_to_the_damage(call, recording: Pa
     for at in range(header, header + 4 * 600, 4):
         events += good[at + 3] >> 4 in (0, 1)
     bad = header + 4 * 600
-    recording.write_bytes(good[:bad] + b"\xff\xff\xff\x77" + good[bad + 4 :])
+    outside = 1 << 28 | (good[bad + 3] << 24 | good[bad + 2] << 16) & 0x0FC00000 | 2047 << 11 | 2047
+    recording.write_bytes(good[:bad] + outside.to_bytes(4, "little") + good[bad + 4 :])
     outcome = call("info", recording, "--json")
     assert outcome.code == 4
     assert outcome.document["events"] == events
     assert outcome.document["problem"] in outcome.err
-    assert f"byte {bad}" in outcome.err
+    assert f"byte {bad} holds 0x{outside:08x}" in outcome.err
 
 
 @pytest.mark.parametrize(

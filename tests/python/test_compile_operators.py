@@ -21,7 +21,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from spedge.compile import TARGETS, CompileError, compile_onnx
-from spedge.compile.fixed.program import REPLACEMENTS, SUPPORTED
+from spedge.compile.fixed.operators import REPLACEMENTS, SUPPORTED
 
 from ..emulated import bare
 from .operators import MAKERS, Graph, build_fixed, random_inputs, run_fixed, run_onnx
@@ -191,7 +191,7 @@ def test_an_open_size_is_named(tmp_path: Path) -> None:
 def test_two_inputs_are_refused(tmp_path: Path) -> None:
     model = mlp()
     model.graph.input.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1]))
-    refuse(model, tmp_path, "the inputs are x, y: expected one float32 tensor")
+    refuse(model, tmp_path, r"the inputs are x \(float32\), y \(float32\): expected one float32 tensor")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -27,6 +27,18 @@ class DeviceError(SpedgeError):
     exit_code = 3
 
 
+class DeviceGone(DeviceError):
+    """There is none, or not any more: it ended, its line broke, it restarted, another program took it over."""
+
+
+class DeviceRefused(DeviceError):
+    """It is there, and does not do what it is asked; or may not be used."""
+
+
+class DeviceTimeout(DeviceError):
+    """It does not answer, or does not get on, in time."""
+
+
 class InputError(SpedgeError, ValueError):
     """An input file or array is damaged or not what was expected."""
 

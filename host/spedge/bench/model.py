@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from spedge.base.errors import CheckFailed, DeviceError, InputError, UsageError
 from spedge.base.paths import cache_dir
 from spedge.boards.build import build, compile_model, require_tvm
-from spedge.boards.launch import open_board, running
+from spedge.boards.launch import running
 from spedge.boards.manifest import Board, load_board
+from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
 from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle

@@ -13,8 +13,12 @@ from spedge.cli.common import (
     BundleArgument,
     DeviceOption,
     FaultOption,
+    HeightOption,
     JsonOption,
+    OutsideOption,
     PrecisionOption,
+    SortOption,
+    WidthOption,
     opened_device,
     print_json,
     progress,
@@ -52,6 +56,10 @@ def command(
     window_ms: Annotated[
         float, typer.Option(metavar="W", help="How old the tokens of an inference may be; 0: any.")
     ] = 0.0,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    sort: SortOption = False,
+    outside: OutsideOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -65,6 +73,7 @@ def command(
     from spedge.events.formats import format_name
     from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
     from spedge.model.bundle import Bundle
+    from spedge.recordings import Reading
 
     if camera is not None:
         camera = format_name(camera)
@@ -73,13 +82,14 @@ def command(
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
-    require_recordings(loaded, recordings)
+    reading = Reading(width, height, sort, outside)
+    require_recordings(loaded, recordings, reading)
     with progress("Preparing") as say:
         encoder = encoder_of(loaded, known.target, precision, say)
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
                 loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
-                every_us, every_tokens, window_us,
+                every_us, every_tokens, window_us, reading,
             )  # fmt: skip
     if as_json:
         print_json(report.to_json())

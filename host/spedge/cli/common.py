@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from spedge.boards.manifest import Board
-    from spedge.device.client import Device
+    from spedge.device.open import Device
     from spedge.model.bundle import Bundle
+    from spedge.recordings import Reading
 
 SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
@@ -60,6 +61,15 @@ CameraOption = Annotated[str | None, typer.Option(help="Which one of several cam
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
 SortOption = Annotated[
     bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
+]
+OutsideOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="drop|refuse",
+        help="What becomes of events outside the sensor: left out and counted, or an error. By default what the makers "
+        "of the file's format do: EVT3 drops them, else they are an error.",
+        show_default=False,
+    ),
 ]
 # A tokenizer's parameters.
 KindOption = Annotated[str, typer.Option(help="continuous, discrete or voxel.")]
@@ -188,8 +198,12 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def playing(device: Device | None, recording: Path | None, format: str) -> Iterator[Callable[[int], bool]]:
+def playing(
+    device: Device | None, recording: Path | None, format: str, reading: Reading | None = None
+) -> Iterator[Callable[[int], bool]]:
     """While the block runs, an emulated camera plays the recording, if there is one, at the board's camera port.
+
+    reading: how the recording is opened.
 
     Yields a function to be called often, once the device is configured, with the number of events that have come: it
     starts the camera, and says when all has been played and no more events come.
@@ -198,9 +212,9 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
     if device is None or recording is None:
         yield lambda _: False
         return
-    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.cameras import EmulatedCamera, protocol_of
+    from spedge.recordings import Reading
 
     if device.camera_address is None:
         raise UsageError(f"{device.name} has no camera port here: --play is for boards that run on this machine")
@@ -215,7 +229,7 @@ def playing(device: Device | None, recording: Path | None, format: str) -> Itera
             seen, changed = events, time.monotonic()
         return camera.played and time.monotonic() - changed > _QUIET_SECONDS
 
-    with EmulatedCamera(device.camera_address, recordings.open(recording).events(), protocol) as camera:
+    with EmulatedCamera(device.camera_address, (reading or Reading()).open(recording).events(), protocol) as camera:
         yield ended
 
 
@@ -264,14 +278,14 @@ def opened_device(
     fault: what shall go wrong on the line, as in Faults.parse.
     """
     from spedge.boards.build import build
-    from spedge.boards.launch import open_board
-    from spedge.device.client import Device
+    from spedge.device.open import Device, open_board
     from spedge.jobs.play import require_precision
     from spedge.link.faults import Faults
+    from spedge.link.transport import BAUD
 
     faults = Faults.parse(fault) if fault else None
     if address:
-        with Device.open(address, baud=board.serial.baud if board.serial else 115200, faults=faults) as device:
+        with Device.open(address, baud=board.serial.baud if board.serial else BAUD, faults=faults) as device:
             if bundle is not None:
                 require_precision(device, bundle, precision)
             yield device

@@ -14,6 +14,7 @@ from spedge.cli.common import (
     ColumnsOption,
     HeightOption,
     JsonOption,
+    OutsideOption,
     SortOption,
     TimeUnitOption,
     WidthOption,
@@ -41,6 +42,7 @@ def command(
         str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
     ] = None,
     sort: SortOption = False,
+    outside: OutsideOption = None,
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
     camera: CameraOption = None,
@@ -48,7 +50,8 @@ def command(
 ) -> None:
     """Write a recording, or a part of it, in another format.
 
-    OUT appears whole or not at all: a damaged recording is not converted.
+    OUT appears whole or not at all: a damaged recording is not converted. Of one that is cut off, what is before the
+    cut is, and the exit code is 4; a file that was there before is not replaced by it.
     """
     from spedge.recordings.convert import convert
 
@@ -63,6 +66,7 @@ def command(
             shift_us=_shift(shift),
             from_zero=shift == "zero",
             sort=sort,
+            outside=outside,
             columns=columns,
             time_unit=time_unit,
             camera=camera,

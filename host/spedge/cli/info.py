@@ -14,6 +14,7 @@ from spedge.cli.common import (
     ColumnsOption,
     HeightOption,
     JsonOption,
+    OutsideOption,
     SortOption,
     TimeUnitOption,
     WidthOption,
@@ -35,6 +36,7 @@ def command(
     width: WidthOption = None,
     height: HeightOption = None,
     sort: SortOption = False,
+    outside: OutsideOption = None,
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
     camera: CameraOption = None,
@@ -42,7 +44,7 @@ def command(
 ) -> None:
     """Show what a recording or a bundle holds.
 
-    A damaged recording is counted up to the damage, and the exit code is 4.
+    A recording that is damaged or cut off is counted up to there, and the exit code is 4.
     """
     if path.is_dir():
         from spedge.model.bundle import Bundle
@@ -58,6 +60,7 @@ def command(
             height,
             lambda count: say(f"Reading {path.name}: {count:,} events"),
             sort,
+            outside=outside,
             columns=columns,
             time_unit=time_unit,
             camera=camera,

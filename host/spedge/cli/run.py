@@ -18,10 +18,14 @@ from spedge.cli.common import (
     CameraFormatOption,
     DeviceOption,
     FaultOption,
+    HeightOption,
     JsonOption,
     ModeOption,
+    OutsideOption,
     PlayOption,
     PrecisionOption,
+    SortOption,
+    WidthOption,
     causes,
     interruptible,
     opened_device,
@@ -35,7 +39,6 @@ from spedge.cli.common import (
 if TYPE_CHECKING:
     from spedge.jobs.run import Outcome, Progress, Session, Summary, Triggers
     from spedge.model.bundle import Bundle
-    from spedge.sources import Source
 
 
 def command(
@@ -87,6 +90,10 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Write the results to this file, a line of JSON each.", show_default=False)
     ] = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    sort: SortOption = False,
+    outside: OutsideOption = None,
     fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,17 +107,20 @@ def command(
     from spedge.boards.manifest import load_board
     from spedge.jobs.run import Session, require_sensor
     from spedge.model.bundle import Bundle
+    from spedge.recordings import Reading
+    from spedge.sources import open_source
 
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
+    reading = Reading(width, height, sort, outside)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(out.open("w")) if out else None
-        events = stack.enter_context(_opened_source(name, speed)) if name != "board" else None
+        events = stack.enter_context(open_source(name, speed=speed, reading=reading)) if name != "board" else None
         say = stack.enter_context(progress("Preparing"))
         if events is not None:
             require_sensor(loaded, events, corner)
@@ -118,7 +128,7 @@ def command(
         link = stack.enter_context(opened_device(known, loaded, device, say, precision, fault))
         say(f"{name} on {known.name}")
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
-        ended = stack.enter_context(playing(link, play, camera_format))
+        ended = stack.enter_context(playing(link, play, camera_format, reading))
         summary = _follow(session, loaded, say, lines, as_json, seconds, ended)
     _end(summary, as_json)
     if not summary.accounted:
@@ -151,12 +161,6 @@ def _source_name(recording: Path | None, source: str | None) -> str:
     if (recording is None) == (source is None):
         raise UsageError("say where the events come from: a RECORDING or --source, one of the two")
     return source if source is not None else str(recording)
-
-
-def _opened_source(name: str, speed: float | None) -> Source:
-    from spedge.sources import open_source
-
-    return open_source(name, speed=speed)
 
 
 def _follow(

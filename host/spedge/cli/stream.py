@@ -17,7 +17,9 @@ from spedge.cli.common import (
     HeightOption,
     JsonOption,
     ModeOption,
+    OutsideOption,
     PlayOption,
+    SortOption,
     WidthOption,
     causes,
     interruptible,
@@ -61,20 +63,24 @@ def command(
     camera_baud: CameraBaudOption = 0,
     width: WidthOption = None,
     height: HeightOption = None,
+    sort: SortOption = False,
+    outside: OutsideOption = None,
     play: PlayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record what a camera or a board sends, until Ctrl-C.
 
-    When the camera breaks off, what had come is kept and the exit code is 3.
+    When the camera breaks off, what had come is kept and the exit code is 3; 4 when a recording is damaged or cut off.
     """
-    from spedge.base.errors import DeviceError, UsageError
+    from spedge.base.errors import DeviceError, InputError, UsageError
     from spedge.boards.manifest import load_board
     from spedge.jobs.capture import capture
-    from spedge.sources import BoardCamera, open_source
+    from spedge.recordings import Reading
+    from spedge.sources import BoardCamera, RecordingSource, open_source
 
     if play is not None and source != "board":
         raise UsageError("--play is for the source board: the camera on the board plays it")
+    reading = Reading(width, height, sort, outside)
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":
@@ -84,9 +90,9 @@ def command(
                 link, camera_format, width=sensor[0], height=sensor[1], mode=mode or "live", baud=camera_baud
             )
             events: Source = stack.enter_context(camera)
-            ended = stack.enter_context(playing(link, play, camera_format))
+            ended = stack.enter_context(playing(link, play, camera_format, reading))
         else:
-            events = stack.enter_context(open_source(source, speed=speed))
+            events = stack.enter_context(open_source(source, speed=speed, reading=reading))
             ended = stack.enter_context(playing(None, None, camera_format))
         stack.enter_context(interruptible(events.stop))
 
@@ -109,7 +115,8 @@ def command(
         document["lost"] = causes(done.lost, "none that it knows of")
         print_pairs(document)
     if done.problem:
-        raise DeviceError(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
+        kind = InputError if isinstance(events, RecordingSource) else DeviceError
+        raise kind(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
 
 
 def _sensor(width: int | None, height: int | None, camera_format: str) -> tuple[int, int]:

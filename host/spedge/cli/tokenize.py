@@ -16,6 +16,7 @@ from spedge.cli.common import (
     HeightOption,
     JsonOption,
     KindOption,
+    OutsideOption,
     PatchSizeOption,
     RelativeRefractoryOption,
     RelativeScaleOption,
@@ -30,6 +31,7 @@ from spedge.cli.common import (
 
 if TYPE_CHECKING:
     from spedge.recordings import Recording
+    from spedge.recordings.base import UntilCut
     from spedge.tokens.tokenizer import Tokenizer
 
 
@@ -47,6 +49,7 @@ def command(
     width: WidthOption = None,
     height: HeightOption = None,
     sort: SortOption = False,
+    outside: OutsideOption = None,
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
     camera: CameraOption = None,
@@ -55,17 +58,26 @@ def command(
 ) -> None:
     """Make tokens of a recording and say how many, or keep them.
 
+    A recording that is cut off is tokenized up to there, and the exit code is 4.
     With --out, the file holds x and y (patch column and row), t (us), offsets, and the events of all tokens as event_t,
     event_x, event_y and event_p: those of token i begin at its offset and end at the next one.
     """
     from spedge import recordings
     from spedge.base.errors import UsageError
+    from spedge.recordings.base import UntilCut
     from spedge.tokens.tokenizer import Tokenizer
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
     opened = recordings.open(
-        recording, width=width, height=height, sort=sort, columns=columns, time_unit=time_unit, camera=camera
+        recording,
+        width=width,
+        height=height,
+        sort=sort,
+        outside=outside,
+        columns=columns,
+        time_unit=time_unit,
+        camera=camera,
     )
     tokenizer = Tokenizer(
         kind,
@@ -80,16 +92,19 @@ def command(
         duration_us=duration_us,
         pool_events=pool_events,
     )
-    fired = _tokenize(opened, tokenizer, out)
+    chunks = UntilCut(opened)
+    fired = _tokenize(opened.path.name, chunks, tokenizer, out)
     document = _document(opened, tokenizer, fired, out)
     if as_json:
         print_json(document)
     else:
         parameters, fates = document.pop("parameters"), document.pop("events_by_fate")
-        print_pairs({**document, **fates, **parameters})
+        left_out = {f"left out, {name}": count for name, count in document.pop("left_out").items()}
+        print_pairs({**document, **fates, **left_out, **parameters})
+    chunks.end(out, "the tokens of the events")
 
 
-def _tokenize(recording: Recording, tokenizer: Tokenizer, out: Path | None) -> list[int]:
+def _tokenize(name: str, recording: UntilCut, tokenizer: Tokenizer, out: Path | None) -> list[int]:
     """The times of the first and the last token, if there are any."""
     from contextlib import ExitStack
 
@@ -99,15 +114,14 @@ def _tokenize(recording: Recording, tokenizer: Tokenizer, out: Path | None) -> l
     fired: list[int] = []
     with ExitStack() as stack:
         writer = stack.enter_context(TokenWriter(stack.enter_context(whole(out)))) if out is not None else None
-        say = stack.enter_context(progress(f"Tokenizing {recording.path.name}"))
+        say = stack.enter_context(progress(f"Tokenizing {name}"))
         for tokens in tokenize_recording(recording, tokenizer):
             if writer is not None:
                 writer.write(tokens)
             if len(tokens):
                 fired = [*(fired[:1] or [int(tokens.t[0])]), int(tokens.t[-1])]
-            say(
-                f"Tokenizing {recording.path.name}: {tokenizer.stats.taken:,} events, {tokenizer.stats.tokens:,} tokens"
-            )
+            say(f"Tokenizing {name}: {tokenizer.stats.taken:,} events, {tokenizer.stats.tokens:,} tokens")
+        recording.finish(out, tokenizer.stats.taken)
     return fired
 
 
@@ -121,6 +135,7 @@ def _document(recording: Recording, tokenizer: Tokenizer, fired: list[int], out:
         "parameters": asdict(tokenizer.config),
         "events": stats.taken,
         "events_by_fate": {name: getattr(stats, name) for name in fates},
+        "left_out": dict(recording.left_out),
         "tokens": stats.tokens,
         "first_us": fired[0] if fired else None,
         "last_us": fired[-1] if fired else None,

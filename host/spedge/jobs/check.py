@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.device.client import Device, LineCounts
+from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
 from spedge.jobs.results import check_results, window_of
+from spedge.link.link import LineCounts
 from spedge.link.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE, Configuration, Result, Stats
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Computed, Reference
+from spedge.recordings import PLAIN, Reading
 from spedge.tokens.tokenizer import TokenizerStats, Tokens
 
 SCHEMA = 1
@@ -154,13 +156,13 @@ def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str],
     return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
 
 
-def require_recordings(bundle: Bundle, recordings: Sequence[Path]) -> None:
+def require_recordings(bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN) -> None:
     """Read all recordings once, so that a bad one is found before a device is built and started.
 
     Raises UsageError for one of another sensor size, InputError for a damaged or empty one.
     """
     for path in recordings:
-        load_events(path, bundle)
+        load_events(path, bundle, reading)
 
 
 def check(
@@ -175,6 +177,7 @@ def check(
     every_us: int = 0,
     every_tokens: int = 0,
     window_us: int = 0,
+    reading: Reading = PLAIN,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
 
@@ -186,6 +189,7 @@ def check(
     every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
     logits.
+    reading: how the recordings are opened.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -199,7 +203,7 @@ def check(
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
-        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance)
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading)
         before = device.line_counts()
         for number, path in enumerate(recordings, 1):
             checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
@@ -225,10 +229,11 @@ class _Session:
     configuration: Configuration
     pool: int
     tolerance: float
+    reading: Reading
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
-        events = self.feed.heard(load_events(path, self.bundle))
+        events = self.feed.heard(load_events(path, self.bundle, self.reading))
         say("computing on the host")
         computed = self._compute(events)
         self.feed.play(events, say)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import recordings
 from spedge.base.errors import DeviceError, InputError, UsageError
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.recordings import PLAIN, Reading
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Opinion:
     encode_cost: int
 
 
-def load_events(path: Path, bundle: Bundle) -> NDArray[Any]:
-    """All events of a recording made with the bundle's sensor size (EVENT_DTYPE).
+def load_events(path: Path, bundle: Bundle, reading: Reading = PLAIN) -> NDArray[Any]:
+    """All events of a recording made with the bundle's sensor size (EVENT_DTYPE). reading: how it is opened.
 
     Raises UsageError, naming both sizes, when the bundle is for another sensor, InputError for a damaged file
     or one without events.
     """
-    recording = recordings.open(path)
+    recording = reading.open(path)
     if (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()

@@ -19,6 +19,7 @@ from spedge.tokens.settings import KINDS, TokenizerSettings
 
 VERSION = 3
 REPLY_BIT = 0x80
+FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 
 _HEADER = struct.Struct("<BBHI")
 _CRC = struct.Struct("<I")
@@ -60,6 +61,7 @@ class ErrorCode(enum.IntEnum):
     UNREAD = 9
     MODEL = 10
     FAULT = 11
+    TAKEN = 12
 
 
 MODES = ("lossless", "live")
@@ -559,11 +561,3 @@ def unpack_labels(payload: bytes) -> tuple[int, int, list[str]]:
     while reader.left:
         labels.append(reader.string())
     return total, first, labels
-
-
-def events_crc(events: NDArray) -> int:
-    """CRC-32 over events (structured t, x, y, p) as a device takes it over a token's."""
-    packed = np.empty(len(events), PACKED_EVENT_DTYPE)
-    for name in ("t", "x", "y", "p"):
-        packed[name] = events[name]
-    return zlib.crc32(packed.tobytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from spedge.recordings.npz import NpzWriter
 from spedge.recordings.raw import RawRecording, RawWriter
 from spedge.recordings.text import TextRecording
 
-__all__ = ["CHUNK_EVENTS", "Recording", "Writer", "create", "formats", "open", "write"]
+__all__ = ["CHUNK_EVENTS", "PLAIN", "Reading", "Recording", "Writer", "create", "formats", "open", "write"]
 
 _Reader = Callable[[Path, int | None, int | None, Said], Recording]
 
@@ -121,6 +122,24 @@ def open(
     recording.sort = sort
     recording.outside = outside or recording.outside
     return recording
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How recordings are opened: what open takes, for all of them."""
+
+    width: int | None = None
+    height: int | None = None
+    sort: bool = False
+    outside: str | None = None
+
+    def open(self, path: str | Path) -> Recording:
+        """As recordings.open."""
+        return open(path, width=self.width, height=self.height, sort=self.sort, outside=self.outside)
+
+
+#: As the files themselves say.
+PLAIN = Reading()
 
 
 def create(

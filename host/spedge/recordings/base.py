@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
+from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import (
     Columns,
     UnsortedError,
@@ -126,6 +126,36 @@ class Recording(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.format} recording {self.path}, {self.width}x{self.height}>"
+
+
+class UntilCut:
+    """The chunks of a recording up to its end or, if it is cut off, to there; then `cut` says so."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.cut: CutError | None = None
+
+    def __iter__(self) -> Iterator[NDArray[np.void]]:
+        try:
+            yield from self._recording
+        except CutError as error:
+            self.cut = error
+
+    def finish(self, path: Path | None, events: int) -> None:
+        """To be called when so many events have been used, and a file of them is about to take its place at `path`.
+
+        Raises CutError, so that it does not, where a cut recording would take the place of a file that was there, and
+        where it has no events.
+        """
+        if self.cut is not None and path is not None and path.exists():
+            raise CutError(f"{self.cut}; {path} was there before and stays as it is")
+        if self.cut is not None and not events:
+            raise self.cut
+
+    def end(self, path: Path | None, what: str) -> None:
+        """Raises CutError for a recording that was cut off, saying what of it is in the file."""
+        if self.cut is not None:
+            raise CutError(f"{self.cut}; {what} before it are in {path}" if path else str(self.cut))
 
 
 def _joined(chunks: list[NDArray[np.void]]) -> NDArray[np.void]:

@@ -13,6 +13,7 @@ from spedge.base.errors import InputError, UsageError
 from spedge.base.files import whole
 from spedge.recordings import Recording, create
 from spedge.recordings import open as open_recording
+from spedge.recordings.base import UntilCut
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def convert(
     shift_us: int | None = None,
     from_zero: bool = False,
     sort: bool = False,
+    outside: str | None = None,
     encoding: str | None = None,
     on_progress: Callable[[int], None] | None = None,
     **said: str | None,
@@ -55,11 +57,12 @@ def convert(
     width, height: the sensor, pixels, for a source that does not say it.
     start_us, end_us: keep the events from start_us on and before end_us, both counted from the source's first event.
     shift_us: added to all times, after the choice of the part. from_zero: shift so that the first event kept is at 0.
-    sort, said (columns, time_unit, camera): see recordings.open. encoding: of a .raw target, evt2 or evt3. on_progress
-    gets the events read so far.
+    sort, outside, said (columns, time_unit, camera): see recordings.open. encoding: of a .raw target, evt2 or evt3.
+    on_progress gets the events read so far.
     Memory does not grow with the recording, unless sort is set. The target appears whole or not at all.
     Raises InputError for a damaged source or events that the target's format cannot hold, UsageError for options that
-    do not fit each other and where no file can be written.
+    do not fit each other and where no file can be written. Raises CutError for a source that is cut off, when the
+    events before the cut are written; a target that was there before is not replaced by these.
     """
     for name, limit in (("start", start_us), ("end", end_us)):
         if limit is not None and limit < 0:
@@ -68,14 +71,17 @@ def convert(
         raise UsageError(f"the end, {end_us} µs, must be after the start, {start_us} µs")
     if shift_us is not None and from_zero:
         raise UsageError("give a shift or a start from zero, not both")
-    recording = open_recording(source, width=width, height=height, sort=sort, **said)
+    recording = open_recording(source, width=width, height=height, sort=sort, outside=outside, **said)
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target} is the source: give another name to write to")
-    part = _Part(recording, start_us, end_us, shift_us, from_zero, on_progress)
+    chunks = UntilCut(recording)
+    part = _Part(recording, chunks, start_us, end_us, shift_us, from_zero, on_progress)
     size = (recording.width, recording.height)
     with whole(target) as partial, create(partial, *size, encoding, name=target) as writer:
         for chunk in part.chunks():
             writer.write(chunk)
+        chunks.finish(target, part.kept)
+    chunks.end(target, f"the {part.kept:,} events")
     return Conversion(
         source=source,
         target=target,
@@ -96,6 +102,7 @@ class _Part:
     """The wanted events of a recording, shifted."""
 
     recording: Recording
+    source: UntilCut
     start: int | None
     end: int | None
     shift: int | None
@@ -108,7 +115,7 @@ class _Part:
 
     def chunks(self) -> Iterator[NDArray[np.void]]:
         origin = None
-        for chunk in self.recording:
+        for chunk in self.source:
             origin = int(chunk["t"][0]) if origin is None else origin
             low = 0 if self.start is None else _position(chunk, origin + self.start)
             high = len(chunk) if self.end is None else _position(chunk, origin + self.end)

@@ -23,6 +23,7 @@ from spedge.recordings.hdf5_layouts import DAMAGE
 from spedge.recordings.layout import NOTHING, Said
 
 _ECF_FILTER = 36559
+_ECF_FIELDS = ["p", "t", "x", "y"]
 
 
 def library(path: Path) -> ModuleType:
@@ -114,7 +115,7 @@ class Hdf5File(Recording):
             number, _, _, name = plist.get_filter(i)
             if self._h5py.h5z.filter_avail(number):
                 continue
-            if number == _ECF_FILTER and plist.get_nfilters() == 1 and array.dtype.names:
+            if number == _ECF_FILTER and plist.get_nfilters() == 1 and sorted(array.dtype.names or ()) == _ECF_FIELDS:
                 self._ecf = True
                 continue
             raise InputError(
@@ -155,7 +156,7 @@ class Hdf5File(Recording):
                 count = min(size, self._count - start)
                 try:
                     skipped, data = array.id.read_direct_chunk((start,))
-                    found = np.frombuffer(data, array.dtype) if skipped & 1 else ecf_decode(data)
+                    found = np.frombuffer(data, array.dtype) if skipped & 1 else ecf_decode(data)[list(self._order)]
                     if len(found) < count:
                         raise ValueError(f"it holds {len(found)} events")
                 except DAMAGE as error:

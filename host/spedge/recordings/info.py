@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spedge import recordings
 from spedge.base.errors import InputError
+from spedge.recordings import open as open_recording
 
 PEAK_WINDOW_US = 10_000
 
@@ -58,15 +58,16 @@ def recording_info(
     height: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     sort: bool = False,
+    outside: str | None = None,
     **said: str | None,
 ) -> RecordingInfo:
     """Read a whole recording and count. on_progress gets the events read so far.
 
-    sort, said (columns, time_unit, camera): see recordings.open.
+    sort, outside, said (columns, time_unit, camera): see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
-    recording = recordings.open(path, width=width, height=height, sort=sort, **said)
+    recording = open_recording(path, width=width, height=height, sort=sort, outside=outside, **said)
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts

@@ -16,6 +16,7 @@ SIDE = 34
 RECORD_BYTES = 5
 _OVERFLOW_Y = 240
 _OVERFLOW_US = 1 << 13
+_OTHER = f"not an N-MNIST file ({RECORD_BYTES} bytes an event)"
 
 
 class NMnistRecording(Recording):
@@ -26,6 +27,8 @@ class NMnistRecording(Recording):
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
         if width is not None and (width, height) != (SIDE, SIDE):
             raise InputError(f"{path}: N-MNIST is {SIDE}x{SIDE}, not {width}x{height}; leave width and height out")
+        if path.stat().st_size < RECORD_BYTES:
+            raise InputError(f"{path}: cut off in the middle of an event at byte 0, or {_OTHER}")
         super().__init__(path, SIDE, SIDE)
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
@@ -41,10 +44,8 @@ class NMnistRecording(Recording):
                 overflows += int(np.count_nonzero(records[:, 1] == _OVERFLOW_Y))
                 at += len(data)
                 if whole < len(data):
-                    raise CutError(
-                        f"{self.path}: cut off in the middle of an event at byte {at - len(data) + whole}, "
-                        f"or not an N-MNIST file ({RECORD_BYTES} bytes an event)"
-                    )
+                    where = at - len(data) + whole
+                    raise CutError(f"{self.path}: cut off in the middle of an event at byte {where}, or {_OTHER}")
 
     def _checked(self, records: NDArray[np.uint8], at: int) -> tuple[NDArray[np.uint8], str | None]:
         """The records before the first one outside the sensor, if that is refused, and what is to be said of it."""

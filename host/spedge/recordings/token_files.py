@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge.events.arrays import Columns, concatenate
-from spedge.recordings import Recording
 from spedge.recordings.npz import NpzArrays
 from spedge.tokens.tokenizer import Tokenizer, Tokens
 
 
-def tokenize_recording(recording: Recording, tokenizer: Tokenizer) -> Iterator[Tokens]:
-    """All tokens of a recording in some pieces, whose memory does not grow with it.
+def tokenize_recording(recording: Iterable[NDArray[np.void]], tokenizer: Tokenizer) -> Iterator[Tokens]:
+    """All tokens of a recording, or of chunks of one, in some pieces, whose memory does not grow with it.
 
     A voxel tokenizer gets whole bins, and with threshold 0 all of the recording at once.
     """
     pieces: Iterator[NDArray[np.void]] = iter(recording)
     if tokenizer.config.kind == "voxel":
         every = tokenizer.config.threshold == 0  # a pause between two pieces has tokens, too
-        pieces = iter([recording.events()]) if every else _whole_bins(pieces, tokenizer.config.duration_us or 1)
+        pieces = (
+            iter([concatenate(list(recording))]) if every else _whole_bins(pieces, tokenizer.config.duration_us or 1)
+        )
     for piece in pieces:
         yield tokenizer.push(piece)
 

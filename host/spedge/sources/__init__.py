@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spedge.base.errors import UsageError
 from spedge.events.formats import EDVS_FORMATS, format_name
+from spedge.recordings import PLAIN, Reading
 from spedge.sources.base import Source
 from spedge.sources.board import BoardCamera
 from spedge.sources.recording import RecordingSource
@@ -32,17 +33,18 @@ KINDS = {
 }
 
 
-def open_source(text: str, *, speed: float | None = None) -> Source:
+def open_source(text: str, *, speed: float | None = None, reading: Reading = PLAIN) -> Source:
     """Open what `text` names (KINDS).
 
     speed: of a recording, as a multiple of the time in which it was made; None: as fast as it is read.
+    reading: how a recording is opened.
     Raises UsageError for what is not understood or lacks a library, InputError for a bad recording, DeviceError for a
     camera that cannot be opened.
     """
     kind, _, rest = text.partition(":")
     opener = {"camera": _usb, "edvs": _edvs, "serial": _serial}.get(kind)
     if opener is None or not rest:
-        return RecordingSource(Path(text), speed)
+        return RecordingSource(Path(text), speed, reading)
     target, options = _options(text, rest)
     if not target:
         raise UsageError(f"{text}: say which, as in {KINDS[_form(kind)].rpartition('; ')[2]}")

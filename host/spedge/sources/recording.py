@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import recordings
 from spedge.base.errors import InputError, UsageError
+from spedge.recordings import PLAIN, Reading
 from spedge.sources.base import PACKET_SECONDS, Source
 
+_LOST = ("unknown", "untimed", "clipped", "outside")  # of what a recording leaves out, as other sources count it
 _PACKET_EVENTS = 1 << 14  # of a recording at full speed: small enough to be interrupted
 
 
@@ -20,14 +21,14 @@ class RecordingSource(Source):
     """The events of a file.
 
     speed: as a multiple of the time in which it was made; then it is like a camera, and a slow reader finds larger
-    packets waiting. None: at full speed, and it waits for its reader.
+    packets waiting. None: at full speed, and it waits for its reader. reading: how it is opened.
     Raises UsageError for a speed that is not positive, InputError as spedge.open.
     """
 
-    def __init__(self, path: Path, speed: float | None = None) -> None:
+    def __init__(self, path: Path, speed: float | None = None, reading: Reading = PLAIN) -> None:
         if speed is not None and not 0 < speed < float("inf"):
             raise UsageError(f"a speed of {speed} is not possible; it must be more than 0")
-        self.recording = recordings.open(path)
+        self.recording = reading.open(path)
         self.speed = speed
         self._begin: float | None = None  # when the first event was due
         self._first = 0  # its time
@@ -45,6 +46,7 @@ class RecordingSource(Source):
 
     def packets(self) -> Iterator[NDArray[np.void]]:
         for chunk in self.recording:
+            self.lost = {name: count for name, count in self.recording.left_out.items() if name in _LOST}
             yield from self._paced(chunk) if self.speed else self._cut(chunk)
             if self._stopped.is_set():
                 return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import HeightOption, JsonOption, OutsideOption, WidthOption, print_json, print_pairs, progress
 
 
 def decoder(
@@ -26,6 +26,7 @@ def decoder(
     ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
+    outside: OutsideOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
@@ -33,7 +34,7 @@ def decoder(
     from spedge.bench.decoder import board_cost, host_cost, stream_of
     from spedge.boards.manifest import load_board
 
-    opened = recordings.open(recording, width=width, height=height)
+    opened = recordings.open(recording, width=width, height=height, outside=outside)
     document: dict[str, object] = {"board": board or "host"}
     with progress(f"Reading {recording.name}") as say:
         name, data = stream_of(opened, format)

@@ -14,6 +14,7 @@ from spedge.cli.common import (
     HeightOption,
     JsonOption,
     KindOption,
+    OutsideOption,
     PatchSizeOption,
     RelativeRefractoryOption,
     RelativeScaleOption,
@@ -44,6 +45,7 @@ def tokenizer(
     ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
+    outside: OutsideOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tokenize a recording: events per second here, or instructions per event on an emulated board."""
@@ -57,7 +59,7 @@ def tokenizer(
     from spedge.events.arrays import Columns
     from spedge.tokens.tokenizer import Tokenizer
 
-    opened = recordings.open(recording, width=width, height=height)
+    opened = recordings.open(recording, width=width, height=height, outside=outside)
     size = (opened.width, opened.height)
     part = _size(crop) if crop else size
 

@@ -1,0 +1,101 @@
+"""ONNX models as they come: reading one, naming its nodes, evaluating what is constant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompileError
+
+OLDEST_OPSET = 7  # before it, Add and its like had attributes for broadcasting
+
+# What gives another answer each time is no constant, whatever its inputs.
+_RANDOM = frozenset(
+    ["Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
+)
+
+
+def load_model(path: Path) -> Any:
+    """An ONNX model that the checker has nothing against, its local functions inlined. Raises CompileError."""
+    import onnx
+    import onnx.inliner
+
+    if not path.is_file():
+        raise CompileError(f"{path} does not exist: give an ONNX file or a bundle's directory")
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # onnx raises many kinds
+        text = str(error).strip().splitlines()
+        raise CompileError(f"{path} is not a valid ONNX model ({text[0] if text else type(error).__name__})") from None
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), OLDEST_OPSET)
+    if opset < OLDEST_OPSET:
+        raise CompileError(
+            f"{path} is of operator set {opset}: export it with {OLDEST_OPSET} or later, or raise it by "
+            "onnx.version_converter.convert_version"
+        )
+    return model
+
+
+def node_title(node: Any) -> str:
+    """How a node is named in a message: its operator, and its name or that of its output."""
+    domain = "" if node.domain in ("", "ai.onnx") else f" of the domain {node.domain!r}"
+    return f"{node.op_type} node {node.name or next(iter(node.output), '')!r}{domain}"
+
+
+def evaluate(model: Any, nodes: list[Any], feeds: dict[str, Any], outputs: list[str]) -> list[Any]:
+    """Outputs of some nodes of a model, by ONNX's reference implementation."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    empty = onnx.TensorProto.UNDEFINED
+    graph = onnx.helper.make_graph(
+        nodes,
+        "part",
+        [onnx.helper.make_tensor_value_info(n, empty, None) for n in feeds],
+        [onnx.helper.make_tensor_value_info(n, empty, None) for n in outputs],
+    )
+    part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return list(ReferenceEvaluator(part).run(None, feeds))
+
+
+def fold(model: Any, constants: dict[str, Any]) -> list[Any]:
+    """The nodes that are left when those are evaluated whose inputs are constant (or whose input's shape is all they
+    ask for). constants: arrays by name, which grow. What cannot be evaluated stays."""
+    shapes = static_shapes(model)
+    left = []
+    for node in model.graph.node:
+        used = [i for i in node.input if i]
+        if node.op_type == "Shape" and used[0] in shapes:
+            start = next((a.i for a in node.attribute if a.name == "start"), 0)
+            end = next((a.i for a in node.attribute if a.name == "end"), None)
+            constants[node.output[0]] = np.array(shapes[used[0]][start:end], np.int64)
+        elif node.domain in ("", "ai.onnx") and all(i in constants for i in used) and _is_constant(node):
+            outputs = [o for o in node.output if o]
+            try:
+                values = evaluate(model, [node], {i: constants[i] for i in used}, outputs)
+            except Exception:  # whatever its implementation raises: the node is then checked like the others
+                left.append(node)
+            else:
+                constants.update(zip(outputs, values, strict=True))
+        else:
+            left.append(node)
+    return left
+
+
+def _is_constant(node: Any) -> bool:
+    return node.op_type not in _RANDOM and not any(a.HasField("g") or a.graphs for a in node.attribute)
+
+
+def static_shapes(model: Any) -> dict[str, list[int]]:
+    """Sizes by name of all values whose sizes are known."""
+    shapes = {}
+    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        dims = info.type.tensor_type.shape.dim
+        if info.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
+            shapes[info.name] = [d.dim_value for d in dims]
+    return shapes
