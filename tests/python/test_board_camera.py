@@ -26,6 +26,7 @@ from spedge.recordings import write
 from spedge.sources import BoardCamera
 from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import build_firmware
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
@@ -168,7 +169,7 @@ def test_raw_is_for_sessions_that_asked_for_it(device: Device) -> None:
 def test_stream_board_writes_what_the_camera_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, options: list[object]
 ) -> None:
-    pytest.importorskip("platformio")
+    needs("platformio")
     events = made(3000, span_us=100_000)
     write(tmp_path / "in.npz", events, 100, 100)
     arguments = ["stream", "board", "--play", tmp_path / "in.npz", "--out", tmp_path / "out.npz", "--mode", "lossless"]

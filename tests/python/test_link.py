@@ -40,10 +40,12 @@ from spedge.recordings import write
 from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
+from tests.needs import needs
 from tests.noise import require_unmoved
 from tests.tiny import SANITIZED, SMALL_FRAMES, build_firmware, model_source
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from spedge.view.picture import Panel, picture
+from tests.needs import needs
 
-pytest.importorskip("matplotlib")
+needs("matplotlib")
+
 
 EVENT = [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")]
 
