@@ -14,10 +14,9 @@ from spedge.base.paths import boards_dir, firmware_dir
 from spedge.boards import build as builder
 from spedge.boards.build import BuildError, build, image_size, upload
 from spedge.boards.manifest import Board, load_board
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("platformio") is None or shutil.which("cc") is None, reason="needs platformio and cc"
-)
+needs("platformio", "cc")
 
 SAYS = """
 #include <stdio.h>

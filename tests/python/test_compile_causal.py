@@ -164,8 +164,9 @@ def test_a_bundle_that_says_otherwise_is_refused(tmp_path: Path) -> None:
 
 def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None:
     """More tokens than a window holds, through the link; the same again after a reset."""
-    torch = pytest.importorskip("torch", reason="making a bundle needs torch: pip install 'spedge[train]'")
-    needs("platformio")
+    needs("torch", "platformio")
+    import torch
+
     from spedge.boards.build import build
     from spedge.boards.manifest import load_board
     from spedge.device.open import open_board
