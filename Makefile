@@ -14,7 +14,7 @@ RISCV_PACKAGES := gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-syst
 NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
-C_FILES = $(shell find firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
+C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
 .PHONY: demo test quick bench fuzz lint format setup clean boards-packages
 

@@ -30,10 +30,10 @@ from spedge.base.errors import DeviceError
 from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.link.silence import Silence
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for

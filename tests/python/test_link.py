@@ -29,11 +29,12 @@ from spedge.base.errors import DeviceError, DeviceGone, UsageError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import CheckReport, as_reported, check
-from spedge.link import protocol
+from spedge.jobs.check import CheckReport, check
 from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.frames import VERSION
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.link.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnecting, connect
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
@@ -633,7 +634,7 @@ def test_devices_lists_ports_and_what_answers(
     assert found[0]["serial_number"] == "066B"
     assert "there is no /dev/ttyNONE0" in found[1]["problem"]
     assert "does not answer" in found[2]["problem"]
-    assert found[3]["port"] == agent.address and found[3]["hello"]["protocol"] == protocol.VERSION
+    assert found[3]["port"] == agent.address and found[3]["hello"]["protocol"] == VERSION
     assert cli.execute(["devices", "--no-ask"]) == 0
     listing = capsys.readouterr().out
     assert "0483:374b" in listing and "STM32 STLink" in listing and "does not answer" not in listing

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spedge.view.picture import Panel, picture
+from spedge.jobs.demo import Panel
+from spedge.view.picture import picture
 from tests.needs import needs
 
 needs("matplotlib")

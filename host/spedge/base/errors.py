@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def line_of(error: Exception) -> str:
+    """What a library says of an error, in a line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 class SpedgeError(Exception):
     """Something went wrong that the user can act on; the message is one sentence that says how."""
 

@@ -196,8 +196,14 @@ def _line(outcome: Outcome) -> str:
     lost = outcome.loss.lost
     return (
         f"{outcome.t / 1e6:10.3f} s  {outcome.tokens:>7,} tokens  {outcome.label} ({outcome.confidence:.1%})  "
-        f"{_latency(outcome)}" + (f"  {lost:,} events lost" if lost else "")
+        f"{_latency(outcome)}" + _others(outcome) + (f"  {lost:,} events lost" if lost else "")
     )
+
+
+def _others(outcome: Outcome) -> str:
+    """The shapes of what the model gives beside the logits."""
+    shapes = {name: "x".join(map(str, shape)) for name, shape in outcome.outputs.items() if name != "logits"}
+    return "".join(f"  {name} {shape}" for name, shape in shapes.items())
 
 
 def _latency(outcome: Outcome) -> str:
@@ -231,6 +237,7 @@ def _document(outcome: Outcome, bundle: Bundle) -> dict[str, Any]:
         "label": outcome.label,
         "confidence": outcome.confidence,
         "logits": dict(zip(bundle.labels, outcome.logits.tolist(), strict=True)),
+        "outputs": {name: list(shape) for name, shape in outcome.outputs.items()},
         "latency": outcome.latency,
         "encode_cost": outcome.encode_cost,
         "cost_unit": outcome.cost_unit,
@@ -246,6 +253,7 @@ def _end(summary: Summary, as_json: bool) -> None:
     document: dict[str, Any] = {
         "seconds": round(summary.seconds, 3),
         "results": summary.results,
+        "results_unread": summary.results_unread,
         "events_offered": summary.offered,
         "events_accepted": stats.accepted,
         "events_in_tokens": stats.in_tokens,
