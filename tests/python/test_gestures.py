@@ -20,7 +20,8 @@ QUIET = PixelConfig(threshold=0.2, mismatch=0.0, refractory_us=0, noise_hz=0.0)
 @functools.cache
 def recorded(label: str, number: int) -> np.ndarray:
     """One of a set of recordings that tests look at and do not change."""
-    return gestures.record(label, number, 11)
+    events: np.ndarray = gestures.record(label, number, 11)
+    return events
 
 
 def watch(config: PixelConfig, frames: list[np.ndarray], step_us: int = 1000) -> np.ndarray:
