@@ -28,6 +28,10 @@ test: setup lint
 quick: $(VENV)/all.stamp
 	$(BIN)/pytest -n 2 --dist worksteal --quick
 
+# All node tests of package onnx and models exported by torch, of every operator set; `make test` runs most of them.
+test-onnx: setup
+	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_nodes.py tests/python/test_onnx_torch.py
+
 bench: setup
 	$(BIN)/python -m tests.bench
 

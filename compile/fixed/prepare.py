@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from ..graph.onnx_model import fold, node_title, static_shapes
-from .operators import REPLACEMENTS, SUPPORTED
+from ..graph.onnx_model import fold, node_title, static_shapes, written_out
+from .operators import REPLACEMENTS, SUPPORTED, WRITTEN_OUT
 
 LENGTH = "length"
 #: Element types of values, and what they are in C.
@@ -110,6 +110,16 @@ def _name(elem_type: int) -> str:
 
 def prepare(model: Any) -> Any:
     """A copy, for TVM, of a model that `read_input` has read. Raises CompileError naming a node."""
+    whole = written_out(model, WRITTEN_OUT)
+    try:
+        return _prepared(whole)
+    except CompileError:
+        if whole is model:
+            raise
+    return _prepared(model)  # which names the operator, not one of those that it is defined by
+
+
+def _prepared(model: Any) -> Any:
     graph = _simplified(model)
     _check_operators(graph)
     for node in graph.nodes:
@@ -140,6 +150,7 @@ def _simplified(model: Any) -> Graph:
         graph = Graph(inferred, [], constants, static_shapes(inferred), _types(inferred))
         before = len(inferred.graph.node)
         _without_dropout(graph)
+        _with_casts(graph)
         graph.nodes = _live(_without_identities(fold(inferred, constants), graph.outputs), graph.outputs)
         if len(graph.nodes) == before:
             return graph
@@ -177,6 +188,17 @@ def _without_dropout(graph: Graph) -> None:
             continue
         node.op_type = "Identity"
         del node.input[1:], node.output[1:], node.attribute[:]
+
+
+def _with_casts(graph: Graph) -> None:
+    """CastLike is Cast, or nothing where the types are one."""
+    for node in graph.model.graph.node:
+        if node.op_type != "CastLike" or node.domain not in ("", "ai.onnx"):
+            continue
+        kinds = [str(graph.constants[i].dtype) if i in graph.constants else graph.types.get(i) for i in node.input]
+        if kinds[0] == kinds[1]:
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
 
 
 def _without_identities(nodes: Iterable[Any], outputs: list[str]) -> list[Any]:

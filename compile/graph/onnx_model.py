@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,27 @@ def load_model(path: Path) -> Any:
             "onnx.version_converter.convert_version"
         )
     return model
+
+
+def written_out(model: Any, operators: Collection[str]) -> Any:
+    """The model with some operators written out as ONNX defines them by others; those that cannot be stay."""
+    import onnx
+    import onnx.inliner
+
+    found = {(n.domain, n.op_type) for n in model.graph.node if n.op_type in operators and n.domain in ("", "ai.onnx")}
+    if not found:
+        return model
+    try:
+        typed = onnx.shape_inference.infer_shapes(model)
+        known = {i.name for i in (*typed.graph.input, *typed.graph.value_info)}
+        typed.graph.value_info.extend(  # constants have types, too: the inliner asks for them
+            onnx.helper.make_tensor_value_info(i.name, i.data_type, i.dims)
+            for i in typed.graph.initializer
+            if i.name not in known
+        )
+        return onnx.inliner.inline_selected_functions(typed, sorted(found), inline_schema_functions=True)
+    except Exception:  # whatever it raises, or an onnx that does not know how: they are named as unsupported
+        return model
 
 
 def node_title(node: Any) -> str:
