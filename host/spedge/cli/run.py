@@ -16,6 +16,7 @@ from spedge.cli.common import (
     BundleArgument,
     CameraBaudOption,
     CameraFormatOption,
+    ColumnsOption,
     DeviceOption,
     FaultOption,
     HeightOption,
@@ -25,6 +26,8 @@ from spedge.cli.common import (
     PlayOption,
     PrecisionOption,
     SortOption,
+    StreamOption,
+    TimeUnitOption,
     WidthOption,
     causes,
     interruptible,
@@ -94,6 +97,9 @@ def command(
     height: HeightOption = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,7 +121,7 @@ def command(
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
-    reading = Reading(width, height, sort, outside)
+    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     with contextlib.ExitStack() as stack:

@@ -12,7 +12,7 @@ import numpy as np
 from cobs import cobs
 from numpy.typing import NDArray
 
-from spedge import _native
+from spedge._frames import encode_frame
 from spedge.base.errors import DeviceError
 
 VERSION = 4
@@ -73,7 +73,7 @@ class Frame:
 
     def encode(self) -> bytes:
         """The frame on the wire, with its delimiter."""
-        return _native.encode_frame(self.type, self.flags, self.seq, self.session, self.payload)
+        return encode_frame(self.type, self.flags, self.seq, self.session, self.payload)
 
 
 @dataclass
