@@ -95,7 +95,6 @@ LONG: dict[str, str] = {
     "compile/graph/lift.py": "",
     "compile/plan/lowering.py": "",
     "host/binding/host_tokenizer.c": "",
-    "tests/python/test_link.py": "",
     "tests/python/test_protocol_device.py": "",
 }
 
