@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 AGENT_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
+NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/* host/native/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')

@@ -161,11 +161,11 @@ _SOURCE = """#include "spedge/model.h"
 static const float weight[] = {%(weight)s};
 static const float bias[] = {%(bias)s};
 static const float head[] = {%(head)s}; /* [hidden][classes] */
-static const char *const labels[] = {%(labels)s};
 
-static int encode(void *arena, uint32_t count, float *logits)
+static int encode(void *arena, uint32_t count)
 {
     const float *rows = arena;
+    float *logits = (float *)arena + %(rows)d;
     for (int c = 0; c < %(classes)d; c++) {
         double sum = 0;
         for (uint32_t i = 0; i < count; i++) {
@@ -178,6 +178,9 @@ static int encode(void *arena, uint32_t count, float *logits)
     return SP_OK;
 }
 
+static const uint32_t shape[] = {%(classes)d};
+static const sp_output_t outputs[] = {{"logits", shape, 1, %(classes)d, 4 * %(rows)d}};
+
 const sp_model_t sp_model = {
     .hash = {%(hash)s},
     .name = "%(name)s",
@@ -185,8 +188,9 @@ const sp_model_t sp_model = {
     .embed = {.patch_size = %(patch)d, .hidden = %(hidden)d, .buckets = %(buckets)d, .time_scale_us = %(scale)rf,
               .weight = weight, .bias = bias},
     .tokens = %(tokens)d,
-    .classes = %(classes)d,
-    .labels = labels,
+    .task = SP_TASK_CLASSIFICATION,
+    .output_count = 1,
+    .outputs = outputs,
     .arena_bytes = %(arena)d,
     .encode = encode,
 };
@@ -202,7 +206,6 @@ def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
         "weight": _floats(weight.T),
         "bias": _floats(bias),
         "head": _floats(head),
-        "labels": ", ".join(f'"{label}"' for label in bundle.labels),
         "hash": ", ".join(str(byte) for byte in bundle.hash_bytes),
         "name": bundle.name,
         "width": bundle.sensor.width,
@@ -214,7 +217,8 @@ def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
         "scale": bundle.token_input.embedding.time_scale_us,
         "tokens": TOKENS,
         "classes": CLASSES,
-        "arena": 4 * TOKENS * HIDDEN,
+        "rows": TOKENS * HIDDEN,
+        "arena": 4 * (TOKENS * HIDDEN + -(-CLASSES // 4) * 4),
     }
 
 

@@ -164,7 +164,7 @@ def test_logits_that_are_no_number_fail(
 
     def broken(self: Device) -> Result:
         result = infer(self)
-        return replace(result, logits=np.full_like(result.logits, math.nan))
+        return replace(result, outputs={"logits": np.full_like(result.logits, math.nan)})
 
     monkeypatch.setattr(Device, "infer", broken)
     report = check(bundle, [recording(tmp_path / "a.npz")], device)

@@ -40,23 +40,25 @@ DRIVER = """
 int main(void)
 {
     unsigned char *arena = aligned_alloc(16, sp_model.arena_bytes);
-    float row[SP_MODEL_HIDDEN], logits[SP_MODEL_CLASSES];
+    const float *const logits = sp_model_output(arena, &sp_model.outputs[0]);
+    const size_t bytes = SP_MODEL_CLASSES * sizeof *logits;
+    float row[SP_MODEL_HIDDEN];
     memset(arena, 0xff, sp_model.arena_bytes);
     sp_model.reset(arena);
     for (int i = 0; fread(row, sizeof row, 1, stdin) == 1; ++i) {
-        if (sp_model.step(arena, row, i % 3 == 1 ? NULL : logits) != SP_OK) {
+        if (sp_model.step(arena, row) != SP_OK || sp_model.read(arena) != SP_OK) {
             return 1;
         }
-        if (i % 3 == 1) {
-            sp_model.step(arena, NULL, logits);
+        if (i % 3 == 1) { /* reading twice is reading once */
+            sp_model.read(arena);
         }
-        fwrite(logits, sizeof logits, 1, stdout);
+        fwrite(logits, bytes, 1, stdout);
     }
-    sp_model.step(arena, NULL, logits);
-    fwrite(logits, sizeof logits, 1, stdout);
+    sp_model.read(arena);
+    fwrite(logits, bytes, 1, stdout);
     sp_model.reset(arena);
-    sp_model.step(arena, NULL, logits);
-    fwrite(logits, sizeof logits, 1, stdout);
+    sp_model.read(arena);
+    fwrite(logits, bytes, 1, stdout);
     free(arena);
     return 0;
 }

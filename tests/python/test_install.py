@@ -12,9 +12,9 @@ import pytest
 
 LOOK = """
 import pathlib, sys
-import spedge, spedge.compile, spedge.training, spedge.base.paths, spedge._native
+import spedge, spedge.compile, spedge.training, spedge.base.paths, spedge._events
 home = pathlib.Path(sys.prefix).resolve()
-for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__, spedge._native.__file__,
+for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__, spedge._events.__file__,
               spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir(), spedge.base.paths.assets_dir()):
     assert pathlib.Path(found).resolve().is_relative_to(home), found
 firmware, boards = spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir()

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spedge.view.picture import Panel, picture
+from spedge.jobs.demo import Panel
+from spedge.view.picture import picture
 
 pytest.importorskip("matplotlib")
 
