@@ -29,6 +29,7 @@ from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
 from spedge.model.spec import describe
 from spedge.tokens.settings import TokenizerSettings
+from tests.needs import needs
 
 #: For build_firmware("sim").
 SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSP_APP_PAYLOAD_BYTES=1024u")
@@ -231,6 +232,7 @@ def build_firmware(board: str, out: Path, model: str | None = None, extra: Seque
 
     model: the text of a model.c.
     """
+    needs("platformio", "cc")
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = None
     if model is not None:
@@ -262,14 +264,14 @@ def missing_for(board: str) -> str | None:
 
 def require_compiled(board: str) -> None:
     """Skip where a bundle cannot be compiled and built for the board."""
+    needs("platformio", "tvm")
     if missing := missing_for(board):
         pytest.skip(missing)
-    if importlib.util.find_spec("tvm") is None:
-        pytest.skip("tvm is not installed: pip install 'spedge[compile]'")
 
 
 def firmware_of(board: str, bundle: Bundle, folder: Path, extra: Sequence[str] = ()) -> Path:
     """The board's firmware with a tiny bundle's model, in a file of the board's name; a skip where it cannot be."""
+    needs("platformio")
     if missing := missing_for(board):
         pytest.skip(missing)
     return build_firmware(board, folder / board, model_source(bundle), extra)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spedge.base.paths import firmware_dir
 
-FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fno-math-errno", "-O1")
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fno-math-errno", "-O0")
 SOURCES = ("weights.c", "kernels.c", "model.c")
 
 # Runs one model on an arena that is filled with what no number is, and looks at the bytes around it afterwards.

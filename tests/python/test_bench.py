@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
 import spedge
 from spedge import recordings
@@ -34,12 +31,12 @@ from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder, r
 from spedge.events.evt2 import encode_words
 from spedge.link.protocol import pack_tokenizer
 from spedge.model.bundle import Bundle
+from tests.needs import needs
+
+needs("tvm", "cc")
 
 BOARDS = ("sim", "mps2-an500")
 SMALL = Shape(tokens=8, hidden=16, intermediate=24, heads=2, layers=2, classes=3)
-
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
 
 
 @pytest.mark.parametrize("name", BOARDS)

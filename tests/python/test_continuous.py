@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 import time
@@ -30,9 +29,11 @@ from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import SANITIZED, Slow, Tap, build_firmware, live_payload, model_source, play_live
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 TOLERANCE = 1e-4

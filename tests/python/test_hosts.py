@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -35,8 +34,9 @@ from tests.ends import (
     wait_for,
 )
 from tests.events import scattered
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
 
 EVENTS = scattered(20_000, 1_000_000)
 COME, IN_PLACE, FOUND, GONE = (

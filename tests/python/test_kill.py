@@ -12,7 +12,6 @@ import pty
 import random
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -49,8 +48,9 @@ from tests.ends import (
     wait_for,
 )
 from tests.events import scattered
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
 
 
 @pytest.fixture(scope="module")

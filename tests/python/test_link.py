@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import logging
 import select
-import shutil
 import signal
 import socket
 import threading
@@ -29,10 +28,12 @@ from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import REPORTING, Agent, host_tokens, wait_for
 from tests.events import scattered
+from tests.needs import needs
 from tests.noise import require_unmoved
 from tests.tiny import SANITIZED, SMALL_FRAMES, build_firmware, model_source
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 #: Of the promise that is shown: a line that loses, damages and doubles frames, and goes away twice.
 BAD_LINE = "drop=0.01,flip=0.01,dup=0.005,cut=2,away=0.3,seed=1"
@@ -40,7 +41,7 @@ BAD_LINE = "drop=0.01,flip=0.01,dup=0.005,cut=2,away=0.3,seed=1"
 
 @pytest.fixture(scope="module")
 def flags() -> tuple[str, ...]:
-    """So that a recording takes many frames."""
+    """Lines go bad by the frame: as many of them as the boards' size makes."""
     return SMALL_FRAMES
 
 

@@ -19,8 +19,9 @@ from spedge.link.frames import VERSION
 from spedge.link.transport import connect
 from spedge.model.bundle import Bundle
 from tests.ends import Agent
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -37,9 +36,11 @@ from spedge.link.transport import FdTransport, connect
 from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import SANITIZED, Slow, build_firmware
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 QUICK = Timeouts(silence=1.5)
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)

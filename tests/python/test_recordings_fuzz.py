@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests import recording_files
 from tests.fuzz import readers
+from tests.needs import needs
 
 RUNS = 60
 
@@ -25,8 +23,8 @@ def test_readers_survive_damaged_files(repository: Path) -> None:
     assert {folder.name for folder in readers.CORPUS.iterdir()} == set(recording_files.FORMATS)
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 def test_decoders_and_the_frame_parser_survive_their_corpus_and_mutations(repository: Path) -> None:
+    needs("cc", "make")
     folder = repository / "tests/fuzz"
     done = subprocess.run(
         ["make", "--silent", "-C", folder, "short", "RUNS=2000"],
