@@ -22,7 +22,7 @@ FOLDERS = {
     "firmware/port": "what differs between families of chips: start-up, UARTs, a counter, memory",
     "firmware/bench": "programs that measure a part of it alone",
     "boards": "a manifest for each board, with all its flags; its pins and memories; the PlatformIO platform",
-    "host/spedge": "the Python package, in rooms: docs/architecture.md",
+    "host/spedge": "the Python package, in rooms",
     "host/native": "the host's fast engine in C, an implementation of its own that tests find equal to `firmware/lib`",
     "host/binding": "the Cython bindings of both",
     "host/program": "the program `spedge` as pip installs it",
