@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from ..graph.onnx_model import fold, node_title, static_shapes, written_out
+from ..graph.onnx_model import fold, forget_sizes, node_title, raised, static_shapes, written_out
 from .operators import REPLACEMENTS, SUPPORTED, WRITTEN_OUT
 
 LENGTH = "length"
@@ -110,6 +110,7 @@ def _name(elem_type: int) -> str:
 
 def prepare(model: Any) -> Any:
     """A copy, for TVM, of a model that `read_input` has read. Raises CompileError naming a node."""
+    model = raised(model)
     whole = written_out(model, WRITTEN_OUT)
     try:
         return _prepared(whole)
@@ -140,10 +141,9 @@ def _simplified(model: Any) -> Graph:
     copy.CopyFrom(model)
     initial = {i.name for i in copy.graph.initializer}
     given = [i for i in copy.graph.input if i.name not in initial]
-    del copy.graph.input[:], copy.graph.value_info[:]  # an exporter may have written them for another batch size
+    del copy.graph.input[:]
     copy.graph.input.extend(given)
-    for output in copy.graph.output:
-        output.type.tensor_type.ClearField("shape")
+    forget_sizes(copy)  # an exporter may have written them for another batch size
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in copy.graph.initializer}
     while True:
         inferred = _inferred(copy)
@@ -267,7 +267,9 @@ def _check_operators(graph: Graph) -> None:
 
 
 def _check(node: Any, graph: Graph) -> None:
-    """Types and sizes, and what is particular to the operator."""
+    """What is particular to the operator, then types and sizes."""
+    if node.op_type in _CHECKS:
+        _CHECKS[node.op_type](node, graph)
     for name in filter(None, node.output):
         kind, shape = graph.types.get(name, "no known type"), graph.shapes.get(name)
         if kind not in C_TYPES:
@@ -278,8 +280,6 @@ def _check(node: Any, graph: Graph) -> None:
             )
         if 0 in shape:
             raise unsupported(node, f", whose result {shape} has no elements", "the graph without it")
-    if node.op_type in _CHECKS:
-        _CHECKS[node.op_type](node, graph)
 
 
 def _attribute(node: Any, name: str, default: int) -> int:
@@ -315,10 +315,10 @@ def _check_extremes(node: Any, graph: Graph) -> None:
 def _check_gather(node: Any, graph: Graph) -> None:
     """An index that is a constant must be one; one that is computed is held inside the axis where it is used."""
     indices = graph.constants.get(node.input[1])
-    if indices is None:
-        return
     data = node.input[0]
-    shape = graph.shapes[data] if data in graph.shapes else graph.constants[data].shape
+    shape = graph.constants[data].shape if data in graph.constants else graph.shapes.get(data)
+    if indices is None or shape is None:
+        return
     size = shape[_attribute(node, "axis", 0)]
     outside = indices[(indices < -size) | (indices >= size)]
     if outside.size:
