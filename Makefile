@@ -1,4 +1,4 @@
-# make demo | test | bench | fuzz | lint | format | setup | clean
+# make demo | test | test-cuts | bench | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -15,13 +15,17 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test bench fuzz lint format setup clean boards-packages
+.PHONY: demo test test-cuts bench fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/spedge demo --out demo-out
 
 test: setup lint
 	$(BIN)/pytest -n 2
+
+# 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
+test-cuts: $(VENV)/all.stamp
+	nice $(BIN)/python -m tests.fuzz.cuts
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import CutError, InputError
 from spedge.events import evt2, evt3
 from spedge.events.decoders import Decoder, DecodeStats
+from spedge.events.formats import format_name
 from spedge.recordings.base import DROP_HINT, Recording, Writer, choose_geometry
 
 #: Sensors of old files that name only their system.
@@ -66,8 +67,8 @@ class RawRecording(Recording):
             file.seek(self.header.size)
             legacy = encoding == "EVT21" and _is_legacy(self.header, file.read(1 << 13), path)
         super().__init__(path, *choose_geometry(path, (self.header.width, self.header.height), width, height))
-        self._encoding = f"{encoding} legacy" if legacy else encoding
-        self.format = f"RAW {self._encoding}"
+        self._encoding = format_name(f"{encoding} legacy" if legacy else encoding)
+        self.format = f"RAW {self._encoding.replace('evt', 'EVT')}"
         if encoding == "EVT3":
             self.outside = "drop"
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge._text import COLUMNS_MAX, read_lines
-from spedge.base.errors import InputError
+from spedge.base.errors import CutError, InputError
+from spedge.events.arrays import concatenate
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
 from spedge.recordings.layout import NOTHING, Said
@@ -74,7 +75,12 @@ class TextRecording(Recording):
         if not whole:
             lines.pop()  # cut by us
         for number, raw in enumerate(lines):
-            line = self._text(raw, number + 1).strip()
+            try:
+                line = self._text(raw, number + 1).strip()
+            except InputError:
+                if head.rows:  # to be found again behind the events before it
+                    break
+                raise
             if not head.rows and line[:1] in ("#", "%"):
                 self._comment(head, line, number + 1)
             elif not line or line[:1] in ("#", "%"):
@@ -182,8 +188,19 @@ class TextRecording(Recording):
                 rest = block[at:]
                 if len(rest) > _LONGEST_LINE:
                     raise InputError(f"{self.path}: line {number + 1} is no line of a text file")
-        for events, _, _ in self._read(rest + b"\n" if rest else b"", number):
-            yield events
+        if rest:
+            yield from self._last_line(rest, number)
+
+    def _last_line(self, rest: bytes, number: int) -> Iterator[NDArray[np.void]]:
+        """Of a line that does not end: its event is whole if no digit of it can be missing."""
+        problem = f"{self.path}: line {number + 1} has no line break: it is cut off, or add one"
+        try:
+            events = concatenate([events for events, _, _ in self._read(rest + b"\n", number)])
+        except InputError as error:
+            raise CutError(f"{problem} ({str(error).removeprefix(f'{self.path}: ')})") from None
+        if len(events) and self._order_[-1] not in "p-":
+            raise CutError(problem)
+        yield events
 
     def _read(self, block: bytes, number: int) -> Iterator[tuple[NDArray[np.void], int, int]]:
         """Events, bytes and lines, up to the last whole line."""
