@@ -13,7 +13,7 @@ AGENT_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
-C_FILES = $(shell find firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
+C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
 .PHONY: demo test test-cuts bench fuzz lint format setup clean boards-packages
 

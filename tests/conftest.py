@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
+from spedge.device.open import Device, open_board
 from spedge.model.bundle import Bundle
 
 #: The firmware has no warning, whatever it is built for.

@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 
 from spedge.base.errors import DeviceError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.link.protocol import Configuration
 from spedge.tokens.settings import TokenizerSettings

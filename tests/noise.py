@@ -6,9 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.link.protocol import Configuration, Frame, Stats, Type
+from spedge.link.counts import Stats
+from spedge.link.frames import Frame, Type
+from spedge.link.protocol import Configuration
 from tests.events import scattered
 
 
@@ -19,9 +21,9 @@ def require_unmoved(device: Device, count: int, damaged: int) -> None:
     device.configure(Configuration(report_tokens=64))
     device.send(encode_words(scattered(1000, 50_000)))
     tokens, logits, before = device.tokens().tolist(), device.infer().logits.tolist(), device.stats()
-    for data in (random.bytes(count), *(fragments(random, device._session) for _ in range(damaged))):
+    for data in (random.bytes(count), *(fragments(random, device.session.id) for _ in range(damaged))):
         while data:
-            data = data[device._transport.exchange(data, 1.0)[0] :]
+            data = data[device.link.transport.exchange(data, 1.0)[0] :]
     assert state(device.stats()) == state(before)
     assert device.tokens().tolist() == tokens
     assert device.infer().logits.tolist() == logits

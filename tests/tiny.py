@@ -21,8 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spedge.boards.build import build
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
-from spedge.link.protocol import FrameReader, Result, Type
+from spedge.device.open import Device
+from spedge.link.frames import FrameReader, Type
+from spedge.link.protocol import Result
 from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer

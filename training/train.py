@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spedge.base.errors import UsageError
+from spedge.base.errors import InputError, SpedgeError, UsageError
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
 WARM_UP, DIVIDE, FINAL_DIVIDE = 0.05, 25.0, 100.0  # OneCycle
 _EVALUATE_EVERY = 20  # epochs
+_NO_NUMBER = "Training came to nothing: in epoch {} the loss was no number any more. Try a smaller learning rate."
+
+
+class TrainingError(SpedgeError):
+    """Training came to nothing that is worth keeping."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,9 @@ def train(
     of this process, which stays on one core; default the preset's. The schedule counts samples, so that a seed gives
     the same model whatever the machine's load, unless the budget would be exceeded: then it is shortened.
     attention: "full" or "causal" in the place of the preset's. tokens: a shorter window than the preset's.
-    An interrupt (Ctrl-C) ends training early with the weights so far.
-    Raises UsageError or InputError for a wrong preset, budget or data.
+    An interrupt (Ctrl-C) ends training early with the weights so far, when there was a first step.
+    Raises UsageError or InputError for a wrong preset, budget or data, also when the budget ends before the first step
+    or the recordings give no tokens; TrainingError when the loss ceases to be a number. Then no checkpoint is written.
     """
     chosen, recipe = trainable(preset)
     chosen = chosen if attention is None else chosen.with_attention(attention)
@@ -105,6 +111,7 @@ def train(
     with _one_core():
         run = _Run(spec, recipe, learn, held, seed, start, budget, recipe.samples * budget / (60 * recipe.minutes))
         interrupted = run.loop(on_progress)
+        run.require_learned()
         top1 = run.accuracy()
         cpu = time.process_time() - start
         spec = replace(
@@ -171,6 +178,7 @@ class _Run:
         self.windower = Windower(spec)
         self.held = [self._window(sample.events) for sample in held]
         self.held_labels = [sample.label for sample in held]
+        _require_tokens(self.held)
         self.model = make_model(spec, recipe.dropout)
         self.averaged = make_model(spec)
         self.averaged.load_state_dict(self.model.state_dict())
@@ -197,12 +205,26 @@ class _Run:
                         )
                     )
         except KeyboardInterrupt:
+            if not self.seen:
+                raise
             return True
         return False
 
+    def require_learned(self) -> None:
+        """Raises UsageError when there was no step, TrainingError when the weights are no numbers."""
+        import torch
+
+        if not self.seen:
+            raise UsageError(
+                f"Nothing was learned: {self.budget / 60:g} minutes of CPU time were over before the first step. "
+                "Give more with --minutes."
+            )
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.averaged.parameters()):
+            raise TrainingError(_NO_NUMBER.format(self.epoch))
+
     def done(self) -> float:
         """Share of the schedule that is over. It counts samples; the budget only ever cuts it short."""
-        return 1.0 if self._cpu() >= self.budget else min(1.0, self.seen / self.samples)
+        return 1.0 if self._cpu() >= self.budget or self.seen >= self.samples else self.seen / self.samples
 
     def _fit_budget(self, seconds: float, samples: int) -> None:
         """Shorten the schedule when, at the pace of the fastest epoch so far, it would exceed the budget."""
@@ -241,6 +263,8 @@ class _Run:
             changed = augment(sample.events, sensor.width, sensor.height, self.recipe.augmentation, random)
             windows.append(self._window(changed))
             labels.append(sample.label)
+        if windows:
+            _require_tokens(windows)
         self.model.train()
         losses = [self._step(batch) for batch in batches(windows, labels, self.recipe.batch, random)]
         if losses:
@@ -256,6 +280,8 @@ class _Run:
         loss: Tensor = torch.nn.functional.cross_entropy(
             logits(self.model, batch), batch.labels, label_smoothing=self.recipe.label_smoothing
         )
+        if not torch.isfinite(loss):
+            raise TrainingError(_NO_NUMBER.format(self.epoch + 1))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -272,6 +298,14 @@ class _Run:
         with torch.no_grad():
             for mean, weight in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(weight, 1 - keep)
+
+
+def _require_tokens(windows: Sequence[Window]) -> None:
+    if not any(len(window.positions) for window in windows):
+        raise InputError(
+            f"Nothing can be learned: none of {len(windows)} recordings gives a single token. "
+            "Are they what the preset is for, and are there events in them?"
+        )
 
 
 def _one_cycle(done: float) -> float:

@@ -1,6 +1,11 @@
 #include "link.h"
 
 #include "port.h"
+#include "protocol.h"
+
+#include "spedge/wire.h"
+
+#include <string.h>
 
 void app_link_init(app_link_t *link)
 {
@@ -45,4 +50,33 @@ void app_link_put(app_link_t *link, const sp_frame_t *frame)
     int n = sp_frame_encode(frame, link->out, sizeof link->out);
     link->out_used = 0;
     link->out_filled = n > 0 ? (size_t)n : 0;
+}
+
+void app_link_renew(app_link_t *link, int all)
+{
+    link->out_used = link->out_filled = 0;
+    if (all) {
+        link->chunk_used = link->chunk_filled = 0;
+        link->reader.filled = 0;
+        link->reader.skipping = 0;
+    }
+}
+
+size_t app_link_error(uint16_t code, const char *text, uint32_t detail_a, uint32_t detail_b, uint8_t *out,
+                      size_t capacity)
+{
+    uint8_t payload[11u + 1u + 63u];
+    const size_t length = strlen(text) < 64u ? strlen(text) : 63u;
+    uint8_t *p = sp_put_u16(payload, code);
+    p = sp_put_u8(p, 0);
+    p = sp_put_u32(p, detail_a);
+    p = sp_put_u32(p, detail_b);
+    p = sp_put_u8(p, (uint8_t)length);
+    p = sp_put_bytes(p, text, length);
+    const sp_frame_t frame = {MSG_ERROR, 0, 0, 0, payload, (size_t)(p - payload)};
+    const int n = capacity > 0 ? sp_frame_encode(&frame, out + 1, capacity - 1) : 0;
+    if (n <= 0)
+        return 0;
+    out[0] = 0;
+    return (size_t)n + 1;
 }

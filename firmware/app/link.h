@@ -48,6 +48,14 @@ int app_link_is_busy(const app_link_t *link);
  * *busy is set to 1 when bytes came. */
 int app_link_receive(app_link_t *link, sp_frame_t *frame, int *busy);
 
+/* Another connection: what the last one has not been told is for nobody. With all, neither is what it has said. */
+void app_link_renew(app_link_t *link, int all);
+
+/* An ERROR that nobody asked for, of session 0, and in front a 0 that ends a frame that was cut. Returns its bytes, 0
+ * where they do not fit: at most 80 with a text of 50. */
+size_t app_link_error(uint16_t code, const char *text, uint32_t detail_a, uint32_t detail_b, uint8_t *out,
+                      size_t capacity);
+
 /* Queue a frame; nothing else may be waiting (app_link_send returned 0). */
 void app_link_put(app_link_t *link, const sp_frame_t *frame);
 

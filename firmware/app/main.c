@@ -1,7 +1,13 @@
 #include "app.h"
+#include "host.h"
 #include "port.h"
 
 static app_t app;
+
+int app_admits(const uint8_t *first, size_t n, int occupied)
+{
+    return app_meet(&app, first, n, occupied);
+}
 
 int main(int argc, char **argv)
 {

@@ -35,7 +35,8 @@ enum {
     ERROR_RANGE = 8,      /* TOKENS of an index that is gone or not there yet; detail: oldest kept, total */
     ERROR_UNREAD = 9,     /* processing waits for TOKENS or RESULTS; detail: unread tokens and results, bytes queued */
     ERROR_MODEL = 10,     /* the model failed; detail: its code */
-    ERROR_FAULT = 11      /* the device has failed and stopped; sent without a request */
+    ERROR_FAULT = 11,     /* the device has failed and stopped; sent without a request */
+    ERROR_TAKEN = 12      /* another host has the device; sent without a request, and the connection ends */
 };
 
 /* CONFIGURE flags */
@@ -52,6 +53,9 @@ enum { SOURCE_LINK = 0, SOURCE_CAMERA = 1, SOURCE_RAM = 2 };
 
 /* Why an inference was made */
 enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2 };
+
+/* Of HELLO's frame: leave the device to the host that has it, if there is another one */
+enum { FLAG_YIELD = 1 };
 
 /* HELLO flags */
 enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4 };

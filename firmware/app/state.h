@@ -82,6 +82,7 @@ typedef struct app {
     uint32_t session;          /* 0: none yet */
     uint32_t previous_session; /* the one that the opening request named */
     uint8_t opened_by;         /* that request's type */
+    uint32_t found_session;    /* that the host which has the link found when it came: it is another's */
     uint16_t next_seq;         /* of EVENTS */
     uint64_t repeated_frames;  /* EVENTS that had been taken before */
     uint64_t refused_frames;   /* EVENTS after a gap, or beyond the credits */

@@ -71,6 +71,14 @@ const uint8_t *port_ram_source(size_t *n);
  * after port_write took less than it was given. May return early, and may do nothing. */
 void port_idle(void);
 
+/* For ports to which a host can come while another one is there: whether it gets the link, by the first n bytes that it
+ * has sent. occupied: another one has it. 1: yes, and port_read gives these bytes to begin with; 0: no; -1: it has to
+ * say more. Not to be called from port_read or port_write. */
+int app_admits(const uint8_t *first, size_t n, int occupied);
+
+/* What a host is told that does not get the link, or loses it to another: returns its bytes, at most 96. */
+size_t app_farewell(uint8_t *out, size_t capacity);
+
 /* For ports: say over the link, as an ERROR frame nobody asked for, that the device has failed, and stop. */
 void app_panic(const char *text, uint32_t detail_a, uint32_t detail_b);
 

@@ -381,6 +381,34 @@ def volumes(events, const int64_t[::1] offsets not None, uint16_t patch_size, ui
     return out.reshape(n, 2, buckets, patch_size, patch_size)
 
 
+def cells(events, const int64_t[::1] offsets not None, uint16_t patch_size, uint8_t buckets):
+    """Non-empty cells of the volumes: numbers uint32 [m], counts uint16 [m], and bounds int64 [tokens + 1] in them."""
+    cdef const uint8_t[::1] records = record_bytes(events)
+    cdef sp_embed_config_t config = embed_config(patch_size, 3, buckets)
+    check_offsets(offsets, len(events))
+    cdef Py_ssize_t i, found = 0, n = offsets.shape[0] - 1
+    most = max(len(events), 1)
+    numbers, counts, bounds = np.empty(most, np.uint32), np.empty(most, np.uint16), np.zeros(n + 1, np.int64)
+    cdef uint32_t[::1] numbers_view = numbers
+    cdef uint16_t[::1] counts_view = counts
+    cdef int64_t[::1] bounds_view = bounds
+    cdef sp_event_t *all_events = unpacked(records, len(events))
+    cdef void *scratch = calloc(sp_embed_scratch_size(&config), 1)
+    if scratch == NULL:
+        free(all_events)
+        raise MemoryError()
+    with nogil:
+        for i in range(n):
+            if offsets[i + 1] > offsets[i]:
+                found += <Py_ssize_t>sp_embed_sparse(&config, all_events + offsets[i],
+                                                     <size_t>(offsets[i + 1] - offsets[i]), scratch,
+                                                     &numbers_view[found], &counts_view[found])
+            bounds_view[i + 1] = found
+    free(scratch)
+    free(all_events)
+    return numbers[:found], counts[:found], bounds
+
+
 def embed(events, const int64_t[::1] offsets not None, const float[:, ::1] weight not None,
           const float[::1] bias not None, uint16_t patch_size, uint8_t buckets):
     """Token embeddings, float32 [tokens, hidden]; weight is float32 [cells, hidden]."""

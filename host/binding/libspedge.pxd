@@ -70,6 +70,8 @@ cdef extern from "spedge/embed.h" nogil:
     size_t sp_embed_cells(const sp_embed_config_t *config)
     void sp_embed_volume(const sp_embed_config_t *config, const sp_event_t *events, size_t n, uint16_t *volume)
     size_t sp_embed_scratch_size(const sp_embed_config_t *config)
+    size_t sp_embed_sparse(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
+                           uint32_t *cells, uint16_t *counts)
     int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                         size_t scratch_size, float *out)
     void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t)

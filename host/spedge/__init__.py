@@ -4,11 +4,27 @@ Names are loaded when they are asked for: importing this loads nothing, so that 
 before anything that takes time (`spedge.program`).
 """
 
+from __future__ import annotations
+
+from spedge.base import assembly as _assembly
+
 TYPE_CHECKING = False  # typing's, for which typing would have to be loaded
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
     from spedge import decoders, embedding, evt2
-    from spedge.base.errors import CheckFailed, DeviceError, InputError, SpedgeError, UsageError
-    from spedge.device.client import Device
+    from spedge.base.errors import (
+        CheckFailed,
+        DeviceError,
+        DeviceGone,
+        DeviceRefused,
+        DeviceTimeout,
+        InputError,
+        SpedgeError,
+        UsageError,
+    )
+    from spedge.device.open import Device
     from spedge.events.arrays import EVENT_DTYPE, Columns, as_events
     from spedge.recordings import Recording, open
     from spedge.tokens.batch import tokenize_batch
@@ -23,6 +39,9 @@ __all__ = [
     "Columns",
     "Device",
     "DeviceError",
+    "DeviceGone",
+    "DeviceRefused",
+    "DeviceTimeout",
     "InputError",
     "Recording",
     "SpedgeError",
@@ -42,7 +61,16 @@ __all__ = [
 
 #: Where the names are that are no modules.
 _HOMES = {
-    "spedge.base.errors": ("CheckFailed", "DeviceError", "InputError", "SpedgeError", "UsageError"),
+    "spedge.base.errors": (
+        "CheckFailed",
+        "DeviceError",
+        "DeviceGone",
+        "DeviceRefused",
+        "DeviceTimeout",
+        "InputError",
+        "SpedgeError",
+        "UsageError",
+    ),
     "spedge.device": ("Device",),
     "spedge.events": ("EVENT_DTYPE", "Columns", "as_events"),
     "spedge.recordings": ("Recording", "open"),
@@ -50,6 +78,17 @@ _HOMES = {
     "spedge.tokens.settings": ("TokenizerSettings",),
     "spedge.tokens.tokenizer": ("Tokenizer", "TokenizerStats", "Tokens"),
 }
+
+
+def _image_of(board: str, bundle: Any) -> Path:
+    """For Device.open with a board's name: the one place that knows of devices and of building."""
+    from spedge.boards.build import build
+    from spedge.boards.manifest import load_board
+
+    return build(load_board(board), bundle).path
+
+
+_assembly.image_of = _image_of
 
 if not TYPE_CHECKING:  # a checker knows all names, and would take any for one otherwise
 

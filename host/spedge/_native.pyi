@@ -38,6 +38,9 @@ def trimmed(records: NDArray[np.void], count: int) -> NDArray[np.void]: ...
 def volumes(
     events: NDArray[np.void], offsets: NDArray[np.int64], patch_size: int, buckets: int
 ) -> NDArray[np.uint16]: ...
+def cells(
+    events: NDArray[np.void], offsets: NDArray[np.int64], patch_size: int, buckets: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int64]]: ...
 def embed(
     events: NDArray[np.void],
     offsets: NDArray[np.int64],

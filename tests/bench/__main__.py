@@ -27,9 +27,9 @@ from spedge.base.paths import assets_dir
 from spedge.bench.link import bench_link
 from spedge.bench.model import bench_encoder, random_bundle
 from spedge.boards.build import build
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import list_boards, load_board
 from spedge.compile.measure.synthetic import Shape
+from spedge.device.open import open_board
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference

@@ -267,3 +267,32 @@ TEST(embed_position_sizes_add_up_to_hidden)
         CHECK_EQ(t - xy, hidden % 3);
     }
 }
+
+TEST(embed_sparse_cells_are_those_of_the_volume_that_hold_events)
+{
+    sp_embed_config_t config = {.patch_size = 4, .hidden = 3, .buckets = 3};
+    CHECK_EQ(sp_embed_config_check(&config, &config), SP_OK);
+    enum { EVENTS = 200, ALL_CELLS = 2 * 3 * 4 * 4 };
+    sp_event_t events[EVENTS];
+    uint32_t state = 9, cells[EVENTS];
+    uint16_t counts[EVENTS], volume[ALL_CELLS];
+    void *scratch = harness_alloc(sp_embed_scratch_size(&config));
+    memset(scratch, 0, sp_embed_scratch_size(&config));
+    for (size_t n = 0; n <= EVENTS; n += 50) {
+        for (size_t i = 0; i < n; i++)
+            events[i] = (sp_event_t){.t = i * 40u,
+                                     .x = (uint16_t)harness_random(&state, 9),
+                                     .y = (uint16_t)harness_random(&state, 9),
+                                     .p = (uint8_t)harness_random(&state, 2)};
+        const size_t found = sp_embed_sparse(&config, events, n, scratch, cells, counts);
+        sp_embed_volume(&config, events, n, volume);
+        size_t at = 0;
+        for (uint32_t cell = 0; cell < ALL_CELLS; cell++) {
+            if (volume[cell] == 0)
+                continue;
+            CHECK(at < found && cells[at] == cell && counts[at] == volume[cell]);
+            at++;
+        }
+        CHECK_EQ(at, found);
+    }
+}

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from spedge.base.errors import DeviceError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device, Timeouts
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
@@ -73,8 +73,8 @@ def test_noise_and_a_bad_line_change_nothing(device: Device) -> None:
     device.configure(Configuration(settings, model=False, report_tokens=8))
     device.send(words)
     clean = device.tokens()
-    line = FaultyTransport(device._transport, Faults(drop=0.04, flip=0.04, dup=0.04, noise=0.04, seed=2))
-    device._transport = line
+    line = FaultyTransport(device.link.transport, Faults(drop=0.04, flip=0.04, dup=0.04, noise=0.04, seed=2))
+    device.link.transport = line
     device.reset()
     device.send(words)
     assert device.tokens().tolist() == clean.tolist()
@@ -157,7 +157,7 @@ def test_a_killed_emulator_is_named(image: Path) -> None:
 def test_the_emulator_dies_with_the_host(image: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from spedge.boards import load_board\nfrom spedge.device import open_board\n"
+        "from spedge.boards.manifest import load_board\nfrom spedge.device import open_board\n"
         f"device = open_board(load_board({image.name!r}), Path({str(image)!r}))\n"
         "print('up', flush=True)\ntime.sleep(60)\n"
     )

@@ -13,13 +13,13 @@ import pytest
 from spedge.base.errors import DeviceError, UsageError
 from spedge.base.paths import assets_dir
 from spedge.boards.build import build
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
 from spedge.cameras import FORMATS, EmulatedCamera, protocol_of
-from spedge.device.client import Device
+from spedge.device.open import Device, open_board
 from spedge.events.words import encoder
-from spedge.jobs.check import as_reported, check, token_difference
+from spedge.jobs.check import check, token_difference
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import write

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from spedge.base.errors import DeviceError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
+from spedge.device.open import Device, open_board
 from spedge.jobs.check import check
 from spedge.link.faults import Faults
 from spedge.model.bundle import Bundle

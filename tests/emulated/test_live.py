@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import spedge
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import LOGITS_TOLERANCE, as_reported
+from spedge.jobs.check import LOGITS_TOLERANCE
 from spedge.jobs.results import check_results
 from spedge.link.faults import Faults, FaultyTransport
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.events import scattered
@@ -64,8 +65,8 @@ def test_a_recording_five_times_faster_than_the_board_can_take(device: Device, b
     seconds = 2.0
     events = some_events(int(5 * can_take * seconds), gap)
     pool = device.configure(configuration).pool_events
-    tap = Tap(device._transport)
-    device._transport = tap
+    tap = Tap(device.link.transport)
+    device.link.transport = tap
     played = play_live(device, events, pace=5 * can_take * gap / 1e6)
     stats, there = device.stats(), device.tokens()
     words = np.concatenate(tap.words)
@@ -88,8 +89,8 @@ def test_a_recording_five_times_faster_than_the_board_can_take(device: Device, b
 def test_live_over_a_bad_line(device: Device) -> None:
     events = some_events(20_000, 50)
     device.configure(Configuration(mode="live", every_us=50_000, push=True))
-    line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=7))
-    device._transport = line
+    line = FaultyTransport(device.link.transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=7))
+    device.link.transport = line
     play_live(device, events)
     stats = device.stats()
     assert line.done.total() > 3

@@ -19,7 +19,7 @@ import spedge
 from spedge import cli
 from spedge.base.errors import DeviceError, UsageError
 from spedge.cameras import EmulatedCamera
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.words import encoder
 from spedge.link.protocol import Configuration
 from spedge.recordings import write

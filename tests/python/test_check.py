@@ -14,11 +14,12 @@ import pytest
 
 import spedge
 from spedge.base.errors import DeviceError, InputError, UsageError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
-from spedge.jobs.check import CheckReport, as_reported, check, count_difference, require_recordings, token_difference
-from spedge.link.protocol import Result, Stats
+from spedge.device.open import Device, open_board
+from spedge.jobs.check import CheckReport, check, count_difference, require_recordings, token_difference
+from spedge.link.counts import Stats
+from spedge.link.protocol import Result
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import write

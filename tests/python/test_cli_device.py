@@ -15,8 +15,8 @@ import spedge
 from spedge import cli
 from spedge.base.paths import cache_dir
 from spedge.boards.build import compile_model
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import Board
+from spedge.device.open import open_board
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import children
@@ -233,7 +233,7 @@ def test_a_device_with_another_model_is_named(
     def wrong(board: Board, _: Path, **__: object) -> object:
         return open_board(board, image)
 
-    monkeypatch.setattr("spedge.boards.launch.open_board", wrong)
+    monkeypatch.setattr("spedge.device.open.open_board", wrong)
     for verb in ("check", "run"):
         code, out, err = call(capsys, verb, other.path, path)
         assert (code, out) == (3, "")
@@ -263,7 +263,7 @@ def test_a_device_that_stops_answering_is_code_3_within_10_s(
         device.owns(lambda: os.kill(process, signal.SIGCONT))
         return device
 
-    monkeypatch.setattr("spedge.boards.launch.open_board", hanging)
+    monkeypatch.setattr("spedge.device.open.open_board", hanging)
     start = time.monotonic()
     code, out, err = call(capsys, "check", bundle.path, path)
     assert (code, out) == (3, "")

@@ -171,8 +171,8 @@ def test_the_simulated_board_computes_what_the_host_does(tmp_path: Path) -> None
     torch = pytest.importorskip("torch", reason="making a bundle needs torch: pip install 'spedge[train]'")
     pytest.importorskip("platformio", reason="building firmware needs PlatformIO: pip install 'spedge[firmware]'")
     from spedge.boards.build import build
-    from spedge.boards.launch import open_board
     from spedge.boards.manifest import load_board
+    from spedge.device.open import open_board
     from spedge.jobs.check import check
     from spedge.training.export.bundle import export_model
     from spedge.training.models.registry import make_model

@@ -15,16 +15,17 @@ import pytest
 
 import spedge
 from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
 from spedge.cameras import EmulatedCamera
-from spedge.device.client import Device
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.events.words import encoder
-from spedge.jobs.check import as_reported
 from spedge.jobs.results import check_results, expected_results, result_difference, results_difference, stream_times
+from spedge.link.counts import Status
 from spedge.link.faults import Faults, FaultyTransport
-from spedge.link.protocol import Configuration, Error, ErrorCode, Frame, FrameReader, Result, Status, Type
+from spedge.link.frames import ErrorCode, Frame, FrameReader, Type
+from spedge.link.protocol import Configuration, Error, Result
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.tokens.settings import TokenizerSettings
@@ -139,24 +140,24 @@ def test_processing_waits_for_results_that_nobody_reads(device: Device, referenc
     device.configure(Configuration(every_tokens=2))
     words = encode_words(events).tobytes()[: 6 * 1024]
     for seq in range(6):
-        device._out += Frame(Type.EVENTS, seq, device._session, words[1024 * seq : 1024 * (seq + 1)]).encode()
+        device.link._out += Frame(Type.EVENTS, seq, device.session.id, words[1024 * seq : 1024 * (seq + 1)]).encode()
     for _ in range(50):
-        device._pump(0.02)
+        device.link.pump(0.02)
         stats = device.stats()
         if stats.results == 8:
             break
     assert (stats.results, stats.results_kept, stats.tokens) == (8, 8, 16)
     assert stats.status.queued > 0
     with pytest.raises(DeviceError, match="unread tokens or results"):
-        device._request(Type.INFER)
-    first = device._request(Type.RESULTS, struct.pack("<I", 3))
+        device.link.request(Type.INFER)
+    first = device.link.request(Type.RESULTS, struct.pack("<I", 3))
     assert Result.unpack(first.payload).index == 3
     assert (device.stats().results, device.stats().results_kept) == (11, 8)
     with pytest.raises(DeviceError, match="no such result"):
-        device._request(Type.RESULTS, struct.pack("<I", 12))
+        device.link.request(Type.RESULTS, struct.pack("<I", 12))
     device.flush()
     assert device.stats().loss.lost == 0
-    assert [r.index for r in device._results] == list(range(3, device.stats().results))
+    assert [r.index for r in device.session.take_results()] == list(range(3, device.stats().results))
 
 
 def test_results_come_over_a_bad_line(image: Path, reference: Reference) -> None:
@@ -165,8 +166,8 @@ def test_results_come_over_a_bad_line(image: Path, reference: Reference) -> None
     configuration = Configuration(every_us=4000, push=True, report_tokens=16)
     with open_board(load_board("sim"), image) as device:
         tokens = reference.compute(events, device.configure(configuration).pool_events).tokens
-        line = FaultyTransport(device._transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=2))
-        device._transport = line
+        line = FaultyTransport(device.link.transport, Faults(0.03, 0.03, 0.03, swap=0.03, noise=0.03, seed=2))
+        device.link.transport = line
         device.send(words)
         assert device.tokens().tolist() == as_reported(tokens).tolist()
         results = device.take_results()
@@ -237,7 +238,7 @@ def test_events_in_ram_are_played_once_and_again_after_a_reset(
         with pytest.raises(UsageError, match="come from the board's ram"):
             device.send(words)
         with pytest.raises(DeviceError, match="do not come over the link"):
-            device._request(Type.EVENTS, words.tobytes()[:100])
+            device.link.request(Type.EVENTS, words.tobytes()[:100])
 
 
 @pytest.mark.parametrize(
@@ -274,10 +275,10 @@ def test_numbers_that_mean_nothing_are_refused(device: Device) -> None:
 
 def _ask(device: Device, kind: int, payload: bytes, seq: int = 0) -> Frame:
     """A request by hand, after everything that is still under way."""
-    device._pump(0.02)
-    out, reader = Frame(kind, seq, device._session, payload).encode(), FrameReader()
+    device.link.pump(0.02)
+    out, reader = Frame(kind, seq, device.session.id, payload).encode(), FrameReader()
     for _ in range(100):
-        written, received = device._transport.exchange(out, 0.1)
+        written, received = device.link.transport.exchange(out, 0.1)
         out = out[written:]
         for frame in reader.feed(received):
             return frame
@@ -294,8 +295,8 @@ def test_a_device_five_times_too_slow_goes_on_at_its_interval(image: Path, refer
     configuration = Configuration(mode="live", every_us=interval, push=True, report_tokens=50_000)
     with open_board(load_board("sim"), image) as device:
         pool = device.configure(configuration).pool_events
-        tap = Tap(Slow(device._transport, rate * 4 / 5))
-        device._transport = tap
+        tap = Tap(Slow(device.link.transport, rate * 4 / 5))
+        device.link.transport = tap
         played = play_live(device, events)
         stats = device.stats()
         tokens_there = device.tokens()
@@ -343,8 +344,8 @@ def test_over_a_bad_line_offered_is_taken_and_lost(image: Path, faults: Faults) 
     events = some_events(30_000, gap=30)
     with open_board(load_board("sim"), image) as device:
         device.configure(Configuration(mode="live", every_us=20_000, push=True))
-        line = FaultyTransport(Slow(device._transport, 60_000), faults)
-        device._transport = line
+        line = FaultyTransport(Slow(device.link.transport, 60_000), faults)
+        device.link.transport = line
         played = play_live(device, events)
         stats = device.stats()
         assert line.done.total() > 5
@@ -462,7 +463,7 @@ def test_a_live_device_that_is_gone_is_given_up(image: Path) -> None:
     with open_board(load_board("sim"), image) as device:
         device.configure(Configuration(SETTINGS, model=False, mode="live"))
         device.timeouts = replace(device.timeouts, silence=0.5)
-        device._transport = FaultyTransport(device._transport, Faults(drop=1.0))
+        device.link.transport = FaultyTransport(device.link.transport, Faults(drop=1.0))
         begin = time.monotonic()
         with pytest.raises(DeviceError, match="takes no more events"):
             for at in range(1000):

@@ -56,6 +56,11 @@ def test_volume_equals_the_definition(patch_size: int, buckets: int) -> None:
     tokens = tokens_of(patch_size=patch_size)
     volume = embedding.log_time_volume(tokens, patch_size, buckets)
     assert volume.dtype == np.uint16
+    cells = embedding.log_time_cells(tokens, patch_size, buckets)
+    token, number = np.nonzero(volume.reshape(len(volume), -1))
+    np.testing.assert_array_equal(cells.number, number)
+    np.testing.assert_array_equal(cells.events, volume.reshape(len(volume), -1)[token, number])
+    np.testing.assert_array_equal(np.diff(cells.bounds), np.bincount(token, minlength=len(volume)))
     assert len(tokens) > 10
     np.testing.assert_array_equal(volume, volume_by_definition(tokens, patch_size, buckets))
 

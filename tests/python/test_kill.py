@@ -29,11 +29,12 @@ import pytest
 import spedge
 from spedge.base.errors import DeviceError
 from spedge.cameras import EmulatedCamera
-from spedge.device.client import Device, Timeouts
+from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.link.silence import Silence
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
@@ -368,7 +369,7 @@ def test_an_agent_says_that_its_host_was_killed_and_goes_on_with_its_camera(agen
         "import sys; from spedge.device import *\n"
         "device = Device.open(sys.argv[1])\n"
         "device.configure(Configuration(mode='live', source='camera', format='evt2', every_us=20_000, push=True))\n"
-        "print(device.hello.session, device._session, flush=True)\n"
+        "print(device.hello.session, device.session.id, flush=True)\n"
         "while True: device.wait(1); device.take_results()"
     )
     host = subprocess.Popen(
@@ -395,7 +396,7 @@ def test_an_agent_says_that_its_host_was_killed_and_goes_on_with_its_camera(agen
             device.flush()
             assert device.stats().imbalance(len(events)) is None
             device.configure(REPORTING)
-            assert device.hello.session != device._session
+            assert device.hello.session != device.session.id
             device.send(encode_words(events[:3000]))
             assert device.tokens().tolist() == host_tokens(events[:3000])
 

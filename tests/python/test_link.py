@@ -25,15 +25,16 @@ import pytest
 
 import spedge
 from spedge import cli
-from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.launch import open_board
+from spedge.base.errors import DeviceError, DeviceGone, UsageError
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device, Timeouts
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import CheckReport, as_reported, check
-from spedge.link import protocol
+from spedge.jobs.check import CheckReport, check
 from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.frames import VERSION
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.link.transport import KEPT_BYTES, FdTransport, Outgoing, Reconnecting, connect
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
@@ -312,7 +313,7 @@ def test_a_line_that_comes_back_is_gone_on_with(agent: Agent, caplog: pytest.Log
     events = some_events(20_000)
     with Device.open(agent.address) as device, caplog.at_level(logging.WARNING, "spedge.device"):
         device.configure(REPORTING)
-        line = device._transport
+        line = device.link.transport
         assert isinstance(line, Reconnecting)
         cuts = iter((10_000, 40_000))
         at = next(cuts)
@@ -338,7 +339,7 @@ def test_a_line_that_stays_away_is_reported_within_two_seconds_and_can_be_resume
     with Device.open(agent.address) as device:
         device.configure(REPORTING)
         device.send(words[:3000])
-        line = device._transport
+        line = device.link.transport
         assert isinstance(line, Reconnecting)
         line.hang_up(60)
         begin = time.monotonic()
@@ -511,7 +512,7 @@ def test_the_host_that_comes_last_has_the_device(agent: Agent) -> None:
             new.configure(REPORTING)
             new.send(encode_words(some_events(500)))
             assert new.flush().events == 500
-        with pytest.raises(DeviceError, match="was restarted or taken over by another program"):
+        with pytest.raises(DeviceGone, match=f"^another program took over {agent.address}$"):
             old.flush()
 
 
@@ -625,7 +626,7 @@ def test_devices_lists_ports_and_what_answers(
     assert found[0]["serial_number"] == "066B"
     assert "there is no /dev/ttyNONE0" in found[1]["problem"]
     assert "does not answer" in found[2]["problem"]
-    assert found[3]["port"] == agent.address and found[3]["hello"]["protocol"] == protocol.VERSION
+    assert found[3]["port"] == agent.address and found[3]["hello"]["protocol"] == VERSION
     assert cli.execute(["devices", "--no-ask"]) == 0
     listing = capsys.readouterr().out
     assert "0483:374b" in listing and "STM32 STLink" in listing and "does not answer" not in listing
@@ -655,12 +656,13 @@ def test_udev_prints_the_rules_and_writes_nothing(capsys: pytest.CaptureFixture[
 def test_udev_writes_the_file_or_says_that_it_needs_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from spedge.boards import ports
+    from spedge.boards.ports import usb_ids
+    from spedge.link import udev
 
     monkeypatch.setattr(shutil, "which", lambda _: None)  # no udev here
-    monkeypatch.setattr(ports.write_udev_rules, "__defaults__", (tmp_path / "60-spedge.rules",))
+    monkeypatch.setattr(udev.write_rules, "__defaults__", (tmp_path / "60-spedge.rules",))
     assert cli.execute(["udev", "--write"]) == 0
-    assert (tmp_path / "60-spedge.rules").read_text() == ports.udev_rules()
+    assert (tmp_path / "60-spedge.rules").read_text() == udev.udev_rules(usb_ids())
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

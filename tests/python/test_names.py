@@ -23,9 +23,9 @@ PAGES = [
 #: Public modules and their names. A name may be added here; one that is here stays.
 PUBLIC = {
     "spedge": (
-        "EVENT_DTYPE CheckFailed Columns Device DeviceError InputError Recording SpedgeError Tokenizer "
-        "TokenizerSettings TokenizerStats Tokens UsageError __version__ as_events decoders embedding evt2 open "
-        "tokenize_batch"
+        "EVENT_DTYPE CheckFailed Columns Device DeviceError DeviceGone DeviceRefused DeviceTimeout InputError "
+        "Recording SpedgeError Tokenizer TokenizerSettings TokenizerStats Tokens UsageError __version__ as_events "
+        "decoders embedding evt2 open tokenize_batch"
     ),
     "spedge.cameras": "FORMATS PROTOCOLS Edvs EmulatedCamera heard protocol_of",
     "spedge.compat": (
@@ -65,13 +65,10 @@ def resolve(name: str) -> object:
 
 
 def has_attribute(thing: type, name: str) -> bool:
-    """Whether instances have it: of the class, of a dataclass, or set in the class's code."""
+    """Whether instances have it: of the class, of a dataclass, or set in the code of the class or of one it is of."""
+    code = "".join(inspect.getsource(kind) for kind in thing.__mro__ if kind.__module__.startswith("spedge."))
     fields = {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
-    return (
-        hasattr(thing, name)
-        or name in fields
-        or bool(re.search(rf"self\.{name}(: [^=]+)? = ", inspect.getsource(thing)))
-    )
+    return hasattr(thing, name) or name in fields or bool(re.search(rf"self\.{name}(: [^=]+)? = ", code))
 
 
 def spans(page: str) -> list[str]:
@@ -128,7 +125,30 @@ def test_public_modules_say_what_they_offer() -> None:
             resolve(f"{module}.{name}")
 
 
+def in_scripts(code: str) -> list[str]:
+    """The names that programs in strings import, as a test starts them with python -c."""
+    strings = [
+        node.value
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    lines = re.findall(r"from (spedge[\w.]*) import ([\w, ]+)", "\n".join(strings))
+    return [f"{module}.{name.split()[0]}" for module, names in lines for name in names.split(",")]
+
+
+@pytest.mark.parametrize("folder", ["python", "emulated", "bench"])
+def test_names_in_the_programs_that_tests_start(folder: str) -> None:
+    for path in sorted((REPOSITORY / "tests" / folder).glob("*.py")):
+        if path != Path(__file__).resolve():
+            for name in in_scripts(path.read_text()):
+                resolve(name)
+
+
 def test_a_name_that_is_not_there_is_found() -> None:
+    assert in_scripts('run("from spedge.boards import load_board, x as y\\nimport os")') == [
+        "spedge.boards.load_board",
+        "spedge.boards.x",
+    ]
     page = "`spedge.nothing`, `spedge.open(…)`\n```python\nfrom spedge.device import Gone\nspedge.Device.open(1)\n```\n"
     assert spans(page) == ["spedge.nothing", "spedge.open"]
     assert imported(page) == ["spedge.device.Gone", "spedge.Device.open", "spedge.Device"]

@@ -13,10 +13,10 @@ pytest.importorskip("platformio", reason="building firmware needs PlatformIO: pi
 
 from spedge.base.errors import DeviceError
 from spedge.boards.build import build
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
+from spedge.device.open import open_board
 from spedge.jobs.check import ROUNDED_TOLERANCE
 from spedge.jobs.play import require_precision
 from spedge.model.bundle import Bundle

@@ -18,27 +18,20 @@ from hypothesis import strategies as st
 import spedge
 from spedge.base.errors import DeviceError
 from spedge.events.evt2 import encode_words
+from spedge.link.counts import Loss, Stats, Status
+from spedge.link.frames import REPLY_BIT, VERSION, Frame, FrameReader, ProtocolError, Type
 from spedge.link.protocol import (
-    REPLY_BIT,
-    TOKEN_DTYPE,
-    VERSION,
     Configuration,
     Error,
-    Frame,
-    FrameReader,
     Hello,
-    Loss,
-    ProtocolError,
     Result,
-    Stats,
-    Status,
     TokenPage,
-    Type,
     pack_live,
     pack_tokenizer,
     unpack_labels,
 )
 from spedge.link.stream import EventSender, RetryTimer
+from spedge.link.tokens import TOKEN_DTYPE
 from spedge.tokens.settings import TokenizerSettings
 
 

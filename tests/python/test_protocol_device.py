@@ -23,24 +23,15 @@ import pytest
 
 import spedge
 from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.launch import open_board
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device, Timeouts
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
+from spedge.link.counts import Stats, Status
 from spedge.link.faults import Faults, FaultyTransport
-from spedge.link.protocol import (
-    REPLY_BIT,
-    VERSION,
-    Configuration,
-    Error,
-    ErrorCode,
-    Frame,
-    FrameReader,
-    Stats,
-    Status,
-    Type,
-)
+from spedge.link.frames import REPLY_BIT, VERSION, ErrorCode, Frame, FrameReader, Type
+from spedge.link.link import Timeouts
+from spedge.link.protocol import Configuration, Error
+from spedge.link.tokens import as_reported
 from spedge.link.transport import FdTransport, connect
 from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
@@ -205,7 +196,7 @@ class Raw:
     """Frames by hand."""
 
     def __init__(self, device: Device) -> None:
-        self.transport = device._transport
+        self.transport = device.link.transport
         self.reader = FrameReader()
         self.session = device.hello.session
 
@@ -397,8 +388,8 @@ def test_a_bad_line_changes_no_token_and_no_logit(image: Path, name: str) -> Non
         device.configure(Configuration(report_tokens=32))
         device.send(words)
         clean = device.tokens(), device.infer().logits.tolist()
-        line = FaultyTransport(device._transport, replace(BAD_LINES[name], seed=len(name)))
-        device._transport = line
+        line = FaultyTransport(device.link.transport, replace(BAD_LINES[name], seed=len(name)))
+        device.link.transport = line
         for _ in range(2):
             device.reset()
             device.send(words)
@@ -461,7 +452,7 @@ def test_the_default_gives_up_within_ten_seconds() -> None:
 def test_a_restarted_device_is_noticed(device: Device) -> None:
     device.configure(Configuration(report_tokens=8))
     device.send(encode_words(some_events(3000)))
-    Raw(device).ask(Type.RESET, b"\x01\0\0\0", session=device._session)  # somebody else begins a session
+    Raw(device).ask(Type.RESET, b"\x01\0\0\0", session=device.session.id)  # somebody else begins a session
     for action in (device.flush, device.stats, device.infer, device.tokens, lambda: device.send(WORDS)):
         with pytest.raises(DeviceError, match="was restarted or taken over"):
             action()
@@ -470,12 +461,13 @@ def test_a_restarted_device_is_noticed(device: Device) -> None:
 def test_a_closed_terminal_can_be_opened_again(image: Path) -> None:
     device, process = sim_process(image)
     path = device.name
-    device._transport.close()
+    device.link.transport.close()
     for _ in range(3):
         with Device.open(path, timeouts=QUICK) as again:
             again.configure(Configuration(SETTINGS, model=False, report_tokens=4))
-            again._out += Frame(Type.EVENTS, 0, again._session, WORDS[:1000]).encode()[:-7]  # it ends within a frame
-            again._pump(0)
+            frame = Frame(Type.EVENTS, 0, again.session.id, WORDS[:1000])
+            again.link._out += frame.encode()[:-7]  # it ends within a frame
+            again.link.pump(0)
         assert process.poll() is None
     device.close()
     assert process.wait(5) is not None
@@ -556,7 +548,7 @@ def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:
     device, _ = sim_process(image, Timeouts(resend_least=0.05, resend_most=0.1, silence=0.4))
     with device:
         device.configure(Configuration(SETTINGS, model=False, report_tokens=64))
-        device._transport = Slow(device._transport, 1500)
+        device.link.transport = Slow(device.link.transport, 1500)
         device.send(WORDS[:800] * 4)
         assert device.flush().queued == 0
         assert device.resent == 0
@@ -627,7 +619,7 @@ def test_a_device_behind_tcp(image: Path) -> None:
     """A bridge as ser2net is one."""
     first, process = sim_process(image)
     path = first.name
-    first._transport.close()
+    first.link.transport.close()
     server = socket.create_server(("127.0.0.1", 0))
 
     def bridge() -> None:

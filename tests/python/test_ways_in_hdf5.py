@@ -105,7 +105,9 @@ def test_what_the_field_writes(kind: str, tmp_path: Path) -> None:
     assert (recording.width, recording.height) == (128, 96)
     assert recording.events().tolist() == [(t + base, x, y, p) for t, x, y, p in EVENTS]
     assert recording.format == format
-    assert recording.layout.endswith(f"times in {unit}")
+    polarity = "-1/1" if kind == "MVSEC" else "True/False" if kind == "event_utils" else "0/1"
+    assert recording.layout.endswith(f"times in {unit}, polarity {polarity}")
+    assert recording.size_from == ("the file" if sized else "the caller")
     if not sized:
         with pytest.raises(spedge.InputError, match="pass width and height"):
             spedge.open(path)

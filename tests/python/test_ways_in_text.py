@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,9 +238,9 @@ def test_what_is_said_must_make_sense(tmp_path: Path) -> None:
 
 def test_info_and_convert_say_what_a_file_was_taken_for(tmp_path: Path) -> None:
     path = written(tmp_path, lines("{x} {y} {s} {q}"))
-    assert recording_info(path, 320, 240).layout == "x y t p, times in seconds, between spaces"
+    assert recording_info(path, 320, 240).layout == "x y t p, times in seconds, polarity -1/1, between spaces"
     run = CliRunner().invoke(app, ["info", str(path), "--width", "320", "--height", "240", "--json"])
-    assert json.loads(run.stdout)["layout"] == "x y t p, times in seconds, between spaces"
+    assert json.loads(run.stdout)["layout"] == "x y t p, times in seconds, polarity -1/1, between spaces"
     few = written(tmp_path, "1 2 3 1\n2 2 3 0\n", "few.txt")
     size = ["--width", "320", "--height", "240"]
     out = tmp_path / "out.raw"
@@ -265,3 +266,23 @@ def test_files_longer_than_a_block_are_read_in_pieces(tmp_path: Path, monkeypatc
     path.write_bytes(path.read_bytes() + b"\n1 2\n")
     with pytest.raises(spedge.InputError, match="line 3001 is '1 2'"):
         spedge.open(path, width=320, height=240).events()
+
+
+@pytest.mark.parametrize(
+    ("polarities", "said"),
+    [("010", "0/1"), (("-1", "1", "-1"), "-1/1"), (("True", "False", "true"), "True/False"), ("111", None)],
+)
+def test_how_polarities_are_written_is_said(polarities: Sequence[str], said: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("t,x,y,p\n" + "".join(f"{i},1,2,{p}\n" for i, p in enumerate(polarities)))
+    layout = spedge.open(path, width=9, height=9).layout
+    assert layout == f"t x y p, times in microseconds{f', polarity {said}' if said else ''}, between commas"
+
+
+def test_three_kinds_of_polarity_are_refused(tmp_path: Path) -> None:
+    rows = np.array([[1, 2, 3, -1], [70_000, 3, 3, 0], [70_001, 3, 3, 1]])
+    np.savetxt(tmp_path / "a.txt", rows, "%d")
+    np.save(tmp_path / "a.npy", rows)
+    for name in ("a.txt", "a.npy"):
+        with pytest.raises(spedge.InputError, match="the polarities are -1, 0 and 1"):
+            spedge.open(tmp_path / name, width=9, height=9)

@@ -206,6 +206,28 @@ int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, s
     return SP_OK;
 }
 
+size_t sp_embed_sparse(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
+                       uint32_t *cells, uint16_t *counts)
+{
+    uint32_t *bitmap = scratch;
+    uint16_t *held = counts_in(config, scratch);
+    const size_t words = bitmap_words(config);
+    size_t found = 0;
+
+    if (n > 0)
+        mark(config, scratch, events, n, events[n - 1].t);
+    for (size_t w = 0; w < words; w++) {
+        for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
+            const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
+            cells[found] = (uint32_t)cell;
+            counts[found++] = held[cell];
+            held[cell] = 0;
+        }
+        bitmap[w] = 0;
+    }
+    return found;
+}
+
 /* -------------------------------------------------------------- position */
 
 void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t)

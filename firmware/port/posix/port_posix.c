@@ -39,6 +39,9 @@
 static _Alignas(16) unsigned char memory[SP_PORT_MEMORY_BYTES];
 static int link_fd = -1;
 static int listener = -1; /* of TCP, else -1 */
+static tcp_guest_t guest = {.fd = -1};
+static uint8_t early[sizeof guest.said]; /* that the host said before it was let in */
+static size_t early_used, early_filled;
 static int write_blocked;
 static int camera_fd;
 static int camera_is_open;
@@ -118,15 +121,31 @@ void port_init(int argc, char **argv)
     fflush(stdout);
 }
 
-/* The host that came last has the link: the one before may have been cut off without a word. */
-static void meet_host(void)
+/* Programs that speak no frames take whoever comes; the application has rules. */
+__attribute__((weak)) int app_admits(const uint8_t *first, size_t n, int occupied)
 {
-    const int fd = listener >= 0 ? tcp_accept(listener) : -1;
-    if (fd >= 0) {
-        if (link_fd >= 0)
-            close(link_fd);
-        link_fd = fd;
+    (void)first;
+    (void)n;
+    (void)occupied;
+    return 1;
+}
+
+__attribute__((weak)) size_t app_farewell(uint8_t *out, size_t capacity)
+{
+    (void)out;
+    (void)capacity;
+    return 0;
+}
+
+static void hear_guest(void)
+{
+    if (guest.fd >= 0 && tcp_hear(&guest, link_fd)) {
+        link_fd = guest.fd;
         write_blocked = 0;
+        early_used = 0;
+        early_filled = guest.n;
+        memcpy(early, guest.said, guest.n);
+        guest.fd = -1;
     }
 }
 
@@ -137,6 +156,7 @@ static void lose_host(void)
         close(link_fd);
         link_fd = -1;
         write_blocked = 0;
+        early_used = early_filled = 0;
     }
 }
 
@@ -148,6 +168,12 @@ const port_info_t *port_info(void)
 
 size_t port_read(uint8_t *out, size_t capacity)
 {
+    if (early_used < early_filled) {
+        const size_t left = early_filled - early_used, taken = left < capacity ? left : capacity;
+        memcpy(out, early + early_used, taken);
+        early_used += taken;
+        return taken;
+    }
     const ssize_t n = read(link_fd, out, capacity);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         lose_host();
@@ -241,9 +267,12 @@ void port_idle(void)
         {link_fd, write_blocked ? POLLOUT : POLLIN, 0},
         {camera_is_open && camera_was_read ? camera_fd : -1, POLLIN, 0},
         {listener, POLLIN, 0},
+        {guest.fd, POLLIN, 0},
     };
     camera_was_read = 0;
     poll(wait, sizeof wait / sizeof *wait, -1); /* negative descriptors are left out */
     if (wait[2].revents != 0)
-        meet_host();
+        tcp_accept(listener, &guest);
+    if ((wait[2].revents | wait[3].revents) != 0)
+        hear_guest();
 }

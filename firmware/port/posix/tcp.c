@@ -2,10 +2,14 @@
 
 #include "tcp.h"
 
+#include "port.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,18 +74,72 @@ static void set(int fd, int level, int option, int value)
         perror("setsockopt"); /* only slower */
 }
 
-int tcp_accept(int listener)
+void tcp_accept(int listener, tcp_guest_t *guest)
 {
-    struct sockaddr_in from;
-    socklen_t size = sizeof from;
-    const int fd = accept4(listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
-        return -1;
+        return;
+    if (guest->fd >= 0)
+        close(guest->fd);
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set(fd, IPPROTO_TCP, TCP_KEEPIDLE, ASK_AFTER);
     set(fd, IPPROTO_TCP, TCP_KEEPINTVL, ASK_EVERY);
     set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNANSWERED_MS);
-    fprintf(stderr, "a host has come from %s\n", inet_ntoa(from.sin_addr));
-    return fd;
+    guest->fd = fd;
+    guest->n = 0;
+}
+
+/* Whether the other end has closed, whatever of it is still to be read. */
+static int is_gone(int fd)
+{
+    struct pollfd look = {fd, POLLRDHUP, 0};
+    return poll(&look, 1, 0) > 0;
+}
+
+/* What waits to be read is read away: with it, closing would take back what was said last. */
+static void dismiss(int fd)
+{
+    uint8_t bytes[4096];
+    int most = 1024; /* pieces: another may come all the time */
+    const size_t n = app_farewell(bytes, sizeof bytes);
+    if (send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n) {
+        shutdown(fd, SHUT_WR);
+        while (most-- > 0 && read(fd, bytes, sizeof bytes) > 0)
+            ;
+    }
+    close(fd);
+}
+
+static void say(int fd, const char *what)
+{
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    const int known = getpeername(fd, (struct sockaddr *)&from, &size) == 0;
+    fprintf(stderr, "a host has come from %s%s\n", known ? inet_ntoa(from.sin_addr) : "somewhere", what);
+}
+
+int tcp_hear(tcp_guest_t *guest, int host)
+{
+    const ssize_t n = read(guest->fd, guest->said + guest->n, sizeof guest->said - guest->n);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        close(guest->fd);
+        guest->fd = -1;
+        return 0;
+    }
+    guest->n += n > 0 ? (size_t)n : 0;
+    const int there = host >= 0 && !is_gone(host);
+    const int admitted = app_admits(guest->said, guest->n, there);
+    if (admitted < 0) {
+        guest->n = guest->n < sizeof guest->said ? guest->n : 0; /* noise */
+        return 0;
+    }
+    say(guest->fd, !there ? "" : admitted ? " in the place of another" : " and found another here");
+    if (admitted && host >= 0) {
+        dismiss(host);
+    } else if (!admitted) {
+        dismiss(guest->fd);
+        guest->fd = -1;
+    }
+    return admitted;
 }

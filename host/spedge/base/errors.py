@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def line_of(error: Exception) -> str:
+    """What a library says of an error, in a line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 class SpedgeError(Exception):
     """Something went wrong that the user can act on; the message is one sentence that says how."""
 
@@ -25,6 +30,18 @@ class DeviceError(SpedgeError):
     """A device or the link to it failed."""
 
     exit_code = 3
+
+
+class DeviceGone(DeviceError):
+    """There is none, or not any more: it ended, its line broke, it restarted, another program took it over."""
+
+
+class DeviceRefused(DeviceError):
+    """It is there, and does not do what it is asked; or may not be used."""
+
+
+class DeviceTimeout(DeviceError):
+    """It does not answer, or does not get on, in time."""
 
 
 class InputError(SpedgeError, ValueError):

@@ -14,7 +14,7 @@ from spedge.base.errors import DeviceError, UsageError
 from spedge.boards.build import build
 from spedge.boards.launch import running
 from spedge.boards.manifest import load_board
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.events.evt2 import encode_words
 from spedge.link.protocol import Configuration, pack_tokenizer

@@ -5,8 +5,6 @@ The board runs firmware/bench/model: the model alone, rows in, logits out, by th
 
 from __future__ import annotations
 
-import struct
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CheckFailed, DeviceError, InputError, UsageError
+from spedge.base.errors import CheckFailed, InputError, UsageError
 from spedge.base.paths import cache_dir
+from spedge.bench.machine import Rows, run_on_board
 from spedge.boards.build import build, compile_model, require_tvm
-from spedge.boards.launch import open_board, running
 from spedge.boards.manifest import Board, load_board
+from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
-from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -30,12 +28,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
-_REPLY = struct.Struct("<IiQI")
-_MAGIC = 0x43504253
-_SECONDS = 120.0  #: without a byte from the board
 
 Progress = Callable[[str], None]
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -92,16 +86,6 @@ class ModelBench:
         if self.classification:
             document["classification"]["total"] = self.classification.total
         return document
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a board answered: cost in its unit, bytes of stack, float32 logits [classes], cost of each probed call."""
-
-    cost: int
-    stack_bytes: int
-    logits: NDArray[np.float32]
-    probes: tuple[int, ...] = ()
 
 
 def bench_model(
@@ -174,25 +158,6 @@ def bench_encoder(
     return _bench(bundle, chosen, precision, list(rows), True, on_progress or (lambda _: None))
 
 
-def run_on_board(
-    board: Board, image: Path, bundle: Bundle, cases: Sequence[Rows], repeats: int = 1, probes: int = 0
-) -> list[Run]:
-    """Run the bench program `image` on each case, float32 [n, hidden]; of `repeats` runs the cheapest counts.
-
-    probes: how many kernel calls the image's model measures.
-    """
-    runs = []
-    with running(board, image) as (transport, obituary):
-        try:
-            for rows in cases:
-                request = struct.pack("<I", len(rows)) + rows.astype("<f4").tobytes()
-                tries = [_exchange(transport, request, len(bundle.labels), probes) for _ in range(repeats)]
-                runs.append(min(tries, key=lambda run: run.cost))
-        except DeviceError as error:
-            raise DeviceError(obituary() or str(error)) from error
-    return runs
-
-
 def _bench(
     bundle: Bundle, board: Board, precision: str, cases: Sequence[Rows], encoder_only: bool, say: Progress
 ) -> ModelBench:
@@ -244,24 +209,3 @@ def random_bundle(shape: Shape) -> Bundle:
     folder = cache_dir() / "bench" / name
     bundle: Bundle = make_bundle(folder, make_encoder(shape), shape, f"random encoder {name}", samples=8)
     return bundle
-
-
-def _exchange(transport: Transport, request: bytes, classes: int, probes: int) -> Run:
-    out, received = request, b""
-    wanted = _REPLY.size
-    deadline = time.monotonic() + _SECONDS
-    while len(received) < wanted:
-        written, got = transport.exchange(out, 0.1)
-        out, received = out[written:], received + got
-        if written or got:
-            deadline = time.monotonic() + _SECONDS
-        elif time.monotonic() > deadline:
-            raise DeviceError(f"{transport.name} did not answer for {_SECONDS:.0f} seconds")
-        if len(received) >= _REPLY.size:
-            magic, status, cost, stack = _REPLY.unpack_from(received)
-            if magic != _MAGIC or status != 0:
-                raise DeviceError(f"{transport.name} could not run the model (status {status}, detail {cost:x})")
-            wanted = _REPLY.size + 4 * (classes + probes)
-    logits = np.frombuffer(received, "<f4", classes, _REPLY.size).astype(np.float32)
-    costs = np.frombuffer(received, "<u4", probes, _REPLY.size + 4 * classes).tolist()
-    return Run(cost, stack, logits, tuple(costs))

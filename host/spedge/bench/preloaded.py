@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spedge.base.children import guarded
 from spedge.base.errors import DeviceError, UsageError
+from spedge.boards import qemu
 from spedge.boards.build import build
 from spedge.boards.manifest import Board
 
@@ -61,10 +62,7 @@ def _run(board: Board, firmware: Path, image: bytes, address: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "recording"
         data.write_bytes(image)
-        qemu = board.qemu
-        command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
-        command += ["-display", "none", "-nodefaults", "-kernel", str(firmware), "-serial", "stdio"]
-        command += ["-device", f"loader,file={data},addr={address:#x},force-raw=on"]
+        command = qemu.command(board.qemu, firmware, "-serial", "stdio", *qemu.loaded(data, address))
         with subprocess.Popen(
             guarded(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:

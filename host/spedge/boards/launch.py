@@ -1,100 +1,56 @@
-"""Start the boards that this machine can be: the simulated one and those in QEMU. Nothing outlives its `Device`."""
+"""Start the boards that this machine can be: the simulated one and those in QEMU. Nothing outlives us."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spedge.base.children import guarded
-from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.manifest import Board, Process, Qemu, load_board
-from spedge.device.client import Device, Timeouts
-from spedge.link.faults import Faults, with_faults
-from spedge.link.transport import Reconnecting, Transport, connect, connect_unix
-
-if TYPE_CHECKING:
-    from spedge.model.bundle import Bundle
+from spedge.base.errors import DeviceError, DeviceGone, UsageError
+from spedge.boards import qemu
+from spedge.boards.manifest import Board, Process, Qemu
+from spedge.link.transport import Transport, connect, connect_unix
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 3.0
 _GREETING_SECONDS = 1.0  # firmware that says nothing at first is used all the same
 _LOOK_SECONDS = 0.1  # at a process, to see whether it computes
-_QUIT_SECONDS = 1.0  # a monitor that does not answer within this will not end QEMU either
 
 
-def open_named(
-    name: str, bundle: Bundle | None = None, timeouts: Timeouts | None = None, faults: Faults | None = None
-) -> Device:
-    """The board of that name, built with the bundle's model or none; one on a cable is found by its USB ids."""
-    from spedge.boards.build import build
-    from spedge.boards.ports import port_of
+def start(board: Board, image: Path, ram: Path | None = None) -> Started:
+    """Start the board and find out where its link is. ram: a file of camera bytes for its memory, for the source "ram".
 
-    board = load_board(name)
-    if board.runs == "serial":
-        return open_board(board, address=port_of(board).device, timeouts=timeouts, faults=faults)
-    return open_board(board, build(board, bundle).path, timeouts=timeouts, faults=faults)
-
-
-def open_board(
-    board: Board,
-    image: Path | None = None,
-    address: str | None = None,
-    timeouts: Timeouts | None = None,
-    faults: Faults | None = None,
-    ram: Path | None = None,
-) -> Device:
-    """The board as a `Device`: started from `image` when it is simulated or emulated, else found at `address`.
-
-    Where the board is started here and has a camera port, `Device.camera_address` is its other end.
-    ram: a file of camera bytes that is put into the board's memory, for the source "ram".
     Call it from the main thread: what it starts is ended by the kernel together with the thread that started it.
-    Raises DeviceError when it cannot be started or does not answer, UsageError when image or address is missing.
+    Raises DeviceError when it cannot be started, UsageError for a board on a cable, or without memory for camera bytes.
     """
     if board.runs == "serial":
-        if address is None:
-            raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
-        if ram is not None:
-            raise UsageError(f"{board.name} is on a cable: nothing can be put into its memory from here")
-        baud = board.serial.baud if board.serial else 115200
-        return Device.open(address, baud=baud, timeouts=timeouts, faults=faults)
-    if image is None:
-        raise UsageError(f"{board.name} is started from a firmware image, and none was given")
-    started = _start(board, image, ram)
+        raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
+    _require_emulator(board)
+    started = _qemu(board, board.qemu, image, ram) if board.qemu else _process(board, image, ram)
     try:
         started.boot()
-        limits = timeouts or Timeouts()
-        line = Reconnecting(started.connect, limits.reconnect, started.obituary)
-        device = Device(with_faults(line, faults), timeouts, started.obituary, started.at_work)
     except BaseException:
         started.stop()
         raise
-    device.owns(started.stop)
-    device.camera_address = started.camera_address
-    return device
+    return started
 
 
 @contextlib.contextmanager
 def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[], str | None]]]:
     """A board of this machine, running `image` of any program: the bytes of its link, and why it is gone if it is.
 
-    Ended with the block. Call it from the main thread, as `open_board`. Raises UsageError for a board on a cable.
+    Ended with the block. Raises what `start` raises.
     """
-    if board.runs == "serial":
-        raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
-    started = _start(board, image)
+    started = start(board, image)
     try:
-        started.boot()
         transport = started.connect()
         try:
             yield transport, started.obituary
@@ -104,12 +60,7 @@ def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[],
         started.stop()
 
 
-def _start(board: Board, image: Path, ram: Path | None = None) -> _Started:
-    _require_emulator(board)
-    return _start_qemu(board, board.qemu, image, ram) if board.qemu else _start_process(board, image, ram)
-
-
-class _Started:
+class Started:
     """A child process that is a device. camera_address: the other end of its camera port, once connected."""
 
     camera_address: str | None = None
@@ -130,7 +81,7 @@ class _Started:
                 )
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise DeviceError(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
+            raise DeviceGone(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
 
     def boot(self) -> None:
         """Find out where the link is."""
@@ -186,11 +137,11 @@ class _Started:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _Process(_Started):
+class _Process(Started):
     def boot(self) -> None:
         lines = self._said(2)
         if len(lines) < 2:
-            raise DeviceError(self.obituary() or f"{self.name} did not say where its link and its camera port are")
+            raise DeviceGone(self.obituary() or f"{self.name} did not say where its link and its camera port are")
         self._link, self.camera_address = lines
 
     def connect(self) -> Transport:
@@ -213,7 +164,7 @@ class _Process(_Started):
         return text.decode().split("\n")[:-1]
 
 
-class _QemuProcess(_Started):
+class _QemuProcess(Started):
     """QEMU, started paused so that nothing is lost before both sockets are connected."""
 
     def __init__(self, board: Board, command: list[str], folder: Path) -> None:
@@ -225,7 +176,7 @@ class _QemuProcess(_Started):
 
     def boot(self) -> None:
         try:
-            self._monitor = _Monitor(self._folder / "qmp", self._gone)
+            self._monitor = qemu.Monitor(self._folder / "qmp", self._gone)
         except (DeviceError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -241,8 +192,8 @@ class _QemuProcess(_Started):
         transport.name = self.name
         return transport
 
-    def _unreachable(self, error: Exception) -> DeviceError:
-        return DeviceError(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}")
+    def _unreachable(self, error: Exception) -> DeviceGone:
+        return DeviceGone(self.obituary() or f"{self.name}: QEMU cannot be reached: {error}")
 
     def quit(self) -> None:
         monitor = getattr(self, "_monitor", None)
@@ -252,49 +203,11 @@ class _QemuProcess(_Started):
             monitor.quit()
 
 
-class _Monitor:
-    """Just enough of QMP."""
-
-    def __init__(self, path: Path, gone: Callable[[], bool]) -> None:
-        """gone: whether there is nobody any more to wait for."""
-        deadline = time.monotonic() + _START_SECONDS
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_START_SECONDS)
-        while True:
-            try:
-                self._socket.connect(str(path))
-                break
-            except OSError:
-                if gone() or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-        self._stream = self._socket.makefile("rwb")
-        self._stream.readline()  # the greeting
-        self.execute("qmp_capabilities")
-
-    def execute(self, command: str) -> None:
-        self._stream.write(json.dumps({"execute": command}).encode() + b"\n")
-        self._stream.flush()
-        while line := self._stream.readline():
-            answer = json.loads(line)
-            if "error" in answer:
-                raise DeviceError(f"QEMU refused {command}: {answer['error'].get('desc')}")
-            if "return" in answer:
-                return
-        raise DeviceError("QEMU closed its monitor")
-
-    def quit(self) -> None:
-        """End QEMU. Raises an OSError when it does not answer."""
-        self._socket.settimeout(_QUIT_SECONDS)
-        with contextlib.suppress(DeviceError), contextlib.closing(self._socket), contextlib.closing(self._stream):
-            self.execute("quit")
-
-
 def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="spedge-"))
 
 
-def _start_process(board: Board, image: Path, ram: Path | None) -> _Started:
+def _process(board: Board, image: Path, ram: Path | None) -> Started:
     process = board.process or Process()
     emulator = [process.emulator] if process.emulator and process.emulated else []
     return _Process(board.name, [*emulator, str(image), *process.arguments, *([str(ram)] if ram else [])], _scratch())
@@ -304,27 +217,20 @@ def _require_emulator(board: Board) -> None:
     if board.emulator and shutil.which(board.emulator) is None:
         packages = [p for tool in board.requires if tool.program == board.emulator for p in tool.packages]
         install = " ".join(packages) or board.emulator
-        raise DeviceError(
-            f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}"
-        )
+        raise DeviceGone(f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}")
 
 
-def _start_qemu(board: Board, qemu: Qemu, image: Path, ram: Path | None) -> _Started:
-    if ram is not None and qemu.ram_source is None:
+def _qemu(board: Board, own: Qemu, image: Path, ram: Path | None) -> Started:
+    if ram is not None and own.ram_source is None:
         raise UsageError(f"{board.name} has no memory for camera bytes")
     folder = _scratch()
-    command = [qemu.program, "-machine", qemu.machine, "-cpu", qemu.cpu, *qemu.arguments]
-    command += ["-display", "none", "-nodefaults", "-S", "-kernel", str(image)]
-    sockets = {qemu.link: "uart0"} | ({qemu.camera: "camera"} if qemu.camera is not None else {})
+    more = ["-S"]
+    sockets = {own.link: "uart0"} | ({own.camera: "camera"} if own.camera is not None else {})
     for uart in range(max(sockets) + 1):
-        command += ["-serial", _listening(folder / sockets[uart]) if uart in sockets else "null"]
-    command += ["-qmp", _listening(folder / "qmp")]
-    if ram is not None:
+        more += ["-serial", qemu.listening(folder / sockets[uart]) if uart in sockets else "null"]
+    more += ["-qmp", qemu.listening(folder / "qmp")]
+    if ram is not None and own.ram_source is not None:
         loaded = folder / "ram"
         loaded.write_bytes(ram.stat().st_size.to_bytes(4, "little") + ram.read_bytes())
-        command += ["-device", f"loader,file={loaded},addr={qemu.ram_source:#x},force-raw=on"]
-    return _QemuProcess(board, command, folder)
-
-
-def _listening(path: Path) -> str:
-    return f"unix:{path},server=on,wait=off"
+        more += qemu.loaded(loaded, own.ram_source)
+    return _QemuProcess(board, qemu.command(own, image, *more), folder)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir
+from spedge.link.transport import BAUD
 
 Runs = Literal["process", "qemu", "serial"]
 RUNS: tuple[Runs, ...] = ("process", "qemu", "serial")
@@ -59,7 +60,7 @@ class Serial:
     """How a board on a cable is found and spoken to: (vendor, product) ids of its USB port, and the baud rate."""
 
     usb_ids: tuple[tuple[int, int], ...] = ()
-    baud: int = 115200
+    baud: int = BAUD
 
 
 @dataclass(frozen=True)
@@ -201,4 +202,4 @@ def _qemu(run: dict[str, Any]) -> Qemu:
 
 def _serial(run: dict[str, Any]) -> Serial:
     usb_ids = tuple((int(vendor, 16), int(product, 16)) for vendor, product in run.get("usb_ids", ()))
-    return Serial(usb_ids, int(run.get("baud", 115200)))
+    return Serial(usb_ids, int(run.get("baud", BAUD)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from spedge.boards.manifest import Board
-    from spedge.device.client import Device
+    from spedge.device.open import Device
     from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
 
@@ -278,14 +278,14 @@ def opened_device(
     fault: what shall go wrong on the line, as in Faults.parse.
     """
     from spedge.boards.build import build
-    from spedge.boards.launch import open_board
-    from spedge.device.client import Device
+    from spedge.device.open import Device, open_board
     from spedge.jobs.play import require_precision
     from spedge.link.faults import Faults
+    from spedge.link.transport import BAUD
 
     faults = Faults.parse(fault) if fault else None
     if address:
-        with Device.open(address, baud=board.serial.baud if board.serial else 115200, faults=faults) as device:
+        with Device.open(address, baud=board.serial.baud if board.serial else BAUD, faults=faults) as device:
             if bundle is not None:
                 require_precision(device, bundle, precision)
             yield device

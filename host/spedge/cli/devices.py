@@ -9,7 +9,7 @@ import typer
 from spedge.cli.common import JsonOption, print_json, progress, show, table
 
 if TYPE_CHECKING:
-    from spedge.boards.ports import Probe
+    from spedge.jobs.devices import Probe
 
 
 def command(
@@ -21,7 +21,8 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """List serial ports with their USB ids, and the spedge devices that answer on them."""
-    from spedge.boards.ports import Port, Probe, list_ports, probe
+    from spedge.boards.ports import Port, list_ports
+    from spedge.jobs.devices import Probe, probe
 
     ports = list_ports() + [Port(address, "") for address in addresses or ()]
     probes: list[Probe] = []

@@ -46,7 +46,9 @@ def command(
 
     A recording that is damaged or cut off is counted up to there, and the exit code is 4.
     """
-    if path.is_dir():
+    from spedge.recordings.ros import is_bag
+
+    if path.is_dir() and not is_bag(path):
         from spedge.model.bundle import Bundle
 
         _print(_bundle_document(Bundle.load(path)), as_json)
@@ -86,6 +88,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
         "layout": info.layout or None,
         "width": info.width,
         "height": info.height,
+        "size_from": info.size_from,
         "events": info.events,
         "on_events": info.on_events,
         "off_events": info.events - info.on_events,

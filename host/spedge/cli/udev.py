@@ -15,11 +15,13 @@ def command(
 
     They let whoever is logged in at this machine open the ports, and keep ModemManager off them.
     """
-    from spedge.boards.ports import UDEV_FILE, udev_rules, write_udev_rules
+    from spedge.boards.ports import usb_ids
+    from spedge.link.udev import UDEV_FILE, udev_rules, write_rules
 
+    rules = udev_rules(usb_ids())
     if not write:
-        print(udev_rules(), end="")
+        print(rules, end="")
         print(f"nothing was written; 'sudo spedge udev --write' writes this to {UDEV_FILE}", file=sys.stderr)
         return
-    then = "plug the boards in again" if write_udev_rules() else "restart udev, or the machine, to use it"
+    then = "plug the boards in again" if write_rules(rules) else "restart udev, or the machine, to use it"
     print(f"written to {UDEV_FILE}; {then}")

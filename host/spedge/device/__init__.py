@@ -1,14 +1,11 @@
 """Devices: what runs on a board, seen from the host."""
 
-from typing import TYPE_CHECKING
-
-from spedge.device.client import Device, LineCounts, Timeouts
+from spedge.device.open import Device, open_board
+from spedge.link.counts import Loss, Stats, Status
 from spedge.link.faults import Faults
-from spedge.link.protocol import Configuration, Configured, Hello, Loss, Result, Stats, Status
+from spedge.link.link import LineCounts, Timeouts
+from spedge.link.protocol import Configuration, Configured, Hello, Result
 from spedge.tokens.settings import TokenizerSettings
-
-if TYPE_CHECKING:
-    from spedge.boards.launch import open_board
 
 __all__ = [
     "Configuration",
@@ -25,14 +22,3 @@ __all__ = [
     "TokenizerSettings",
     "open_board",
 ]
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name):
-        """`open_board`, when asked for: it opens devices itself."""
-        if name != "open_board":
-            raise AttributeError(f"module 'spedge.device' has no attribute {name!r}")
-        from spedge.boards.launch import open_board
-
-        return open_board

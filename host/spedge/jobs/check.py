@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.device.client import Device, LineCounts
+from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
 from spedge.jobs.results import check_results, window_of
-from spedge.link.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE, Configuration, Result, Stats
+from spedge.link.counts import Stats
+from spedge.link.link import LineCounts
+from spedge.link.protocol import Configuration, Result
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Computed, Reference
 from spedge.recordings import PLAIN, Reading
@@ -292,18 +293,6 @@ class _Session:
         """A sentence on the first result made on the way that is not the host's."""
         words = encode_words(events) if self.configuration.source == "link" else None
         return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words)
-
-
-def as_reported(tokens: Tokens) -> NDArray[Any]:
-    """Tokens as a device reports them: protocol.TOKEN_DTYPE [n], with a CRC over the events of each."""
-    out = np.empty(len(tokens), TOKEN_DTYPE)
-    out["x"], out["y"], out["t"], out["n"] = tokens.x, tokens.y, tokens.t, tokens.n
-    packed = np.empty(len(tokens.events), PACKED_EVENT_DTYPE)
-    for name in ("t", "x", "y", "p"):
-        packed[name] = tokens.events[name]
-    data, size = memoryview(packed.tobytes()), packed.itemsize
-    out["crc"] = [zlib.crc32(data[a:b]) for a, b in pairwise((tokens.offsets * size).tolist())]
-    return out
 
 
 def token_difference(host: NDArray[Any], device: NDArray[Any]) -> str | None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.base.paths import assets_dir
-from spedge.boards.build import BuildError, build
-from spedge.boards.launch import open_board
+from spedge.boards.build import build
 from spedge.boards.manifest import Board, load_board
-from spedge.device.client import Device
+from spedge.boards.platformio import BuildError
+from spedge.device.open import Device, open_board
 from spedge.jobs.check import CheckReport, check, encoder_of, prefixed, tolerance_of
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle

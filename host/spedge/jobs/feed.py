@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
 from spedge.cameras import EmulatedCamera, heard, protocol_of
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.arrays import empty_events, since
 from spedge.events.evt2 import encode_words, time_base
 from spedge.events.formats import format_name

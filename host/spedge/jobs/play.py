@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, InputError, UsageError
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events import evt2
 from spedge.events.arrays import cropped, empty_events, since
 from spedge.jobs.play import other_sensor, require_model
-from spedge.link.protocol import Configuration, Loss, Result, Stats, Status
+from spedge.link.counts import Loss, Stats, Status
+from spedge.link.protocol import Configuration, Result
 from spedge.model.bundle import Bundle
 from spedge.sources import Source
 

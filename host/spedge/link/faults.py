@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import math
 import random
-import time
 from collections import Counter
 from dataclasses import dataclass, field, fields
 
 from spedge.base.errors import UsageError
+from spedge.link.clock import SYSTEM, Clock
 from spedge.link.transport import Reconnecting, Transport
 
 _CUT_FRAMES = (10, 60)  # least and most frames towards the device before the next cut
@@ -63,6 +63,7 @@ class _Direction:
     faults: Faults
     random: random.Random
     done: Counter[str]
+    clock: Clock
     _rest: bytes = b""
     _held: bytes = b""  # waits to come after its successor
     _late: list[tuple[float, int, bytes]] = field(default_factory=list)  # when due, a number to sort by, frame
@@ -74,7 +75,7 @@ class _Direction:
         return b"".join([*self._due(), *(self._mangle(frame + b"\0") for frame in frames)])
 
     def _due(self) -> list[bytes]:
-        now, due = time.monotonic(), []
+        now, due = self.clock.monotonic(), []
         while self._late and self._late[0][0] <= now:
             due.append(heapq.heappop(self._late)[2])
         return due
@@ -82,7 +83,7 @@ class _Direction:
     @property
     def waits(self) -> float:
         """Seconds until the next late frame is due; infinity when none is."""
-        return max(self._late[0][0] - time.monotonic(), 0.0) if self._late else math.inf
+        return max(self._late[0][0] - self.clock.monotonic(), 0.0) if self._late else math.inf
 
     def lose_all(self) -> None:
         """What is on its way goes with the line."""
@@ -105,7 +106,7 @@ class _Direction:
         if self._hits("noise"):
             frame = self.random.randbytes(self.random.randrange(_NOISE_BYTES)) + frame
         if self._hits("delay"):
-            due = time.monotonic() + self.random.uniform(0, self.faults.late)
+            due = self.clock.monotonic() + self.random.uniform(0, self.faults.late)
             heapq.heappush(self._late, (due, self.frames, frame))
             return b""
         if self._held:
@@ -118,31 +119,30 @@ class _Direction:
 class FaultyTransport:
     """A transport whose frames suffer on the way. `done` counts what was done to them, by kind."""
 
-    def __init__(self, inner: Transport, faults: Faults) -> None:
+    def __init__(self, inner: Transport, faults: Faults, clock: Clock = SYSTEM) -> None:
         self.inner = inner
         self.name = inner.name
         self.done: Counter[str] = Counter()
         self._faults = faults
         self._random = random.Random(faults.seed)
-        self._out, self._in = (_Direction(faults, random.Random(self._random.random()), self.done) for _ in range(2))
+        self.clock = clock
+        self._out, self._in = (
+            _Direction(faults, random.Random(self._random.random()), self.done, clock) for _ in range(2)
+        )
         self._waiting = b""
         self._cuts = faults.cut
         self._cut_at = self._next_cut()
         self._away_until = 0.0
 
-    @property
-    def reconnects(self) -> int:
-        return getattr(self.inner, "reconnects", 0)
-
     def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         self._waiting += self._out.feed(out)
         if self._cuts and self._out.frames >= self._cut_at:
             self._cut()
-        left = self._away_until - time.monotonic()
+        left = self._away_until - self.clock.monotonic()
         if left > 0:  # what is sent into a line that is not there is lost
             self._out.lose_all()
             self._waiting = b""
-            time.sleep(min(timeout, left))
+            self.clock.sleep(min(timeout, left))
             return len(out), b""
         wait = min(timeout, self._out.waits, self._in.waits)
         written, received = self.inner.exchange(self._waiting, wait)
@@ -156,7 +156,7 @@ class FaultyTransport:
         self._cuts -= 1
         self.done["cut"] += 1
         self._cut_at = self._next_cut()
-        self._away_until = time.monotonic() + self._faults.away
+        self._away_until = self.clock.monotonic() + self._faults.away
         self._in.lose_all()
         if isinstance(self.inner, Reconnecting):
             self.inner.hang_up(self._faults.away)

@@ -26,8 +26,11 @@ from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, UsageError
+from spedge.link.clock import SYSTEM, Clock
+from spedge.link.udev import udev_rule
 
+BAUD = 115200  #: of a serial port that nobody says another rate for
 KEPT_BYTES = 1 << 22  #: received and not fetched: far more than a device is ever asked for at once
 _READ_BYTES = 1 << 16
 _REDIAL_SECONDS = 0.05
@@ -122,7 +125,7 @@ class FdTransport:
     def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         with self._turn:
             if self._fd < 0:
-                raise DeviceError(f"the link to {self.name} is closed")
+                raise DeviceGone(f"the link to {self.name} is closed")
             deadline = time.monotonic() + max(timeout, 0.0)
             written = self._write(out) if out else 0
             idle = not written  # else it is only looked whether something has come
@@ -138,7 +141,7 @@ class FdTransport:
             received = bytes(self._kept)
             self._kept.clear()
             if self._broken and not received:
-                raise DeviceError(self._broken)
+                raise DeviceGone(self._broken)
             return written, received
 
     def _wait(self, to_write: bool, timeout: float) -> tuple[bool, bool]:
@@ -160,7 +163,8 @@ class FdTransport:
                     done += written
                     full = written < len(piece)
         except OSError as error:
-            raise DeviceError(f"the link to {self.name} broke: {error.strerror}") from error
+            self._read_last()
+            self._broken = self._broken or f"the link to {self.name} broke: {error.strerror}"
         return done
 
     def _read(self) -> None:
@@ -176,13 +180,17 @@ class FdTransport:
         self._kept += data
         del self._kept[:-KEPT_BYTES]
 
+    def _read_last(self) -> None:
+        """All that came before the link broke: it may say why."""
+        while not self._broken and self._wait(False, 0.0)[0]:
+            self._read()
+
     def _read_on(self) -> None:
         """The thread."""
         while not self._closing.wait(_DRAIN_SECONDS):
             if self._turn.acquire(blocking=False):
                 try:
-                    while not self._broken and self._wait(False, 0.0)[0]:
-                        self._read()
+                    self._read_last()
                 finally:
                     self._turn.release()
 
@@ -208,9 +216,17 @@ class Reconnecting:
     """
 
     def __init__(
-        self, dial: Callable[[], Transport], patience: float, obituary: Callable[[], str | None] = lambda: None
+        self,
+        dial: Callable[[], Transport],
+        patience: float,
+        obituary: Callable[[], str | None] = lambda: None,
+        clock: Clock = SYSTEM,
     ) -> None:
         """Opens it. Raises what dial raises."""
+        #: Makes what is said first on a line that has come back.
+        self.greeting: Callable[[], bytes] = bytes
+        self._unsaid = b""  # of that
+        self._clock = clock
         self._dial = dial
         self._patience = patience
         self._obituary = obituary
@@ -227,10 +243,14 @@ class Reconnecting:
         if self._line is None:
             return 0, b""
         try:
-            return self._line.exchange(out, timeout)
+            if not self._unsaid:
+                return self._line.exchange(out, timeout)
+            written, received = self._line.exchange(self._unsaid, timeout)
         except DeviceError as error:
             self._broke(str(error))
             return 0, b""
+        self._unsaid = self._unsaid[written:]
+        return 0, received
 
     def hang_up(self, seconds: float) -> None:
         """Break the connection, as a pulled cable does, and leave it so for that long."""
@@ -242,13 +262,13 @@ class Reconnecting:
             self._line = None
         reason = None if away else self._obituary()
         if reason:
-            raise DeviceError(reason)
-        now = time.monotonic()
+            raise DeviceGone(reason)
+        now = self._clock.monotonic()
         self._trouble, self._give_up_at, self._not_before = why, now + away + self._patience, now + away
         _log.warning("%s; waiting for it to come back", why)
 
     def _redial(self, timeout: float) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if self._give_up_at is None:
             self._give_up_at = now + self._patience
         if now >= self._not_before:
@@ -258,13 +278,14 @@ class Reconnecting:
         if self._line is not None:
             self.reconnects += 1
             self._give_up_at = None
+            self._unsaid = self.greeting()
             _log.warning("the link to %s is back", self.name)
         elif now > self._give_up_at:
             self._give_up_at = None
             reason = f"{self._trouble}, and did not come back within {self._patience:g} s"
-            raise DeviceError(self._obituary() or reason)
+            raise DeviceGone(self._obituary() or reason)
         else:
-            time.sleep(min(max(timeout, 0.0), _REDIAL_SECONDS))
+            self._clock.sleep(min(max(timeout, 0.0), _REDIAL_SECONDS))
 
     def unsent(self) -> int:
         return self._line.unsent() if self._line is not None else 0
@@ -276,10 +297,20 @@ class Reconnecting:
         self._patience, self._dial = 0.0, self._closed
 
     def _closed(self) -> Transport:
-        raise DeviceError(f"the link to {self.name} is closed")
+        raise DeviceGone(f"the link to {self.name} is closed")
 
 
-def connect(address: str, baud: int = 115200) -> Transport:
+def reconnecting(transport: Transport) -> Reconnecting | None:
+    """The part of a transport that opens it again when it breaks, if there is one."""
+    while not isinstance(transport, Reconnecting):
+        inner = getattr(transport, "inner", None)
+        if inner is None:
+            return None
+        transport = inner
+    return transport
+
+
+def connect(address: str, baud: int = BAUD) -> Transport:
     """Open `/dev/…` (serial port or pseudo-terminal), `unix:PATH` or `tcp://HOST:PORT`.
 
     Raises UsageError when the address makes no sense, DeviceError when nothing is there or it may not be used.
@@ -304,7 +335,7 @@ def connect_unix(path: Path, within: float = 0.0, gone: Callable[[], bool] = lam
         except OSError as error:
             sock.close()
             if gone() or time.monotonic() >= deadline:
-                raise DeviceError(f"cannot connect to unix:{path}: {error.strerror}") from error
+                raise DeviceGone(f"cannot connect to unix:{path}: {error.strerror}") from error
             time.sleep(0.01)
 
 
@@ -319,7 +350,7 @@ def _tcp(address: str) -> FdTransport:
     try:
         sock = socket.create_connection((host, port), timeout=_CONNECT_SECONDS)
     except OSError as error:
-        raise DeviceError(f"cannot connect to {address}: {error.strerror or error}") from error
+        raise DeviceGone(f"cannot connect to {address}: {error.strerror or error}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return FdTransport(address, sock.fileno(), sock)
 
@@ -330,7 +361,8 @@ def _serial(path: str, baud: int) -> FdTransport:
     try:
         port = serial.Serial(path, baud, timeout=0, write_timeout=0, exclusive=True)
     except serial.SerialException as error:
-        raise DeviceError(_serial_trouble(path, error)) from error
+        kind = DeviceGone if error.errno == errno.ENOENT else DeviceRefused
+        raise kind(_serial_trouble(path, error)) from error
     port.reset_input_buffer()
     return FdTransport(path, port.fileno(), port)
 
@@ -366,9 +398,3 @@ def _udev_rule(path: str) -> str:
         if port.device == path and port.vid is not None:
             return udev_rule(port.vid, port.pid or 0)
     return f"""KERNEL=="{Path(path).name}", MODE="0660", TAG+="uaccess\""""
-
-
-def udev_rule(vendor: int, product: int) -> str:
-    """The rule that lets whoever is logged in open one kind of USB port, and keeps ModemManager off it."""
-    match = f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}"'
-    return f'{match}, MODE="0660", TAG+="uaccess", ENV{{ID_MM_DEVICE_IGNORE}}="1"'

@@ -24,6 +24,7 @@ from spedge.recordings.layout import Said
 from spedge.recordings.nmnist import NMnistRecording
 from spedge.recordings.npz import NpzWriter
 from spedge.recordings.raw import RawRecording, RawWriter
+from spedge.recordings.ros import RosRecording, is_bag
 from spedge.recordings.text import TextRecording
 
 __all__ = ["CHUNK_EVENTS", "PLAIN", "Reading", "Recording", "Writer", "create", "formats", "open", "write"]
@@ -55,6 +56,9 @@ _READERS: dict[str, _Reader] = {
     ".csv": TextRecording,
     ".tsv": TextRecording,
     ".txt": TextRecording,
+    ".bag": RosRecording,
+    ".mcap": RosRecording,
+    ".db3": RosRecording,
 }
 _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".hdf5": Hdf5Writer,
@@ -84,8 +88,8 @@ def open(
     """Open a recording, by its file name's ending.
 
     Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
-    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy) and text (.csv, .tsv,
-    .txt).
+    AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy), text (.csv, .tsv,
+    .txt) and ROS bags (.bag, .mcap, .db3, or the folder of them).
     width, height: the sensor in pixels, for files that do not say it themselves.
     sort: hand the events out in order of time whatever their order in the file; this takes memory for all of them.
     Without it, an event older than the one before it is an error.
@@ -105,17 +109,18 @@ def open(
         width, height = whole_number("width", width, 1, 65535), whole_number("height", height, 1, 65535)
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
-    if not path.is_file():
+    if not path.is_file() and not is_bag(path):
         raise InputError(f"{path} is not a file")
-    reader = _READERS.get(path.suffix.lower())
+    reader = RosRecording if path.is_dir() else _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
             f"{path}: cannot read {path.suffix or 'a file without an ending'}; known are {', '.join(_READERS)}"
         )
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; it ends at byte 0")
     try:
-        path.open("rb").close()  # may it be read? HDF5 has another process find out
+        if path.is_file():
+            path.open("rb").close()  # may it be read? HDF5 has another process find out
         recording = reader(path, width, height, Said(columns, time_unit, camera))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CutError, InputError
+from spedge.base.errors import CutError, InputError, line_of
 from spedge.events.arrays import Columns
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
@@ -147,7 +147,8 @@ class ArrayRecording(Recording):
         ours = None not in size and t.dtype.kind in "iu"  # as we write them, in µs however many
         self._unit = unit or ("us" if ours else layout.unit_of(path, t, said))
         super().__init__(path, *choose_geometry(path, size, width, height))
-        self.layout = layout.described(self._order, self._unit)
+        polarity = layout.polarity_of(path, self._raw(sample).p) if sample else ""
+        self.layout = layout.described(self._order, self._unit, polarity)
 
     def _array(self, name: str) -> _Array:
         with self._file.opened(name) as file:
@@ -277,7 +278,7 @@ class ArrayRecording(Recording):
                     return
 
     def _cut(self, name: str, row: int, error: Exception) -> InputError:
-        what = f"{self.path}: the array {name} is damaged or cut off at entry {row} or after ({_line(error)})"
+        what = f"{self.path}: the array {name} is damaged or cut off at entry {row} or after ({line_of(error)})"
         return CutError(what) if isinstance(error, EOFError) else InputError(what)
 
     def _complaint(self, error: Exception) -> str:
@@ -286,7 +287,7 @@ class ArrayRecording(Recording):
             what = "not an .npz file, or cut off: there is no directory of arrays before its end at byte"
             return f"{self.path}: {what} {size}"
         kind = ".npz" if self._file.zipped else ".npy"
-        return f"{self.path}: not a readable {kind} file, or cut off before its end at byte {size} ({_line(error)})"
+        return f"{self.path}: not a readable {kind} file, or cut off before its end at byte {size} ({line_of(error)})"
 
 
 def _passed(file: IO[bytes], count: int) -> int:
@@ -311,7 +312,3 @@ def _rows(file: IO[bytes], dtype: np.dtype[Any], width: int, count: int) -> tupl
         error = problem
     whole = len(data) // row * row if row else 0
     return np.frombuffer(bytes(data[:whole]), dtype).reshape(-1, width), error
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -36,6 +36,7 @@ class Recording(ABC):
     sort: hand the events out in order of time (stable) whatever their order in the file; this holds the whole recording
     in memory.
     layout: how a file was taken that leaves open what its columns are; else empty.
+    size_from: who says the sensor's size: the file, the caller, or the format.
     outside: what becomes of events outside the sensor: drop (and count) or refuse. Readers set what the format's makers
     do, which is to refuse where they do not say.
     left_out: how many of what was skipped or dropped, by name: of what has been iterated.
@@ -46,10 +47,11 @@ class Recording(ABC):
     format: str
     layout = ""
 
-    def __init__(self, path: Path, width: int, height: int) -> None:
+    def __init__(self, path: Path, width: int, height: int, size_from: str = "the format") -> None:
         self.path = path
         self.width = width
         self.height = height
+        self.size_from = size_from
         self.sort = False
         self.outside = "refuse"
         self.left_out: dict[str, int] = {}
@@ -164,20 +166,20 @@ def _joined(chunks: list[NDArray[np.void]]) -> NDArray[np.void]:
 
 def choose_geometry(
     path: Path, found: tuple[int | None, int | None], width: int | None, height: int | None
-) -> tuple[int, int]:
-    """The sensor's size that the file says, or else the one that the caller gives.
+) -> tuple[int, int, str]:
+    """The sensor's size that the file says, or else the one that the caller gives, and which of them said it.
 
     Raises InputError when neither says it or the two disagree.
     """
     if found[0] is None or found[1] is None:
         if width is None or height is None:
             raise InputError(f"{path}: the file does not give the sensor's size; pass width and height")
-        return width, height
+        return width, height, "the caller"
     if width is not None and (width, height) != found:
         raise InputError(
             f"{path}: the file gives {found[0]}x{found[1]}, not {width}x{height}; leave width and height out"
         )
-    return found[0], found[1]
+    return found[0], found[1], "the file"
 
 
 class Unwrap:

@@ -95,7 +95,7 @@ class Hdf5Recording(Recording):
         (head,) = self._answers(path, events=False)
         about = json.loads(head)
         self.format = about["format"]
-        super().__init__(path, about["width"], about["height"])
+        super().__init__(path, about["width"], about["height"], about["size_from"])
         self.layout = about["layout"]
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:

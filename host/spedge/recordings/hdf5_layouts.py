@@ -40,21 +40,13 @@ class Place:
 
 def find(path: Path, file: Any, said: Said) -> Place:
     """The events that are meant. Raises InputError when there are none, or several and none of them was chosen."""
-    places = list(_places(file, {4, len(said.columns or ORDERS[0])}))
-    chosen = [place for place in places if said.camera is None or _is_called(place, said.camera)]
-    if len(chosen) == 1:
-        return chosen[0]
+    places = {place.name: place for place in _places(file, {4, len(said.columns or ORDERS[0])})}
     if not places:
         raise InputError(
             f"{path}: there is neither /CD/events nor /events with the fields t, x, y and p in it, nor are there other "
             "arrays of events"
         )
-    names = ", ".join(place.name for place in places)
-    raise InputError(f"{path}: events are in {names}: say which, camera='{places[0].name}' (--camera {places[0].name})")
-
-
-def _is_called(place: Place, camera: str) -> bool:
-    return camera.strip("/") == place.name.strip("/") or camera in place.name.split("/")
+    return places[layout.one_of(path, list(places), said)]
 
 
 def _places(file: Any, widths: set[int]) -> Iterator[Place]:

@@ -20,7 +20,7 @@ class RecordingInfo:
 
     `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
     time between two events.
-    `layout`: how a file was taken that leaves open what its columns are.
+    `layout`: how a file was taken that leaves open what its columns are. `size_from`: who says the sensor's size.
     `left_out`: what the format's own rules leave out, by name (see Recording).
     """
 
@@ -29,6 +29,7 @@ class RecordingInfo:
     layout: str
     width: int
     height: int
+    size_from: str
     events: int
     on_events: int
     first_us: int | None
@@ -96,6 +97,7 @@ def recording_info(
         layout=recording.layout,
         width=recording.width,
         height=recording.height,
+        size_from=recording.size_from,
         events=events,
         on_events=on,
         first_us=first,

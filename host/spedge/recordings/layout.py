@@ -137,9 +137,36 @@ def unit_of(path: Path, t: NDArray[Any], said: Said, written_as_fractions: bool 
     )
 
 
-def described(order: str, unit: str) -> str:
-    """For people: 't x y p, times in seconds'."""
-    return f"{' '.join(order.replace('-', ''))}, times in {UNIT_NAMES[unit]}"
+def one_of(path: Path, names: Sequence[str], said: Said) -> str:
+    """The one of several sources of events, named as paths are, that is meant; a part of its path is enough.
+
+    Raises InputError where that is not one.
+    """
+    camera = said.camera
+    chosen = [name for name in names if camera is None or camera.strip("/") == name.strip("/")]
+    chosen = chosen or [name for name in names if camera in name.split("/")]
+    if len(chosen) == 1:
+        return chosen[0]
+    raise InputError(f"{path}: events are in {', '.join(names)}: say which, camera='{names[0]}' (--camera {names[0]})")
+
+
+def polarity_of(path: Path, p: NDArray[Any]) -> str:
+    """How the first polarities are written: '0/1', '-1/1', 'True/False'; empty where they do not tell.
+
+    Raises InputError where three kinds of them are mixed.
+    """
+    if p.dtype.kind == "b":
+        return "True/False"
+    signs, zeros = bool((p < 0).any()), bool((p == 0).any())
+    if signs and zeros:
+        raise InputError(f"{path}: the polarities are -1, 0 and 1; leave the events of 0 out, or write 0 for -1")
+    return "-1/1" if signs else "0/1" if zeros else ""
+
+
+def described(order: str, unit: str, polarity: str) -> str:
+    """For people: 't x y p, times in seconds, polarity 0/1'."""
+    columns = " ".join(order.replace("-", ""))
+    return f"{columns}, times in {UNIT_NAMES[unit]}{f', polarity {polarity}' if polarity else ''}"
 
 
 def events_of(path: Path, raw: Columns, unit: str, start: int = 0) -> Iterator[NDArray[np.void]]:

@@ -67,7 +67,8 @@ class TextRecording(Recording):
         self._whole = unit == "us" and said.time_unit is None
         self.format = "CSV" if head.separator in ",;" else "text"
         super().__init__(path, *choose_geometry(path, head.size, width, height))
-        self.layout = f"{layout.described(order, unit)}, between {_SEPARATORS[head.separator]}"
+        columns = layout.described(order, unit, self._polarity(head, order))
+        self.layout = f"{columns}, between {_SEPARATORS[head.separator]}"
 
     def _head(self, data: bytes, whole: bool, said: Said) -> _Head:
         head = _Head()
@@ -166,6 +167,13 @@ class TextRecording(Recording):
         if decimals > 3 and (t != np.floor(t)).any() and t.max() < 1e11:
             return "s"  # milliseconds would be finer than the cameras' clocks
         return layout.unit_of(self.path, t, said, fractions)
+
+    def _polarity(self, head: _Head, order: str) -> str:
+        texts = [row[order.index("p")] for row in head.rows if len(row) == len(order)]
+        if any(text.lower() in _WORDS for text in texts):
+            return "True/False"
+        values = (_value(text) for text in texts)
+        return layout.polarity_of(self.path, np.array([value for value in values if value is not None]))
 
     def _text(self, raw: bytes, number: int) -> str:
         if len(raw) >= _LONGEST_LINE or b"\0" in raw:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.device.client import Device
+from spedge.device.open import Device
 from spedge.events.decoders import Decoder
 from spedge.events.formats import FORMATS, TIMED_FORMATS, WORD_FORMATS, format_name
 from spedge.link.protocol import Configuration

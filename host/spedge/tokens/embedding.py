@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,24 @@ def log_time_volume(tokens: Tokens, patch_size: int = 16, buckets: int = 10) -> 
     """
     _check_sizes(patch_size, buckets)
     return _native.volumes(tokens.events, tokens.offsets, patch_size, buckets)
+
+
+class Cells(NamedTuple):
+    """Cells of tokens' log-time volumes that hold events, about one in twenty.
+
+    number: uint32 [m], in a token's volume of 2 * buckets * P * P, ascending within a token. events: uint16 [m], how
+    many. bounds: int64 [n + 1]: token i has those from bounds[i] to bounds[i + 1].
+    """
+
+    number: NDArray[np.uint32]
+    events: NDArray[np.uint16]
+    bounds: NDArray[np.int64]
+
+
+def log_time_cells(tokens: Tokens, patch_size: int = 16, buckets: int = 10) -> Cells:
+    """`log_time_volume` without its empty cells, and without ever making them."""
+    _check_sizes(patch_size, buckets)
+    return Cells(*_native.cells(tokens.events, tokens.offsets, patch_size, buckets))
 
 
 def embed(

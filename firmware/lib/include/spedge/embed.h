@@ -48,6 +48,11 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
 int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                     size_t scratch_size, float *out);
 
+/* The cells of that token's volume that are not empty, ascending, and how many events each holds; returns how many
+ * cells, which is at most n. cells[n], counts[n]. scratch as above and large enough. */
+size_t sp_embed_sparse(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
+                       uint32_t *cells, uint16_t *counts);
+
 /* Where the three coordinates live in hidden: x, y and t in this order, *xy = hidden / 3 features for x and for
  * y, *t = *xy + hidden % 3. */
 void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t);

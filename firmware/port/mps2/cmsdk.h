@@ -1,8 +1,17 @@
+/* The devices of the MPS2 images: addresses, interrupts and the timer. */
+#ifndef SP_CMSDK_H_INCLUDED
+#define SP_CMSDK_H_INCLUDED
+
+#include "cortex_m.h"
+
+#define UART0 0x40004000u
+#define UART1 0x40005000u
+#define UART0_RX_IRQ 0u
+#define UART0_TX_IRQ 1u
+#define UART1_RX_IRQ 2u
+
 /* CMSDK timer 0: counts 32 bits down at 25 MHz and wraps after 171 s of the machine's time. Its interrupt then ends a
  * WFI, so that timer_instructions is called at least once in each round. */
-#ifndef SP_TIMER_H_INCLUDED
-#define SP_TIMER_H_INCLUDED
-
 #define TIMER0 0x40000000u
 #define TIMER_CTRL REG(TIMER0 + 0x0)
 #define TIMER_VALUE REG(TIMER0 + 0x4)

@@ -1,0 +1,33 @@
+#include "host.h"
+
+#include "port.h"
+
+/* Of one that says so, HELLO is short; what does not fit is another request, or noise. */
+#define FIRST_FRAME_BYTES 256u
+
+int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied)
+{
+    uint8_t buffer[FIRST_FRAME_BYTES];
+    sp_frame_reader_t reader;
+    sp_frame_t frame;
+    size_t used = 0;
+    sp_frame_reader_init(&reader, buffer, sizeof buffer);
+    if (!sp_frame_reader_feed(&reader, first, n, &used, &frame))
+        return -1;
+    const int yields = frame.type == MSG_HELLO && (frame.flags & FLAG_YIELD) != 0;
+    const int owns = yields && frame.session != 0 && frame.session == app->session &&
+                     (!occupied || frame.session != app->found_session);
+    if (yields && occupied && !owns)
+        return 0;
+    if (!yields)
+        app->found_session = app->session;
+    else if (owns)
+        app->found_session = 0;
+    app_link_renew(&app->link, !owns);
+    return 1;
+}
+
+size_t app_farewell(uint8_t *out, size_t capacity)
+{
+    return app_link_error(ERROR_TAKEN, "another host has the device", 0, 0, out, capacity);
+}

@@ -1,0 +1,66 @@
+"""udev's rules: who may open the serial ports of boards on a Linux machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from spedge.base.errors import UsageError
+
+UDEV_FILE = Path("/etc/udev/rules.d/60-spedge.rules")
+
+#: USB ids of what boards and event cameras have between their UART and the cable.
+USB_ADAPTERS = {
+    (0x0403, 0x6001): "FTDI FT232R",
+    (0x0403, 0x6010): "FTDI FT2232",
+    (0x0403, 0x6011): "FTDI FT4232",
+    (0x0403, 0x6014): "FTDI FT232H",
+    (0x0403, 0x6015): "FTDI FT-X",
+    (0x0483, 0x374B): "ST-LINK/V2-1",
+    (0x0483, 0x374E): "STLINK-V3",
+    (0x0483, 0x374F): "STLINK-V3",
+    (0x0483, 0x3753): "STLINK-V3",
+    (0x0483, 0x5740): "STM32 virtual COM port",
+    (0x0D28, 0x0204): "Arm DAPLink",
+    (0x10C4, 0xEA60): "Silicon Labs CP210x",
+    (0x1209, 0xABD1): "OpenMV Cam",
+    (0x16C0, 0x0483): "Teensy",
+    (0x1A86, 0x7523): "WCH CH340",
+    (0x2E8A, 0x000A): "Raspberry Pi Pico",
+}
+
+
+def udev_rule(vendor: int, product: int) -> str:
+    """The rule that lets whoever is logged in open one kind of USB port, and keeps ModemManager off it."""
+    match = f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}"'
+    return f'{match}, MODE="0660", TAG+="uaccess", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
+
+
+def udev_rules(boards: dict[tuple[int, int], str]) -> str:
+    """The rules that let everyone at the desk open the ports of boards, and keep ModemManager from talking to them.
+
+    boards: names by the USB ids of their ports; the usual adapters come with them.
+    """
+    lines = ["# Made by 'spedge udev': serial ports of boards may be opened by whoever is logged in at this machine."]
+    for (vendor, product), name in sorted({**boards, **USB_ADAPTERS}.items()):
+        lines += [f"# {name}", udev_rule(vendor, product)]
+    return "\n".join(lines) + "\n"
+
+
+def write_rules(rules: str, path: Path = UDEV_FILE) -> bool:
+    """Write the rules and let udev read them; returns whether udev did. Raises UsageError when it needs root."""
+    try:
+        part = path.with_name(path.name + ".part")
+        part.write_text(rules)
+        part.chmod(0o644)
+        part.replace(path)
+    except PermissionError:
+        raise UsageError(f"{path} may be written by root only: run 'sudo spedge udev --write'") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    if shutil.which("udevadm") is None or os.geteuid() != 0:
+        return False
+    commands = (["udevadm", "control", "--reload-rules"], ["udevadm", "trigger", "--subsystem-match=tty"])
+    return all(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands)
