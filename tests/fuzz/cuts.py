@@ -15,7 +15,7 @@ import random
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ def _of_format(path: Path) -> Sample:
     if name == "evt3.raw":
         ends = [ends[i] for i in _last_of_vectors(given)]
     start = ends[0] - (ends[1] - ends[0]) if name in ("dat.dat", "aedat2.aedat", "nmnist.bin") else _header(name, data)
-    return Sample(name, data, events, ends, start=start)
+    sample = Sample(name, data, events, ends, start=start)
+    return _closed(sample, True) if name == "text.csv" else sample
 
 
 def _size(name: str) -> tuple[int, int]:
@@ -129,7 +130,7 @@ def _written(path: Path, head: bytes, records: Callable[[list[Event]], list[byte
 
 
 def _lines(pattern: str, seconds: bool, **more: Any) -> Callable[[Path], Sample]:
-    """Text, an event a line; an event ends with its last digit if that is its polarity, else with the line."""
+    """Text, an event a line; an event ends with its last digit, before the line does."""
 
     def made(path: Path) -> Sample:
         head = more.get("head", "").encode()
@@ -141,10 +142,16 @@ def _lines(pattern: str, seconds: bool, **more: Any) -> Callable[[Path], Sample]
             told=not head or head[:1].isdigit(),
             options=more.get("options", {}),
         )
-        closed = pattern.endswith("{p}")
-        return Sample(**{**vars(sample), "ends": [end - closed for end in sample.ends or ()], "mark": int(closed)})
+        return _closed(sample, pattern.endswith("{t}"))
 
     return made
+
+
+def _closed(sample: Sample, times: bool) -> Sample:
+    """Lines without their break at the end are whole; where they end in times, nothing says so of the first one."""
+    assert sample.ends is not None
+    ends = [end - (i > 0 or not times) for i, end in enumerate(sample.ends)]
+    return replace(sample, ends=ends, mark=1)
 
 
 def _davis(path: Path) -> Sample:
