@@ -49,7 +49,7 @@ class RawRecording(Recording):
 
     left_out: `unknown`, words of types that the format does not define (IMX636 cameras send 0x9999 as padding);
     `triggers`, of external inputs; `other`, of the vendor; `untimed`, event words before the first time word;
-    `clipped`, bits of vector words that reach over the sensor's right edge; `outside`.
+    `outside`, and `clipped`, those of them that are bits of vector words, over the sensor's right edge.
     """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
@@ -79,8 +79,8 @@ class RawRecording(Recording):
             while data := file.read(_READ_BYTES):
                 before = decoder.copy()
                 events = decoder.feed(data)
-                if self.outside == "refuse" and decoder.stats.outside:
-                    end = _first(before, data, lambda stats: stats.outside > 0)
+                if self.outside == "refuse" and _any_outside(decoder.stats):
+                    end = _first(before, data, _any_outside)
                     yield self._counted(before, data[: end - self._word_bytes])  # what comes before it is good
                     raise InputError(self._complaint(at + end - self._word_bytes))
                 self._count(decoder.stats)
@@ -110,6 +110,10 @@ class RawRecording(Recording):
             f"{self.width}x{self.height} sensor; it is damaged, or give the width and height of the camera that "
             f"recorded it, or {DROP_HINT}"
         )
+
+
+def _any_outside(stats: DecodeStats) -> bool:
+    return stats.outside + stats.clipped > 0
 
 
 def _first(before: Decoder, data: bytes, wrong: Callable[[DecodeStats], bool]) -> int:
