@@ -1,4 +1,4 @@
-# make demo | test | test-cuts | bench | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | bench | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -10,18 +10,23 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 AGENT_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
+RISCV_PACKAGES := gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
+NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/* host/native/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test test-cuts bench fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts bench fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/spedge demo --out demo-out
 
 test: setup lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal --durations 25
+
+# What needs no compiler and no emulator, in a minute.
+quick: $(VENV)/all.stamp
+	$(BIN)/pytest -n 2 --dist worksteal --quick
 
 # 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
 test-cuts: $(VENV)/all.stamp
@@ -48,6 +53,7 @@ format: $(VENV)/all.stamp
 
 setup: $(VENV)/all.stamp boards-packages
 	@sh tools/apt.sh --optional "the board jetson is left out" $(AGENT_PACKAGES)
+	@sh tools/apt.sh --optional "the board rv32-virt is left out" $(RISCV_PACKAGES)
 
 clean:
 	rm -rf .cache build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

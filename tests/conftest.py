@@ -11,11 +11,25 @@ import pytest
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.model.bundle import Bundle
+from tests.needs import be_quick
 
 #: The firmware has no warning, whatever it is built for.
 os.environ["PLATFORMIO_BUILD_SRC_FLAGS"] = "-Wconversion -Werror"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no build and no emulator: make quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        be_quick()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--quick") and collection_path == REPOSITORY / "tests/emulated" else None
 
 
 @pytest.fixture(scope="session")

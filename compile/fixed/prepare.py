@@ -320,7 +320,7 @@ def _check_output(graph: Graph) -> None:
     if kind != "float32":
         raise CompileError(f"the output {name!r} is {kind}, not float32: end the graph with Cast to float32")
     if name in graph.constants and not graph.constants[name].size:
-        raise CompileError(f"the output {name!r} has no elements")
+        raise CompileError(f"the output {name!r} has no elements: take another value of the graph")
 
 
 # -- rewriting

@@ -227,7 +227,6 @@ void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out)
 int main(void)
 {
     unsigned char *arena = aligned_alloc(16, sp_model.arena_bytes);
-    float logits[SP_MODEL_CLASSES];
     uint32_t count;
     if (arena == NULL || fread(&count, sizeof count, 1, stdin) != 1 || count > SP_MODEL_TOKENS) {
         return 2;
@@ -235,7 +234,7 @@ int main(void)
     if (fread(arena + sp_model.input_offset, SP_MODEL_HIDDEN * sizeof(float), count, stdin) != count) {
         return 3;
     }
-    return sp_model.encode(arena, count, logits) == SP_OK ? 0 : 4;
+    return sp_model.encode(arena, count) == SP_OK ? 0 : 4;
 }
 """
 

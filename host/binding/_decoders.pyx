@@ -5,13 +5,12 @@ Thin and unchecked but for memory safety.
 """
 import numpy as np
 
+from arrays cimport PACKED, memory_of, pack
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
-
 from libspedge cimport SP_MORE, SP_OK, sp_event_t
 
-from spedge._native import EVENT_DTYPE
+from spedge._events import EVENT_DTYPE, trimmed
 
 cdef extern from "spedge/decode.h" nogil:
     ctypedef struct sp_decode_stats_t:
@@ -30,20 +29,7 @@ cdef extern from "spedge/decode.h" nogil:
     void sp_decoder_set_time(sp_decoder_t *d, uint64_t t)
 
 cdef enum:
-    PACKED = 13  # bytes of an EVENT_DTYPE record
     CHUNK = 1024  # events between the library's layout and numpy's
-
-assert EVENT_DTYPE.itemsize == PACKED
-
-
-# The first 13 bytes of sp_event_t are a record. All 16 are copied, in one go: the rest is overwritten by the next record,
-# or lies in the room that Records keeps after the last one.
-assert sizeof(sp_event_t) == 16
-assert [EVENT_DTYPE.fields[name][1] for name in "txyp"] == [0, 8, 10, 12]
-
-
-cdef inline void pack(const sp_event_t *event, uint8_t *record) noexcept nogil:
-    memcpy(record, event, sizeof(sp_event_t))
 
 
 cdef class Records:
@@ -55,23 +41,17 @@ cdef class Records:
     def __cinit__(self, size_t room):
         self.room = room + 1
         self.array = np.empty(self.room, EVENT_DTYPE)
-        self.data = <uint8_t *><size_t>self.array.__array_interface__["data"][0]
+        self.data = memory_of(self.array)
 
     cdef int reserve(self, size_t more) except -1:
         if self.count + more + 1 > self.room:
             self.room = 2 * self.room + more + 1
             self.array.resize(self.room, refcheck=False)
-            self.data = <uint8_t *><size_t>self.array.__array_interface__["data"][0]
+            self.data = memory_of(self.array)
         return 0
 
     cdef object taken(self):
-        cdef Records fewer
-        # Do not keep a large allocation alive for a few events. numpy would copy the records field by field.
-        if 2 * self.count >= self.room:
-            return self.array[:self.count]
-        fewer = Records(self.count)
-        memcpy(fewer.data, self.data, PACKED * self.count)
-        return fewer.array[:self.count]
+        return trimmed(self.array, self.count)
 
 
 cdef class Decoder:

@@ -6,7 +6,7 @@ from arrays cimport PACKED, memory_of
 from libc.stdint cimport int8_t, uint8_t
 from libc.string cimport memset
 
-from spedge._native import EVENT_DTYPE
+from spedge._events import EVENT_DTYPE
 
 cdef extern from "text_events.h" nogil:
     enum:

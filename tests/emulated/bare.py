@@ -90,16 +90,15 @@ void reset(void)
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
     __asm__ volatile("dsb\\n isb");
     for (unsigned c = 0; c < sizeof case_counts / sizeof *case_counts; ++c) {
-        float logits[SP_MODEL_CLASSES];
         float *input = (float *)(arena + sp_model.input_offset);
         for (uint32_t i = 0; i < case_counts[c] * SP_MODEL_HIDDEN; ++i) {
             input[i] = *rows++;
         }
-        if (sp_model.encode(arena, case_counts[c], logits) != SP_OK) {
+        if (sp_model.encode(arena, case_counts[c]) != SP_OK) {
             break;
         }
-        for (unsigned i = 0; i < SP_MODEL_CLASSES; ++i) {
-            union { float f; uint32_t u; } bits = {logits[i]};
+        for (unsigned i = 0; i < SP_MODEL_OUTPUT_FLOATS; ++i) {
+            union { float f; uint32_t u; } bits = {sp_model_output(arena, &sp_model.outputs[0])[i]};
             write_hex(bits.u);
         }
     }

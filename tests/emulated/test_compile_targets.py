@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 import onnx
+import pytest
 
 from spedge.compile import TARGETS, compile_bundle, compile_onnx
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from tests.needs import needs
 
 from ..python.operators import run_onnx
 from ..python.test_compile_operators import mlp
+
+needs("tvm")
 
 SHAPE = Shape(tokens=16, hidden=16, intermediate=24, heads=2, layers=2, classes=5)
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
+from tests.needs import needs
 
 from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+
+needs("tvm")
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 

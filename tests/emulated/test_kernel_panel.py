@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
 from spedge.compile.kernels.tables import exp2_table, normal_table
+from tests.needs import needs
 
 from ..python.test_compile_math import table
 from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+
+needs("tvm")
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 

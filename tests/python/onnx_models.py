@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spedge.base.paths import firmware_dir
 
-FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fno-math-errno", "-O1")
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fno-math-errno", "-O0")
 SOURCES = ("weights.c", "kernels.c", "model.c")
 
 # Runs one model on an arena that is filled with what no number is, and looks at the bytes around it afterwards.
@@ -26,12 +26,13 @@ int run(int model, const float *input, uint32_t floats, float *output, uint32_t 
     const sp_model_t *const m = models[model];
     unsigned char *const block = malloc(m->arena_bytes + 2u * GUARD + 16u);
     unsigned char *const arena = block + GUARD + (16u - (uintptr_t)block % 16u) % 16u;
-    int code = m->classes == outputs ? 0 : 100;
+    int code = m->output_count == 1 && m->outputs[0].size == outputs ? 0 : 100;
     memset(arena - GUARD, 0xa5, m->arena_bytes + 2u * GUARD);
     memset(arena, 0xff, m->arena_bytes);
     memcpy(arena + m->input_offset, input, floats * sizeof(float));
     if (code == 0) {
-        code = m->encode(arena, m->tokens, output);
+        code = m->encode(arena, m->tokens);
+        memcpy(output, sp_model_output(arena, &m->outputs[0]), outputs * sizeof(float));
     }
     for (int i = 0; i < GUARD; ++i) {
         code = arena[i - GUARD] != 0xa5 || arena[m->arena_bytes + (uint32_t)i] != 0xa5 ? 101 : code;
@@ -87,7 +88,15 @@ def _source(folders: Mapping[str, Path]) -> str:
     for i, (label, folder) in enumerate(folders.items()):
         declared = (folder / "model_internal.h").read_text()
         names = "|".join(
-            ["sp_model", r"(?<!\.)encode", r"AT_\w+", r"sp_w_\w+", *re.findall(r"sp_k_\w+(?=\()", declared)]
+            [
+                "sp_model",
+                r"(?<!\.)encode",
+                r"AT_\w+",
+                r"sp_w_\w+",
+                r"shape_0",
+                r"(?<!\.)outputs(?=[\[,])",
+                *re.findall(r"sp_k_\w+(?=\()", declared),
+            ]
         )
         text = declared + "".join((folder / name).read_text() for name in SOURCES)
         text = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)  # what they include is included once

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
 from itertools import pairwise
@@ -30,9 +29,9 @@ from spedge.sources import BoardCamera
 from spedge.tokens.settings import TokenizerSettings
 from tests import recording_files
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import build_firmware
 
-needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 FORMATS = ("evt2", "evt2.1", "evt2.1-legacy", "evt3", "edvs-e2", "edvs-e3", "edvs-e4")
 
 
@@ -118,7 +117,6 @@ def configuration(mode: str, **more: object) -> Configuration:
     return Configuration(model=False, tokenizer=tokenizer, source="camera", mode=mode, raw=True, **more)  # type: ignore[arg-type]
 
 
-@needs_cc
 def test_lossless_every_byte_comes_once_and_the_camera_waits(device: Device) -> None:
     events = made(20_000)  # ten times what the board keeps
     device.configure(configuration("lossless"))
@@ -137,7 +135,6 @@ def test_lossless_every_byte_comes_once_and_the_camera_waits(device: Device) -> 
     assert device.stats().taken == len(events)
 
 
-@needs_cc
 @pytest.mark.parametrize("format", ["evt2.raw", "evt21.raw", "evt21-legacy.raw", "evt3.raw"])
 def test_words_of_no_meaning_are_counted_as_a_reader_counts_them(device: Device, format: str, tmp_path: Path) -> None:
     """The same words in a file and at the board's camera port."""
@@ -162,7 +159,6 @@ def test_words_of_no_meaning_are_counted_as_a_reader_counts_them(device: Device,
     assert (stats.events, stats.taken, stats.decoder_outside) == (len(expected), len(expected), 0)
 
 
-@needs_cc
 def test_live_what_nobody_read_in_time_is_counted(device: Device) -> None:
     events = made(20_000)
     device.configure(configuration("live"))
@@ -180,7 +176,6 @@ def test_live_what_nobody_read_in_time_is_counted(device: Device) -> None:
         assert lost > 0
 
 
-@needs_cc
 def test_raw_is_for_sessions_that_asked_for_it(device: Device) -> None:
     device.configure(Configuration(model=False, tokenizer=TokenizerSettings(100, 100), source="camera"))
     with pytest.raises(UsageError, match="raw=True"):
@@ -192,12 +187,11 @@ def test_raw_is_for_sessions_that_asked_for_it(device: Device) -> None:
 # ---- the command line ----------------------------------------------------------------------------------------------
 
 
-@needs_cc
 @pytest.mark.parametrize(("format", "options"), [("evt3", ["--width", 100, "--height", 100]), ("edvs-e4", [])])
 def test_stream_board_writes_what_the_camera_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, options: list[object]
 ) -> None:
-    pytest.importorskip("platformio")
+    needs("platformio")
     events = made(3000, span_us=100_000)
     write(tmp_path / "in.npz", events, 100, 100)
     arguments = ["stream", "board", "--play", tmp_path / "in.npz", "--out", tmp_path / "out.npz", "--mode", "lossless"]

@@ -19,10 +19,9 @@ from spedge.boards.build import build, image_size, upload
 from spedge.boards.manifest import Board, Serial, board_names, load_board
 from spedge.boards.platformio import BuildError, Workspace, run
 from spedge.cli import execute
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("platformio") is None or shutil.which("cc") is None, reason="needs platformio and cc"
-)
+needs("platformio", "cc")
 
 SAYS = """
 #include <stdio.h>

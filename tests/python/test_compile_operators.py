@@ -10,24 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
-
-import onnx
 from onnx import TensorProto, helper
 
 from spedge.compile import TARGETS, CompileError, compile_onnx
 from spedge.compile.fixed.operators import REPLACEMENTS, SUPPORTED
+from tests.needs import needs
 
 from ..emulated import bare
 from .operators import MAKERS, Graph, build_fixed, random_inputs, run_fixed, run_onnx
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "cc")
 
 TOLERANCE = 1e-5
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
 from spedge.base.errors import UsageError
 from spedge.bench.machine import load_machine
@@ -20,9 +17,9 @@ from spedge.compile.measure.footprint import footprint
 from spedge.compile.measure.inspection import Inspection, inspect
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
+from tests.needs import needs
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "cc")
 
 SHAPE = Shape(tokens=9, hidden=12, intermediate=18, heads=2, layers=2, classes=5)
 

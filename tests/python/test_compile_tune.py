@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 from spedge.base.errors import UsageError
 from spedge.bench.machine import find_machine, load_machine
 from spedge.boards.manifest import load_board
@@ -18,6 +16,9 @@ from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.compile.measure.tune import COUNTER_STEP, COUNTS, SPACE, Trial, _Search, store, tune
 from spedge.compile.targets import Parameters, read_tuned, tuned_path
 from spedge.model.bundle import Bundle
+from tests.needs import needs
+
+needs("tvm")
 
 HOST = load_machine("sim")
 SHAPE = Shape(tokens=9, hidden=12, intermediate=18, heads=2, layers=2, classes=5)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.needs import needs
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 def test_the_application_survives_random_programs(repository: Path, tmp_path: Path) -> None:
+    needs("cc")
     firmware = repository / "firmware"
     sources = [*(firmware / "lib/src").glob("*.c"), repository / "tests/fuzz/fuzz_app.c"]
     sources += [path for path in (firmware / "app").glob("*.c") if path.name != "main.c"]

@@ -47,6 +47,7 @@ def test_while_a_verb_loads_what_it_needs(at: int, repository: Path) -> None:
 MOMENTS = """
 import gc, os, signal, time, weakref
 from spedge.base import interrupts
+from tests.needs import needs
 def strike():
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0)

@@ -12,7 +12,6 @@ import pty
 import random
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,8 +38,10 @@ from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
 from tests.events import scattered
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 

@@ -41,15 +41,23 @@ from spedge.recordings import write
 from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
+from tests.needs import needs
 from tests.noise import require_unmoved
-from tests.tiny import SANITIZED, build_firmware, model_source
+from tests.tiny import SANITIZED, SMALL_FRAMES, build_firmware, model_source
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 #: Of the promise that is shown: a line that loses, damages and doubles frames, and goes away twice.
 BAD_LINE = "drop=0.01,flip=0.01,dup=0.005,cut=2,away=0.3,seed=1"
+
+
+@pytest.fixture(scope="module")
+def flags() -> tuple[str, ...]:
+    """Lines go bad by the frame: as many of them as the boards' size makes."""
+    return SMALL_FRAMES
 
 
 @pytest.fixture(scope="module")

@@ -111,6 +111,25 @@ def test_names_of_classes_in_the_docs() -> None:
     assert found >= 5
 
 
+COMING = {"training/fit"}  #: the rules already say what it may import
+
+
+def test_files_in_the_docs() -> None:
+    """Paths in code spans are there, seen from the repository or from one of the folders that pages speak of."""
+    homes = [
+        REPOSITORY / home for home in ("", "firmware", "firmware/app", "host/spedge", "tests", "docs", "firmware/port")
+    ]
+    found = 0
+    for page in PAGES:
+        for span in re.findall(r"`([\w./*-]+/[\w.*-]*)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
+            first = span.split("/")[0]
+            if not any((home / first).is_dir() for home in homes) or "NAME" in span or span in COMING:
+                continue  # of somebody else, or of the reader's
+            found += 1
+            assert any(any(home.glob(span.rstrip("/"))) for home in homes), f"{page.name}: {span}"
+    assert found >= 40
+
+
 @pytest.mark.parametrize("module", PUBLIC)
 def test_public_names_stay(module: str) -> None:
     for name in PUBLIC[module].split():

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -23,6 +22,7 @@ import pytest
 
 import spedge
 from spedge.base.errors import DeviceError, UsageError
+from spedge.base.outputs import Output
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
@@ -36,9 +36,11 @@ from spedge.link.transport import FdTransport, connect
 from spedge.tokens.settings import TokenizerSettings
 from tests.ends import children
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import SANITIZED, Slow, build_firmware
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 QUICK = Timeouts(silence=1.5)
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
@@ -67,12 +69,13 @@ def on_host(events: np.ndarray, **settings: Any) -> np.ndarray:
 # ---- what a device does ------------------------------------------------------------------------------------------
 
 
-def test_hello_and_labels(device: Device) -> None:
+def test_hello_says_what_the_model_is(device: Device) -> None:
     hello = device.hello
     assert (hello.board, hello.model, hello.cost_unit) == ("sim", "tiny", "ns")
-    assert (hello.window_tokens, hello.classes, hello.width, hello.height) == (24, 3, 34, 34)
+    assert (hello.window_tokens, hello.width, hello.height) == (24, 34, 34)
+    assert (hello.task, hello.outputs, hello.numbers) == ("classification", 1, 3)
     assert hello.model_hash is not None and len(hello.model_hash) == 32
-    assert device.labels() == ["left", "right", "neither of the two"]
+    assert device.outputs == (Output("logits", (3,)),)
 
 
 @pytest.mark.parametrize("report_tokens", [1, 7, 1000])
@@ -243,15 +246,16 @@ WORDS = encode_words(some_events(200)).tobytes()
 
 def test_replies_carry_number_flags_and_session_of_the_request(raw: Raw) -> None:
     raw.configure(9)
-    for kind in (Type.HELLO, Type.LABELS, Type.FLUSH, Type.STATS, Type.TOKENS):
-        reply = raw.ask(kind, bytes({Type.HELLO: 2, Type.LABELS: 2, Type.TOKENS: 6}.get(kind, 0)), seq=4321, flags=0xA5)
+    sizes = {Type.HELLO: 2, Type.OUTPUTS: 2, Type.VALUES: 8, Type.FLUSH: 0, Type.STATS: 0, Type.TOKENS: 6}
+    for kind, size in sizes.items():
+        reply = raw.ask(kind, bytes(size), seq=4321, flags=0xA5)
         assert (reply.type, reply.seq, reply.flags, reply.session) == (kind | REPLY_BIT, 4321, 0xA5, 9)
 
 
 def test_unknown_types_and_wrong_lengths_are_errors(raw: Raw) -> None:
     raw.configure(9)
     before = raw.state()
-    for kind in (0x00, 0x0C, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
+    for kind in (0x00, 0x0D, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
         assert code_of(raw.ask(kind, b"abc")) == ErrorCode.TYPE
     for kind in Type:
         if kind not in (Type.ERROR, Type.EVENTS, Type.RESULT_PUSH):
@@ -523,7 +527,7 @@ def test_noise_is_not_an_answer() -> None:
 
 
 def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
-    hello = struct.pack("<HBBHHIIHHHH", VERSION, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
+    hello = struct.pack("<HBBHHIIHHHBBI", VERSION, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
     stuck = struct.pack("<HHIQQII", 0, 0, 100, 0, 0, 0, 0)
     payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(76), Type.FLUSH: stuck, Type.EVENTS: stuck}
 

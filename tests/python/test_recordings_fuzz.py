@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 
 from tests import recording_files
 from tests.fuzz import cuts, readers
+from tests.needs import needs
 
 RUNS = 60
 CUTS = 2700
@@ -62,8 +62,8 @@ def test_the_fuzzer_finds_what_is_not_as_promised(name: str, promised: str, tmp_
         cuts.check(replace(sample, events=events, ends=ends), at, True, path)
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 def test_decoders_and_the_frame_parser_survive_their_corpus_and_mutations(repository: Path) -> None:
+    needs("cc", "make")
     folder = repository / "tests/fuzz"
     done = subprocess.run(
         ["make", "--silent", "-C", folder, "short", "RUNS=2000"],

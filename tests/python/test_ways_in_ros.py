@@ -211,10 +211,10 @@ def test_two_cameras_are_named_and_never_merged(bag: Bag) -> None:
     bag.array(EVENTS[:20], "/left/events")
     bag.array(EVENTS[:30], "/right/events")
     path = bag.close()
-    with pytest.raises(spedge.InputError, match=r"/left/events.* say which, camera='/left/events'"):
+    with pytest.raises(spedge.InputError, match=r"/left/events.* say which, stream='/left/events'"):
         spedge.open(path)
-    assert spedge.open(path, camera="/left/events").events().tolist() == later(EVENTS[:20])
-    assert spedge.open(path, camera="right").events().tolist() == later(EVENTS[:30])
+    assert spedge.open(path, stream="/left/events").events().tolist() == later(EVENTS[:20])
+    assert spedge.open(path, stream="right").events().tolist() == later(EVENTS[:30])
 
 
 def test_bags_without_events(bag: Bag) -> None:
@@ -325,7 +325,7 @@ def test_flips_anywhere_end_in_one_sentence(bag: Bag) -> None:
         file.write_bytes(broken)
         for camera in ("/dvs/events", "/event_camera/events"):
             try:
-                recording = spedge.open(path, camera=camera, outside="drop", sort=True)
+                recording = spedge.open(path, stream=camera, outside="drop", sort=True)
                 for _ in recording:
                     pass
             except spedge.InputError as error:

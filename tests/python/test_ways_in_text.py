@@ -227,7 +227,7 @@ def test_a_wrong_line_is_named_behind_those_before_it(line: str, complaint: str,
 def test_what_is_said_must_make_sense(tmp_path: Path) -> None:
     path = written(tmp_path, lines("{s} {x} {y} {p}"))
     nonsense: list[dict[str, Any]] = [{"columns": "txy"}, {"columns": "txypp"}, {"columns": "t,x,y,p"}]
-    for said in (*nonsense, {"time_unit": "min"}, {"camera": "left"}):
+    for said in (*nonsense, {"time_unit": "min"}, {"stream": "left"}):
         with pytest.raises(spedge.UsageError, match=next(iter(said))):
             spedge.open(path, width=320, height=240, **said)
     raw = tmp_path / "a.raw"

@@ -9,22 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import CheckFailed, InputError, UsageError
-from spedge.base.paths import cache_dir
 from spedge.bench.machine import Rows, run_on_board
-from spedge.boards.build import build, compile_model, require_tvm
+from spedge.boards.build import build, compile_model, footprint
 from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
 from spedge.model.bundle import Bundle
-
-if TYPE_CHECKING:
-    from spedge.compile.measure.synthetic import Shape
+from spedge.recordings import PLAIN, Reading
 
 SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
@@ -94,6 +91,7 @@ def bench_model(
     precision: str = "fp32",
     on_progress: Progress | None = None,
     recordings: Sequence[Path] = (),
+    reading: Reading = PLAIN,
 ) -> ModelBench:
     """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
 
@@ -101,7 +99,7 @@ def bench_model(
     Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
     CheckFailed when a recording does not pass, and what building and running raise.
     """
-    events = require_recordings(bundle, recordings)
+    events = require_recordings(bundle, recordings, reading)
     cases = [vector.embedded for vector in bundle.vectors()]
     if not cases:
         raise InputError(f"{bundle.path} keeps no vectors to measure with: export the bundle again")
@@ -147,34 +145,31 @@ def classify(
 
 
 def bench_encoder(
-    shape: Shape, present: int, board: str, precision: str = "fp32", on_progress: Progress | None = None
+    bundle: Bundle,
+    present: int,
+    board: str,
+    precision: str = "fp32",
+    seed: int = 0,
+    on_progress: Progress | None = None,
 ) -> ModelBench:
-    """A transformer encoder with seeded random weights, on seeded random rows of which `present` are tokens.
+    """An encoder with random weights (spedge.compile.measure.synthetic.random_bundle), on seeded random rows of which
+    `present` are tokens.
 
-    Raises UsageError for sizes that cannot be, otherwise as `bench_model`.
+    Raises UsageError for a number of tokens that cannot be, otherwise as `bench_model`.
     """
-    if not 0 <= present <= shape.tokens:
-        raise UsageError(f"{present} tokens cannot be present among {shape.tokens}")
-    if min(shape.tokens, shape.hidden, shape.intermediate, shape.heads, shape.layers, shape.classes) < 1:
-        raise UsageError("every size of an encoder must be at least 1")
-    if shape.hidden % shape.heads:
-        raise UsageError(f"{shape.heads} heads do not divide {shape.hidden} hidden features: choose a divisor")
-    chosen = load_board(board)
-    bundle = random_bundle(shape)
-    rows = np.random.default_rng(shape.seed + 1).normal(0, 1, (4, present, shape.hidden)).astype(np.float32)
-    return _bench(bundle, chosen, precision, list(rows), True, on_progress or (lambda _: None))
+    if not 0 <= present <= bundle.tokens:
+        raise UsageError(f"{present} tokens cannot be present among {bundle.tokens}")
+    rows = np.random.default_rng(seed + 1).normal(0, 1, (4, present, bundle.token_input.features)).astype(np.float32)
+    return _bench(bundle, load_board(board), precision, list(rows), True, on_progress or (lambda _: None))
 
 
 def _bench(
     bundle: Bundle, board: Board, precision: str, cases: Sequence[Rows], encoder_only: bool, say: Progress
 ) -> ModelBench:
-    from spedge.compile import find_target
-    from spedge.compile.measure.footprint import footprint
-
     firmware = build(board, bundle, say, precision, "bench/model")
     report: dict[str, Any] = firmware.report
     folder = compile_model(bundle, board.target, say, precision)
-    taken = footprint(folder, find_target(board.target, precision))
+    taken = footprint(folder, board.target, precision)
     say(f"Running on {board.name}")
     counted = board.cost_unit == "instructions"
     runs = run_on_board(board, firmware.path, bundle, cases, 1 if counted else REPEATS)
@@ -204,15 +199,3 @@ def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDAr
     quantised = folder / QUANTISED
     reference = Reference(bundle, quantised if quantised.is_file() else None)
     return [reference.encode(rows) for rows in cases]
-
-
-def random_bundle(shape: Shape) -> Bundle:
-    """The random encoder as a bundle, kept in the cache so that what is built from it is found again."""
-    require_tvm()
-    from spedge.compile.measure.synthetic import make_bundle, make_encoder
-
-    s = shape
-    name = f"t{s.tokens}-h{s.hidden}-i{s.intermediate}-a{s.heads}-l{s.layers}-c{s.classes}-s{s.seed}"
-    folder = cache_dir() / "bench" / name
-    bundle: Bundle = make_bundle(folder, make_encoder(shape), shape, f"random encoder {name}", samples=8)
-    return bundle

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
@@ -25,6 +26,9 @@ from spedge.base.store import digest_of, stored
 from spedge.boards.manifest import Board
 from spedge.boards.platformio import BuildError, Progress, Workspace, run, workspace
 from spedge.model.bundle import Bundle
+
+if TYPE_CHECKING:
+    from spedge.compile.measure.footprint import Footprint
 
 _LOG = "build.log"
 #: Variables of the environment that change what is built.
@@ -142,6 +146,14 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
     versions = [importlib.metadata.version(name) for name in ("spedge", "apache-tvm", "onnx", "numpy")]
     maker = digest_of([Path(spec.origin).parent, *headers], *versions)
     return stored("models", f"{bundle.hash[:16]}-{target}-{precision}-{maker[:16]}", make)
+
+
+def footprint(model: Path, target: str, precision: str = "fp32") -> Footprint:
+    """What a model that was compiled to a folder takes, by its target's compiler."""
+    from spedge.compile import find_target
+    from spedge.compile.measure import footprint
+
+    return footprint.footprint(model, find_target(target, precision))
 
 
 def require_tvm() -> None:

@@ -17,7 +17,7 @@ from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
-from spedge.jobs.results import check_results, window_of
+from spedge.jobs.results import check_results, largest_difference, output_difference, window_of
 from spedge.link.counts import Stats
 from spedge.link.link import LineCounts
 from spedge.link.protocol import Configuration, Result
@@ -58,6 +58,7 @@ class RecordingCheck:
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
     line: what the line did to the frames, and what was sent again for it.
+    outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
     results: inferences that the device made on the way, all of them checked.
     """
 
@@ -72,6 +73,7 @@ class RecordingCheck:
     logits_host: NDArray[np.float32]
     logits_device: NDArray[np.float32]
     logits_max_abs_diff: float
+    outputs_max_abs_diff: dict[str, float]
     label_host: str
     label_device: str
     costs: StageCosts
@@ -135,7 +137,8 @@ class CheckReport:
             "tokens_host": r.tokens_host,
             "tokens_device": r.tokens_device,
             "tokens_equal": r.tokens_equal,
-            "logits_max_abs_diff": r.logits_max_abs_diff if math.isfinite(r.logits_max_abs_diff) else None,
+            "logits_max_abs_diff": _number(r.logits_max_abs_diff),
+            "outputs_max_abs_diff": {name: _number(diff) for name, diff in r.outputs_max_abs_diff.items()},
             "label_host": r.label_host,
             "label_device": r.label_device,
             "cost": costs,
@@ -144,6 +147,10 @@ class CheckReport:
             "line": asdict(r.line),
             "results": r.results,
         }
+
+
+def _number(difference: float) -> float | None:
+    return difference if math.isfinite(difference) else None
 
 
 def tolerance_of(precision: str) -> float:
@@ -191,16 +198,16 @@ def check(
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
 ) -> CheckReport:
-    """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
+    """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
     encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
-    that passes; ROUNDED_TOLERANCE is for int8.
+    that passes; ROUNDED_TOLERANCE is for int8. Other outputs: see `output_difference`.
     camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host
     sends no event. None: the host sends them.
     every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
-    logits.
+    outputs.
     reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
@@ -266,27 +273,27 @@ class _Session:
         return load_events(path, self.bundle, self.reading) if events is None else events
 
     def _compute(self, events: NDArray[Any]) -> Computed:
-        """What the host makes of the events; the logits of the tokens that are young enough."""
+        """What the host makes of the events; the outputs for the tokens that are young enough."""
         computed = self.reference.compute(events, self.pool)
         if not self.configuration.window_us:
             return computed
         since = max(int(events["t"][-1]) - self.configuration.window_us, 0)
         seen = window_of(self.reference, computed.tokens, len(computed.tokens), since)
-        return replace(computed, logits=self.reference.logits(seen))
+        return replace(computed, outputs=self.reference.outputs(seen))
 
     def _compare(
         self, path: Path, events: NDArray[Any], computed: Computed, tokens: NDArray[Any], result: Result, stats: Stats
     ) -> RecordingCheck:
         """computed: on the host. tokens, result, stats: the device's."""
-        host = as_reported(computed.tokens)
-        difference = token_difference(host, tokens)
-        diff = _largest_difference(computed.logits, result.logits)
+        reported = as_reported(computed.tokens)
+        difference = token_difference(reported, tokens)
+        diffs = {name: largest_difference(host, result.outputs.get(name)) for name, host in computed.outputs.items()}
         labels = [self.bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits)]
         problem = (
             stats.imbalance(len(events))
             or count_difference(computed.stats, stats)
             or difference
-            or (f"the largest difference of a logit is {diff:.3g}" if not diff <= self.tolerance else None)
+            or output_difference(computed.outputs, result.outputs, self.tolerance)
             or (f"the host says {labels[0]!r} and the device {labels[1]!r}" if labels[0] != labels[1] else None)
         )
         return RecordingCheck(
@@ -295,12 +302,13 @@ class _Session:
             events_device=stats.taken,
             events_pending=stats.pending,
             events_dropped=stats.dropped,
-            tokens_host=len(host),
+            tokens_host=len(reported),
             tokens_device=stats.tokens,
             tokens_equal=difference is None,
             logits_host=computed.logits,
             logits_device=result.logits,
-            logits_max_abs_diff=diff,
+            logits_max_abs_diff=diffs["logits"],
+            outputs_max_abs_diff=diffs,
             label_host=labels[0],
             label_device=labels[1],
             costs=StageCosts(result.cost_tokenize, result.cost_embed + result.cost_window, result.cost_encode),
@@ -339,8 +347,3 @@ def count_difference(host: TokenizerStats, device: Stats) -> str | None:
         if ours != theirs:
             return f"the host counts {ours} for '{name}' and the device {theirs}"
     return None
-
-
-def _largest_difference(host: NDArray[np.float32], device: NDArray[np.float32]) -> float:
-    """Infinity when the shapes differ; no number when a logit is none."""
-    return float(np.abs(host - device).max()) if host.shape == device.shape else math.inf

@@ -68,7 +68,7 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
     if every_us is not None and every_us <= 0:
         raise UsageError("the time between results must be more than 0")
     require_model(device, bundle)
-    device.configure(Configuration())
+    device.configure(Configuration(outputs=("logits",)))
     sent, evt2 = 0, Encoder()
     for end in _cuts(events["t"], every_us):
         part = events[sent:end]

@@ -8,12 +8,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 from cobs import cobs
+from numpy.typing import NDArray
 
-from spedge import _native
+from spedge._frames import encode_frame
 from spedge.base.errors import DeviceError
 
-VERSION = 3
+VERSION = 4
 REPLY_BIT = 0x80
 FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 
@@ -25,7 +27,7 @@ class Type(enum.IntEnum):
     """Requests. The reply has REPLY_BIT set, or is ERROR."""
 
     HELLO = 0x01
-    LABELS = 0x02
+    OUTPUTS = 0x02
     CONFIGURE = 0x03
     RESET = 0x04
     EVENTS = 0x05
@@ -35,6 +37,7 @@ class Type(enum.IntEnum):
     STATS = 0x09
     RESULTS = 0x0A
     RAW = 0x0B
+    VALUES = 0x0C
     RESULT_PUSH = 0x40  #: of the device, unasked
     ERROR = 0xFF
 
@@ -70,7 +73,7 @@ class Frame:
 
     def encode(self) -> bytes:
         """The frame on the wire, with its delimiter."""
-        return _native.encode_frame(self.type, self.flags, self.seq, self.session, self.payload)
+        return encode_frame(self.type, self.flags, self.seq, self.session, self.payload)
 
 
 @dataclass
@@ -130,6 +133,10 @@ class Reader:
     def string(self) -> str:
         (n,) = self.take("B")
         return self.raw(n).decode("utf-8", "replace")
+
+    def numbers(self) -> NDArray[np.float32]:
+        """float32 to the end of the payload."""
+        return np.frombuffer(self.raw(self.left // 4 * 4), "<f4").astype(np.float32)
 
     @property
     def left(self) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceRefused, UsageError
+from spedge.base.outputs import Output, by_name
 from spedge.events.formats import FORMATS, format_name
 from spedge.link.counts import Loss, Status
 from spedge.link.frames import VERSION, ErrorCode, ProtocolError, Reader
@@ -17,6 +20,7 @@ from spedge.tokens.settings import KINDS, TokenizerSettings
 
 MODES = ("lossless", "live")
 SOURCES = ("link", "camera", "ram")
+TASKS = ("unknown", "classification", "detection")
 CAUSES = ("asked", "every_us", "every_tokens")
 COST_UNITS = {0: "none", 1: "instructions", 2: "ns", 3: "cycles"}
 
@@ -51,7 +55,10 @@ class Error:
 
 @dataclass(frozen=True)
 class Hello:
-    """Who the device is. `memory_bytes` is the block it carves sessions from; `model_hash` is None without a model."""
+    """Who the device is. `memory_bytes` is the block it carves sessions from; `model_hash` is None without a model.
+
+    task: what the model is for, one of TASKS. outputs: tensors that a result has; numbers: in all of them together.
+    """
 
     protocol: int
     session: int
@@ -61,9 +68,11 @@ class Hello:
     memory_bytes: int
     arena_bytes: int
     window_tokens: int
-    classes: int
     width: int
     height: int
+    task: str
+    outputs: int
+    numbers: int
     model_hash: bytes | None
     version: str
     build: str
@@ -74,21 +83,24 @@ class Hello:
 
     @classmethod
     def unpack(cls, payload: bytes, session: int) -> Hello:
-        """Raises DeviceError, naming both versions, when the device speaks another protocol."""
+        """Raises DeviceRefused, naming both versions and which is to be renewed, for one of another protocol."""
         reader = Reader(payload, "HELLO")
         (protocol,) = reader.take("H")
         if protocol != VERSION:
-            raise DeviceError(
+            older = "flash the firmware that belongs to this version of spedge (spedge flash)"
+            newer = "update spedge, or flash the firmware that belongs to this version of it (spedge flash)"
+            raise DeviceRefused(
                 f"the device speaks protocol {protocol} and this spedge speaks {VERSION}: "
-                "flash the firmware that belongs to this version of spedge"
+                + (older if protocol < VERSION else newer)
             )
-        flags, unit, max_payload, credits, memory, arena, tokens, classes, width, height = reader.take("BBHHIIHHHH")
+        flags, unit, max_payload, credits, memory, arena, tokens = reader.take("BBHHIIH")
+        width, height, task, outputs, numbers = reader.take("HHBBI")
         model_hash = reader.raw(32)
         version, build, board, model = (reader.string() for _ in range(4))
         return cls(
             protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens,
-            classes, width, height, model_hash if flags & 1 else None, version, build, board, model,
-            bool(flags & 2), bool(flags & 4),
+            width, height, TASKS[task] if task < len(TASKS) else TASKS[0], outputs, numbers,
+            model_hash if flags & 1 else None, version, build, board, model, bool(flags & 2), bool(flags & 4),
         )  # fmt: skip
 
 
@@ -125,6 +137,7 @@ class Configuration:
     every_us, every_tokens: an inference at every multiple of that stream time, after every so many tokens; 0 for none.
     window_us: how old the tokens of an inference may be, 0 for any. push: the device sends results unasked.
     raw: the bytes of a camera or of RAM are kept for `Device.raw`.
+    outputs: names of those that results are to have, None for all; not sent, but large ones take requests to read.
     """
 
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -140,6 +153,7 @@ class Configuration:
     every_tokens: int = 0
     push: bool = False
     raw: bool = False
+    outputs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name or number that cannot be sent."""
@@ -220,15 +234,26 @@ class TokenPage:
         return cls(status, first, np.frombuffer(reader.raw(count * TOKEN_DTYPE.itemsize), TOKEN_DTYPE))
 
 
+_RESULT_BYTES = 172  # but for the numbers
+
+
+def fits_result(numbers: int, max_payload: int) -> bool:
+    """Whether a RESULT holds so many numbers."""
+    return _RESULT_BYTES + 4 * numbers <= max_payload
+
+
 @dataclass(frozen=True)
 class Result:
-    """One inference: logits float32 [classes] of the newest `window` tokens. NaN when the model failed with `code`.
+    """One inference: what the model gives for the newest `window` tokens.
 
+    outputs: float32 by name, in the model's order; NaN when the model failed with `code`. gone: those that are missing,
+    though they were wanted, because the device had gone on before they could be read (in live mode only).
+    first: the numbers that came with the result, the outputs' one behind the other; run: what the device calls it by.
     Costs are in the unit of HELLO. tokenize (with decoding) and embed: since the session began; window (positions
     in time, copied to the encoder) and encode: of this inference.
     index counts the results that were not asked for; one that was asked for has that of the next. cause: one of
     CAUSES. t: stream time in µs that it stands for, as the device counts it. newest: tokens fired when it was computed.
-    latency: from when the bytes of the newest event had arrived until the logits were there, in the unit of HELLO.
+    latency: from when the bytes of the newest event had arrived until the outputs were there, in the unit of HELLO.
     """
 
     status: Status
@@ -244,21 +269,54 @@ class Result:
     newest: int
     latency: int
     loss: Loss
-    logits: NDArray[np.float32]
+    run: int
+    first: NDArray[np.float32]
+    outputs: dict[str, NDArray[np.float32]]
+    gone: tuple[str, ...] = ()
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """A classifier's, float32 [classes]. Raises DeviceError when they are gone, KeyError when there are none."""
+        if "logits" in self.gone:
+            raise DeviceError("the device had gone on before its logits could be read: ask for results less often")
+        return self.outputs["logits"]
 
     @classmethod
-    def unpack(cls, payload: bytes) -> Result:
+    def unpack(cls, payload: bytes, outputs: Sequence[Output], wanted: Container[str] | None = None) -> Result:
+        """outputs: the model's; wanted: names of those that matter, None for all. `gone`: those that are not whole."""
         reader = Reader(payload, "RESULT")
         status = Status.take(reader)
-        window, tokenize, embed, rows, encode, classes = reader.take("IQQQQH")
+        window, tokenize, embed, rows, encode, run = reader.take("IQQQQI")
         index, cause, _, code, t, newest, latency = reader.take("IBBhQIQ")
         if cause >= len(CAUSES):
             raise ProtocolError(f"the device names the unknown cause {cause} for a result")
         loss = Loss.take(reader)
-        logits = np.frombuffer(reader.raw(4 * classes), "<f4").astype(np.float32)
+        first = reader.numbers()
+        if code:
+            whole = {o.name: np.full(o.shape, np.nan, np.float32) for o in outputs}
+        else:
+            ends = accumulate(o.size for o in outputs)
+            whole = by_name(first, [o for o, end in zip(outputs, ends, strict=True) if end <= len(first)])
+        gone = tuple(o.name for o in outputs if o.name not in whole and (wanted is None or o.name in wanted))
         return cls(
-            status, window, tokenize, embed, rows, encode, index, CAUSES[cause], code, t, newest, latency, loss, logits
-        )
+            status, window, tokenize, embed, rows, encode, index, CAUSES[cause], code, t, newest, latency, loss, run,
+            first, whole, gone,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ValuesPage:
+    """Reply to VALUES: numbers first, first + 1, … of the result of that run, which is the device's last; or none."""
+
+    run: int
+    first: int
+    numbers: NDArray[np.float32]
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> ValuesPage:
+        reader = Reader(payload, "VALUES reply")
+        run, first = reader.take("II")
+        return cls(run, first, reader.numbers())
 
 
 def pack_live(first: int, offered: int, words: bytes) -> bytes:
@@ -266,11 +324,13 @@ def pack_live(first: int, offered: int, words: bytes) -> bytes:
     return struct.pack("<QI", first, offered) + words
 
 
-def unpack_labels(payload: bytes) -> tuple[int, int, list[str]]:
-    """Reply to LABELS: how many the model has, the index of the first here, and these."""
-    reader = Reader(payload, "LABELS reply")
+def unpack_outputs(payload: bytes) -> tuple[int, int, list[Output]]:
+    """Reply to OUTPUTS: how many the model has, the index of the first here, and these."""
+    reader = Reader(payload, "OUTPUTS reply")
     total, first = reader.take("HH")
-    labels = []
+    outputs = []
     while reader.left:
-        labels.append(reader.string())
-    return total, first, labels
+        name = reader.string()
+        (rank,) = reader.take("B")
+        outputs.append(Output(name, reader.take(f"{rank}I")))
+    return total, first, outputs

@@ -186,7 +186,9 @@ def choose_geometry(
     """
     if found[0] is None or found[1] is None:
         if width is None or height is None:
-            raise InputError(f"{path}: the file does not give the sensor's size; pass width and height")
+            raise InputError(
+                f"{path}: the file does not give the sensor's size; pass width and height (--width, --height)"
+            )
         return width, height, "the caller"
     if width is not None and (width, height) != found:
         raise InputError(

@@ -64,7 +64,7 @@ def recording_info(
 ) -> RecordingInfo:
     """Read a whole recording and count. on_progress gets the events read so far.
 
-    sort, outside, said (columns, time_unit, camera): see recordings.open.
+    sort, outside, said (columns, time_unit, stream): see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """

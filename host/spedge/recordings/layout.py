@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +38,13 @@ _WITH_UNIT = re.compile(rf"(\w+?)\s*[_ (\[]\s*({'|'.join(_UNITS)})[)\]]?")
 class Said:
     """What a caller says of a file that does not say it itself.
 
-    columns: a letter a column, t, x, y, p, and - for one to pass over. time_unit: s, ms, us or ns. camera: which of
+    columns: a letter a column, t, x, y, p, and - for one to pass over. time_unit: s, ms, us or ns. stream: which of
     several sources of events in one file. Raises UsageError for others.
     """
 
     columns: str | None = None
     time_unit: str | None = None
-    camera: str | None = None
+    stream: str | None = None
 
     def __post_init__(self) -> None:
         if self.columns is not None and sorted(self.columns.replace("-", "")) != sorted("txyp"):
@@ -142,12 +143,13 @@ def one_of(path: Path, names: Sequence[str], said: Said) -> str:
 
     Raises InputError where that is not one.
     """
-    camera = said.camera
-    chosen = [name for name in names if camera is None or camera.strip("/") == name.strip("/")]
-    chosen = chosen or [name for name in names if camera in name.split("/")]
+    stream = said.stream
+    chosen = [name for name in names if stream is None or stream.strip("/") == name.strip("/")]
+    chosen = chosen or [name for name in names if stream in name.split("/")]
     if len(chosen) == 1:
         return chosen[0]
-    raise InputError(f"{path}: events are in {', '.join(names)}: say which, camera='{names[0]}' (--camera {names[0]})")
+    which = f"stream={names[0]!r} (--stream {shlex.quote(names[0])})"
+    raise InputError(f"{path}: events are in {', '.join(names)}: say which, {which}")
 
 
 def polarity_of(path: Path, p: NDArray[Any]) -> str:

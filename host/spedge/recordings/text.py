@@ -55,7 +55,7 @@ class TextRecording(Recording):
     """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = NOTHING) -> None:
-        said.refuse(path, "camera")
+        said.refuse(path, "stream")
         self.path = path
         with path.open("rb") as file:
             data = file.read(_HEAD_BYTES)

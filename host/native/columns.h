@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../firmware/lib/src/inline.h"
+#include "inline.h"
 
 /* t: 8 bytes; x, y: 2 bytes; p: p_bytes (1 or 2), 0/1 or, if signed, -1/0/+1. Any alignment. */
 typedef struct sp_columns {

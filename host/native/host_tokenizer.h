@@ -1,21 +1,12 @@
 /* The tokenizers for a host: no bound on memory, whole arrays in, flat tokens out.
- * Equal to firmware/lib's, token by token and event by event; these trade memory for speed: a patch keeps its pending
- * events as the records that come out, in a piece of memory of its own. */
+ * An implementation of their own, which shares no code with firmware/lib's; tests find them equal, token by token and event
+ * by event. These trade memory for speed: a patch keeps its pending events as the records that come out, in a piece of
+ * memory of its own. */
 #ifndef SP_HOST_TOKENIZER_H_INCLUDED
 #define SP_HOST_TOKENIZER_H_INCLUDED
 
 #include "columns.h"
-#include "spedge/tokenizer.h"
-
-/* Tokens being collected; items is malloc's. */
-typedef struct sp_token_list {
-    sp_token_t *items;
-    size_t count, room;
-} sp_token_list_t;
-
-/* 0, or -1 without memory. */
-int sp_token_list_add(sp_token_list_t *list, sp_token_t token);
-int sp_token_list_reserve(sp_token_list_t *list, size_t more);
+#include "token_list.h"
 
 typedef struct sp_host_config {
     uint32_t width, height, patch_size;
