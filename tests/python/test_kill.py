@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,22 +32,25 @@ from spedge.events.evt2 import encode_words
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.link.silence import Silence
-from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
-from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
+from tests.ends import (
+    REPORTING,
+    SETTINGS,
+    WITHIN,
+    Agent,
+    Host,
+    cli_command,
+    host_tokens,
+    kill_at_random,
+    marked,
+    stream_on,
+    wait_for,
+)
 from tests.events import scattered
 from tests.needs import needs
 
 needs("cc")
-
-
-REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
-
-
-def host_tokens(events: np.ndarray) -> Any:
-    tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0)
-    return as_reported(tokenizer.push(events)).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -57,43 +59,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recordings") / "a.npz"
     write(path, scattered(15_000, 3_000_000), 34, 34)
     return path
-
-
-class Agent:
-    """The application on TCP: what it says, and when."""
-
-    def __init__(self, image: Path, port: str = "0") -> None:
-        self.image = image
-        command = [str(image), "--listen", f"127.0.0.1:{port}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout and self.process.stderr
-        self.address, self.camera_address = (self.process.stdout.readline().strip() for _ in range(2))
-        self.said: list[tuple[float, str]] = []
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.said.append((time.monotonic(), line.rstrip()))
-
-    def restarted(self) -> Agent:
-        return Agent(self.image, self.address.rpartition(":")[2])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._thread.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream
-            stream.close()
-
-
-@pytest.fixture
-def agent(image: Path) -> Iterator[Agent]:
-    started = Agent(image)
-    yield started
-    started.kill()
 
 
 # ---- a device that is silent: the rule -----------------------------------------------------------------------------
@@ -237,12 +202,11 @@ def test_a_device_that_is_asked_nothing_is_found_to_have_restarted(agent: Agent)
         device.configure(REPORTING)
         device.wait(1.2)  # it is asked whether it is there
         agent.kill()
-        again = agent.restarted()
+        agent.start()
         begin = time.monotonic()
         with pytest.raises(DeviceError, match="was restarted or taken over by another program"):
             device.wait(5)
         assert time.monotonic() - begin < WITHIN
-        again.kill()
 
 
 def test_a_host_that_was_stopped_itself_does_not_blame_the_device(agent: Agent, image: Path, tmp_path: Path) -> None:
@@ -287,27 +251,26 @@ def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
     """Killed at random moments, it knows nothing any more; stopped for a while, nothing is lost and nothing doubled."""
     draw = random.Random(2)
     events = scattered(12_000, 600_000)
-    now = agent
     for _ in range(3):
-        with Device.open(now.address) as device:
-            threading.Timer(draw.uniform(0.0, 0.3), now.process.kill).start()
+        with Device.open(agent.address) as device:
+            threading.Timer(draw.uniform(0.0, 0.3), agent.process.kill).start()
             with pytest.raises(DeviceError, match=r"did not come back within|closed the link|broke"):
                 stream_on(device, "lossless", events)
-            now.kill()
-            now = now.restarted()
+            agent.kill()
+            agent.start()
             assert not device.resume(within=5)
             device.configure(REPORTING)
             device.send(encode_words(events))
             assert device.tokens().tolist() == host_tokens(events)
-    with Device.open(now.address) as device:
+    with Device.open(agent.address) as device:
         device.configure(REPORTING)
         stop = threading.Event()
 
         def stutter() -> None:
             while not stop.wait(draw.uniform(0.01, 0.1)):
-                now.process.send_signal(signal.SIGSTOP)
+                agent.process.send_signal(signal.SIGSTOP)
                 time.sleep(draw.uniform(0.01, 0.3))
-                now.process.send_signal(signal.SIGCONT)
+                agent.process.send_signal(signal.SIGCONT)
 
         stopper = threading.Thread(target=stutter)
         stopper.start()
@@ -318,7 +281,7 @@ def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
         stopper.join()
         assert device.tokens().tolist() == host_tokens(events)
         assert device.stats().imbalance(len(events)) is None
-    now.kill()
+    agent.kill()
 
 
 # ---- a host that dies ----------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ LINES = 500
 BREACHES: dict[str, str] = {}
 CIRCLES: dict[frozenset[str], str] = {}
 LONG: dict[str, str] = {
-    "tests/python/test_link.py": "",
     "tests/python/test_protocol_device.py": "",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,25 @@ PACKET = (
 )
 
 
+@cache
+def types(ros: int) -> Any:
+    """The messages of ROS 1 or 2, those of events among them."""
+    store = get_typestore(Stores.ROS1_NOETIC if ros == 1 else Stores.ROS2_HUMBLE)
+    time = "time" if ros == 1 else "builtin_interfaces/Time"
+    for package in ("dvs_msgs", "prophesee_event_msgs"):
+        store.register(get_types_from_msg(EVENT.format(time=time), f"{package}/msg/Event"))
+        store.register(get_types_from_msg(ARRAY.format(package=package), f"{package}/msg/EventArray"))
+    for name in ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray"):
+        store.register(get_types_from_msg(PACKET, name))
+    return store
+
+
 class Bag:
     """A bag being written, of ROS 1 or 2."""
 
     def __init__(self, path: Path, ros: int, **options: Any) -> None:
         self.ros, self.path = ros, path
-        self.store = get_typestore(Stores.ROS1_NOETIC if ros == 1 else Stores.ROS2_HUMBLE)
-        time = "time" if ros == 1 else "builtin_interfaces/Time"
-        for package in ("dvs_msgs", "prophesee_event_msgs"):
-            self.store.register(get_types_from_msg(EVENT.format(time=time), f"{package}/msg/Event"))
-            self.store.register(get_types_from_msg(ARRAY.format(package=package), f"{package}/msg/EventArray"))
-        for name in ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray"):
-            self.store.register(get_types_from_msg(PACKET, name))
+        self.store = types(ros)
         if ros == 1:
             self.writer: Any = rosbag1.Writer(path)
             self.writer.chunk_threshold = 1 << 12

@@ -286,3 +286,23 @@ def test_three_kinds_of_polarity_are_refused(tmp_path: Path) -> None:
     for name in ("a.txt", "a.npy"):
         with pytest.raises(spedge.InputError, match="the polarities are -1, 0 and 1"):
             spedge.open(tmp_path / name, width=9, height=9)
+
+
+@pytest.mark.parametrize("head", ["# timestamp [s] x y polarity\n", "t (s) x y p\n", "t [S],x,y,p\n"])
+def test_units_that_stand_apart_from_their_names(head: str, tmp_path: Path) -> None:
+    separator = "," if "," in head else " "
+    lines = "".join(separator.join(map(str, row)) + "\n" for row in [(1, 3, 4, 1), (2, 3, 4, 0)])
+    assert spedge.open(written(tmp_path, head + lines), width=9, height=9).events().tolist() == [
+        (1_000_000, 3, 4, 1),
+        (2_000_000, 3, 4, 0),
+    ]
+
+
+@pytest.mark.parametrize("line", ["1,3,x4,1", "1,3,4,on", "1,3,,1", "1;3;4;1"])
+def test_a_wrong_first_line_is_no_line_of_names(line: str, tmp_path: Path) -> None:
+    """Else whoever says the columns, as the sentence tells, loses an event in silence."""
+    path = written(tmp_path, f"{line}\n2,3,4,0\n", "a.csv")
+    with pytest.raises(spedge.InputError, match=r"line [12]"):
+        spedge.open(path, width=9, height=9, columns="txyp").events()
+    path = written(tmp_path, "when,column,row,what\n2,3,4,0\n", "a.csv")
+    assert spedge.open(path, width=9, height=9, columns="txyp").events().tolist() == [(2, 3, 4, 0)]

@@ -20,13 +20,14 @@ from pathlib import Path
 from spedge.base.children import guarded
 from spedge.base.errors import DeviceError
 from spedge.base.paths import cache_dir
-from spedge.base.store import locked
+from spedge.base.store import forget_the_oldest, locked, locked_if_free
 from spedge.boards.build_log import what_went_wrong
 from spedge.boards.manifest import Board
 
 Progress = Callable[[str], None]
 #: Paths that SCons, the shell and the compilers' drivers take as they are; others they expand, split or cannot find.
 _PLAIN = re.compile(r"[\w/.+,@~-]+", re.ASCII)
+_KEPT = 30  # workspaces; each is for a board, a program and all that they are built with
 _UNKEPT = shutil.ignore_patterns("__pycache__", ".pio")
 #: Ends when PlatformIO does, as that ends when we do.
 _SCONS = """\
@@ -81,6 +82,7 @@ def workspace(name: str, firmware: Path, model: Path | None) -> Iterator[Workspa
         if busy.exists() or not any(home.glob("objects-*")):
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir(parents=True)
+            forget_the_oldest(home.parent, _KEPT, lambda old: locked_if_free(home.with_name(f"{old}.lock")))
             # under a new name: a compiler may be on its way to its end, and write once more
             Path(tempfile.mkdtemp(prefix="objects-", dir=home))
         busy.touch()

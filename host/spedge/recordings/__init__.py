@@ -87,7 +87,7 @@ def open(
 ) -> Recording:
     """Open a recording, by its file name's ending.
 
-    Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
+    Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also the field's others),
     AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy), text (.csv, .tsv,
     .txt) and ROS bags (.bag, .mcap, .db3, or the folder of them).
     width, height: the sensor in pixels, for files that do not say it themselves.

@@ -21,6 +21,7 @@ from spedge.recordings.layout import NOTHING, Said
 _VENDOR_ORDER = "xypt"  # Metavision's, after its line %geometry
 _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
 _SIZED = re.compile(r"\s*([xy])\s*@\s*(\d{1,5})\s*", re.I)  # faery's name of a column
+_UNIT_APART = re.compile(r"\s+(?=[\[(][a-zµ]+[\])])", re.I)  # before the unit behind a name
 _LONGEST_LINE = 1 << 12
 _HEAD_BYTES = 1 << 18  # that tell what a file is; comments have to end in them
 _BLOCK_BYTES = 1 << 22
@@ -104,18 +105,20 @@ class TextRecording(Recording):
         if match := _GEOMETRY.match(line):
             head.size, head.vendor = self._checked((int(match[1]), int(match[2])), number), True
         else:
-            line = line.lstrip("#% ")
+            line = _UNIT_APART.sub("", line.lstrip("#% "))
             head.names = layout.named(_split(line, _separator(line))) or head.names
 
     def _first_line(self, head: _Head, line: str, number: int, said: Said) -> bool:
         """Whether a line before the first event is about them; else it is that event's."""
         head.separator = _separator(line)
-        parts = _split(line, head.separator)
+        parts = _split(_UNIT_APART.sub("", line), head.separator)
         if len(parts) == 2 and all(part.isdigit() for part in parts):  # RPG's: width and height
             head.size = self._checked((int(parts[0]), int(parts[1])), number)
             return True
         if all(_value(part) is not None for part in parts if part):
             return False
+        if said.columns is not None and any(_value(part) is not None for part in parts):
+            return False  # no line of names is like this: then it is a wrong line of events
         sides = {match[1].lower(): int(match[2]) for part in parts if (match := _SIZED.fullmatch(part))}
         if len(sides) == 2:
             head.size = self._checked((sides["x"], sides["y"]), number)
