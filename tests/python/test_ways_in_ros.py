@@ -245,6 +245,38 @@ def test_flips_anywhere_end_in_one_sentence(bag: Bag) -> None:
                 assert "\n" not in str(error)
 
 
+def test_nothing_behind_a_damaged_chunk_is_handed_out(bag: Bag) -> None:
+    """A bag without an end whose middle is damaged, too: its events stop there and do not go on behind the gap."""
+    for start in range(0, 900, 20):
+        bag.array(EVENTS[start : start + 20])
+    path = cut(bag.close(), 0.9)
+    file = ros_cut.storages(path)[-1]
+    data = bytearray(file.read_bytes())
+    middle = (4096 + len(data)) // 2  # a header takes 4096 bytes
+    data[middle : middle + 400] = bytes(400)
+    file.write_bytes(data)
+    events = [event for chunk in _until_error(path) for event in chunk.tolist()]
+    assert events == later(EVENTS[: len(events)])
+    if bag.ros == 1:
+        assert len(events) > 100
+
+
+def test_what_the_index_loses_is_found_in_the_file(tmp_path: Path) -> None:
+    """Messages that the library cannot find any more, since the index behind their chunk is damaged."""
+    bag = Bag(tmp_path / "a.bag", 1)
+    for start in range(0, 900, 20):
+        bag.array(EVENTS[start : start + 20])
+    path = bag.close()
+    data = bytearray(path.read_bytes())
+    index = data.rindex((47).to_bytes(4, "little"), 0, data.rindex(b"op=\x04"))  # of the last chunk
+    count = int.from_bytes(data[index + 51 : index + 55], "little") // 12
+    data[index + 55 + 12 * (count - 1) + 10] ^= 0x40  # where the last message of it is
+    path.write_bytes(data)
+    assert [event for chunk in _until_error(path) for event in chunk.tolist()] == later(EVENTS)
+    with pytest.raises(spedge.InputError):
+        spedge.open(path).events()
+
+
 def test_without_the_library_it_is_named(monkeypatch: pytest.MonkeyPatch, bag: Bag) -> None:
     bag.array(EVENTS)
     path = bag.close()
