@@ -306,3 +306,31 @@ def test_a_wrong_first_line_is_no_line_of_names(line: str, tmp_path: Path) -> No
         spedge.open(path, width=9, height=9, columns="txyp").events()
     path = written(tmp_path, "when,column,row,what\n2,3,4,0\n", "a.csv")
     assert spedge.open(path, width=9, height=9, columns="txyp").events().tolist() == [(2, 3, 4, 0)]
+
+
+def test_microseconds_that_were_seconds_once_are_whole_but_for_rounding(tmp_path: Path) -> None:
+    n = np.arange(1000)
+    t = (n * 1e-3 + 0.0005) * 1e6
+    assert (t != np.floor(t)).any()
+    rows = np.stack([t, n % 60, n * 7 % 60, n % 2], axis=1)
+    np.savetxt(tmp_path / "a.txt", rows)
+    np.save(tmp_path / "a.npy", rows)
+    for name in ("a.txt", "a.npy"):
+        recording = spedge.open(tmp_path / name, width=60, height=60)
+        assert "times in microseconds" in recording.layout
+        assert recording.events()["t"].tolist() == (500 + 1000 * n).tolist()
+
+
+def test_fractions_over_days_are_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "".join(f"{i * 1234.56789:.5f} {i % 60} {i * 7 % 60} {i % 2}\n" for i in range(1000)))
+    with pytest.raises(spedge.InputError, match="may be microseconds or milliseconds or seconds"):
+        spedge.open(path, width=60, height=60)
+    events = spedge.open(path, width=60, height=60, time_unit="us").events()
+    assert events["t"].tolist() == [int(i * 1234.56789 + 0.5) for i in range(1000)]
+
+
+@pytest.mark.parametrize("text", ["1.00000e999 3 4 1", "0.1 3 4 1\n1.00000e999 3 4 1", "t x y p\n1e999 3 4 1"])
+def test_times_beyond_all_numbers(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text + "\n")
+    with pytest.raises(spedge.InputError, match=r"has t=1.*e999; it must be"):
+        spedge.open(path, width=9, height=9, columns="txyp").events()
