@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._text import COLUMNS_MAX, read_lines
+from spedge._recordings import COLUMNS_MAX, read_lines
 from spedge.base.errors import InputError
 from spedge.events.times import seconds_of_digits
 from spedge.recordings import layout
