@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export SPEDGE_CACHE ?= $(CURDIR)/.cache
-# pip takes a space for the end of a path, and the scripts that it writes bear no quotes in theirs: hence relative, and -m.
+# Relative: pip takes a space for the end of a path.
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
