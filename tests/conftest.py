@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.model.bundle import Bundle
 from tests.needs import be_quick
+
+if TYPE_CHECKING:
+    from tests.ends import Agent
 
 #: The firmware has no warning, whatever it is built for.
 os.environ["PLATFORMIO_BUILD_SRC_FLAGS"] = "-Wconversion -Werror"
@@ -80,3 +84,13 @@ def device(image: Path) -> Iterator[Device]:
     """The board of `image`, running it."""
     with open_board(load_board(image.name), image) as opened:
         yield opened
+
+
+@pytest.fixture
+def agent(image: Path) -> Iterator[Agent]:
+    """`image`, which is for the board sim, behind TCP."""
+    from tests.ends import Agent
+
+    started = Agent(image)
+    yield started
+    started.kill()

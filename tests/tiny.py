@@ -32,7 +32,14 @@ from spedge.tokens.settings import TokenizerSettings
 from tests.needs import needs
 
 #: For build_firmware("sim").
-SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSP_APP_PAYLOAD_BYTES=1024u")
+SANITIZED = (
+    "-O1",
+    "-g",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-DSP_DEBUG",
+    "-DSP_APP_PAYLOAD_BYTES=1024u",
+)
 SMALL_FRAMES = ("-O2", "-DSP_APP_PAYLOAD_BYTES=1024u")  #: as the boards have them; `sim` itself is built for speed
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 

@@ -71,6 +71,6 @@ enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4 };
 #define LOSS_BYTES 72u
 #define RESULT_FIXED_BYTES (STATUS_BYTES + 68u + LOSS_BYTES) /* all of a RESULT but the numbers */
 #define VALUES_FIXED_BYTES 8u
-#define LIVE_HEAD_BYTES 12u                                  /* of EVENTS in live mode, before the words */
+#define LIVE_HEAD_BYTES 12u /* of EVENTS in live mode, before the words */
 
 #endif

@@ -38,45 +38,45 @@ OPTIONS_OF_RECORDINGS = {"--" + name.replace("_", "-") for name in Reading.__dat
 #: A part of a sentence, and the test that does what the sentence says, or that runs into what it is about.
 FOLLOWED = {
     # recordings: in this file
-    "(--columns txyp)": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(--columns txyp-)": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(--time-unit {})": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(--time-unit us)": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(--stream {})": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(--outside drop)": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(spedge convert --sort)": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "--width 240 --height 180": "test_hints_listed.py::test_a_recordings_sentence_is_followed_to_its_events",
-    "(--width, --height)": "test_hints_listed.py::test_a_size_that_is_asked_for_is_given",
-    "push with sort=True": "test_hints.py::test_unsorted_events_are_sorted_as_told",
+    "(--columns txyp)": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(--columns txyp-)": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(--time-unit {})": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(--time-unit us)": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(--stream {})": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(--outside drop)": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(spedge convert --sort)": "test_a_recordings_sentence_is_followed_to_its_events",
+    "--width 240 --height 180": "test_a_recordings_sentence_is_followed_to_its_events",
+    "(--width, --height)": "test_a_size_that_is_asked_for_is_given",
+    "push with sort=True": "test_unsorted_events_are_sorted_as_told",
     # the command line
-    "give microseconds, or zero": "test_hints_listed.py::test_options_are_given_as_their_sentences_say",
-    "tokens are written as .npz": "test_hints_listed.py::test_options_are_given_as_their_sentences_say",
-    "give width and height in pixels, for example": "test_bench_events.py::test_bench_tokenizer_on_a_part",
-    "two numbers, as in --crop 608,328": "test_cli_device.py::test_run_looks_at_a_part_of_a_larger_sensor",
-    "or --crop X,Y to look at": "test_cli_device.py::test_run_looks_at_a_part_of_a_larger_sensor",
-    "a RECORDING or --source": "test_cli_device.py::test_run_in_real_time_is_live",
-    "add --width and --height": "test_board_camera.py::test_stream_board_writes_what_the_camera_sent",
-    "--play is for the source board": "test_board_camera.py::test_stream_board_writes_what_the_camera_sent",
-    "--play is for boards": "test_board_camera.py::test_stream_board_writes_what_the_camera_sent",
-    "--play is for --source board": "test_kill.py::test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
-    "--measure goes with --report": "test_compile_report.py::test_the_command_adds_it_to_the_report",
-    "and --precision are for bundles": "test_hints_listed.py::test_an_onnx_file_takes_no_options_of_bundles",
-    "lists the ports": "test_link.py::test_devices_lists_ports_and_what_answers",
-    "are listed by 'spedge boards'": "test_cli.py::test_boards_as_a_table_and_as_json",
-    "see 'spedge boards'": "test_cli.py::test_boards_as_a_table_and_as_json",
-    "(spedge flash)": "test_cli_device.py::test_build_and_flash_say_what_they_made",
-    "'spedge run' and 'spedge check' start this image": "test_cli_device.py::test_check_passes_and_reports_as_promised",
-    "run 'spedge check' on it": "test_cli_device.py::test_check_passes_and_reports_as_promised",
-    "'sudo spedge udev --write'": "test_link.py::test_udev_writes_the_file_or_says_that_it_needs_root",
-    "give its port, for example --device": "test_cli_device.py::test_a_port_that_is_not_there_is_code_3",
-    "configured with raw=True": "test_board_camera.py::test_raw_is_for_sessions_that_asked_for_it",
-    "choose another --precision": "test_precision.py::told_apart",
-    "(spedge export --tokens)": "test_training.py::test_export_with_a_shorter_window",
-    "'spedge export' wrote": "test_bundle.py::test_our_own_bundles_are_whole",
+    "give microseconds, or zero": "test_options_are_given_as_their_sentences_say",
+    "tokens are written as .npz": "test_options_are_given_as_their_sentences_say",
+    "give width and height in pixels, for example": "test_bench_tokenizer_on_a_part",
+    "two numbers, as in --crop 608,328": "test_run_looks_at_a_part_of_a_larger_sensor",
+    "or --crop X,Y to look at": "test_run_looks_at_a_part_of_a_larger_sensor",
+    "a RECORDING or --source": "test_run_in_real_time_is_live",
+    "add --width and --height": "test_stream_board_writes_what_the_camera_sent",
+    "--play is for the source board": "test_stream_board_writes_what_the_camera_sent",
+    "--play is for boards": "test_stream_board_writes_what_the_camera_sent",
+    "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
+    "--measure goes with --report": "test_the_command_adds_it_to_the_report",
+    "and --precision are for bundles": "test_an_onnx_file_takes_no_options_of_bundles",
+    "lists the ports": "test_devices_lists_ports_and_what_answers",
+    "are listed by 'spedge boards'": "test_boards_as_a_table_and_as_json",
+    "see 'spedge boards'": "test_boards_as_a_table_and_as_json",
+    "(spedge flash)": "test_build_and_flash_say_what_they_made",
+    "'spedge run' and 'spedge check' start this image": "test_check_passes_and_reports_as_promised",
+    "run 'spedge check' on it": "test_check_passes_and_reports_as_promised",
+    "'sudo spedge udev --write'": "test_udev_writes_the_file_or_says_that_it_needs_root",
+    "give its port, for example --device": "test_a_port_that_is_not_there_is_code_3",
+    "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
+    "choose another --precision": "told_apart",
+    "(spedge export --tokens)": "test_export_with_a_shorter_window",
+    "'spedge export' wrote": "test_our_own_bundles_are_whole",
     # what is to be installed
-    "pip install 'spedge[": "test_hints_listed.py::test_an_extra_brings_what_was_missing",
-    "pip install hdf5plugin": "test_hints_listed.py::test_an_extra_brings_what_was_missing",
-    "apt-get install": "test_hints_listed.py::test_packages_are_those_of_the_boards_manifests",
+    "pip install 'spedge[": "test_an_extra_brings_what_was_missing",
+    "pip install hdf5plugin": "test_an_extra_brings_what_was_missing",
+    "apt-get install": "test_packages_are_those_of_the_boards_manifests",
 }
 
 
@@ -156,11 +156,12 @@ def test_every_sentence_is_followed_by_a_test() -> None:
 
 
 def test_the_tests_that_follow_them_are_there() -> None:
-    folder = Path(__file__).parent
-    for place in FOLLOWED.values():
-        file, _, name = place.partition("::")
-        tree = ast.parse((folder / file).read_text())
-        assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, place
+    defined = {
+        name
+        for path in Path(__file__).parents[1].rglob("test_*.py")
+        for name in re.findall(r"^def (\w+)", path.read_text(), re.M)
+    }
+    assert set(FOLLOWED.values()) <= defined
 
 
 # ---------------------------------------------------------------- what is named

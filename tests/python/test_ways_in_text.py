@@ -286,3 +286,51 @@ def test_three_kinds_of_polarity_are_refused(tmp_path: Path) -> None:
     for name in ("a.txt", "a.npy"):
         with pytest.raises(spedge.InputError, match="the polarities are -1, 0 and 1"):
             spedge.open(tmp_path / name, width=9, height=9)
+
+
+@pytest.mark.parametrize("head", ["# timestamp [s] x y polarity\n", "t (s) x y p\n", "t [S],x,y,p\n"])
+def test_units_that_stand_apart_from_their_names(head: str, tmp_path: Path) -> None:
+    separator = "," if "," in head else " "
+    lines = "".join(separator.join(map(str, row)) + "\n" for row in [(1, 3, 4, 1), (2, 3, 4, 0)])
+    assert spedge.open(written(tmp_path, head + lines), width=9, height=9).events().tolist() == [
+        (1_000_000, 3, 4, 1),
+        (2_000_000, 3, 4, 0),
+    ]
+
+
+@pytest.mark.parametrize("line", ["1,3,x4,1", "1,3,4,on", "1,3,,1", "1;3;4;1"])
+def test_a_wrong_first_line_is_no_line_of_names(line: str, tmp_path: Path) -> None:
+    """Else whoever says the columns, as the sentence tells, loses an event in silence."""
+    path = written(tmp_path, f"{line}\n2,3,4,0\n", "a.csv")
+    with pytest.raises(spedge.InputError, match=r"line [12]"):
+        spedge.open(path, width=9, height=9, columns="txyp").events()
+    path = written(tmp_path, "when,column,row,what\n2,3,4,0\n", "a.csv")
+    assert spedge.open(path, width=9, height=9, columns="txyp").events().tolist() == [(2, 3, 4, 0)]
+
+
+def test_microseconds_that_were_seconds_once_are_whole_but_for_rounding(tmp_path: Path) -> None:
+    n = np.arange(1000)
+    t = (n * 1e-3 + 0.0005) * 1e6
+    assert (t != np.floor(t)).any()
+    rows = np.stack([t, n % 60, n * 7 % 60, n % 2], axis=1)
+    np.savetxt(tmp_path / "a.txt", rows)
+    np.save(tmp_path / "a.npy", rows)
+    for name in ("a.txt", "a.npy"):
+        recording = spedge.open(tmp_path / name, width=60, height=60)
+        assert "times in microseconds" in recording.layout
+        assert recording.events()["t"].tolist() == (500 + 1000 * n).tolist()
+
+
+def test_fractions_over_days_are_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "".join(f"{i * 1234.56789:.5f} {i % 60} {i * 7 % 60} {i % 2}\n" for i in range(1000)))
+    with pytest.raises(spedge.InputError, match="may be microseconds or milliseconds or seconds"):
+        spedge.open(path, width=60, height=60)
+    events = spedge.open(path, width=60, height=60, time_unit="us").events()
+    assert events["t"].tolist() == [int(i * 1234.56789 + 0.5) for i in range(1000)]
+
+
+@pytest.mark.parametrize("text", ["1.00000e999 3 4 1", "0.1 3 4 1\n1.00000e999 3 4 1", "t x y p\n1e999 3 4 1"])
+def test_times_beyond_all_numbers(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text + "\n")
+    with pytest.raises(spedge.InputError, match=r"has t=1.*e999; it must be"):
+        spedge.open(path, width=9, height=9, columns="txyp").events()

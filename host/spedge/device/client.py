@@ -328,11 +328,11 @@ class Client:
     def _pull_results(self) -> None:
         """Ask for all results there are."""
         while self.session.infers:
+            self._complete_results()  # the next request releases those that have come
             first = self.session.next_result
             self.link.request(Type.RESULTS, first.to_bytes(4, "little"))
             if self.session.next_result == first:
                 return
-            self._complete_results()
 
     def _complete_results(self) -> None:
         """Read what is missing of the results that have come so far; later ones may come meanwhile."""
@@ -341,13 +341,20 @@ class Client:
 
     def _complete(self, result: Result) -> Result:
         """The result with the outputs that did not fit beside it, as far as the device still has them."""
-        read = {name: tensor for name in result.gone if (tensor := self._read_output(result, name)) is not None}
+        read: dict[str, NDArray[np.float32]] = {}
+        for name in result.gone:
+            tensor = self._read_output(result, name)
+            if tensor is None:
+                break
+            read[name] = tensor
         found = result.outputs | read
         ordered = {output.name: found[output.name] for output in self.session.outputs if output.name in found}
         return replace(result, outputs=ordered, gone=tuple(name for name in result.gone if name not in read))
 
     def _read_output(self, result: Result, name: str) -> NDArray[np.float32] | None:
-        """None when the device does not have it any more."""
+        """None when the device does not have it any more: it has what its last run gave."""
+        if result.run < self.session.newest_run:
+            return None
         output, start = self.session.place(name)
         parts = [result.first[start : start + output.size]]
         missing = output.size - len(parts[0])

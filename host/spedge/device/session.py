@@ -39,6 +39,7 @@ class Session:
         self.live: LiveSender | None = None
         self.early: dict[int, Result] = {}  #: results that came before the one that is next
         self.next_result = 0
+        self.newest_run = 0  #: of the model, of which a result has come
         self.outputs = outputs if configured and configured.model else ()
         self.incomplete: list[Result] = []  #: in order, of which numbers may be missing that the device still has
         self._results: list[Result] = []  # not taken yet, in order
@@ -126,7 +127,9 @@ class Session:
 
     def result(self, payload: bytes) -> Result:
         """The result in that RESULT, with the outputs that are whole in there."""
-        return Result.unpack(payload, self.outputs, self.configuration.outputs)
+        result = Result.unpack(payload, self.outputs, self.configuration.outputs)
+        self.newest_run = max(self.newest_run, result.run)
+        return result
 
     def place(self, name: str) -> tuple[Output, int]:
         """The output of that name, and which number of a result is its first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._text import COLUMNS_MAX, read_lines
+from spedge._recordings import COLUMNS_MAX, read_lines
 from spedge.base.errors import InputError
+from spedge.events.times import seconds_of_digits
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
 from spedge.recordings.layout import NOTHING, Said
@@ -19,6 +21,7 @@ from spedge.recordings.layout import NOTHING, Said
 _VENDOR_ORDER = "xypt"  # Metavision's, after its line %geometry
 _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
 _SIZED = re.compile(r"\s*([xy])\s*@\s*(\d{1,5})\s*", re.I)  # faery's name of a column
+_UNIT_APART = re.compile(r"\s+(?=[\[(][a-zµ]+[\])])", re.I)  # before the unit behind a name
 _LONGEST_LINE = 1 << 12
 _HEAD_BYTES = 1 << 18  # that tell what a file is; comments have to end in them
 _BLOCK_BYTES = 1 << 22
@@ -63,7 +66,9 @@ class TextRecording(Recording):
         self._start, self._lines, self._separator, self._order_ = head.at, head.lines, head.separator, order
         self._columns = bytes("txyp-".index(name) for name in order)
         self._exponent = _EXPONENTS[unit]
-        self._whole = unit == "us" and said.time_unit is None
+        self._whole = (
+            unit == "us" and said.time_unit is None and not any(_fraction(t) for t in self._times(head, order))
+        )
         self.format = "CSV" if head.separator in ",;" else "text"
         super().__init__(path, *choose_geometry(path, head.size, width, height))
         columns = layout.described(order, unit, self._polarity(head, order))
@@ -97,18 +102,20 @@ class TextRecording(Recording):
         if match := _GEOMETRY.match(line):
             head.size, head.vendor = self._checked((int(match[1]), int(match[2])), number), True
         else:
-            line = line.lstrip("#% ")
+            line = _UNIT_APART.sub("", line.lstrip("#% "))
             head.names = layout.named(_split(line, _separator(line))) or head.names
 
     def _first_line(self, head: _Head, line: str, number: int, said: Said) -> bool:
         """Whether a line before the first event is about them; else it is that event's."""
         head.separator = _separator(line)
-        parts = _split(line, head.separator)
+        parts = _split(_UNIT_APART.sub("", line), head.separator)
         if len(parts) == 2 and all(part.isdigit() for part in parts):  # RPG's: width and height
             head.size = self._checked((int(parts[0]), int(parts[1])), number)
             return True
         if all(_value(part) is not None for part in parts if part):
             return False
+        if said.columns is not None and any(_value(part) is not None for part in parts):
+            return False  # no line of names is like this: then it is a wrong line of events
         sides = {match[1].lower(): int(match[2]) for part in parts if (match := _SIZED.fullmatch(part))}
         if len(sides) == 2:
             head.size = self._checked((sides["x"], sides["y"]), number)
@@ -151,16 +158,22 @@ class TextRecording(Recording):
             return said.time_unit
         if head.names is not None and head.names.unit is not None:
             return head.names.unit
-        at = order.index("t")
-        texts = [row[at] for row in head.rows if len(row) == len(order) and _value(row[at]) is not None]
+        texts = self._times(head, order)
         if head.vendor or not texts:
             return "us"
         fractions = any(not text.lstrip("+-").isdigit() for text in texts)
-        t = np.array([float(text) for text in texts])
+        t = np.array([time for time in map(float, texts) if math.isfinite(time)])
+        if not len(t):
+            return "us"
         decimals = max(len(text.partition(".")[2]) for text in texts)
-        if decimals > 3 and (t != np.floor(t)).any() and t.max() < 1e11:
-            return "s"  # milliseconds would be finer than the cameras' clocks
+        if decimals > 3 and seconds_of_digits(t):
+            return "s"
         return layout.unit_of(self.path, t, said, fractions)
+
+    @staticmethod
+    def _times(head: _Head, order: str) -> list[str]:
+        at = order.index("t")
+        return [row[at] for row in head.rows if len(row) == len(order) and _value(row[at]) is not None]
 
     def _polarity(self, head: _Head, order: str) -> str:
         texts = [row[order.index("p")] for row in head.rows if len(row) == len(order)]
@@ -247,6 +260,10 @@ def _split(line: str, separator: str) -> list[str]:
 def _value(text: str) -> float | None:
     """The number that a text is."""
     return float(text) if _NUMBER.fullmatch(text) else _WORDS.get(text.lower())
+
+
+def _fraction(text: str) -> bool:
+    return not float(text).is_integer()
 
 
 def _numbers(rows: list[list[str]]) -> NDArray[np.float64]:
