@@ -26,10 +26,10 @@ class KernelReport:
 class CompileReport:
     """The compiled model.
 
-    `parameters`: how the kernels are tiled, as tuned. `macs`: multiply-accumulates of the encoder with all tokens
-    present. `outputs`: their shapes by name. `flash_bytes`: constants, split into the encoder's and the embedding's weights (code comes on top; the
-    firmware's build reports it). `arena_bytes`: all working memory, the encoder's input included; the encoder's part
-    of the stack is small and constant.
+    `parameters`: how the kernels are tiled, as tuned. `outputs`: their shapes by name. `macs`: multiply-accumulates of
+    the encoder with all tokens present. `flash_bytes`: constants, split into the encoder's and the embedding's weights
+    (code comes on top; the firmware's build reports it). `arena_bytes`: all working memory, the encoder's input
+    included; the encoder's part of the stack is small and constant.
     """
 
     name: str
