@@ -109,7 +109,7 @@ NOT_EXPORTED = {("layer", opset): "unflatten" for opset in range(OLDEST, 13)} | 
 def export(model: Any, example: Any, path: Path, dynamo: bool, opset: int) -> None:
     import torch
 
-    more = {"external_data": False, "verbose": False} if dynamo else {}
+    more: dict[str, Any] = {"external_data": False, "verbose": False} if dynamo else {}
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
