@@ -22,6 +22,7 @@ from spedge.base.errors import DeviceError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.link.tokens import as_reported
 from spedge.tokens.settings import TokenizerSettings
@@ -29,6 +30,8 @@ from tests.events import scattered
 
 WITHIN = 2.0  #: seconds in which an end has to say that the other one is gone
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
+#: For lines that lose much: what is lost is soon sent again.
+HASTY = Timeouts(resend_least=0.03, resend_most=0.3)
 REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 #: The command line, with an image that is built already.
 _CLI = """
@@ -143,6 +146,16 @@ class Agent:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream
             stream.close()
+
+
+def sim_process(image: Path, timeouts: Timeouts | None = None) -> tuple[Device, subprocess.Popen]:
+    """The board sim, behind its pseudo-terminal, and its process, which ends with the device."""
+    process = subprocess.Popen([image], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    device = Device.open(process.stdout.readline().strip(), timeouts=timeouts)
+    for end in (process.stdout.close, process.wait, process.kill):  # the last one comes first
+        device.owns(end)
+    return device, process
 
 
 def host_tokens(events: np.ndarray) -> Any:

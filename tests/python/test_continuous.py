@@ -460,16 +460,3 @@ def test_each_mode_has_its_way_to_send(device: Device) -> None:
     device.configure(Configuration(SETTINGS, model=False, mode="live"))
     with pytest.raises(UsageError, match="mode='lossless'"):
         device.send(b"1234")
-
-
-def test_a_live_device_that_is_gone_is_given_up(image: Path) -> None:
-    with open_board(load_board("sim"), image) as device:
-        device.configure(Configuration(SETTINGS, model=False, mode="live"))
-        device.timeouts = replace(device.timeouts, silence=0.5)
-        device.link.transport = FaultyTransport(device.link.transport, Faults(drop=1.0))
-        begin = time.monotonic()
-        with pytest.raises(DeviceError, match="takes no more events"):
-            for at in range(1000):
-                device.offer(some_events(10) if at == 0 else np.empty(0, spedge.EVENT_DTYPE))
-                device.wait(0.01)
-        assert time.monotonic() - begin < 10

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused
-from spedge.device.open import Device
+from spedge.boards.manifest import load_board
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.link.protocol import Configuration
 from spedge.link.transport import Reconnecting
@@ -29,6 +30,7 @@ from tests.ends import (
     Agent,
     Host,
     alive,
+    children,
     host_tokens,
     stream_on,
     wait_for,
@@ -339,3 +341,32 @@ def test_no_device_outlives_its_host(image: Path, bundle: Bundle, recording: Pat
     host.process.send_signal(number)
     host.end(10)
     wait_for(lambda: not alive(device), 2)
+
+
+def test_a_killed_device_is_reported_at_once(image: Path) -> None:
+    device = open_board(load_board("sim"), image)
+    device.configure(Configuration(report_tokens=8))
+    ours = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/exe").resolve() == image.resolve()]
+    assert len(ours) == 1
+    threading.Timer(0.2, os.kill, (ours[0], signal.SIGKILL)).start()
+    begin = time.monotonic()
+    with device, pytest.raises(DeviceError, match="sim was killed by signal 9"):
+        for _ in range(10_000):
+            device.reset()
+            device.send(encode_words(EVENTS[:3000]))
+    assert time.monotonic() - begin < 5
+
+
+def test_the_device_dies_with_its_parent(image: Path, tmp_path: Path) -> None:
+    script = (
+        "import subprocess, time\n"
+        f"p = subprocess.Popen([{str(image)!r}], stdout=subprocess.PIPE)\n"
+        "p.stdout.readline()\nprint(p.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: not alive(pid))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import shutil
+import socket
 import subprocess
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +19,16 @@ import pytest
 import spedge
 from spedge import cli
 from spedge.base.errors import DeviceError, UsageError
+from spedge.boards.manifest import load_board
+from spedge.device.open import Device, open_board
+from spedge.events.evt2 import encode_words
 from spedge.link.frames import VERSION
+from spedge.link.link import Timeouts
+from spedge.link.protocol import Configuration
 from spedge.link.transport import connect
 from spedge.model.bundle import Bundle
-from tests.ends import Agent
+from tests.ends import SETTINGS, Agent, host_tokens, sim_process
+from tests.events import scattered
 from tests.needs import needs
 
 needs("cc")
@@ -133,3 +143,97 @@ def test_a_device_is_opened_by_the_name_of_its_board(
     assert asked == [("sim", bundle)]
     with pytest.raises(UsageError, match="'simm' is no address of a device"):
         spedge.Device.open("simm")
+
+
+# ---- addresses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "text"),
+    [
+        ("/dev/ttyNONE7", DeviceError, "there is no /dev/ttyNONE7: is the board plugged in"),
+        ("tcp://127.0.0.1:1", DeviceError, "cannot connect to tcp://127.0.0.1:1"),
+        ("tcp://nowhere", UsageError, "give tcp://HOST:PORT"),
+        ("tcp://host:port", UsageError, "give tcp://HOST:PORT"),
+        ("unix:/nothing/here", DeviceError, "cannot connect to unix:/nothing/here"),
+        ("COM3", UsageError, "is no address of a device"),
+    ],
+)
+def test_bad_addresses_end_in_a_sentence(address: str, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        connect(address)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.EACCES, "may not be opened by you: (run 'sudo usermod -aG|add the udev rule)"),
+        (errno.EBUSY, "is in use by another program"),
+        (errno.EIO, "cannot be opened: "),
+    ],
+)
+def test_a_port_that_may_not_be_opened_says_what_to_do(monkeypatch: pytest.MonkeyPatch, number: int, text: str) -> None:
+    import serial
+
+    def refuse(*_: object, **__: object) -> None:
+        raise serial.SerialException(number, os.strerror(number))
+
+    monkeypatch.setattr(serial, "Serial", refuse)
+    with pytest.raises(DeviceError, match=f"/dev/null {text}"):
+        connect("/dev/null")
+
+
+def test_a_port_in_use_is_named(image: Path) -> None:
+    device, _ = sim_process(image)
+    with device, pytest.raises(DeviceError, match="is in use by another program"):
+        connect(device.name)
+
+
+def test_a_device_behind_tcp(image: Path) -> None:
+    """A bridge as ser2net is one."""
+    first, process = sim_process(image)
+    path = first.name
+    first.link.transport.close()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def bridge() -> None:
+        sock, _ = server.accept()
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        with sock:
+            while True:
+                readable = select.select([sock.fileno(), fd], [], [])[0]
+                if fd in readable:
+                    sock.sendall(os.read(fd, 4096))
+                if sock.fileno() in readable:
+                    data = sock.recv(4096)
+                    if not data:
+                        break
+                    os.write(fd, data)
+        os.close(fd)
+
+    thread = threading.Thread(target=bridge, daemon=True)
+    thread.start()
+    events = scattered(3000, 120_000)
+    with Device.open(f"tcp://127.0.0.1:{server.getsockname()[1]}", timeouts=Timeouts(silence=1.5)) as device:
+        device.configure(Configuration(SETTINGS, model=False, report_tokens=64))
+        device.send(encode_words(events))
+        assert device.tokens().tolist() == host_tokens(events)
+    thread.join(5)
+    server.close()
+    first.close()
+    assert process.poll() is not None
+
+
+def test_a_board_on_a_cable_needs_its_port_and_others_an_image() -> None:
+    with pytest.raises(UsageError, match="started from a firmware image"):
+        open_board(load_board("sim"))
+
+
+def test_an_image_that_cannot_be_started_is_a_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "firmware"
+    broken.write_text("#!/bin/sh\necho no terminal to be had >&2\nexit 3\n")
+    broken.chmod(0o755)
+    with pytest.raises(DeviceError, match="sim ended with status 3: no terminal to be had"):
+        open_board(load_board("sim"), broken)
+    with pytest.raises(DeviceError, match="sim"):
+        open_board(load_board("sim"), tmp_path / "absent")

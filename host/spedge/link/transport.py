@@ -235,7 +235,7 @@ class Reconnecting:
         self.name = self._line.name
         self.reconnects = 0
         self._trouble = ""
-        self._away = False
+        self.away = False  #: whether nothing has come since it broke
         self._give_up_at: float | None = None  # while it is away
         self._not_before = 0.0
 
@@ -250,8 +250,8 @@ class Reconnecting:
         except DeviceError as error:
             self._broke(str(error))
             return 0, b""
-        if received and self._away:
-            self._away, self._give_up_at = False, None
+        if received and self.away:
+            self.away, self._give_up_at = False, None
             self.reconnects += 1
             _log.warning("the link to %s is back", self.name)
         if self._unsaid:
@@ -272,10 +272,10 @@ class Reconnecting:
             raise DeviceGone(reason)
         now = self._clock.monotonic()
         self._not_before = now + max(away, _REDIAL_SECONDS)
-        if away or not self._away:
+        if away or not self.away:
             self._give_up_at = now + away + self._patience
-        if not self._away:
-            self._away, self._trouble = True, why
+        if not self.away:
+            self.away, self._trouble = True, why
             _log.warning("%s; waiting for it to come back", why)
 
     def _redial(self, timeout: float) -> None:
