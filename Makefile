@@ -1,11 +1,12 @@
-# make demo | test | quick | bench | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | bench | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export SPEDGE_CACHE ?= $(CURDIR)/.cache
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# Relative: pip takes a space for the end of a path.
+export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
@@ -13,20 +14,24 @@ AGENT_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 RISCV_PACKAGES := gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/* host/native/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
-INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
+INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick bench fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts bench fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
-	$(BIN)/spedge demo --out demo-out
+	$(BIN)/python -m spedge demo --out demo-out
 
 test: setup lint
-	$(BIN)/pytest -n 2 --dist worksteal --durations 25
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 25
 
 # What needs no compiler and no emulator, in a minute.
 quick: $(VENV)/all.stamp
-	$(BIN)/pytest -n 2 --dist worksteal --quick
+	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
+
+# 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
+test-cuts: $(VENV)/all.stamp
+	nice $(BIN)/python -m tests.fuzz.cuts
 
 bench: setup
 	$(BIN)/python -m tests.bench
@@ -40,7 +45,7 @@ lint: $(VENV)/all.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 format: $(VENV)/all.stamp
 	$(BIN)/ruff check --fix
@@ -67,7 +72,7 @@ $(BIN)/python:
 $(VENV)/tools.stamp: constraints.txt | $(BIN)/python
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
 	  || sh tools/apt.sh python3-dev
-	$(BIN)/pip install --quiet $(BUILD_TOOLS)
+	$(BIN)/python -m pip install --quiet $(BUILD_TOOLS)
 	@touch $@
 
 # What the demo needs: no torch.

@@ -25,7 +25,6 @@ FOLDERS = {
     "host/spedge": "the Python package, in rooms",
     "host/native": "the host's fast engine in C, an implementation of its own that tests find equal to `firmware/lib`",
     "host/binding": "the Cython bindings of both",
-    "host/program": "the program `spedge` as pip installs it",
     "compile": "`spedge.compile`: a bundle or an ONNX file to plain C",
     "training": "`spedge.training`: data sets, models, training, export",
     "tests": "C, Python and emulated tests, fuzzers, benchmarks",

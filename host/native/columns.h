@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "inline.h"
+#include "record.h"
 
 /* t: 8 bytes; x, y: 2 bytes; p: p_bytes (1 or 2), 0/1 or, if signed, -1/0/+1. Any alignment. */
 typedef struct sp_columns {
@@ -27,9 +27,6 @@ typedef struct sp_grid {
 } sp_grid_t;
 
 sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size);
-
-/* A record of the output: t u64, x u16, y u16, p u8, packed. */
-#define SP_RECORD 13u
 
 /* A stretch of events, ready for the loops. Those that lie in memory as records of the output, with bytes of the next
  * behind each, stay where they are; of others the second half of a record is made. */

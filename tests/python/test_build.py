@@ -32,7 +32,7 @@ int main(void) { printf("%s %s %d", SP_BOARD_NAME, TEXT, model_answer()); return
 
 
 #: Of a folder: each of these broke a build, in PlatformIO, SCons, a shell or a compiler's driver.
-ODD = """é ü t'o"w $HOME & (a;b) #c"""
+ODD = """é ü t'o"w $HOME & (a;b) #c [x] 100%,=*"""
 
 
 def tree(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

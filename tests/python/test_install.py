@@ -34,7 +34,8 @@ print(len(spedge.Tokenizer(width=8, height=8, threshold=1).push(
 def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with spedge from a wheel and everything else borrowed from this one."""
     needs("cc")
-    folder = tmp_path_factory.mktemp("install")
+    folder = tmp_path_factory.mktemp("install") / "é t'o w & (x)"  # where builds and scripts once failed
+    folder.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--config-settings=build-dir={folder / 'build'}"]
     subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._decoders import ecf_decode
+from spedge._recordings import ecf_decode
 from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.events.arrays import Columns
 from spedge.recordings import hdf5_layouts, layout
