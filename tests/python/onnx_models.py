@@ -1,11 +1,11 @@
-"""Many compiled ONNX models in one library: their C made one file, built once, and run by ctypes."""
+"""Many compiled ONNX models together: their C made one file, built once; here they are run by ctypes."""
 
 from __future__ import annotations
 
 import ctypes
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +46,11 @@ int run(int model, const float *input, uint32_t floats, float *output, uint32_t 
 class Library:
     """Generated folders by label, built together. `broken`: what the compiler says of those that do not build."""
 
-    def __init__(self, folders: Mapping[str, Path], work: Path, flags: tuple[str, ...] = FLAGS) -> None:
+    def __init__(self, folders: Mapping[str, Path], work: Path, flags: Sequence[str] = FLAGS) -> None:
         self.broken: dict[str, str] = {}
         self.labels = list(folders)
         while self.labels:
-            (work / "models.c").write_text(_source({label: folders[label] for label in self.labels}))
+            (work / "models.c").write_text(source_of({label: folders[label] for label in self.labels}) + DRIVER)
             include = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
             command = ["cc", *flags, *include, "-shared", "-fPIC", str(work / "models.c"), "-lm"]
             done = subprocess.run(
@@ -78,8 +78,8 @@ class Library:
         return y[:outputs]
 
 
-def _source(folders: Mapping[str, Path]) -> str:
-    """One file of all models; what has the same name in each gets a number."""
+def source_of(folders: Mapping[str, Path]) -> str:
+    """One file of all models, which end in a table `models`; what has the same name in each gets a number."""
     parts = [
         "#define _POSIX_C_SOURCE 200809L\n#include <stdbool.h>\n#include <stdlib.h>\n#include <string.h>\n"
         '#pragma GCC optimize("fp-contract=fast")\n'
@@ -102,5 +102,5 @@ def _source(folders: Mapping[str, Path]) -> str:
         text = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)  # what they include is included once
         parts.append(f'#line 1 "{label}"\n' + re.sub(rf"\b({names})\b", rf"\1_{i}", text))
     table = ", ".join(f"&sp_model_{i}" for i in range(len(folders)))
-    parts.append(f'#line 1 "driver"\nstatic const sp_model_t *const models[] = {{{table}}};\n{DRIVER}')
+    parts.append(f'#line 1 "driver"\nstatic const sp_model_t *const models[] = {{{table}}};\n')
     return "\n".join(parts)
