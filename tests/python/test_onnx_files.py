@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import runpy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def constant() -> onnx.ModelProto:
     return model_of([("Identity", ["c"], ["y"], {})], (1, 8), {"c": np.arange(3, dtype=np.float32)})
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     **{f"cast {kind}": functools.partial(cast, kind) for kind in (*WHOLE, "BOOL")},
     "wide": lambda: model_of([("Relu", ["x"], ["y"], {})], (1, 3, 160, 150)),
     "functions": by_a_function,
@@ -180,7 +180,7 @@ def wanted(model: onnx.ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32
 def test_a_model(name: str, built: tuple[Library, dict[str, onnx.ModelProto]]) -> None:
     library, models = built
     shape = [d.dim_value for d in models[name].graph.input[0].type.tensor_type.shape.dim]
-    x = np.resize(VALUES[:-1], shape) if name == "wide" else VALUES.reshape(shape) / 100
+    x = np.resize(VALUES[:-1], shape) if name == "wide" else VALUES.reshape(shape) / np.float32(100)
     y = wanted(models[name], x)
     assert np.allclose(library.run(name, x, y.size), y, rtol=1e-5, atol=1e-6)
 
