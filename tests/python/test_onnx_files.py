@@ -180,7 +180,7 @@ def wanted(model: onnx.ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32
 def test_a_model(name: str, built: tuple[Library, dict[str, onnx.ModelProto]]) -> None:
     library, models = built
     shape = [d.dim_value for d in models[name].graph.input[0].type.tensor_type.shape.dim]
-    x = np.resize(VALUES[:-1], shape) if name == "wide" else VALUES.reshape(shape) / np.float32(100)
+    x: NDArray[np.float32] = np.resize(VALUES[:-1] / 100, shape).astype(np.float32)
     y = wanted(models[name], x)
     assert np.allclose(library.run(name, x, y.size), y, rtol=1e-5, atol=1e-6)
 
