@@ -1,27 +1,41 @@
-# make demo | test | bench | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | bench | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export SPEDGE_CACHE ?= $(CURDIR)/.cache
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# Relative: pip takes a space for the end of a path.
+export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BOARD_PACKAGES := qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi
 AGENT_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/*)
+RISCV_PACKAGES := gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
+NATIVE := pyproject.toml constraints.txt $(wildcard firmware/lib/src/* firmware/lib/include/spedge/* host/binding/* host/native/*)
 BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
-INSTALL := $(BIN)/pip install --quiet --no-build-isolation --editable
-C_FILES = $(shell find firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
+INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
+C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test bench fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts bench fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
-	$(BIN)/spedge demo --out demo-out
+	$(BIN)/python -m spedge demo --out demo-out
 
 test: setup lint
-	$(BIN)/pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 25
+
+# What needs no compiler and no emulator, in a minute.
+quick: $(VENV)/all.stamp
+	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
+
+# 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
+test-cuts: $(VENV)/all.stamp
+	nice $(BIN)/python -m tests.fuzz.cuts
+
+# All node tests of package onnx and models exported by torch, of every operator set; `make test` runs most of them.
+test-onnx: setup
+	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_nodes.py tests/python/test_onnx_torch.py
 
 bench: setup
 	$(BIN)/python -m tests.bench
@@ -35,7 +49,7 @@ lint: $(VENV)/all.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 format: $(VENV)/all.stamp
 	$(BIN)/ruff check --fix
@@ -44,6 +58,7 @@ format: $(VENV)/all.stamp
 
 setup: $(VENV)/all.stamp boards-packages
 	@sh tools/apt.sh --optional "the board jetson is left out" $(AGENT_PACKAGES)
+	@sh tools/apt.sh --optional "the board rv32-virt is left out" $(RISCV_PACKAGES)
 
 clean:
 	rm -rf .cache build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -61,7 +76,7 @@ $(BIN)/python:
 $(VENV)/tools.stamp: constraints.txt | $(BIN)/python
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
 	  || sh tools/apt.sh python3-dev
-	$(BIN)/pip install --quiet $(BUILD_TOOLS)
+	$(BIN)/python -m pip install --quiet $(BUILD_TOOLS)
 	@touch $@
 
 # What the demo needs: no torch.

@@ -216,7 +216,7 @@ def _report(
         parameters=target.parameters,
         tokens=model.window,
         hidden=model.input.features,
-        classes=len(model.labels),
+        outputs={output.name: output.shape for output in bundle.outputs},
         macs=sum(k.macs for k in kernels),
         flash_bytes=total,
         encoder_weight_bytes=total - embedded,

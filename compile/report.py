@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class KernelReport:
 class CompileReport:
     """The compiled model.
 
-    `parameters`: how the kernels are tiled, as tuned. `macs`: multiply-accumulates of the encoder with all tokens
-    present. `flash_bytes`: constants, split into the encoder's and the embedding's weights (code comes on top; the
-    firmware's build reports it). `arena_bytes`: all working memory, the encoder's input included; the encoder's part
-    of the stack is small and constant.
+    `parameters`: how the kernels are tiled, as tuned. `outputs`: their shapes by name. `macs`: multiply-accumulates of
+    the encoder with all tokens present. `flash_bytes`: constants, split into the encoder's and the embedding's weights
+    (code comes on top; the firmware's build reports it). `arena_bytes`: all working memory, the encoder's input
+    included; the encoder's part of the stack is small and constant.
     """
 
     name: str
@@ -40,7 +40,7 @@ class CompileReport:
     parameters: dict[str, int | bool]
     tokens: int
     hidden: int
-    classes: int
+    outputs: dict[str, tuple[int, ...]]
     macs: int
     flash_bytes: int
     encoder_weight_bytes: int

@@ -14,6 +14,7 @@ from .errors import CompileError
 class Supported:
     """A classifier by a transformer on windows of tokens."""
 
+    task: str
     labels: tuple[str, ...]
     input: TokenInput
     window: int
@@ -29,4 +30,4 @@ def supported(spec: ModelSpec) -> Supported:
         )
     if tokens.window is None:
         raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")
-    return Supported(task.labels, tokens, tokens.window, model)
+    return Supported(task.type, task.labels, tokens, tokens.window, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spedge import _native
+from spedge import _tokenizer
 
 SENSORS = {
     "DVS128": (128, 128),
@@ -41,7 +41,7 @@ def table() -> str:
             def size(
                 pool: int, of: tuple[int, int, int, float, int] = (width, height, patch, threshold, absolute)
             ) -> int:
-                return _native.tokenizer_size(*of, pool)
+                return _tokenizer.tokenizer_size(*of, pool)
 
             block = size(32) - size(16)
             most = patches * -(-int(threshold) // 16) * 16

@@ -1,5 +1,7 @@
 """What PlatformIO compiles: the library, the runtime, the program, the board's port and a compiled model.
 
+A folder of the board's name beside its manifest holds what its port asks of it: board.h and memory.ld.
+
 The program is the application (app/), or another folder that the environment variable SPEDGE_PROGRAM names.
 
 The model is the folder that `spedge compile` wrote, named by the environment variable SPEDGE_MODEL_DIR; without
@@ -15,6 +17,7 @@ from SCons.Script import DefaultEnvironment, SetOption
 SetOption("max_drift", -1)  # every file is read: one that was replaced may be as old as the one before
 env = DefaultEnvironment()
 project = Path(env.subst("$PROJECT_DIR"))
+board = project.parent / "boards" / env["BOARD"]
 port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
 has_model = bool(model) and any(Path(model).glob("*.c"))
@@ -25,7 +28,11 @@ stand_in = ["-<app/no_model.c>"] if has_model else []
 sources = ["+<lib/src/>", "+<runtime/>", *application, f"+<{program}/>", *stand_in, f"+<port/{port}/>"]
 env.Replace(SRC_FILTER=["-<*>", *sources])
 env.Append(
-    CPPPATH=[str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")],
+    CPPPATH=[
+        *(str(project / folder) for folder in ("lib/include", "runtime/include", "app", "port", f"port/{port}")),
+        str(board),
+    ],
+    LIBPATH=[str(board)],
     CPPDEFINES=[
         ("SP_BOARD_NAME", env.StringifyMacro(env["PIOENV"])),
         ("SP_FIRMWARE_VERSION", env.StringifyMacro(os.environ.get("SPEDGE_VERSION", "dev"))),

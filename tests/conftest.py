@@ -5,17 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.model.bundle import Bundle
+from tests.needs import be_quick
+
+if TYPE_CHECKING:
+    from tests.ends import Agent
 
 #: The firmware has no warning, whatever it is built for.
 os.environ["PLATFORMIO_BUILD_SRC_FLAGS"] = "-Wconversion -Werror"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no build and no emulator: make quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        be_quick()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--quick") and collection_path == REPOSITORY / "tests/emulated" else None
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +84,13 @@ def device(image: Path) -> Iterator[Device]:
     """The board of `image`, running it."""
     with open_board(load_board(image.name), image) as opened:
         yield opened
+
+
+@pytest.fixture
+def agent(image: Path) -> Iterator[Agent]:
+    """`image`, which is for the board sim, behind TCP."""
+    from tests.ends import Agent
+
+    started = Agent(image)
+    yield started
+    started.kill()

@@ -10,23 +10,29 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
 
+import spedge
 from spedge.base.errors import DeviceError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.tokens.settings import TokenizerSettings
 from tests.events import scattered
 
 WITHIN = 2.0  #: seconds in which an end has to say that the other one is gone
 SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
+#: For lines that lose much: what is lost is soon sent again.
+HASTY = Timeouts(resend_least=0.03, resend_most=0.3)
+REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
 #: The command line, with an image that is built already.
 _CLI = """
 import sys
@@ -107,6 +113,62 @@ class Host:
         for thread in self._threads:
             thread.join(10)
         return code
+
+
+class Agent:
+    """The application on TCP, at an address that stays the same when it is started again: what it says, and when."""
+
+    def __init__(self, image: Path, *arguments: object, emulator: Sequence[str] = ()) -> None:
+        self.program = [*emulator, str(image)]
+        self.arguments = [str(argument) for argument in arguments]
+        self.port = "0"
+        self.start()
+
+    def start(self) -> None:
+        command = [*self.program, "--listen", f"127.0.0.1:{self.port}", *self.arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout and self.process.stderr
+        self.address, self.camera_address = (self.process.stdout.readline().strip() for _ in range(2))
+        self.port = self.address.rpartition(":")[2]
+        self.said: list[tuple[float, str]] = []
+        self._thread = threading.Thread(target=self._read, args=(self.process.stderr,))
+        self._thread.start()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.said.append((time.monotonic(), line.rstrip()))
+
+    def kill(self) -> None:
+        """May be called again."""
+        self.process.kill()
+        self.process.wait()
+        self._thread.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream
+            stream.close()
+
+
+def sim_process(image: Path, timeouts: Timeouts | None = None) -> tuple[Device, subprocess.Popen]:
+    """The board sim, behind its pseudo-terminal, and its process, which ends with the device."""
+    process = subprocess.Popen([image], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    device = Device.open(process.stdout.readline().strip(), timeouts=timeouts)
+    for end in (process.stdout.close, process.wait, process.kill):  # the last one comes first
+        device.owns(end)
+    return device, process
+
+
+def host_tokens(events: np.ndarray) -> Any:
+    """What a device configured with SETTINGS has to report of these events."""
+    tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0)
+    return as_reported(tokenizer.push(events)).tolist()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def children(pid: int) -> list[int]:

@@ -8,7 +8,9 @@ import numpy as np
 
 from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.link.protocol import Configuration, Frame, Stats, Type
+from spedge.link.counts import Stats
+from spedge.link.frames import Frame, Type
+from spedge.link.protocol import Configuration
 from tests.events import scattered
 
 

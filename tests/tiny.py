@@ -22,15 +22,24 @@ from onnx import TensorProto, helper, numpy_helper
 from spedge.boards.build import build
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device
-from spedge.link.protocol import FrameReader, Result, Type
+from spedge.link.frames import FrameReader, Type
+from spedge.link.protocol import Result
 from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
 from spedge.model.spec import describe
 from spedge.tokens.settings import TokenizerSettings
+from tests.needs import needs
 
 #: For build_firmware("sim").
-SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSP_APP_PAYLOAD_BYTES=1024u")
+SANITIZED = (
+    "-O1",
+    "-g",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-DSP_DEBUG",
+    "-DSP_APP_PAYLOAD_BYTES=1024u",
+)
 SMALL_FRAMES = ("-O2", "-DSP_APP_PAYLOAD_BYTES=1024u")  #: as the boards have them; `sim` itself is built for speed
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 
@@ -160,11 +169,11 @@ _SOURCE = """#include "spedge/model.h"
 static const float weight[] = {%(weight)s};
 static const float bias[] = {%(bias)s};
 static const float head[] = {%(head)s}; /* [hidden][classes] */
-static const char *const labels[] = {%(labels)s};
 
-static int encode(void *arena, uint32_t count, float *logits)
+static int encode(void *arena, uint32_t count)
 {
     const float *rows = arena;
+    float *logits = (float *)arena + %(rows)d;
     for (int c = 0; c < %(classes)d; c++) {
         double sum = 0;
         for (uint32_t i = 0; i < count; i++) {
@@ -177,6 +186,9 @@ static int encode(void *arena, uint32_t count, float *logits)
     return SP_OK;
 }
 
+static const uint32_t shape[] = {%(classes)d};
+static const sp_output_t outputs[] = {{"logits", shape, 1, %(classes)d, 4 * %(rows)d}};
+
 const sp_model_t sp_model = {
     .hash = {%(hash)s},
     .name = "%(name)s",
@@ -184,8 +196,9 @@ const sp_model_t sp_model = {
     .embed = {.patch_size = %(patch)d, .hidden = %(hidden)d, .buckets = %(buckets)d, .time_scale_us = %(scale)rf,
               .weight = weight, .bias = bias},
     .tokens = %(tokens)d,
-    .classes = %(classes)d,
-    .labels = labels,
+    .task = SP_TASK_CLASSIFICATION,
+    .output_count = 1,
+    .outputs = outputs,
     .arena_bytes = %(arena)d,
     .encode = encode,
 };
@@ -201,7 +214,6 @@ def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
         "weight": _floats(weight.T),
         "bias": _floats(bias),
         "head": _floats(head),
-        "labels": ", ".join(f'"{label}"' for label in bundle.labels),
         "hash": ", ".join(str(byte) for byte in bundle.hash_bytes),
         "name": bundle.name,
         "width": bundle.sensor.width,
@@ -213,7 +225,8 @@ def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
         "scale": bundle.token_input.embedding.time_scale_us,
         "tokens": TOKENS,
         "classes": CLASSES,
-        "arena": 4 * TOKENS * HIDDEN,
+        "rows": TOKENS * HIDDEN,
+        "arena": 4 * (TOKENS * HIDDEN + -(-CLASSES // 4) * 4),
     }
 
 
@@ -226,6 +239,7 @@ def build_firmware(board: str, out: Path, model: str | None = None, extra: Seque
 
     model: the text of a model.c.
     """
+    needs("platformio", "cc")
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = None
     if model is not None:
@@ -257,14 +271,14 @@ def missing_for(board: str) -> str | None:
 
 def require_compiled(board: str) -> None:
     """Skip where a bundle cannot be compiled and built for the board."""
+    needs("platformio", "tvm")
     if missing := missing_for(board):
         pytest.skip(missing)
-    if importlib.util.find_spec("tvm") is None:
-        pytest.skip("tvm is not installed: pip install 'spedge[compile]'")
 
 
 def firmware_of(board: str, bundle: Bundle, folder: Path, extra: Sequence[str] = ()) -> Path:
     """The board's firmware with a tiny bundle's model, in a file of the board's name; a skip where it cannot be."""
+    needs("platformio")
     if missing := missing_for(board):
         pytest.skip(missing)
     return build_firmware(board, folder / board, model_source(bundle), extra)

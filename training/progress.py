@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spedge.base.errors import SpedgeError
+
+
+class TrainingError(SpedgeError):
+    """Training came to nothing that is worth keeping."""
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spedge.base.errors import CheckFailed, UsageError
+from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
 from spedge.model.parts import TokenInput, Transformer
 from spedge.model.spec import Metric, ModelSpec
@@ -23,7 +23,7 @@ from .data.base import Dataset, Sample, pack_digests, sizes_of
 from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model
 from .presets import Preset, Recipe, trainable
-from .progress import Progress
+from .progress import Progress, TrainingError
 from .run import COMPATIBLE, begin
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def train(
     bundle: write one, where the model has one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early
     with the weights so far.
     Returns None in processes but the first of several.
-    Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run; CheckFailed when
-    nothing was learned.
+    Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
+    ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number.
+    Then no checkpoint is written.
     """
     chosen = _chosen(preset, attention, tokens, recipe, minutes, holdout)
     if compat not in (None, *COMPATIBLE):
@@ -106,7 +107,12 @@ def train(
     if not fitted.first:
         return None
     if fitted.step == 0:
-        raise CheckFailed("Nothing was learned: not a single step was made. Give more --minutes or --steps.")
+        if fitted.interrupted:
+            raise KeyboardInterrupt
+        raise UsageError(
+            f"Nothing was learned: {chosen.recipe.minutes or 0:g} minutes of CPU time were over before the first step. "
+            "Give more with --minutes."
+        )
     spec = replace(
         spec,
         metric=Metric("top1", fitted.accuracy, "test" if dataset.test and not best else "held-out", len(held)),
@@ -219,4 +225,4 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "numpy": np.__version__, "torch": str(torch.__version__)}
 
 
-__all__ = ["Progress", "Recipe", "TrainReport", "exportable", "train"]
+__all__ = ["Progress", "Recipe", "TrainReport", "TrainingError", "exportable", "train"]

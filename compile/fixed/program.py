@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.outputs import Output
+
 from ..errors import CompileError
+from ..graph.culprit import naming
 from ..plan.arena import ALIGN, place
 from ..targets import Target
 from .prepare import C_TYPES, LENGTH
-from .relax import ALIASES, imported, naming
+from .relax import ALIASES, imported
 from .schedule import Lowered, generate_c, lower_function
 
 if TYPE_CHECKING:
@@ -64,20 +67,15 @@ class FixedProgram:
     """The calls in order. `kernels`: lowered functions and the C types of their parameters, const ones first."""
 
     input: Tensor
-    output: Tensor | str  # a constant's name where it does not depend on the input
+    output: Tensor
+    given: Output  # what that is called in the graph, and its shape
     length: Tensor | None
+    constant: str = ""  # the constant that the output is where it does not depend on the input
     steps: list[Step] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     kernels: dict[str, Lowered] = field(default_factory=dict)
     bodies: dict[str, str] = field(default_factory=dict)  # of the kernels in C, braces included
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-
-    @property
-    def outputs(self) -> int:
-        """How many numbers the model writes."""
-        if isinstance(self.output, Tensor):
-            return self.output.elements
-        return int(self.constants[self.output].size)
 
     def plan(self) -> tuple[dict[Tensor, int], int]:
         """Offset of every tensor and the size of the arena, in floats."""
@@ -88,7 +86,7 @@ class FixedProgram:
 
 def build(model: onnx.ModelProto, target: Target) -> FixedProgram:
     """Import, fuse, schedule and lower a prepared model. Raises CompileError naming a node."""
-    program: FixedProgram = naming(model, lambda part: _Walk(imported(part), target).run())
+    program: FixedProgram = naming(model, lambda part: _Walk(imported(part), target, part.graph.output[0].name).run())
     if program.plan()[1] > MOST_FLOATS:
         largest = max(program.tensors, key=lambda t: t.floats)
         raise CompileError(
@@ -101,8 +99,9 @@ def build(model: onnx.ModelProto, target: Target) -> FixedProgram:
 class _Walk:
     """From the bindings of Relax's main function to steps."""
 
-    def __init__(self, module: Any, target: Target) -> None:
-        self.module, self.target = module, target
+    def __init__(self, module: Any, target: Target, name: str) -> None:
+        """name: of the graph's output."""
+        self.module, self.target, self.name = module, target, name
         self.env: dict[Any, Any] = {}
         self.names: dict[str, int] = {}
         self.lowered: dict[str, str] = {}
@@ -116,14 +115,17 @@ class _Walk:
             name = str(parameter.name)
             inputs[name] = self.env[parameter] = self.tensor("length" if name == LENGTH else "input", dtype, shape, 0)
         source = next(t for name, t in inputs.items() if name != LENGTH)
-        self.program = FixedProgram(source, source, inputs.get(LENGTH), tensors=self.tensors)
+        self.program = FixedProgram(source, source, Output("", ()), inputs.get(LENGTH), tensors=self.tensors)
         for block in main.body.blocks:
             for binding in block.bindings:
                 self.env[binding.var] = self.value(binding.value, binding.var)
         output = self.value(main.body.body, main.body.body)
-        if isinstance(output, Tensor):
-            output.last = len(self.program.steps)
-        self.program.output = output
+        dtype, shape = _type(main.body.body)
+        if isinstance(output, str):
+            self.program.constant = output
+            output = self.tensor("output", dtype, shape, len(self.program.steps))
+        output.last = len(self.program.steps)
+        self.program.output, self.program.given = output, Output(self.name, shape)
         self.program.bodies = generate_c({name: lowered.function for name, lowered in self.program.kernels.items()})
         return self.program
 
@@ -214,7 +216,7 @@ def _macs(function: Any) -> int:
 
 
 def constants_used(program: FixedProgram) -> Mapping[str, NDArray[Any]]:
-    """The constants that some step reads."""
+    """The constants that some step reads, or that the output is."""
     read = (r for step in program.steps for r in step.reads)
-    used = {r for r in (*read, program.output) if isinstance(r, str)}
+    used = {r for r in (*read, program.constant) if isinstance(r, str)}
     return {name: array for name, array in program.constants.items() if name in used}

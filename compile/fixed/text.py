@@ -82,13 +82,14 @@ def _numbers(array: NDArray[Any]) -> str:
 
 def _header(program: FixedProgram, model: Mapping[str, Any], arena_bytes: int) -> str:
     size, shape = program.input.elements, " x ".join(map(str, program.input.shape))
+    outputs = " x ".join(map(str, program.given.shape))
     return (
         f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
         '#include "spedge/model.h"\n\n'
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
         f"#define SP_MODEL_TOKENS {model['rows']}u\n"
         f"#define SP_MODEL_INPUT_FLOATS {size}u /* {shape} */\n"
-        f"#define SP_MODEL_CLASSES {program.outputs}u\n\n"
+        f"#define SP_MODEL_OUTPUT_FLOATS {program.given.size}u /* {outputs} */\n\n"
         "#endif\n"
     )
 
@@ -102,11 +103,13 @@ def _model(program: FixedProgram, model: Mapping[str, Any], offsets: Mapping[Ten
 /* Where each value lies in the arena, in floats. */
 {c_text.places({names[t]: offsets[t] for t in program.tensors})}
 {_encode(program, model, names)}
+{c_text.outputs([program.given], [names[program.output]])}
 const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bytes.fromhex(model["hash"]))}}},
     .name = {c_text.string(model["name"])},
     .tokens = {model["rows"]},
-    .classes = {program.outputs},
+    .output_count = 1,
+    .outputs = outputs,
     .arena_bytes = {arena_bytes}u,
     .input_offset = {names[program.input]} * 4,
     .encode = encode,
@@ -128,19 +131,16 @@ def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tens
         ]
     for step in program.steps:
         lines.append(f"    {step.kernel}({', '.join(_argument(x, names) for x in (*step.reads, *step.writes))});")
-    lines += [
-        f"    for (int32_t i = 0; i < {program.outputs}; ++i) {{",
-        f"        logits[i] = ({_argument(program.output, names)})[i];",
-        "    }",
-        "    return SP_OK;",
-    ]
+    if program.constant:
+        lines += [
+            f"    for (int32_t i = 0; i < {program.given.size}; ++i) {{",
+            f"        ({_argument(program.output, names)})[i] = {constant_symbol(program.constant)}[i];",
+            "    }",
+        ]
+    lines.append("    return SP_OK;")
     used = any("a + " in line for line in lines)
-    first = (
-        "    float *const a = (float *)arena;"
-        if used
-        else "    (void)arena; /* the output does not depend on the input */"
-    )
-    return "\n".join(["static int encode(void *arena, uint32_t count, float *logits)", "{", first, *lines, "}", ""])
+    first = "    float *const a = (float *)arena;" if used else "    (void)arena; /* the output is the input */"
+    return "\n".join(["static int encode(void *arena, uint32_t count)", "{", first, *lines, "}", ""])
 
 
 def _argument(argument: Tensor | str, names: Mapping[Tensor, str]) -> str:

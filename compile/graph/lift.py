@@ -9,18 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import CompileError
+from .culprit import naming, to_relax
 from .nodes import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
 from .onnx_model import node_title
 from .simplify import Mask, Simplified
-
-Index = NDArray[np.int64]
+from .views import (
+    CONSTANT,
+    LAYOUT,
+    Abstract,
+    Index,
+    Scores,
+    View,
+    adds_nothing,
+    is_causal,
+    mask_fits,
+    masks_out,
+)
 
 # Relax operators that work element by element, and how many arguments they take.
 UNARY = {
@@ -52,40 +62,13 @@ _ONNX_OPERATORS = (
 SUPPORTED_ONNX = frozenset(_ONNX_OPERATORS.split())
 
 
-@dataclass(frozen=True)
-class View:
-    """A tensor whose element e is factor * value.flat[index.flat[e]]."""
-
-    value: Value
-    index: Index
-    factor: float = 1.0
-
-
-@dataclass(frozen=True)
-class Scores:
-    """q @ k^T before (`done` False) or after the softmax."""
-
-    q: View
-    k: View
-    shape: tuple[int, ...]
-    factor: float
-    masked: bool = False
-    causal: bool = False
-    done: bool = False
-
-
-Abstract = Any  # View | Scores | Mask | ndarray | tuple of these
-
-
 def lift(simplified: Simplified) -> Graph:
     """Import into Relax and lift. Raises CompileError naming what cannot be compiled."""
     unsupported = [n for n in simplified.model.graph.node if n.op_type not in SUPPORTED_ONNX]
     if unsupported:
         names = "; ".join(node_title(n) for n in unsupported[:3])
         raise CompileError(f"unsupported ONNX operator: {names} (supported: {', '.join(sorted(SUPPORTED_ONNX))})")
-    from tvm.relax.frontend.onnx import from_onnx
-
-    module = from_onnx(simplified.model, keep_params_in_input=False)
+    module = naming(simplified.model, to_relax)
     return _Lifter(simplified).run(module["main"])
 
 
@@ -160,13 +143,13 @@ class _Lifter:
         args = [self.expression(a) for a in call.args]
         if op == "relax.shape_of" and isinstance(args[0], View):
             return args[0].index.shape
-        if op in _CONSTANT and not any(isinstance(a, View | Scores | Mask) for a in args):
-            return _CONSTANT[op](args, call.attrs)
-        if op in _LAYOUT and isinstance(args[0], View):
-            return replace(args[0], index=_LAYOUT[op](args[0].index, args[1:], call.attrs))
+        if op in CONSTANT and not any(isinstance(a, View | Scores | Mask) for a in args):
+            return CONSTANT[op](args, call.attrs)
+        if op in LAYOUT and isinstance(args[0], View):
+            return replace(args[0], index=LAYOUT[op](args[0].index, args[1:], call.attrs))
         if op in ("relax.split", "relax.strided_slice", "relax.take") and isinstance(args[0], View):
             return self.part(op, args, call)
-        if op in _LAYOUT and isinstance(args[0], Scores):
+        if op in LAYOUT and isinstance(args[0], Scores):
             return self.reshape_scores(op, args, call)
         handler: dict[str, Callable[[list[Abstract], Any], Abstract | None]] = {
             "relax.concat": self.concat,
@@ -373,7 +356,7 @@ class _Lifter:
 
     def reshape_scores(self, op: str, args: list[Abstract], call: Any) -> Abstract | None:
         index = np.arange(math.prod(args[0].shape), dtype=np.int64).reshape(args[0].shape)
-        moved = _LAYOUT[op](index, args[1:], call.attrs)
+        moved = LAYOUT[op](index, args[1:], call.attrs)
         if moved.shape[-2:] != index.shape[-2:] or not np.array_equal(moved.ravel(), index.ravel()):
             raise CompileError(f"unsupported use of {op} on attention scores ({self.suspects(op, call)})")
         return replace(args[0], shape=moved.shape)
@@ -383,25 +366,9 @@ class _Lifter:
         if not isinstance(condition, Mask) or not isinstance(condition.present, bool):
             return None
         kept, other = (yes, no) if condition.present else (no, yes)
-        if not isinstance(kept, Scores) or kept.done or not _masks_out(other):
+        if not isinstance(kept, Scores) or kept.done or not masks_out(other):
             return None
-        return replace(kept, masked=True) if self.mask_fits(condition, kept) else None
-
-    def mask_fits(self, mask: Mask, scores: Scores) -> bool:
-        try:
-            fits = np.broadcast_shapes(mask.shape, scores.shape) == scores.shape
-        except ValueError:
-            return False
-        return fits and mask.shape[-1] == self.row_count
-
-    def is_causal(self, added: NDArray[Any], scores: Scores) -> bool:
-        """Whether a constant takes the rows after each row out of the softmax, and nothing else."""
-        rows = self.row_count
-        if added.shape[-2:] != (rows, rows) or added.size != rows * rows or scores.shape[-2:] != (rows, rows):
-            return False
-        later = np.triu(np.ones((rows, rows), bool), 1)
-        added = added.reshape(rows, rows)
-        return bool(np.all(added[~later] == 0)) and _masks_out(added[later])
+        return replace(kept, masked=True) if mask_fits(condition, kept, self.row_count) else None
 
     def binary(self, op: str, args: list[Abstract], call: Any) -> Abstract | None:
         a, b = args
@@ -434,9 +401,9 @@ class _Lifter:
     def binary_scores(self, op: str, scores: Scores, other: Abstract) -> Scores | None:
         if scores.done:
             return None
-        if isinstance(other, Mask) and op == "add" and _adds_nothing(other) and self.mask_fits(other, scores):
+        if isinstance(other, Mask) and op == "add" and adds_nothing(other) and mask_fits(other, scores, self.row_count):
             return replace(scores, masked=True)
-        if isinstance(other, np.ndarray) and op == "add" and self.is_causal(other, scores):
+        if isinstance(other, np.ndarray) and op == "add" and is_causal(other, scores, self.row_count):
             return replace(scores, masked=True, causal=True)
         if isinstance(other, np.ndarray) and other.size == 1 and not scores.masked:
             factor = float(other.reshape(()))
@@ -445,10 +412,6 @@ class _Lifter:
             if op == "divide":
                 return replace(scores, factor=scores.factor / factor)
         return None
-
-
-def _adds_nothing(mask: Mask) -> bool:
-    return mask.present == 0 and not mask.shares
 
 
 def _live_bindings(function: Any) -> list[tuple[Any, Any]]:
@@ -468,41 +431,3 @@ def _leaves(value: Any) -> list[Any]:
         if hasattr(value, parts):
             return [leaf for part in getattr(value, parts) for leaf in _leaves(part)]
     return _leaves(value.tuple_value) if hasattr(value, "tuple_value") else [value]
-
-
-def _masks_out(other: Abstract) -> bool:
-    return isinstance(other, np.ndarray) and bool(np.all(other <= -1e4))
-
-
-def _reshape(index: Index, args: list[Any], attrs: Any) -> Index:
-    return index.reshape(args[0])
-
-
-def _take(args: list[Any], attrs: Any) -> NDArray[Any]:
-    axis = None if attrs.axis is None else int(attrs.axis)
-    return np.asarray(np.take(args[0], args[1], axis=axis))
-
-
-# The importer computes shapes and transposes weights in the graph: small constant arithmetic.
-_CONSTANT: dict[str, Callable[[list[Any], Any], Any]] = {
-    "relax.shape_to_tensor": lambda args, attrs: np.array(args[0], np.int64),
-    "relax.less": lambda args, attrs: np.less(*args),
-    "relax.add": lambda args, attrs: np.add(*args),
-    "relax.where": lambda args, attrs: np.where(*args),
-    "relax.take": _take,
-    "relax.permute_dims": lambda args, attrs: _LAYOUT["relax.permute_dims"](args[0], args[1:], attrs),
-    "relax.reshape": lambda args, attrs: args[0].reshape(args[1]),
-}
-
-_LAYOUT: dict[str, Callable[[Index, list[Any], Any], Index]] = {
-    "relax.reshape": _reshape,
-    "relax.flatten": lambda index, args, attrs: index.reshape(-1),
-    "relax.broadcast_to": lambda index, args, attrs: np.broadcast_to(index, args[0]),
-    "relax.permute_dims": lambda index, args, attrs: index.transpose(
-        None if attrs.axes is None else [int(a) for a in attrs.axes]
-    ),
-    "relax.expand_dims": lambda index, args, attrs: np.expand_dims(index, tuple(int(a) for a in attrs.axis)),
-    "relax.squeeze": lambda index, args, attrs: np.squeeze(
-        index, None if attrs.axis is None else tuple(int(a) for a in attrs.axis)
-    ),
-}

@@ -34,6 +34,8 @@ from .footprint import Footprint, footprint, include_flags, require_compiler
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
 
+    from .machine import Machine
+
 SCHEMA = 1
 SAMPLES = 3
 
@@ -116,13 +118,13 @@ def inspect(
     bundle: Bundle,
     target: str,
     precision: str = "fp32",
-    measure: str | None = None,
+    machine: Machine | None = None,
     on_progress: Progress | None = None,
 ) -> Inspection:
-    """Sizes, kernels and errors of a bundle's encoder; `measure` names an emulated board that counts instructions.
+    """Sizes, kernels and errors of a bundle's encoder, and what each costs on a machine that counts instructions.
 
     The samples are the bundle's vectors, or random rows when it keeps none. Raises what `compile_bundle` raises,
-    UsageError when the board does not count instructions or has another core.
+    UsageError when the machine does not count instructions or has another core.
     """
     say = on_progress or (lambda _: None)
     chosen = find_target(target, precision)
@@ -135,7 +137,7 @@ def inspect(
     say("comparing with ONNX Runtime")
     errors, largest = _errors(result, sites, folder, samples)
     longest = max(samples, key=len)
-    costs, whole = _measure(bundle, chosen, precision, folder, measure, longest, len(sites), say)
+    costs, whole = _measure(bundle, chosen, precision, folder, machine, longest, len(sites), say)
     parts = result.report.kernels
     weights = [float(c) for c in costs] if costs else [float(p.macs) for p in parts]
     total = sum(weights) or 1.0
@@ -151,7 +153,7 @@ def inspect(
         footprint=_footprint(bundle, chosen, say, precision),
         samples=len(samples),
         tokens=len(longest),
-        measured_on=measure,
+        measured_on=None if machine is None else machine.name,
         instructions=whole,
         max_abs_error=largest,
         calls=calls,
@@ -225,7 +227,6 @@ void sp_probe_end(int32_t site, int32_t block, int32_t head, const void *out)
 int main(void)
 {
     unsigned char *arena = aligned_alloc(16, sp_model.arena_bytes);
-    float logits[SP_MODEL_CLASSES];
     uint32_t count;
     if (arena == NULL || fread(&count, sizeof count, 1, stdin) != 1 || count > SP_MODEL_TOKENS) {
         return 2;
@@ -233,7 +234,7 @@ int main(void)
     if (fread(arena + sp_model.input_offset, SP_MODEL_HIDDEN * sizeof(float), count, stdin) != count) {
         return 3;
     }
-    return sp_model.encode(arena, count, logits) == SP_OK ? 0 : 4;
+    return sp_model.encode(arena, count) == SP_OK ? 0 : 4;
 }
 """
 
@@ -333,24 +334,17 @@ def _measure(
     target: Target,
     precision: str,
     folder: Path,
-    board_name: str | None,
+    machine: Machine | None,
     rows: Array,
     sites: int,
     say: Progress,
 ) -> tuple[list[int], int | None]:
-    """Instructions of each site and of the whole inference; nothing without a board."""
-    if board_name is None:
+    """Instructions of each site and of the whole inference; nothing without a machine."""
+    if machine is None:
         return [], None
-    from spedge.bench.model import run_on_board
-    from spedge.boards.build import build
-    from spedge.boards.manifest import load_board
-
-    board = load_board(board_name)
-    if board.target != target.name or board.cost_unit != "instructions":
-        raise UsageError(f"{board.name} cannot count the instructions of {target.name}: see 'spedge boards'")
-    probed = build(board, bundle, say, precision, "bench/model", model=folder)
-    plain = build(board, bundle, say, precision, "bench/model")
-    say(f"measuring on {board.name}")
-    (whole,) = run_on_board(board, plain.path, bundle, [rows])
-    (run,) = run_on_board(board, probed.path, bundle, [rows], probes=sites)
+    if machine.target != target.name or machine.cost_unit != "instructions":
+        raise UsageError(f"{machine.name} cannot count the instructions of {target.name}: see 'spedge boards'")
+    say(f"measuring on {machine.name}")
+    (whole,) = machine.run(bundle, precision, [rows])
+    (run,) = machine.run(bundle, precision, [rows], model=folder, probes=sites)
     return list(run.probes), whole.cost

@@ -12,6 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from spedge.base.errors import UsageError
+from spedge.base.paths import cache_dir
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
@@ -41,6 +43,13 @@ class Shape:
     tokens_first: bool = False
     causal: bool = False  # and the mean over the rows present instead of a row in front
     seed: int = 0
+
+    def check(self) -> None:
+        """Raises UsageError for sizes that cannot be."""
+        if min(self.tokens, self.hidden, self.intermediate, self.heads, self.layers, self.classes) < 1:
+            raise UsageError("every size of an encoder must be at least 1")
+        if self.hidden % self.heads:
+            raise UsageError(f"{self.heads} heads do not divide {self.hidden} hidden features: choose a divisor")
 
 
 class _Writer:
@@ -205,6 +214,17 @@ def make_model(
 def make_encoder(shape: Shape) -> onnx.ModelProto:
     """A transformer with random weights."""
     return _Writer(shape).model()
+
+
+def random_bundle(shape: Shape) -> Bundle:
+    """The encoder as a bundle, kept in the cache so that what is built from it is found again.
+
+    Raises UsageError for sizes that cannot be.
+    """
+    shape.check()
+    s = shape
+    name = f"t{s.tokens}-h{s.hidden}-i{s.intermediate}-a{s.heads}-l{s.layers}-c{s.classes}-s{s.seed}"
+    return make_bundle(cache_dir() / "bench" / name, make_encoder(shape), shape, f"random encoder {name}", samples=8)
 
 
 def make_bundle(folder: Path, model: onnx.ModelProto, shape: Shape, name: str = "random", samples: int = 0) -> Bundle:

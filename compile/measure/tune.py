@@ -23,8 +23,9 @@ from ..precision import find_precision
 from ..targets import TARGETS, TUNED_SCHEMA, Parameters, Target, find_target, read_tuned, tuned_path
 
 if TYPE_CHECKING:
-    from spedge.boards.manifest import Board
     from spedge.model.bundle import Bundle
+
+    from .machine import Machine
 
 Progress = Callable[[str], None]
 Axis = Sequence[Mapping[str, int | bool]]
@@ -92,23 +93,25 @@ class Tuning:
 def tune(
     bundle: Bundle,
     target: str,
+    machine: Machine,
     precision: str = "fp32",
     space: Sequence[Axis] | None = None,
     on_progress: Progress | None = None,
 ) -> Tuning:
-    """The best parameters for a bundle's encoder, by running it on an emulated board of the target.
+    """The best parameters for a bundle's encoder, by running it on a machine with the target's core.
 
     The sample is the bundle's vector with the most tokens, or random rows, and the same without its last tokens.
-    space: axes of choices instead of SPACE's. Nothing is stored: see `store`. Raises UsageError when no board of this
-    machine has that core, and what compiling, building and running raise.
+    space: axes of choices instead of SPACE's. Nothing is stored: see `store`. Raises UsageError when the machine has
+    another core, and what compiling, building and running raise.
     """
     say = on_progress or (lambda _: None)
     find_target(target)
     find_precision(precision)
     start = TARGETS[target]
-    board = _board(target)
+    if machine.target != target:
+        raise UsageError(f"{machine.name} cannot run what is compiled for {target}")
     axes = SPACE.get(target, ()) if space is None else space
-    search = _Search(bundle, start, board, precision, say)
+    search = _Search(bundle, start, machine, precision, say)
     best = default = search.trial(start.parameters)
     for _ in range(PASSES):
         before = best
@@ -122,8 +125,8 @@ def tune(
     return Tuning(
         target,
         precision,
-        board.name,
-        board.cost_unit,
+        machine.name,
+        machine.cost_unit,
         bundle.name,
         bundle.hash,
         len(search.rows),
@@ -160,33 +163,17 @@ def store(tuning: Tuning, folder: Path | None = None) -> Path:
     return path
 
 
-def _board(target: str) -> Board:
-    """An emulated or simulated board with the target's core, whose tools are installed."""
-    from spedge.boards.manifest import list_boards
-
-    counts = "ns" if target == "native" else "instructions"
-    boards = [b for b in list_boards() if b.target == target and b.cost_unit == counts and b.runs != "serial"]
-    if not boards:
-        known = ", ".join(SPACE)
-        raise UsageError(f"no emulated board counts the instructions of {target}: these can be tuned: {known}")
-    for board in boards:
-        if not board.missing:
-            return board
-    install = " ".join(boards[0].packages_missing)
-    raise UsageError(f"tuning {target} needs {boards[0].name}, whose tools are missing: sudo apt-get install {install}")
-
-
 class _Search:
     """Runs choices, each once."""
 
-    def __init__(self, bundle: Bundle, start: Target, board: Board, precision: str, say: Progress) -> None:
+    def __init__(self, bundle: Bundle, start: Target, machine: Machine, precision: str, say: Progress) -> None:
         from .inspection import sample_rows
 
-        self.bundle, self.start, self.board, self.precision, self.say = bundle, start, board, precision, say
+        self.bundle, self.start, self.machine, self.precision, self.say = bundle, start, machine, precision, say
         self.rows = max(sample_rows(bundle), key=len)
         self.trials: dict[tuple[tuple[str, int | bool], ...], Trial] = {}
         #: Boards count instructions in steps, and a run begins anywhere in one: smaller differences are none.
-        self.resolution = COUNTER_STEP * min(COUNTS, len(self.rows)) if board.cost_unit == "instructions" else 0
+        self.resolution = COUNTER_STEP * min(COUNTS, len(self.rows)) if machine.cost_unit == "instructions" else 0
         self.arena = 0.0
         self.wanted: Any = None
 
@@ -195,14 +182,11 @@ class _Search:
         if key not in self.trials:
             made = self.trials[key] = self.run(parameters)
             shown = ", ".join(f"{name} {value}" for name, value in parameters.items())
-            cost = f"{made.cost:,} {self.board.cost_unit}" if made.cost is not None else made.reason
+            cost = f"{made.cost:,} {self.machine.cost_unit}" if made.cost is not None else made.reason
             self.say(f"trial {len(self.trials)}: {shown}: {cost}")
         return self.trials[key]
 
     def run(self, parameters: Parameters) -> Trial:
-        from spedge.bench.model import run_on_board
-        from spedge.boards.build import build
-
         from ..driver import generate, write_folder
 
         changes: dict[str, Any] = parameters
@@ -212,11 +196,10 @@ class _Search:
             return Trial(parameters, None, f"takes {result.report.arena_bytes} bytes of arena")
         folder = cache_dir() / "tune" / f"{self.bundle.hash[:16]}-{target.name}-{self.precision}"
         write_folder(folder, result.files)
-        repeats = 1 if self.board.cost_unit == "instructions" else REPEATS
+        repeats = 1 if self.machine.cost_unit == "instructions" else REPEATS
         try:
-            image = build(self.board, self.bundle, lambda _: None, self.precision, "bench/model", model=folder).path
             cases = [self.rows[: len(self.rows) - i] for i in range(min(COUNTS, len(self.rows)))]
-            runs = run_on_board(self.board, image, self.bundle, cases, repeats)
+            runs = self.machine.run(self.bundle, self.precision, cases, folder, repeats)
         except DeviceError as error:
             if self.wanted is None:  # not this choice's fault
                 raise

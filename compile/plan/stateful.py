@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import CompileError
@@ -10,10 +10,9 @@ from ..graph.nodes import Attention, Graph, Mean, Value
 from ..kernels.base import Epilogue, Layout, MapKernel, Step
 from ..targets import Target
 from .arena import ALIGN, place
-from .lowering import Lowering
+from .calls import Calls
+from .memory import FOREVER, Memory, whole_rows
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-
-FOREVER = 1 << 29
 
 
 @dataclass
@@ -46,86 +45,81 @@ class StatefulProgram:
 
 def lower_stateful(graph: Graph, target: Target) -> StatefulProgram:
     """The steps of a graph with causal attention and a mean at its end."""
-    return _StepLowering(graph, target).steps()
+    mean = next(n for n in graph.nodes if isinstance(n, Mean))
+    at = graph.nodes.index(mean)
+    before, after = [n for n in graph.nodes[:at] if n is not graph.source], graph.nodes[at + 1 :]
+    if any(isinstance(n, Mean | Attention) for n in after):
+        raise CompileError("nothing but row operations may follow the mean over the rows")
+    memory = Memory()
+    places = StepPlaces(graph, memory, [v for n in before if isinstance(n, Attention) for v in (n.k, n.v)])
+    calls = Calls(graph, target, memory, places)
+    source = places.row(graph.source.out)
+    total = _persistent(memory.new_buffer("total", Layout(mean.x.width), 1))
+    token: list[Item] = []
+    calls.emit(before, token, [*places.stored, mean.x], blocks=False)
+    token.append(_accumulate(places, mean.x, total))
+    memory.time += 1
+    mean_row = places.row(mean.out)
+    head: list[Item] = []
+    calls.begin_phase()
+    calls.emit(after, head, [graph.output], blocks=False)
+    output = places.read(graph.output, blocks=False)
+    rows = places.input_rows()
+    return StatefulProgram(graph, token, head, memory.buffers, memory.constants, source, total, mean_row, output, rows)
 
 
-class _StepLowering(Lowering):
-    """One row at a time: everything is row-local but the caches, which are written at the token's place."""
+def _persistent(buffer: Buffer) -> Buffer:
+    buffer.first, buffer.last = 0, FOREVER
+    return buffer
 
-    def steps(self) -> StatefulProgram:
-        graph = self.graph
-        mean = next(n for n in graph.nodes if isinstance(n, Mean))
-        at = graph.nodes.index(mean)
-        before = [n for n in graph.nodes[:at] if n is not graph.source]
-        if any(isinstance(n, Mean | Attention) for n in graph.nodes[at + 1 :]):
-            raise CompileError("nothing but row operations may follow the mean over the rows")
-        self.block_local, self.row_local = {}, {}
-        self.panels, self.rows = False, 1  # one row at a time
-        self.rounded = {}
-        self.caches: dict[Value, Buffer] = {}
-        for node in before:
-            if isinstance(node, Attention):
-                for value in (node.k, node.v):
-                    if value not in self.caches:
-                        self.caches[value] = self.stored[value] = self.persistent(self.new_whole(value))
-        source = self.row(graph.source.out)
-        total = self.persistent(self.new_buffer("total", Layout(mean.x.width), 1, False))
-        token: list[Item] = []
-        self.emit(before, token, [*self.caches, mean.x], blocks=False)
-        token.append(self.accumulate(mean.x, total))
-        self.time += 1
-        mean_row = self.row(mean.out)
-        head: list[Item] = []
-        self.rounded = {}
-        self.emit(graph.nodes[at + 1 :], head, [graph.output], blocks=False)
-        output = self.read(graph.output, blocks=False)
-        return StatefulProgram(
-            graph, token, head, self.buffers, self.constants, source, total, mean_row, output, self.input_rows()
-        )
 
-    def persistent(self, buffer: Buffer) -> Buffer:
-        buffer.first, buffer.last = 0, FOREVER
-        return buffer
+def _accumulate(places: StepPlaces, value: Value, total: Buffer) -> Call:
+    x = places.read(value, blocks=False)
+    assert x.buffer is not None
+    add = Epilogue((Step("add", (("t", 0), ("x", 0))),), (total.layout,))
+    kernel = MapKernel(1, value.width, x.buffer.layout, total.layout, add)
+    return Call(kernel, (x, Arg(total), Arg(total)), "total")
+
+
+class StepPlaces:
+    """One row at a time: every value has a row's room but the cached ones, which are written at the token's place."""
+
+    def __init__(self, graph: Graph, memory: Memory, cached: Iterable[Value]) -> None:
+        self.graph, self.memory = graph, memory
+        self.rows: dict[Value, Buffer] = {}
+        self.stored: dict[Value, Buffer] = {}
+        for value in dict.fromkeys(cached):
+            whole = memory.new_buffer(value.name, Layout(value.width), whole_rows(graph, 1), whole=True)
+            self.stored[value] = _persistent(whole)
 
     def row(self, value: Value) -> Buffer:
-        buffer = self.new_buffer(value.name, Layout(value.width), 1, False)
-        self.row_local[value] = buffer
-        self.touch(buffer)
+        """A new row for a value."""
+        buffer = self.rows[value] = self.memory.new_buffer(value.name, Layout(value.width), 1)
+        self.memory.touch(buffer)
         return buffer
 
     def input_rows(self) -> Buffer:
         """Where `encode` finds all its rows: in a cache of the same width, whose row is written only after the
         input's row has been taken in; room of their own where there is none."""
-        for buffer in reversed(list(self.caches.values())):
-            if buffer.row == self.graph.source.out.width:
-                return buffer
         width = self.graph.source.out.width
-        return self.persistent(self.new_buffer("rows", Layout(width), self.graph.capacity, True))
-
-    def accumulate(self, value: Value, total: Buffer) -> Call:
-        x = self.read(value, blocks=False)
-        assert x.buffer is not None
-        add = Epilogue((Step("add", (("t", 0), ("x", 0))),), (total.layout,))
-        kernel = MapKernel(1, value.width, x.buffer.layout, total.layout, add)
-        return Call(kernel, (x, Arg(total), Arg(total)), "total")
+        for buffer in reversed(list(self.stored.values())):
+            if buffer.row == width:
+                return buffer
+        return _persistent(self.memory.new_buffer("rows", Layout(width), self.graph.capacity, whole=True))
 
     def place(self, value: Value, blocks: bool, keep: Sequence[Value]) -> Buffer:
-        return self.caches[value] if value in self.caches else self.row(value)
+        """The buffer that a value is written to."""
+        return self.stored[value] if value in self.stored else self.row(value)
 
     def read(self, value: Value, blocks: bool, column: int = 0, per_head: int = 0) -> Arg:
-        if value in self.caches:
-            buffer = self.caches[value]
-            return Arg(buffer, offset=column, per_block=buffer.row, per_head=per_head)
-        return super().read(value, blocks, column, per_head)
+        """Where a kernel finds its row of a value."""
+        return self.write(self.stored.get(value) or self.rows[value], blocks, column, per_head)
 
     def write(self, buffer: Buffer, blocks: bool, column: int = 0, per_head: int = 0) -> Arg:
-        per_block = buffer.row if any(b is buffer for b in self.caches.values()) else 0
-        if not per_block:
-            self.touch(buffer)
+        """Where a kernel writes its row."""
+        self.memory.touch(buffer)
+        per_block = buffer.row if any(b is buffer for b in self.stored.values()) else 0
         return Arg(buffer, offset=column, per_block=per_block, per_head=per_head)
-
-    def touch(self, *buffers: Buffer) -> None:
-        super().touch(*(b for b in buffers if b.last < FOREVER))
 
 
 def macs(program: StatefulProgram) -> list[tuple[Call, int, int]]:

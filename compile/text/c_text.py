@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spedge.base.outputs import Output
 
 INFINITY = "__builtin_inff()"
 NOT_A_NUMBER = '__builtin_nanf("")'
@@ -58,6 +60,19 @@ def double(value: float) -> str:
 def digest(data: bytes) -> str:
     """Elements of an initializer of bytes."""
     return ", ".join(f"0x{b:02x}" for b in data)
+
+
+def outputs(tensors: Sequence[Output], places: Sequence[str]) -> str:
+    """The tables of `sp_model.outputs`. places: where each lies in the arena, in floats."""
+    shapes = "".join(
+        f"static const uint32_t shape_{i}[] = {{{', '.join(f'{n}u' for n in tensor.shape) or 0}}};\n"
+        for i, tensor in enumerate(tensors)
+    )
+    entries = "".join(
+        f"    {{{string(tensor.name)}, shape_{i}, {len(tensor.shape)}, {tensor.size}u, 4 * ({place})}},\n"
+        for i, (tensor, place) in enumerate(zip(tensors, places, strict=True))
+    )
+    return f"{shapes}static const sp_output_t outputs[] = {{\n{entries}}};\n"
 
 
 def internal_header(signatures: Iterable[str], constants: Iterable[str]) -> str:

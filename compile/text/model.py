@@ -104,7 +104,10 @@ def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
         f"#define SP_MODEL_TOKENS {model.window}u\n"
         f"#define SP_MODEL_HIDDEN {model.input.features}u\n"
-        f"#define SP_MODEL_CLASSES {len(model.labels)}u\n{_probe_declarations(probes)}\n"
+        f"#define SP_MODEL_CLASSES {len(model.labels)}u\n"
+        f"#define SP_MODEL_OUTPUT_FLOATS {sum(o.size for o in bundle.outputs)}u /* of all outputs */\n\n"
+        "/* Names of the classes. */\n"
+        f"extern const char *const sp_model_labels[SP_MODEL_CLASSES];\n{_probe_declarations(probes)}\n"
         "#endif\n"
     )
 
@@ -139,6 +142,7 @@ def model_source(
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
             _executor(program, names, prefix, hidden, itertools.count() if probes else None),
             _labels(bundle.labels),
+            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
             _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
         ]
     )
@@ -148,7 +152,7 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: I
     rows, source = program.rows, names.buffers[program.source]
     lines = [
         "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
-        "static int encode(void *arena, uint32_t count, float *logits)",
+        "static int encode(void *arena, uint32_t count)",
         "{",
         "    float *const a = (float *)arena;",
         f"    const int32_t keys = (int32_t)count + {prefix};",
@@ -182,17 +186,17 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: I
         uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
     if not uses_tiles:
         lines.append("    (void)tiles;")
-    assert program.output.buffer is not None
-    at = f"{names.buffers[program.output.buffer]} + {program.output.offset}"
-    lines += [
-        f"    for (i = 0; i < {program.graph.output.width}; ++i) {{",
-        f"        logits[i] = a[{at} + i];",
-        "    }",
-        "    return SP_OK;",
-        "}",
-        "",
-    ]
+    lines += ["    return SP_OK;", "}", ""]
     return "\n".join(lines)
+
+
+def _place(output: Arg, names: Names) -> str:
+    """Where an output lies in the arena, in floats."""
+    assert output.buffer is not None
+    return f"{names.buffers[output.buffer]} + {output.offset}"
+
+
+_STATEFUL = "    .reset = reset,\n    .step = step,\n    .read = read_out,\n"
 
 
 def stateful_source(
@@ -203,7 +207,7 @@ def stateful_source(
     arena_bytes: int,
     precision: str,
 ) -> str:
-    """model.c of a stateful model: reset, step, encode and `sp_model`."""
+    """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
     model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
     places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
     return "\n".join(
@@ -213,7 +217,8 @@ def stateful_source(
             c_text.places(places),
             _steps(program, names),
             _labels(bundle.labels),
-            model.replace("    .encode = encode,\n", "    .encode = encode,\n    .reset = reset,\n    .step = step,\n"),
+            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
+            model.replace("    .encode = encode,\n", f"    .encode = encode,\n{_STATEFUL}"),
         ]
     )
 
@@ -221,7 +226,6 @@ def stateful_source(
 def _steps(program: StatefulProgram, names: Names) -> str:
     graph, at = program.graph, names.buffers
     hidden, width = graph.source.out.width, program.total.row
-    assert program.output.buffer is not None
     token = "\n".join(_items(program.token, names, "    ", None, "block"))
     head = "\n".join(_items(program.head, names, "    ", None, "0"))
     unused = "" if "tiles" in token else "    (void)tiles;\n"
@@ -246,33 +250,28 @@ static void take(float *a, int32_t block, const float *row)
 {token}
 }}
 
-static void read_out(float *a, uint32_t count, float *logits)
+static int read_out(void *arena)
 {{
+    float *const a = (float *)arena;
+    const uint32_t count = *((const uint32_t *)arena + AT_COUNT);
     const float share = count == 0 ? 0.0f : 1.0f / (float)count;
     for (int32_t i = 0; i < {width}; ++i) {{
         a[{at[program.mean]} + i] = count == 0 ? 0.0f : a[{at[program.total]} + i] * share;
     }}
 {head}
-    for (int32_t i = 0; i < {graph.output.width}; ++i) {{
-        logits[i] = a[{at[program.output.buffer]} + {program.output.offset} + i];
-    }}
-}}
-
-static int step(void *arena, const float *token, float *logits)
-{{
-    uint32_t *const count = (uint32_t *)arena + AT_COUNT;
-    if (token) {{
-        *count = *count < {graph.capacity}u ? *count : 0; /* a full window: the next one begins */
-        take((float *)arena, (int32_t)*count, token);
-        *count += 1;
-    }}
-    if (logits) {{
-        read_out((float *)arena, *count, logits);
-    }}
     return SP_OK;
 }}
 
-static int encode(void *arena, uint32_t count, float *logits)
+static int step(void *arena, const float *token)
+{{
+    uint32_t *const count = (uint32_t *)arena + AT_COUNT;
+    *count = *count < {graph.capacity}u ? *count : 0; /* a full window: the next one begins */
+    take((float *)arena, (int32_t)*count, token);
+    *count += 1;
+    return SP_OK;
+}}
+
+static int encode(void *arena, uint32_t count)
 {{
     const float *const rows = (const float *)arena + {at[program.input]};
     if (count > {graph.capacity}u) {{
@@ -280,9 +279,9 @@ static int encode(void *arena, uint32_t count, float *logits)
     }}
     reset(arena);
     for (uint32_t i = 0; i < count; ++i) {{
-        step(arena, rows + i * {hidden}u, 0); /* overwrites row i at the earliest after it has been copied */
+        step(arena, rows + i * {hidden}u); /* overwrites row i at the earliest after it has been copied */
     }}
-    return step(arena, 0, logits);
+    return read_out(arena);
 }}
 """
 
@@ -336,7 +335,7 @@ def _arg(arg: Arg, names: Names) -> str:
 
 def _labels(labels: Iterable[str]) -> str:
     texts = "".join(f"    {c_text.string(label)},\n" for label in labels)
-    return f"static const char *const labels[] = {{\n{texts}}};\n"
+    return f"const char *const sp_model_labels[SP_MODEL_CLASSES] = {{\n{texts}}};\n"
 
 
 def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
@@ -364,8 +363,9 @@ def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, pre
         .bias = {constant_symbol("embedding_bias")},
     }},
     .tokens = {model.window},
-    .classes = {len(model.labels)},
-    .labels = labels,
+    .task = SP_TASK_{model.task.upper()},
+    .output_count = {len(bundle.outputs)},
+    .outputs = outputs,
     .arena_bytes = {arena_bytes}u,
     .input_offset = {source} * 4 + {4 * input_offset},
     .encode = encode,

@@ -23,18 +23,19 @@ static union {
 
 int main(void)
 {
-    static float logits[SP_MODEL_CLASSES];
     const uint32_t count = SP_MODEL_TOKENS;
     float *const input = (float *)(arena.bytes + sp_model.input_offset);
+    const float *output;
     uint32_t i;
     for (i = 0; i < @INPUTS@; ++i) {
         input[i] = (float)(i % 17u) / 8.0f - 1.0f;
     }
-    if (sp_model.encode(arena.bytes, count, logits) != SP_OK) {
+    if (sp_model.encode(arena.bytes, count) != SP_OK) {
         return 1;
     }
-    for (i = 0; i < SP_MODEL_CLASSES; ++i) {
-        printf("@FORMAT@ %.6f\\n", @LABEL@, (double)logits[i]);
+    output = sp_model_output(arena.bytes, &sp_model.outputs[0]);
+    for (i = 0; i < SP_MODEL_OUTPUT_FLOATS; ++i) {
+        printf("@FORMAT@ %.6f\\n", @LABEL@, (double)output[i]);
     }
     return 0;
 }
@@ -67,7 +68,7 @@ def example(target: Target, labels: bool = True) -> str:
         "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if labels else "your own",
         "@INPUTS@": "count * SP_MODEL_HIDDEN" if labels else "SP_MODEL_INPUT_FLOATS",
         "@FORMAT@": "%s" if labels else "%lu",
-        "@LABEL@": "sp_model.labels[i]" if labels else "(unsigned long)i",
+        "@LABEL@": "sp_model_labels[i]" if labels else "(unsigned long)i",
     }
     text = EXAMPLE
     for word, value in words.items():

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 def bundle_readme(bundle: Bundle, target: Target, report: CompileReport) -> str:
     """Of a bundle's model."""
     use = """\
-void classify(uint32_t count, float logits[SP_MODEL_CLASSES])
+const float *classify(uint32_t count) /* float [SP_MODEL_CLASSES] */
 {
     float *rows = (float *)(arena + sp_model.input_offset); /* [SP_MODEL_TOKENS][SP_MODEL_HIDDEN] */
     /* write `count` embedded tokens to rows, then: */
-    sp_model.encode(arena, count, logits);
+    return sp_model.encode(arena, count) == SP_OK ? sp_model_output(arena, &sp_model.outputs[0]) : 0;
 }
 """
     steps = (
-        "\nThe model is stateful: `sp_model.reset(arena)` once, then `sp_model.step(arena, token, logits)` for each "
-        "embedded\ntoken, whose time counts from its window's first. `spedge/model.h` says what happens past "
+        "\nThe model is stateful: `sp_model.reset(arena)` once, then `sp_model.step(arena, token)` for each "
+        "embedded\ntoken, whose time counts from its window's first, and `sp_model.read(arena)` for the outputs. "
+        "`spedge/model.h` says what happens past "
         f"{report.tokens} tokens.\n"
     )
     return _readme(
@@ -44,11 +45,11 @@ def file_readme(path: Path, program: FixedProgram, target: Target, report: Compi
     """Of the model of an ONNX file."""
     shape = ", ".join(map(str, program.input.shape))
     use = f"""\
-void run(float out[SP_MODEL_CLASSES])
+const float *run(void) /* float [SP_MODEL_OUTPUT_FLOATS] */
 {{
     float *in = (float *)(arena + sp_model.input_offset); /* [{shape}], row after row */
     /* write SP_MODEL_INPUT_FLOATS floats to in, then: */
-    sp_model.encode(arena, SP_MODEL_TOKENS, out);
+    return sp_model.encode(arena, SP_MODEL_TOKENS) == SP_OK ? sp_model_output(arena, &sp_model.outputs[0]) : 0;
 }}
 """
     return _readme(

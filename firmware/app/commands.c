@@ -20,10 +20,10 @@ static void on_hello(app_t *app, const sp_frame_t *request, app_reply_t *reply)
     app_put_hello(reply);
 }
 
-static void on_labels(app_t *app, const sp_frame_t *request, app_reply_t *reply)
+static void on_outputs(app_t *app, const sp_frame_t *request, app_reply_t *reply)
 {
     (void)app;
-    app_put_labels(reply, sp_get_u16(request->payload));
+    app_put_outputs(reply, sp_get_u16(request->payload));
 }
 
 /* A session begins: all replies from here on carry its id. */
@@ -49,6 +49,10 @@ static void on_configure(app_t *app, const sp_frame_t *request, app_reply_t *rep
     settings.push = (flags & CONFIGURE_PUSH) != 0;
     settings.raw = (flags & CONFIGURE_RAW) != 0;
     settings.tokenizer = (flags & CONFIGURE_MODEL) != 0 ? NULL : &tokenizer;
+    if (p[16 + 7] != REPRESENTATION_TOKENS) {
+        app_fail_with(reply, request->type, ERROR_VALUE, "this firmware makes tokens, nothing else", p[16 + 7], 0);
+        return;
+    }
     if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW)) != 0 || !is_format(settings.format) ||
         settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
         app_fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
@@ -123,6 +127,13 @@ static void on_tokens(app_t *app, const sp_frame_t *request, app_reply_t *reply)
     app_put_tokens(reply, app, first, most);
 }
 
+/* Whether a run of the model would take numbers away that lossless mode keeps for the host. */
+static int is_being_read(const app_t *app)
+{
+    return app->setup.settings.mode == MODE_LOSSLESS && app->outputs.numbers > app->results.numbers &&
+           app->results.total > app->results.oldest;
+}
+
 static void on_infer(app_t *app, const sp_frame_t *request, app_reply_t *reply)
 {
     if (app->setup.arena == NULL) {
@@ -133,7 +144,7 @@ static void on_infer(app_t *app, const sp_frame_t *request, app_reply_t *reply)
     }
     if (!app->asked.done || app->asked.seq != request->seq) {
         app_process(app, APP_QUEUE_BYTES);
-        if (app->queue.filled > 0 || sp_pipeline_waiting(app->setup.pipe) > 0) {
+        if (app->queue.filled > 0 || sp_pipeline_waiting(app->setup.pipe) > 0 || is_being_read(app)) {
             uint32_t unread = app->report.total - app->report.oldest + app->results.total - app->results.oldest;
             app_fail_with(reply, request->type, ERROR_UNREAD,
                           "unread tokens or results hold up the events before this inference", unread, app_queued(app));
@@ -159,6 +170,11 @@ static void on_results(app_t *app, const sp_frame_t *request, app_reply_t *reply
     app_process(app, APP_QUEUE_BYTES); /* room may have come */
     if (results->oldest < results->total)
         app_put_result(reply, app, app_results_at(results, results->oldest));
+}
+
+static void on_values(app_t *app, const sp_frame_t *request, app_reply_t *reply)
+{
+    app_put_values(reply, app, sp_get_u32(request->payload), sp_get_u32(request->payload + 4));
 }
 
 static void on_raw(app_t *app, const sp_frame_t *request, app_reply_t *reply)
@@ -192,7 +208,7 @@ typedef struct command {
 
 static const command_t commands[] = {
     {on_hello, 2, 2, ANY_SESSION, MSG_HELLO},
-    {on_labels, 2, 2, ANY_SESSION, MSG_LABELS},
+    {on_outputs, 2, 2, ANY_SESSION, MSG_OUTPUTS},
     {on_configure, CONFIGURE_BYTES, CONFIGURE_BYTES, OPENS_SESSION, MSG_CONFIGURE},
     {on_reset, 4, 4, OPENS_SESSION, MSG_RESET},
     {on_events, 1, SP_APP_PAYLOAD_BYTES, IN_SESSION, MSG_EVENTS},
@@ -202,6 +218,7 @@ static const command_t commands[] = {
     {on_stats, 0, 0, ANY_SESSION, MSG_STATS},
     {on_results, 4, 4, IN_SESSION, MSG_RESULTS},
     {on_raw, 8, 8, IN_SESSION, MSG_RAW},
+    {on_values, 8, 8, IN_SESSION, MSG_VALUES},
 };
 
 static const command_t *find_command(uint8_t type)

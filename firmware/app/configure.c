@@ -1,6 +1,7 @@
 #include "configure.h"
 
 #include "camera.h"
+#include "outputs.h"
 #include "port.h"
 #include "stream.h"
 
@@ -54,7 +55,8 @@ static void on_token(void *context, const sp_tokenizer_t *tok, const sp_token_t 
     if (app->setup.token != NULL) {
         uint64_t begin = port_counter();
         app->steps.rows = sp_pipeline_newest(app->setup.pipe, app->setup.token);
-        app->steps.code = sp_model.step(app->setup.arena, app->setup.token, NULL);
+        app->outputs.there = 0;
+        app->steps.code = sp_model.step(app->setup.arena, app->setup.token);
         app->steps.cost += port_counter() - begin;
     }
 }
@@ -67,8 +69,6 @@ static app_result_t refuse(const app_settings_t *settings)
     size_t n;
     if (with_model && !app_has_model())
         return (app_result_t){ERROR_NO_MODEL, "this firmware has no model", {0, 0}};
-    if (with_model && sp_model.classes > APP_MAX_CLASSES)
-        return (app_result_t){ERROR_MEMORY, "the logits do not fit a frame", {sp_model.classes, APP_MAX_CLASSES}};
     if (unasked && !with_model)
         return (app_result_t){ERROR_NO_MODEL, "results need the model", {0, 0}};
     if (settings->window_us > 0 && with_model && sp_model.step != NULL)
@@ -90,6 +90,8 @@ static app_result_t refuse(const app_settings_t *settings)
 typedef struct plan {
     size_t arena, token, results, tap;
     uint32_t results_kept;
+    uint32_t numbers;      /* of a result */
+    uint32_t numbers_kept; /* with each result */
 } plan_t;
 
 static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_settings_t *settings)
@@ -97,8 +99,11 @@ static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_set
     config->embed = sp_model.embed;
     config->window_tokens = sp_model.tokens;
     plan->arena = sp_model.arena_bytes;
-    plan->results_kept = settings->every_us > 0 || settings->every_tokens > 0 ? SP_APP_RESULTS : 0;
-    plan->results = app_results_size(plan->results_kept, sp_model.classes);
+    plan->numbers = app_outputs_numbers();
+    plan->numbers_kept = plan->numbers < APP_RESULT_NUMBERS ? plan->numbers : APP_RESULT_NUMBERS;
+    if (settings->every_us > 0 || settings->every_tokens > 0) /* the arena has the rest of one result only */
+        plan->results_kept = plan->numbers > plan->numbers_kept ? 1u : SP_APP_RESULTS;
+    plan->results = app_results_size(plan->results_kept, plan->numbers_kept);
     if (sp_model.step != NULL) {
         config->one_by_one = 1;
         plan->token = sp_model.embed.hidden * sizeof(float);
@@ -168,7 +173,8 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
         return (app_result_t){ERROR_VALUE, "the pipeline refused its configuration", {0, 0}};
     }
     app_report_init(&app->report, settings->report_tokens, entries);
-    app_results_init(&app->results, plan.results_kept, sp_model.classes, results);
+    app_results_init(&app->results, plan.results_kept, plan.numbers_kept, results);
+    app->outputs.numbers = plan.numbers;
     app_tap_init(&app->tap, plan.tap, tap);
     app->setup = setup;
     sp_pipeline_set_clock(setup.pipe, clock_now, NULL);

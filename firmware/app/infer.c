@@ -1,17 +1,19 @@
 #include "infer.h"
 
 #include "loss.h"
+#include "outputs.h"
 #include "port.h"
 
 #include <math.h>
+#include <string.h>
 
-/* Logits of the window so far: the tokens have been taken in as they came. Returns a code. */
+/* The outputs of the window so far: the tokens have been taken in as they came. Returns a code. */
 static int read_state(app_t *app, app_inference_t *out)
 {
     uint64_t begin = port_counter();
     int code = app->steps.code;
     if (code >= 0)
-        code = sp_model.step(app->setup.arena, NULL, out->logits);
+        code = sp_model.read(app->setup.arena);
     out->rows = app->steps.rows;
     out->cost_window = 0;
     out->cost_encode = app->steps.cost + (port_counter() - begin);
@@ -27,10 +29,21 @@ static int run_encoder(app_t *app, app_inference_t *out)
     uint64_t begin = port_counter();
     out->rows = sp_pipeline_window(app->setup.pipe, since, input);
     uint64_t ready = port_counter();
-    int code = sp_model.encode(app->setup.arena, out->rows, out->logits);
+    int code = sp_model.encode(app->setup.arena, out->rows);
     out->cost_encode = port_counter() - ready;
     out->cost_window = ready - begin;
     return code;
+}
+
+/* Keep the first of the numbers that the model gave; all of them stay in the arena for a while. */
+static void keep_numbers(app_t *app, app_inference_t *out)
+{
+    uint32_t n = 0;
+    for (uint32_t at = 0; at < app->results.numbers; at += n) {
+        const float *numbers = app_outputs_at(app->setup.arena, at, &n);
+        n = n < app->results.numbers - at ? n : app->results.numbers - at;
+        memcpy(out->numbers + at, numbers, n * sizeof(float));
+    }
 }
 
 /* t: the stream time that it stands for; arrived: when what called for it came. */
@@ -39,11 +52,17 @@ static void infer(app_t *app, app_inference_t *out, uint8_t cause, uint64_t t, u
     out->cause = cause;
     out->t = t;
     out->newest = (uint32_t)sp_pipeline_tokens(app->setup.pipe);
+    out->run = ++app->outputs.runs;
+    app->outputs.there = 0;
     int code = app->setup.token != NULL ? read_state(app, out) : run_encoder(app, out);
+    if (code >= 0) {
+        app->outputs.there = out->run;
+        keep_numbers(app, out);
+    }
     out->latency = arrived > 0 ? port_counter() - arrived : 0;
     out->code = (int16_t)(code >= 0 ? 0 : code < INT16_MIN ? INT16_MIN : code);
-    for (uint32_t i = 0; code < 0 && i < sp_model.classes; i++)
-        out->logits[i] = NAN;
+    for (uint32_t i = 0; code < 0 && i < app->results.numbers; i++)
+        out->numbers[i] = NAN;
     sp_pipeline_costs(app->setup.pipe, &out->cost_tokenize, &out->cost_embed);
     app_loss_watch(app);
     app_loss_read(app, &out->loss);

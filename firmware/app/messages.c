@@ -2,6 +2,7 @@
 
 #include "camera.h"
 #include "loss.h"
+#include "outputs.h"
 #include "port.h"
 #include "settings.h"
 #include "stream.h"
@@ -18,6 +19,7 @@
 #endif
 
 #define MAX_STRING_BYTES 63u
+#define MAX_RANK 8u /* of an output */
 
 /* ---- pieces --------------------------------------------------------------------------------------------------- */
 
@@ -100,9 +102,11 @@ void app_put_hello(app_reply_t *reply)
     p = sp_put_u32(p, (uint32_t)memory);
     p = sp_put_u32(p, sp_model.arena_bytes);
     p = sp_put_u16(p, sp_model.tokens);
-    p = sp_put_u16(p, (uint16_t)sp_model.classes);
     p = sp_put_u16(p, sp_model.tokenizer.width);
     p = sp_put_u16(p, sp_model.tokenizer.height);
+    p = sp_put_u8(p, sp_model.task);
+    p = sp_put_u8(p, sp_model.output_count);
+    p = sp_put_u32(p, app_outputs_numbers());
     p = sp_put_bytes(p, sp_model.hash, sizeof sp_model.hash);
     p = put_string(p, SP_FIRMWARE_VERSION);
     p = put_string(p, SP_FIRMWARE_BUILD);
@@ -110,13 +114,19 @@ void app_put_hello(app_reply_t *reply)
     reply->at = put_string(p, sp_model.name);
 }
 
-void app_put_labels(app_reply_t *reply, uint16_t first)
+void app_put_outputs(app_reply_t *reply, uint16_t first)
 {
-    uint8_t *p = sp_put_u16(reply->at, (uint16_t)sp_model.classes);
+    uint8_t *p = sp_put_u16(reply->at, sp_model.output_count);
     p = sp_put_u16(p, first);
-    const uint8_t *end = reply->start + SP_APP_PAYLOAD_BYTES - 1u - MAX_STRING_BYTES;
-    for (uint32_t i = first; i < sp_model.classes && p < end; i++)
-        p = put_string(p, sp_model.labels[i]);
+    const uint8_t *end = reply->start + SP_APP_PAYLOAD_BYTES - (1u + MAX_STRING_BYTES + 1u + 4u * MAX_RANK);
+    for (uint32_t i = first; i < sp_model.output_count && p <= end; i++) {
+        const sp_output_t *output = &sp_model.outputs[i];
+        uint32_t rank = output->rank < MAX_RANK ? output->rank : MAX_RANK;
+        p = put_string(p, output->name);
+        p = sp_put_u8(p, (uint8_t)rank);
+        for (uint32_t k = 0; k < rank; k++)
+            p = sp_put_u32(p, output->shape[k]);
+    }
     reply->at = p;
 }
 
@@ -179,7 +189,7 @@ void app_put_result(app_reply_t *reply, const app_t *app, const app_inference_t 
     p = sp_put_u64(p, inference->cost_embed);
     p = sp_put_u64(p, inference->cost_window);
     p = sp_put_u64(p, inference->cost_encode);
-    p = sp_put_u16(p, (uint16_t)sp_model.classes);
+    p = sp_put_u32(p, inference->run);
     p = sp_put_u32(p, inference->index);
     p = sp_put_u8(p, inference->cause);
     p = sp_put_u8(p, 0);
@@ -188,8 +198,28 @@ void app_put_result(app_reply_t *reply, const app_t *app, const app_inference_t 
     p = sp_put_u32(p, inference->newest);
     p = sp_put_u64(p, inference->latency);
     p = put_loss(p, &inference->loss);
-    for (uint32_t i = 0; i < sp_model.classes; i++)
-        p = sp_put_f32(p, inference->logits[i]);
+    for (uint32_t i = 0; i < app->results.numbers; i++)
+        p = sp_put_f32(p, inference->numbers[i]);
+    reply->at = p;
+}
+
+void app_put_values(app_reply_t *reply, const app_t *app, uint32_t run, uint32_t first)
+{
+    const uint32_t there = app->outputs.there, numbers = app->outputs.numbers;
+    const uint32_t most = (SP_APP_PAYLOAD_BYTES - VALUES_FIXED_BYTES) / 4u;
+    uint32_t count = there != 0 && run == there && first < numbers ? numbers - first : 0;
+    count = count < most ? count : most;
+    uint8_t *p = sp_put_u32(reply->at, there);
+    p = sp_put_u32(p, first);
+    while (count > 0) {
+        uint32_t n;
+        const float *values = app_outputs_at(app->setup.arena, first, &n);
+        n = n < count ? n : count;
+        for (uint32_t i = 0; i < n; i++)
+            p = sp_put_f32(p, values[i]);
+        first += n;
+        count -= n;
+    }
     reply->at = p;
 }
 

@@ -4,12 +4,12 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 3u
+#define PROTOCOL_VERSION 4u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
     MSG_HELLO = 0x01,
-    MSG_LABELS = 0x02,
+    MSG_OUTPUTS = 0x02,
     MSG_CONFIGURE = 0x03,
     MSG_RESET = 0x04,
     MSG_EVENTS = 0x05,
@@ -19,6 +19,7 @@ enum {
     MSG_STATS = 0x09,
     MSG_RESULTS = 0x0a,
     MSG_RAW = 0x0b,
+    MSG_VALUES = 0x0c,
     MSG_RESULT_PUSH = 0x40, /* of the device, unasked */
     MSG_REPLY_BIT = 0x80,
     MSG_ERROR = 0xff
@@ -46,6 +47,9 @@ enum {
     CONFIGURE_RAW = 4    /* keep the bytes of the source on the board for RAW */
 };
 
+/* What the session makes of its events: a bundle's representation */
+enum { REPRESENTATION_TOKENS = 0, REPRESENTATION_EVENTS = 1 };
+
 /* Formats of events: 0 to 3 as SP_FORMAT_*, and from here on those of an eDVS */
 enum { FORMAT_EVT2 = 0, FORMAT_EVT3 = 3, FORMAT_EDVS = 16, FORMAT_EDVS_LAST = 20 };
 enum { MODE_LOSSLESS = 0, MODE_LIVE = 1 };
@@ -65,7 +69,8 @@ enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4 };
 #define CONFIGURE_BYTES (16u + TOKENIZER_CONFIG_BYTES + 20u)
 #define TOKEN_BYTES 20u
 #define LOSS_BYTES 72u
-#define RESULT_FIXED_BYTES (STATUS_BYTES + 66u + LOSS_BYTES) /* all of a RESULT but the logits */
-#define LIVE_HEAD_BYTES 12u                                  /* of EVENTS in live mode, before the words */
+#define RESULT_FIXED_BYTES (STATUS_BYTES + 68u + LOSS_BYTES) /* all of a RESULT but the numbers */
+#define VALUES_FIXED_BYTES 8u
+#define LIVE_HEAD_BYTES 12u /* of EVENTS in live mode, before the words */
 
 #endif

@@ -1,15 +1,16 @@
 #include "results.h"
 
-size_t app_results_size(uint32_t capacity, uint32_t classes)
+size_t app_results_size(uint32_t capacity, uint32_t numbers)
 {
-    size_t entry = (offsetof(app_inference_t, logits) + classes * sizeof(float) + 7u) & ~(size_t)7u;
+    size_t entry = (offsetof(app_inference_t, numbers) + numbers * sizeof(float) + 7u) & ~(size_t)7u;
     return entry * (capacity + 1u);
 }
 
-void app_results_init(app_results_t *results, uint32_t capacity, uint32_t classes, void *mem)
+void app_results_init(app_results_t *results, uint32_t capacity, uint32_t numbers, void *mem)
 {
     results->entries = mem;
-    results->entry_bytes = app_results_size(0, classes);
+    results->entry_bytes = app_results_size(0, numbers);
+    results->numbers = numbers;
     results->capacity = capacity;
     app_results_reset(results);
 }

@@ -21,18 +21,20 @@ typedef struct app_inference {
     uint64_t t;
     uint64_t latency;
     uint64_t cost_tokenize, cost_embed, cost_window, cost_encode;
+    uint32_t run; /* of the session's runs of the model, from 1 on */
     uint32_t index;
     uint32_t rows;
     uint32_t newest;
     int16_t code;
     uint8_t cause;
-    float logits[]; /* [classes] */
+    float numbers[]; /* the outputs' first: as many as a RESULT holds */
 } app_inference_t;
 
 /* A ring: results oldest .. total - 1 are kept, result i at i % capacity; behind it the one that was asked for. */
 typedef struct app_results {
     uint8_t *entries;
     size_t entry_bytes;
+    uint32_t numbers;  /* in an entry */
     uint32_t capacity; /* 0: none are kept */
     uint32_t oldest;
     uint32_t total;
@@ -41,8 +43,8 @@ typedef struct app_results {
 } app_results_t;
 
 /* Bytes for that many, and one more. */
-size_t app_results_size(uint32_t capacity, uint32_t classes);
-void app_results_init(app_results_t *results, uint32_t capacity, uint32_t classes, void *mem);
+size_t app_results_size(uint32_t capacity, uint32_t numbers);
+void app_results_init(app_results_t *results, uint32_t capacity, uint32_t numbers, void *mem);
 void app_results_reset(app_results_t *results);
 
 /* Whether one more fits. */

@@ -12,7 +12,8 @@
 #include "spedge/model.h"
 #include "spedge/pipeline.h"
 
-#define APP_MAX_CLASSES ((SP_APP_PAYLOAD_BYTES - RESULT_FIXED_BYTES) / 4u)
+/* Numbers that a RESULT holds at most; the host reads those behind them with VALUES. */
+#define APP_RESULT_NUMBERS ((SP_APP_PAYLOAD_BYTES - RESULT_FIXED_BYTES) / 4u)
 
 /* What CONFIGURE asks for; numbers as in protocol.h. */
 typedef struct app_settings {
@@ -59,6 +60,13 @@ typedef struct app_asked {
     uint16_t seq; /* of the request */
 } app_asked_t;
 
+/* What the model gives. The arena is the only place where all of it lies. */
+typedef struct app_outputs {
+    uint32_t numbers; /* in a result: of all outputs, one behind the other */
+    uint32_t runs;    /* of the model in this session */
+    uint32_t there;   /* the run whose numbers lie in the arena; 0: none */
+} app_outputs_t;
+
 /* A stateful model's share of the work: done token by token, reported with an inference. */
 typedef struct app_steps {
     uint64_t cost; /* of all steps since the stream began */
@@ -75,6 +83,7 @@ typedef struct app {
     app_setup_t setup;
     app_loss_t loss;
     app_asked_t asked;
+    app_outputs_t outputs;
     app_steps_t steps;
     uint64_t boundary;  /* stream time of the next result by every_us; 0: time has not begun, SP_NO_TIME: none */
     const uint8_t *ram; /* source RAM: what is left of it */

@@ -113,6 +113,7 @@ void app_reset_stream(app_t *app)
     app_tap_reset(&app->tap);
     app->next_seq = 0;
     app->asked.done = 0;
+    app->outputs.runs = app->outputs.there = 0;
     app->boundary = settings->every_us > 0 ? 0 : SP_NO_TIME;
     app->repeated_frames = app->refused_frames = 0;
     memset(&app->steps, 0, sizeof app->steps);

@@ -3,10 +3,9 @@
 #ifndef SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
 #define SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
 
+#include "cortex_m.h"
 #include "port.h"
 
-#define SCB_CFSR (*(volatile uint32_t *)0xe000ed28u)
-#define SCB_CPACR (*(volatile uint32_t *)0xe000ed88u)
 #define FPU_FULL_ACCESS (0xfu << 20)
 
 extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data_end[], link_bss_start[],

@@ -73,7 +73,7 @@ void port_idle(void);
 
 /* For ports to which a host can come while another one is there: whether it gets the link, by the first n bytes that it
  * has sent. occupied: another one has it. 1: yes, and port_read gives these bytes to begin with; 0: no; -1: it has to
- * say more. Not to be called from port_read or port_write. */
+ * say more. Not to be called from port_write. */
 int app_admits(const uint8_t *first, size_t n, int occupied);
 
 /* What a host is told that does not get the link, or loses it to another: returns its bytes, at most 96. */

@@ -5,19 +5,13 @@ Use spedge.Tokenizer, which checks its parameters and says what is wrong with it
 """
 import numpy as np
 
-from arrays cimport PACKED, memory_of
+from arrays cimport PACKED, fill_tokens, memory_of, sp_token_list_t
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from spedge._native import EVENT_DTYPE, trimmed
-
-cdef extern from "spedge/tokenizer.h" nogil:
-    ctypedef struct sp_token_t:
-        uint64_t t
-        uint16_t x, y
-        uint32_t n
+from spedge._events import EVENT_DTYPE, token_columns, trimmed
 
 cdef extern from "host_tokenizer.h" nogil:
     ctypedef struct sp_columns_t:
@@ -31,9 +25,6 @@ cdef extern from "host_tokenizer.h" nogil:
     ctypedef struct sp_grid_t:
         uint32_t columns, rows
     sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size)
-    ctypedef struct sp_token_list_t:
-        sp_token_t *items
-        size_t count, room
     ctypedef struct sp_host_config_t:
         uint32_t width, height, patch_size
         uint8_t discrete
@@ -54,8 +45,6 @@ cdef extern from "host_tokenizer.h" nogil:
     uint8_t *sp_voxel_tokens(const sp_grid_t *grid, uint32_t threshold, uint64_t duration_us,
                              const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out,
                              uint64_t *discarded)
-
-assert EVENT_DTYPE.itemsize == PACKED
 
 
 cdef struct Field:
@@ -114,25 +103,6 @@ cdef Py_ssize_t take_records(sp_columns_t *c, object events) except -1:
     c.t_signed = c.x_signed = c.y_signed = c.p_signed = 0
     c.p_bytes = 1
     return n
-
-
-cdef tuple token_arrays(const sp_token_list_t *tokens):
-    cdef size_t i, n = tokens.count
-    cdef int64_t at = 0
-    x, y, t = np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint64)
-    offsets = np.empty(n + 1, np.int64)
-    cdef uint16_t *xs = <uint16_t *>memory_of(x)
-    cdef uint16_t *ys = <uint16_t *>memory_of(y)
-    cdef uint64_t *ts = <uint64_t *>memory_of(t)
-    cdef int64_t *ends = <int64_t *>memory_of(offsets)
-    ends[0] = 0
-    for i in range(n):
-        xs[i] = tokens.items[i].x
-        ys[i] = tokens.items[i].y
-        ts[i] = tokens.items[i].t
-        at += tokens.items[i].n
-        ends[i + 1] = at
-    return x, y, t, offsets
 
 
 cdef object copied(const uint8_t *records, Py_ssize_t count):
@@ -238,7 +208,9 @@ cdef class Tokenizer:
             if tokens.count == 0:
                 return None
             count = (end - out) // PACKED
-            return *token_arrays(&tokens), copied(out, count) if records is None else trimmed(records, count)
+            fired = token_columns(tokens.count)
+            fill_tokens(&tokens, fired)
+            return *fired, copied(out, count) if records is None else trimmed(records, count)
         finally:
             free(tokens.items)
             self.busy = False
@@ -294,6 +266,8 @@ def voxels(t, x, y, p, uint32_t width, uint32_t height, uint32_t patch_size, uin
             end = sp_voxel_tokens(&grid, threshold, duration_us, &columns, n, &tokens, out, &discarded)
         if end == NULL:
             raise MemoryError("no memory for the voxels")
-        return *token_arrays(&tokens), trimmed(records, (end - out) // PACKED), discarded
+        fired = token_columns(tokens.count)
+        fill_tokens(&tokens, fired)
+        return *fired, trimmed(records, (end - out) // PACKED), discarded
     finally:
         free(tokens.items)

@@ -1,4 +1,4 @@
-# What _native.pyx uses of firmware/lib.
+# What the bindings use of firmware/lib.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "spedge/error.h" nogil:

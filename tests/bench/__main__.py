@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 import spedge
 from spedge.base.paths import assets_dir
 from spedge.bench.link import bench_link
-from spedge.bench.model import bench_encoder, random_bundle
+from spedge.bench.model import bench_encoder
 from spedge.boards.build import build
 from spedge.boards.manifest import list_boards, load_board
-from spedge.compile.measure.synthetic import Shape
+from spedge.compile.measure.synthetic import Shape, random_bundle
 from spedge.device.open import open_board
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
@@ -103,7 +103,7 @@ def bench_tokenizer() -> list[dict[str, Any]]:
 def bench_native() -> list[dict[str, Any]]:
     """The same encoder, compiled by us and by ONNX Runtime, one after the other."""
     shape = Shape(tokens=64, hidden=64, intermediate=128, heads=4, layers=2, classes=11)
-    ours = bench_encoder(shape, shape.tokens, "sim")
+    ours = bench_encoder(random_bundle(shape), shape.tokens, "sim")
     reference = Reference(random_bundle(shape))
     rows = np.random.default_rng(1).normal(0, 1, (shape.tokens, shape.hidden)).astype(np.float32)
     reference.encode(rows)

@@ -1,6 +1,7 @@
 #include "harness.h"
 
-#include <setjmp.h>
+#include "spedge/assert.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@ static struct {
 } tests[MOST_TESTS];
 static size_t test_count;
 static jmp_buf failed;
+jmp_buf harness_misuse;
+int harness_expects_misuse;
 
 /* Blocks of the running test. */
 struct block {
@@ -39,6 +42,13 @@ void harness_fail_values(const char *file, int line, const char *what, long long
 {
     printf("    %s:%d: %s: %lld is not %lld\n", file, line, what, a, b);
     longjmp(failed, 1);
+}
+
+void sp_assert_failed(const char *file, int line, const char *condition)
+{
+    if (harness_expects_misuse)
+        longjmp(harness_misuse, 1);
+    harness_fail(file, line, condition);
 }
 
 uint32_t harness_random(uint32_t *state, uint32_t below)
@@ -74,6 +84,7 @@ static int run(size_t i)
     const int bad = setjmp(failed);
     if (!bad)
         tests[i].run();
+    harness_expects_misuse = 0;
     free_blocks();
     printf("%s %s\n", bad ? "FAIL" : "ok  ", tests[i].name);
     return bad;

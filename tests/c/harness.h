@@ -2,6 +2,7 @@
 #ifndef HARNESS_H_INCLUDED
 #define HARNESS_H_INCLUDED
 
+#include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,20 @@ void harness_fail_values(const char *file, int line, const char *what, long long
         if (check_a != check_b) \
             harness_fail_values(__FILE__, __LINE__, #a " == " #b, check_a, check_b); \
     } while (0)
+
+/* The library says that the statement misuses it (built with SP_DEBUG). */
+#define CHECK_MISUSE(statement) \
+    do { \
+        if (!setjmp(harness_misuse)) { \
+            harness_expects_misuse = 1; \
+            statement; \
+            harness_fail(__FILE__, __LINE__, "no misuse: " #statement); \
+        } \
+        harness_expects_misuse = 0; \
+    } while (0)
+
+extern jmp_buf harness_misuse;
+extern int harness_expects_misuse;
 
 /* Reproducible random numbers. */
 uint32_t harness_random(uint32_t *state, uint32_t below);

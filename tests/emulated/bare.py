@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from spedge.base.paths import firmware_dir
+from spedge.boards import qemu
+from spedge.boards.manifest import load_board
 from spedge.compile import TARGETS
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -90,16 +94,15 @@ void reset(void)
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
     __asm__ volatile("dsb\\n isb");
     for (unsigned c = 0; c < sizeof case_counts / sizeof *case_counts; ++c) {
-        float logits[SP_MODEL_CLASSES];
         float *input = (float *)(arena + sp_model.input_offset);
         for (uint32_t i = 0; i < case_counts[c] * SP_MODEL_HIDDEN; ++i) {
             input[i] = *rows++;
         }
-        if (sp_model.encode(arena, case_counts[c], logits) != SP_OK) {
+        if (sp_model.encode(arena, case_counts[c]) != SP_OK) {
             break;
         }
-        for (unsigned i = 0; i < SP_MODEL_CLASSES; ++i) {
-            union { float f; uint32_t u; } bits = {logits[i]};
+        for (unsigned i = 0; i < SP_MODEL_OUTPUT_FLOATS; ++i) {
+            union { float f; uint32_t u; } bits = {sp_model_output(arena, &sp_model.outputs[0])[i]};
             write_hex(bits.u);
         }
     }
@@ -107,6 +110,55 @@ void reset(void)
 }
 
 """
+
+
+# Runs each model of a table once on each of its inputs; no C library is started.
+MANY = """
+static void run(const sp_model_t *model, const float *rows, uint32_t floats)
+{
+    float *input = (float *)(arena + model->input_offset);
+    for (uint32_t i = 0; i < sizeof arena; ++i) {
+        arena[i] = 0xff; /* what is not written must not be used */
+    }
+    for (uint32_t i = 0; i < floats; ++i) {
+        input[i] = rows[i];
+    }
+    if (model->encode(arena, model->tokens) != SP_OK) {
+        leave();
+    }
+    for (uint32_t i = 0; i < model->outputs[0].size; ++i) {
+        union { float f; uint32_t u; } bits = {sp_model_output(arena, &model->outputs[0])[i]};
+        write_hex(bits.u);
+    }
+}
+
+void reset(void)
+{
+    const float *at = rows;
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
+    __asm__ volatile("dsb\\n isb");
+    for (uint32_t m = 0; m < sizeof models / sizeof *models; ++m) {
+        for (uint32_t i = 0; i < NUMBER; ++i, at += floats[m]) {
+            run(models[m], at, floats[m]);
+        }
+    }
+    leave();
+}
+
+"""
+
+
+def build_many(work: Path, target: str, models: str, inputs: Sequence[Sequence[np.ndarray]], arena: int) -> Path:
+    """An image with a source of many models (onnx_models.source_of), and as many inputs for each.
+
+    arena: the largest that one of them asks for, in bytes.
+    """
+    work.mkdir()
+    sizes = ", ".join(f"{given[0].size}u" for given in inputs)
+    rows = ", ".join(f"{float(x)!r}f" for given in inputs for x in np.concatenate([x.ravel() for x in given]))
+    data = f"enum {{ NUMBER = {len(inputs[0])} }};\nstatic _Alignas(16) unsigned char arena[{arena}];\n"
+    data += f"static const uint32_t floats[] = {{{sizes}}};\nstatic const float rows[] = {{{rows}}};\n"
+    return _link(work, target, "\n".join([models, data, SEMIHOSTING, MANY, VECTORS]), [], [])
 
 
 def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:
@@ -117,19 +169,43 @@ def build(folder: Path, target: str, cases: list[np.ndarray]) -> Path:
     (folder / "cases.h").write_text(
         f"static const uint32_t case_counts[] = {{{counts}}};\nstatic const float case_rows[] = {{{rows}}};\n"
     )
-    (folder / "main.c").write_text(MAIN.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS)
+    main = MAIN.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS
+    return _link(folder, target, main, [model / f"{name}.c" for name in ("model", "kernels", "weights")], [model])
+
+
+def _link(folder: Path, target: str, main: str, more: list[Path], places: list[Path]) -> Path:
+    (folder / "main.c").write_text(main)
     (folder / "link.ld").write_text(linker_script(target))
-    includes = [f"-I{path}" for path in (folder, model, *(firmware_dir() / p / "include" for p in ("lib", "runtime")))]
-    sources = [str(path) for path in (folder / "main.c", *(model / f"{n}.c" for n in ("model", "kernels", "weights")))]
+    own = [firmware_dir() / part / "include" for part in ("lib", "runtime")]
+    includes = [f"-I{path}" for path in (folder, *places, *own)]
+    sources = [str(path) for path in (folder / "main.c", *more)]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *TARGETS[target].flags, *includes]
     options = ["-nostartfiles", "-T", str(folder / "link.ld"), "-o", str(folder / "image.elf")]
     subprocess.run([*command, *sources, *options], check=True, timeout=300)
     return folder / "image.elf"
 
 
-def run(image: Path, machine: str) -> np.ndarray:
-    """All outputs of an image on an emulated machine: float32, one after the other."""
-    emulator = ["qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none"]
-    options = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
-    done = subprocess.run([*emulator, *options], capture_output=True, text=True, timeout=120, check=True)
-    return np.array([int(line, 16) for line in (done.stdout + done.stderr).split()], np.uint32).view(np.float32)
+def command(board: str, image: Path) -> list[str]:
+    """QEMU as that board, running a program that speaks through semihosting, to stdout. Instructions are not counted:
+    that would be slower."""
+    own = load_board(board).qemu
+    assert own
+    own = replace(own, arguments=tuple(a for a in own.arguments if a not in ("-icount", "shift=0")))
+    speaks = ["-chardev", "stdio,id=said", "-semihosting-config", "enable=on,target=native,chardev=said"]
+    return qemu.command(own, image, *speaks)
+
+
+def numbers(image: Path, board: str) -> list[int]:
+    """What the program says: hexadecimal numbers, one a line."""
+    return [int(line, 16) for line in output_of(command(board, image)).split()]
+
+
+def output_of(command: list[str]) -> str:
+    """What a program that has to end well writes to stdout."""
+    silent = subprocess.DEVNULL  # QEMU would set up a terminal
+    return subprocess.run(command, stdin=silent, stdout=subprocess.PIPE, text=True, timeout=120, check=True).stdout
+
+
+def run(image: Path, board: str) -> np.ndarray:
+    """All outputs of an image on an emulated board: float32, one after the other."""
+    return np.array(numbers(image, board), np.uint32).view(np.float32)

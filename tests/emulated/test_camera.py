@@ -17,8 +17,9 @@ from spedge.boards.manifest import load_board
 from spedge.cameras import FORMATS, EmulatedCamera, protocol_of
 from spedge.device.open import Device, open_board
 from spedge.events.words import encoder
-from spedge.jobs.check import as_reported, check, token_difference
+from spedge.jobs.check import check, token_difference
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import write

@@ -6,22 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 import onnx
+import pytest
 
 from spedge.compile import compile_bundle, compile_onnx
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from tests.needs import needs
 
 from ..python.generated import random_cases, run_reference
 from ..python.operators import random_inputs, run_onnx
 from ..python.test_compile_int8 import ROUNDED_TOLERANCE
 from ..python.test_compile_operators import cnn, mlp
 from .bare import MACHINES, MISSING, build, run
+
+needs("tvm")
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 

@@ -15,8 +15,8 @@ from spedge.bench.tokenizer import board_cost
 from spedge.boards.manifest import load_board
 from spedge.device.open import open_board
 from spedge.events.evt2 import encode_words, time_words
-from spedge.jobs.check import as_reported
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.tokens.settings import TokenizerSettings
 from tests.python.test_tokenizer import (
     INDEX,

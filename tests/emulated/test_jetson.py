@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from spedge.base.errors import DeviceError
+from spedge.base.errors import DeviceError, DeviceGone
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
+from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.faults import Faults
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
-from tests.ends import kill_at_random
+from tests.ends import REPORTING, Agent, host_tokens, kill_at_random
 from tests.events import scattered
 from tests.noise import require_unmoved
 from tests.tiny import missing_for
@@ -65,8 +66,8 @@ def test_check_passes(bundle: Bundle, image: Path, device: Device, recordings: l
 def test_a_bad_line_changes_nothing(bundle: Bundle, image: Path, recordings: list[Path]) -> None:
     faults = Faults(drop=0.02, flip=0.02, dup=0.02, cut=2, away=0.2, seed=1)
     with open_board(load_board("jetson"), image, faults=faults) as device:
-        report = check(bundle, recordings, device)
-    assert [recording.problem for recording in report.recordings] == [None] * 3
+        report = check(bundle, recordings * 6, device)  # enough of its large frames to be cut twice among
+    assert [recording.problem for recording in report.recordings] == [None] * 18
     assert report.faults["cut"] == 2 == report.line.reconnects
 
 
@@ -79,6 +80,26 @@ def test_a_killed_agent_is_reported_and_nothing_is_left(image: Path, device: Dev
     assert time.monotonic() - begin < 2
     device.close()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_of_two_hosts_on_one_agent_the_last_has_all(image: Path) -> None:
+    emulator = load_board("jetson").emulator
+    assert emulator
+    agent = Agent(image, emulator=[emulator])
+    try:
+        events = scattered(20_000, 1_000_000)
+        with Device.open(agent.address) as first:
+            first.configure(REPORTING)
+            first.send(encode_words(events[:5000]))
+            with Device.open(agent.address) as second:
+                second.configure(REPORTING)
+                second.send(encode_words(events))
+                with pytest.raises(DeviceGone, match=f"^another program took over {agent.address}$"):
+                    first.send(encode_words(events[5000:]))
+                assert second.tokens().tolist() == host_tokens(events)
+                assert second.stats().imbalance(len(events)) is None
+    finally:
+        agent.kill()
 
 
 def test_where_the_machine_is_one_it_needs_no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:

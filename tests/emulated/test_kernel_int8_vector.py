@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
+from tests.needs import needs
 
 from .bare import MISSING
 from .test_kernel_int8 import compare
+
+needs("tvm")
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 

@@ -10,10 +10,11 @@ import pytest
 import spedge
 from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import LOGITS_TOLERANCE, as_reported
+from spedge.jobs.check import LOGITS_TOLERANCE
 from spedge.jobs.results import check_results
 from spedge.link.faults import Faults, FaultyTransport
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.events import scattered

@@ -12,8 +12,8 @@ from spedge.boards.build import build
 from spedge.boards.manifest import load_board
 from spedge.device.open import open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
 from spedge.link.protocol import Configuration
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.shorter import shorter

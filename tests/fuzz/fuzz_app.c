@@ -6,6 +6,7 @@
  *
  * Standalone: fuzz_app [RUNS [SEED]] makes its own inputs. With -DLIBFUZZER it is a libFuzzer target. */
 #include "app.h"
+#include "loss.h"
 #include "port.h"
 
 #include "spedge/wire.h"
@@ -31,7 +32,7 @@ static size_t incoming_left;
 static size_t write_most = 64; /* a link that takes little at a time */
 static sp_frame_reader_t host;
 static uint8_t host_buffer[2048];
-static unsigned replies, pushes;
+static unsigned replies, pushes, pages; /* of VALUES, with numbers */
 static uint8_t camera[256];
 static size_t camera_first, camera_filled;
 static sp_frame_t last_reply;
@@ -140,16 +141,46 @@ void port_idle(void)
 #define TOKENS 5
 static const float weight[2 * 2 * 4 * 4 * HIDDEN];
 static const float bias[HIDDEN] = {1, 2, 3, 4, 5, 6};
-static const char *const labels[] = {"a", "b"};
+#define ROWS 150u /* of the boxes: more numbers than a RESULT holds; or 1 */
+static uint32_t shape_boxes[] = {ROWS, 4};
+static const uint32_t shape_scores[] = {2};
+static sp_output_t outputs[] = {
+    {"boxes", shape_boxes, 2, 4 * ROWS, 0},
+    {"scores", shape_scores, 1, 2, sizeof(float) * 4 * ROWS},
+};
 
-static int encode(void *arena, uint32_t count, float *logits)
+static void set_rows(uint32_t rows)
 {
+    shape_boxes[0] = rows;
+    outputs[0].size = 4 * rows;
+}
+
+static uint32_t numbers_of_all(void)
+{
+    return outputs[0].size + outputs[1].size;
+}
+
+static uint32_t encoded, good; /* runs of the model, ever; the last that did not fail */
+
+/* Number `at` of the row of all numbers: known to be of this run. */
+static float number(uint32_t run, uint32_t at)
+{
+    return (float)(run % 1000u * 1000u + at);
+}
+
+static int encode(void *arena, uint32_t count)
+{
+    float *numbers = arena;
     REQUIRE(count <= TOKENS);
     REQUIRE(((uintptr_t)arena & 15u) == 0);
     memset(arena, 0xee, sizeof(float) * TOKENS * HIDDEN);
-    logits[0] = (float)count;
-    logits[1] = -1;
-    return count == 3 ? SP_ERR_CONFIG : SP_OK;
+    encoded++;
+    for (uint32_t i = 0; i < numbers_of_all(); i++)
+        numbers[i < outputs[0].size ? i : 4 * ROWS + i - outputs[0].size] = number(encoded, i);
+    if (count == 3)
+        return SP_ERR_CONFIG;
+    good = encoded;
+    return SP_OK;
 }
 
 const sp_model_t sp_model = {
@@ -157,9 +188,10 @@ const sp_model_t sp_model = {
     .tokenizer = {.width = 40, .height = 30, .patch_size = 4, .threshold = 3},
     .embed = {.patch_size = 4, .hidden = HIDDEN, .buckets = 2, .time_scale_us = 1000, .weight = weight, .bias = bias},
     .tokens = TOKENS,
-    .classes = 2,
-    .labels = labels,
-    .arena_bytes = sizeof(float) * TOKENS * HIDDEN,
+    .task = SP_TASK_DETECTION,
+    .output_count = 2,
+    .outputs = outputs,
+    .arena_bytes = sizeof(float) * (4 * ROWS + 2 + 2),
     .encode = encode,
 };
 
@@ -320,6 +352,7 @@ static void check_state(const state_t *state)
             t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
     REQUIRE(state->total - state->oldest <= app.report.capacity);
     REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
     if (app.setup.pipe == NULL)
         return;
     app_losses_t loss;
@@ -335,6 +368,28 @@ static void check_state(const state_t *state)
     }
 }
 
+static float get_f32(const uint8_t *p)
+{
+    uint32_t bits = sp_get_u32(p);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Numbers are those of the run that was asked for, or none. */
+static void check_values(uint32_t run, uint32_t first)
+{
+    const uint8_t *p = last_reply.payload;
+    REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
+    REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
+    size_t n = (last_reply.length - VALUES_FIXED_BYTES) / 4u;
+    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
+    pages += n > 0;
+    REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
+    for (size_t i = 0; i < n; i++)
+        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
+}
+
 static void send_frame(input_t *in)
 {
     static uint8_t payload[SP_APP_PAYLOAD_BYTES], wire[2048];
@@ -342,10 +397,10 @@ static void send_frame(input_t *in)
     uint8_t how = take(in);
     uint32_t new_session = 1u + take(in) % 4u;
     sp_frame_t frame =
-        {(uint8_t)(kind < 240 ? 1u + kind % 11u : take(in)), take(in), take(in), app.session, payload, 0};
+        {(uint8_t)(kind < 240 ? 1u + kind % 12u : take(in)), take(in), take(in), app.session, payload, 0};
     switch (frame.type) {
     case MSG_HELLO:
-    case MSG_LABELS:
+    case MSG_OUTPUTS:
         frame.length = 2;
         take_bytes(in, payload, 2);
         break;
@@ -373,6 +428,11 @@ static void send_frame(input_t *in)
         sp_put_u64(payload, app.tap.oldest + take(in) % 64u - (how > 200));
         frame.length = 8;
         break;
+    case MSG_VALUES:
+        sp_put_u32(payload, how > 200 ? take(in) : app.outputs.there);
+        sp_put_u32(payload + 4, how & 1u ? take(in) * 3u : take(in) * 0x1000001u);
+        frame.length = 8;
+        break;
     case MSG_FLUSH:
         sp_put_u64(payload, app.loss.expected + take(in) - 8u);
         frame.length = how & 1u ? 8 : 0;
@@ -397,11 +457,14 @@ static void send_frame(input_t *in)
     if (frame.session != before.session && app.setup.settings.source != SOURCE_CAMERA) /* that goes on by itself */
         REQUIRE(memcmp(&before, &after, sizeof before) == 0);
     check_state(&after);
+    if (last_reply.type == (MSG_VALUES | MSG_REPLY_BIT))
+        check_values(sp_get_u32(payload), sp_get_u32(payload + 4));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input_t in = {data, size};
+    set_rows(size % 4u == 1u ? ROWS : 1u);
     app_init(&app);
     sp_frame_reader_init(&host, host_buffer, sizeof host_buffer);
     while (in.left > 0) {
@@ -446,7 +509,7 @@ int main(int argc, char **argv)
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }
-    printf("%ld inputs, %llu bytes, %u replies, %u results\n", runs, bytes, replies, pushes);
+    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages\n", runs, bytes, replies, pushes, pages);
     return 0;
 }
 #endif

@@ -33,7 +33,7 @@ SESSIONS = (
     (21, 0, 0, 4, 40, 30, 4, 3, 0, 4, 5),
     (4, 0, 0, 4, 40, 30, 4, 3, 0, 50, 7),
 )
-HELLO, LABELS, CONFIGURE, RESET, EVENTS, FLUSH, TOKENS, INFER, STATS, RESULTS, RAW = range(1, 12)
+HELLO, OUTPUTS, CONFIGURE, RESET, EVENTS, FLUSH, TOKENS, INFER, STATS, RESULTS, RAW, VALUES = range(1, 13)
 
 
 def evt2(rng: random.Random, n: int) -> bytes:
@@ -112,10 +112,11 @@ def app(rng: random.Random, n: int, configuration: tuple[int, ...]) -> bytes:
         pixels = [value for _ in range(31) for value in (rng.randrange(64), rng.randrange(30), rng.randrange(32))]
         return [31, 0, rng.randrange(9), *pixels]
 
-    data = frame(HELLO, 3, 3) + frame(LABELS, 0, 0) + frame(CONFIGURE, *configuration)
+    data = frame(HELLO, 3, 3) + frame(OUTPUTS, 0, 0) + frame(CONFIGURE, *configuration)
     for _ in range(n // 8):
         data += frame(EVENTS, *events(), 0) + bytes([40, 124]) + rng.randbytes(124)  # the latter from the camera
-        data += frame(TOKENS, 0, 9) + frame(INFER) + frame(RESULTS, 0) + frame(RAW, 0) + frame(STATS) + frame(FLUSH, 8)
+        data += frame(TOKENS, 0, 9) + frame(INFER) + frame(VALUES, 80) + frame(RESULTS, 0) + frame(RAW, 0)
+        data += frame(STATS) + frame(FLUSH, 8)
     return data + frame(RESET)
 
 

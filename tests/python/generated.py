@@ -34,9 +34,8 @@ int main(void)
 {
     unsigned char *block = aligned_alloc(16, sp_model.arena_bytes + 2u * GUARD);
     unsigned char *arena = block + GUARD;
-    float *logits = malloc(sizeof(float) * sp_model.classes);
     uint32_t count;
-    if (block == NULL || logits == NULL || sp_model.arena_bytes != SP_MODEL_ARENA_BYTES) {
+    if (block == NULL || sp_model.arena_bytes != SP_MODEL_ARENA_BYTES) {
         return 2;
     }
     while (fread(&count, sizeof count, 1, stdin) == 1) {
@@ -47,7 +46,7 @@ int main(void)
             && fread(arena + sp_model.input_offset, sizeof(float), floats, stdin) != floats) {
             return 3;
         }
-        if (sp_model.encode(arena, count, logits) != SP_OK) {
+        if (sp_model.encode(arena, count) != SP_OK) {
             return 4;
         }
         for (int i = 0; i < GUARD; ++i) {
@@ -55,10 +54,9 @@ int main(void)
                 return 5;
             }
         }
-        fwrite(logits, sizeof(float), sp_model.classes, stdout);
+        fwrite(sp_model_output(arena, &sp_model.outputs[0]), sizeof(float), sp_model.outputs[0].size, stdout);
     }
     free(block);
-    free(logits);
     return 0;
 }
 """

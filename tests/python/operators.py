@@ -33,10 +33,9 @@ int main(void)
 {
     unsigned char *block = aligned_alloc(16, sp_model.arena_bytes + 2u * GUARD);
     unsigned char *arena = block + GUARD;
-    float *out = malloc(sizeof(float) * SP_MODEL_CLASSES);
     float *in = malloc(sizeof(float) * SP_MODEL_INPUT_FLOATS);
     uint32_t count;
-    if (!block || !out || !in || sp_model.arena_bytes != SP_MODEL_ARENA_BYTES) {
+    if (!block || !in || sp_model.arena_bytes != SP_MODEL_ARENA_BYTES) {
         return 2;
     }
     while (fread(&count, sizeof count, 1, stdin) == 1) {
@@ -46,7 +45,7 @@ int main(void)
         memset(block, 0xa5, sp_model.arena_bytes + 2u * GUARD);
         memset(arena, 0xff, sp_model.arena_bytes);
         memcpy(arena + sp_model.input_offset, in, sizeof(float) * SP_MODEL_INPUT_FLOATS);
-        if (sp_model.encode(arena, count, out) != SP_OK) {
+        if (sp_model.encode(arena, count) != SP_OK) {
             return 4;
         }
         for (int i = 0; i < GUARD; ++i) {
@@ -54,10 +53,9 @@ int main(void)
                 return 5;
             }
         }
-        fwrite(out, sizeof(float), SP_MODEL_CLASSES, stdout);
+        fwrite(sp_model_output(arena, &sp_model.outputs[0]), sizeof(float), SP_MODEL_OUTPUT_FLOATS, stdout);
     }
     free(block);
-    free(out);
     free(in);
     return 0;
 }

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
 
 import spedge
 from spedge import recordings
@@ -25,21 +22,21 @@ from spedge.bench.link import (
     _words_seconds,
     event_bytes,
 )
-from spedge.bench.model import bench_encoder, bench_model, random_bundle
+from spedge.bench.model import bench_encoder, bench_model
 from spedge.boards.build import build
 from spedge.boards.launch import running
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
-from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder, random_bundle
 from spedge.events.evt2 import encode_words
 from spedge.link.protocol import pack_tokenizer
 from spedge.model.bundle import Bundle
+from tests.needs import needs
+
+needs("tvm", "cc")
 
 BOARDS = ("sim", "mps2-an500")
 SMALL = Shape(tokens=8, hidden=16, intermediate=24, heads=2, layers=2, classes=3)
-
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -47,7 +44,7 @@ def test_a_random_encoder_is_right_and_within_its_bounds(name: str) -> None:
     board = load_board(name)
     if board.missing:
         pytest.skip(f"not installed: {', '.join(tool.program for tool in board.missing)}")
-    report = bench_encoder(SMALL, 5, name)
+    report = bench_encoder(random_bundle(SMALL), 5, name)
     assert report.present == 5 and report.samples > 1
     assert report.max_abs_error <= 1e-5
     assert 0 < report.stack_bytes <= report.stack_bound_bytes
@@ -98,7 +95,7 @@ def test_a_bundle_without_vectors_is_refused(tmp_path: Path) -> None:
 )
 def test_sizes_that_cannot_be_are_refused(shape: Shape, present: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        bench_encoder(shape, present, "sim")
+        bench_encoder(random_bundle(shape), present, "sim")
 
 
 def test_the_link_is_measured_next_to_raw_bytes(capfd: pytest.CaptureFixture[str]) -> None:

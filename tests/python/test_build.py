@@ -1,9 +1,12 @@
 """Building firmware through PlatformIO: cached, outside the sources, and clear when it fails."""
 
+import configparser
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,13 @@ import pytest
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
 from spedge.boards import build as builder
-from spedge.boards.build import BuildError, build, image_size, upload
-from spedge.boards.manifest import Board, load_board
+from spedge.boards.build import build, image_size, upload
+from spedge.boards.manifest import Board, Serial, board_names, load_board
+from spedge.boards.platformio import BuildError, Workspace, run
+from spedge.cli import execute
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("platformio") is None or shutil.which("cc") is None, reason="needs platformio and cc"
-)
+needs("platformio", "cc")
 
 SAYS = """
 #include <stdio.h>
@@ -27,14 +31,17 @@ int main(void) { printf("%s %s %d", SP_BOARD_NAME, TEXT, model_answer()); return
 """
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A firmware tree with our platform and project file, and one small program."""
-    monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
-    firmware, boards = tmp_path / "tree" / "firmware", tmp_path / "tree" / "boards"
+#: Of a folder: each of these broke a build, in PlatformIO, SCons, a shell or a compiler's driver.
+ODD = """é ü t'o"w $HOME & (a;b) #c [x] 100%,=*"""
+
+
+def tree(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A firmware tree with our platform and project file, and one small program; builds are of it."""
+    monkeypatch.setenv("SPEDGE_CACHE", str(folder / "cache"))
+    firmware, boards = folder / "tree" / "firmware", folder / "tree" / "boards"
     shutil.copytree(boards_dir(), boards, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("lib/src", "lib/include", "runtime/include", "app", "port/posix"):
-        (firmware / folder).mkdir(parents=True)
+    for name in ("lib/src", "lib/include", "runtime/include", "app", "port/posix"):
+        (firmware / name).mkdir(parents=True)
     for name in ("platformio.ini", "sources.py"):
         shutil.copy(firmware_dir() / name, firmware)
     (firmware / "app" / "text.h").write_text('#define TEXT "first"\n')
@@ -43,6 +50,11 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(builder, "firmware_dir", lambda: firmware)
     monkeypatch.setattr(builder, "boards_dir", lambda: boards)
     return firmware
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return tree(tmp_path, monkeypatch)
 
 
 def output(path: Path) -> str:
@@ -61,6 +73,30 @@ def test_the_image_runs_and_a_change_of_a_header_is_built(tiny: Path) -> None:
     assert output(build(board, None).path) == "sim second 0"
 
 
+def test_a_new_board_is_a_manifest_and_a_folder_of_its_name(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boards = tiny.parent / "boards"
+    monkeypatch.setattr("spedge.boards.manifest.boards_dir", lambda: boards)
+    own = json.loads((boards / "sim.json").read_text())
+    own["build"]["extra_flags"] = "-DMINE=7"
+    (boards / "mine.json").write_text(json.dumps(own))
+    (boards / "mine").mkdir()
+    (boards / "mine" / "board.h").write_text('#include "family.h"\n#define TEXT FAMILY "-" NAME(MINE)\n')
+    (tiny / "port" / "posix" / "family.h").write_text(
+        '#define NAME_(x) #x\n#define NAME(x) NAME_(x)\n#define FAMILY "a"\n'
+    )
+    (tiny / "port" / "posix" / "main.c").write_text(SAYS.replace("text.h", "board.h"))
+    with (tiny / "platformio.ini").open("a") as project:
+        project.write("[env:mine]\nboard = mine\n")
+    assert output(build(load_board("mine"), None).path) == "mine a-7 0"
+
+
+def test_flags_of_a_board_are_in_its_manifest_alone(repository: Path) -> None:
+    project = configparser.ConfigParser(interpolation=None)
+    project.read(repository / "firmware/platformio.ini")
+    environments = {name: dict(project[name]) for name in project.sections() if name.startswith("env:")}
+    assert environments == {f"env:{name}": {"board": name} for name in board_names()}
+
+
 def never(*_: object, **__: object) -> None:
     raise AssertionError("PlatformIO was started")
 
@@ -74,7 +110,7 @@ def test_what_was_built_before_does_not_start_platformio(tiny: Path, monkeypatch
     assert build(board, None) != first
     text.write_bytes(old[0])
 
-    monkeypatch.setattr(builder, "_platformio", never)
+    monkeypatch.setattr(builder, "run", never)
     assert build(board, None) == first
     assert output(first.path) == "sim first 0"
 
@@ -108,36 +144,34 @@ def test_a_build_that_is_killed_leaves_nothing_that_is_used(tiny: Path, monkeypa
     """A compiler that was killed leaves half an object: of another source than the one that is built next."""
     board = load_board("sim")
     assert output(build(board, None).path) == "sim first 0"
-    run = builder._platformio
 
-    def killed(board: Board, folder: Path, *_: object, **__: object) -> None:
-        (half,) = folder.rglob("main.o")
+    def killed(work: Workspace, *_: object, **__: object) -> None:
+        (half,) = work.objects.rglob("main.o")
         half.write_bytes(half.read_bytes()[:100])
         raise KeyboardInterrupt
 
     text = (tiny / "app" / "text.h").read_text()
     (tiny / "app" / "text.h").write_text('#define TEXT "second"\n')
-    monkeypatch.setattr(builder, "_platformio", killed)
+    monkeypatch.setattr(builder, "run", killed)
     with pytest.raises(KeyboardInterrupt):
         build(board, None)
-    monkeypatch.setattr(builder, "_platformio", run)
+    monkeypatch.setattr(builder, "run", run)
     (tiny / "app" / "text.h").write_text(text)
     (tiny / "app" / "more.h").touch()  # another image, of the same main.o
     assert output(build(board, None).path) == "sim first 0"
 
 
 def test_sources_that_change_while_they_are_built_are_no_image(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = builder._platformio
 
     def slow(*arguments: Any, **more: Any) -> None:
         (tiny / "app" / "text.h").write_text('#define TEXT "second"\n')
         run(*arguments, **more)
 
     text = (tiny / "app" / "text.h").read_text()
-    monkeypatch.setattr(builder, "_platformio", slow)
+    monkeypatch.setattr(builder, "run", slow)
     with pytest.raises(BuildError, match="the sources changed while the firmware for sim was built: build it again"):
         build(load_board("sim"), None)
-    monkeypatch.setattr(builder, "_platformio", run)
+    monkeypatch.setattr(builder, "run", run)
     (tiny / "app" / "text.h").write_text(text)
     assert output(build(load_board("sim"), None).path) == "sim first 0"
 
@@ -169,6 +203,63 @@ def test_a_compiler_error_is_one_sentence_that_names_the_log(tiny: Path) -> None
 
     (tiny / "port" / "posix" / "main.c").write_text("int main(void) { return 0; }\n")
     assert build(load_board("sim"), None).path.is_file()
+
+
+def test_any_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the sources, the cache and the model; nothing is left elsewhere."""
+    firmware = tree(tmp_path / ODD, monkeypatch)
+    model = tmp_path / ODD / "model"
+    model.mkdir()
+    (model / "model.c").write_text("int model_answer(void) { return 42; }\n")
+    (model / "model.h").write_text("int model_answer(void);\n")
+    (model / "report.json").write_text("{}")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    before = set(firmware.parent.rglob("*"))
+    built = build(load_board("sim"), None, model=model)
+    assert output(built.path) == "sim first 42"
+    assert built.path.is_relative_to(tmp_path / ODD / "cache")
+
+    (firmware / "port" / "posix" / "main.c").write_text("int main(void) { return nothing; }\n")
+    with pytest.raises(BuildError) as caught:
+        build(load_board("sim"), None)
+    message = str(caught.value)
+    assert "build: port/posix/main.c:1:" in message
+    assert "nothing" in Path(message.rpartition("log: ")[2].rstrip(")")).read_text()
+    assert set(firmware.parent.rglob("*")) == before
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("where", ["build", "flash"])
+def test_writing_to_a_board_builds_once(
+    tiny: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A board on a cable whose upload puts the image into a folder."""
+    written = tiny.parent / "written"
+    with (tiny.parent / "boards" / "platform" / "builder" / "main.py").open("a") as more:
+        more.write(f'\nAlwaysBuild(env.Alias("upload", program, "cp $SOURCE {written} && echo to $UPLOAD_PORT"))\n')
+    manifest = tiny.parent / "boards" / "sim.json"
+    manifest.write_text(manifest.read_text().replace('"how": "process"', '"how": "serial"'))
+    board = replace(load_board("sim"), runs="serial", serial=Serial())
+    monkeypatch.setattr("spedge.boards.manifest.load_board", lambda _: board)
+    runs: list[list[str]] = []
+
+    def counted(work: Workspace, board: Board, program: str, _: object, *to: Any) -> None:
+        said: list[str] = []
+        runs.append(said)
+        run(work, board, program, said.append, *to)
+
+    monkeypatch.setattr(builder, "run", counted)
+    if where == "build":
+        assert output(upload(board, None, "/dev/nowhere").path) == "sim first 0"
+    else:
+        assert execute(["flash", "--board", "sim", "--device", "/dev/nowhere"]) == 0
+        assert "written to sim" in capsys.readouterr().out
+    built, wrote = runs
+    assert "Compiling main.o" in built
+    assert wrote == []
+    assert output(written) == "sim first 0"
 
 
 def test_a_missing_compiler_is_named_with_its_packages(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

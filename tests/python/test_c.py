@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import needs
+
 FOLDER = Path(__file__).resolve().parents[1] / "c"
 NAMES = sorted(
     name for source in FOLDER.glob("test_*.c") for name in re.findall(r"^TEST\((\w+)\)", source.read_text(), re.M)
@@ -18,6 +20,7 @@ NAMES = sorted(
 @pytest.fixture(scope="session")
 def runner() -> Path:
     """The test program, built if something changed; workers of one test run wait for each other."""
+    needs("cc", "make")
     (FOLDER / "build").mkdir(exist_ok=True)
     with (FOLDER / "build/lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from spedge.base.paths import firmware_dir
 from spedge.cameras import FORMATS, Edvs, EmulatedCamera, heard
 from spedge.events.evt21 import encode as encode_evt21
 from spedge.events.words import encoder
+from tests.needs import needs
 from tests.python.test_decoders import Event, edvs_by_definition, evt3_by_definition, evt21_by_definition
 
 WORD_BYTES = {"edvs-e0": 2, "edvs-e2": 4, "edvs-e3": 5, "edvs-e4": 6, "evt2": 4, "evt2.1": 8, "evt3": 2}
@@ -247,14 +247,12 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler: install gcc and libc6-dev")
+    needs("cc")
     out = tmp_path_factory.mktemp("camera") / "camera.so"
     sources = [firmware_dir() / "app/camera.c", Path(__file__).parents[1] / "camera_port.c"]
     includes = [f"-I{firmware_dir() / name}" for name in ("app", "port")]
     flags = ["-std=gnu99", "-g", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([compiler, *flags, *includes, *map(str, sources), "-o", str(out)], check=True)
+    subprocess.run(["cc", *flags, *includes, *map(str, sources), "-o", str(out)], check=True)
     return Driver(out)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,18 @@ import spedge
 from spedge.base.errors import DeviceError, InputError, UsageError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
-from spedge.jobs.check import CheckReport, as_reported, check, count_difference, require_recordings, token_difference
-from spedge.link.protocol import Result, Stats
+from spedge.jobs.check import CheckReport, check, count_difference, require_recordings, token_difference
+from spedge.link.counts import Stats
+from spedge.link.protocol import Result
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import write
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import SMALL_FRAMES, build_firmware, model_source, tiny_bundle
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
 
 
 @pytest.fixture(scope="module", params=[(), SMALL_FRAMES], ids=["as shipped", "small frames"])
@@ -162,7 +164,7 @@ def test_logits_that_are_no_number_fail(
 
     def broken(self: Device) -> Result:
         result = infer(self)
-        return replace(result, logits=np.full_like(result.logits, math.nan))
+        return replace(result, outputs={"logits": np.full_like(result.logits, math.nan)})
 
     monkeypatch.setattr(Device, "infer", broken)
     report = check(bundle, [recording(tmp_path / "a.npz")], device)

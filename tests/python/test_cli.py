@@ -169,6 +169,7 @@ def test_info_of_a_recording(call, recording: Path) -> None:
         "layout": None,
         "width": 64,
         "height": 48,
+        "size_from": "the file",
         "events": 1000,
         "on_events": 250,
         "off_events": 750,

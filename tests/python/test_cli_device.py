@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import threading
 import time
@@ -21,10 +20,10 @@ from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.ends import children
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import model_source, tiny_bundle
 
-pytest.importorskip("platformio")
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("platformio", "cc")
 
 
 @pytest.fixture(autouse=True)

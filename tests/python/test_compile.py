@@ -10,14 +10,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
-
-import onnx
 from onnx import helper
 
 from spedge.base.errors import InputError, UsageError
@@ -29,11 +25,11 @@ from spedge.compile.plan.arena import plan
 from spedge.compile.plan.lowering import lower
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from tests.needs import needs
 
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "cc")
 
 PICO = Shape(tokens=128, hidden=64, intermediate=128, heads=4, layers=2, classes=10)
 SMALL = Shape()

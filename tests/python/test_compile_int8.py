@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
 
 from spedge.base.errors import UsageError
 from spedge.compile import TARGETS, CompileError, compile_bundle
@@ -24,11 +20,11 @@ from spedge.compile.kernels.int8 import groups, pack
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
+from tests.needs import needs
 
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "cc")
 
 TOLERANCE = 1e-5
 # A product that differs in its last digit can round to the next 8-bit step: rare, and then this much of a logit.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from spedge.compile.kernels.tables import exp2_table, normal_table
+from tests.needs import needs
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("cc")
 
 # Walks every 127th float of the range (all exponents, both signs) and prints the largest error against double libm.
 PROGRAM = """

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 from spedge.base.errors import UsageError
+from spedge.bench.machine import load_machine
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile import TARGETS, CompileError
@@ -19,9 +17,9 @@ from spedge.compile.measure.footprint import footprint
 from spedge.compile.measure.inspection import Inspection, inspect
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
+from tests.needs import needs
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "cc")
 
 SHAPE = Shape(tokens=9, hidden=12, intermediate=18, heads=2, layers=2, classes=5)
 
@@ -84,7 +82,7 @@ def test_instructions_of_the_kernels_add_up(bundle: Bundle) -> None:
     board = load_board("mps2-an500")
     if board.missing:
         pytest.skip(f"not installed: {', '.join(tool.program for tool in board.missing)}")
-    report = inspect(bundle, "cortex-m7", measure="mps2-an500")
+    report = inspect(bundle, "cortex-m7", machine=load_machine("mps2-an500"))
     assert report.instructions is not None
     counted = sum(c.instructions or 0 for c in report.calls)
     assert 0.8 * report.instructions < counted < 1.05 * report.instructions
@@ -92,7 +90,7 @@ def test_instructions_of_the_kernels_add_up(bundle: Bundle) -> None:
 
 def test_a_board_that_cannot_count_is_refused(bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="sim cannot count the instructions of native"):
-        inspect(bundle, "native", measure="sim")
+        inspect(bundle, "native", machine=load_machine("sim"))
 
 
 def test_a_frame_without_a_fixed_size_is_refused(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-
 from spedge.base.errors import UsageError
+from spedge.bench.machine import find_machine, load_machine
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
 from spedge.compile import TARGETS, compile_bundle, find_target, targets
@@ -17,7 +16,11 @@ from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.compile.measure.tune import COUNTER_STEP, COUNTS, SPACE, Trial, _Search, store, tune
 from spedge.compile.targets import Parameters, read_tuned, tuned_path
 from spedge.model.bundle import Bundle
+from tests.needs import needs
 
+needs("tvm")
+
+HOST = load_machine("sim")
 SHAPE = Shape(tokens=9, hidden=12, intermediate=18, heads=2, layers=2, classes=5)
 KEPT = sorted(tuned_path("any").parent.glob("*.json"))
 
@@ -46,7 +49,7 @@ def test_the_search_goes_down_along_each_axis(bundle: Bundle, monkeypatch: pytes
     monkeypatch.setattr(_Search, "run", bowl)
     said: list[str] = []
     rows, unroll = [{"rows": n} for n in (3, 6, 7, 8)], [{"unroll": n} for n in (2, 4, 8)]
-    found = tune(bundle, "native", space=[rows, unroll], on_progress=said.append)
+    found = tune(bundle, "native", HOST, space=[rows, unroll], on_progress=said.append)
     assert found.best.parameters == {**TARGETS["native"].parameters, "rows": 6, "unroll": 4}
     assert (found.best.cost, found.default.cost) == (100, 120)
     assert len(said) == len(found.trials) == len({json.dumps(t.parameters) for t in found.trials})
@@ -55,7 +58,7 @@ def test_the_search_goes_down_along_each_axis(bundle: Bundle, monkeypatch: pytes
 
 def test_nothing_better_leaves_the_default(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Search, "run", lambda self, parameters: Trial(parameters, 7))
-    assert tune(bundle, "native").best.parameters == TARGETS["native"].parameters
+    assert tune(bundle, "native", HOST).best.parameters == TARGETS["native"].parameters
 
 
 def test_tuning_gives_the_same_answer_twice_and_nothing_worse_than_the_default(bundle: Bundle) -> None:
@@ -63,7 +66,7 @@ def test_tuning_gives_the_same_answer_twice_and_nothing_worse_than_the_default(b
     if board.missing:
         pytest.skip(f"not installed: {', '.join(board.packages_missing)}")
     points = [[{"unroll": 2}, {"unroll": TARGETS["cortex-m7"].unroll}]]
-    first, second = (tune(bundle, "cortex-m7", space=points) for _ in range(2))
+    first, second = (tune(bundle, "cortex-m7", find_machine("cortex-m7"), space=points) for _ in range(2))
     assert first.best.parameters == second.best.parameters
     step = COUNTER_STEP * COUNTS  # the boards count in steps, and a run begins anywhere in one
     for a, b in zip(first.trials, second.trials, strict=True):
@@ -80,16 +83,16 @@ def test_every_later_compilation_uses_what_was_found(
     bundle: Bundle, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_Search, "run", bowl)
-    found = tune(bundle, "native", space=[[{"unroll": 4}, {"unroll": 16}], [{"single_columns": 4}]])
+    found = tune(bundle, "native", HOST, space=[[{"unroll": 4}, {"unroll": 16}], [{"single_columns": 4}]])
     assert store(found).parent == elsewhere
-    store(tune(bundle, "native", "int8", space=[[{"unroll": 2}]]))
+    store(tune(bundle, "native", HOST, "int8", space=[[{"unroll": 2}]]))
     assert find_target("native").parameters == found.best.parameters
     assert set(read_tuned("native")) == {"fp32", "int8"}
     assert compile_bundle(bundle, "native", tmp_path / "model").parameters == found.best.parameters
     report = json.loads((tmp_path / "model/report.json").read_text())
     assert report["parameters"] == found.best.parameters
     # The next search starts from the target's own parameters again, and comes to the same end.
-    assert tune(bundle, "native", space=[[{"unroll": 4}, {"unroll": 16}], [{"single_columns": 4}]]) == found
+    assert tune(bundle, "native", HOST, space=[[{"unroll": 4}, {"unroll": 16}], [{"single_columns": 4}]]) == found
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda p: p.stem)
@@ -112,9 +115,14 @@ def test_a_damaged_file_is_named(elsewhere: Path, text: str) -> None:
         find_target("native")
 
 
-def test_a_target_without_a_board_is_refused(bundle: Bundle) -> None:
+def test_a_machine_of_another_core_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="sim cannot run what is compiled for cortex-m7"):
+        tune(bundle, "cortex-m7", HOST)
+
+
+def test_a_target_without_a_board_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no emulated board counts the instructions of aarch64: .*cortex-m7"):
-        tune(bundle, "aarch64")
+        find_machine("aarch64")
 
 
 def test_the_command_shows_and_keeps_what_it_finds(

@@ -1,6 +1,5 @@
 """The demo, with a small bundle whose C is written by hand, on the simulated board."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ import spedge
 from spedge import cli
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
+from tests.needs import needs
 from tests.tiny import model_source, tiny_bundle
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("platformio")
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("matplotlib", "platformio", "cc")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from spedge.training import gestures
 from spedge.training.data.dvs import PixelConfig, Pixels
 
 QUIET = PixelConfig(threshold=0.2, mismatch=0.0, refractory_us=0, noise_hz=0.0)
+
+
+@functools.cache
+def recorded(label: str, number: int) -> np.ndarray:
+    """One of a set of recordings that tests look at and do not change."""
+    events: np.ndarray = gestures.record(label, number, 11)
+    return events
 
 
 def watch(config: PixelConfig, frames: list[np.ndarray], step_us: int = 1000) -> np.ndarray:
@@ -85,7 +93,7 @@ def centroids(events: np.ndarray, parts: int = 25) -> np.ndarray:
 )
 def test_swipes_go_their_way(label: str, axis: int, sign: int) -> None:
     for number in range(3):
-        steps = np.diff(centroids(gestures.record(label, number, 11)), axis=0)
+        steps = np.diff(centroids(recorded(label, number)), axis=0)
         steps = steps[np.abs(steps).max(axis=1) < 40]  # coming back out of sight is a jump
         assert sign * np.median(steps[:, axis]) > 2 * abs(np.median(steps[:, 1 - axis]))
 
@@ -93,7 +101,7 @@ def test_swipes_go_their_way(label: str, axis: int, sign: int) -> None:
 @pytest.mark.parametrize(("label", "sign"), [("circle clockwise", 1), ("circle counter-clockwise", -1)])
 def test_circles_turn_their_way(label: str, sign: int) -> None:
     for number in range(3):
-        path = centroids(gestures.record(label, number, 11))
+        path = centroids(recorded(label, number))
         path = path - path.mean(axis=0)
         turn = np.diff(np.unwrap(np.arctan2(path[:, 1], path[:, 0])))  # y points down: positive is clockwise
         assert sign * turn.sum() > np.pi
@@ -103,7 +111,7 @@ def test_circles_turn_their_way(label: str, sign: int) -> None:
 def test_zooms_change_size(label: str, sign: int) -> None:
     """A large outline that grows at the same relative rate makes more events than a small one."""
     for number in range(3):
-        t = gestures.record(label, number, 11)["t"]
+        t = recorded(label, number)["t"]
         early = (t < gestures.DURATION_US // 2).sum()
         assert sign * (len(t) - 2 * early) > 0.1 * len(t)
 
@@ -113,7 +121,7 @@ def test_classes_look_alike_but_for_their_motion() -> None:
     for one, other in (("swipe left", "swipe right"), ("circle clockwise", "circle counter-clockwise")):
         means = []
         for label in (one, other):
-            recordings = [gestures.record(label, number, 13) for number in range(6)]
+            recordings = [recorded(label, number) for number in range(6)]
             means.append([np.mean([len(r) for r in recordings]), np.mean([r["p"].mean() for r in recordings])])
         assert means[0][0] == pytest.approx(means[1][0], rel=0.5)
         assert means[0][1] == pytest.approx(means[1][1], abs=0.05)
@@ -121,7 +129,7 @@ def test_classes_look_alike_but_for_their_motion() -> None:
 
 def test_every_class_fits_the_sensor_and_the_second() -> None:
     for label in gestures.LABELS:
-        events = gestures.record(label, 0, 17)
+        events = recorded(label, 0)
         assert 1_000 < len(events) < 200_000
         assert events["x"].max() < gestures.WIDTH
         assert events["y"].max() < gestures.HEIGHT

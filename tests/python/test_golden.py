@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from spedge.events.evt2 import encode
 from spedge.tokens.settings import KINDS
+from tests.needs import needs
 from tests.python.test_embedding import VECTORS
 from tests.python.test_tokenizer import INDEX, RECORDINGS, STREAMING, VOXELS, golden_events
 
@@ -38,8 +38,7 @@ def test_every_entry_is_covered(shared: Path) -> None:
 
 @pytest.fixture(scope="session")
 def golden(repository: Path) -> Path:
-    if shutil.which("cc") is None:
-        pytest.skip("needs cc")
+    needs("cc")
     folder = repository / "tests/c"
     (folder / "build").mkdir(exist_ok=True)
     with (folder / "build/golden.lock").open("w") as lock:

@@ -142,6 +142,9 @@ def test_seconds_of_python_numbers_need_two_sentences() -> None:
         (TIMES / 1e3, ("s", "ms")),
         (TIMES / 1e3 + 1.6e12, ("ms", "us")),
         (TIMES.astype(np.float64), ("us",)),
+        (TIMES / 1e6 * 1e6 + np.arange(32) % 2 * 1e-12, ("us",)),  # whole, but for rounding
+        (TIMES * 1.0 + 0.0, ("us",)),
+        (np.arange(100) * 5000.5, ("us", "ms", "s")),  # no one records for days
         (np.arange(3.0), ("us", "s")),
         (TIMES.astype(np.float64) * 1000 + 1.6e18, ("ns", "us")),
         (TIMES * 1000 + 16 * 10**17, ("ns", "us")),

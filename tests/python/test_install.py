@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import needs
+
 LOOK = """
 import pathlib, sys
-import spedge, spedge.compile, spedge.training, spedge.base.paths, spedge._native
+import spedge, spedge.compile, spedge.training, spedge.base.paths, spedge._events
 home = pathlib.Path(sys.prefix).resolve()
-for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__, spedge._native.__file__,
+for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__, spedge._events.__file__,
               spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir(), spedge.base.paths.assets_dir()):
     assert pathlib.Path(found).resolve().is_relative_to(home), found
 firmware, boards = spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir()
@@ -31,7 +33,9 @@ print(len(spedge.Tokenizer(width=8, height=8, threshold=1).push(
 @pytest.fixture(scope="module")
 def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with spedge from a wheel and everything else borrowed from this one."""
-    folder = tmp_path_factory.mktemp("install")
+    needs("cc")
+    folder = tmp_path_factory.mktemp("install") / "é t'o w & (x)"  # where builds and scripts once failed
+    folder.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--config-settings=build-dir={folder / 'build'}"]
     subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)

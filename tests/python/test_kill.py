@@ -6,22 +6,18 @@ The moments are drawn at random, the same ones every time.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pty
 import random
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,23 +27,25 @@ from spedge.base.errors import DeviceError
 from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
 from spedge.link.link import Timeouts
-from spedge.link.protocol import Configuration
-from spedge.link.silence import Silence
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
-from tests.ends import SETTINGS, WITHIN, Host, cli_command, kill_at_random, marked, stream_on, wait_for
+from tests.ends import (
+    REPORTING,
+    WITHIN,
+    Agent,
+    Host,
+    cli_command,
+    host_tokens,
+    kill_at_random,
+    marked,
+    stream_on,
+    wait_for,
+)
 from tests.events import scattered
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
-
-REPORTING = Configuration(SETTINGS, model=False, report_tokens=64)
-
-
-def host_tokens(events: np.ndarray) -> Any:
-    tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0)
-    return as_reported(tokenizer.push(events)).tolist()
+needs("cc")
 
 
 @pytest.fixture(scope="module")
@@ -56,108 +54,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recordings") / "a.npz"
     write(path, scattered(15_000, 3_000_000), 34, 34)
     return path
-
-
-class Agent:
-    """The application on TCP: what it says, and when."""
-
-    def __init__(self, image: Path, port: str = "0") -> None:
-        self.image = image
-        command = [str(image), "--listen", f"127.0.0.1:{port}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout and self.process.stderr
-        self.address, self.camera_address = (self.process.stdout.readline().strip() for _ in range(2))
-        self.said: list[tuple[float, str]] = []
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.said.append((time.monotonic(), line.rstrip()))
-
-    def restarted(self) -> Agent:
-        return Agent(self.image, self.address.rpartition(":")[2])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._thread.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream
-            stream.close()
-
-
-@pytest.fixture
-def agent(image: Path) -> Iterator[Agent]:
-    started = Agent(image)
-    yield started
-    started.kill()
-
-
-# ---- a device that is silent: the rule -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """What the logger of devices says; to be asked by calling it."""
-    with caplog.at_level(logging.WARNING, "spedge.device"):
-        yield Said(caplog)
-
-
-class Said(list):
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self.caplog = caplog
-
-    def __call__(self) -> list[str]:
-        return [record.getMessage() for record in self.caplog.records]
-
-
-def test_a_silence_is_mentioned_once_and_so_is_its_end(said: Said) -> None:
-    silence = Silence("it", 1.25, 7)
-    silence.expect(True, 10)
-    for now in (10.5, 11.2, 11.3, 12, 13, 20):
-        silence.look(now, False)
-    assert said() == ["it has not answered for 1.3 s; waiting"]
-    silence.expect(False, 20)  # the question was given up
-    silence.heard(23)
-    silence.heard(24)
-    assert said()[1:] == ["it answers again after 13.0 s"]
-
-
-def test_no_answer_is_missed_where_none_is_owed(said: Said) -> None:
-    silence = Silence("it", 1.25, 7)
-    for owed, now in ((False, 0.0), (True, 5.0), (False, 5.5), (True, 9.0)):
-        silence.expect(owed, now)
-        silence.look(now, False)
-    silence.look(10.2, False)
-    silence.restart(10.2)  # it takes what it is sent
-    silence.look(11.4, False)
-    assert said() == []
-    assert silence.left(11.4) == pytest.approx(0.05)
-
-
-def test_one_that_computes_is_not_silent_before_that_takes_long(said: Said) -> None:
-    silence = Silence("it", 1.25, 7, lambda: True)
-    silence.expect(True, 0)
-    assert all(silence.look(now, True) for now in np.arange(1.3, 7, 0.3))
-    assert said() == []
-    assert silence.look(7.3, True) and silence.look(7.7, True)
-    assert said() == ["it has been computing for 7.3 s; waiting"]
-    silence.heard(8)
-    silence.expect(True, 10)
-    silence.look(11.3, False)  # asked for nothing that takes long
-    assert said()[1:] == ["it answers again after 8.0 s", "it has not answered for 1.3 s; waiting"]
-
-
-def test_what_an_inference_takes_is_learned_from_those_before(said: Said) -> None:
-    silence = Silence("it", 1.25, 7)
-    for seconds, cost in ((2.0, 1000), (9.0, 1500)):  # the second one was held up
-        silence.inferred(seconds, cost)
-    silence.expect(True, 0)
-    assert silence.look(1.3, True) and silence.look(5.9, True)
-    assert not silence.look(6.3, True)  # twice 1500 of 2 ms
-    assert said() == ["it has not answered for 6.3 s; waiting"]
 
 
 # ---- a device that is silent: what a user sees ---------------------------------------------------------------------
@@ -206,70 +102,16 @@ def test_every_verb_says_that_its_device_is_silent_and_that_it_is_back(
     assert results(hosts["live"])[-1]["summary"]["all_accounted"]
 
 
-def test_one_that_stays_silent_is_given_up_in_every_mode(agent: Agent, said: Said) -> None:
-    limits = Timeouts(notice=0.3, silence=0.9)
-    events = scattered(100, 10_000)
-    for mode in ("lossless", "live", "nothing to do"):
-        with Device.open(agent.address, timeouts=limits) as device:
-            device.configure(Configuration(SETTINGS, model=False, mode="live" if mode == "live" else "lossless"))
-            agent.process.send_signal(signal.SIGSTOP)
-            begin = time.monotonic()
-            with pytest.raises(DeviceError, match=r"(takes no more events|does not answer) \(waited 0\.9 s\)"):
-                while True:
-                    if mode == "lossless":
-                        device.send(encode_words(events))
-                    elif mode == "live":
-                        device.offer(events)
-                        events["t"] += 10_000
-                    device.wait(0.01)
-            assert 0.9 < time.monotonic() - begin < 0.9 + WITHIN
-            agent.process.send_signal(signal.SIGCONT)
-            assert device.resume(within=5)
-    lines = said()
-    assert len(lines) == 6
-    assert all("has not answered for 0.3 s; waiting" in line for line in lines[0::2])
-    assert all("answers again after" in line for line in lines[1::2])
-
-
 def test_a_device_that_is_asked_nothing_is_found_to_have_restarted(agent: Agent) -> None:
     with Device.open(agent.address) as device:
         device.configure(REPORTING)
         device.wait(1.2)  # it is asked whether it is there
         agent.kill()
-        again = agent.restarted()
+        agent.start()
         begin = time.monotonic()
         with pytest.raises(DeviceError, match="was restarted or taken over by another program"):
             device.wait(5)
         assert time.monotonic() - begin < WITHIN
-        again.kill()
-
-
-def test_a_host_that_was_stopped_itself_does_not_blame_the_device(agent: Agent, image: Path, tmp_path: Path) -> None:
-    """As Ctrl-Z does, and a lid that is closed: both ends stop, and go on, the device a little later."""
-    script = (
-        "import logging, sys; from spedge.device import *; logging.basicConfig()\n"
-        "device = Device.open(sys.argv[1], timeouts=Timeouts(silence=1.5))\n"
-        "print('up', flush=True); sys.stdin.readline(); device.wait(1.5); print(device.stats().frames > 0)"
-    )
-    host = subprocess.Popen(
-        [sys.executable, "-c", script, agent.address],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert host.stdin and host.stdout and host.stdout.readline() == "up\n"
-    host.stdin.write("\n")
-    host.stdin.flush()
-    time.sleep(0.3)
-    for process in (host, agent.process):
-        process.send_signal(signal.SIGSTOP)
-    time.sleep(2.5)
-    host.send_signal(signal.SIGCONT)
-    time.sleep(0.5)
-    agent.process.send_signal(signal.SIGCONT)
-    assert host.communicate(timeout=10) == ("True\n", "")
-    assert host.returncode == 0
 
 
 # ---- a device that dies --------------------------------------------------------------------------------------------
@@ -286,27 +128,26 @@ def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
     """Killed at random moments, it knows nothing any more; stopped for a while, nothing is lost and nothing doubled."""
     draw = random.Random(2)
     events = scattered(12_000, 600_000)
-    now = agent
     for _ in range(3):
-        with Device.open(now.address) as device:
-            threading.Timer(draw.uniform(0.0, 0.3), now.process.kill).start()
+        with Device.open(agent.address, timeouts=Timeouts(reconnect=0.2)) as device:
+            threading.Timer(draw.uniform(0.0, 0.3), agent.process.kill).start()
             with pytest.raises(DeviceError, match=r"did not come back within|closed the link|broke"):
                 stream_on(device, "lossless", events)
-            now.kill()
-            now = now.restarted()
+            agent.kill()
+            agent.start()
             assert not device.resume(within=5)
             device.configure(REPORTING)
             device.send(encode_words(events))
             assert device.tokens().tolist() == host_tokens(events)
-    with Device.open(now.address) as device:
+    with Device.open(agent.address) as device:
         device.configure(REPORTING)
         stop = threading.Event()
 
         def stutter() -> None:
             while not stop.wait(draw.uniform(0.01, 0.1)):
-                now.process.send_signal(signal.SIGSTOP)
+                agent.process.send_signal(signal.SIGSTOP)
                 time.sleep(draw.uniform(0.01, 0.3))
-                now.process.send_signal(signal.SIGCONT)
+                agent.process.send_signal(signal.SIGCONT)
 
         stopper = threading.Thread(target=stutter)
         stopper.start()
@@ -317,7 +158,7 @@ def test_an_agent_that_comes_back_is_gone_on_with(agent: Agent) -> None:
         stopper.join()
         assert device.tokens().tolist() == host_tokens(events)
         assert device.stats().imbalance(len(events)) is None
-    now.kill()
+    agent.kill()
 
 
 # ---- a host that dies ----------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import spedge
 from spedge.base.errors import InputError
 from spedge.events.evt2 import Decoder, encode_words
+from spedge.link.counts import Status
+from spedge.link.frames import Frame
 from spedge.link.live import LiveSender, thin
-from spedge.link.protocol import Frame, Status
 from tests.tiny import live_payload
 
 PAYLOAD = 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import re
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import spedge
+from spedge import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -109,6 +112,95 @@ def test_names_of_classes_in_the_docs() -> None:
                 found += 1
                 assert has_attribute(thing, rest.partition(".")[0]), f"{page}: {name}"
     assert found >= 5
+
+
+COMING = {"training/fit"}  #: the rules already say what it may import
+
+
+def test_files_in_the_docs() -> None:
+    """Paths in code spans are there, seen from the repository or from one of the folders that pages speak of."""
+    homes = [
+        REPOSITORY / home for home in ("", "firmware", "firmware/app", "host/spedge", "tests", "docs", "firmware/port")
+    ]
+    found = 0
+    for page in PAGES:
+        for span in re.findall(r"`([\w./*-]+/[\w.*-]*)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
+            first = span.split("/")[0]
+            if not first or not any((home / first).is_dir() for home in homes) or "NAME" in span or span in COMING:
+                continue  # of somebody else, or of the reader's
+            found += 1
+            assert any(any(home.glob(span.rstrip("/"))) for home in homes), f"{page.name}: {span}"
+    assert found >= 40
+
+
+#: Of other programs than ours.
+OTHER_OPTIONS = {"--listen", "--specs", "--help", "--version"}
+
+
+@functools.cache
+def program() -> Any:
+    """The command line, as typer has it."""
+    return typer.main.get_command(cli.app)
+
+
+def options_of(words: list[str]) -> set[str] | None:
+    """The options that a command line's verb takes; None when there is no such verb. words: behind `spedge`."""
+    command = program()
+    while hasattr(command, "commands"):
+        if not words or words[0].startswith("-"):
+            break
+        if words[0] not in command.commands:
+            return None
+        command, words = command.commands[words[0]], words[1:]
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return own | {"--help", "-h"}
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """What a page has users type, in blocks and in code spans: the words behind `spedge`."""
+    blocks = [
+        line.split("#")[0] for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+    ]
+    indented = re.findall(r"^    (.*)$", text, re.MULTILINE)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [line.strip() for line in (*blocks, *indented, *inline)]
+    found = [re.match(r"(?:\$ )?(?:sudo )?(?:\S*/)?spedge (?=[a-z])(.*)", line) for line in lines]
+    return [match[1].replace("\\", "").split() for match in found if match]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_commands_and_options_in_the_docs(page: Path) -> None:
+    text = page.read_text()
+    for words in command_lines(text):
+        known = options_of(words)
+        assert known is not None, f"there is no {' '.join(words)}"
+        given = {re.split(r"[=\]]", word)[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert given <= known, " ".join(words)
+    verbs = program()
+    all_options = {
+        o
+        for verb in (*verbs.commands, *(f"bench {b}" for b in verbs.commands["bench"].commands))
+        for o in options_of(verb.split()) or ()
+    }
+    for span in re.findall(r"`(--[a-z][a-z-]*)[^`\n]*`", text):
+        assert span in all_options | OTHER_OPTIONS, span
+
+
+def test_commands_that_are_not_there_are_found() -> None:
+    text = """Type `spedge nothing` or `sudo spedge udev --write`, then
+```sh
+.venv/bin/spedge check BUNDLE a.raw --no-such   # a comment --more
+```
+    spedge bench model BUNDLE --json
+"""
+    words = command_lines(text)
+    assert words == [
+        ["check", "BUNDLE", "a.raw", "--no-such"], ["bench", "model", "BUNDLE", "--json"], ["nothing"],
+        ["udev", "--write"],
+    ]  # fmt: skip
+    assert options_of(["nothing"]) is None and options_of(["bench", "nothing"]) is None
+    assert "--no-such" not in (options_of(words[0]) or ()) and "--fault" in (options_of(words[0]) or ())
+    assert "--json" in (options_of(words[1]) or ()) and "--write" in (options_of(words[3]) or ())
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("platformio", reason="building firmware needs PlatformIO: pip install 'spedge[firmware]'")
 
 from spedge.base.errors import DeviceError
 from spedge.boards.build import build
@@ -22,9 +18,9 @@ from spedge.jobs.play import require_precision
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.events import scattered
+from tests.needs import needs
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "platformio", "cc")
 
 
 @pytest.mark.parametrize(("precision", "causal"), [("int8", False), ("int8w", True)])

@@ -13,6 +13,7 @@ from spedge.model.parts import Detector, EventInput, TokenInput, Transformer
 from spedge.model.spec import from_document, to_document
 from spedge.training.data.registry import MODULES, describe_data, load_dataset
 from spedge.training.presets import PRESETS, SIZES, PaperRecipe, Recipe, preset, trainable
+from tests.needs import needs
 
 PAPER = {name: p for name, p in PRESETS.items() if isinstance(p.recipe, PaperRecipe)}
 
@@ -65,7 +66,9 @@ def test_rows_of_the_paper() -> None:
 
 @pytest.mark.parametrize(("name", "count"), [("DG-T-SP", 88_998_155), ("DG-T-F", 88_998_155), ("SL-T-V", 89_004_307)])
 def test_parameters_of_the_papers_transformers(name: str, count: int) -> None:
-    torch = pytest.importorskip("torch", reason="models need torch (pip install 'spedge[train]')")
+    needs("torch")
+    import torch
+
     from spedge.training.models.registry import make_model
 
     with torch.device("meta"):

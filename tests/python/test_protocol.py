@@ -16,30 +16,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spedge
-from spedge.base.errors import DeviceError
+from spedge.base.errors import DeviceRefused
+from spedge.base.outputs import Output
 from spedge.events.evt2 import encode_words
+from spedge.link.counts import Loss, Stats, Status
+from spedge.link.frames import REPLY_BIT, VERSION, Frame, FrameReader, ProtocolError, Type
 from spedge.link.protocol import (
-    REPLY_BIT,
-    TOKEN_DTYPE,
-    VERSION,
     Configuration,
     Error,
-    Frame,
-    FrameReader,
     Hello,
-    Loss,
-    ProtocolError,
     Result,
-    Stats,
-    Status,
     TokenPage,
-    Type,
+    ValuesPage,
     pack_live,
     pack_tokenizer,
-    unpack_labels,
+    unpack_outputs,
 )
 from spedge.link.stream import EventSender, RetryTimer
+from spedge.link.tokens import TOKEN_DTYPE
 from spedge.tokens.settings import TokenizerSettings
+
+LOGITS = (Output("logits", (2,)),)
+
+
+def result_of(payload: bytes) -> Result:
+    return Result.unpack(payload, LOGITS)
 
 
 def vectors(repository: Path) -> list[tuple[Frame, bytes]]:
@@ -108,16 +109,21 @@ def test_noise_without_end_does_not_fill_memory() -> None:
 @given(st.integers(0, 400), st.randoms(use_true_random=False))
 def test_cut_messages_are_protocol_errors(length: int, rng: random.Random) -> None:
     payload = VERSION.to_bytes(2, "little") + rng.randbytes(length)
-    for unpack in (Error.unpack, Status.unpack, TokenPage.unpack, Result.unpack, Stats.unpack, unpack_labels):
+    for unpack in (
+        Error.unpack, Status.unpack, TokenPage.unpack, result_of, Stats.unpack, ValuesPage.unpack, unpack_outputs
+    ):  # fmt: skip
         with contextlib.suppress(ProtocolError):
             unpack(payload)
     with contextlib.suppress(ProtocolError):
         Hello.unpack(payload, 0)
 
 
-def test_another_protocol_version_is_refused_with_both_named() -> None:
-    with pytest.raises(DeviceError, match=f"protocol 7 and this spedge speaks {VERSION}"):
-        Hello.unpack(struct.pack("<H", 7), 0)
+@pytest.mark.parametrize(("spoken", "remedy"), [(VERSION - 1, "flash the firmware"), (VERSION + 3, "update spedge")])
+def test_another_protocol_version_is_refused_with_both_named(spoken: int, remedy: str) -> None:
+    """An older firmware is to be renewed, a newer one wants a newer host; the rest of HELLO may be anything."""
+    with pytest.raises(DeviceRefused, match=f"protocol {spoken} and this spedge speaks {VERSION}: {remedy}") as refused:
+        Hello.unpack(struct.pack("<H", spoken), 0)
+    assert refused.value.exit_code == 3
 
 
 def test_layouts_have_the_sizes_of_the_specification() -> None:
@@ -248,13 +254,13 @@ def test_token_pages_hold_what_was_packed() -> None:
 
 
 def test_messages_are_those_of_the_vectors(repository: Path) -> None:
-    """Fields of protocol 3 against frames that were packed by hand."""
+    """Fields of protocol 4 against frames that were packed by hand."""
     payloads = {(frame.type, frame.session): frame.payload for frame, _ in vectors(repository)}
     session = 0xA1B2C3D4
     settings = TokenizerSettings(34, 34, 4, 12.0)
     configuration = Configuration(settings, mode="live", window_us=200_000, every_us=50_000, push=True)
     assert configuration.pack(session) == payloads[Type.CONFIGURE, 0]
-    result = Result.unpack(payloads[Type.RESULT_PUSH, session])
+    result = result_of(payloads[Type.RESULT_PUSH, session])
     assert result.status == Status(4, 7, 0, 20, 0, 3, 0)
     assert (result.window, result.cost_tokenize, result.cost_embed) == (3, 1000, 2000)
     assert (result.cost_window, result.cost_encode) == (300, 40_000)

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import select
-import shutil
-import signal
-import socket
 import struct
 import subprocess
-import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import spedge
 from spedge.base.errors import DeviceError, UsageError
+from spedge.base.outputs import Output
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import as_reported
+from spedge.link.counts import Stats, Status
 from spedge.link.faults import Faults, FaultyTransport
+from spedge.link.frames import REPLY_BIT, ErrorCode, Frame, FrameReader, Type
 from spedge.link.link import Timeouts
-from spedge.link.protocol import (
-    REPLY_BIT,
-    VERSION,
-    Configuration,
-    Error,
-    ErrorCode,
-    Frame,
-    FrameReader,
-    Stats,
-    Status,
-    Type,
-)
-from spedge.link.transport import FdTransport, connect
+from spedge.link.protocol import Configuration, Error
+from spedge.link.tokens import as_reported
 from spedge.tokens.settings import TokenizerSettings
-from tests.ends import children
+from tests.ends import HASTY, SETTINGS, host_tokens, sim_process
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import SANITIZED, Slow, build_firmware
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
+
 
 QUICK = Timeouts(silence=1.5)
-SETTINGS = TokenizerSettings(34, 34, 4, 12.0)
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +50,16 @@ def some_events(n: int = 6000, seed: int = 0, side: int = 34) -> np.ndarray:
     return scattered(n, 40 * n, seed, side)
 
 
-def on_host(events: np.ndarray, **settings: Any) -> np.ndarray:
-    tokenizer = spedge.Tokenizer("continuous", width=34, height=34, patch_size=4, threshold=12.0, **settings)
-    return as_reported(tokenizer.push(events))
-
-
 # ---- what a device does ------------------------------------------------------------------------------------------
 
 
-def test_hello_and_labels(device: Device) -> None:
+def test_hello_says_what_the_model_is(device: Device) -> None:
     hello = device.hello
     assert (hello.board, hello.model, hello.cost_unit) == ("sim", "tiny", "ns")
-    assert (hello.window_tokens, hello.classes, hello.width, hello.height) == (24, 3, 34, 34)
+    assert (hello.window_tokens, hello.width, hello.height) == (24, 34, 34)
+    assert (hello.task, hello.outputs, hello.numbers) == ("classification", 1, 3)
     assert hello.model_hash is not None and len(hello.model_hash) == 32
-    assert device.labels() == ["left", "right", "neither of the two"]
+    assert device.outputs == (Output("logits", (3,)),)
 
 
 @pytest.mark.parametrize("report_tokens", [1, 7, 1000])
@@ -91,7 +69,7 @@ def test_tokens_are_those_of_the_host_however_few_the_device_keeps(device: Devic
     device.send(encode_words(events))
     tokens = device.tokens()
     assert len(tokens) > 300
-    assert tokens.tolist() == on_host(events).tolist()
+    assert tokens.tolist() == host_tokens(events)
     assert device.stats().imbalance(len(events)) is None
 
 
@@ -101,7 +79,7 @@ def test_pieces_make_no_difference(device: Device) -> None:
     device.configure(Configuration(SETTINGS, model=False, report_tokens=64))
     for at in range(0, len(data), 333):  # words are cut
         device.send(data[at : at + 333])
-    assert device.tokens().tolist() == on_host(events).tolist()
+    assert device.tokens().tolist() == host_tokens(events)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +150,7 @@ def test_a_board_with_little_room_for_frames(tmp_path: Path) -> None:
         assert (device.hello.max_payload, device.hello.credits) == (384, 1)
         device.configure(Configuration(SETTINGS, model=False, report_tokens=3))
         device.send(encode_words(events))
-        assert device.tokens().tolist() == on_host(events).tolist()
+        assert device.tokens().tolist() == host_tokens(events)
 
 
 def test_the_template_of_a_port_builds(repository: Path, tmp_path: Path) -> None:
@@ -252,15 +230,16 @@ WORDS = encode_words(some_events(200)).tobytes()
 
 def test_replies_carry_number_flags_and_session_of_the_request(raw: Raw) -> None:
     raw.configure(9)
-    for kind in (Type.HELLO, Type.LABELS, Type.FLUSH, Type.STATS, Type.TOKENS):
-        reply = raw.ask(kind, bytes({Type.HELLO: 2, Type.LABELS: 2, Type.TOKENS: 6}.get(kind, 0)), seq=4321, flags=0xA5)
+    sizes = {Type.HELLO: 2, Type.OUTPUTS: 2, Type.VALUES: 8, Type.FLUSH: 0, Type.STATS: 0, Type.TOKENS: 6}
+    for kind, size in sizes.items():
+        reply = raw.ask(kind, bytes(size), seq=4321, flags=0xA5)
         assert (reply.type, reply.seq, reply.flags, reply.session) == (kind | REPLY_BIT, 4321, 0xA5, 9)
 
 
 def test_unknown_types_and_wrong_lengths_are_errors(raw: Raw) -> None:
     raw.configure(9)
     before = raw.state()
-    for kind in (0x00, 0x0C, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
+    for kind in (0x00, 0x0D, 0x40, 0x42, 0x80, 0x85, 0xFE, 0xFF):
         assert code_of(raw.ask(kind, b"abc")) == ErrorCode.TYPE
     for kind in Type:
         if kind not in (Type.ERROR, Type.EVENTS, Type.RESULT_PUSH):
@@ -393,7 +372,7 @@ BAD_LINES = {
 def test_a_bad_line_changes_no_token_and_no_logit(image: Path, name: str) -> None:
     events = some_events(8_000, seed=3)
     words = encode_words(events)
-    with open_board(load_board("sim"), image) as device:
+    with open_board(load_board("sim"), image, timeouts=HASTY) as device:
         device.configure(Configuration(report_tokens=32))
         device.send(words)
         clean = device.tokens(), device.infer().logits.tolist()
@@ -411,51 +390,7 @@ def test_a_bad_line_changes_no_token_and_no_logit(image: Path, name: str) -> Non
             assert device.resent > 0
 
 
-# ---- devices that are gone ---------------------------------------------------------------------------------------
-
-
-def sim_process(image: Path, timeouts: Timeouts = QUICK) -> tuple[Device, subprocess.Popen]:
-    process = subprocess.Popen([image], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    device = Device.open(process.stdout.readline().strip(), timeouts=timeouts)
-    for end in (process.stdout.close, process.wait, process.kill):  # the last one comes first
-        device.owns(end)
-    return device, process
-
-
-def test_a_killed_device_is_reported_at_once(image: Path) -> None:
-    device = open_board(load_board("sim"), image)
-    device.configure(Configuration(report_tokens=8))
-    ours = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/exe").resolve() == image.resolve()]
-    assert len(ours) == 1
-    threading.Timer(0.2, os.kill, (ours[0], signal.SIGKILL)).start()
-    begin = time.monotonic()
-    with device, pytest.raises(DeviceError, match="sim was killed by signal 9"):
-        for _ in range(10_000):
-            device.reset()
-            device.send(encode_words(some_events(3000)))
-    assert time.monotonic() - begin < 5
-
-
-def test_a_device_that_stops_answering_is_given_up(image: Path) -> None:
-    device, process = sim_process(image)
-    with device:
-        device.configure(Configuration())
-        process.send_signal(signal.SIGSTOP)
-        begin = time.monotonic()
-        with pytest.raises(DeviceError, match=r"does not answer \(waited 1.5 s\)"):
-            device.stats()
-        with pytest.raises(DeviceError, match=r"takes no more events \(waited 1.5 s\)"):
-            device.send(encode_words(some_events(3000)))
-        assert time.monotonic() - begin < 8
-        process.send_signal(signal.SIGCONT)
-        device.reset()  # and it can go on
-        device.send(encode_words(some_events(300)))
-        assert device.flush().events == 300
-
-
-def test_the_default_gives_up_within_ten_seconds() -> None:
-    assert Timeouts().silence < 10
+# ---- devices that are another's, or slow --------------------------------------------------------------------------
 
 
 def test_a_restarted_device_is_noticed(device: Device) -> None:
@@ -482,76 +417,6 @@ def test_a_closed_terminal_can_be_opened_again(image: Path) -> None:
     assert process.wait(5) is not None
 
 
-def test_the_device_dies_with_its_parent(image: Path, tmp_path: Path) -> None:
-    script = (
-        "import subprocess, time\n"
-        f"p = subprocess.Popen([{str(image)!r}], stdout=subprocess.PIPE)\n"
-        "p.stdout.readline()\nprint(p.pid, flush=True)\ntime.sleep(60)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout
-    pid = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and _alive(pid):
-        time.sleep(0.02)
-    assert not _alive(pid)
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-class Scripted:
-    """A transport that plays a part."""
-
-    name = "/dev/ttyTEST0"
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
-        time.sleep(min(timeout, 0.01))
-        return len(out), self.answer(out)
-
-    def unsent(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        pass
-
-
-def test_noise_is_not_an_answer() -> None:
-    random = np.random.default_rng(0)
-    with pytest.raises(DeviceError, match=r"ttyTEST0 does not answer \(waited 0.3 s\)"):
-        Device(Scripted(lambda out: random.bytes(500)), Timeouts(silence=0.3))
-
-
-def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
-    hello = struct.pack("<HBBHHIIHHHH", VERSION, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
-    stuck = struct.pack("<HHIQQII", 0, 0, 100, 0, 0, 0, 0)
-    payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(76), Type.FLUSH: stuck, Type.EVENTS: stuck}
-
-    def answer(out: bytes) -> bytes:
-        replies = []
-        for frame in FrameReader().feed(out):
-            opened = struct.unpack_from("<I", frame.payload)[0] if frame.type == Type.CONFIGURE else frame.session
-            reply = Frame(frame.type | REPLY_BIT, frame.seq, opened, payloads[Type(frame.type)], frame.flags)
-            replies.append(reply.encode())
-        return b"".join(replies)
-
-    device = Device(Scripted(answer), Timeouts(silence=0.5))
-    device.configure(Configuration(SETTINGS, model=False))
-    with pytest.raises(DeviceError, match="does not finish the events it has"):
-        device.flush()
-    with pytest.raises(DeviceError, match="takes no more events"):
-        device.send(WORDS)
-
-
 def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:
     """More than the silence passes between two acknowledgements."""
     device, _ = sim_process(image, Timeouts(resend_least=0.05, resend_most=0.1, silence=0.4))
@@ -561,125 +426,3 @@ def test_a_slow_line_is_waited_for_and_sent_nothing_twice(image: Path) -> None:
         device.send(WORDS[:800] * 4)
         assert device.flush().queued == 0
         assert device.resent == 0
-
-
-def test_another_version_is_refused_with_a_sentence() -> None:
-    def answer(out: bytes) -> bytes:
-        return b"".join(
-            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", 7) + bytes(300)).encode()
-            for frame in FrameReader().feed(out)
-        )
-
-    with pytest.raises(DeviceError, match=f"the device speaks protocol 7 and this spedge speaks {VERSION}"):
-        Device(Scripted(answer), QUICK)
-
-
-def test_a_device_that_failed_says_so() -> None:
-    fault = struct.pack("<HBII", ErrorCode.FAULT, 0, 0x1234, 0x82) + b"\x0athe core 1"
-    with pytest.raises(DeviceError, match=r"ttyTEST0 has failed: the core 1 \(0x00001234, 0x00000082\); it has to be"):
-        Device(Scripted(lambda out: Frame(Type.ERROR, 0, 0, fault).encode()), QUICK)
-
-
-# ---- addresses ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("address", "error", "text"),
-    [
-        ("/dev/ttyNONE7", DeviceError, "there is no /dev/ttyNONE7: is the board plugged in"),
-        ("tcp://127.0.0.1:1", DeviceError, "cannot connect to tcp://127.0.0.1:1"),
-        ("tcp://nowhere", UsageError, "give tcp://HOST:PORT"),
-        ("tcp://host:port", UsageError, "give tcp://HOST:PORT"),
-        ("unix:/nothing/here", DeviceError, "cannot connect to unix:/nothing/here"),
-        ("COM3", UsageError, "is no address of a device"),
-    ],
-)
-def test_bad_addresses_end_in_a_sentence(address: str, error: type[Exception], text: str) -> None:
-    with pytest.raises(error, match=text):
-        connect(address)
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (errno.EACCES, "may not be opened by you: (run 'sudo usermod -aG|add the udev rule)"),
-        (errno.EBUSY, "is in use by another program"),
-        (errno.EIO, "cannot be opened: "),
-    ],
-)
-def test_a_port_that_may_not_be_opened_says_what_to_do(monkeypatch: pytest.MonkeyPatch, number: int, text: str) -> None:
-    import serial
-
-    def refuse(*_: object, **__: object) -> None:
-        raise serial.SerialException(number, os.strerror(number))
-
-    monkeypatch.setattr(serial, "Serial", refuse)
-    with pytest.raises(DeviceError, match=f"/dev/null {text}"):
-        connect("/dev/null")
-
-
-def test_a_port_in_use_is_named(image: Path) -> None:
-    device, _ = sim_process(image)
-    with device, pytest.raises(DeviceError, match="is in use by another program"):
-        connect(device.name)
-
-
-def test_a_device_behind_tcp(image: Path) -> None:
-    """A bridge as ser2net is one."""
-    first, process = sim_process(image)
-    path = first.name
-    first.link.transport.close()
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def bridge() -> None:
-        sock, _ = server.accept()
-        fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
-        with sock:
-            while True:
-                readable = select.select([sock.fileno(), fd], [], [])[0]
-                if fd in readable:
-                    sock.sendall(os.read(fd, 4096))
-                if sock.fileno() in readable:
-                    data = sock.recv(4096)
-                    if not data:
-                        break
-                    os.write(fd, data)
-        os.close(fd)
-
-    thread = threading.Thread(target=bridge, daemon=True)
-    thread.start()
-    events = some_events(3000)
-    with Device.open(f"tcp://127.0.0.1:{server.getsockname()[1]}", timeouts=QUICK) as device:
-        device.configure(Configuration(SETTINGS, model=False, report_tokens=64))
-        device.send(encode_words(events))
-        assert device.tokens().tolist() == on_host(events).tolist()
-    thread.join(5)
-    server.close()
-    first.close()
-    assert process.poll() is not None
-
-
-def test_a_board_on_a_cable_needs_its_port_and_others_an_image() -> None:
-    with pytest.raises(UsageError, match="started from a firmware image"):
-        open_board(load_board("sim"))
-
-
-def test_an_image_that_cannot_be_started_is_a_sentence(tmp_path: Path) -> None:
-    broken = tmp_path / "firmware"
-    broken.write_text("#!/bin/sh\necho no terminal to be had >&2\nexit 3\n")
-    broken.chmod(0o755)
-    with pytest.raises(DeviceError, match="sim ended with status 3: no terminal to be had"):
-        open_board(load_board("sim"), broken)
-    with pytest.raises(DeviceError, match="sim"):
-        open_board(load_board("sim"), tmp_path / "absent")
-
-
-def test_the_other_end_closing_is_an_error() -> None:
-    ours, theirs = socket.socketpair()
-    transport = FdTransport("pair", ours.fileno(), ours)
-    assert transport.exchange(b"abc", 0.1) == (3, b"")
-    theirs.close()
-    with pytest.raises(DeviceError, match=r"pair closed the link|link to pair broke"):
-        for _ in range(3):
-            transport.exchange(b"", 0.1)
-    transport.close()

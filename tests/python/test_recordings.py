@@ -264,6 +264,24 @@ def test_a_file_that_is_missing_or_no_file(tmp_path: Path) -> None:
         spedge.open(tmp_path)
 
 
+def test_other_sets_in_nmnists_records(tmp_path: Path) -> None:
+    """N-Caltech101: up to 240x180. Whoever follows the sentence has all events."""
+    path = tmp_path / "image_0001.bin"
+    path.write_bytes(nmnist((1, 2, 1, 8000), (0, 240, 0, 0), (233, 179, 0, 10), (5, 6, 1, 11)))
+    with pytest.raises(
+        spedge.InputError, match=r"byte 10 holds pixel \(233, 179\).*\(N-Caltech101: --width 240 --height 180\)"
+    ):
+        spedge.open(path).events()
+    recording = spedge.open(path, width=240, height=180)
+    assert recording.events().tolist() == [(8000, 1, 2, 1), (8202, 233, 179, 0), (8203, 5, 6, 1)]
+    assert (recording.format, recording.size_from) == ("N-MNIST's records", "the caller")
+    assert spedge.open(path).size_from == "the format"
+    assert spedge.open(path, width=34, height=34).format == "N-MNIST"
+    for width, height in ((257, 100), (100, 241)):
+        with pytest.raises(spedge.InputError, match=f"for up to 256x240 pixels, not {width}x{height}"):
+            spedge.open(path, width=width, height=height)
+
+
 def test_nmnist_time_overflow(tmp_path: Path) -> None:
     path = written(
         tmp_path, "a.bin", nmnist((1, 2, 1, 8000), (0, 240, 0, 0), (3, 4, 0, 10), (9, 240, 1, 0), (5, 6, 1, 1))

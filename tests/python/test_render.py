@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from spedge.view.picture import Panel, picture
+from spedge.jobs.demo import Panel
+from spedge.view.picture import picture
+from tests.needs import needs
 
-pytest.importorskip("matplotlib")
+needs("matplotlib")
+
 
 EVENT = [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")]
 

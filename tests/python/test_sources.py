@@ -18,6 +18,7 @@ from spedge.events.evt2 import encode
 from spedge.recordings import write
 from spedge.sources import EdvsCamera, RecordingSource, SerialSource, Source, UsbCamera, open_source
 from tests.events import scattered
+from tests.needs import needs
 
 
 def made(n: int = 5000, span_us: int = 200_000, seed: int = 0, side: int = 34) -> NDArray[np.void]:
@@ -293,7 +294,7 @@ def test_a_usb_camera_that_cannot_be_opened_is_said(
 
 def test_the_real_driver_says_that_no_camera_is_there() -> None:
     """Against the package itself: our calls fit its signatures, and here is no camera."""
-    pytest.importorskip("neuromorphic_drivers", reason="needs neuromorphic-drivers")
+    needs("neuromorphic_drivers")
     for name in ("evk3", "evk4", "davis346", "dvxplorer"):
         with pytest.raises(DeviceError, match="cannot be opened"):
             UsbCamera(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from spedge.base import store
-from spedge.base.store import digest_of, stored
+from spedge.base.errors import UsageError
+from spedge.base.store import digest_of, forget_the_oldest, locked, locked_if_free, stored
 
 #: Makes "result" of two halves, half a second apart, and says so in a file.
 MAKER = """
@@ -57,7 +60,7 @@ def test_one_that_is_killed_leaves_nothing_half(tmp_path: Path, cache: Path) -> 
     killed.communicate()
     assert not (cache / "things" / "one").exists()
     assert start(tmp_path / "log", 0).communicate()[0] == "half and half\n"
-    assert [path.name for path in (cache / "things").iterdir() if path.name != "locks"] == ["one"]
+    assert [path.name for path in (cache / "things").iterdir()] == ["one"]
 
 
 def test_one_that_fails_leaves_nothing_and_is_tried_again(cache: Path) -> None:
@@ -67,7 +70,7 @@ def test_one_that_fails_leaves_nothing_and_is_tried_again(cache: Path) -> None:
 
     with pytest.raises(ValueError, match="the disk is full"):
         stored("things", "one", fail)
-    assert [path.name for path in (cache / "things").iterdir()] == ["locks"]
+    assert not any((cache / "things").iterdir())
     folder = stored("things", "one", lambda folder: (folder / "result").touch())
     assert [path.name for path in folder.iterdir()] == ["result"]
     assert stored("things", "one", fail) == folder
@@ -81,7 +84,41 @@ def test_those_that_were_not_used_for_longest_are_forgotten(monkeypatch: pytest.
         now = time.time_ns()  # times of files are coarser than we are fast
         os.utime(folder, ns=(now, now))
     assert made == ["a", "b", "c", "d", "b"]
-    assert {path.name for path in (cache / "things").iterdir()} == {"a", "b", "d", "locks"}
+    assert {path.name for path in (cache / "things").iterdir()} == {"a", "b", "d"}
+
+
+def test_a_lock_that_is_held_is_not_free(cache: Path) -> None:
+    with locked(cache / "lock"), locked_if_free(cache / "lock") as free, locked_if_free(cache / "other") as other:
+        assert (free, other) == (False, True)
+    with locked_if_free(cache / "lock") as free:
+        assert free
+
+
+def test_what_is_in_use_is_not_forgotten(cache: Path) -> None:
+    for age, name in enumerate("abcd"):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (age, age))
+    forget_the_oldest(cache, 1, lambda name: contextlib.nullcontext(name != "b"))
+    assert {path.name for path in cache.iterdir()} == {"b", "d"}
+
+
+def test_a_cache_that_cannot_be_written_to_gives_what_it_has(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    made = stored("things", "one", lambda folder: (folder / "result").touch())
+    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(os, "utime", full)
+    assert stored("things", "one", lambda _: None) == made
+    says = r"cannot be written to \(.*\): set SPEDGE_CACHE to a folder that can"
+    with pytest.raises(UsageError, match=says):
+        stored("things", "two", lambda _: None)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UsageError, match=says):
+        stored("things", "one", lambda _: None)
 
 
 def test_a_digest_changes_with_every_byte_name_and_word(tmp_path: Path) -> None:

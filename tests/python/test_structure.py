@@ -1,4 +1,4 @@
-"""Who may know whom, as docs/architecture.md draws it: the rules are the tables below, by folder.
+"""Who may know whom, as docs/architecture.md draws it: the rules are the tables of tools/rooms.py, by folder.
 
 A breach is written "spedge.a.b -> spedge.c.d", or "firmware/app/x.c -> firmware/lib/src/y.h". BREACHES names those that
 stand, each with its reason; one that is mended has to leave the list, so that it can only shrink.
@@ -8,96 +8,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
+from tools import rooms
+from tools.rooms import ALSO, C_ROOMS, HEAVY, NEVER, OWN_ONLY, PROGRAM, ROOMS, STRANGERS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LINES = 500
 
-# ---------------------------------------------------------------- the rules
-# Each room of the package, and the rooms that it may import from, besides itself. Below is what knows least.
-ROOMS: dict[str, set[str]] = {
-    "base": set(),
-    "events": {"base"},
-    "tokens": {"base", "events"},
-    "recordings": {"base", "events", "tokens"},
-    "model": {"base", "events", "tokens"},
-    "link": {"base", "events", "tokens"},
-    "boards": {"base", "events", "model", "link"},
-    "cameras": {"base", "events", "link"},
-    "device": {"base", "events", "tokens", "model", "link", "boards"},
-    "sources": {"base", "events", "tokens", "recordings", "link", "cameras", "device"},
-    "jobs": {
-        "base", "events", "tokens", "recordings", "model", "link", "boards", "cameras", "device", "sources",
-    },
-    "bench": {
-        "base", "events", "tokens", "recordings", "model", "link", "boards", "cameras", "device", "sources", "jobs",
-    },
-    "view": {"base", "events", "tokens"},
-    "cli": {
-        "base", "events", "tokens", "recordings", "model", "link", "boards", "cameras", "device", "sources", "jobs",
-        "bench", "view", "training", "compile",
-    },
-    "training": {"base", "events", "tokens", "recordings", "model"},
-    "compile": {"base", "events", "tokens", "model"},
-    # What users import: names from anywhere below the verbs.
-    "face": {
-        "base", "events", "tokens", "recordings", "model", "link", "boards", "cameras", "device", "sources", "jobs",
-    },
-    "program": {"base", "cli"},  # python -m spedge, and the console script
-}  # fmt: skip
-# The only modules of a room that may import from another one, which the table above does not allow to the room.
-ALSO = {
-    "spedge.boards.build -> spedge.compile*": "a model is compiled when it is built for a board, and nowhere else",
-}
-# Modules that a room may not know, though it may know their room.
-NEVER = {
-    "spedge.device.* -> spedge.boards.build": "a device speaks to a board that runs; its caller builds",
-    "spedge.device.* -> spedge.model.bundle": "a device is told a model's description, not where it lies",
-    "spedge.boards.* -> spedge.boards.build": "only verbs build",
-}
-PROGRAM = {"__main__", "program"}
-# Packages of many seconds or megabytes, and the folders that are about them. Elsewhere only functions import them.
-HEAVY = {
-    "torch": {"training"},
-    "lightning": {"training/fit"},
-    "tvm": {"compile"},
-    "onnx": {"compile", "training"},
-}
-# Rooms of the C code, and whose headers each may include, besides its own.
-C_ROOMS: dict[str, tuple[str, ...]] = {
-    "firmware/lib/": (),
-    "firmware/runtime/": ("firmware/lib/include/",),
-    "firmware/app/": ("firmware/lib/include/", "firmware/runtime/include/", "firmware/port/port.h"),
-    "firmware/port/": (),
-    "firmware/bench/": (
-        "firmware/lib/include/", "firmware/runtime/include/", "firmware/app/", "firmware/port/port.h",
-    ),
-    "host/binding/": ("firmware/lib/include/", "host/native/"),
-    "host/native/": ("firmware/lib/include/",),
-}  # fmt: skip
-
 # ---------------------------------------------------------------- the breaches that stand
-BREACHES: dict[str, str] = {
-    # to be mended
-    "spedge.bench.model -> spedge.compile*": "",
-    "spedge.compile.* -> spedge.bench.model": "",
-    "spedge.compile.* -> spedge.boards.*": "",
-    "spedge.jobs.demo -> spedge.view.picture": "",
-    "host/binding/columns.h -> firmware/lib/src/inline.h": "",
-}
+BREACHES: dict[str, str] = {}
 CIRCLES: dict[frozenset[str], str] = {}
-LONG: dict[str, str] = {
-    "compile/graph/lift.py": "",
-    "compile/plan/lowering.py": "",
-    "host/binding/host_tokenizer.c": "",
-    "host/spedge/link/protocol.py": "",
-    "tests/python/test_link.py": "",
-    "tests/python/test_protocol_device.py": "",
-}
+LONG: dict[str, str] = {}
 
 
 # ---------------------------------------------------------------- Python: what imports what
@@ -117,8 +43,13 @@ TREES = {module: ast.parse(path.read_text()) for module, path in MODULES.items()
 
 
 def imports_of(module: str, tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """What a module imports, wherever in it: (module, name), with name "" for the module as a whole."""
+    """What a module imports, wherever in it: (module, name), with name "" for the module as a whole.
+
+    In functions, and for types only, too: a name is known there. What is imported by a name in a string is that name;
+    where the name is computed, any module that a string there names.
+    """
     package = module.split(".") if MODULES[module].name == "__init__.py" else module.split(".")[:-1]
+    yield from ((name, "") for name in named_in_strings(tree, package))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
@@ -130,25 +61,40 @@ def imports_of(module: str, tree: ast.AST) -> Iterator[tuple[str, str]]:
                 yield (inside, "") if inside in MODULES else (source, alias.name)
 
 
+def named_in_strings(tree: ast.AST, package: list[str]) -> Iterator[str]:
+    """What import_module, __import__ and find_spec get. Raises AssertionError when that cannot be told."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and is_import(node.func)]
+    given = [call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)]
+    for name in map(str, given):
+        above = len(name) - len(name.lstrip("."))
+        yield ".".join([*package[: len(package) - above + 1], name.lstrip(".")]) if above else name
+    if any("find_spec" not in ast.unparse(call.func) for call in calls if not isinstance(call.args[0], ast.Constant)):
+        strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        words = {text for text in strings if isinstance(text, str)}
+        found = (words | {".".join([*package, word]) for word in words}) & {*MODULES, *HEAVY}
+        assert found, f"what {'.'.join(package)} imports cannot be told"
+        yield from found
+
+
+def is_import(function: ast.expr) -> bool:
+    return ast.unparse(function).split(".")[-1] in ("import_module", "__import__", "find_spec")
+
+
 def is_extension(source: str, name: str) -> bool:
-    """spedge._native and the like: compiled modules, which lie beside the face but are no part of it."""
+    """spedge._events and the like: compiled modules, which lie beside the face but are no part of it."""
     return bool(re.match(r"spedge\._[a-z]+$", f"{source}.{name}" if source == "spedge" else source))
 
 
-def graph() -> dict[str, set[str]]:
-    """Module -> the modules of the package that it imports; "spedge" is the package's face."""
-    edges: dict[str, set[str]] = {}
-    for module, tree in TREES.items():
-        found = imports_of(module, tree)
-        edges[module] = {
-            source
-            for source, name in found
-            if source.split(".")[0] == "spedge" and not is_extension(source, name) and source != module
-        }
-    return edges
+def sources_of(module: str, tree: ast.AST) -> set[str]:
+    """The modules of the package that a module imports; "spedge" is the package's face."""
+    return {
+        source
+        for source, name in imports_of(module, tree)
+        if source.split(".")[0] == "spedge" and not is_extension(source, name) and source != module
+    }
 
 
-GRAPH = graph()
+GRAPH = {module: sources_of(module, tree) for module, tree in TREES.items()}
 
 
 def room_of(module: str) -> str:
@@ -159,47 +105,49 @@ def room_of(module: str) -> str:
     return "program" if parts[-1] in PROGRAM else "face"
 
 
-def import_breaches() -> set[str]:
-    """Imports against ROOMS, ALSO and NEVER."""
+def breaches_of(module: str, tree: ast.AST) -> set[str]:
+    """Imports against ROOMS, ALSO and NEVER; and of heavy packages and strangers."""
     found = set()
-    for module, sources in GRAPH.items():
-        room = room_of(module)
-        for source in sources:
-            edge = f"{module} -> {source}"
-            known = source in MODULES
-            allowed = known and (room_of(source) == room or room_of(source) in ROOMS[room])
-            allowed = allowed or any(fnmatchcase(edge, pattern) for pattern in ALSO)
-            if not allowed or any(fnmatchcase(edge, pattern) for pattern in NEVER):
-                found.add(edge)
+    room = room_of(module)
+    for source in sources_of(module, tree):
+        edge = f"{module} -> {source}"
+        allowed = source in MODULES and (room_of(source) == room or room_of(source) in ROOMS[room])
+        allowed = allowed or any(fnmatchcase(edge, pattern) for pattern in ALSO)
+        if not allowed or any(fnmatchcase(edge, pattern) for pattern in NEVER):
+            found.add(edge)
+    top = set(outside_packages(top_level(tree)))
+    folder = MODULES[module].relative_to(REPOSITORY).parent.as_posix() + "/"
+    for name in set(outside_packages(ast.walk(tree))):
+        own = any(folder.startswith(f"{own}/") for own in HEAVY.get(name, ()))
+        misplaced = name in HEAVY and not own and (name in top or name in OWN_ONLY)
+        if misplaced or name in STRANGERS.get(room, ()):
+            found.add(f"{module} -> {name}")
     return found
 
 
-def heavy_breaches() -> set[str]:
-    """Imports of a heavy package at a module's top level, outside the folders that are about it."""
-    found = set()
-    for module, tree in TREES.items():
-        lazy = {
-            id(inner)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or is_for_types_only(node)
-            for inner in ast.walk(node)
-        }
-        folder = MODULES[module].relative_to(REPOSITORY).parent.as_posix() + "/"
-        for node in ast.walk(tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
-            for name in names:
-                heavy = name.split(".")[0]
-                own = any(folder.startswith(f"{own}/") for own in HEAVY.get(heavy, ()))
-                if heavy in HEAVY and not own and (id(node) not in lazy or heavy == "lightning"):
-                    found.add(f"{module} -> {heavy}")
-    return found
+def outside_packages(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """The packages that these import, also by a name in a string; asking whether there is one imports nothing."""
+    for node in nodes:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        if isinstance(node, ast.Call) and is_import(node.func) and "find_spec" not in ast.unparse(node.func):
+            names = [str(node.args[0].value)] if isinstance(node.args[0], ast.Constant) else []
+        yield from (name.split(".")[0] for name in names)
 
 
-def is_for_types_only(node: ast.AST) -> bool:
-    """`if TYPE_CHECKING:`, whose imports load nothing. (Who knows whom counts them: a name is known there.)"""
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+def top_level(tree: ast.AST) -> Iterator[ast.AST]:
+    """What is run when a module is imported: all but functions, and what is for types only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield other
+                yield from top_level(other)
+            continue
+        yield node
+        yield from top_level(node)
 
 
 def circles(edges: Mapping[str, set[str]]) -> set[frozenset[str]]:
@@ -240,7 +188,7 @@ def includes() -> dict[str, set[str]]:
     edges: dict[str, set[str]] = {}
     for path, text in files.items():
         edges[path] = set()
-        for name in re.findall(r'^\s*(?:#\s*include|cdef extern from)\s+"([^"]+)"', text, re.MULTILINE):
+        for name in included(text):
             beside = (REPOSITORY / path).parent / name
             if beside.is_file():
                 edges[path].add(beside.resolve().relative_to(REPOSITORY).as_posix())
@@ -249,6 +197,15 @@ def includes() -> dict[str, set[str]]:
                 own = [file for file in fits if c_room(file) == c_room(path)]
                 edges[path] |= set(own or fits)
     return edges
+
+
+def included(text: str) -> list[str]:
+    """The names that a C or Cython file includes: those in quotes, and of those in brackets the library's own."""
+    quoted = re.findall(r'^\s*(?:#\s*include\s*|cdef extern from\s+|include\s+)"([^"]+)"', text, re.MULTILINE)
+    angled = re.findall(r"^\s*#\s*include\s*<(spedge/[^>]+)>", text, re.MULTILINE)
+    computed = re.findall(r"^\s*#\s*include\s+(\w+)", text, re.MULTILINE)
+    assert not computed, f"what is included has to be seen: {computed}"
+    return quoted + angled
 
 
 def c_room(path: str) -> str:
@@ -282,7 +239,8 @@ def test_rooms_are_all_there() -> None:
 
 
 def test_python_rooms() -> None:
-    check_breaches(import_breaches() | heavy_breaches(), {k: v for k, v in BREACHES.items() if k.startswith("spedge")})
+    found = set().union(*(breaches_of(module, tree) for module, tree in TREES.items()))
+    check_breaches(found, {k: v for k, v in BREACHES.items() if k.startswith("spedge")})
 
 
 def test_c_rooms() -> None:
@@ -300,37 +258,143 @@ def test_no_circle_of_includes() -> None:
 
 def test_files_fit_their_topic() -> None:
     """A file of more than 500 lines is two; generated tables say so in their first line."""
-    suffixes = {".py", ".pyx", ".pxd", ".c", ".h"}
-    folders = ("host", "training", "compile", "firmware", "tests", "tools", "boards")
+    suffixes = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".inc", ".S"}
+    folders = ("host", "training", "compile", "firmware", "tests", "tools", "boards", "docs")
     long = {
         path.relative_to(REPOSITORY).as_posix()
         for folder in folders
         for path in (REPOSITORY / folder).rglob("*")
-        if path.suffix in suffixes and path.is_file() and len(lines := path.read_text().splitlines()) > LINES
-        if "enerated" not in lines[0]
+        if path.suffix in suffixes and path.is_file() and not {"build", ".pio"} & set(path.parts)
+        if len(lines := path.read_text().splitlines()) > LINES
+        if "generated by" not in lines[0].lower()
     }
     assert long == set(LONG)
 
 
-def test_the_rules_find_breaches() -> None:
-    """The finders on inputs of their own: an import of each spelling, a circle of three, one of one."""
+def test_the_map_is_the_code() -> None:
+    """docs/architecture.md, README.md and the picture are drawn from the rules, and name every folder."""
+    for path, text in rooms.files().items():
+        assert (REPOSITORY / path).read_text() == text, f"{path}: run python tools/rooms.py"
+    for folder in rooms.FOLDERS:
+        assert (REPOSITORY / folder).is_dir(), folder
+    code = {".py", ".c", ".h", ".pyx", ".md", ".json"}
+    ours = {path.relative_to(REPOSITORY) for path in REPOSITORY.glob("*/*") if not path.parts[-2].startswith(".")}
+    top = {path.parts[0] for path in ours if path.suffix in code} - {"build", "demo-out", "node_modules"}
+    named = {Path(folder).parts[0] for folder in rooms.FOLDERS}
+    assert top <= named, "the map names every folder of the repository"
+    assert set(C_ROOMS) >= {f"{folder}/" for folder in rooms.FOLDERS if folder.startswith("firmware/")}
+
+
+def test_all_spellings_of_an_import_are_seen() -> None:
     text = """
 import spedge.cli
+import spedge.jobs.run as job
+if TYPE_CHECKING:
+    from spedge.view.picture import picture
 def f():
-    from spedge import Device, _native
+    from spedge import Device, _frames
     from . import arrays
     from ..base import errors
+    class Inner:
+        import spedge.boards.build
+    importlib.import_module("spedge.device.open")
+    import_module(".evt2", __package__)
+    __import__("spedge.training.train")
+    importlib.util.find_spec("spedge.compile")
 """
     found = set(imports_of("spedge.events.words", ast.parse(text)))
-    assert found == {
-        ("spedge.cli", ""), ("spedge", "Device"), ("spedge", "_native"), ("spedge.events.arrays", ""),
-        ("spedge.base.errors", ""),
+    whole = {
+        "spedge.cli", "spedge.jobs.run", "spedge.events.arrays", "spedge.base.errors", "spedge.boards.build",
+        "spedge.device.open", "spedge.events.evt2", "spedge.training.train", "spedge.compile",
     }  # fmt: skip
-    assert is_extension("spedge", "_native") and is_extension("spedge._native", "crc32")
+    names = {("spedge.view.picture", "picture"), ("spedge", "Device"), ("spedge", "_frames")}
+    assert found == {(module, "") for module in whole} | names
+    assert is_extension("spedge", "_frames") and is_extension("spedge._frames", "encode_frame")
     assert not is_extension("spedge", "Device") and not is_extension("spedge", "__version__")
+
+
+def test_a_computed_import_is_any_module_that_is_named_there() -> None:
+    text = 'KINDS = {"a": "evt2", "b": "spedge.cli", "c": "nothing"}\ndef load(name):\n    return import_module(name)\n'
+    found = set(imports_of("spedge.events.words", ast.parse(text)))
+    assert found == {("spedge.events.evt2", ""), ("spedge.cli", "")}
+    with pytest.raises(AssertionError, match="cannot be told"):
+        set(imports_of("spedge.events.words", ast.parse("importlib.import_module(given)")))
+    assert "spedge.training.data.gestures" in GRAPH["spedge.training.data.registry"]
+    assert {"spedge.tokens.tokenizer", "spedge.decoders"} <= GRAPH["spedge"]
+
+
+def test_what_loads_a_package_is_told_from_what_may_later() -> None:
+    text = """
+import torch
+if TYPE_CHECKING:
+    import onnx
+else:
+    import lightning
+class Model:
+    import tvm.ir
+def f():
+    import numpy
+lazy = lambda: __import__("h5py")
+loaded = importlib.import_module("scipy.signal")
+asked = importlib.util.find_spec("matplotlib")
+"""
+    tree = ast.parse(text)
+    assert set(outside_packages(top_level(tree))) == {"torch", "lightning", "tvm", "scipy"}
+    every = {"torch", "lightning", "tvm", "scipy", "onnx", "numpy", "h5py"}
+    assert set(outside_packages(ast.walk(tree))) == every
+
+
+def test_all_spellings_of_an_include_are_seen() -> None:
+    text = """#include "port.h"
+  #  include  "../lib/src/inline.h"
+#include <spedge/decode.h>
+#include <stdint.h>
+cdef extern from "spedge/frame.h" nogil:
+include "columns.pxi"
+"""
+    wanted = ["port.h", "../lib/src/inline.h", "spedge/frame.h", "columns.pxi", "spedge/decode.h"]
+    assert included(text) == wanted
+    with pytest.raises(AssertionError, match="SP_MODEL"):
+        included("#include SP_MODEL\n")
+
+
+def test_circles_and_lists() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": set()}) == {frozenset("abc")}
     assert circles({"a": {"a"}, "b": set()}) == {frozenset("a")}
     with pytest.raises(AssertionError, match="who may know whom"):
         check_breaches({"spedge.a -> spedge.b"}, {})
     with pytest.raises(AssertionError, match="mended"):
         check_breaches(set(), {"spedge.a -> spedge.b": "a reason"})
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "breach"),
+    [
+        ("spedge.events.words", "def f():\n    import spedge.device", "spedge.events.words -> spedge.device"),
+        ("spedge.jobs.run", "from spedge.cli.common import progress", "spedge.jobs.run -> spedge.cli.common"),
+        ("spedge.jobs.run", "import spedge.training.train", "spedge.jobs.run -> spedge.training.train"),
+        ("spedge.jobs.run", "from spedge import compile", "spedge.jobs.run -> spedge.compile"),
+        ("spedge.boards.launch", "def f():\n    from spedge import compile", "spedge.boards.launch -> spedge.compile"),
+        (
+            "spedge.boards.launch",
+            "from spedge.boards.build import build",
+            "spedge.boards.launch -> spedge.boards.build",
+        ),
+        ("spedge.device.client", "import spedge.model.bundle", "spedge.device.client -> spedge.model.bundle"),
+        ("spedge.device.client", "import spedge.boards.build", "spedge.device.client -> spedge.boards.build"),
+        ("spedge.training.train", "import spedge.compile.driver", "spedge.training.train -> spedge.compile.driver"),
+        ("spedge.compile.driver", "from ..training import train", "spedge.compile.driver -> spedge.training.train"),
+        ("spedge.compile.driver", "import spedge.boards.manifest", "spedge.compile.driver -> spedge.boards.manifest"),
+        ("spedge.jobs.check", "import spedge.view.picture", "spedge.jobs.check -> spedge.view.picture"),
+        ("spedge.tokens.batch", "from spedge import Tokenizer", "spedge.tokens.batch -> spedge"),
+        ("spedge.tokens.batch", "from spedge import evt2", "spedge.tokens.batch -> spedge.evt2"),
+        ("spedge.training.train", "def f():\n    import tvm", "spedge.training.train -> tvm"),
+        ("spedge.compile.driver", "def f():\n    import torch", "spedge.compile.driver -> torch"),
+        ("spedge.training.train", "def f():\n    import lightning", "spedge.training.train -> lightning"),
+        ("spedge.jobs.run", "import onnx", "spedge.jobs.run -> onnx"),
+    ],
+)
+def test_each_rule_is_broken_once(module: str, text: str, breach: str) -> None:
+    """One import more, and the rule is found broken, by nothing but that."""
+    source = MODULES[module].read_text()
+    assert breaches_of(module, ast.parse(f"{source}\n{text}")) - breaches_of(module, ast.parse(source)) == {breach}

@@ -26,8 +26,11 @@ from spedge.training.augment.recipe import Augmentation
 from spedge.training.data import Dataset, Sample
 from spedge.training.presets import PRESETS
 from spedge.training.represent.tokens import Windower
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
+needs("torch")
+
+import torch  # noqa: E402
 
 from spedge.training import evaluate, export, train  # noqa: E402
 from spedge.training.checkpoint import load_checkpoint  # noqa: E402

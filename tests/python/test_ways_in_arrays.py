@@ -98,12 +98,12 @@ def test_the_clock_of_unix_in_seconds_keeps_its_microseconds(tmp_path: Path) -> 
 def test_several_arrays_of_events_are_named_and_chosen(tmp_path: Path) -> None:
     other = table("txyp", "i8")[:5]
     np.savez(tmp_path / "a.npz", left=table("txyp", "i8"), right=other)
-    with pytest.raises(spedge.InputError, match=r"arrays of events are left, right: say which, camera='left'"):
+    with pytest.raises(spedge.InputError, match=r"events are in left, right: say which, stream='left'"):
         spedge.open(tmp_path / "a.npz", **SIZE)
-    assert spedge.open(tmp_path / "a.npz", **SIZE, camera="left").events().tolist() == EVENTS
-    assert spedge.open(tmp_path / "a.npz", **SIZE, camera="right").events().tolist() == EVENTS[:5]
+    assert spedge.open(tmp_path / "a.npz", **SIZE, stream="left").events().tolist() == EVENTS
+    assert spedge.open(tmp_path / "a.npz", **SIZE, stream="right").events().tolist() == EVENTS[:5]
     with pytest.raises(spedge.InputError, match="left, right: say which"):
-        spedge.open(tmp_path / "a.npz", **SIZE, camera="up")
+        spedge.open(tmp_path / "a.npz", **SIZE, stream="up")
 
 
 @pytest.mark.parametrize(

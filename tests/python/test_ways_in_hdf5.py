@@ -105,7 +105,9 @@ def test_what_the_field_writes(kind: str, tmp_path: Path) -> None:
     assert (recording.width, recording.height) == (128, 96)
     assert recording.events().tolist() == [(t + base, x, y, p) for t, x, y, p in EVENTS]
     assert recording.format == format
-    assert recording.layout.endswith(f"times in {unit}")
+    polarity = "-1/1" if kind == "MVSEC" else "True/False" if kind == "event_utils" else "0/1"
+    assert recording.layout.endswith(f"times in {unit}, polarity {polarity}")
+    assert recording.size_from == ("the file" if sized else "the caller")
     if not sized:
         with pytest.raises(spedge.InputError, match="pass width and height"):
             spedge.open(path)
@@ -120,14 +122,14 @@ def test_two_cameras_are_named_and_never_merged(tmp_path: Path) -> None:
         spedge.InputError, match=r"events are in /davis/left/events, /davis/right/events: say which"
     ) as told:
         spedge.open(path, **SIZE)
-    assert "camera='/davis/left/events'" in str(told.value)
+    assert "stream='/davis/left/events'" in str(told.value)
     left = [(t + UNIX, x, y, p) for t, x, y, p in EVENTS]
     for camera in ("left", "/davis/left/events", "davis/left/events"):
-        assert spedge.open(path, **SIZE, camera=camera).events().tolist() == left
-    assert spedge.open(path, **SIZE, camera="right").events().tolist() == EVENTS[:50]
+        assert spedge.open(path, **SIZE, stream=camera).events().tolist() == left
+    assert spedge.open(path, **SIZE, stream="right").events().tolist() == EVENTS[:50]
     for camera in ("davis", "up"):
         with pytest.raises(spedge.InputError, match="say which"):
-            spedge.open(path, **SIZE, camera=camera)
+            spedge.open(path, **SIZE, stream=camera)
 
 
 def test_groups_of_two_cameras(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_groups_of_two_cameras(tmp_path: Path) -> None:
                 file[f"prophesee/{side}/{name}"] = FIELDS[name][:count]
     with pytest.raises(spedge.InputError, match="/prophesee/left, /prophesee/right"):
         spedge.open(path, **SIZE)
-    assert spedge.open(path, **SIZE, camera="right").events().tolist() == EVENTS[:30]
+    assert spedge.open(path, **SIZE, stream="right").events().tolist() == EVENTS[:30]
 
 
 def test_triggers_beside_the_events_are_no_second_camera(tmp_path: Path) -> None:

@@ -12,103 +12,15 @@ import pytest
 
 pytest.importorskip("rosbags")
 
-from rosbags import rosbag1, rosbag2
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags import rosbag2
 
 import spedge
 from spedge.events.words import encoder
 from spedge.recordings import ros_cut
 from tests.recording_files import Event, some_events
+from tests.ros_bags import HEIGHT, KINDS, UNIX, WIDTH, Bag
 
 EVENTS = some_events(900)[:900]
-WIDTH, HEIGHT = 128, 96
-UNIX = 1_504_645_177
-EVENT = "uint16 x\nuint16 y\n{time} ts\nbool polarity\n"
-ARRAY = "std_msgs/Header header\nuint32 height\nuint32 width\n{package}/Event[] events\n"
-PACKET = (
-    "std_msgs/Header header\nuint32 height\nuint32 width\nuint64 seq\nuint64 time_base\nstring encoding\n"
-    "bool is_bigendian\nuint8[] events\n"
-)
-
-
-class Bag:
-    """A bag being written, of ROS 1 or 2."""
-
-    def __init__(self, path: Path, ros: int, **options: Any) -> None:
-        self.ros, self.path = ros, path
-        self.store = get_typestore(Stores.ROS1_NOETIC if ros == 1 else Stores.ROS2_HUMBLE)
-        time = "time" if ros == 1 else "builtin_interfaces/Time"
-        for package in ("dvs_msgs", "prophesee_event_msgs"):
-            self.store.register(get_types_from_msg(EVENT.format(time=time), f"{package}/msg/Event"))
-            self.store.register(get_types_from_msg(ARRAY.format(package=package), f"{package}/msg/EventArray"))
-        for name in ("event_camera_msgs/msg/EventPacket", "event_array_msgs/msg/EventArray"):
-            self.store.register(get_types_from_msg(PACKET, name))
-        if ros == 1:
-            self.writer: Any = rosbag1.Writer(path)
-            self.writer.chunk_threshold = 1 << 12
-            if options:
-                self.writer.set_compression(rosbag1.Writer.CompressionFormat[options["compression"].upper()])
-        else:
-            self.writer = rosbag2.Writer(path, version=9, **options)
-        self.writer.open()
-        self.topics: dict[str, Any] = {}
-        self.time = UNIX * 10**9
-
-    def add(self, topic: str, kind: str, **fields: Any) -> None:
-        types = self.store.types
-        if topic not in self.topics:
-            self.topics[topic] = self.writer.add_connection(topic, kind, typestore=self.store)
-        extra = {"seq": 7} if self.ros == 1 else {}
-        header = types["std_msgs/msg/Header"](
-            stamp=types["builtin_interfaces/msg/Time"](sec=UNIX, nanosec=5), frame_id="camera", **extra
-        )
-        message = types[kind](header=header, **({"height": HEIGHT, "width": WIDTH} | fields))
-        serialize = self.store.serialize_ros1 if self.ros == 1 else self.store.serialize_cdr
-        self.time += 1000
-        self.writer.write(self.topics[topic], self.time, serialize(message, kind))
-
-    def array(
-        self, events: Sequence[Event], topic: str = "/dvs/events", package: str = "dvs_msgs", **said: int
-    ) -> None:
-        event, time = self.store.types[f"{package}/msg/Event"], self.store.types["builtin_interfaces/msg/Time"]
-        found = [
-            event(x=x, y=y, ts=time(sec=UNIX + t // 10**6, nanosec=t % 10**6 * 1000), polarity=bool(p))
-            for t, x, y, p in events
-        ]
-        self.add(topic, f"{package}/msg/EventArray", events=found, **said)
-
-    def packet(self, data: bytes, encoding: str, number: int, **said: Any) -> None:
-        fields: dict[str, Any] = {
-            "time_base": 0,
-            "is_bigendian": False,
-            "kind": "event_camera_msgs/msg/EventPacket",
-        } | said
-        kind = fields.pop("kind")
-        self.add(
-            "/event_camera/events", kind, seq=number, encoding=encoding, events=np.frombuffer(data, np.uint8), **fields
-        )
-
-    def other(self) -> None:
-        self.add_string("/about")
-
-    def add_string(self, topic: str) -> None:
-        kind = "std_msgs/msg/String"
-        self.topics.setdefault(topic, self.writer.add_connection(topic, kind, typestore=self.store))
-        serialize = self.store.serialize_ros1 if self.ros == 1 else self.store.serialize_cdr
-        self.writer.write(self.topics[topic], self.time, serialize(self.store.types[kind](data="hello"), kind))
-
-    def close(self) -> Path:
-        self.writer.close()
-        return self.path
-
-
-KINDS: dict[str, tuple[int, dict[str, Any]]] = {
-    "ROS 1": (1, {}),
-    "ROS 1, bz2": (1, {"compression": "bz2"}),
-    "ROS 1, lz4": (1, {"compression": "lz4"}),
-    "ROS 2, sqlite": (2, {"storage_plugin": rosbag2.StoragePlugin.SQLITE3}),
-    "ROS 2, mcap": (2, {"storage_plugin": rosbag2.StoragePlugin.MCAP}),
-}
 
 
 @pytest.fixture(params=KINDS)
@@ -211,10 +123,10 @@ def test_two_cameras_are_named_and_never_merged(bag: Bag) -> None:
     bag.array(EVENTS[:20], "/left/events")
     bag.array(EVENTS[:30], "/right/events")
     path = bag.close()
-    with pytest.raises(spedge.InputError, match=r"/left/events.* say which, camera='/left/events'"):
+    with pytest.raises(spedge.InputError, match=r"/left/events.* say which, stream='/left/events'"):
         spedge.open(path)
-    assert spedge.open(path, camera="/left/events").events().tolist() == later(EVENTS[:20])
-    assert spedge.open(path, camera="right").events().tolist() == later(EVENTS[:30])
+    assert spedge.open(path, stream="/left/events").events().tolist() == later(EVENTS[:20])
+    assert spedge.open(path, stream="right").events().tolist() == later(EVENTS[:30])
 
 
 def test_bags_without_events(bag: Bag) -> None:
@@ -318,19 +230,51 @@ def test_flips_anywhere_end_in_one_sentence(bag: Bag) -> None:
     path = bag.close()
     file = ros_cut.storages(path)[-1]
     data, rng = file.read_bytes(), np.random.default_rng(1)
-    for _ in range(25):
+    for _ in range(8):
         broken = bytearray(data)
         for at in rng.integers(0, len(data), 3):
             broken[at] ^= 1 << int(rng.integers(8))
         file.write_bytes(broken)
         for camera in ("/dvs/events", "/event_camera/events"):
             try:
-                recording = spedge.open(path, camera=camera, outside="drop", sort=True)
+                recording = spedge.open(path, stream=camera, outside="drop", sort=True)
                 for _ in recording:
                     pass
             except spedge.InputError as error:
                 assert str(path) in str(error)
                 assert "\n" not in str(error)
+
+
+def test_nothing_behind_a_damaged_chunk_is_handed_out(bag: Bag) -> None:
+    """A bag without an end whose middle is damaged, too: its events stop there and do not go on behind the gap."""
+    for start in range(0, 900, 20):
+        bag.array(EVENTS[start : start + 20])
+    path = cut(bag.close(), 0.9)
+    file = ros_cut.storages(path)[-1]
+    data = bytearray(file.read_bytes())
+    middle = (4096 + len(data)) // 2  # a header takes 4096 bytes
+    data[middle : middle + 400] = bytes(400)
+    file.write_bytes(data)
+    events = [event for chunk in _until_error(path) for event in chunk.tolist()]
+    assert events == later(EVENTS[: len(events)])
+    if bag.ros == 1:
+        assert len(events) > 100
+
+
+def test_what_the_index_loses_is_found_in_the_file(tmp_path: Path) -> None:
+    """Messages that the library cannot find any more, since the index behind their chunk is damaged."""
+    bag = Bag(tmp_path / "a.bag", 1)
+    for start in range(0, 900, 20):
+        bag.array(EVENTS[start : start + 20])
+    path = bag.close()
+    data = bytearray(path.read_bytes())
+    index = data.rindex((47).to_bytes(4, "little"), 0, data.rindex(b"op=\x04"))  # of the last chunk
+    count = int.from_bytes(data[index + 51 : index + 55], "little") // 12
+    data[index + 55 + 12 * (count - 1) + 10] ^= 0x40  # where the last message of it is
+    path.write_bytes(data)
+    assert [event for chunk in _until_error(path) for event in chunk.tolist()] == later(EVENTS)
+    with pytest.raises(spedge.InputError):
+        spedge.open(path).events()
 
 
 def test_without_the_library_it_is_named(monkeypatch: pytest.MonkeyPatch, bag: Bag) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ def test_a_wrong_line_is_named_behind_those_before_it(line: str, complaint: str,
 def test_what_is_said_must_make_sense(tmp_path: Path) -> None:
     path = written(tmp_path, lines("{s} {x} {y} {p}"))
     nonsense: list[dict[str, Any]] = [{"columns": "txy"}, {"columns": "txypp"}, {"columns": "t,x,y,p"}]
-    for said in (*nonsense, {"time_unit": "min"}, {"camera": "left"}):
+    for said in (*nonsense, {"time_unit": "min"}, {"stream": "left"}):
         with pytest.raises(spedge.UsageError, match=next(iter(said))):
             spedge.open(path, width=320, height=240, **said)
     raw = tmp_path / "a.raw"
@@ -237,9 +238,9 @@ def test_what_is_said_must_make_sense(tmp_path: Path) -> None:
 
 def test_info_and_convert_say_what_a_file_was_taken_for(tmp_path: Path) -> None:
     path = written(tmp_path, lines("{x} {y} {s} {q}"))
-    assert recording_info(path, 320, 240).layout == "x y t p, times in seconds, between spaces"
+    assert recording_info(path, 320, 240).layout == "x y t p, times in seconds, polarity -1/1, between spaces"
     run = CliRunner().invoke(app, ["info", str(path), "--width", "320", "--height", "240", "--json"])
-    assert json.loads(run.stdout)["layout"] == "x y t p, times in seconds, between spaces"
+    assert json.loads(run.stdout)["layout"] == "x y t p, times in seconds, polarity -1/1, between spaces"
     few = written(tmp_path, "1 2 3 1\n2 2 3 0\n", "few.txt")
     size = ["--width", "320", "--height", "240"]
     out = tmp_path / "out.raw"
@@ -265,3 +266,71 @@ def test_files_longer_than_a_block_are_read_in_pieces(tmp_path: Path, monkeypatc
     path.write_bytes(path.read_bytes() + b"\n1 2\n")
     with pytest.raises(spedge.InputError, match="line 3001 is '1 2'"):
         spedge.open(path, width=320, height=240).events()
+
+
+@pytest.mark.parametrize(
+    ("polarities", "said"),
+    [("010", "0/1"), (("-1", "1", "-1"), "-1/1"), (("True", "False", "true"), "True/False"), ("111", None)],
+)
+def test_how_polarities_are_written_is_said(polarities: Sequence[str], said: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("t,x,y,p\n" + "".join(f"{i},1,2,{p}\n" for i, p in enumerate(polarities)))
+    layout = spedge.open(path, width=9, height=9).layout
+    assert layout == f"t x y p, times in microseconds{f', polarity {said}' if said else ''}, between commas"
+
+
+def test_three_kinds_of_polarity_are_refused(tmp_path: Path) -> None:
+    rows = np.array([[1, 2, 3, -1], [70_000, 3, 3, 0], [70_001, 3, 3, 1]])
+    np.savetxt(tmp_path / "a.txt", rows, "%d")
+    np.save(tmp_path / "a.npy", rows)
+    for name in ("a.txt", "a.npy"):
+        with pytest.raises(spedge.InputError, match="the polarities are -1, 0 and 1"):
+            spedge.open(tmp_path / name, width=9, height=9)
+
+
+@pytest.mark.parametrize("head", ["# timestamp [s] x y polarity\n", "t (s) x y p\n", "t [S],x,y,p\n"])
+def test_units_that_stand_apart_from_their_names(head: str, tmp_path: Path) -> None:
+    separator = "," if "," in head else " "
+    lines = "".join(separator.join(map(str, row)) + "\n" for row in [(1, 3, 4, 1), (2, 3, 4, 0)])
+    assert spedge.open(written(tmp_path, head + lines), width=9, height=9).events().tolist() == [
+        (1_000_000, 3, 4, 1),
+        (2_000_000, 3, 4, 0),
+    ]
+
+
+@pytest.mark.parametrize("line", ["1,3,x4,1", "1,3,4,on", "1,3,,1", "1;3;4;1"])
+def test_a_wrong_first_line_is_no_line_of_names(line: str, tmp_path: Path) -> None:
+    """Else whoever says the columns, as the sentence tells, loses an event in silence."""
+    path = written(tmp_path, f"{line}\n2,3,4,0\n", "a.csv")
+    with pytest.raises(spedge.InputError, match=r"line [12]"):
+        spedge.open(path, width=9, height=9, columns="txyp").events()
+    path = written(tmp_path, "when,column,row,what\n2,3,4,0\n", "a.csv")
+    assert spedge.open(path, width=9, height=9, columns="txyp").events().tolist() == [(2, 3, 4, 0)]
+
+
+def test_microseconds_that_were_seconds_once_are_whole_but_for_rounding(tmp_path: Path) -> None:
+    n = np.arange(1000)
+    t = (n * 1e-3 + 0.0005) * 1e6
+    assert (t != np.floor(t)).any()
+    rows = np.stack([t, n % 60, n * 7 % 60, n % 2], axis=1)
+    np.savetxt(tmp_path / "a.txt", rows)
+    np.save(tmp_path / "a.npy", rows)
+    for name in ("a.txt", "a.npy"):
+        recording = spedge.open(tmp_path / name, width=60, height=60)
+        assert "times in microseconds" in recording.layout
+        assert recording.events()["t"].tolist() == (500 + 1000 * n).tolist()
+
+
+def test_fractions_over_days_are_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "".join(f"{i * 1234.56789:.5f} {i % 60} {i * 7 % 60} {i % 2}\n" for i in range(1000)))
+    with pytest.raises(spedge.InputError, match="may be microseconds or milliseconds or seconds"):
+        spedge.open(path, width=60, height=60)
+    events = spedge.open(path, width=60, height=60, time_unit="us").events()
+    assert events["t"].tolist() == [int(i * 1234.56789 + 0.5) for i in range(1000)]
+
+
+@pytest.mark.parametrize("text", ["1.00000e999 3 4 1", "0.1 3 4 1\n1.00000e999 3 4 1", "t x y p\n1e999 3 4 1"])
+def test_times_beyond_all_numbers(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text + "\n")
+    with pytest.raises(spedge.InputError, match=r"has t=1.*e999; it must be"):
+        spedge.open(path, width=9, height=9, columns="txyp").events()

@@ -18,14 +18,14 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from spedge.base.errors import CheckFailed, UsageError
+from spedge.base.errors import InputError, UsageError
 from spedge.model.spec import ModelSpec
 
 from ..data.base import Description, Sample, sizes_of
 from ..metrics.top1 import top1
 from ..models.registry import make_model
 from ..presets.base import Recipe
-from ..progress import Progress
+from ..progress import Progress, TrainingError
 from ..tasks.classification import Predictions, predict, vote
 from .curves import Curves
 from .loading import LearnItems, LookItems, in_order, loader, threads
@@ -81,7 +81,7 @@ class Plan:
 def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | None, started: float) -> Fitted:
     """Fit until the schedule's end, the end of the budget, or an interrupt; goes on where the run's folder stopped.
 
-    started: `time.process_time()` when the work began. Raises CheckFailed when the loss is no number.
+    started: `time.process_time()` when the work began. Raises TrainingError when the loss is no number.
     """
     recipe = plan.recipe
     torch.manual_seed(plan.seed)
@@ -282,9 +282,9 @@ class _Between(pl.Callback):
         recent = self.module.losses[-self.plan.recipe.log_steps * self.plan.recipe.accumulate :]
         loss = float(torch.stack(recent).mean()) if recent else math.nan
         if recent and not math.isfinite(loss):
-            raise CheckFailed(
-                f"The loss is {loss} after {self.module.step} steps: nothing is learned from here on. Train with a "
-                "lower --learning-rate, or with --precision fp32; what was kept is from before."
+            raise TrainingError(
+                f"Training came to nothing: after {self.module.step} steps the loss was no number any more. Train with a "
+                "lower --learning-rate, or with --precision fp32."
             )
         return loss
 

@@ -1,8 +1,8 @@
 """Build script: the tools and flags of a board, from its manifest; PlatformIO compiles and links.
 
 `build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu` and `build.fpu` go to the
-compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target, `build.ldscript` is a linker
-script in the board's port folder. The sources see `build.mcu` as SP_MCU_<NAME>.
+compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target, `build.extra_flags` to any;
+`build.ldscript` is a linker script in the board's port folder.
 """
 
 from pathlib import Path
@@ -46,8 +46,6 @@ elif prefix.startswith("riscv"):
 elif prefix.startswith("aarch64-"):
     env.Append(CCFLAGS=[f"-march={board.get('build.cpu')}"])
     env.Append(LINKFLAGS=["-static"])  # runs on any Linux of that machine, and needs no libraries to be emulated
-
-env.Append(CPPDEFINES=[f"SP_MCU_{board.get('build.mcu').upper().replace('-', '_')}"])
 
 script = board.get("build.ldscript", "")
 if script:

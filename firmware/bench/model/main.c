@@ -1,13 +1,13 @@
 /* The program behind `spedge bench`: runs the model alone on rows from the host and says what it cost.
  * Request: u32 count, float [count][hidden]. Reply: u32 magic, i32 status, u64 cost in the port's unit, u32 bytes of
- * stack, float [classes]; from a model with probes also u32 [probes], the cost of each kernel call. Little-endian,
+ * stack, float [numbers of all outputs]; from a model with probes also u32 [probes], the cost of each kernel call. Little-endian,
  * on the link of an emulated board, which loses nothing. */
 #include "model.h"
 #include "port.h"
 
 #include <string.h>
 
-enum { PAINTED = 8192, GAP = 96, PAINT = 0xa5, MOST_CLASSES = 1024 };
+enum { PAINTED = 8192, GAP = 96, PAINT = 0xa5 };
 
 static const uint32_t bench_magic = 0x43504253u; /* "SBPC" */
 
@@ -118,7 +118,6 @@ static void send_probes(void)
 
 int main(int argc, char **argv)
 {
-    static float logits[MOST_CLASSES];
     size_t size;
     port_init(argc, argv);
     uint8_t *arena = (uint8_t *)port_memory(&size);
@@ -126,17 +125,20 @@ int main(int argc, char **argv)
     for (;;) {
         uint32_t count;
         read_all(&count, sizeof count);
-        if (size < sp_model.arena_bytes || sp_model.classes > MOST_CLASSES || count > sp_model.tokens) {
+        if (size < sp_model.arena_bytes || count > sp_model.tokens) {
             send(SP_ERR_CAPACITY, 0, 0);
             continue;
         }
         read_all(arena + sp_model.input_offset, (size_t)count * sp_model.embed.hidden * sizeof(float));
         paint(stack);
         const uint64_t start = port_counter();
-        const int status = sp_model.encode(arena, count, logits);
+        const int status = sp_model.encode(arena, count);
         const uint64_t cost = port_counter() - start;
         send(status, cost, used(stack));
-        write_all(logits, sp_model.classes * sizeof(float));
+        for (uint8_t i = 0; i < sp_model.output_count; ++i) {
+            const sp_output_t *output = &sp_model.outputs[i];
+            write_all(sp_model_output(arena, output), output->size * sizeof(float));
+        }
         send_probes();
     }
 }

@@ -1,6 +1,7 @@
 #include "spedge/decode.h"
 
 #include "decode_words.h"
+#include "spedge/assert.h"
 
 #include <string.h>
 
@@ -20,6 +21,7 @@ static const struct {
 
 int sp_decoder_init(sp_decoder_t *d, const sp_decoder_config_t *config)
 {
+    SP_ASSERT(d && config);
     if (config->format >= SP_FORMATS)
         return SP_ERR_CONFIG;
     memset(d, 0, sizeof *d);
@@ -35,6 +37,8 @@ int sp_decoder_init(sp_decoder_t *d, const sp_decoder_config_t *config)
 int sp_decoder_decode(sp_decoder_t *d, const uint8_t *in, size_t n, size_t *used, sp_event_t *out, size_t capacity,
                       size_t *got)
 {
+    SP_ASSERT(d && d->config.format < SP_FORMATS && used && got);
+    SP_ASSERT((in || n == 0) && (out || capacity == 0));
     return formats[d->config.format].decode(d, in, n, used, out, capacity, got);
 }
 

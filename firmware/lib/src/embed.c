@@ -1,6 +1,8 @@
 #include "spedge/embed.h"
 
 #include "embed_rows.h"
+#include "inline.h"
+#include "spedge/assert.h"
 
 #include <math.h>
 #include <string.h>
@@ -55,7 +57,14 @@ static uint32_t bucket_of(uint64_t age_us, uint32_t last)
 
 uint8_t sp_embed_bucket(uint64_t age_us, uint8_t buckets)
 {
+    SP_ASSERT(buckets > 0 && buckets <= SP_EMBED_BUCKETS_MAX);
     return (uint8_t)bucket_of(age_us, buckets - 1u);
+}
+
+/* What sp_embed_config_check has seen to. */
+SP_INLINE int is_full(const sp_embed_config_t *config)
+{
+    return config && config->patch_size > 0 && config->buckets > 0 && config->buckets <= SP_EMBED_BUCKETS_MAX;
 }
 
 static uint32_t cell_of(uint32_t size, uint32_t buckets, const sp_event_t *e, uint64_t t_last)
@@ -66,6 +75,7 @@ static uint32_t cell_of(uint32_t size, uint32_t buckets, const sp_event_t *e, ui
 
 void sp_embed_volume(const sp_embed_config_t *config, const sp_event_t *events, size_t n, uint16_t *volume)
 {
+    SP_ASSERT(is_full(config) && volume && (events || n == 0));
     memset(volume, 0, sp_embed_cells(config) * sizeof *volume);
     for (size_t i = 0; i < n; i++) {
         uint16_t *count = &volume[cell_of(config->patch_size, config->buckets, &events[i], events[n - 1].t)];
@@ -166,6 +176,7 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
 /* The time of the ready token's newest event. Only a voxel's is not the token's own. */
 static uint64_t newest_event(const sp_tokenizer_t *tok)
 {
+    SP_ASSERT(sp_tokenizer_token(tok)); /* one is ready */
     uint64_t t = sp_tokenizer_token(tok)->t;
     sp_event_t event;
     sp_token_cursor_t cursor;
@@ -181,6 +192,7 @@ static uint64_t newest_event(const sp_tokenizer_t *tok)
 int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch, size_t scratch_size,
                    float *out)
 {
+    SP_ASSERT(is_full(config) && config->weight && config->bias && out);
     const uint64_t newest = newest_event(tok);
     sp_event_t events[EVENTS_AT_ONCE];
     sp_token_cursor_t cursor;
@@ -198,6 +210,7 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
 int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                     size_t scratch_size, float *out)
 {
+    SP_ASSERT(is_full(config) && config->weight && config->bias && out && (events || n == 0));
     if (!scratch_fits(config, scratch, scratch_size))
         return SP_ERR_CAPACITY;
     if (n > 0)
@@ -209,6 +222,7 @@ int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, s
 size_t sp_embed_sparse(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                        uint32_t *cells, uint16_t *counts)
 {
+    SP_ASSERT(is_full(config) && scratch_fits(config, scratch, sp_embed_scratch_size(config)) && (events || n == 0));
     uint32_t *bitmap = scratch;
     uint16_t *held = counts_in(config, scratch);
     const size_t words = bitmap_words(config);
@@ -240,6 +254,7 @@ void sp_embed_position_sizes(uint16_t hidden, uint16_t *xy, uint16_t *t)
 
 void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps)
 {
+    SP_ASSERT(size == 0 || (scale > 0.0f && steps));
     for (uint32_t k = 0; 2u * k < size; k++) {
         const double turns = 1.0 / (TURN * (double)scale * pow(10000.0, 2.0 * (double)k / (double)size));
         steps[k] = (uint64_t)((turns - floor(turns)) * 18446744073709551616.0);

@@ -1,6 +1,7 @@
 #include "spedge/frame.h"
 
 #include "inline.h"
+#include "spedge/assert.h"
 #include "spedge/error.h"
 #include "spedge/wire.h"
 
@@ -87,8 +88,17 @@ static int cobs_put(cobs_t *c, const uint8_t *in, size_t n)
     return SP_OK;
 }
 
+/* Whether two blocks of memory share a byte. */
+SP_INLINE int overlap(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
+{
+    const uintptr_t a_at = (uintptr_t)a, b_at = (uintptr_t)b;
+    return a_at < b_at ? b_at - a_at < a_size : a_at - b_at < b_size;
+}
+
 int sp_frame_encode(const sp_frame_t *frame, uint8_t *out, size_t capacity)
 {
+    SP_ASSERT(frame && (frame->payload || frame->length == 0) && (out || capacity == 0));
+    SP_ASSERT(!overlap(frame->payload, frame->length, out, capacity));
     uint8_t header[SP_FRAME_HEADER_BYTES];
     uint8_t *p = sp_put_u8(header, frame->type);
     p = sp_put_u8(p, frame->flags);
@@ -166,6 +176,7 @@ static int frame_open(sp_frame_reader_t *r, sp_frame_t *frame)
 
 void sp_frame_reader_init(sp_frame_reader_t *reader, uint8_t *buffer, size_t capacity)
 {
+    SP_ASSERT(reader && buffer && capacity > 0);
     memset(reader, 0, sizeof *reader);
     reader->buffer = buffer;
     reader->capacity = capacity;
@@ -174,6 +185,7 @@ void sp_frame_reader_init(sp_frame_reader_t *reader, uint8_t *buffer, size_t cap
 int sp_frame_reader_feed(sp_frame_reader_t *r, const uint8_t *in, size_t n, size_t *used, sp_frame_t *frame)
 {
     size_t at = 0;
+    SP_ASSERT(r && r->buffer && used && frame && (in || n == 0));
     while (at < n) {
         const size_t span = before_zero(in + at, n - at);
         if (span > r->capacity - r->filled)

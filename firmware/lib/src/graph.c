@@ -1,5 +1,6 @@
 #include "spedge/graph.h"
 
+#include "spedge/assert.h"
 #include "spedge/error.h"
 
 enum { X, Y, T }; /* of a point */

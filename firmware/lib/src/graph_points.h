@@ -120,6 +120,7 @@ void NAMED(sp_graph_sample)(const REAL (*points)[3], uint32_t n, uint32_t start,
 {
     uint32_t last = start;
 
+    SP_ASSERT(m == 0 || (m <= n && start < n));
     for (uint32_t i = 0; i < m; i++) {
         const REAL *newest = points[last];
         REAL most = (REAL)-1;

@@ -1,6 +1,7 @@
 #include "spedge/pipeline.h"
 
 #include "evt2_words.h"
+#include "spedge/assert.h"
 #include "tokenizer_state.h"
 
 #include <string.h>
@@ -341,6 +342,7 @@ int sp_pipeline_feed(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *u
 {
     int rc;
 
+    SP_ASSERT(pipe && used && (in || n == 0));
     *used = 0;
     do {
         size_t step;
@@ -390,6 +392,7 @@ uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out)
 {
     if (!has_embedding(&pipe->config) || !pipe->config.one_by_one || pipe->tokens == 0)
         return 0;
+    SP_ASSERT(out);
     copy_row(pipe, 0, pipe->origin, out);
     return (uint32_t)((pipe->tokens - 1) % pipe->config.window_tokens) + 1u;
 }
@@ -409,6 +412,7 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out)
 {
     if (!has_embedding(&pipe->config) || pipe->config.one_by_one)
         return 0;
+    SP_ASSERT(out);
 
     const uint32_t window = pipe->config.window_tokens, hidden = pipe->config.embed.hidden;
     const uint32_t rows = rows_since(pipe, since);

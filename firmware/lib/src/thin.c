@@ -1,5 +1,7 @@
 #include "spedge/thin.h"
 
+#include "spedge/assert.h"
+
 #include <string.h>
 
 static uint32_t sides(uint16_t pixels, uint16_t patch_size)
@@ -16,6 +18,8 @@ size_t sp_thin_size(uint16_t width, uint16_t height, uint16_t patch_size)
 
 void sp_thin_init(sp_thin_t *thin, uint16_t width, uint16_t height, uint16_t patch_size, void *mem)
 {
+    SP_ASSERT(width > 0 && height > 0 && patch_size > 0);
+    SP_ASSERT(mem && (uintptr_t)mem % sizeof *thin->debts == 0);
     thin->debts = mem;
     thin->columns = sides(width, patch_size);
     thin->rows = sides(height, patch_size);

@@ -1,4 +1,5 @@
 #include "evt2_words.h"
+#include "spedge/assert.h"
 #include "tokenizer_state.h"
 
 #include <string.h>
@@ -144,6 +145,7 @@ static uint32_t round_up(double v)
 
 int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config, void *mem, size_t size)
 {
+    SP_ASSERT(out && config);
     sp_tokenizer_config_t full;
     int rc = sp_tokenizer_config_check(config, &full);
     if (rc == SP_OK)
@@ -199,6 +201,7 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok)
 
 int sp_tokenizer_grow(sp_tokenizer_t **tok, uint32_t pool_events, void *mem, size_t size)
 {
+    SP_ASSERT(tok && *tok && mem != (const void *)*tok);
     const sp_tokenizer_t *old = *tok;
     sp_tokenizer_config_t full = old->config;
     full.pool_events = pool_events;
@@ -237,6 +240,7 @@ static void release_ready(sp_tokenizer_t *tok)
 
 int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *used)
 {
+    SP_ASSERT(tok && used && (in || n == 0));
     release_ready(tok);
     return tok->push(tok, in, n, used);
 }
@@ -341,6 +345,7 @@ int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_
     size_t at = 0, done;
     int rc = SP_OK;
 
+    SP_ASSERT(tok && decoder && used && (in || n == 0));
     release_ready(tok);
     if (decoder->partial_bytes > 0)
         rc = push_cut_word(tok, decoder, in, n, &at);

@@ -1,4 +1,5 @@
 /* Tokens: a patch fires, and its events are read. */
+#include "spedge/assert.h"
 #include "tokenizer_state.h"
 
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
@@ -42,6 +43,8 @@ void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
 size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)
 {
     const sp_tokenizer_t *tok = cursor->tokenizer;
+    SP_ASSERT(out || capacity == 0);
+    SP_ASSERT(cursor->left == 0 || tok->is_ready); /* not after the token was released */
     const uint32_t bits = tok->span_bits, mask = (1u << bits) - 1u;
     const uint32_t x0 = (uint32_t)tok->ready.x * tok->config.patch_size;
     const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;

@@ -1,11 +1,11 @@
 /* Arm MPS2 with the AN386 (Cortex-M4F) or AN500 (Cortex-M7) image and MPS3 with AN547 (Cortex-M55), as QEMU has them.
  * Link: CMSDK UART0. Camera port: CMSDK UART1, by a receive interrupt. Counter: a timer, which under `-icount shift=0`
  * (1 ns an instruction) ticks once in 40 instructions, or 31.25. Memory and RAM source: the PSRAM, by symbols of the linker
- * script. image.h has what differs. */
+ * script. board.h has what differs. */
 #include "port.h"
 #include "ring.h"
 
-#include "image.h"
+#include "board.h"
 
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "mps2"
@@ -29,10 +29,6 @@
 #define UART_LEAST_DIVIDER 16u
 
 /* All interrupts that are used are in one register of 32. */
-#define NVIC_ISER REG(0xe000e100u + UART0_RX_IRQ / 32u * 4u)
-#define NVIC_ICER REG(0xe000e180u + UART0_RX_IRQ / 32u * 4u)
-#define NVIC_ICPR REG(0xe000e280u + UART0_RX_IRQ / 32u * 4u)
-#define IRQ_BIT(irq) (1u << (irq) % 32u)
 #define WAKING_IRQS (IRQ_BIT(UART0_RX_IRQ) | IRQ_BIT(UART0_TX_IRQ) | IRQ_BIT(TIMER_IRQ))
 
 #ifndef SP_CAMERA_RING_BYTES
@@ -99,13 +95,13 @@ void *port_memory(size_t *size)
 
 static void mask_camera(void)
 {
-    NVIC_ICER = IRQ_BIT(UART1_RX_IRQ);
+    NVIC_ICER(UART0_RX_IRQ) = IRQ_BIT(UART1_RX_IRQ);
     __asm volatile("dsb\n\tisb" ::: "memory");
 }
 
 static void unmask_camera(void)
 {
-    NVIC_ISER = IRQ_BIT(UART1_RX_IRQ);
+    NVIC_ISER(UART0_RX_IRQ) = IRQ_BIT(UART1_RX_IRQ);
 }
 
 /* The receive interrupt of UART1. A camera that is held waits: its byte stays where it is. */
@@ -207,14 +203,14 @@ void port_idle(void)
     __asm volatile("cpsid i" ::: "memory");
     timer_clear();
     UART_INTCLEAR(UART0) = UART_INT_TX_RX;
-    NVIC_ICPR = WAKING_IRQS;
-    NVIC_ISER = WAKING_IRQS;
+    NVIC_ICPR(UART0_RX_IRQ) = WAKING_IRQS;
+    NVIC_ISER(UART0_RX_IRQ) = WAKING_IRQS;
     uint32_t state = UART_STATE(UART0);
     int can_read = !write_blocked && (state & UART_STATE_RXFULL) != 0;
     int can_write = write_blocked && (state & UART_STATE_TXFULL) == 0;
     if (!can_read && !can_write && !port_ring_is_news(&camera))
         __asm volatile("dsb\n\twfi" ::: "memory");
-    NVIC_ICER = WAKING_IRQS;
-    NVIC_ICPR = WAKING_IRQS;
+    NVIC_ICER(UART0_RX_IRQ) = WAKING_IRQS;
+    NVIC_ICPR(UART0_RX_IRQ) = WAKING_IRQS;
     __asm volatile("dsb\n\tisb\n\tcpsie i" ::: "memory");
 }

@@ -2,7 +2,7 @@
  * masked. */
 #include "cortex_m_startup.h"
 
-#include "image.h"
+#include "board.h"
 
 void camera_received(void); /* port_mps2.c */
 

@@ -32,6 +32,8 @@
 #define SP_PORT_LISTEN NULL
 #endif
 #define TERMINAL_BYTES 4095 /* that Linux keeps for a reader */
+#define GUESTS 4            /* hosts that have come and not spoken yet; another one takes the place of the oldest */
+#define LOOK_NS 20000000u   /* between two looks for hosts while there is no time to sleep */
 #ifndef SP_PORT_MEMORY_BYTES
 #define SP_PORT_MEMORY_BYTES (16u << 20)
 #endif
@@ -39,9 +41,11 @@
 static _Alignas(16) unsigned char memory[SP_PORT_MEMORY_BYTES];
 static int link_fd = -1;
 static int listener = -1; /* of TCP, else -1 */
-static tcp_guest_t guest = {.fd = -1};
-static uint8_t early[sizeof guest.said]; /* that the host said before it was let in */
+static tcp_guest_t guests[GUESTS];
+static unsigned oldest_guest;
+static uint8_t early[sizeof guests[0].said]; /* that the host said before it was let in */
 static size_t early_used, early_filled;
+static uint64_t looked_at; /* for hosts, when */
 static int write_blocked;
 static int camera_fd;
 static int camera_is_open;
@@ -100,6 +104,8 @@ void port_init(int argc, char **argv)
 {
     const char *address = SP_PORT_LISTEN;
     int next = 1;
+    for (int i = 0; i < GUESTS; i++)
+        guests[i].fd = -1;
     if (argc > 2 && strcmp(argv[1], "--listen") == 0) {
         address = argv[2];
         next = 3;
@@ -137,16 +143,58 @@ __attribute__((weak)) size_t app_farewell(uint8_t *out, size_t capacity)
     return 0;
 }
 
-static void hear_guest(void)
+static void hear(tcp_guest_t *guest)
 {
-    if (guest.fd >= 0 && tcp_hear(&guest, link_fd)) {
-        link_fd = guest.fd;
+    if (guest->fd >= 0 && tcp_hear(guest, link_fd)) {
+        link_fd = guest->fd;
         write_blocked = 0;
         early_used = 0;
-        early_filled = guest.n;
-        memcpy(early, guest.said, guest.n);
-        guest.fd = -1;
+        early_filled = guest->n;
+        memcpy(early, guest->said, guest->n);
+        guest->fd = -1;
     }
+}
+
+static tcp_guest_t *place_for_a_guest(void)
+{
+    for (int i = 0; i < GUESTS; i++)
+        if (guests[i].fd < 0)
+            return &guests[i];
+    return &guests[oldest_guest++ % GUESTS];
+}
+
+/* What to wait for, to see who comes: 1 + GUESTS entries. */
+static void watch_for_hosts(struct pollfd *wait)
+{
+    wait[0] = (struct pollfd){listener, POLLIN, 0};
+    for (int i = 0; i < GUESTS; i++)
+        wait[1 + i] = (struct pollfd){guests[i].fd, POLLIN, 0};
+}
+
+/* Who has come. Not from port_write: the application is then at the bytes that another host may not be given. */
+static void receive_hosts(const struct pollfd *seen)
+{
+    for (int i = 0; i < GUESTS; i++)
+        if (seen[1 + i].revents != 0)
+            hear(&guests[i]);
+    if (seen[0].revents != 0) {
+        tcp_guest_t *guest = place_for_a_guest();
+        tcp_accept(listener, guest);
+        hear(guest);
+    }
+}
+
+/* While there is always something to do, nobody sleeps and sees who comes. */
+static void look_for_hosts(void)
+{
+    const uint64_t now = listener >= 0 ? port_counter() : 0;
+    if (now - looked_at < LOOK_NS)
+        return;
+    looked_at = now;
+    struct pollfd look[1 + GUESTS];
+    watch_for_hosts(look);
+    if (poll(look, sizeof look / sizeof *look, 0) > 0)
+        receive_hosts(look);
 }
 
 static void lose_host(void)
@@ -168,6 +216,7 @@ const port_info_t *port_info(void)
 
 size_t port_read(uint8_t *out, size_t capacity)
 {
+    look_for_hosts();
     if (early_used < early_filled) {
         const size_t left = early_filled - early_used, taken = left < capacity ? left : capacity;
         memcpy(out, early + early_used, taken);
@@ -232,6 +281,7 @@ size_t port_camera_read(uint8_t *out, size_t capacity)
 {
     ssize_t n = camera_is_open ? read(camera_fd, out, capacity) : 0;
     camera_was_read = 1;
+    look_for_hosts(); /* the link may be blocked */
     return n > 0 ? (size_t)n : 0;
 }
 
@@ -263,16 +313,12 @@ __attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
 /* The camera wakes only a reader: bytes that the application leaves where they are must not keep it busy. */
 void port_idle(void)
 {
-    struct pollfd wait[] = {
+    struct pollfd wait[2 + 1 + GUESTS] = {
         {link_fd, write_blocked ? POLLOUT : POLLIN, 0},
         {camera_is_open && camera_was_read ? camera_fd : -1, POLLIN, 0},
-        {listener, POLLIN, 0},
-        {guest.fd, POLLIN, 0},
     };
+    watch_for_hosts(&wait[2]);
     camera_was_read = 0;
-    poll(wait, sizeof wait / sizeof *wait, -1); /* negative descriptors are left out */
-    if (wait[2].revents != 0)
-        tcp_accept(listener, &guest);
-    if ((wait[2].revents | wait[3].revents) != 0)
-        hear_guest();
+    if (poll(wait, sizeof wait / sizeof *wait, -1) > 0) /* negative descriptors are left out */
+        receive_hosts(&wait[2]);
 }

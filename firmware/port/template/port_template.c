@@ -1,7 +1,7 @@
 /* A port to copy: it builds anywhere, talks to nobody and sleeps never. Each TODO is a line or two for most chips. */
 #include "port.h"
 
-/* With a camera port: a receive interrupt that calls port_ring_put (ring.h), as in stm32f4/. */
+/* With a camera port: a receive interrupt that calls port_ring_put (ring.h), as in stm32/. */
 #include "no_camera.h"
 
 #ifndef SP_BOARD_NAME

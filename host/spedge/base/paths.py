@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from spedge.base.errors import SpedgeError
+from spedge.base.errors import SpedgeError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -35,8 +35,21 @@ def assets_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Where builds and downloads are kept: $SPEDGE_CACHE, or the user's cache folder. Created when missing."""
+    """Where builds and downloads are kept: $SPEDGE_CACHE, or the user's cache folder. Created when missing.
+
+    Raises UsageError when that cannot be.
+    """
     chosen = os.environ.get("SPEDGE_CACHE")
     path = Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("spedge")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
     return path
+
+
+def unwritable(cache: Path, error: OSError) -> UsageError:
+    """What to say of a cache that cannot be written to."""
+    return UsageError(
+        f"the cache {cache} cannot be written to ({error.strerror}): set SPEDGE_CACHE to a folder that can"
+    )

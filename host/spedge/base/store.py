@@ -12,9 +12,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from spedge.base.paths import cache_dir
+from spedge.base.paths import cache_dir, unwritable
 
 _LOCKS = 64  # to a kind, for ever: a lock that is deleted can be held by two
 _KEPT = 200  # of a kind; the ones used last
@@ -23,12 +24,14 @@ _KEPT = 200  # of a kind; the ones used last
 def stored(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     """The folder `key` among the results of a kind, which make(folder) has filled, now or before.
 
-    key: a name that contains a digest of all that goes in. What `make` raises is raised, and leaves no result.
+    key: a name that contains a digest of all that goes in. What `make` raises is raised, and leaves no result. A cache
+    that cannot be written to gives what it has, and raises UsageError for the rest.
     """
     shelf = cache_dir() / kind
     folder = shelf / key
     if not folder.is_dir():
         with locked(_lock(shelf, key)):
+            shelf.mkdir(exist_ok=True)
             if not folder.is_dir():
                 part = shelf / f"{key}.part"  # of one that was killed, if it is there
                 shutil.rmtree(part, ignore_errors=True)
@@ -38,7 +41,7 @@ def stored(kind: str, key: str, make: Callable[[Path], None]) -> Path:
                     part.rename(folder)
                 finally:
                     shutil.rmtree(part, ignore_errors=True)
-                _forget_the_oldest(shelf)
+                forget_the_oldest(shelf, _KEPT, lambda _: contextlib.nullcontext(True))
     with contextlib.suppress(OSError):
         os.utime(folder)
     return folder
@@ -64,24 +67,45 @@ def digest_of(paths: Iterable[Path], *words: str) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that is this file; the other threads and processes that want it wait. Freed when we end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    """Hold the lock that is this file, in the cache; other threads and processes that want it wait. Freed when we end.
+
+    Raises UsageError when the cache cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise unwritable(cache_dir(), error) from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _lock(shelf: Path, key: str) -> Path:
-    number = int(hashlib.sha256(key.encode()).hexdigest(), 16) % _LOCKS
-    return shelf / "locks" / str(number)
+@contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """The same without waiting: whether we hold it."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
-def _forget_the_oldest(shelf: Path) -> None:
-    """Results and remains beyond the newest ones."""
+def forget_the_oldest(shelf: Path, kept: int, free: Callable[[str], AbstractContextManager[bool]]) -> None:
+    """Delete folders but for the newest. free(name): whether a folder may go, and stays so while we are in it."""
     used = []
     for path in shelf.iterdir():
         with contextlib.suppress(OSError):
-            if path.name != "locks":
+            if path.is_dir():
                 used.append((path.stat().st_mtime_ns, path))
-    for _, path in sorted(used)[:-_KEPT]:
-        shutil.rmtree(path, ignore_errors=True)
+    for _, path in sorted(used)[:-kept]:
+        with free(path.name) as may_go:
+            if may_go:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _lock(shelf: Path, key: str) -> Path:
+    number = int(hashlib.sha256(key.encode()).hexdigest(), 16) % _LOCKS
+    return shelf.parent / "locks" / f"{shelf.name}-{number}"

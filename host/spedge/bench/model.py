@@ -5,38 +5,28 @@ The board runs firmware/bench/model: the model alone, rows in, logits out, by th
 
 from __future__ import annotations
 
-import struct
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CheckFailed, DeviceError, InputError, UsageError
-from spedge.base.paths import cache_dir
-from spedge.boards.build import build, compile_model, require_tvm
-from spedge.boards.launch import running
+from spedge.base.errors import CheckFailed, InputError, UsageError
+from spedge.bench.machine import Rows, run_on_board
+from spedge.boards.build import build, compile_model, footprint
 from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
-from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle
-
-if TYPE_CHECKING:
-    from spedge.compile.measure.synthetic import Shape
+from spedge.recordings import PLAIN, Reading
 
 SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
-_REPLY = struct.Struct("<IiQI")
-_MAGIC = 0x43504253
-_SECONDS = 120.0  #: without a byte from the board
 
 Progress = Callable[[str], None]
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -95,22 +85,13 @@ class ModelBench:
         return document
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a board answered: cost in its unit, bytes of stack, float32 logits [classes], cost of each probed call."""
-
-    cost: int
-    stack_bytes: int
-    logits: NDArray[np.float32]
-    probes: tuple[int, ...] = ()
-
-
 def bench_model(
     bundle: Bundle,
     board: str,
     precision: str = "fp32",
     on_progress: Progress | None = None,
     recordings: Sequence[Path] = (),
+    reading: Reading = PLAIN,
 ) -> ModelBench:
     """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
 
@@ -118,7 +99,7 @@ def bench_model(
     Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
     CheckFailed when a recording does not pass, and what building and running raise.
     """
-    require_recordings(bundle, recordings)
+    events = require_recordings(bundle, recordings, reading)
     cases = [vector.embedded for vector in bundle.vectors()]
     if not cases:
         raise InputError(f"{bundle.path} keeps no vectors to measure with: export the bundle again")
@@ -126,17 +107,24 @@ def bench_model(
     report = _bench(bundle, load_board(board), precision, cases, False, say)
     if not recordings:
         return report
-    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say))
+    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say, events))
 
 
-def classify(bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress) -> Classification:
+def classify(
+    bundle: Bundle,
+    board: Board,
+    recordings: Sequence[Path],
+    precision: str,
+    say: Progress,
+    events: Mapping[Path, NDArray[np.void]],
+) -> Classification:
     """Play whole recordings to the application on a board of this machine; where time counts, the quickest of three."""
     encoder = encoder_of(bundle, board.target, precision, say)
     image = build(board, bundle, say, precision).path
     costs: list[list[StageCosts]] = []
     with open_board(board, image) as device:
         for _ in range(1 if board.cost_unit == "instructions" else 3):
-            report = check(bundle, recordings, device, board.name, say, encoder, tolerance_of(precision))
+            report = check(bundle, recordings, device, board.name, say, encoder, tolerance_of(precision), events=events)
             for one in report.recordings:
                 if one.problem:
                     raise CheckFailed(f"{one.path}: {one.problem}")
@@ -157,53 +145,31 @@ def classify(bundle: Bundle, board: Board, recordings: Sequence[Path], precision
 
 
 def bench_encoder(
-    shape: Shape, present: int, board: str, precision: str = "fp32", on_progress: Progress | None = None
+    bundle: Bundle,
+    present: int,
+    board: str,
+    precision: str = "fp32",
+    seed: int = 0,
+    on_progress: Progress | None = None,
 ) -> ModelBench:
-    """A transformer encoder with seeded random weights, on seeded random rows of which `present` are tokens.
+    """An encoder with random weights (spedge.compile.measure.synthetic.random_bundle), on seeded random rows of which
+    `present` are tokens.
 
-    Raises UsageError for sizes that cannot be, otherwise as `bench_model`.
+    Raises UsageError for a number of tokens that cannot be, otherwise as `bench_model`.
     """
-    if not 0 <= present <= shape.tokens:
-        raise UsageError(f"{present} tokens cannot be present among {shape.tokens}")
-    if min(shape.tokens, shape.hidden, shape.intermediate, shape.heads, shape.layers, shape.classes) < 1:
-        raise UsageError("every size of an encoder must be at least 1")
-    if shape.hidden % shape.heads:
-        raise UsageError(f"{shape.heads} heads do not divide {shape.hidden} hidden features: choose a divisor")
-    chosen = load_board(board)
-    bundle = random_bundle(shape)
-    rows = np.random.default_rng(shape.seed + 1).normal(0, 1, (4, present, shape.hidden)).astype(np.float32)
-    return _bench(bundle, chosen, precision, list(rows), True, on_progress or (lambda _: None))
-
-
-def run_on_board(
-    board: Board, image: Path, bundle: Bundle, cases: Sequence[Rows], repeats: int = 1, probes: int = 0
-) -> list[Run]:
-    """Run the bench program `image` on each case, float32 [n, hidden]; of `repeats` runs the cheapest counts.
-
-    probes: how many kernel calls the image's model measures.
-    """
-    runs = []
-    with running(board, image) as (transport, obituary):
-        try:
-            for rows in cases:
-                request = struct.pack("<I", len(rows)) + rows.astype("<f4").tobytes()
-                tries = [_exchange(transport, request, len(bundle.labels), probes) for _ in range(repeats)]
-                runs.append(min(tries, key=lambda run: run.cost))
-        except DeviceError as error:
-            raise DeviceError(obituary() or str(error)) from error
-    return runs
+    if not 0 <= present <= bundle.tokens:
+        raise UsageError(f"{present} tokens cannot be present among {bundle.tokens}")
+    rows = np.random.default_rng(seed + 1).normal(0, 1, (4, present, bundle.token_input.features)).astype(np.float32)
+    return _bench(bundle, load_board(board), precision, list(rows), True, on_progress or (lambda _: None))
 
 
 def _bench(
     bundle: Bundle, board: Board, precision: str, cases: Sequence[Rows], encoder_only: bool, say: Progress
 ) -> ModelBench:
-    from spedge.compile import find_target
-    from spedge.compile.measure.footprint import footprint
-
     firmware = build(board, bundle, say, precision, "bench/model")
     report: dict[str, Any] = firmware.report
     folder = compile_model(bundle, board.target, say, precision)
-    taken = footprint(folder, find_target(board.target, precision))
+    taken = footprint(folder, board.target, precision)
     say(f"Running on {board.name}")
     counted = board.cost_unit == "instructions"
     runs = run_on_board(board, firmware.path, bundle, cases, 1 if counted else REPEATS)
@@ -233,36 +199,3 @@ def _reference(bundle: Bundle, folder: Path, cases: Sequence[Rows]) -> list[NDAr
     quantised = folder / QUANTISED
     reference = Reference(bundle, quantised if quantised.is_file() else None)
     return [reference.encode(rows) for rows in cases]
-
-
-def random_bundle(shape: Shape) -> Bundle:
-    """The random encoder as a bundle, kept in the cache so that what is built from it is found again."""
-    require_tvm()
-    from spedge.compile.measure.synthetic import make_bundle, make_encoder
-
-    s = shape
-    name = f"t{s.tokens}-h{s.hidden}-i{s.intermediate}-a{s.heads}-l{s.layers}-c{s.classes}-s{s.seed}"
-    folder = cache_dir() / "bench" / name
-    bundle: Bundle = make_bundle(folder, make_encoder(shape), shape, f"random encoder {name}", samples=8)
-    return bundle
-
-
-def _exchange(transport: Transport, request: bytes, classes: int, probes: int) -> Run:
-    out, received = request, b""
-    wanted = _REPLY.size
-    deadline = time.monotonic() + _SECONDS
-    while len(received) < wanted:
-        written, got = transport.exchange(out, 0.1)
-        out, received = out[written:], received + got
-        if written or got:
-            deadline = time.monotonic() + _SECONDS
-        elif time.monotonic() > deadline:
-            raise DeviceError(f"{transport.name} did not answer for {_SECONDS:.0f} seconds")
-        if len(received) >= _REPLY.size:
-            magic, status, cost, stack = _REPLY.unpack_from(received)
-            if magic != _MAGIC or status != 0:
-                raise DeviceError(f"{transport.name} could not run the model (status {status}, detail {cost:x})")
-            wanted = _REPLY.size + 4 * (classes + probes)
-    logits = np.frombuffer(received, "<f4", classes, _REPLY.size).astype(np.float32)
-    costs = np.frombuffer(received, "<u4", probes, _REPLY.size + 4 * classes).tolist()
-    return Run(cost, stack, logits, tuple(costs))

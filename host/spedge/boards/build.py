@@ -15,41 +15,26 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spedge.base.children import guarded
-from spedge.base.errors import DeviceError, UsageError
-from spedge.base.paths import boards_dir, cache_dir, firmware_dir
-from spedge.base.store import digest_of, locked, stored
+from spedge.base.errors import UsageError
+from spedge.base.paths import boards_dir, firmware_dir
+from spedge.base.store import digest_of, stored
 from spedge.boards.manifest import Board
+from spedge.boards.platformio import BuildError, Progress, Workspace, run, workspace
 from spedge.model.bundle import Bundle
 
-Progress = Callable[[str], None]
+if TYPE_CHECKING:
+    from spedge.compile.measure.footprint import Footprint
+
 _LOG = "build.log"
 #: Variables of the environment that change what is built.
 _SETTING = re.compile(
     r"PLATFORMIO_|SCONSFLAGS$|C_INCLUDE_PATH$|CPATH$|LIBRARY_PATH$|COMPILER_PATH$|GCC_|SOURCE_DATE_EPOCH$"
 )
-#: Ends when PlatformIO does, as that ends when we do.
-_SCONS = """\
-import contextlib, ctypes, signal
-
-import SCons.Script
-
-with contextlib.suppress(AttributeError):  # Linux only
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-SCons.Script.main()
-"""
-
-
-class BuildError(DeviceError):
-    """The firmware could not be built."""
 
 
 @dataclass(frozen=True)
@@ -90,26 +75,7 @@ def build(
     _require_compiler(board)
     if bundle and model is None:
         model = compile_model(bundle, board.target, say, precision)
-    inputs = _inputs(board, model, program)
-
-    def make(folder: Path) -> None:
-        say(f"Building the firmware for {board.name}")
-        with _workspace(board, model, program) as work:
-            _platformio(board, work, say, program=program)
-            built = work / "pio" / board.environment / _image_name(board)
-            if not built.is_file():
-                raise BuildError(f"PlatformIO ended without error but wrote no {built}; see {work / _LOG}")
-            shutil.copy2(built, folder)
-            shutil.copy2(work / _LOG, folder)
-            if _inputs(board, model, program) != inputs:
-                raise BuildError(f"the sources changed while the firmware for {board.name} was built: build it again")
-
-    folder = stored("images", f"{board.name}-{program.replace('/', '-')}-{inputs[:32]}", make)
-    image = folder / _image_name(board)
-    flash, ram = image_size(image)
-    _require_room(board, flash, ram)
-    report = json.loads((model / "report.json").read_text()) if model else {}
-    return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, folder / _LOG)
+    return _build(board, bundle, model, say, program)
 
 
 def upload(
@@ -125,11 +91,42 @@ def upload(
     """
     if board.runs != "serial":
         raise UsageError(f"{board.name} runs on this machine: there is nothing to write it to")
-    firmware = build(board, bundle, on_progress, precision)
-    model = compile_model(bundle, board.target, precision=precision) if bundle else None
+    say = on_progress or (lambda _: None)
+    _require_compiler(board)
+    model = compile_model(bundle, board.target, say, precision) if bundle else None
+    firmware = _build(board, bundle, model, say, "app")
     with _workspace(board, model, "app") as work:
-        _platformio(board, work, on_progress or (lambda _: None), "upload", port)
+        run(work, board, "app", say, "upload", port)  # of what lies there from the build
     return firmware
+
+
+def _build(board: Board, bundle: Bundle | None, model: Path | None, say: Progress, program: str) -> Firmware:
+    """The image, with the model that was compiled to a folder."""
+    inputs = _inputs(board, model, program)
+
+    def make(folder: Path) -> None:
+        say(f"Building the firmware for {board.name}")
+        with _workspace(board, model, program) as work:
+            run(work, board, program, say)
+            built = work.objects / "pio" / board.environment / _image_name(board)
+            if not built.is_file():
+                raise BuildError(f"PlatformIO ended without error but wrote no {built}; see {work.log}")
+            shutil.copy2(built, folder)
+            shutil.copy2(work.log, folder / _LOG)
+            if _inputs(board, model, program) != inputs:
+                raise BuildError(f"the sources changed while the firmware for {board.name} was built: build it again")
+
+    folder = stored("images", f"{board.name}-{program.replace('/', '-')}-{inputs[:32]}", make)
+    image = folder / _image_name(board)
+    flash, ram = image_size(image)
+    _require_room(board, flash, ram)
+    report = json.loads((model / "report.json").read_text()) if model else {}
+    return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, folder / _LOG)
+
+
+def _workspace(board: Board, model: Path | None, program: str) -> contextlib.AbstractContextManager[Workspace]:
+    about = hashlib.sha256(_surroundings(board).encode()).hexdigest()[:8]
+    return workspace(f"{board.name}-{program.replace('/', '-')}-{about}", firmware_dir(), model)
 
 
 def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None, precision: str = "fp32") -> Path:
@@ -149,6 +146,14 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
     versions = [importlib.metadata.version(name) for name in ("spedge", "apache-tvm", "onnx", "numpy")]
     maker = digest_of([Path(spec.origin).parent, *headers], *versions)
     return stored("models", f"{bundle.hash[:16]}-{target}-{precision}-{maker[:16]}", make)
+
+
+def footprint(model: Path, target: str, precision: str = "fp32") -> Footprint:
+    """What a model that was compiled to a folder takes, by its target's compiler."""
+    from spedge.compile import find_target
+    from spedge.compile.measure import footprint
+
+    return footprint.footprint(model, find_target(target, precision))
 
 
 def require_tvm() -> None:
@@ -228,142 +233,3 @@ def _processor() -> str:
 
 def _image_name(board: Board) -> str:
     return "firmware" if board.runs == "process" else "firmware.elf"
-
-
-# ---------------------------------------------------------------- PlatformIO
-
-
-@contextlib.contextmanager
-def _workspace(board: Board, model: Path | None, program: str) -> Iterator[Path]:
-    """PlatformIO's folder for a program of a board, with the model in its folder "model"; ours while we are in it.
-
-    What models share is compiled once: all of them are built in this folder, from the same place. It is used again
-    only after builds that ended by themselves, for a compiler that was killed may have left half an object.
-    """
-    about = hashlib.sha256(_surroundings(board).encode()).hexdigest()[:8]
-    home = cache_dir() / "build" / f"{board.name}-{program.replace('/', '-')}-{about}"
-    busy = home / "busy"
-    with locked(home.with_name(f"{home.name}.lock")):
-        if busy.exists() or not any(home.glob("objects-*")):
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(parents=True)
-            # under a new name: a compiler may be on its way to its end, and write once more
-            Path(tempfile.mkdtemp(prefix="objects-", dir=home))
-        busy.touch()
-        (folder,) = home.glob("objects-*")
-        shutil.rmtree(folder / "model", ignore_errors=True)
-        if model:
-            shutil.copytree(model, folder / "model")
-        try:
-            yield folder
-        except BuildError:
-            busy.unlink()
-            raise
-        busy.unlink()
-
-
-def _platformio(
-    board: Board,
-    folder: Path,
-    say: Progress,
-    target: str | None = None,
-    port: str | None = None,
-    program: str = "app",
-) -> None:
-    log = folder / _LOG
-    command = [sys.executable, "-m", "platformio", "run", "-d", str(firmware_dir()), "-e", board.environment]
-    lines: list[str] = []
-    command += [f"--target={target}"] if target else []
-    command += [f"--upload-port={port}"] if port else []
-    with log.open("w") as output, _process(command, _environment(folder, program)) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            output.write(line)
-            lines.append(line.rstrip())
-            if line.startswith(("Compiling", "Linking")):
-                say(f"{line.split()[0]} {Path(line.split()[-1]).name}")
-    if process.returncode:
-        what = "could not be written to the board" if target == "upload" else "did not build"
-        raise BuildError(f"the firmware for {board.name} {what}: {_first_error(lines)} (log: {log})")
-
-
-@contextlib.contextmanager
-def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run in a process group of its own, so that an interruption ends the compilers too."""
-    process = subprocess.Popen(
-        guarded(command),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        process_group=0,
-    )
-    try:
-        yield process
-        process.wait()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-
-
-def _environment(folder: Path, program: str) -> dict[str, str]:
-    """Everything PlatformIO writes goes to the cache; it asks no server anything."""
-    home = cache_dir() / "platformio"
-    _provide_scons(home / "packages" / "tool-scons")
-    where = hashlib.sha256(str(boards_dir()).encode()).hexdigest()[:8]  # the link to our platform holds a path
-    return {
-        **os.environ,
-        "PLATFORMIO_CORE_DIR": str(home),
-        "PLATFORMIO_PLATFORMS_DIR": str(home / f"platforms-{where}"),
-        "PLATFORMIO_WORKSPACE_DIR": str(folder / "workspace"),
-        "PLATFORMIO_BUILD_DIR": str(folder / "pio"),  # emptied by PlatformIO when files come and go
-        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "No",
-        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
-        "PLATFORMIO_DISABLE_COLOR": "true",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "SPEDGE_VERSION": importlib.metadata.version("spedge"),
-        "SPEDGE_PROGRAM": program,
-        "SPEDGE_MODEL_DIR": str(folder / "model"),
-    }
-
-
-def _provide_scons(package: Path) -> None:
-    """Give PlatformIO its package `tool-scons` from the SCons that pip installed.
-
-    Without it `pio` turns to its registry. The version is the one PlatformIO asks for; the extra `firmware`
-    pins the SCons that has it.
-    """
-    from platformio.dependencies import get_core_dependencies
-
-    version = get_core_dependencies()["tool-scons"].lstrip("~^=")
-    files = {
-        "scons.py": _SCONS,
-        "package.json": json.dumps({"name": "tool-scons", "version": version, "description": "SCons from PyPI"}),
-        ".piopm": json.dumps(
-            {
-                "type": "tool",
-                "name": "tool-scons",
-                "version": version,
-                "spec": {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None},
-            }
-        ),
-    }
-    package.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        path = package / name
-        if not path.is_file() or path.read_text() != text:
-            with tempfile.NamedTemporaryFile("w", dir=package, delete=False) as part:
-                part.write(text)
-            Path(part.name).replace(path)
-
-
-def _first_error(lines: list[str]) -> str:
-    for pattern in (r"(?:fatal )?error:|undefined reference|will not fit|overflowed by", r"(?i)error"):
-        for line in lines:
-            if re.search(pattern, line):
-                return line.strip()
-    return lines[-1] if lines else "PlatformIO said nothing"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spedge.cli.common import BoardOption, JsonOption, PrecisionOption, byte_count, print_json, progress
+
+if TYPE_CHECKING:
+    from spedge.boards.build import Firmware
+    from spedge.model.bundle import Bundle
 
 OptionalBundle = Annotated[
     Path | None,
@@ -22,25 +26,25 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Build the firmware of a board with a bundle's model in it."""
-    document = build_document(bundle, board, precision)
+    from spedge.boards.build import build
+    from spedge.boards.manifest import load_board
+    from spedge.model.bundle import Bundle
+
+    known = load_board(board)
+    loaded = Bundle.load(bundle) if bundle else None
+    with progress(f"Building for {known.name}") as say:
+        firmware = build(known, loaded, say, precision)
+    document = build_document(firmware, loaded)
     if as_json:
         print_json(document)
     else:
         print(describe(document))
 
 
-def build_document(bundle: Path | None, board_name: str, precision: str = "fp32") -> dict[str, Any]:
-    """Build and say what came out."""
-    from spedge.boards.build import build
-    from spedge.boards.manifest import load_board
-    from spedge.model.bundle import Bundle
-
-    board = load_board(board_name)
-    loaded = Bundle.load(bundle) if bundle else None
-    with progress(f"Building for {board.name}") as say:
-        firmware = build(board, loaded, say, precision)
+def build_document(firmware: Firmware, loaded: Bundle | None) -> dict[str, Any]:
+    """What came out."""
     return {
-        "board": board.name,
+        "board": firmware.board.name,
         "image": str(firmware.path),
         "model": loaded.name if loaded else None,
         "model_hash": firmware.model_hash,

@@ -11,6 +11,7 @@ import typer
 from spedge.cli.common import (
     BoardOption,
     BundleArgument,
+    ColumnsOption,
     DeviceOption,
     FaultOption,
     HeightOption,
@@ -18,6 +19,8 @@ from spedge.cli.common import (
     OutsideOption,
     PrecisionOption,
     SortOption,
+    StreamOption,
+    TimeUnitOption,
     WidthOption,
     opened_device,
     print_json,
@@ -60,6 +63,9 @@ def command(
     height: HeightOption = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -82,14 +88,14 @@ def command(
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
-    reading = Reading(width, height, sort, outside)
-    require_recordings(loaded, recordings, reading)
+    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
+    events = require_recordings(loaded, recordings, reading)
     with progress("Preparing") as say:
         encoder = encoder_of(loaded, known.target, precision, say)
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
                 loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
-                every_us, every_tokens, window_us, reading,
+                every_us, every_tokens, window_us, reading, events,
             )  # fmt: skip
     if as_json:
         print_json(report.to_json())

@@ -57,7 +57,9 @@ ColumnsOption = Annotated[
 TimeUnitOption = Annotated[
     str | None, typer.Option(metavar="s|ms|us|ns", help="Of times that do not tell theirs.", show_default=False)
 ]
-CameraOption = Annotated[str | None, typer.Option(help="Which one of several cameras in a file.", show_default=False)]
+StreamOption = Annotated[
+    str | None, typer.Option(help="Which one of several streams of events in a file.", show_default=False)
+]
 HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
 SortOption = Annotated[
     bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")

@@ -69,18 +69,21 @@ def command(
     with progress(f"Compiling {loaded.name if loaded else model.name} for {target}") as say:
         inspection = tuned = None
         if loaded is not None and tuning:
+            from spedge.bench.machine import find_machine
+            from spedge.compile import find_target
             from spedge.compile.measure.tune import store, tune
 
-            tuned = tune(loaded, target, precision, on_progress=say)
+            tuned = tune(loaded, target, find_machine(find_target(target).name), precision, on_progress=say)
             kept = store(tuned)
         if loaded is None:
             report = compile_onnx(model, target, out, on_progress=say)
         else:
             report = compile_bundle(loaded, target, out, on_progress=say, precision=precision)
         if loaded is not None and detailed:
+            from spedge.bench.machine import load_machine
             from spedge.compile.measure.inspection import inspect
 
-            inspection = inspect(loaded, target, precision, measure, say)
+            inspection = inspect(loaded, target, precision, load_machine(measure) if measure else None, say)
     document = json.loads(report.to_json())
     if as_json:
         more = {"inspection": json.loads(inspection.to_json())} if inspection else {}

@@ -10,12 +10,12 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import (
-    CameraOption,
     ColumnsOption,
     HeightOption,
     JsonOption,
     OutsideOption,
     SortOption,
+    StreamOption,
     TimeUnitOption,
     WidthOption,
     print_json,
@@ -45,7 +45,7 @@ def command(
     outside: OutsideOption = None,
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    camera: CameraOption = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
@@ -69,7 +69,7 @@ def command(
             outside=outside,
             columns=columns,
             time_unit=time_unit,
-            camera=camera,
+            stream=stream,
             encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
         )

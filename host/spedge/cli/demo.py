@@ -19,13 +19,16 @@ def command(
     from spedge.base.errors import UsageError
     from spedge.cli.check import print_report
     from spedge.jobs.demo import demo
+    from spedge.view.picture import picture
 
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("the demo draws a picture: pip install 'spedge[compile,firmware,view]'")
     with progress("Preparing") as say:
-        report = demo(out, precision, say, print_report)
+        report = demo(precision, say, print_report)
+        say("Drawing")
+        picture(report.panels, out / "demo.png", report.title)
     for board in report.left_out:
         print(f"{board.name} was left out; to have it: sudo apt-get install {' '.join(board.packages_missing)}")
-    print(f"picture: {report.picture}")
+    print(f"picture: {out / 'demo.png'}")
     if not report.passed:
         raise typer.Exit(1)

@@ -17,19 +17,22 @@ def command(
 
     An emulated board is only built: 'run' and 'check' start it.
     """
-    from spedge.boards.build import upload
+    from spedge.boards.build import build, upload
     from spedge.boards.manifest import load_board
     from spedge.model.bundle import Bundle
 
     known = load_board(board)
-    document = build_document(bundle, board, precision)
+    loaded = Bundle.load(bundle) if bundle else None
     if known.runs == "serial":
         with progress(f"Writing to {known.name}") as say:
-            upload(known, Bundle.load(bundle) if bundle else None, device, say, precision)
+            firmware = upload(known, loaded, device, say, precision)
         how = f"written to {known.name}"
     else:
+        with progress(f"Building for {known.name}") as say:
+            firmware = build(known, loaded, say, precision)
         where = "a process on this machine" if known.runs == "process" else f"QEMU ({known.title})"
         how = f"nothing to flash: {known.name} is {where}; 'spedge run' and 'spedge check' start this image"
+    document = build_document(firmware, loaded)
     if as_json:
         print_json({**document, "runs": known.runs, "flashed": known.runs == "serial"})
     else:

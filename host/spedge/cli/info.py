@@ -10,12 +10,12 @@ import typer
 
 from spedge.base.errors import InputError
 from spedge.cli.common import (
-    CameraOption,
     ColumnsOption,
     HeightOption,
     JsonOption,
     OutsideOption,
     SortOption,
+    StreamOption,
     TimeUnitOption,
     WidthOption,
     print_json,
@@ -39,7 +39,7 @@ def command(
     outside: OutsideOption = None,
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    camera: CameraOption = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
@@ -65,7 +65,7 @@ def command(
             outside=outside,
             columns=columns,
             time_unit=time_unit,
-            camera=camera,
+            stream=stream,
         )
     _print(_recording_document(info), as_json)
     if info.problem:
@@ -88,6 +88,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
         "layout": info.layout or None,
         "width": info.width,
         "height": info.height,
+        "size_from": info.size_from,
         "events": info.events,
         "on_events": info.on_events,
         "off_events": info.events - info.on_events,

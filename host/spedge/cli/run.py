@@ -16,6 +16,7 @@ from spedge.cli.common import (
     BundleArgument,
     CameraBaudOption,
     CameraFormatOption,
+    ColumnsOption,
     DeviceOption,
     FaultOption,
     HeightOption,
@@ -25,6 +26,8 @@ from spedge.cli.common import (
     PlayOption,
     PrecisionOption,
     SortOption,
+    StreamOption,
+    TimeUnitOption,
     WidthOption,
     causes,
     interruptible,
@@ -94,6 +97,9 @@ def command(
     height: HeightOption = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,7 +121,7 @@ def command(
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
-    reading = Reading(width, height, sort, outside)
+    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     with contextlib.ExitStack() as stack:
@@ -196,8 +202,14 @@ def _line(outcome: Outcome) -> str:
     lost = outcome.loss.lost
     return (
         f"{outcome.t / 1e6:10.3f} s  {outcome.tokens:>7,} tokens  {outcome.label} ({outcome.confidence:.1%})  "
-        f"{_latency(outcome)}" + (f"  {lost:,} events lost" if lost else "")
+        f"{_latency(outcome)}" + _others(outcome) + (f"  {lost:,} events lost" if lost else "")
     )
+
+
+def _others(outcome: Outcome) -> str:
+    """The shapes of what the model gives beside the logits."""
+    shapes = {name: "x".join(map(str, shape)) for name, shape in outcome.outputs.items() if name != "logits"}
+    return "".join(f"  {name} {shape}" for name, shape in shapes.items())
 
 
 def _latency(outcome: Outcome) -> str:
@@ -231,6 +243,7 @@ def _document(outcome: Outcome, bundle: Bundle) -> dict[str, Any]:
         "label": outcome.label,
         "confidence": outcome.confidence,
         "logits": dict(zip(bundle.labels, outcome.logits.tolist(), strict=True)),
+        "outputs": {name: list(shape) for name, shape in outcome.outputs.items()},
         "latency": outcome.latency,
         "encode_cost": outcome.encode_cost,
         "cost_unit": outcome.cost_unit,
@@ -246,6 +259,7 @@ def _end(summary: Summary, as_json: bool) -> None:
     document: dict[str, Any] = {
         "seconds": round(summary.seconds, 3),
         "results": summary.results,
+        "results_unread": summary.results_unread,
         "events_offered": summary.offered,
         "events_accepted": stats.accepted,
         "events_in_tokens": stats.in_tokens,

@@ -13,6 +13,7 @@ from spedge.cli.common import (
     BoardOption,
     CameraBaudOption,
     CameraFormatOption,
+    ColumnsOption,
     DeviceOption,
     HeightOption,
     JsonOption,
@@ -20,6 +21,8 @@ from spedge.cli.common import (
     OutsideOption,
     PlayOption,
     SortOption,
+    StreamOption,
+    TimeUnitOption,
     WidthOption,
     causes,
     interruptible,
@@ -65,6 +68,9 @@ def command(
     height: HeightOption = None,
     sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     play: PlayOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,7 +86,7 @@ def command(
 
     if play is not None and source != "board":
         raise UsageError("--play is for the source board: the camera on the board plays it")
-    reading = Reading(width, height, sort, outside)
+    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":

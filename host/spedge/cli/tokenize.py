@@ -9,7 +9,6 @@ import typer
 
 from spedge.cli.common import (
     AbsoluteRefractoryOption,
-    CameraOption,
     ColumnsOption,
     DecayOption,
     DurationOption,
@@ -21,6 +20,7 @@ from spedge.cli.common import (
     RelativeRefractoryOption,
     RelativeScaleOption,
     SortOption,
+    StreamOption,
     ThresholdOption,
     TimeUnitOption,
     WidthOption,
@@ -52,7 +52,7 @@ def command(
     outside: OutsideOption = None,
     columns: ColumnsOption = None,
     time_unit: TimeUnitOption = None,
-    camera: CameraOption = None,
+    stream: StreamOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the tokens and their events here (.npz).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +77,7 @@ def command(
         outside=outside,
         columns=columns,
         time_unit=time_unit,
-        camera=camera,
+        stream=stream,
     )
     tokenizer = Tokenizer(
         kind,

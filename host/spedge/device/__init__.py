@@ -1,9 +1,10 @@
 """Devices: what runs on a board, seen from the host."""
 
 from spedge.device.open import Device, open_board
+from spedge.link.counts import Loss, Stats, Status
 from spedge.link.faults import Faults
 from spedge.link.link import LineCounts, Timeouts
-from spedge.link.protocol import Configuration, Configured, Hello, Loss, Result, Stats, Status
+from spedge.link.protocol import Configuration, Configured, Hello, Result
 from spedge.tokens.settings import TokenizerSettings
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,24 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceError, UsageError
+from spedge.base.outputs import Output
 from spedge.device.session import Session
 from spedge.link.clock import SYSTEM, Clock
+from spedge.link.counts import Stats, Status
 from spedge.link.faults import FaultyTransport
+from spedge.link.frames import FLAG_YIELD, VERSION, ProtocolError, Type
 from spedge.link.link import LEAST_WAIT, DeviceTaken, LineCounts, Link, Timeouts
 from spedge.link.live import LiveSender
 from spedge.link.protocol import (
-    FLAG_YIELD,
-    VERSION,
     Configuration,
     Configured,
     Hello,
     RawPage,
     Result,
-    Stats,
-    Status,
     TokenPage,
-    Type,
-    unpack_labels,
+    ValuesPage,
+    fits_result,
+    unpack_outputs,
 )
 from spedge.link.transport import Transport
 
@@ -72,7 +73,7 @@ class Client:
         self._resent_before = 0  # events of earlier sessions
         self._asked_results = self._asked_room = 0.0  # when
         try:
-            self.hello = self._hello(yields)
+            self._greet(yields)
             self._begin(Session(self.hello.session))
         except BaseException:
             self.close()
@@ -144,7 +145,7 @@ class Client:
         deadline = self.link.clock.monotonic() + within
         while True:
             try:
-                self.hello = self._hello(yields=True)
+                self._greet(yields=True)
                 break
             except DeviceTaken:
                 raise
@@ -160,22 +161,45 @@ class Client:
 
     def configure(self, configuration: Configuration) -> Configured:
         """Begin a session: forget everything, carve the memory anew. Returns the settings in effect."""
+        unknown = set(configuration.outputs or ()) - {output.name for output in self.outputs}
+        if unknown:
+            known = ", ".join(output.name for output in self.outputs) or "none"
+            raise UsageError(f"the model has no output {', '.join(sorted(unknown))}; its outputs are: {known}")
         session = self._new_session()
         reply = self.link.request(Type.CONFIGURE, configuration.pack(session), opens=session)
         configured = Configured.unpack(reply.payload)
-        self._begin(Session(session, self.hello, configuration, configured))
+        self._begin(Session(session, self.hello, configuration, configured, self.outputs))
         return configured
 
     def reset(self) -> None:
         """Begin a session with the same settings: forget all events and tokens."""
         session = self._new_session()
         self.link.request(Type.RESET, session.to_bytes(4, "little"), opens=session)
-        self._begin(Session(session, self.hello, self.session.configuration, self.session.configured))
+        self._begin(Session(session, self.hello, self.session.configuration, self.session.configured, self.outputs))
 
-    def _hello(self, yields: bool) -> Hello:
+    def _greet(self, yields: bool) -> None:
+        """Find out who the device is, and what its model gives."""
         flags = FLAG_YIELD if yields else 0
         reply = self.link.request(Type.HELLO, VERSION.to_bytes(2, "little"), any_session=True, flags=flags)
-        return Hello.unpack(reply.payload, reply.session)
+        hello = Hello.unpack(reply.payload, reply.session)
+        self.outputs = self._ask_outputs(hello)
+        self.hello = hello
+
+    def _ask_outputs(self, hello: Hello) -> tuple[Output, ...]:
+        if 4 * hello.numbers > hello.arena_bytes:
+            raise ProtocolError(f"{self.name} has results of {hello.numbers} numbers in {hello.arena_bytes} bytes")
+        if hello.task == "classification" and hello.outputs == 1:
+            return (Output("logits", (hello.numbers,)),)
+        outputs: list[Output] = []
+        while len(outputs) < hello.outputs:
+            reply = self.link.request(Type.OUTPUTS, len(outputs).to_bytes(2, "little"), any_session=True)
+            total, first, page = unpack_outputs(reply.payload)
+            if (total, first) != (hello.outputs, len(outputs)) or not page:
+                raise ProtocolError(f"{self.name} has {hello.outputs} outputs and does not name them")
+            outputs += page
+        if sum(output.size for output in outputs) != hello.numbers:
+            raise ProtocolError(f"{self.name} has results of {hello.numbers} numbers, and its outputs are {outputs}")
+        return tuple(outputs)
 
     def _new_session(self) -> int:
         while True:
@@ -190,22 +214,11 @@ class Client:
 
     # ---- what a device tells ----------------------------------------------------------------------------------
 
-    def labels(self) -> list[str]:
-        """Names of the model's classes."""
-        labels: list[str] = []
-        while True:
-            reply = self.link.request(Type.LABELS, len(labels).to_bytes(2, "little"))
-            total, first, page = unpack_labels(reply.payload)
-            if first == len(labels):
-                labels += page
-            if len(labels) >= total or not page:
-                return labels
-
     def stats(self) -> Stats:
         return Stats.unpack(self.link.request(Type.STATS).payload)
 
     def tokens(self) -> NDArray:
-        """All tokens of the session so far, as protocol.TOKEN_DTYPE [n]; times without `evt2.time_base`.
+        """All tokens of the session so far, as link.tokens.TOKEN_DTYPE [n]; times without `evt2.time_base`.
 
         Raises UsageError when the session was configured without reports.
         """
@@ -219,24 +232,28 @@ class Client:
     def infer(self) -> Result:
         """Run the encoder on the last tokens, after everything sent has been processed."""
         self.flush()
+        if not fits_result(self.hello.numbers, self.hello.max_payload):
+            self._pull_results()  # else the device has numbers to be read, and does not compute
         begin = self.link.clock.monotonic()
-        result = Result.unpack(self.link.request(Type.INFER).payload)
+        result = self.session.result(self.link.request(Type.INFER).payload)
         if self.hello.cost_unit in ("instructions", "cycles"):
             self.link.inferred(self.link.clock.monotonic() - begin, result.cost_encode)
         self._note(self.session.take_status(result.status))
-        return result
+        return self._complete(result)
 
     def take_results(self) -> list[Result]:
         """Results that the device made unasked since the last call, in order; times with `LiveSender.base` added.
 
         In live mode with push it returns what has come, and sees to it that what was lost on the way comes again;
         else it asks the device, which releases them there. Results that the device had to drop are missing: their
-        index, and Loss.results_dropped, tell.
+        index, and Loss.results_dropped, tell. Outputs that do not fit beside a result are read here: in live mode the
+        device may have gone on by then, and they are named in Result.gone.
         """
         if self.session.live and self.session.configuration.push:
             self._work(0.0)
         else:
             self._pull_results()
+        self._complete_results()
         return self.session.take_results()
 
     def raw(self) -> tuple[int, bytes]:
@@ -311,10 +328,47 @@ class Client:
     def _pull_results(self) -> None:
         """Ask for all results there are."""
         while self.session.infers:
+            self._complete_results()  # the next request releases those that have come
             first = self.session.next_result
             self.link.request(Type.RESULTS, first.to_bytes(4, "little"))
             if self.session.next_result == first:
                 return
+
+    def _complete_results(self) -> None:
+        """Read what is missing of the results that have come so far; later ones may come meanwhile."""
+        for _ in range(len(self.session.incomplete)):
+            self.session.completed(self._complete(self.session.incomplete[0]))
+
+    def _complete(self, result: Result) -> Result:
+        """The result with the outputs that did not fit beside it, as far as the device still has them."""
+        read: dict[str, NDArray[np.float32]] = {}
+        for name in result.gone:
+            tensor = self._read_output(result, name)
+            if tensor is None:
+                break
+            read[name] = tensor
+        found = result.outputs | read
+        ordered = {output.name: found[output.name] for output in self.session.outputs if output.name in found}
+        return replace(result, outputs=ordered, gone=tuple(name for name in result.gone if name not in read))
+
+    def _read_output(self, result: Result, name: str) -> NDArray[np.float32] | None:
+        """None when the device does not have it any more: it has what its last run gave."""
+        if result.run < self.session.newest_run:
+            return None
+        output, start = self.session.place(name)
+        parts = [result.first[start : start + output.size]]
+        missing = output.size - len(parts[0])
+        while missing:
+            wanted = start + output.size - missing
+            request = result.run.to_bytes(4, "little") + wanted.to_bytes(4, "little")
+            page = ValuesPage.unpack(self.link.request(Type.VALUES, request).payload)
+            if page.run != result.run:
+                return None
+            if page.first != wanted or not len(page.numbers):
+                raise ProtocolError(f"{self.name} was asked for number {wanted} of a result and gives others")
+            parts.append(page.numbers[:missing])
+            missing -= len(parts[-1])
+        return np.concatenate(parts).reshape(output.shape)
 
     def _note(self, progress: bool) -> None:
         if progress:

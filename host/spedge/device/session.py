@@ -7,21 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.outputs import Output
+from spedge.link.counts import Status
+from spedge.link.frames import REPLY_BIT, Frame, Type
 from spedge.link.live import LiveSender
-from spedge.link.protocol import (
-    REPLY_BIT,
-    TOKEN_DTYPE,
-    Configuration,
-    Configured,
-    Frame,
-    Hello,
-    RawPage,
-    Result,
-    Status,
-    TokenPage,
-    Type,
-)
+from spedge.link.protocol import Configuration, Configured, Hello, RawPage, Result, TokenPage
 from spedge.link.stream import EventSender
+from spedge.link.tokens import TOKEN_DTYPE
 
 
 class Session:
@@ -36,7 +28,9 @@ class Session:
         hello: Hello | None = None,
         configuration: Configuration | None = None,
         configured: Configured | None = None,
+        outputs: tuple[Output, ...] = (),
     ) -> None:
+        """outputs: of the device's model."""
         self.id = id
         self.configuration = configuration or Configuration()
         self.configured = configured
@@ -45,6 +39,9 @@ class Session:
         self.live: LiveSender | None = None
         self.early: dict[int, Result] = {}  #: results that came before the one that is next
         self.next_result = 0
+        self.newest_run = 0  #: of the model, of which a result has come
+        self.outputs = outputs if configured and configured.model else ()
+        self.incomplete: list[Result] = []  #: in order, of which numbers may be missing that the device still has
         self._results: list[Result] = []  # not taken yet, in order
         self._marks: dict[int, int] = {}  # live: number of a FLUSH under way: frames sent before it
         self._pages: list[NDArray[np.void]] = []
@@ -128,16 +125,32 @@ class Session:
 
     # ---- results and bytes ------------------------------------------------------------------------------------
 
+    def result(self, payload: bytes) -> Result:
+        """The result in that RESULT, with the outputs that are whole in there."""
+        result = Result.unpack(payload, self.outputs, self.configuration.outputs)
+        self.newest_run = max(self.newest_run, result.run)
+        return result
+
+    def place(self, name: str) -> tuple[Output, int]:
+        """The output of that name, and which number of a result is its first."""
+        at = [output.name for output in self.outputs].index(name)
+        return self.outputs[at], sum(output.size for output in self.outputs[:at])
+
+    def completed(self, result: Result) -> None:
+        """The first of `incomplete` has all that there is of it."""
+        self.incomplete.pop(0)
+        self._results.append(result)
+
     def _take_result(self, payload: bytes, oldest: bool) -> None:
         """oldest: the device has none between the one that is next and this one."""
-        result = Result.unpack(payload)
+        result = self.result(payload)
         if result.index < self.next_result:
             return
         self.early[result.index] = result
         if oldest:
             self.next_result = result.index
         while (found := self.early.pop(self.next_result, None)) is not None:
-            self._results.append(self._with_base(found))
+            self.incomplete.append(self._with_base(found))
             self.next_result += 1
 
     def _with_base(self, result: Result) -> Result:
@@ -150,7 +163,7 @@ class Session:
         return replace(result, t=result.t + base, loss=loss)
 
     def take_results(self) -> list[Result]:
-        """Those that have come since the last call, in order."""
+        """Those that were completed since the last call, in order."""
         taken, self._results = self._results, []
         return taken
 

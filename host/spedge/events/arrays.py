@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import _native
-from spedge._native import EVENT_DTYPE
+from spedge._events import EVENT_DTYPE, check_order
 from spedge.base.errors import InputError
 from spedge.events.times import conversion
 
@@ -242,7 +241,7 @@ def _wrapped(before: int, now: int) -> str:
 def first_wrong(c: Columns, width: int | None = None, height: int | None = None, last_t: int = 0) -> int | None:
     """The first event that is older than the one before it, or outside the sensor."""
     right, bottom = (1 << 16 if size is None else size for size in (width, height))
-    at = _native.check_order(c.t, c.x, c.y, last_t, right, bottom)
+    at = check_order(c.t, c.x, c.y, last_t, right, bottom)
     return None if at < 0 else int(at)
 
 

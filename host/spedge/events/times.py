@@ -14,6 +14,22 @@ UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": 
 _ENOUGH = 32  # times that tell a habit from chance
 _LATE_US = 1e17  # the year 5138 on the clock of Unix, in µs; in ns 1973
 _LATE_S = 1e11  # likewise in seconds
+_LONG_S = 1e5  # a day of events; who has fractions of seconds records for less
+
+
+def seconds_of_digits(t: NDArray[Any]) -> bool:
+    """Whether times that are written with more than three decimals are seconds: ms would be finer than cameras' clocks.
+
+    Not if they are whole but for rounding, nor if they last too long.
+    """
+    return not _whole(t) and float(t.max()) < _LATE_S and float(t.max() - t.min()) < _LONG_S
+
+
+def _whole(t: NDArray[Any]) -> bool:
+    """Whether these are whole numbers, but for what a multiplication rounds."""
+    if t.dtype.kind != "f" or len(t) == 0:
+        return True
+    return bool((np.abs(t - np.rint(t)) <= 2 * np.spacing(np.abs(t).max())).all())
 
 
 def apparent_units(t: NDArray[Any], written_as_fractions: bool | None = None) -> tuple[str, ...]:
@@ -27,7 +43,7 @@ def apparent_units(t: NDArray[Any], written_as_fractions: bool | None = None) ->
     if len(t) == 0:
         return ("us",)
     highest = float(t.max())
-    fractions = t.dtype.kind == "f" and bool((t != np.floor(t)).any())
+    fractions = not _whole(t)
     if not fractions and highest >= _LATE_US:
         return ("ns", "us")
     if not written_as_fractions:
@@ -37,6 +53,8 @@ def apparent_units(t: NDArray[Any], written_as_fractions: bool | None = None) ->
         return ("us",) if many else ("us", "s")  # seconds of so many events would have fractions
     if highest >= _LATE_S:
         return ("ms", "us")
+    if highest - float(t.min()) >= _LONG_S:
+        return ("us", "ms", "s")
     thousandths = t.astype(np.float64) * 1000
     slack = np.spacing(np.abs(t).max()).astype(np.float64) * 1000 + 1e-7
     if np.all(np.abs(thousandths - np.rint(thousandths)) <= slack) and len(np.unique(t)) >= _ENOUGH:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,11 @@ from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
-from spedge.jobs.results import check_results, window_of
+from spedge.jobs.results import check_results, largest_difference, output_difference, window_of
+from spedge.link.counts import Stats
 from spedge.link.link import LineCounts
-from spedge.link.protocol import PACKED_EVENT_DTYPE, TOKEN_DTYPE, Configuration, Result, Stats
+from spedge.link.protocol import Configuration, Result
+from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Computed, Reference
 from spedge.recordings import PLAIN, Reading
@@ -31,6 +32,7 @@ LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
 #: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
 ROUNDED_TOLERANCE = 0.1
 QUANTISED = "reference.onnx"  #: beside a compiled model of reduced precision: the encoder that it computes
+KEPT_EVENTS = 1 << 26  #: of recordings that were read before the device was there, 1 GiB
 REPORT_TOKENS = 256  #: tokens a device keeps until they are read
 _TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
 _SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
@@ -56,6 +58,7 @@ class RecordingCheck:
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
     line: what the line did to the frames, and what was sent again for it.
+    outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
     results: inferences that the device made on the way, all of them checked.
     """
 
@@ -70,6 +73,7 @@ class RecordingCheck:
     logits_host: NDArray[np.float32]
     logits_device: NDArray[np.float32]
     logits_max_abs_diff: float
+    outputs_max_abs_diff: dict[str, float]
     label_host: str
     label_device: str
     costs: StageCosts
@@ -133,7 +137,8 @@ class CheckReport:
             "tokens_host": r.tokens_host,
             "tokens_device": r.tokens_device,
             "tokens_equal": r.tokens_equal,
-            "logits_max_abs_diff": r.logits_max_abs_diff if math.isfinite(r.logits_max_abs_diff) else None,
+            "logits_max_abs_diff": _number(r.logits_max_abs_diff),
+            "outputs_max_abs_diff": {name: _number(diff) for name, diff in r.outputs_max_abs_diff.items()},
             "label_host": r.label_host,
             "label_device": r.label_device,
             "cost": costs,
@@ -142,6 +147,10 @@ class CheckReport:
             "line": asdict(r.line),
             "results": r.results,
         }
+
+
+def _number(difference: float) -> float | None:
+    return difference if math.isfinite(difference) else None
 
 
 def tolerance_of(precision: str) -> float:
@@ -156,13 +165,22 @@ def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str],
     return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
 
 
-def require_recordings(bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN) -> None:
-    """Read all recordings once, so that a bad one is found before a device is built and started.
+def require_recordings(
+    bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN
+) -> dict[Path, NDArray[np.void]]:
+    """Read all recordings, so that a bad one is found before a device is built and started.
 
+    Returns the events of those that came first and are KEPT_EVENTS together; the others have to be read again.
     Raises UsageError for one of another sensor size, InputError for a damaged or empty one.
     """
+    kept: dict[Path, NDArray[np.void]] = {}
+    room = KEPT_EVENTS
     for path in recordings:
-        load_events(path, bundle, reading)
+        events = load_events(path, bundle, reading)
+        room -= len(events)
+        if room >= 0:
+            kept[path] = events
+    return kept
 
 
 def check(
@@ -178,18 +196,19 @@ def check(
     every_tokens: int = 0,
     window_us: int = 0,
     reading: Reading = PLAIN,
+    events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
 ) -> CheckReport:
-    """Play each recording to the device, losing nothing, and compare tokens, logits and counts with the host's.
+    """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
     encoder: `reference.onnx` of the device's model where that is quantised. tolerance: largest difference of a logit
-    that passes; ROUNDED_TOLERANCE is for int8.
+    that passes; ROUNDED_TOLERANCE is for int8. Other outputs: see `output_difference`.
     camera: a camera of that format (cameras.FORMATS) plays the recordings at the board's camera port, and the host
     sends no event. None: the host sends them.
     every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
-    logits.
-    reading: how the recordings are opened.
+    outputs.
+    reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -203,7 +222,7 @@ def check(
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
-        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading)
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events)
         before = device.line_counts()
         for number, path in enumerate(recordings, 1):
             checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
@@ -230,10 +249,11 @@ class _Session:
     pool: int
     tolerance: float
     reading: Reading
+    events: Mapping[Path, NDArray[np.void]]
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
-        events = self.feed.heard(load_events(path, self.bundle, self.reading))
+        events = self.feed.heard(self.events_of(path))
         say("computing on the host")
         computed = self._compute(events)
         self.feed.play(events, say)
@@ -247,28 +267,33 @@ class _Session:
         problem = checked.problem or self._wrong_result(events, computed.tokens, results)
         return replace(checked, problem=problem, results=len(results))
 
+    def events_of(self, path: Path) -> NDArray[np.void]:
+        """A recording's, read now if it was not before."""
+        events = self.events.get(path)
+        return load_events(path, self.bundle, self.reading) if events is None else events
+
     def _compute(self, events: NDArray[Any]) -> Computed:
-        """What the host makes of the events; the logits of the tokens that are young enough."""
+        """What the host makes of the events; the outputs for the tokens that are young enough."""
         computed = self.reference.compute(events, self.pool)
         if not self.configuration.window_us:
             return computed
         since = max(int(events["t"][-1]) - self.configuration.window_us, 0)
         seen = window_of(self.reference, computed.tokens, len(computed.tokens), since)
-        return replace(computed, logits=self.reference.logits(seen))
+        return replace(computed, outputs=self.reference.outputs(seen))
 
     def _compare(
         self, path: Path, events: NDArray[Any], computed: Computed, tokens: NDArray[Any], result: Result, stats: Stats
     ) -> RecordingCheck:
         """computed: on the host. tokens, result, stats: the device's."""
-        host = as_reported(computed.tokens)
-        difference = token_difference(host, tokens)
-        diff = _largest_difference(computed.logits, result.logits)
+        reported = as_reported(computed.tokens)
+        difference = token_difference(reported, tokens)
+        diffs = {name: largest_difference(host, result.outputs.get(name)) for name, host in computed.outputs.items()}
         labels = [self.bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits)]
         problem = (
             stats.imbalance(len(events))
             or count_difference(computed.stats, stats)
             or difference
-            or (f"the largest difference of a logit is {diff:.3g}" if not diff <= self.tolerance else None)
+            or output_difference(computed.outputs, result.outputs, self.tolerance)
             or (f"the host says {labels[0]!r} and the device {labels[1]!r}" if labels[0] != labels[1] else None)
         )
         return RecordingCheck(
@@ -277,12 +302,13 @@ class _Session:
             events_device=stats.taken,
             events_pending=stats.pending,
             events_dropped=stats.dropped,
-            tokens_host=len(host),
+            tokens_host=len(reported),
             tokens_device=stats.tokens,
             tokens_equal=difference is None,
             logits_host=computed.logits,
             logits_device=result.logits,
-            logits_max_abs_diff=diff,
+            logits_max_abs_diff=diffs["logits"],
+            outputs_max_abs_diff=diffs,
             label_host=labels[0],
             label_device=labels[1],
             costs=StageCosts(result.cost_tokenize, result.cost_embed + result.cost_window, result.cost_encode),
@@ -293,18 +319,6 @@ class _Session:
         """A sentence on the first result made on the way that is not the host's."""
         words = encode_words(events) if self.configuration.source == "link" else None
         return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words)
-
-
-def as_reported(tokens: Tokens) -> NDArray[Any]:
-    """Tokens as a device reports them: protocol.TOKEN_DTYPE [n], with a CRC over the events of each."""
-    out = np.empty(len(tokens), TOKEN_DTYPE)
-    out["x"], out["y"], out["t"], out["n"] = tokens.x, tokens.y, tokens.t, tokens.n
-    packed = np.empty(len(tokens.events), PACKED_EVENT_DTYPE)
-    for name in ("t", "x", "y", "p"):
-        packed[name] = tokens.events[name]
-    data, size = memoryview(packed.tobytes()), packed.itemsize
-    out["crc"] = [zlib.crc32(data[a:b]) for a, b in pairwise((tokens.offsets * size).tolist())]
-    return out
 
 
 def token_difference(host: NDArray[Any], device: NDArray[Any]) -> str | None:
@@ -333,8 +347,3 @@ def count_difference(host: TokenizerStats, device: Stats) -> str | None:
         if ours != theirs:
             return f"the host counts {ours} for '{name}' and the device {theirs}"
     return None
-
-
-def _largest_difference(host: NDArray[np.float32], device: NDArray[np.float32]) -> float:
-    """Infinity when the shapes differ; no number when a logit is none."""
-    return float(np.abs(host - device).max()) if host.shape == device.shape else math.inf

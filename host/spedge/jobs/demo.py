@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spedge.base.paths import assets_dir
-from spedge.boards.build import BuildError, build
+from spedge.boards.build import build
 from spedge.boards.manifest import Board, load_board
+from spedge.boards.platformio import BuildError
 from spedge.device.open import Device, open_board
 from spedge.jobs.check import CheckReport, check, encoder_of, prefixed, tolerance_of
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Classification, TokenInput, Transformer
 from spedge.model.reference import Reference
-
-if TYPE_CHECKING:
-    from spedge.view.picture import Panel
 
 BOARDS = ("sim", "mps2-an500")
 BUNDLE = "gestures-pico"
@@ -29,25 +28,56 @@ PICTURE_ROWS = 3
 
 
 @dataclass(frozen=True)
-class DemoReport:
-    """What `demo` did. `left_out`: boards that this machine cannot run; `missing` of each says why."""
+class Panel:
+    """One recording on its way through the model on a board: a row of a picture.
 
+    events: structured (t us, x, y, p), in time order; token_x, token_y: patch column and row, token_t: us, one
+    entry per token. times: us of the sensor's clock, float32 logits [len(times), classes] computed on the
+    device at those times; labels name the classes.
+    """
+
+    title: str
+    device: str
+    note: str
+    width: int
+    height: int
+    patch_size: int
+    events: NDArray[Any]
+    token_x: NDArray[np.uint16]
+    token_y: NDArray[np.uint16]
+    token_t: NDArray[np.uint64]
+    times: NDArray[np.uint64]
+    logits: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What `demo` did. `left_out`: boards that this machine cannot run; `missing` of each says why. `panels`: some of
+    the recordings, on the last board."""
+
+    bundle: str
     reports: tuple[CheckReport, ...]
     left_out: tuple[Board, ...]
-    picture: Path
+    panels: tuple[Panel, ...]
 
     @property
     def passed(self) -> bool:
         return all(report.passed for report in self.reports)
 
+    @property
+    def title(self) -> str:
+        """What came out, in a line."""
+        boards = ", ".join(report.board for report in self.reports)
+        return f"{self.bundle} on {boards}: {'equal' if self.passed else 'NOT equal'} to the host"
+
 
 def demo(
-    out: Path,
     precision: str = "fp32",
     on_progress: Callable[[str], None] | None = None,
     on_report: Callable[[CheckReport], None] | None = None,
 ) -> DemoReport:
-    """Check the recordings that come with spedge on each of BOARDS that can run here, and write `out/demo.png`.
+    """Check the recordings that come with spedge on each of BOARDS that can run here, and play some once more.
 
     on_progress gets short sentences, on_report each board's report when it is done. Raises what building, starting
     and checking raise; a difference between host and device is in the report instead.
@@ -73,18 +103,14 @@ def demo(
                 on_report(reports[-1])
             if board is runnable[-1]:
                 panels = _panels(device, board, bundle, recordings[:PICTURE_ROWS], say)
-    picture = out / "demo.png"
-    say("Drawing")
-    _draw(panels, picture, bundle, reports)
-    return DemoReport(tuple(reports), tuple(board for board in boards if board.missing), picture)
+    left_out = tuple(board for board in boards if board.missing)
+    return DemoReport(bundle.name, tuple(reports), left_out, tuple(panels))
 
 
 def _panels(
     device: Device, board: Board, bundle: Bundle, recordings: Sequence[Path], say: Callable[[str], None]
 ) -> list[Panel]:
     """Play each recording once more, asking for logits on the way."""
-    from spedge.view.picture import Panel
-
     task, seen, _ = bundle.parts("the picture of a demo", Classification, TokenInput, Transformer)
     panels = []
     for path in recordings:
@@ -110,11 +136,3 @@ def _panels(
             )
         )
     return panels
-
-
-def _draw(panels: Sequence[Panel], path: Path, bundle: Bundle, reports: Sequence[CheckReport]) -> None:
-    from spedge.view.picture import picture
-
-    boards = ", ".join(report.board for report in reports)
-    verdict = "equal to the host" if all(report.passed for report in reports) else "NOT equal to the host"
-    picture(panels, path, f"{bundle.name} on {boards}: {verdict}")

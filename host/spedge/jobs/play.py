@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.base.errors import DeviceError, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
@@ -47,7 +47,7 @@ def load_events(path: Path, bundle: Bundle, reading: Reading = PLAIN) -> NDArray
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()
     if len(events) == 0:
-        raise InputError(f"{path}: there is no event in it")
+        raise recording.no_events()
     return events
 
 
@@ -68,7 +68,7 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
     if every_us is not None and every_us <= 0:
         raise UsageError("the time between results must be more than 0")
     require_model(device, bundle)
-    device.configure(Configuration())
+    device.configure(Configuration(outputs=("logits",)))
     sent, evt2 = 0, Encoder()
     for end in _cuts(events["t"], every_us):
         part = events[sent:end]

@@ -7,7 +7,8 @@ be, and one that knows only the tokens can check each of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def window_of(reference: Reference, tokens: Tokens, newest: int, since: int) -> 
 def result_difference(
     reference: Reference, tokens: Tokens, result: Result, window_us: int, tolerance: float
 ) -> tuple[float, str | None]:
-    """The largest difference of a logit of this result from the host's, and a sentence when something does not agree.
+    """The largest difference of a number of this result from the host's, and a sentence when something does not agree.
 
     tokens: the host's, of the whole stream, with the times that the device has.
     """
@@ -91,10 +92,33 @@ def result_difference(
     seen = window_of(reference, tokens, result.newest, since)
     if len(seen) != result.window:
         return np.inf, f"{name}: the host's window has {len(seen)} tokens and the device's {result.window}"
-    difference = float(np.abs(reference.logits(seen) - result.logits).max())
-    if not difference <= tolerance:
-        return difference, f"{name}: the largest difference of a logit is {difference:.3g}"
-    return difference, None
+    host = reference.outputs(seen)
+    difference = max(largest_difference(tensor, result.outputs.get(output)) for output, tensor in host.items())
+    problem = output_difference(host, result.outputs, tolerance)
+    return difference, problem and f"{name}: {problem}"
+
+
+def largest_difference(host: NDArray[np.float32], device: NDArray[np.float32] | None) -> float:
+    """Infinity when the device has none or one of another shape; no number when one of its numbers is none."""
+    if device is None or host.shape != device.shape:
+        return math.inf
+    return float(np.abs(host - device).max())
+
+
+def output_difference(
+    host: Mapping[str, NDArray[np.float32]], device: Mapping[str, NDArray[np.float32]], tolerance: float
+) -> str | None:
+    """None when the outputs agree, else a sentence on the first that does not.
+
+    tolerance: of a logit; other outputs may have larger numbers (pixels, say), and theirs is that share of the largest.
+    """
+    for name, tensor in host.items():
+        difference = largest_difference(tensor, device.get(name))
+        scale = 1.0 if name == "logits" else max(1.0, float(np.abs(tensor).max()))
+        if not difference <= tolerance * scale:
+            what = "a logit" if name == "logits" else f"the output {name!r}"
+            return f"the largest difference of {what} is {difference:.3g}"
+    return None
 
 
 def results_difference(expected: Sequence[Expected], results: Sequence[Result]) -> str | None:

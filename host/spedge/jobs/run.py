@@ -14,7 +14,8 @@ from spedge.device.open import Device
 from spedge.events import evt2
 from spedge.events.arrays import cropped, empty_events, since
 from spedge.jobs.play import other_sensor, require_model
-from spedge.link.protocol import Configuration, Loss, Result, Stats, Status
+from spedge.link.counts import Loss, Stats, Status
+from spedge.link.protocol import Configuration, Result
 from spedge.model.bundle import Bundle
 from spedge.sources import Source
 
@@ -40,7 +41,7 @@ class Outcome:
 
     cause: a name of protocol.CAUSES. t: the stream's time it stands for, µs. tokens: fired so far; window: of them,
     what the model saw. confidence: softmax of the label's logit. latency: from the newest bytes being taken in to the
-    logits, in `cost_unit`.
+    outputs, in `cost_unit`. outputs: shapes of all that the model gives, by name; of these only the logits are read.
     loss: of events, up to this result.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     label: str
     confidence: float
     logits: NDArray[np.float32]
+    outputs: dict[str, tuple[int, ...]]
     latency: int
     encode_cost: int
     cost_unit: str
@@ -75,12 +77,14 @@ class Summary:
     """How a session ended.
 
     offered: events of the source, or that the camera on the device is known to have sent. stats: the device's last
-    word. source_lost: what the source itself lost, by cause.
+    word. source_lost: what the source itself lost, by cause. results: all outcomes; results_unread: those without one,
+    because the device had gone on before their logits could be read.
     """
 
     seconds: float
     offered: int
     results: int
+    results_unread: int
     resent: int
     source_lost: dict[str, int]
     stats: Stats
@@ -115,7 +119,7 @@ class Session:
             require_sensor(self.bundle, self.source, self.crop)
         self._mode = self.mode or ("live" if self.source is None or self.source.live else "lossless")
         self._offered = 0
-        self._results = 0
+        self._results = self._unread = 0
         self._stopped = False
         self._base = 0  # of the times sent losslessly: EVT2 cannot say it
         self._words: evt2.Encoder | None = None
@@ -140,6 +144,7 @@ class Session:
                 every_tokens=triggers.every_tokens,
                 window_us=triggers.window_us,
                 push=True,
+                outputs=("logits",),
             )
         )
         self._begin = time.monotonic()
@@ -170,7 +175,7 @@ class Session:
         offered = self._offered if self.source is not None else stats.loss.offered
         lost = dict(self.source.lost) if self.source is not None else {}
         seconds = time.monotonic() - self._begin
-        return Summary(seconds, offered, self._results, self.device.resent, lost, stats)
+        return Summary(seconds, offered, self._results, self._unread, self.device.resent, lost, stats)
 
     def _give(self, events: NDArray[np.void]) -> None:
         self._offered += len(events)
@@ -188,8 +193,10 @@ class Session:
         self.device.send(self._words.words(since(events, self._base)))
 
     def _progress(self, *more: Result) -> Progress:
-        outcomes = tuple(self._outcome(result) for result in (*self.device.take_results(), *more))
+        results = (*self.device.take_results(), *more)
+        outcomes = tuple(self._outcome(result) for result in results if not result.gone)
         self._results += len(outcomes)
+        self._unread += len(results) - len(outcomes)
         now = time.monotonic()
         status = self._status = max(self._status, self.device.status or self._status, key=lambda status: status.events)
         events = self._offered if self.source is not None else status.events
@@ -211,6 +218,7 @@ class Session:
             label=label,
             confidence=confidence,
             logits=result.logits,
+            outputs={output.name: output.shape for output in self.device.outputs},
             latency=result.latency,
             encode_cost=result.cost_encode,
             cost_unit=self.device.hello.cost_unit,

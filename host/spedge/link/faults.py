@@ -136,7 +136,7 @@ class FaultyTransport:
 
     def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         self._waiting += self._out.feed(out)
-        if self._cuts and self._out.frames >= self._cut_at:
+        if self._cuts and self._out.frames >= self._cut_at and not self._is_away:
             self._cut()
         left = self._away_until - self.clock.monotonic()
         if left > 0:  # what is sent into a line that is not there is lost
@@ -148,6 +148,10 @@ class FaultyTransport:
         written, received = self.inner.exchange(self._waiting, wait)
         self._waiting = self._waiting[written:]
         return len(out), self._in.feed(received)
+
+    @property
+    def _is_away(self) -> bool:
+        return isinstance(self.inner, Reconnecting) and self.inner.away
 
     def _next_cut(self) -> int:
         return self._out.frames + self._random.randint(*_CUT_FRAMES)

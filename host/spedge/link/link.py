@@ -9,16 +9,8 @@ from typing import Protocol
 
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, DeviceTimeout
 from spedge.link.clock import SYSTEM, Clock
-from spedge.link.protocol import (
-    FLAG_YIELD,
-    REPLY_BIT,
-    VERSION,
-    Error,
-    ErrorCode,
-    Frame,
-    FrameReader,
-    Type,
-)
+from spedge.link.frames import FLAG_YIELD, REPLY_BIT, VERSION, ErrorCode, Frame, FrameReader, Type
+from spedge.link.protocol import Error
 from spedge.link.silence import Silence
 from spedge.link.stream import RetryTimer
 from spedge.link.transport import Outgoing, Transport, reconnecting

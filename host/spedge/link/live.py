@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.events import evt2
-from spedge.link.protocol import Frame, Status, Type, pack_live
+from spedge.link.counts import Status
+from spedge.link.frames import Frame, Type
+from spedge.link.protocol import pack_live
 
 _SEQ = 1 << 16
 _WINDOW = 4  # frames on their way at most: more would only be older when they are looked at

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from spedge.link.protocol import Frame, Status, Type
+from spedge.link.counts import Status
+from spedge.link.frames import Frame, Type
 
 _SEQ = 1 << 16
 _HALF = _SEQ >> 1

@@ -210,9 +210,10 @@ class FdTransport:
 class Reconnecting:
     """A transport that is opened again when it breaks.
 
-    While it is away, exchanges move nothing. It is given up, with a DeviceError that says why, when it has not come
-    back within `patience` seconds; the next exchange begins anew. obituary: why the device is gone for good, None while
-    it is not known to be. What happens is logged, as warnings of `spedge.device`.
+    While it is away, exchanges move nothing. It is back when something comes over it: one that can be opened and closes
+    again is still away. It is given up, with a DeviceError that says why, when it has not come back within `patience`
+    seconds; the next exchange begins anew. obituary: why the device is gone for good, None while it is not known to be.
+    What happens is logged, as warnings of `spedge.device`.
     """
 
     def __init__(
@@ -234,7 +235,8 @@ class Reconnecting:
         self.name = self._line.name
         self.reconnects = 0
         self._trouble = ""
-        self._give_up_at: float | None = None
+        self.away = False  #: whether nothing has come since it broke
+        self._give_up_at: float | None = None  # while it is away
         self._not_before = 0.0
 
     def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
@@ -242,15 +244,20 @@ class Reconnecting:
             self._redial(timeout)
         if self._line is None:
             return 0, b""
+        first = self._unsaid or out
         try:
-            if not self._unsaid:
-                return self._line.exchange(out, timeout)
-            written, received = self._line.exchange(self._unsaid, timeout)
+            written, received = self._line.exchange(first, timeout)
         except DeviceError as error:
             self._broke(str(error))
             return 0, b""
-        self._unsaid = self._unsaid[written:]
-        return 0, received
+        if received and self.away:
+            self.away, self._give_up_at = False, None
+            self.reconnects += 1
+            _log.warning("the link to %s is back", self.name)
+        if self._unsaid:
+            self._unsaid = self._unsaid[written:]
+            written = 0
+        return written, received
 
     def hang_up(self, seconds: float) -> None:
         """Break the connection, as a pulled cable does, and leave it so for that long."""
@@ -264,8 +271,12 @@ class Reconnecting:
         if reason:
             raise DeviceGone(reason)
         now = self._clock.monotonic()
-        self._trouble, self._give_up_at, self._not_before = why, now + away + self._patience, now + away
-        _log.warning("%s; waiting for it to come back", why)
+        self._not_before = now + max(away, _REDIAL_SECONDS)
+        if away or not self.away:
+            self._give_up_at = now + away + self._patience
+        if not self.away:
+            self.away, self._trouble = True, why
+            _log.warning("%s; waiting for it to come back", why)
 
     def _redial(self, timeout: float) -> None:
         now = self._clock.monotonic()
@@ -276,10 +287,7 @@ class Reconnecting:
                 self._line = self._dial()
                 self._line.name = self.name
         if self._line is not None:
-            self.reconnects += 1
-            self._give_up_at = None
             self._unsaid = self.greeting()
-            _log.warning("the link to %s is back", self.name)
         elif now > self._give_up_at:
             self._give_up_at = None
             reason = f"{self._trouble}, and did not come back within {self._patience:g} s"

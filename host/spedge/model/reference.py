@@ -24,11 +24,16 @@ from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 @dataclass(frozen=True)
 class Computed:
-    """All tokens of the events, where the events went, and float32 logits [classes] of the last T tokens."""
+    """All tokens of the events, where the events went, and the outputs of the last T tokens, float32 by name."""
 
     tokens: Tokens
     stats: TokenizerStats
-    logits: NDArray[np.float32]
+    outputs: dict[str, NDArray[np.float32]]
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """float32 [classes]."""
+        return self.outputs["logits"]
 
 
 class Reference:
@@ -54,24 +59,28 @@ class Reference:
         """Everything from events (structured t in µs, x, y, p; sorted)."""
         tokenizer = self.tokenizer(pool_events)
         tokens = tokenizer.push(events)
-        return Computed(tokens, tokenizer.stats, self.logits(tokens))
+        return Computed(tokens, tokenizer.stats, self.outputs(tokens))
 
     def window(self, tokens: Tokens) -> Tokens:
         """The tokens that the model sees: `ModelSpec.window_tokens` of the newest."""
         return tokens.last(self.bundle.window_tokens(len(tokens)))
 
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
-        """float32 [classes] by the oracle, model.onnx: from volumes and positions, the embedding included.
+        """The output `logits`, float32 [classes]."""
+        return self.outputs(tokens)["logits"]
+
+    def outputs(self, tokens: Tokens) -> dict[str, NDArray[np.float32]]:
+        """What the model gives, float32 by name: by the oracle, model.onnx, from volumes and positions.
 
         By the quantised encoder, from what `encoder_input` gives, when there is one. A model.onnx that takes float32
         positions, as bundles had it at first, cannot tell the times of a long pause apart: the embedding is computed
         here in float64 then, and the rest by encoder.onnx.
         """
         if self._quantised is not None:
-            return self.encode(self.encoder_input(tokens))
+            return self._encoded(self.encoder_input(tokens))
         window = window_of(self.window(tokens), self._input)
         if self._oracle.get_inputs()[1].type == "tensor(float)":
-            return self.encode(self._embedded(window))
+            return self._encoded(self._embedded(window))
         volumes, positions = self._padded(window.volumes), self._padded(window.positions)
         return self._run(self._oracle, len(window.positions), volumes=volumes, positions=positions)
 
@@ -106,6 +115,9 @@ class Reference:
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T."""
+        return self._encoded(rows)["logits"]
+
+    def _encoded(self, rows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         return self._run(self._encoder, len(rows), tokens=self._padded(rows))
 
     @cached_property
@@ -116,9 +128,10 @@ class Reference:
     def _encoder(self) -> Any:
         return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
 
-    def _run(self, session: Any, length: int, **inputs: NDArray[Any]) -> NDArray[np.float32]:
-        (logits,) = session.run(["logits"], {**inputs, "length": np.array([length], np.int32)})
-        return np.asarray(logits[0], np.float32)
+    def _run(self, session: Any, length: int, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        names = [output.name for output in self.bundle.outputs]
+        given = session.run(names, {**inputs, "length": np.array([length], np.int32)})
+        return {name: np.asarray(tensor[0], np.float32) for name, tensor in zip(names, given, strict=True)}
 
 
 def _session(path: Path, fuse: bool = True) -> Any:

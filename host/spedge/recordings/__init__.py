@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def _plain(reader: Callable[[Path, int | None, int | None], Recording]) -> _Read
     """Of a format that says itself what its columns are."""
 
     def opened(path: Path, width: int | None, height: int | None, said: Said) -> Recording:
-        said.refuse(path, "columns", "time_unit", "camera")
+        said.refuse(path, "columns", "time_unit", "stream")
         return reader(path, width, height)
 
     return opened
@@ -83,11 +83,11 @@ def open(
     outside: str | None = None,
     columns: str | None = None,
     time_unit: str | None = None,
-    camera: str | None = None,
+    stream: str | None = None,
 ) -> Recording:
     """Open a recording, by its file name's ending.
 
-    Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also one array per field, as eTraM's),
+    Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also the field's others),
     AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy), text (.csv, .tsv,
     .txt) and ROS bags (.bag, .mcap, .db3, or the folder of them).
     width, height: the sensor in pixels, for files that do not say it themselves.
@@ -96,7 +96,7 @@ def open(
     outside: drop events outside the sensor, and count them in left_out, or refuse them. None: what the format's makers
     do with them, which is to drop them for EVT3, and to refuse them where they do not say.
     columns: of text and arrays whose columns have no names, where their values do not tell: a letter each, as in
-    "txyp"; - is one to pass over. time_unit: of such times, s, ms, us or ns. camera: which one of several in a file.
+    "txyp"; - is one to pass over. time_unit: of such times, s, ms, us or ns. stream: which one of several in a file.
     The header is read now, events when they are asked for. Raises InputError, naming the file and the place in it,
     for a file that is missing, damaged, of an unknown kind or of unknown geometry; UsageError for a missing library.
     """
@@ -121,7 +121,7 @@ def open(
     try:
         if path.is_file():
             path.open("rb").close()  # may it be read? HDF5 has another process find out
-        recording = reader(path, width, height, Said(columns, time_unit, camera))
+        recording = reader(path, width, height, Said(columns, time_unit, stream))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
@@ -137,10 +137,13 @@ class Reading:
     height: int | None = None
     sort: bool = False
     outside: str | None = None
+    columns: str | None = None
+    time_unit: str | None = None
+    stream: str | None = None
 
     def open(self, path: str | Path) -> Recording:
         """As recordings.open."""
-        return open(path, width=self.width, height=self.height, sort=self.sort, outside=self.outside)
+        return open(path, **asdict(self))
 
 
 #: As the files themselves say.

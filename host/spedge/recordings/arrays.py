@@ -147,7 +147,8 @@ class ArrayRecording(Recording):
         ours = None not in size and t.dtype.kind in "iu"  # as we write them, in µs however many
         self._unit = unit or ("us" if ours else layout.unit_of(path, t, said))
         super().__init__(path, *choose_geometry(path, size, width, height))
-        self.layout = layout.described(self._order, self._unit)
+        polarity = layout.polarity_of(path, self._raw(sample).p) if sample else ""
+        self.layout = layout.described(self._order, self._unit, polarity)
 
     def _array(self, name: str) -> _Array:
         with self._file.opened(name) as file:
@@ -168,24 +169,17 @@ class ArrayRecording(Recording):
     def _choose(self, arrays: list[_Array], said: Said) -> _Table:
         """The arrays that the events are in."""
         fields = layout.named([array.name for array in arrays]) if self._file.zipped else None
-        if fields is not None and said.camera is None:
+        if fields is not None and said.stream is None:
             said.refuse(self.path, "columns")
             chosen = [array for array, field in zip(arrays, fields.fields, strict=True) if field != "-"]
             self._check_fields(chosen)
             return _Table(tuple(chosen), tuple(array.name for array in chosen))
-        events = [array for array in arrays if array.is_events]
-        names = [array.name for array in events]
-        if said.camera is not None:
-            events = [array for array in events if array.name == said.camera]
-        if len(events) > 1 or (said.camera is not None and not events):
-            raise InputError(
-                f"{self.path}: its arrays of events are {', '.join(names) or 'none'}: say which, "
-                f"camera='{names[0] if names else '…'}' (--camera)"
-            )
+        events = {array.name: array for array in arrays if array.is_events}
         if not events:
             raise InputError(f"{self.path}: {self._lack(arrays)}")
-        self._check_table(events[0])
-        return _Table((events[0],), events[0].dtype.names or ())
+        table = events[layout.one_of(self.path, list(events), said)]
+        self._check_table(table)
+        return _Table((table,), table.dtype.names or ())
 
     def _lack(self, arrays: list[_Array]) -> str:
         found = ", ".join(f"{array.name} {array.shape} of {array.dtype}" for array in arrays[:8]) or "nothing"

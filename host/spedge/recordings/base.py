@@ -36,6 +36,7 @@ class Recording(ABC):
     sort: hand the events out in order of time (stable) whatever their order in the file; this holds the whole recording
     in memory.
     layout: how a file was taken that leaves open what its columns are; else empty.
+    size_from: who says the sensor's size: the file, the caller, or the format.
     outside: what becomes of events outside the sensor: drop (and count) or refuse. Readers set what the format's makers
     do, which is to refuse where they do not say.
     left_out: how many of what was skipped or dropped, by name: of what has been iterated.
@@ -46,10 +47,11 @@ class Recording(ABC):
     format: str
     layout = ""
 
-    def __init__(self, path: Path, width: int, height: int) -> None:
+    def __init__(self, path: Path, width: int, height: int, size_from: str = "the format") -> None:
         self.path = path
         self.width = width
         self.height = height
+        self.size_from = size_from
         self.sort = False
         self.outside = "refuse"
         self.left_out: dict[str, int] = {}
@@ -93,6 +95,11 @@ class Recording(ABC):
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
         return _joined(list(self))
 
+    def no_events(self) -> InputError:
+        """What is said of a recording that ends without having handed one out."""
+        end = f", up to its end at byte {self.path.stat().st_size}" if self.path.is_file() else ""
+        return InputError(f"{self.path}: there is no event in it{end}")
+
     def _sorted(self) -> Iterator[NDArray[np.void]]:
         """All events in order of time, or those before damage; an event outside the sensor is named by its number."""
         chunks: list[NDArray[np.void]] = []
@@ -129,23 +136,31 @@ class Recording(ABC):
 
 
 class UntilCut:
-    """The chunks of a recording up to its end or, if it is cut off, to there; then `cut` says so."""
+    """The chunks of a recording up to its end or, if it is cut off, to there; then `cut` says so.
+
+    Raises InputError when there is no event up to there.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.cut: CutError | None = None
 
     def __iter__(self) -> Iterator[NDArray[np.void]]:
+        some = False
         try:
-            yield from self._recording
+            for chunk in self._recording:
+                some = True
+                yield chunk
         except CutError as error:
             self.cut = error
+        if not some:
+            raise self.cut or self._recording.no_events()
 
     def finish(self, path: Path | None, events: int) -> None:
         """To be called when so many events have been used, and a file of them is about to take its place at `path`.
 
         Raises CutError, so that it does not, where a cut recording would take the place of a file that was there, and
-        where it has no events.
+        where none of its events is wanted.
         """
         if self.cut is not None and path is not None and path.exists():
             raise CutError(f"{self.cut}; {path} was there before and stays as it is")
@@ -164,20 +179,22 @@ def _joined(chunks: list[NDArray[np.void]]) -> NDArray[np.void]:
 
 def choose_geometry(
     path: Path, found: tuple[int | None, int | None], width: int | None, height: int | None
-) -> tuple[int, int]:
-    """The sensor's size that the file says, or else the one that the caller gives.
+) -> tuple[int, int, str]:
+    """The sensor's size that the file says, or else the one that the caller gives, and which of them said it.
 
     Raises InputError when neither says it or the two disagree.
     """
     if found[0] is None or found[1] is None:
         if width is None or height is None:
-            raise InputError(f"{path}: the file does not give the sensor's size; pass width and height")
-        return width, height
+            raise InputError(
+                f"{path}: the file does not give the sensor's size; pass width and height (--width, --height)"
+            )
+        return width, height, "the caller"
     if width is not None and (width, height) != found:
         raise InputError(
             f"{path}: the file gives {found[0]}x{found[1]}, not {width}x{height}; leave width and height out"
         )
-    return found[0], found[1]
+    return found[0], found[1], "the file"
 
 
 class Unwrap:

@@ -57,7 +57,7 @@ def convert(
     width, height: the sensor, pixels, for a source that does not say it.
     start_us, end_us: keep the events from start_us on and before end_us, both counted from the source's first event.
     shift_us: added to all times, after the choice of the part. from_zero: shift so that the first event kept is at 0.
-    sort, outside, said (columns, time_unit, camera): see recordings.open. encoding: of a .raw target, evt2 or evt3.
+    sort, outside, said (columns, time_unit, stream): see recordings.open. encoding: of a .raw target, evt2 or evt3.
     on_progress gets the events read so far.
     Memory does not grow with the recording, unless sort is set. The target appears whole or not at all.
     Raises InputError for a damaged source or events that the target's format cannot hold, UsageError for options that

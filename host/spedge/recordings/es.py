@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._decoders import EventStreamDecoder
+from spedge._recordings import EventStreamDecoder
 from spedge.base.errors import CutError, InputError
 from spedge.recordings.base import CHUNK_EVENTS, DROP_HINT, Recording, choose_geometry
 

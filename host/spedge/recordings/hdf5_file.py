@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._decoders import ecf_decode
+from spedge._recordings import ecf_decode
 from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.events.arrays import Columns
 from spedge.recordings import hdf5_layouts, layout
@@ -61,10 +61,10 @@ class Hdf5File(Recording):
             self._count = len(arrays[0])
             offset = file.get("t_offset")
             self._offset = int(offset[()]) if isinstance(offset, self._h5py.Dataset) else 0
-            self._tell(arrays, said)
+            polarity = self._tell(arrays, said)
         self.format = f"HDF5 {self._place.name}"
         super().__init__(path, *choose_geometry(path, size, width, height))
-        self.layout = layout.described(self._order, self._unit)
+        self.layout = layout.described(self._order, self._unit, polarity)
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -77,8 +77,8 @@ class Hdf5File(Recording):
             end = self.path.stat().st_size
             raise InputError(f"{self.path}: damaged, or cut off at byte {end} ({line_of(error)})") from None
 
-    def _tell(self, arrays: list[Any], said: Said) -> None:
-        """What the columns are, and the unit of the times."""
+    def _tell(self, arrays: list[Any], said: Said) -> str:
+        """What the columns are, and the unit of the times. Returns how the polarities are written."""
         place = self._place
         if place.name == "/CD/events":
             said.refuse(self.path, "columns", "time_unit")
@@ -96,6 +96,7 @@ class Hdf5File(Recording):
             self._unit = said.time_unit
         elif place.unit is None and place.name != "/CD/events" and sample:
             self._unit = layout.unit_of(self.path, self._raw(sample, 0, len(sample[0])).t, said)
+        return layout.polarity_of(self.path, self._raw(sample, 0, len(sample[0])).p) if sample else ""
 
     def _raw(self, arrays: list[Any], start: int, end: int) -> Columns:
         """Columns of some events as they are in the file."""

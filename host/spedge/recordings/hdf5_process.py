@@ -31,7 +31,7 @@ def _answers(question: dict[str, Any]) -> Iterator[bytes]:
         said = Said(**question["said"])
         file = Hdf5File(Path(question["path"]), question["width"], question["height"], said)
         if not question["events"]:
-            head = {name: getattr(file, name) for name in ("format", "layout", "width", "height")}
+            head = {name: getattr(file, name) for name in ("format", "layout", "width", "height", "size_from")}
             yield ITEM + json.dumps(head).encode()
             return
         for chunk in file._chunks():

@@ -20,7 +20,7 @@ class RecordingInfo:
 
     `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
     time between two events.
-    `layout`: how a file was taken that leaves open what its columns are.
+    `layout`: how a file was taken that leaves open what its columns are. `size_from`: who says the sensor's size.
     `left_out`: what the format's own rules leave out, by name (see Recording).
     """
 
@@ -29,6 +29,7 @@ class RecordingInfo:
     layout: str
     width: int
     height: int
+    size_from: str
     events: int
     on_events: int
     first_us: int | None
@@ -63,7 +64,7 @@ def recording_info(
 ) -> RecordingInfo:
     """Read a whole recording and count. on_progress gets the events read so far.
 
-    sort, outside, said (columns, time_unit, camera): see recordings.open.
+    sort, outside, said (columns, time_unit, stream): see recordings.open.
 
     Raises InputError when the file cannot be opened at all; damage further in becomes the result's `problem`.
     """
@@ -89,13 +90,14 @@ def recording_info(
     except InputError as error:
         problem = str(error)
     if problem is None and events == 0:
-        problem = f"{path}: there is no event in it, up to its end at byte {path.stat().st_size}"
+        problem = str(recording.no_events())
     return RecordingInfo(
         path=recording.path,
         format=recording.format,
         layout=recording.layout,
         width=recording.width,
         height=recording.height,
+        size_from=recording.size_from,
         events=events,
         on_events=on,
         first_us=first,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +38,13 @@ _WITH_UNIT = re.compile(rf"(\w+?)\s*[_ (\[]\s*({'|'.join(_UNITS)})[)\]]?")
 class Said:
     """What a caller says of a file that does not say it itself.
 
-    columns: a letter a column, t, x, y, p, and - for one to pass over. time_unit: s, ms, us or ns. camera: which of
+    columns: a letter a column, t, x, y, p, and - for one to pass over. time_unit: s, ms, us or ns. stream: which of
     several sources of events in one file. Raises UsageError for others.
     """
 
     columns: str | None = None
     time_unit: str | None = None
-    camera: str | None = None
+    stream: str | None = None
 
     def __post_init__(self) -> None:
         if self.columns is not None and sorted(self.columns.replace("-", "")) != sorted("txyp"):
@@ -142,17 +143,32 @@ def one_of(path: Path, names: Sequence[str], said: Said) -> str:
 
     Raises InputError where that is not one.
     """
-    camera = said.camera
-    chosen = [name for name in names if camera is None or camera.strip("/") == name.strip("/")]
-    chosen = chosen or [name for name in names if camera in name.split("/")]
+    stream = said.stream
+    chosen = [name for name in names if stream is None or stream.strip("/") == name.strip("/")]
+    chosen = chosen or [name for name in names if stream in name.split("/")]
     if len(chosen) == 1:
         return chosen[0]
-    raise InputError(f"{path}: events are in {', '.join(names)}: say which, camera='{names[0]}' (--camera {names[0]})")
+    which = f"stream={names[0]!r} (--stream {shlex.quote(names[0])})"
+    raise InputError(f"{path}: events are in {', '.join(names)}: say which, {which}")
 
 
-def described(order: str, unit: str) -> str:
-    """For people: 't x y p, times in seconds'."""
-    return f"{' '.join(order.replace('-', ''))}, times in {UNIT_NAMES[unit]}"
+def polarity_of(path: Path, p: NDArray[Any]) -> str:
+    """How the first polarities are written: '0/1', '-1/1', 'True/False'; empty where they do not tell.
+
+    Raises InputError where three kinds of them are mixed.
+    """
+    if p.dtype.kind == "b":
+        return "True/False"
+    signs, zeros = bool((p < 0).any()), bool((p == 0).any())
+    if signs and zeros:
+        raise InputError(f"{path}: the polarities are -1, 0 and 1; leave the events of 0 out, or write 0 for -1")
+    return "-1/1" if signs else "0/1" if zeros else ""
+
+
+def described(order: str, unit: str, polarity: str) -> str:
+    """For people: 't x y p, times in seconds, polarity 0/1'."""
+    columns = " ".join(order.replace("-", ""))
+    return f"{columns}, times in {UNIT_NAMES[unit]}{f', polarity {polarity}' if polarity else ''}"
 
 
 def events_of(path: Path, raw: Columns, unit: str, start: int = 0) -> Iterator[NDArray[np.void]]:

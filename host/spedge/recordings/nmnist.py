@@ -1,4 +1,4 @@
-"""N-MNIST .bin files: 5 bytes an event, 34x34 pixels."""
+"""N-MNIST's .bin files, 5 bytes an event, 34x34 pixels, and those of other sets with its records (N-Caltech101)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ SIDE = 34
 RECORD_BYTES = 5
 _OVERFLOW_Y = 240
 _OVERFLOW_US = 1 << 13
+_WIDEST = 1 << 8  # of x and, below the mark of overflows, y
 _OTHER = f"not an N-MNIST file ({RECORD_BYTES} bytes an event)"
 
 
 class NMnistRecording(Recording):
-    """An N-MNIST sample."""
-
-    format = "N-MNIST"
+    """A sample of N-MNIST or, with another size given, of another set in its records."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
-        if width is not None and (width, height) != (SIDE, SIDE):
-            raise InputError(f"{path}: N-MNIST is {SIDE}x{SIDE}, not {width}x{height}; leave width and height out")
+        given = None if width is None or height is None else (width, height)
+        if given is not None and (given[0] > _WIDEST or given[1] > _OVERFLOW_Y):
+            limit = f"{_WIDEST}x{_OVERFLOW_Y}"
+            raise InputError(f"{path}: N-MNIST's records are for up to {limit} pixels, not {given[0]}x{given[1]}")
         if path.stat().st_size < RECORD_BYTES:
             raise InputError(f"{path}: cut off in the middle of an event at byte 0, or {_OTHER}")
-        super().__init__(path, SIDE, SIDE)
+        super().__init__(path, *(given or (SIDE, SIDE)), "the format" if given is None else "the caller")
+        self.format = "N-MNIST" if given in (None, (SIDE, SIDE)) else "N-MNIST's records"
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         overflows, at = 0, 0
@@ -56,7 +58,8 @@ class NMnistRecording(Recording):
         first = int(bad[0])
         return records[:first], (
             f"{self.path}: byte {at + RECORD_BYTES * first} holds pixel ({x[first]}, {y[first]}), outside "
-            f"{self.width}x{self.height}; it is damaged or not an N-MNIST file, or {DROP_HINT}"
+            f"{self.width}x{self.height}; it is damaged, or not of N-MNIST: give width and height for another set in "
+            f"these records (N-Caltech101: --width 240 --height 180), or {DROP_HINT}"
         )
 
 

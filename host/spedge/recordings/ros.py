@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,8 @@ class _Bag:
             self.problem = line_of(error)
             self.topics = {record.topic: record.kind for record in ros_cut.records(path)}
             if not self.topics:
-                raise InputError(
-                    f"{path}: not a ROS bag, or cut off or damaged before its messages ({self.problem})"
-                ) from None
+                where = f"no message before its end at byte {_size(path)}"
+                raise InputError(f"{path}: not a ROS bag, or cut off or damaged: {where} ({self.problem})") from None
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -54,17 +54,35 @@ class _Bag:
     def messages(self, topic: str) -> Iterator[bytes]:
         """The messages of a topic; where the bag is cut or damaged an InputError behind those before that."""
         if self.problem is not None:
-            yield from (record.data for record in ros_cut.records(self._path) if record.data and record.topic == topic)
-            raise CutError(f"{self._path}: cut off, or not finished when it was recorded ({self.problem})")
+            yield from self._present(topic)
+            where = f"at byte {_size(self._path)}"
+            raise CutError(f"{self._path}: cut off, or not finished when it was recorded, {where} ({self.problem})")
+        count, last = 0, b""
         try:
             with self._opened() as reader:
                 chosen = [connection for connection in reader.connections if connection.topic == topic]
                 for _, _, data in reader.messages(chosen):
-                    yield bytes(data)
+                    last = bytes(data)
+                    yield last
+                    count += 1
         except (SpedgeError, GeneratorExit):
             raise
         except Exception as error:
-            raise InputError(f"{self._path}: damaged behind the messages before ({line_of(error)})") from None
+            for data in self._more(topic, count, last):
+                yield data
+                count += 1
+            kind = CutError if ros_cut.is_cut(self._path) else InputError
+            raise kind(f"{self._path}: cannot read message {count} of {topic} ({line_of(error)})") from None
+
+    def _present(self, topic: str) -> Iterator[bytes]:
+        """Messages in the order of the file, up to damage."""
+        return (record.data for record in ros_cut.records(self._path) if record.data and record.topic == topic)
+
+    def _more(self, topic: str, count: int, last: bytes) -> Iterator[bytes]:
+        """Messages behind the last of so many that the library has read, if it has read them in the file's order."""
+        present = self._present(topic)
+        if count == 0 or next(islice(present, count - 1, None), None) == last:
+            yield from present
 
 
 class RosRecording(Recording):
@@ -124,3 +142,8 @@ class RosRecording(Recording):
                 raise InputError(self._where(number, str(error))) from None
             self.left_out = {name: count for name, count in (self.left_out | events.left_out).items() if count}
             yield found
+
+
+def _size(path: Path) -> int:
+    """Of a bag, or of the last of its files."""
+    return [path, *ros_cut.storages(path)][-1].stat().st_size

@@ -10,6 +10,7 @@ import re
 import sqlite3
 import struct
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from io import BytesIO
@@ -18,9 +19,11 @@ from typing import IO, Any, NamedTuple
 
 _ROS1_MAGIC = b"#ROSBAG V2.0\n"
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
-_MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7  # of ROS 1
-_SCHEMA, _CHANNEL, _MCAP_MESSAGE, _MCAP_CHUNK = 3, 4, 5, 6
-_LONGEST_RECORD = 1 << 31
+_MESSAGE, _CHUNK, _CONNECTION = b"\2", b"\5", b"\7"  # records of ROS 1
+_SCHEMA, _CHANNEL, _MCAP_MESSAGE, _MCAP_CHUNK = b"\3", b"\4", b"\5", b"\6"
+_LONGEST_RECORD = 1 << 32
+_PIECE = 1 << 20
+_STEP = 1 << 12  # bytes that are unpacked at once
 
 
 class Record(NamedTuple):
@@ -31,11 +34,18 @@ class Record(NamedTuple):
     data: bytes | None
 
 
+class _End(Exception):
+    """From here on it is cut off or damaged."""
+
+
 def records(path: Path) -> Iterator[Record]:
-    """What is there, up to the end or damage; whole messages only."""
+    """What is there, up to the end or the first damage; whole messages only."""
     for file in storages(path):
-        read = {".bag": _ros1, ".mcap": _mcap, ".db3": _sqlite}[file.suffix]
-        yield from read(file)
+        read = {".bag": _ros1, ".mcap": _mcap, ".db3": _sqlite}[file.suffix.lower()]
+        try:
+            yield from read(file)
+        except _End:
+            return
 
 
 def storages(path: Path) -> list[Path]:
@@ -48,6 +58,18 @@ def storages(path: Path) -> list[Path]:
     )
 
 
+def is_cut(path: Path) -> bool:
+    """Whether a bag whose beginning can be read is known to be shorter than it says: a data base that lacks pages."""
+    for file in storages(path):
+        with file.open("rb") as opened:
+            head = opened.read(32)
+        if head.startswith(b"SQLite format 3\0") and len(head) == 32:
+            page, count = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+            if file.stat().st_size < (1 << 16 if page == 1 else page) * count:
+                return True
+    return False
+
+
 # ---------------------------------------------------------------- ROS 1
 
 
@@ -58,32 +80,33 @@ def _ros1(path: Path) -> Iterator[Record]:
 
 
 def _ros1_records(file: IO[bytes], connections: dict[bytes, tuple[str, str]]) -> Iterator[Record]:
-    while (header := _sized(file, "<I")) is not None:
-        fields = _fields(header)
-        kind = fields.get(b"op", b"\0")[0] if fields.get(b"op") else 0
+    while head := file.read(4):
+        fields = _fields(_bytes(file, _number(head, "<I")))
+        kind = fields.get(b"op", b"")[:1]
+        size = _number(file.read(4), "<I")
         if kind == _CHUNK:
-            yield from _ros1_records(
-                BytesIO(_unpacked(fields.get(b"compression", b""), _part(file, "<I"))), connections
-            )
+            data = _read(file, size)
+            inside, whole = _unpacked(fields.get(b"compression", b""), data)
+            yield from _ros1_records(BytesIO(inside), connections)
+            if not whole or len(data) < size:
+                raise _End
             continue
-        data = _sized(file, "<I")
-        if data is None:
-            return
+        data = _bytes(file, size)
+        number = fields.get(b"conn", b"")
         if kind == _CONNECTION:
-            about = _fields(data)
-            package, _, name = about.get(b"type", b"").decode("latin-1").rpartition("/")
+            package, _, name = _fields(data).get(b"type", b"").decode("latin-1").rpartition("/")
             topic = "/".join(filter(None, fields.get(b"topic", b"").decode("latin-1").split("/")))
-            connections[fields.get(b"conn", b"")] = f"/{topic}", f"{package}/msg/{name}"
-            yield Record(*connections[fields.get(b"conn", b"")], None)
-        elif kind == _MESSAGE and fields.get(b"conn") in connections:
-            yield Record(*connections[fields[b"conn"]], data)
+            connections[number] = f"/{topic}", f"{package}/msg/{name}"
+            yield Record(*connections[number], None)
+        elif kind == _MESSAGE and number in connections:
+            yield Record(*connections[number], data)
 
 
 def _fields(data: bytes) -> dict[bytes, bytes]:
     """Pairs name=value, each behind its length."""
     file, found = BytesIO(data), {}
-    while pair := _sized(file, "<I"):
-        name, _, value = pair.partition(b"=")
+    while head := file.read(4):
+        name, _, value = _bytes(file, _number(head, "<I")).partition(b"=")
         found[name] = value
     return found
 
@@ -99,28 +122,41 @@ def _mcap(path: Path) -> Iterator[Record]:
 
 def _mcap_records(file: IO[bytes], schemas: dict[int, str], channels: dict[int, Record]) -> Iterator[Record]:
     while kind := file.read(1):
-        if kind[0] == _MCAP_CHUNK:
-            part = BytesIO(_part(file, "<Q"))
-            part.seek(28)  # times, size and checksum
-            compression, _ = _sized(part, "<I") or b"", part.read(8)
-            yield from _mcap_records(BytesIO(_unpacked(compression, part.read())), schemas, channels)
+        size = _number(file.read(8), "<Q")
+        if kind == _MCAP_CHUNK:
+            data = _read(file, size)
+            inside, whole = _mcap_chunk(data)
+            yield from _mcap_records(BytesIO(inside), schemas, channels)
+            if not whole or len(data) < size:
+                raise _End
             continue
-        data = _sized(file, "<Q")
-        if data is None:
-            return
+        data = _bytes(file, size)
         body = BytesIO(data)
-        if kind[0] == _SCHEMA and len(data) > 2:
-            number = int.from_bytes(body.read(2), "little")
-            schemas[number] = (_sized(body, "<I") or b"").decode("latin-1")
-        elif kind[0] == _CHANNEL and len(data) > 4:
-            number, schema = struct.unpack("<HH", body.read(4))
-            topic = (_sized(body, "<I") or b"").decode("latin-1")
-            channels[number] = Record(topic, schemas.get(schema, ""), None)
+        if kind == _SCHEMA:
+            number = _number(body.read(2), "<H")
+            schemas[number] = _text(body)
+        elif kind == _CHANNEL:
+            number, schema = _number(body.read(2), "<H"), _number(body.read(2), "<H")
+            channels[number] = Record(_text(body), schemas.get(schema, ""), None)
             yield channels[number]
-        elif kind[0] == _MCAP_MESSAGE and len(data) > 22:
-            channel = channels.get(int.from_bytes(data[:2], "little"))
+        elif kind == _MCAP_MESSAGE and len(data) > 22:
+            channel = channels.get(_number(data[:2], "<H"))
             if channel is not None:
                 yield channel._replace(data=data[22:])
+
+
+def _mcap_chunk(data: bytes) -> tuple[bytes, bool]:
+    """Records of a chunk, or what is there of them, and whether that is all. Whole ones are held to their checksum."""
+    body = BytesIO(data)
+    body.read(16)  # times
+    size, checksum = _number(body.read(8), "<Q"), _number(body.read(4), "<I")
+    compression = _text(body).encode()
+    body.read(8)
+    inside, whole = _unpacked(compression, body.read())
+    whole = whole and len(inside) == size
+    if whole and checksum and zlib.crc32(inside) != checksum:
+        raise _End
+    return inside, whole
 
 
 def _sqlite(path: Path) -> Iterator[Record]:
@@ -140,43 +176,48 @@ def _sqlite(path: Path) -> Iterator[Record]:
 # ---------------------------------------------------------------- bytes
 
 
-def _sized(file: IO[bytes], code: str) -> bytes | None:
-    """Bytes behind their number; None where they are not all there."""
-    size = _size(file, code)
-    data = b"" if size is None else file.read(size)
-    return data if size is not None and len(data) == size else None
+def _bytes(file: IO[bytes], size: int) -> bytes:
+    data = _read(file, size)
+    if len(data) < size:
+        raise _End
+    return data
 
 
-def _part(file: IO[bytes], code: str) -> bytes:
-    """Bytes behind their number, as many as are there."""
-    size = _size(file, code)
-    return b"" if size is None else file.read(size)
+def _read(file: IO[bytes], size: int) -> bytes:
+    """So many bytes or those that are there; memory is taken for these only, whatever a damaged number says."""
+    pieces = []
+    while size > 0 and (piece := file.read(min(size, _PIECE))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
-def _size(file: IO[bytes], code: str) -> int | None:
-    head = file.read(struct.calcsize(code))
-    if len(head) < struct.calcsize(code):
-        return None
-    (size,) = struct.unpack(code, head)
-    return size if size < _LONGEST_RECORD else None
+def _text(file: IO[bytes]) -> str:
+    return _bytes(file, _number(file.read(4), "<I")).decode("latin-1")
 
 
-def _unpacked(compression: bytes, data: bytes) -> bytes:
-    """What can be unpacked of a chunk that may be cut off."""
+def _number(data: bytes, code: str) -> int:
+    if len(data) < struct.calcsize(code):
+        raise _End
+    (number,) = struct.unpack(code, data)
+    if number >= _LONGEST_RECORD and code == "<Q":
+        raise _End
+    return int(number)
+
+
+def _unpacked(compression: bytes, data: bytes) -> tuple[bytes, bool]:
+    """What can be unpacked of a chunk that may be cut off or damaged, and whether that is all."""
     unpackers: dict[bytes, Callable[[], Any]] = {b"bz2": bz2.BZ2Decompressor, b"lz4": _lz4, b"zstd": _zstd}
     if compression not in unpackers:
-        return data if compression in (b"", b"none") else b""
-    unpacker, found, at = unpackers[compression](), b"", 0
+        return (data, True) if compression in (b"", b"none") else (b"", False)
+    unpacker, found, at = unpackers[compression](), [], 0
     try:
         while at < len(data) and not unpacker.eof:
-            found += unpacker.decompress(data[at : at + _STEP])
+            found.append(unpacker.decompress(data[at : at + _STEP]))
             at += _STEP
-    except (OSError, RuntimeError, ValueError, EOFError):
-        pass  # damaged from here on
-    return found
-
-
-_STEP = 1 << 12
+    except Exception:  # each library has its own
+        return b"".join(found), False
+    return b"".join(found), unpacker.eof
 
 
 def _lz4() -> Any:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import ge
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge._text import COLUMNS_MAX, read_lines
-from spedge.base.errors import InputError
+from spedge._recordings import COLUMNS_MAX, read_lines
+from spedge.base.errors import CutError, InputError
+from spedge.events.arrays import concatenate
+from spedge.events.times import seconds_of_digits
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
 from spedge.recordings.layout import NOTHING, Said
@@ -19,6 +23,7 @@ from spedge.recordings.layout import NOTHING, Said
 _VENDOR_ORDER = "xypt"  # Metavision's, after its line %geometry
 _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
 _SIZED = re.compile(r"\s*([xy])\s*@\s*(\d{1,5})\s*", re.I)  # faery's name of a column
+_UNIT_APART = re.compile(r"\s+(?=[\[(][a-zµ]+[\])])", re.I)  # before the unit behind a name
 _LONGEST_LINE = 1 << 12
 _HEAD_BYTES = 1 << 18  # that tell what a file is; comments have to end in them
 _BLOCK_BYTES = 1 << 22
@@ -53,7 +58,7 @@ class TextRecording(Recording):
     """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = NOTHING) -> None:
-        said.refuse(path, "camera")
+        said.refuse(path, "stream")
         self.path = path
         with path.open("rb") as file:
             data = file.read(_HEAD_BYTES)
@@ -63,10 +68,13 @@ class TextRecording(Recording):
         self._start, self._lines, self._separator, self._order_ = head.at, head.lines, head.separator, order
         self._columns = bytes("txyp-".index(name) for name in order)
         self._exponent = _EXPONENTS[unit]
-        self._whole = unit == "us" and said.time_unit is None
+        self._whole = (
+            unit == "us" and said.time_unit is None and not any(_fraction(t) for t in self._times(head, order))
+        )
         self.format = "CSV" if head.separator in ",;" else "text"
         super().__init__(path, *choose_geometry(path, head.size, width, height))
-        self.layout = f"{layout.described(order, unit)}, between {_SEPARATORS[head.separator]}"
+        columns = layout.described(order, unit, self._polarity(head, order))
+        self.layout = f"{columns}, between {_SEPARATORS[head.separator]}"
 
     def _head(self, data: bytes, whole: bool, said: Said) -> _Head:
         head = _Head()
@@ -74,7 +82,12 @@ class TextRecording(Recording):
         if not whole:
             lines.pop()  # cut by us
         for number, raw in enumerate(lines):
-            line = self._text(raw, number + 1).strip()
+            try:
+                line = self._text(raw, number + 1).strip()
+            except InputError:
+                if head.rows:  # to be found again behind the events before it
+                    break
+                raise
             if not head.rows and line[:1] in ("#", "%"):
                 self._comment(head, line, number + 1)
             elif not line or line[:1] in ("#", "%"):
@@ -96,18 +109,20 @@ class TextRecording(Recording):
         if match := _GEOMETRY.match(line):
             head.size, head.vendor = self._checked((int(match[1]), int(match[2])), number), True
         else:
-            line = line.lstrip("#% ")
+            line = _UNIT_APART.sub("", line.lstrip("#% "))
             head.names = layout.named(_split(line, _separator(line))) or head.names
 
     def _first_line(self, head: _Head, line: str, number: int, said: Said) -> bool:
         """Whether a line before the first event is about them; else it is that event's."""
         head.separator = _separator(line)
-        parts = _split(line, head.separator)
+        parts = _split(_UNIT_APART.sub("", line), head.separator)
         if len(parts) == 2 and all(part.isdigit() for part in parts):  # RPG's: width and height
             head.size = self._checked((int(parts[0]), int(parts[1])), number)
             return True
         if all(_value(part) is not None for part in parts if part):
             return False
+        if said.columns is not None and any(_value(part) is not None for part in parts):
+            return False  # no line of names is like this: then it is a wrong line of events
         sides = {match[1].lower(): int(match[2]) for part in parts if (match := _SIZED.fullmatch(part))}
         if len(sides) == 2:
             head.size = self._checked((sides["x"], sides["y"]), number)
@@ -150,16 +165,29 @@ class TextRecording(Recording):
             return said.time_unit
         if head.names is not None and head.names.unit is not None:
             return head.names.unit
-        at = order.index("t")
-        texts = [row[at] for row in head.rows if len(row) == len(order) and _value(row[at]) is not None]
+        texts = self._times(head, order)
         if head.vendor or not texts:
             return "us"
         fractions = any(not text.lstrip("+-").isdigit() for text in texts)
-        t = np.array([float(text) for text in texts])
+        t = np.array([time for time in map(float, texts) if math.isfinite(time)])
+        if not len(t):
+            return "us"
         decimals = max(len(text.partition(".")[2]) for text in texts)
-        if decimals > 3 and (t != np.floor(t)).any() and t.max() < 1e11:
-            return "s"  # milliseconds would be finer than the cameras' clocks
+        if decimals > 3 and seconds_of_digits(t):
+            return "s"
         return layout.unit_of(self.path, t, said, fractions)
+
+    @staticmethod
+    def _times(head: _Head, order: str) -> list[str]:
+        at = order.index("t")
+        return [row[at] for row in head.rows if len(row) == len(order) and _value(row[at]) is not None]
+
+    def _polarity(self, head: _Head, order: str) -> str:
+        texts = [row[order.index("p")] for row in head.rows if len(row) == len(order)]
+        if any(text.lower() in _WORDS for text in texts):
+            return "True/False"
+        values = (_value(text) for text in texts)
+        return layout.polarity_of(self.path, np.array([value for value in values if value is not None]))
 
     def _text(self, raw: bytes, number: int) -> str:
         if len(raw) >= _LONGEST_LINE or b"\0" in raw:
@@ -170,7 +198,7 @@ class TextRecording(Recording):
             raise InputError(f"{self.path}: line {number} is no line of a text file") from None
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        number, rest = self._lines, b""
+        number, rest, before = self._lines, b"", b""
         with self.path.open("rb") as file:
             file.seek(self._start)
             while data := file.read(_BLOCK_BYTES):
@@ -180,10 +208,32 @@ class TextRecording(Recording):
                     at, number = at + used, number + lines
                     yield events
                 rest = block[at:]
+                before = block[:at].rstrip().rpartition(b"\n")[2] or before
                 if len(rest) > _LONGEST_LINE:
                     raise InputError(f"{self.path}: line {number + 1} is no line of a text file")
-        for events, _, _ in self._read(rest + b"\n" if rest else b"", number):
-            yield events
+        if rest:
+            yield from self._last_line(rest, number, before)
+
+    def _last_line(self, rest: bytes, number: int, before: bytes) -> Iterator[NDArray[np.void]]:
+        """Of a line that does not end, which is of an event if it has all digits of that: the next time has not fewer
+        than the time before it."""
+        problem = f"{self.path}: line {number + 1} has no line break: it is cut off, or add one"
+        try:
+            events = concatenate([events for events, _, _ in self._read(rest + b"\n", number)])
+        except InputError as error:
+            raise CutError(f"{problem} ({str(error).removeprefix(f'{self.path}: ')})") from None
+        last, earlier = (self._last_digits(line) for line in (rest, before))
+        if len(events) and self._order_[-1] not in "p-" and not (last and earlier and all(map(ge, last, earlier))):
+            raise CutError(problem)
+        yield events
+
+    def _last_digits(self, line: bytes) -> tuple[int, int, float] | None:
+        """Of the number at the end of a line: digits before and behind the point, and the value."""
+        text = _split(line.decode("latin-1").strip(), self._separator)[-1:]
+        if not text or not _NUMBER.fullmatch(text[0]):
+            return None
+        whole, _, fraction = text[0].partition(".")
+        return len(whole), len(fraction), float(text[0])
 
     def _read(self, block: bytes, number: int) -> Iterator[tuple[NDArray[np.void], int, int]]:
         """Events, bytes and lines, up to the last whole line."""
@@ -239,6 +289,10 @@ def _split(line: str, separator: str) -> list[str]:
 def _value(text: str) -> float | None:
     """The number that a text is."""
     return float(text) if _NUMBER.fullmatch(text) else _WORDS.get(text.lower())
+
+
+def _fraction(text: str) -> bool:
+    return not float(text).is_integer()
 
 
 def _numbers(rows: list[list[str]]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spedge import _native
+from spedge import _embedding
 from spedge.base.errors import UsageError
 from spedge.tokens.tokenizer import Tokens
 
@@ -22,7 +22,7 @@ def log_time_volume(tokens: Tokens, patch_size: int = 16, buckets: int = 10) -> 
     last bucket has no end. A count stops at 65535. Section "log-time volume" of arXiv 2510.26614.
     """
     _check_sizes(patch_size, buckets)
-    return _native.volumes(tokens.events, tokens.offsets, patch_size, buckets)
+    return _embedding.volumes(tokens.events, tokens.offsets, patch_size, buckets)
 
 
 class Cells(NamedTuple):
@@ -40,7 +40,7 @@ class Cells(NamedTuple):
 def log_time_cells(tokens: Tokens, patch_size: int = 16, buckets: int = 10) -> Cells:
     """`log_time_volume` without its empty cells, and without ever making them."""
     _check_sizes(patch_size, buckets)
-    return Cells(*_native.cells(tokens.events, tokens.offsets, patch_size, buckets))
+    return Cells(*_embedding.cells(tokens.events, tokens.offsets, patch_size, buckets))
 
 
 def embed(
@@ -60,7 +60,7 @@ def embed(
             f"an embedding for patches of {patch_size} and {buckets} buckets has a weight of shape [hidden, {cells}] "
             f"and a bias of shape [hidden], hidden at least 3; these are {w.shape} and {b.shape}"
         )
-    return _native.embed(tokens.events, tokens.offsets, np.ascontiguousarray(w.T), b, patch_size, buckets)
+    return _embedding.embed(tokens.events, tokens.offsets, np.ascontiguousarray(w.T), b, patch_size, buckets)
 
 
 def position_embedding(
@@ -80,7 +80,7 @@ def position_embedding(
         raise UsageError(f"hidden={hidden} is out of range; it must be 3 to 65535")
     if not 0 < time_scale_us < float("inf"):
         raise UsageError(f"time_scale_us={time_scale_us} is out of range; it must be more than 0")
-    return _native.positions(x, y, t, hidden, time_scale_us)
+    return _embedding.positions(x, y, t, hidden, time_scale_us)
 
 
 def positions_of(tokens: Tokens, time_scale_us: float) -> NDArray[np.float64]:

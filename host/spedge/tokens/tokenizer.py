@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge import _host, _native
+from spedge import _host, _tokenizer
 from spedge.base.errors import InputError
 from spedge.events.arrays import (
     EVENT_DTYPE,
@@ -171,7 +171,7 @@ class Tokenizer:
         """
         if sort:
             events = self._sorted(events)
-        if isinstance(self._native, _native.Tokenizer):
+        if isinstance(self._native, _tokenizer.Tokenizer):
             c = columns(events)
             check_events(c, self.config.width, self.config.height, self._native.last_t)
             _check_bins(self.config, c.t)
@@ -227,13 +227,13 @@ class Tokenizer:
         return f"Tokenizer({self.config})"
 
 
-def _native_tokenizer(c: TokenizerSettings) -> _host.Tokenizer | _native.Tokenizer | _Voxels:
+def _native_tokenizer(c: TokenizerSettings) -> _host.Tokenizer | _tokenizer.Tokenizer | _Voxels:
     """The host's own tokenizer, or, where the memory is limited, the devices'."""
     parameters = (c.threshold, c.absolute_refractory_us, c.relative_refractory_us, c.relative_scale, c.decay_per_us)
     duration = c.duration_us or 0
     if c.pool_events is not None:
         kind = KINDS.index(c.kind)
-        return _native.Tokenizer(c.width, c.height, c.patch_size, *parameters, c.pool_events, kind, duration)
+        return _tokenizer.Tokenizer(c.width, c.height, c.patch_size, *parameters, c.pool_events, kind, duration)
     if c.kind == "voxel":
         return _Voxels(c)
     return _host.Tokenizer(c.width, c.height, c.patch_size, c.kind == "discrete", *parameters, duration)

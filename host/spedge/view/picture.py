@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spedge.jobs.demo import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,30 +27,6 @@ _LINES = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
     "#7b3294", "#8c6d31", "#525252", "#31a354", "#e31a1c", "#6baed6",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One recording's row in a picture.
-
-    events: structured (t us, x, y, p), in time order; token_x, token_y: patch column and row, token_t: us, one
-    entry per token. times: us of the sensor's clock, float32 logits [len(times), classes] computed on the
-    device at those times; labels name the classes.
-    """
-
-    title: str
-    device: str
-    note: str
-    width: int
-    height: int
-    patch_size: int
-    events: NDArray[Any]
-    token_x: NDArray[np.uint16]
-    token_y: NDArray[np.uint16]
-    token_t: NDArray[np.uint64]
-    times: NDArray[np.uint64]
-    logits: NDArray[np.float32]
-    labels: tuple[str, ...]
 
 
 def picture(panels: Sequence[Panel], path: Path, title: str) -> None:

@@ -11,28 +11,50 @@
 extern "C" {
 #endif
 
+/* What a model is for. What its outputs mean goes by this. */
+enum { SP_TASK_NONE = 0, SP_TASK_CLASSIFICATION = 1, SP_TASK_DETECTION = 2 };
+
+/* A tensor that every run gives: float [size], the product of the shape, row after row. */
+typedef struct sp_output {
+    const char *name;
+    const uint32_t *shape; /* [rank] */
+    uint32_t rank;
+    uint32_t size;   /* numbers */
+    uint32_t offset; /* in the arena, bytes: where they lie after a run */
+} sp_output_t;
+
 typedef struct sp_model {
     uint8_t hash[32];                /* SHA-256 of the bundle, as in bundle.json */
     const char *name;                /* the bundle's, and "(int8)" or "(int8w)" behind it unless it computes in fp32 */
     sp_tokenizer_config_t tokenizer; /* pool_events 0: the application decides */
     sp_embed_config_t embed;         /* weights in flash */
     uint16_t tokens;                 /* T, the window's capacity */
-    uint32_t classes;                /* numbers that encode writes */
-    const char *const *labels;       /* [classes] */
-    uint32_t arena_bytes;            /* 16-byte aligned working memory, the encoder's input included */
-    uint32_t input_offset;           /* in the arena: float [tokens][hidden], written by the caller */
-    /* Run the encoder on the first `count` rows (0 <= count <= tokens) of the input in the arena.
-     * Writes float [classes]. Destroys the input. Returns SP_OK or an SP_ERR_*. Never blocks; not reentrant. */
-    int (*encode)(void *arena, uint32_t count, float *logits);
+    uint8_t task;                    /* SP_TASK_* */
+    uint8_t output_count;
+    const sp_output_t *outputs; /* [output_count], in the bundle's order */
+    uint32_t arena_bytes;       /* 16-byte aligned working memory, input and outputs included */
+    uint32_t input_offset;      /* in the arena: float [tokens][hidden], written by the caller */
+    /* Run the encoder on the first `count` rows (0 <= count <= tokens) of the input in the arena. The outputs lie in
+     * the arena then, until the input is written or the model runs again. Destroys the input. Returns SP_OK or an
+     * SP_ERR_*. Never blocks; not reentrant. */
+    int (*encode)(void *arena, uint32_t count);
     /* Stateful models, NULL for others: the arena keeps what a token leaves behind for those after it.
      * reset: begin a window; before the first step, and whenever the past is to be forgotten.
-     * step: take in one embedded token, float [hidden], whose time counts from the window's first token, and write
-     * float [classes] for the window so far; token NULL: only the logits, logits NULL: only the token. A window is
-     * `tokens` long: the step after that begins a new one, as after reset. Returns SP_OK or an SP_ERR_*. Never
-     * blocks; not reentrant. encode does the same for a whole window, and leaves the state after it. */
+     * step: take in one embedded token, float [hidden], whose time counts from the window's first token. A window is
+     * `tokens` long: the step after that begins a new one, as after reset.
+     * read: make the outputs of the window so far; they lie in the arena until the next step.
+     * Return SP_OK or an SP_ERR_*. Never block; not reentrant. encode does the same for a whole window, and leaves the
+     * state after it. */
     void (*reset)(void *arena);
-    int (*step)(void *arena, const float *token, float *logits);
+    int (*step)(void *arena, const float *token);
+    int (*read)(void *arena);
 } sp_model_t;
+
+/* The numbers of an output after a run, float [size]. */
+static inline const float *sp_model_output(const void *arena, const sp_output_t *output)
+{
+    return (const float *)(const void *)((const uint8_t *)arena + output->offset);
+}
 
 /* The model linked into this image. */
 extern const sp_model_t sp_model;

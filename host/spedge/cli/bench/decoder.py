@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from spedge.cli.common import HeightOption, JsonOption, OutsideOption, WidthOption, print_json, print_pairs, progress
+from spedge.cli.common import (
+    ColumnsOption,
+    HeightOption,
+    JsonOption,
+    OutsideOption,
+    SortOption,
+    StreamOption,
+    TimeUnitOption,
+    WidthOption,
+    print_json,
+    print_pairs,
+    progress,
+)
 
 
 def decoder(
@@ -26,15 +38,19 @@ def decoder(
     ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
+    sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
-    from spedge import recordings
     from spedge.bench.decoder import board_cost, host_cost, stream_of
     from spedge.boards.manifest import load_board
+    from spedge.recordings import Reading
 
-    opened = recordings.open(recording, width=width, height=height, outside=outside)
+    opened = Reading(width, height, sort, outside, columns, time_unit, stream).open(recording)
     document: dict[str, object] = {"board": board or "host"}
     with progress(f"Reading {recording.name}") as say:
         name, data = stream_of(opened, format)

@@ -10,8 +10,15 @@ import typer
 from spedge.cli.common import (
     BoardOption,
     BundleArgument,
+    ColumnsOption,
+    HeightOption,
     JsonOption,
+    OutsideOption,
     PrecisionOption,
+    SortOption,
+    StreamOption,
+    TimeUnitOption,
+    WidthOption,
     byte_count,
     print_json,
     print_pairs,
@@ -29,6 +36,13 @@ def model(
     ] = None,
     board: BoardOption = "sim",
     precision: PrecisionOption = "fp32",
+    width: WidthOption = None,
+    height: HeightOption = None,
+    sort: SortOption = False,
+    outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A bundle's model on a simulated or emulated board: cost, memory, error against ONNX Runtime.
@@ -38,10 +52,12 @@ def model(
     """
     from spedge.bench.model import bench_model
     from spedge.model.bundle import Bundle
+    from spedge.recordings import Reading
 
+    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     loaded = Bundle.load(bundle)
     with progress(f"Measuring {loaded.name} on {board}") as say:
-        report = bench_model(loaded, board, precision, say, recordings or ())
+        report = bench_model(loaded, board, precision, say, recordings or (), reading)
     _print(report, as_json)
 
 
@@ -63,11 +79,12 @@ def encoder(
     from spedge.boards.build import require_tvm
 
     require_tvm()
-    from spedge.compile.measure.synthetic import Shape
+    from spedge.compile.measure.synthetic import Shape, random_bundle
 
     shape = Shape(tokens, hidden, intermediate, heads, layers, classes, seed=seed)
     with progress(f"Measuring an encoder on {board}") as say:
-        report = bench_encoder(shape, tokens if present is None else present, board, precision, say)
+        bundle = random_bundle(shape)
+        report = bench_encoder(bundle, tokens if present is None else present, board, precision, seed, say)
     _print(report, as_json)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from spedge.cli.common import (
     AbsoluteRefractoryOption,
+    ColumnsOption,
     DecayOption,
     DurationOption,
     HeightOption,
@@ -18,7 +19,10 @@ from spedge.cli.common import (
     PatchSizeOption,
     RelativeRefractoryOption,
     RelativeScaleOption,
+    SortOption,
+    StreamOption,
     ThresholdOption,
+    TimeUnitOption,
     WidthOption,
     print_json,
     print_pairs,
@@ -45,21 +49,25 @@ def tokenizer(
     ] = None,
     width: WidthOption = None,
     height: HeightOption = None,
+    sort: SortOption = False,
     outside: OutsideOption = None,
+    columns: ColumnsOption = None,
+    time_unit: TimeUnitOption = None,
+    stream: StreamOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tokenize a recording: events per second here, or instructions per event on an emulated board."""
     import numpy as np
 
-    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.bench.tokenizer import board_cost, host_cost
     from spedge.bench.tokenizer import crop as middle_of
     from spedge.boards.manifest import load_board
     from spedge.events.arrays import Columns
+    from spedge.recordings import Reading
     from spedge.tokens.tokenizer import Tokenizer
 
-    opened = recordings.open(recording, width=width, height=height, outside=outside)
+    opened = Reading(width, height, sort, outside, columns, time_unit, stream).open(recording)
     size = (opened.width, opened.height)
     part = _size(crop) if crop else size
 

@@ -1,0 +1,60 @@
+"""What runs a compiled model and says what that cost. Whoever measures brings it: the compiler knows no boards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from spedge.model.bundle import Bundle
+
+
+class Run(Protocol):
+    """One inference: its cost, float32 logits [classes], and the cost of each probed kernel call."""
+
+    @property
+    def cost(self) -> int:
+        """In the machine's unit."""
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """What the model gave."""
+
+    @property
+    def probes(self) -> tuple[int, ...]:
+        """By kernel call."""
+
+
+class Machine(Protocol):
+    """A machine of one core."""
+
+    @property
+    def name(self) -> str:
+        """As in messages."""
+
+    @property
+    def target(self) -> str:
+        """The name of its core in TARGETS."""
+
+    @property
+    def cost_unit(self) -> str:
+        """instructions, which are exact, or ns."""
+
+    def run(
+        self,
+        bundle: Bundle,
+        precision: str,
+        cases: Sequence[NDArray[np.float32]],
+        model: Path | None = None,
+        repeats: int = 1,
+        probes: int = 0,
+    ) -> Sequence[Run]:
+        """Run the bundle's model, or the compiled folder `model`, on each case, float32 [n, hidden].
+
+        Of `repeats` runs the cheapest counts. probes: kernel calls that the folder's model measures.
+        Raises DeviceError when the model cannot be built or run.
+        """

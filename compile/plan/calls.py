@@ -1,0 +1,293 @@
+"""Nodes of the graph as kernel calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import CompileError
+from ..graph.nodes import Array, Attention, Graph, HeadLinear, Linear, Map, Node, Norm, Value
+from ..kernels.base import (
+    KEY_TILE,
+    PANEL,
+    Epilogue,
+    Layout,
+    LinearKernel,
+    MapKernel,
+    MixKernel,
+    NormKernel,
+    ScoresKernel,
+    SoftmaxKernel,
+    Step,
+)
+from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from ..kernels.int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
+from ..kernels.panel import (
+    PanelLinearKernel,
+    PanelMixKernel,
+    PanelNormKernel,
+    PanelScoresKernel,
+    PanelSoftmaxKernel,
+    RowLinearKernel,
+)
+from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
+from ..kernels.vector import VectorMixKernel
+from ..targets import Target
+from .groups import groups_of
+from .memory import Memory
+from .places import Places
+from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
+from .select import block_rows, by_vectors, in_a_row, linear_kernel, tile_of
+
+
+class Calls:
+    """Makes the calls of one lowering. in_panels: the attentions that kernels on panels compute."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: Target,
+        memory: Memory,
+        places: Places,
+        in_panels: frozenset[Attention] = frozenset(),
+    ) -> None:
+        self.graph, self.target, self.memory, self.places = graph, target, memory, places
+        self.in_panels = in_panels
+        #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
+        self.factors = {node.q: EXP2_STEPS for node in in_panels}
+        self.begin_phase()
+
+    def begin_phase(self) -> None:
+        """What a linear has rounded for others of its loop is gone."""
+        self.rounded: dict[tuple[Value, bool], Buffer] = {}
+
+    def emit(self, nodes: Sequence[Node], items: list[Item], keep: Sequence[Value], blocks: bool) -> None:
+        for group in groups_of(self.graph, nodes, keep):
+            node = group[0]
+            out = group[-1].out
+            if isinstance(node, Linear):
+                items.extend(self.linear(node, group[1:], out, keep, blocks))
+            elif isinstance(node, HeadLinear):
+                items.append(self.head_linear(node, keep, blocks))
+            elif isinstance(node, Norm):
+                items.append(self.norm(node, keep, blocks))
+            elif isinstance(node, Map):
+                items.append(self.map(group, out, keep, blocks))
+            elif isinstance(node, Attention):
+                items.append(self.attention(node, keep, blocks))
+            else:
+                raise CompileError(f"{type(node).__name__} cannot stand inside the encoder")
+            self.memory.time += 1
+
+    def linear(self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> list[Item]:
+        """One call, or two when the width is not a multiple of the tile."""
+        if node.quant is not None and node.quant.x_scale is not None:
+            return self.int8_linear(node, maps, out, keep, blocks)
+        x = self.places.read(node.x, blocks)
+        assert x.buffer is not None
+        factor = np.float32(self.factors.get(node.out, 1))
+        weight: Stored = node.weight * factor if node.quant is None else node.quant.values
+        epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
+        buffer = self.places.place(out, blocks, keep)
+        width, tile = node.out.width, tile_of(self.target, node.out.width, blocks)
+        calls: list[Item] = []
+        for start, stop, step in ((0, width - width % tile, tile), (width - width % tile, width, width % tile)):
+            if start == stop:
+                continue
+            tail = "_tail" if start else ""
+            part = weight[:, start:stop]
+            packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
+            kind = linear_kernel(self.target, node, x.buffer.layout, blocks, step)
+            bias = node.bias
+            if bias is None and kind is PanelLinearKernel:
+                bias = np.zeros(width, np.float32)
+            args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", packed)]
+            if node.quant is not None:
+                args.append(self.memory.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
+            if bias is not None:
+                args.append(self.memory.constant(f"{node.out.name}_bias{tail}", bias[start:stop] * factor))
+            for matrix in matrices:
+                assert matrix.buffer is not None
+                at = matrix.offset + matrix.buffer.layout.at(0, start)
+                args.append(Arg(matrix.buffer, "", at, matrix.per_block))
+            for i, vector in enumerate(vectors):
+                args.append(self.memory.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
+            kernel = kind(
+                block_rows(self.target, blocks),
+                part.shape[0],
+                stop - start,
+                step,
+                self.target.unroll,
+                bias is not None,
+                x.buffer.layout,
+                buffer.layout,
+                epilogue,
+            )
+            if any(p.name == "table" for p in kernel.parameters):
+                args.append(self.memory.constant("normal_table", normal_table()))
+            args.append(self.places.write(buffer, blocks, start))
+            calls.append(Call(kernel, tuple(args), out.name))
+        return calls
+
+    def int8_linear(
+        self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool
+    ) -> list[Item]:
+        """A call that rounds the input, unless an earlier linear of the loop has done it, and one for the linear."""
+        assert node.quant is not None
+        name, rows, wide = node.out.name, block_rows(self.target, blocks), self.target.int8_vectors
+        depth, width = node.weight.shape
+        calls: list[Item] = []
+        rounded = self.rounded.get((node.x, blocks))
+        if rounded is None:
+            x = self.places.read(node.x, blocks)
+            assert x.buffer is not None and node.quant.x_scale is not None
+            inverse = self.memory.constant(f"{node.x.name}_inverse", np.array([1 / node.quant.x_scale], np.float32))
+            size = padded(depth) // 4 if wide else 2 * groups(depth)
+            rounded = self.memory.new_buffer(f"{node.x.name}_rounded", Layout(size), rows)
+            self.rounded[node.x, blocks] = rounded
+            self.memory.touch(rounded)
+            quantise = (VectorQuantiseKernel if wide else QuantiseKernel)(rows, depth, x.buffer.layout)
+            calls.append(Call(quantise, (x, inverse, Arg(rounded)), name))
+        self.memory.touch(rounded)
+        epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
+        buffer = self.places.place(out, blocks, keep)
+        factor = np.float32(self.factors.get(node.out, 1))
+        scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
+        packed = (pack_blocks if wide else pack)(node.quant.values)
+        constants = [self.memory.constant(f"{name}_weight", packed), self.memory.constant(f"{name}_scale", scale)]
+        if node.bias is not None:
+            constants.append(self.memory.constant(f"{name}_bias", node.bias * factor))
+        extra = [self.memory.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
+        kind = Int8VectorLinearKernel if wide else Int8LinearKernel
+        kernel = kind(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
+        if kernel.gelu:
+            extra.append(self.memory.constant("normal_table", normal_table()))
+        args = (Arg(rounded), *constants, *matrices, *extra, self.places.write(buffer, blocks))
+        return [*calls, Call(kernel, args, out.name)]
+
+    def head_linear(self, node: HeadLinear, keep: Sequence[Value], blocks: bool) -> HeadLoop:
+        heads, depth, width = node.weight.shape
+        tile = tile_of(self.target, width, blocks)
+        while width % tile:
+            tile -= 1
+        x = self.places.read(node.x, blocks, per_head=depth)
+        buffer = self.places.place(node.out, blocks, keep)
+        values: Stored = node.weight if node.quant is None else node.quant.values
+        packed = values.reshape(heads, depth, -1, tile).transpose(0, 2, 1, 3)
+        weight = self.memory.constant(f"{node.out.name}_weight", packed)
+        args = [x, Arg(symbol=weight.symbol, per_head=depth * width)]
+        if node.quant is not None:
+            scale = self.memory.constant(f"{node.out.name}_scale", node.quant.scale)
+            args.append(Arg(symbol=scale.symbol, per_head=width))
+        if node.bias is not None:
+            bias = self.memory.constant(f"{node.out.name}_bias", node.bias)
+            args.append(Arg(symbol=bias.symbol, per_head=width))
+        args.append(self.places.write(buffer, blocks, per_head=width))
+        assert x.buffer is not None
+        row = RowLinearKernel if in_a_row(self.target, x.buffer.layout, blocks, tile) else LinearKernel
+        kind = row if node.quant is None else WeightLinearKernel
+        kernel = kind(
+            block_rows(self.target, blocks),
+            depth,
+            width,
+            tile,
+            self.target.unroll,
+            node.bias is not None,
+            x.buffer.layout,
+            buffer.layout,
+        )
+        return HeadLoop(heads, (Call(kernel, tuple(args), node.out.name),))
+
+    def norm(self, node: Norm, keep: Sequence[Value], blocks: bool) -> Call:
+        x = self.places.read(node.x, blocks)
+        buffer = self.places.place(node.out, blocks, keep)
+        affine = []
+        if node.scale is not None:
+            shift = np.zeros_like(node.scale) if node.shift is None else node.shift
+            affine = [
+                self.memory.constant(f"{node.out.name}_scale", node.scale),
+                self.memory.constant(f"{node.out.name}_shift", shift),
+            ]
+        assert x.buffer is not None
+        panels = blocks and x.buffer.layout.panel and buffer.layout.panel and not affine
+        kernel = (PanelNormKernel if panels else NormKernel)(
+            block_rows(self.target, blocks), node.out.width, node.epsilon, bool(affine), x.buffer.layout, buffer.layout
+        )
+        return Call(kernel, (x, *affine, self.places.write(buffer, blocks)), node.out.name)
+
+    def map(self, group: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> Call:
+        start = group[0].inputs[0]
+        x = self.places.read(start, blocks)
+        epilogue, matrices, vectors = self.epilogue(start, group, blocks)
+        buffer = self.places.place(out, blocks, keep)
+        constants = [self.memory.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
+        assert x.buffer is not None
+        kernel = MapKernel(block_rows(self.target, blocks), out.width, x.buffer.layout, buffer.layout, epilogue)
+        return Call(kernel, (x, *matrices, *constants, self.places.write(buffer, blocks)), out.name)
+
+    def epilogue(self, start: Value, maps: Sequence[Node], blocks: bool) -> tuple[Epilogue, list[Arg], list[Array]]:
+        """The steps of a group's elementwise nodes, with the row matrices and vectors they read."""
+        results = {start: 0}
+        matrices: dict[Value, Arg] = {}
+        vectors: list[Array] = []
+        steps = []
+        for node in maps:
+            assert isinstance(node, Map)
+            operands: list[tuple[str, float]] = []
+            for arg in node.args:
+                if isinstance(arg, Value):
+                    if arg in results:
+                        operands.append(("t", results[arg]))
+                        continue
+                    if arg not in matrices:
+                        matrices[arg] = self.places.read(arg, blocks)
+                    operands.append(("x", list(matrices).index(arg)))
+                elif arg.ndim == 0:
+                    operands.append(("c", float(arg)))
+                else:
+                    operands.append(("v", len(vectors)))
+                    vectors.append(arg)
+            steps.append(Step(node.op, tuple(operands)))
+            results[node.out] = len(steps)
+        layouts = tuple(a.buffer.layout for a in matrices.values() if a.buffer is not None)
+        return Epilogue(tuple(steps), layouts, len(vectors)), list(matrices.values()), vectors
+
+    def attention(self, node: Attention, keep: Sequence[Value], blocks: bool) -> HeadLoop:
+        rows = block_rows(self.target, blocks)
+        q = self.places.read(node.q, blocks, per_head=node.depth)
+        k, v = self.places.stored[node.k], self.places.stored[node.v]
+        self.memory.touch(k, v)
+        buffer = self.places.place(node.out, blocks, keep)
+        width = -(-self.graph.rows // KEY_TILE) * KEY_TILE
+        scores = self.memory.new_buffer(f"{node.out.name}_scores", Layout(width), rows)
+        inverse = self.memory.new_buffer(f"{node.out.name}_inverse", Layout(1), rows)
+        self.memory.touch(scores, inverse)
+        tile = tile_of(self.target, node.value_depth, blocks)
+        while node.value_depth % tile:
+            tile -= 1
+        assert q.buffer is not None
+        keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
+        k_arg = Arg(k, per_head=0 if node.shared else k.layout.at(0, node.depth))
+        v_arg = Arg(v, per_head=0 if node.shared else v.layout.at(0, node.value_depth))
+        out = self.places.write(buffer, blocks, per_head=node.value_depth)
+        panels = blocks and node in self.in_panels
+        mixer = PanelMixKernel if panels else VectorMixKernel if by_vectors(self.target, blocks, tile) else MixKernel
+        mix = mixer(rows, node.value_depth, tile, v.layout, buffer.layout, width)
+        shape = (rows, node.depth, q.buffer.layout, k.layout, width, self.target.unroll)
+        name = node.out.name
+        if panels:
+            zeros = self.memory.constant("zeros", np.zeros(PANEL, np.float32))
+            table = self.memory.constant("exp2_table", exp2_table())
+            calls = (
+                Call(PanelScoresKernel(*shape), (zeros, q, k_arg, Arg(scores), tiles), name),
+                Call(PanelSoftmaxKernel(rows, width), (Arg(scores), table, Arg(inverse), keys, tiles), name),
+                Call(mix, (zeros, Arg(scores), Arg(inverse), v_arg, out, tiles), name),
+            )
+        else:
+            calls = (
+                Call(ScoresKernel(*shape), (q, k_arg, Arg(scores), tiles), name),
+                Call(SoftmaxKernel(rows, width), (Arg(scores), Arg(inverse), keys, tiles), name),
+                Call(mix, (Arg(scores), Arg(inverse), v_arg, out, keys), name),
+            )
+        return HeadLoop(node.heads, calls)

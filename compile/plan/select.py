@@ -1,0 +1,56 @@
+"""Which kernel computes what: by the target, by how many rows there are and by how they lie."""
+
+from __future__ import annotations
+
+from ..graph.nodes import ALL, Attention, Graph, Linear, demand
+from ..kernels.base import PANEL, Layout, LinearKernel
+from ..kernels.int8 import WeightLinearKernel
+from ..kernels.panel import COLUMNS as ROW_COLUMNS
+from ..kernels.panel import PanelLinearKernel, RowLinearKernel
+from ..kernels.vector import COLUMNS, ROWS, VectorLinearKernel
+from ..targets import Target
+
+
+def block_rows(target: Target, blocks: bool = True) -> int:
+    """Rows that a kernel computes at a time."""
+    return (PANEL if target.panels else target.rows) if blocks else 1
+
+
+def tile_of(target: Target, width: int, blocks: bool) -> int:
+    """Columns of a linear's tile."""
+    wide = PANEL if target.panels else target.columns
+    return min(wide if blocks else target.single_columns, width)
+
+
+def panel_attentions(graph: Graph, target: Target) -> frozenset[Attention]:
+    """The attentions that kernels on panels compute."""
+    needed = demand(graph)
+
+    def fits(node: Attention) -> bool:
+        alone = isinstance(graph.producer(node.q), Linear) and graph.used_once(node.q) and graph.used_once(node.v)
+        rows = needed[node.out] == ALL and node.out is not graph.output
+        return alone and rows and not node.shared and node.value_depth % PANEL == 0
+
+    if not target.panels:
+        return frozenset()
+    return frozenset(n for n in graph.nodes if isinstance(n, Attention) and fits(n))
+
+
+def in_a_row(target: Target, x: Layout, blocks: bool, tile: int) -> bool:
+    """Whether RowLinearKernel computes a tile of one row."""
+    return target.panels and not blocks and not x.panel and not x.tile and tile == ROW_COLUMNS
+
+
+def by_vectors(target: Target, blocks: bool, tile: int) -> bool:
+    """Whether a tile is one that kernel_vector.h computes, and the target is better off with that."""
+    return target.vectors and (block_rows(target, blocks), tile) == (ROWS, COLUMNS)
+
+
+def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: int) -> type[LinearKernel]:
+    if node.quant is not None:
+        return WeightLinearKernel
+    if blocks and x.panel and tile == PANEL:
+        return PanelLinearKernel
+    if in_a_row(target, x, blocks, tile):
+        return RowLinearKernel
+    return VectorLinearKernel if by_vectors(target, blocks, tile) else LinearKernel

@@ -1,0 +1,23 @@
+/* The registers of a Cortex-M that ports use. */
+#ifndef SP_PORT_CORTEX_M_H_INCLUDED
+#define SP_PORT_CORTEX_M_H_INCLUDED
+
+#include <stdint.h>
+
+#define REG(address) (*(volatile uint32_t *)(address))
+
+#define SYSTICK_CTRL REG(0xe000e010u)
+#define SYSTICK_LOAD REG(0xe000e014u)
+#define SYSTICK_CTRL_CORE_CLOCK_INTERRUPT_ON 7u
+#define NVIC_ISER(irq) REG(0xe000e100u + 4 * ((irq) / 32))
+#define NVIC_ICER(irq) REG(0xe000e180u + 4 * ((irq) / 32))
+#define NVIC_ICPR(irq) REG(0xe000e280u + 4 * ((irq) / 32))
+#define IRQ_BIT(irq) (1u << (irq) % 32u)
+#define SCB_CFSR REG(0xe000ed28u)
+#define SCB_CPACR REG(0xe000ed88u)
+#define DEMCR REG(0xe000edfcu)
+#define DEMCR_TRCENA (1u << 24)
+#define DWT_CTRL REG(0xe0001000u)
+#define DWT_CYCCNT REG(0xe0001004u)
+
+#endif

@@ -1,0 +1,17 @@
+/* Clocks of a chip; a file clock_<family>.c for each family of chips. */
+#ifndef SP_STM32_CLOCK_H_INCLUDED
+#define SP_STM32_CLOCK_H_INCLUDED
+
+#include <stdint.h>
+
+/* The fastest that the chip and the board's crystal give; what it began with if that does not come to be.
+ * emulated: there are no flags to wait for. */
+void clock_start(int emulated);
+
+/* Give a timer, a GPIO port or a USART its clock. */
+void clock_enable(uint32_t peripheral);
+
+/* Hz of the bus that a peripheral hangs on. */
+uint32_t clock_of(uint32_t peripheral);
+
+#endif

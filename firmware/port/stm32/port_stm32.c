@@ -1,0 +1,174 @@
+/* Boards with an STM32, on silicon and in QEMU by the same image: board.h says which USARTs and pins the link and the
+ * camera port are, each received by an interrupt, and how fast the crystal is. BOARD_CAMERA_STOP low says to a camera
+ * with flow control that it may send. */
+#include "port.h"
+
+#include "board.h"
+#include "clock.h"
+#include "counter.h"
+#include "gpio.h"
+#include "usart.h"
+
+#ifndef SP_LINK_BAUD
+#define SP_LINK_BAUD 115200u
+#endif
+#define CAMERA_BAUD 4000000u
+#define LINK_RING_BYTES 512u
+#ifndef SP_CAMERA_RING_BYTES
+#define SP_CAMERA_RING_BYTES 4096u /* 10 ms at 4 Mbaud; a power of two */
+#endif
+#define CAMERA_STOPS_AT 32u /* bytes free: what a camera may still send after it was told to stop */
+
+static volatile uint8_t link_bytes[LINK_RING_BYTES];
+static volatile uint8_t camera_bytes[SP_CAMERA_RING_BYTES];
+static usart_t link_line = {.at = BOARD_LINK_USART, .irq = BOARD_LINK_IRQ, .holds = 1};
+static usart_t camera_line = {.at = BOARD_CAMERA_USART, .irq = BOARD_CAMERA_IRQ};
+static const pin_t camera_stop = BOARD_CAMERA_STOP;
+static int write_blocked;
+
+extern uint8_t link_memory_start[], link_memory_end[]; /* linker script */
+
+void port_link_received(void);
+void port_camera_received(void);
+
+void port_init(int argc, char **argv)
+{
+    static const pin_t lines[] = {BOARD_LINES};
+    (void)argc;
+    (void)argv;
+    const int emulated = !counter_start();
+    clock_start(emulated);
+    clock_enable(BOARD_LINK_USART);
+    clock_enable(BOARD_CAMERA_USART);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        clock_enable(lines[i].port);
+        gpio_connect(lines[i]);
+    }
+    clock_enable(camera_stop.port);
+    gpio_make_output(camera_stop);
+    port_ring_init(&link_line.ring, link_bytes, sizeof link_bytes);
+    port_ring_init(&camera_line.ring, camera_bytes, sizeof camera_bytes);
+    usart_open(&link_line, SP_LINK_BAUD);
+    usart_unmask(&link_line);
+}
+
+void *port_memory(size_t *size)
+{
+    *size = (size_t)(link_memory_end - link_memory_start);
+    return link_memory_start;
+}
+
+/* With all interrupts masked a pending one still ends the WFI, and is taken after it: nothing falls between. */
+void port_idle(void)
+{
+    port_counter();
+    __asm volatile("cpsid i" ::: "memory");
+    if (write_blocked)
+        USART_CR1(BOARD_LINK_USART) |= USART_CR1_TXEIE;
+    const int link_news = port_ring_is_news(&link_line.ring);
+    const int camera_news = port_ring_is_news(&camera_line.ring);
+    if (!link_news && !camera_news)
+        __asm volatile("dsb\n\twfi" ::: "memory");
+    __asm volatile("cpsie i" ::: "memory");
+}
+
+/* ---- link ----------------------------------------------------------------------------------------------------- */
+
+void port_link_received(void)
+{
+    if ((USART_SR(BOARD_LINK_USART) & USART_SR_TXE) != 0)
+        USART_CR1(BOARD_LINK_USART) &= ~USART_CR1_TXEIE; /* has ended the WFI */
+    usart_receive(&link_line);
+}
+
+size_t port_read(uint8_t *out, size_t capacity)
+{
+    usart_mask(&link_line);
+    port_ring_lost(&link_line.ring); /* nobody asks: the frame's CRC tells */
+    const size_t n = port_ring_take(&link_line.ring, out, capacity);
+    usart_unmask(&link_line);
+    return n;
+}
+
+size_t port_write(const uint8_t *data, size_t n)
+{
+    const size_t done = usart_write(&link_line, data, n);
+    write_blocked = done < n;
+    return done;
+}
+
+/* ---- camera port ---------------------------------------------------------------------------------------------- */
+
+static void tell_camera(void)
+{
+    const uint32_t free = camera_line.ring.size - (camera_line.ring.head - camera_line.ring.tail);
+    gpio_set(camera_stop, camera_line.holds && free < CAMERA_STOPS_AT);
+}
+
+void port_camera_received(void)
+{
+    usart_receive(&camera_line);
+    tell_camera();
+}
+
+static uint32_t rate_of(uint32_t baud)
+{
+    return baud > 0 ? baud : CAMERA_BAUD;
+}
+
+int port_camera_can(uint32_t baud)
+{
+    return usart_can(BOARD_CAMERA_USART, rate_of(baud));
+}
+
+void port_camera_open(uint32_t baud, int hold)
+{
+    port_camera_close();
+    usart_open(&camera_line, rate_of(baud));
+    (void)USART_DR(BOARD_CAMERA_USART);
+    camera_line.holds = hold;
+    port_ring_init(&camera_line.ring, camera_bytes, sizeof camera_bytes);
+    tell_camera();
+    usart_unmask(&camera_line);
+}
+
+void port_camera_close(void)
+{
+    usart_close(&camera_line);
+}
+
+size_t port_camera_read(uint8_t *out, size_t capacity)
+{
+    const size_t n = port_ring_take(&camera_line.ring, out, capacity);
+    if (usart_is_open(&camera_line)) {
+        usart_mask(&camera_line);
+        tell_camera();
+        usart_unmask(&camera_line);
+    }
+    return n;
+}
+
+uint32_t port_camera_lost(void)
+{
+    usart_mask(&camera_line);
+    const uint32_t lost = port_ring_lost(&camera_line.ring);
+    if (usart_is_open(&camera_line))
+        usart_unmask(&camera_line);
+    return lost;
+}
+
+uint8_t port_camera_level(void)
+{
+    return port_ring_level(&camera_line.ring);
+}
+
+size_t port_camera_write(const uint8_t *data, size_t n)
+{
+    return usart_write(&camera_line, data, n);
+}
+
+__attribute__((weak)) const uint8_t *port_ram_source(size_t *n)
+{
+    *n = 0;
+    return NULL; /* no RAM to spare */
+}

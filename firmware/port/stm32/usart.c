@@ -1,0 +1,72 @@
+#include "usart.h"
+
+#include "clock.h"
+
+static uint32_t divider_of(uint32_t at, uint32_t baud)
+{
+    return (clock_of(at) + baud / 2u) / baud;
+}
+
+int usart_can(uint32_t at, uint32_t baud)
+{
+    const uint32_t clock = clock_of(at), divider = divider_of(at, baud), made = divider * baud;
+    return divider >= 8u && divider <= 0xffffu && (made > clock ? made - clock : clock - made) <= clock / 50u;
+}
+
+void usart_open(const usart_t *usart, uint32_t baud)
+{
+    const uint32_t divider = divider_of(usart->at, baud);
+    const int eight = divider < 16u; /* samples a bit */
+    USART_CR1(usart->at) = 0;
+    USART_BRR(usart->at) = eight ? (divider >> 3) << 4 | (divider & 7u) : divider;
+    USART_CR1(usart->at) =
+        USART_CR1_UE | USART_CR1_TE | (eight ? USART_CR1_OVER8 : 0) | USART_CR1_RE | USART_CR1_RXNEIE;
+}
+
+void usart_close(const usart_t *usart)
+{
+    usart_mask(usart);
+    USART_CR1(usart->at) &= ~(USART_CR1_RE | USART_CR1_RXNEIE);
+}
+
+int usart_is_open(const usart_t *usart)
+{
+    return (USART_CR1(usart->at) & USART_CR1_RE) != 0;
+}
+
+void usart_mask(const usart_t *usart)
+{
+    NVIC_ICER(usart->irq) = IRQ_BIT(usart->irq);
+    __asm volatile("dsb\n\tisb" ::: "memory");
+}
+
+void usart_unmask(const usart_t *usart)
+{
+    NVIC_ISER(usart->irq) = IRQ_BIT(usart->irq);
+}
+
+void usart_receive(usart_t *usart)
+{
+    for (;;) {
+        const uint32_t state = USART_SR(usart->at);
+        if ((state & (USART_SR_RXNE | USART_SR_ORE)) == 0)
+            return;
+        if (usart->holds && port_ring_is_full(&usart->ring)) {
+            usart_mask(usart);
+            return;
+        }
+        const uint8_t byte = (uint8_t)USART_DR(usart->at);
+        if ((state & USART_SR_RXNE) != 0)
+            port_ring_put(&usart->ring, byte);
+        if ((state & USART_SR_ORE) != 0) /* what came after that byte, and found it still there */
+            port_ring_overrun(&usart->ring);
+    }
+}
+
+size_t usart_write(const usart_t *usart, const uint8_t *data, size_t n)
+{
+    size_t done = 0;
+    while (done < n && (USART_SR(usart->at) & USART_SR_TXE) != 0)
+        USART_DR(usart->at) = data[done++];
+    return done;
+}

@@ -1,0 +1,62 @@
+/* Event arrays of Python as they are: one pointer and one stride per field. Host only. */
+#ifndef SP_COLUMNS_H_INCLUDED
+#define SP_COLUMNS_H_INCLUDED
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "record.h"
+
+/* t: 8 bytes; x, y: 2 bytes; p: p_bytes (1 or 2), 0/1 or, if signed, -1/0/+1. Any alignment. */
+typedef struct sp_columns {
+    const uint8_t *t, *x, *y, *p;
+    ptrdiff_t t_stride, x_stride, y_stride, p_stride; /* bytes */
+    uint8_t t_signed, x_signed, y_signed, p_signed, p_bytes;
+} sp_columns_t;
+
+/* Index of the first event that is older than its predecessor (or last_t), outside the sensor, negative, or of no
+ * polarity; n if all are good. */
+size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height);
+
+/* How a pixel's patch is found. */
+typedef struct sp_grid {
+    uint32_t columns, rows, patch_size;
+    uint32_t shift;      /* log2(patch_size) where it is a power of two */
+    uint32_t reciprocal; /* 0 then, else ceil(2^32 / patch_size) */
+} sp_grid_t;
+
+sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size);
+
+/* A stretch of events, ready for the loops. Those that lie in memory as records of the output, with bytes of the next
+ * behind each, stay where they are; of others the second half of a record is made. */
+#define SP_BATCH 512u
+typedef struct sp_batch {
+    const uint8_t *t; /* the first time; t_stride bytes between two */
+    ptrdiff_t t_stride;
+    const uint8_t *records; /* or NULL; t_stride apart */
+    const sp_columns_t *columns;
+    size_t first;
+    uint32_t patch[SP_BATCH];
+    uint32_t tails[2u * SP_BATCH]; /* x | y << 16 and p: the last 5 bytes of a record, and 3 of 0 */
+    uint8_t copied[SP_BATCH * SP_RECORD + 8u];
+} sp_batch_t;
+
+/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for
+ * sp_batch_tails. */
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count);
+
+/* The tails, unless the events are records, of the batch's n events, or at least of those `count` that list numbers. */
+void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count);
+
+/* As sp_batch_load, their patches only. */
+void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count);
+
+SP_INLINE uint64_t sp_load_u64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+#endif

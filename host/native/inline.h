@@ -1,0 +1,13 @@
+/* Loops that are written once and specialised by constants. */
+#ifndef SP_HOST_INLINE_H_INCLUDED
+#define SP_HOST_INLINE_H_INCLUDED
+
+#if defined(__GNUC__)
+#define SP_INLINE static inline __attribute__((always_inline, unused))
+#define SP_RARELY(condition) __builtin_expect(!!(condition), 0)
+#else
+#define SP_INLINE static inline
+#define SP_RARELY(condition) (condition)
+#endif
+
+#endif
