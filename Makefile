@@ -1,4 +1,4 @@
-# make demo | test | quick | bench | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | bench | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick bench fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts bench fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -28,6 +28,14 @@ test: setup lint
 # What needs no compiler and no emulator, in a minute.
 quick: $(VENV)/all.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
+
+# 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
+test-cuts: $(VENV)/all.stamp
+	nice $(BIN)/python -m tests.fuzz.cuts
+
+# All node tests of package onnx and models exported by torch, of every operator set; `make test` runs most of them.
+test-onnx: setup
+	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_nodes.py tests/python/test_onnx_torch.py
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -318,3 +318,31 @@ _WRITERS: dict[str, Callable[[Path, list[Event]], list[Event] | None]] = {
     "numpy.npz": numpy_npz,
     "text.csv": text,
 }
+
+
+#: What becomes of a word by its type, if it is neither an event nor a time nor, in EVT3, a row.
+_EVT2_FATES = {**dict.fromkeys((2, 3, 4, 5, 6, 7, 9, 0xB, 0xC, 0xD), "unknown"), 0xA: "triggers"} | dict.fromkeys(
+    (0xE, 0xF), "other"
+)
+_EVT3_FATES = {**dict.fromkeys((1, 9, 0xB, 0xC, 0xD), "unknown"), 0xA: "triggers"} | dict.fromkeys(
+    (7, 0xE, 0xF), "other"
+)
+
+
+def with_strays(format: str, path: Path, seed: int) -> tuple[list[Event], dict[str, int]]:
+    """A recording with words of every type that is no event put between its own; its events, and how many of which."""
+    expected = write(path, format)
+    data = path.read_bytes()
+    start = data.index(b"% end\n") + 6
+    size, fates = {"evt2.raw": (4, _EVT2_FATES), "evt3.raw": (2, _EVT3_FATES)}.get(format, (8, _EVT2_FATES))
+    words = [data[at : at + size] for at in range(start, len(data), size)]
+    rng = np.random.default_rng(seed)
+    counts: dict[str, int] = {"untimed": 1} if format == "evt3.raw" else {}
+    for kind, fate in [*fates.items()] * 6:
+        word = kind << 8 * size - 4 | int.from_bytes(rng.bytes(size), "little") & (1 << 8 * size - 4) - 1
+        if format == "evt21-legacy.raw":
+            word = (word << 32 | word >> 32) & (1 << 64) - 1
+        words.insert(int(rng.integers(1, len(words))), word.to_bytes(size, "little"))
+        counts[fate] = counts.get(fate, 0) + 1
+    path.write_bytes(data[:start] + b"".join(words))
+    return expected, counts

@@ -15,6 +15,8 @@ import random
 import resource
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests import recording_files
@@ -79,15 +81,27 @@ def fuzz(format: str, seed: int, runs: int) -> int:
         seeds = [seed.read_bytes() for seed in sorted((CORPUS / format).iterdir())]
         inputs = itertools.chain(seeds, (mutated(rng.choice([*seeds, longer]), rng) for _ in itertools.count()))
         for damaged in itertools.islice(inputs, runs):
-            path.write_bytes(damaged)
-            # Kept before it is read: a crash leaves no time.
-            kept = FOUND / f"{seed}-{format}"
-            kept.write_bytes(damaged)
-            signal.alarm(LONGEST_S)
-            good += try_reader(path)
-            signal.alarm(0)
-            kept.unlink()
+            with limited(path, damaged, FOUND / f"{seed}-{format}"):
+                good += try_reader(path)
     return good
+
+
+@contextmanager
+def limited(path: Path, damaged: bytes, kept: Path) -> Iterator[Path]:
+    """For a block that reads path, which holds these bytes; they are kept elsewhere if it fails or takes too long."""
+    path.write_bytes(damaged)
+    kept.write_bytes(damaged)  # before it is read: a crash leaves no time
+    signal.alarm(LONGEST_S)
+    yield path
+    signal.alarm(0)
+    kept.unlink()
+
+
+def prepare() -> None:
+    """For a process that does nothing else: limits, and a place for what is found."""
+    FOUND.mkdir(parents=True, exist_ok=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process whatever a library is doing
 
 
 def main() -> None:
@@ -96,9 +110,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("formats", nargs="*", metavar="FORMAT", default=recording_files.FORMATS)
     arguments = parser.parse_args()
-    FOUND.mkdir(parents=True, exist_ok=True)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process whatever a library is doing
+    prepare()
     for format in arguments.formats:
         good = fuzz(format, arguments.seed, arguments.runs)
         print(f"{format}: {arguments.runs} files, {good} of them readable", flush=True)

@@ -19,11 +19,15 @@ from spedge import cli
 from spedge.base.errors import DeviceError, UsageError
 from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device
+from spedge.events.formats import FORMATS as FORMATS_BY_NAME
+from spedge.events.formats import format_name
 from spedge.events.words import encoder
 from spedge.link.protocol import Configuration
+from spedge.link.transport import connect
 from spedge.recordings import write
 from spedge.sources import BoardCamera
 from spedge.tokens.settings import TokenizerSettings
+from tests import recording_files
 from tests.events import scattered
 from tests.needs import needs
 from tests.tiny import build_firmware
@@ -129,6 +133,30 @@ def test_lossless_every_byte_comes_once_and_the_camera_waits(device: Device) -> 
         camera.wait(5)
         assert bytes(got) == camera.sent == expected
     assert device.stats().taken == len(events)
+
+
+@pytest.mark.parametrize("format", ["evt2.raw", "evt21.raw", "evt21-legacy.raw", "evt3.raw"])
+def test_words_of_no_meaning_are_counted_as_a_reader_counts_them(device: Device, format: str, tmp_path: Path) -> None:
+    """The same words in a file and at the board's camera port."""
+    expected, _ = recording_files.with_strays(format, tmp_path / format, seed=5)
+    recording = spedge.open(tmp_path / format)
+    assert recording.events().tolist() == expected
+    words = (tmp_path / format).read_bytes().partition(b"% end\n")[2]
+    settings = TokenizerSettings(recording.width, recording.height)
+    form = format_name(recording.format.removeprefix("RAW "))
+    device.configure(Configuration(model=False, tokenizer=settings, source="camera", format=form))
+    assert device.camera_address
+    line = connect(device.camera_address)
+    sent, deadline = 0, time.monotonic() + 20
+    while sent < len(words):
+        sent += line.exchange(words[sent : sent + 999], 1)[0]  # words are cut
+    while device.stats().words < len(words) // FORMATS_BY_NAME[form].word and time.monotonic() < deadline:
+        time.sleep(0.01)
+    line.close()
+    stats = device.stats()
+    counts = {name: getattr(stats, name) for name in ("unknown", "triggers", "other", "untimed", "clipped")}
+    assert {name: count for name, count in counts.items() if count} == recording.left_out
+    assert (stats.events, stats.taken, stats.decoder_outside) == (len(expected), len(expected), 0)
 
 
 def test_live_what_nobody_read_in_time_is_counted(device: Device) -> None:

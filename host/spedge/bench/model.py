@@ -5,7 +5,7 @@ The board runs firmware/bench/model: the model alone, rows in, logits out, by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -99,7 +99,7 @@ def bench_model(
     Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
     CheckFailed when a recording does not pass, and what building and running raise.
     """
-    require_recordings(bundle, recordings, reading)
+    events = require_recordings(bundle, recordings, reading)
     cases = [vector.embedded for vector in bundle.vectors()]
     if not cases:
         raise InputError(f"{bundle.path} keeps no vectors to measure with: export the bundle again")
@@ -107,11 +107,16 @@ def bench_model(
     report = _bench(bundle, load_board(board), precision, cases, False, say)
     if not recordings:
         return report
-    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say, reading))
+    return replace(report, classification=classify(bundle, load_board(board), recordings, precision, say, events))
 
 
 def classify(
-    bundle: Bundle, board: Board, recordings: Sequence[Path], precision: str, say: Progress, reading: Reading = PLAIN
+    bundle: Bundle,
+    board: Board,
+    recordings: Sequence[Path],
+    precision: str,
+    say: Progress,
+    events: Mapping[Path, NDArray[np.void]],
 ) -> Classification:
     """Play whole recordings to the application on a board of this machine; where time counts, the quickest of three."""
     encoder = encoder_of(bundle, board.target, precision, say)
@@ -119,9 +124,7 @@ def classify(
     costs: list[list[StageCosts]] = []
     with open_board(board, image) as device:
         for _ in range(1 if board.cost_unit == "instructions" else 3):
-            report = check(
-                bundle, recordings, device, board.name, say, encoder, tolerance_of(precision), reading=reading
-            )
+            report = check(bundle, recordings, device, board.name, say, encoder, tolerance_of(precision), events=events)
             for one in report.recordings:
                 if one.problem:
                     raise CheckFailed(f"{one.path}: {one.problem}")

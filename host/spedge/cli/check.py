@@ -89,13 +89,13 @@ def command(
     known = load_board(board)
     loaded = Bundle.load(bundle)
     reading = Reading(width, height, sort, outside, columns, time_unit, stream)
-    require_recordings(loaded, recordings, reading)
+    events = require_recordings(loaded, recordings, reading)
     with progress("Preparing") as say:
         encoder = encoder_of(loaded, known.target, precision, say)
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
                 loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
-                every_us, every_tokens, window_us, reading,
+                every_us, every_tokens, window_us, reading, events,
             )  # fmt: skip
     if as_json:
         print_json(report.to_json())

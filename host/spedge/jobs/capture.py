@@ -67,5 +67,5 @@ def capture(
             except (DeviceError, InputError) as error:
                 problem = str(error)
         if events == 0:
-            raise InputError(f"{source.name} sent no events: {problem or 'is it looking at something that moves?'}")
+            raise source.nothing(problem)
     return state()

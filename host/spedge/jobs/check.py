@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
 #: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
 ROUNDED_TOLERANCE = 0.1
 QUANTISED = "reference.onnx"  #: beside a compiled model of reduced precision: the encoder that it computes
+KEPT_EVENTS = 1 << 26  #: of recordings that were read before the device was there, 1 GiB
 REPORT_TOKENS = 256  #: tokens a device keeps until they are read
 _TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
 _SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
@@ -163,13 +165,22 @@ def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str],
     return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
 
 
-def require_recordings(bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN) -> None:
-    """Read all recordings once, so that a bad one is found before a device is built and started.
+def require_recordings(
+    bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN
+) -> dict[Path, NDArray[np.void]]:
+    """Read all recordings, so that a bad one is found before a device is built and started.
 
+    Returns the events of those that came first and are KEPT_EVENTS together; the others have to be read again.
     Raises UsageError for one of another sensor size, InputError for a damaged or empty one.
     """
+    kept: dict[Path, NDArray[np.void]] = {}
+    room = KEPT_EVENTS
     for path in recordings:
-        load_events(path, bundle, reading)
+        events = load_events(path, bundle, reading)
+        room -= len(events)
+        if room >= 0:
+            kept[path] = events
+    return kept
 
 
 def check(
@@ -185,6 +196,7 @@ def check(
     every_tokens: int = 0,
     window_us: int = 0,
     reading: Reading = PLAIN,
+    events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
@@ -196,7 +208,7 @@ def check(
     every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
     outputs.
-    reading: how the recordings are opened.
+    reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -210,7 +222,7 @@ def check(
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
-        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading)
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events)
         before = device.line_counts()
         for number, path in enumerate(recordings, 1):
             checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
@@ -237,10 +249,11 @@ class _Session:
     pool: int
     tolerance: float
     reading: Reading
+    events: Mapping[Path, NDArray[np.void]]
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
-        events = self.feed.heard(load_events(path, self.bundle, self.reading))
+        events = self.feed.heard(self.events_of(path))
         say("computing on the host")
         computed = self._compute(events)
         self.feed.play(events, say)
@@ -253,6 +266,11 @@ class _Session:
         results = self.device.take_results()
         problem = checked.problem or self._wrong_result(events, computed.tokens, results)
         return replace(checked, problem=problem, results=len(results))
+
+    def events_of(self, path: Path) -> NDArray[np.void]:
+        """A recording's, read now if it was not before."""
+        events = self.events.get(path)
+        return load_events(path, self.bundle, self.reading) if events is None else events
 
     def _compute(self, events: NDArray[Any]) -> Computed:
         """What the host makes of the events; the outputs for the tokens that are young enough."""

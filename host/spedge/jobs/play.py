@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.base.errors import DeviceError, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
@@ -47,7 +47,7 @@ def load_events(path: Path, bundle: Bundle, reading: Reading = PLAIN) -> NDArray
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()
     if len(events) == 0:
-        raise InputError(f"{path}: there is no event in it")
+        raise recording.no_events()
     return events
 
 

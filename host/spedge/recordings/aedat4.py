@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -64,8 +65,11 @@ class Aedat4Recording(Recording):
                 if stream < 0 or not 0 <= length <= _LONGEST_PACKET:
                     raise InputError(f"{self.path}: there is no packet at byte {at}; it is damaged")
                 if length > end - at - _PACKET.size:
-                    kind = CutError if end == size else InputError
-                    raise kind(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
+                    if end < size:
+                        raise InputError(f"{self.path}: the packet at byte {at} reaches into the index at byte {end}")
+                    if stream == self._header.stream:
+                        yield from self._before_cut(file.read())
+                    raise CutError(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
                 body = file.read(length)
                 if stream == self._header.stream:
                     yield from self._events(body, at)
@@ -78,7 +82,7 @@ class Aedat4Recording(Recording):
     def _check_index(self, body: bytes, at: int) -> None:
         """The index is not used, but without all of it the file is cut off."""
         try:
-            index = self._unpack(body)
+            index = _joined(self._unpack(body))
             whole = len(index) >= 4 and int.from_bytes(index[:4], "little") + 4 <= len(index)
         except Exception:  # whatever the libraries raise for damaged data
             whole = False
@@ -87,36 +91,51 @@ class Aedat4Recording(Recording):
                 f"{self.path}: the index of packets at byte {at} is damaged or cut off; the events are all there"
             )
 
+    def _before_cut(self, body: bytes) -> Iterator[NDArray[np.void]]:
+        """The events of the beginning of a packet."""
+        out = bytearray()
+        with suppress(Exception):  # whatever the libraries raise at the cut
+            for piece in self._unpack(body):
+                out += piece
+        with suppress(struct.error, ValueError):  # cut off before its events
+            found = _events_of(bytes(out[:_LONGEST_PACKET]), whole=False)
+            yield self._good(found)[0]
+
     def _events(self, body: bytes, at: int) -> Iterator[NDArray[np.void]]:
         try:
-            found = _events_of(self._unpack(body))
+            found = _events_of(_joined(self._unpack(body)))
         except Exception as error:  # whatever the libraries raise for damaged data
             raise InputError(f"{self.path}: the packet at byte {at} is damaged ({error})") from None
+        events, bad = self._good(found)
+        yield events
+        if bad is not None:
+            raise InputError(f"{self.path}: event {bad} of the packet at byte {at} is no event; it is damaged")
+
+    def _good(self, found: NDArray[np.void]) -> tuple[NDArray[np.void], int | None]:
+        """Those before the first that is none, and the number of that."""
         bad = np.flatnonzero((found["t"] < 0) | (found["p"] > 1))
         found = found[: bad[0]] if len(bad) else found
         events = empty_events(len(found))
         for name in ("t", "x", "y", "p"):
             events[name] = found[name].astype(events.dtype[name])  # a negative pixel is a large one: outside, too
-        yield events
-        if len(bad):
-            raise InputError(f"{self.path}: event {bad[0]} of the packet at byte {at} is no event; it is damaged")
+        return events, int(bad[0]) if len(bad) else None
 
 
-def _unpacker(path: Path, compression: int) -> Callable[[bytes], bytes]:
-    """What takes a packet's compression off. Raises ValueError for more than _LONGEST_PACKET bytes."""
+def _unpacker(path: Path, compression: int) -> Callable[[bytes], Iterator[bytes]]:
+    """What takes a packet's compression off, in pieces."""
     try:
         if compression in (1, 2):
             from lz4.frame import LZ4FrameDecompressor
 
-            return lambda data: _joined(_lz4_pieces(LZ4FrameDecompressor(), data))
+            return lambda data: _lz4_pieces(LZ4FrameDecompressor(), data)
         if compression in (3, 4):
             from zstandard import ZstdDecompressor
 
-            return lambda data: _joined(_zstd_pieces(ZstdDecompressor(max_window_size=1 << 27), data))
+            return lambda data: _zstd_pieces(ZstdDecompressor(max_window_size=1 << 27), data)
     except ImportError as error:
         raise UsageError(f"{path}: AEDAT 4 needs the library {error.name}: pip install 'spedge[recordings]'") from None
     if compression == 0:
-        return bytes
+        return lambda data: iter([data])
     raise InputError(
         f"{path}: the header at byte {len(MAGIC)} names compression {compression}, which AEDAT 4 does not have"
     )
@@ -137,7 +156,10 @@ def _zstd_pieces(decompressor: Any, data: bytes) -> Iterator[bytes]:
 
 
 def _joined(pieces: Iterator[bytes]) -> bytes:
-    """In pieces, because the libraries take the memory for the most that they may give."""
+    """In pieces, because the libraries take the memory for the most that they may give.
+
+    Raises ValueError for more than _LONGEST_PACKET bytes.
+    """
     out = bytearray()
     for piece in pieces:
         out += piece
@@ -213,11 +235,11 @@ def _attribute(node: ElementTree.Element, key: str) -> str | None:
 # ---------------------------------------------------------------- FlatBuffers
 
 
-def _events_of(data: bytes) -> NDArray[np.void]:
-    """The vector of events of a size-prefixed EventPacket."""
+def _events_of(data: bytes, whole: bool = True) -> NDArray[np.void]:
+    """The vector of events of a size-prefixed EventPacket; if that need not be whole, as many as are there."""
     if len(data) < 12 or data[8:12] != _EVENTS_TYPE.encode():
         raise ValueError("it holds no events")
-    return np.frombuffer(_Table.root(data[4:]).bytes(0, _EVENT.itemsize), _EVENT)
+    return np.frombuffer(_Table.root(data[4:]).bytes(0, _EVENT.itemsize, whole), _EVENT)
 
 
 class _Table:
@@ -249,13 +271,15 @@ class _Table:
         place = self._place(index)
         return default if place is None else self._get(format, place)
 
-    def bytes(self, index: int, size: int) -> bytes:
-        """A vector of things of `size` bytes; empty when it is left out."""
+    def bytes(self, index: int, size: int, whole: bool = True) -> bytes:
+        """A vector of things of `size` bytes; empty when it is left out. If not whole: those that are in the data."""
         place = self._place(index)
         if place is None:
             return b""
         start = place + self._get("<I", place)
         length = size * self._get("<I", start)
         if start + 4 + length > len(self._data):
-            raise ValueError("a vector is longer than the data")
+            if whole:
+                raise ValueError("a vector is longer than the data")
+            length = max(len(self._data) - start - 4, 0) // size * size
         return self._data[start + 4 : start + 4 + length]

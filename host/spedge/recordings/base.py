@@ -95,6 +95,11 @@ class Recording(ABC):
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
         return _joined(list(self))
 
+    def no_events(self) -> InputError:
+        """What is said of a recording that ends without having handed one out."""
+        end = f", up to its end at byte {self.path.stat().st_size}" if self.path.is_file() else ""
+        return InputError(f"{self.path}: there is no event in it{end}")
+
     def _sorted(self) -> Iterator[NDArray[np.void]]:
         """All events in order of time, or those before damage; an event outside the sensor is named by its number."""
         chunks: list[NDArray[np.void]] = []
@@ -131,23 +136,31 @@ class Recording(ABC):
 
 
 class UntilCut:
-    """The chunks of a recording up to its end or, if it is cut off, to there; then `cut` says so."""
+    """The chunks of a recording up to its end or, if it is cut off, to there; then `cut` says so.
+
+    Raises InputError when there is no event up to there.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.cut: CutError | None = None
 
     def __iter__(self) -> Iterator[NDArray[np.void]]:
+        some = False
         try:
-            yield from self._recording
+            for chunk in self._recording:
+                some = True
+                yield chunk
         except CutError as error:
             self.cut = error
+        if not some:
+            raise self.cut or self._recording.no_events()
 
     def finish(self, path: Path | None, events: int) -> None:
         """To be called when so many events have been used, and a file of them is about to take its place at `path`.
 
         Raises CutError, so that it does not, where a cut recording would take the place of a file that was there, and
-        where it has no events.
+        where none of its events is wanted.
         """
         if self.cut is not None and path is not None and path.exists():
             raise CutError(f"{self.cut}; {path} was there before and stays as it is")

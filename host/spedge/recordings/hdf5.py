@@ -34,6 +34,7 @@ PATIENCE_S = 10.0
 _ROWS = 1 << 16  # of a chunk in files that we write
 _LAST_TIME = (1 << 63) - 1  # of the field t in these
 _MOST_IDLE = 2
+_GRACE_S = 0.05  # waited for the end of what is not wanted any more
 
 
 class _Helper:
@@ -63,6 +64,13 @@ class _Helper:
             if helper._owner == os.getpid() and helper._process.poll() is None:
                 return helper
         return cls()
+
+    def at_end(self) -> bool:
+        """Whether its last answer is there, for one who does not want the others."""
+        try:
+            return self.pipe.poll(_GRACE_S) and self.pipe.recv_bytes()[:1] != ITEM
+        except (EOFError, OSError):
+            return False
 
     def give_back(self) -> None:
         if len(self._idle) < _MOST_IDLE:
@@ -121,7 +129,7 @@ class Hdf5Recording(Recording):
         except (EOFError, ConnectionError):
             raise InputError(f"{path}: {_ending(helper.end(), count)}") from None
         finally:
-            if done:
+            if done or helper.at_end():
                 helper.give_back()
             else:
                 helper.end()

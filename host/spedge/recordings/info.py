@@ -90,7 +90,7 @@ def recording_info(
     except InputError as error:
         problem = str(error)
     if problem is None and events == 0:
-        problem = f"{path}: there is no event in it, up to its end at byte {path.stat().st_size}"
+        problem = str(recording.no_events())
     return RecordingInfo(
         path=recording.path,
         format=recording.format,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import CutError, InputError
 from spedge.events import evt2, evt3
 from spedge.events.decoders import Decoder, DecodeStats
+from spedge.events.formats import format_name
 from spedge.recordings.base import DROP_HINT, Recording, Writer, choose_geometry
 
 #: Sensors of old files that name only their system.
@@ -48,7 +49,7 @@ class RawRecording(Recording):
 
     left_out: `unknown`, words of types that the format does not define (IMX636 cameras send 0x9999 as padding);
     `triggers`, of external inputs; `other`, of the vendor; `untimed`, event words before the first time word;
-    `clipped`, bits of vector words that reach over the sensor's right edge; `outside`.
+    `outside`, and `clipped`, those of them that are bits of vector words, over the sensor's right edge.
     """
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
@@ -66,8 +67,8 @@ class RawRecording(Recording):
             file.seek(self.header.size)
             legacy = encoding == "EVT21" and _is_legacy(self.header, file.read(1 << 13), path)
         super().__init__(path, *choose_geometry(path, (self.header.width, self.header.height), width, height))
-        self._encoding = f"{encoding} legacy" if legacy else encoding
-        self.format = f"RAW {self._encoding}"
+        self._encoding = format_name(f"{encoding} legacy" if legacy else encoding)
+        self.format = f"RAW {self._encoding.replace('evt', 'EVT')}"
         if encoding == "EVT3":
             self.outside = "drop"
 
@@ -78,8 +79,8 @@ class RawRecording(Recording):
             while data := file.read(_READ_BYTES):
                 before = decoder.copy()
                 events = decoder.feed(data)
-                if self.outside == "refuse" and decoder.stats.outside:
-                    end = _first(before, data, lambda stats: stats.outside > 0)
+                if self.outside == "refuse" and _any_outside(decoder.stats):
+                    end = _first(before, data, _any_outside)
                     yield self._counted(before, data[: end - self._word_bytes])  # what comes before it is good
                     raise InputError(self._complaint(at + end - self._word_bytes))
                 self._count(decoder.stats)
@@ -109,6 +110,10 @@ class RawRecording(Recording):
             f"{self.width}x{self.height} sensor; it is damaged, or give the width and height of the camera that "
             f"recorded it, or {DROP_HINT}"
         )
+
+
+def _any_outside(stats: DecodeStats) -> bool:
+    return stats.outside + stats.clipped > 0
 
 
 def _first(before: Decoder, data: bytes, wrong: Callable[[DecodeStats], bool]) -> int:

@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import ge
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge._recordings import COLUMNS_MAX, read_lines
-from spedge.base.errors import InputError
+from spedge.base.errors import CutError, InputError
+from spedge.events.arrays import concatenate
 from spedge.events.times import seconds_of_digits
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
@@ -80,7 +82,12 @@ class TextRecording(Recording):
         if not whole:
             lines.pop()  # cut by us
         for number, raw in enumerate(lines):
-            line = self._text(raw, number + 1).strip()
+            try:
+                line = self._text(raw, number + 1).strip()
+            except InputError:
+                if head.rows:  # to be found again behind the events before it
+                    break
+                raise
             if not head.rows and line[:1] in ("#", "%"):
                 self._comment(head, line, number + 1)
             elif not line or line[:1] in ("#", "%"):
@@ -191,7 +198,7 @@ class TextRecording(Recording):
             raise InputError(f"{self.path}: line {number} is no line of a text file") from None
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        number, rest = self._lines, b""
+        number, rest, before = self._lines, b"", b""
         with self.path.open("rb") as file:
             file.seek(self._start)
             while data := file.read(_BLOCK_BYTES):
@@ -201,10 +208,32 @@ class TextRecording(Recording):
                     at, number = at + used, number + lines
                     yield events
                 rest = block[at:]
+                before = block[:at].rstrip().rpartition(b"\n")[2] or before
                 if len(rest) > _LONGEST_LINE:
                     raise InputError(f"{self.path}: line {number + 1} is no line of a text file")
-        for events, _, _ in self._read(rest + b"\n" if rest else b"", number):
-            yield events
+        if rest:
+            yield from self._last_line(rest, number, before)
+
+    def _last_line(self, rest: bytes, number: int, before: bytes) -> Iterator[NDArray[np.void]]:
+        """Of a line that does not end, which is of an event if it has all digits of that: the next time has not fewer
+        than the time before it."""
+        problem = f"{self.path}: line {number + 1} has no line break: it is cut off, or add one"
+        try:
+            events = concatenate([events for events, _, _ in self._read(rest + b"\n", number)])
+        except InputError as error:
+            raise CutError(f"{problem} ({str(error).removeprefix(f'{self.path}: ')})") from None
+        last, earlier = (self._last_digits(line) for line in (rest, before))
+        if len(events) and self._order_[-1] not in "p-" and not (last and earlier and all(map(ge, last, earlier))):
+            raise CutError(problem)
+        yield events
+
+    def _last_digits(self, line: bytes) -> tuple[int, int, float] | None:
+        """Of the number at the end of a line: digits before and behind the point, and the value."""
+        text = _split(line.decode("latin-1").strip(), self._separator)[-1:]
+        if not text or not _NUMBER.fullmatch(text[0]):
+            return None
+        whole, _, fraction = text[0].partition(".")
+        return len(whole), len(fraction), float(text[0])
 
     def _read(self, block: bytes, number: int) -> Iterator[tuple[NDArray[np.void], int, int]]:
         """Events, bytes and lines, up to the last whole line."""

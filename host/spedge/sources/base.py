@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.errors import InputError
 from spedge.events.decoders import Decoder
 
 #: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
@@ -44,6 +45,10 @@ class Source(ABC):
 
         Raises DeviceError for a camera that is gone, InputError for a damaged recording.
         """
+
+    def nothing(self, problem: str | None) -> InputError:
+        """What is said when it has sent no events. problem: what ended it, if it was not its end."""
+        return InputError(f"{self.name} sent no events: {problem or 'is it looking at something that moves?'}")
 
     def stop(self) -> None:
         """Make `packets` end soon. May be called from any thread or a signal handler."""

@@ -41,15 +41,22 @@ class RecordingSource(Source):
         """
         count = sum(map(len, self.recording))
         if not count:
-            raise InputError(f"{self.recording.path}: there is no event in it")
+            raise self.recording.no_events()
         return count
 
     def packets(self) -> Iterator[NDArray[np.void]]:
         for chunk in self.recording:
-            self.lost = {name: count for name, count in self.recording.left_out.items() if name in _LOST}
+            self._count()
             yield from self._paced(chunk) if self.speed else self._cut(chunk)
             if self._stopped.is_set():
                 return
+        self._count()  # what is behind the last event
+
+    def _count(self) -> None:
+        self.lost = {name: count for name, count in self.recording.left_out.items() if name in _LOST}
+
+    def nothing(self, problem: str | None) -> InputError:
+        return InputError(problem) if problem else self.recording.no_events()
 
     def _cut(self, chunk: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
         for start in range(0, len(chunk), _PACKET_EVENTS):
