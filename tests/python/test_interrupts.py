@@ -16,7 +16,6 @@ from spedge.recordings import write
 from tests.ends import marked, wait_for
 from tests.events import scattered
 from tests.needs import needs
-from tests.tiny import firmware_of
 
 SAID = "spedge: error: interrupted\n"
 #: The program, which gets Ctrl-C at its Nth import.
@@ -129,11 +128,6 @@ DEVICE = [
 def test_while_a_device_is_at_work(moment: Moment, tmp_path: Path, bundle: Bundle, image: Path) -> None:
     write(tmp_path / "long.raw", scattered(400_000, 40_000_000), 34, 34)
     interrupted(moment, "check", bundle.path, tmp_path / "long.raw", "--board", "sim", image=image)
-
-
-@pytest.fixture(scope="module")
-def image(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return firmware_of("sim", bundle, tmp_path_factory.mktemp("image"))
 
 
 @pytest.mark.parametrize("moment", [Moment("import", "tvm.relax"), Moment("open", "kernels.c")], ids=str)
