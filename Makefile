@@ -33,6 +33,10 @@ quick: $(VENV)/all.stamp
 test-cuts: $(VENV)/all.stamp
 	nice $(BIN)/python -m tests.fuzz.cuts
 
+# All node tests of package onnx and models exported by torch, of every operator set; `make test` runs most of them.
+test-onnx: setup
+	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_nodes.py tests/python/test_onnx_torch.py
+
 bench: setup
 	$(BIN)/python -m tests.bench
 

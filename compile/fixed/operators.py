@@ -11,6 +11,9 @@ _OPERATORS = (
 )
 SUPPORTED = frozenset(_OPERATORS.split())
 
+#: Operators that are compiled as what ONNX defines them by, where that is of the above: exporters use them.
+WRITTEN_OUT = frozenset(("Attention", "GroupNormalization", "RMSNormalization"))
+
 #: What can be written in the place of operators that people often meet.
 REPLACEMENTS = {
     "Attention": "MatMul, Softmax and MatMul",
@@ -24,6 +27,7 @@ REPLACEMENTS = {
     "GroupNormalization": "Reshape, LayerNormalization and Reshape, then Mul and Add",
     "InstanceNormalization": "Reshape, LayerNormalization and Reshape, then Mul and Add",
     "RMSNormalization": "Mul, ReduceMean, Add, Sqrt and Div",
+    "RotaryEmbedding": "Slice, Neg, Concat, Mul and Add",
     "LRN": "BatchNormalization",
     "LogSoftmax": "Softmax, or no operator: the order of the classes is that of its input",
     "Log": "no operator at the end of a classifier: the order of the classes stays",

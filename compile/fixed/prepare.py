@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from ..graph.onnx_model import fold, node_title, static_shapes
-from .operators import REPLACEMENTS, SUPPORTED
+from ..graph.onnx_model import fold, forget_sizes, node_title, raised, static_shapes, unsupported, written_out
+from .operators import REPLACEMENTS, SUPPORTED, WRITTEN_OUT
 
 LENGTH = "length"
 #: Element types of values, and what they are in C.
@@ -50,11 +50,6 @@ class Graph:
     @property
     def outputs(self) -> list[str]:
         return [o.name for o in self.model.graph.output]
-
-
-def unsupported(node: Any, why: str, instead: str) -> CompileError:
-    """The error for a node that cannot be compiled: why, and what could stand in its place."""
-    return CompileError(f"unsupported ONNX operator: {node_title(node)}{why} (instead: {instead})")
 
 
 def read_input(model: Any) -> Input:
@@ -110,6 +105,17 @@ def _name(elem_type: int) -> str:
 
 def prepare(model: Any) -> Any:
     """A copy, for TVM, of a model that `read_input` has read. Raises CompileError naming a node."""
+    model = raised(model)
+    whole = written_out(model, WRITTEN_OUT)
+    try:
+        return _prepared(whole)
+    except CompileError:
+        if whole is model:
+            raise
+    return _prepared(model)  # which names the operator, not one of those that it is defined by
+
+
+def _prepared(model: Any) -> Any:
     graph = _simplified(model)
     _check_operators(graph)
     for node in graph.nodes:
@@ -130,16 +136,16 @@ def _simplified(model: Any) -> Graph:
     copy.CopyFrom(model)
     initial = {i.name for i in copy.graph.initializer}
     given = [i for i in copy.graph.input if i.name not in initial]
-    del copy.graph.input[:], copy.graph.value_info[:]  # an exporter may have written them for another batch size
+    del copy.graph.input[:]
     copy.graph.input.extend(given)
-    for output in copy.graph.output:
-        output.type.tensor_type.ClearField("shape")
+    forget_sizes(copy)  # an exporter may have written them for another batch size
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in copy.graph.initializer}
     while True:
         inferred = _inferred(copy)
         graph = Graph(inferred, [], constants, static_shapes(inferred), _types(inferred))
         before = len(inferred.graph.node)
         _without_dropout(graph)
+        _with_casts(graph)
         graph.nodes = _live(_without_identities(fold(inferred, constants), graph.outputs), graph.outputs)
         if len(graph.nodes) == before:
             return graph
@@ -177,6 +183,17 @@ def _without_dropout(graph: Graph) -> None:
             continue
         node.op_type = "Identity"
         del node.input[1:], node.output[1:], node.attribute[:]
+
+
+def _with_casts(graph: Graph) -> None:
+    """CastLike is Cast, or nothing where the types are one."""
+    for node in graph.model.graph.node:
+        if node.op_type != "CastLike" or node.domain not in ("", "ai.onnx"):
+            continue
+        kinds = [str(graph.constants[i].dtype) if i in graph.constants else graph.types.get(i) for i in node.input]
+        if kinds[0] == kinds[1]:
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
 
 
 def _without_identities(nodes: Iterable[Any], outputs: list[str]) -> list[Any]:
@@ -245,7 +262,9 @@ def _check_operators(graph: Graph) -> None:
 
 
 def _check(node: Any, graph: Graph) -> None:
-    """Types and sizes, and what is particular to the operator."""
+    """What is particular to the operator, then types and sizes."""
+    if node.op_type in _CHECKS:
+        _CHECKS[node.op_type](node, graph)
     for name in filter(None, node.output):
         kind, shape = graph.types.get(name, "no known type"), graph.shapes.get(name)
         if kind not in C_TYPES:
@@ -256,8 +275,6 @@ def _check(node: Any, graph: Graph) -> None:
             )
         if 0 in shape:
             raise unsupported(node, f", whose result {shape} has no elements", "the graph without it")
-    if node.op_type in _CHECKS:
-        _CHECKS[node.op_type](node, graph)
 
 
 def _attribute(node: Any, name: str, default: int) -> int:
@@ -293,10 +310,10 @@ def _check_extremes(node: Any, graph: Graph) -> None:
 def _check_gather(node: Any, graph: Graph) -> None:
     """An index that is a constant must be one; one that is computed is held inside the axis where it is used."""
     indices = graph.constants.get(node.input[1])
-    if indices is None:
-        return
     data = node.input[0]
-    shape = graph.shapes[data] if data in graph.shapes else graph.constants[data].shape
+    shape = graph.constants[data].shape if data in graph.constants else graph.shapes.get(data)
+    if indices is None or shape is None:
+        return
     size = shape[_attribute(node, "axis", 0)]
     outside = indices[(indices < -size) | (indices >= size)]
     if outside.size:

@@ -32,7 +32,7 @@ static size_t incoming_left;
 static size_t write_most = 64; /* a link that takes little at a time */
 static sp_frame_reader_t host;
 static uint8_t host_buffer[2048];
-static unsigned replies, pushes;
+static unsigned replies, pushes, pages; /* of VALUES, with numbers */
 static uint8_t camera[256];
 static size_t camera_first, camera_filled;
 static sp_frame_t last_reply;
@@ -141,14 +141,26 @@ void port_idle(void)
 #define TOKENS 5
 static const float weight[2 * 2 * 4 * 4 * HIDDEN];
 static const float bias[HIDDEN] = {1, 2, 3, 4, 5, 6};
-#define ROWS 150u /* of the boxes: more numbers than a RESULT holds */
-static const uint32_t shape_boxes[] = {ROWS, 4};
+#define ROWS 150u /* of the boxes: more numbers than a RESULT holds; or 1 */
+static uint32_t shape_boxes[] = {ROWS, 4};
 static const uint32_t shape_scores[] = {2};
-static const sp_output_t outputs[] = {
+static sp_output_t outputs[] = {
     {"boxes", shape_boxes, 2, 4 * ROWS, 0},
     {"scores", shape_scores, 1, 2, sizeof(float) * 4 * ROWS},
 };
-static uint32_t encoded; /* runs of the model, ever */
+
+static void set_rows(uint32_t rows)
+{
+    shape_boxes[0] = rows;
+    outputs[0].size = 4 * rows;
+}
+
+static uint32_t numbers_of_all(void)
+{
+    return outputs[0].size + outputs[1].size;
+}
+
+static uint32_t encoded, good; /* runs of the model, ever; the last that did not fail */
 
 /* Number `at` of the row of all numbers: known to be of this run. */
 static float number(uint32_t run, uint32_t at)
@@ -163,9 +175,12 @@ static int encode(void *arena, uint32_t count)
     REQUIRE(((uintptr_t)arena & 15u) == 0);
     memset(arena, 0xee, sizeof(float) * TOKENS * HIDDEN);
     encoded++;
-    for (uint32_t i = 0; i < 4 * ROWS + 2; i++)
-        numbers[i] = number(encoded, i);
-    return count == 3 ? SP_ERR_CONFIG : SP_OK;
+    for (uint32_t i = 0; i < numbers_of_all(); i++)
+        numbers[i < outputs[0].size ? i : 4 * ROWS + i - outputs[0].size] = number(encoded, i);
+    if (count == 3)
+        return SP_ERR_CONFIG;
+    good = encoded;
+    return SP_OK;
 }
 
 const sp_model_t sp_model = {
@@ -337,6 +352,7 @@ static void check_state(const state_t *state)
             t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
     REQUIRE(state->total - state->oldest <= app.report.capacity);
     REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
     if (app.setup.pipe == NULL)
         return;
     app_losses_t loss;
@@ -367,10 +383,11 @@ static void check_values(uint32_t run, uint32_t first)
     REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
     REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
     size_t n = (last_reply.length - VALUES_FIXED_BYTES) / 4u;
-    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < 4u * ROWS + 2u));
-    REQUIRE(n == 0 || first + n == 4u * ROWS + 2u || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
+    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
+    pages += n > 0;
+    REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
     for (size_t i = 0; i < n; i++)
-        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(encoded, first + (uint32_t)i));
+        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
 }
 
 static void send_frame(input_t *in)
@@ -447,6 +464,7 @@ static void send_frame(input_t *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input_t in = {data, size};
+    set_rows(size % 4u == 1u ? ROWS : 1u);
     app_init(&app);
     sp_frame_reader_init(&host, host_buffer, sizeof host_buffer);
     while (in.left > 0) {
@@ -491,7 +509,7 @@ int main(int argc, char **argv)
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }
-    printf("%ld inputs, %llu bytes, %u replies, %u results\n", runs, bytes, replies, pushes);
+    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages\n", runs, bytes, replies, pushes, pages);
     return 0;
 }
 #endif

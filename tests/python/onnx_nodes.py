@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spedge.compile.fixed.operators import SUPPORTED
+from spedge.compile.fixed.operators import SUPPORTED, WRITTEN_OUT
 
 SEVERAL = "several operators"  # tests whose graphs are of more than one
 RAISED = 13  # the operator set to which tests of sets before the oldest that is compiled are converted
@@ -41,7 +41,7 @@ def node_tests() -> dict[str, list[Case]]:
     """Every node test whose operators are all supported, by operator."""
     from onnx.backend.test.case.node import collect_testcases
 
-    found: dict[str, list[Case]] = {op: [] for op in [*sorted(SUPPORTED), SEVERAL]}
+    found: dict[str, list[Case]] = {op: [] for op in [*sorted(SUPPORTED | WRITTEN_OUT), SEVERAL]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the references of some tests overflow, on purpose
         tests = collect_testcases(None)
@@ -49,7 +49,7 @@ def node_tests() -> dict[str, list[Case]]:
         if test.model is None:
             continue
         used = {node.op_type for node in test.model.graph.node}
-        if used <= SUPPORTED:
+        if used <= SUPPORTED | WRITTEN_OUT:
             found[next(iter(used)) if len(used) == 1 else SEVERAL] += _cases(test)
     return found
 

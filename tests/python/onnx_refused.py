@@ -156,4 +156,21 @@ REFUSED: dict[str, str] = {
     "the inputs are x (sequence_type)": """
         test_identity_sequence
     """,
+    "Attention node": """
+        test_attention_24_qk_matmul_output_mode3_softmax_precision/0
+        test_attention_24_qk_matmul_output_mode3_softmax_precision/1 test_attention_3d_causal_bf16
+        test_attention_4d_attn_mask_causal_bf16 test_attention_4d_causal_bf16 test_attention_4d_causal_fp16
+        test_attention_4d_causal_nonpad_attn_mask_composition test_attention_4d_causal_nonpad_batch_prefill
+        test_attention_4d_causal_nonpad_continued_prefill
+        test_attention_4d_causal_nonpad_negative_offset_structural_empty test_attention_4d_causal_padded_kv_bf16
+        test_attention_4d_causal_with_past_and_present/0 test_attention_4d_causal_with_past_and_present/1
+        test_attention_4d_causal_with_past_and_present/2 test_attention_4d_diff_heads_mask4d_padded_kv
+        test_attention_4d_fp16 test_attention_4d_gqa_causal_nonpad_decode
+        test_attention_4d_gqa_causal_nonpad_decode_fp16 test_attention_4d_gqa_with_past_and_present_fp16/0
+        test_attention_4d_padded_kv_bf16 test_attention_local_window_ext_cache_float16_mask
+        test_attention_local_window_ext_cache_rank2_mask test_attention_local_window_ext_cache_rank3_head_mask
+        test_attention_local_window_ext_cache_rank4_batch_mask test_attention_local_window_gqa_rank4_mask/0
+        test_attention_local_window_gqa_rank4_mask/1 test_attention_local_window_with_past/0
+        test_attention_local_window_with_past/1 test_attention_local_window_with_past/2
+    """,
 }

@@ -18,7 +18,7 @@ pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[co
 import onnx
 
 from spedge.compile import CompileError, compile_onnx
-from spedge.compile.fixed.operators import SUPPORTED
+from spedge.compile.fixed.operators import SUPPORTED, WRITTEN_OUT
 
 from .onnx_models import Library
 from .onnx_nodes import SEVERAL, Case, node_tests
@@ -36,7 +36,10 @@ SENTENCES = re.compile(
 )
 
 
-@pytest.mark.parametrize("operator", [*sorted(SUPPORTED), SEVERAL])
+LONG = [pytest.param(operator, marks=pytest.mark.onnx) for operator in sorted(WRITTEN_OUT)]
+
+
+@pytest.mark.parametrize("operator", [*sorted(SUPPORTED), SEVERAL, *LONG])
 def test_the_node_tests_of(operator: str, tmp_path: Path) -> None:
     cases = {case.label: case for case in node_tests()[operator]}
     assert cases, "no node test of it"
