@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import functools
 import runpy
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
-
 import onnx
+import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from spedge.cli import execute
 from spedge.compile import CompileError, compile_onnx
+from tests.needs import needs
 
 from .onnx_models import Library
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "onnx", "cc")
 
 VALUES = np.array([-300.5, -1.5, -0.2, 0.0, 0.2, 2.9, 200.0, 3e9], np.float32)
 WHOLE = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64")
