@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from ..graph.onnx_model import fold, forget_sizes, node_title, raised, static_shapes, written_out
+from ..graph.onnx_model import fold, forget_sizes, node_title, raised, static_shapes, unsupported, written_out
 from .operators import REPLACEMENTS, SUPPORTED, WRITTEN_OUT
 
 LENGTH = "length"
@@ -50,11 +50,6 @@ class Graph:
     @property
     def outputs(self) -> list[str]:
         return [o.name for o in self.model.graph.output]
-
-
-def unsupported(node: Any, why: str, instead: str) -> CompileError:
-    """The error for a node that cannot be compiled: why, and what could stand in its place."""
-    return CompileError(f"unsupported ONNX operator: {node_title(node)}{why} (instead: {instead})")
 
 
 def read_input(model: Any) -> Input:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from spedge.base.outputs import Output
 
 from ..errors import CompileError
+from ..graph.culprit import naming
 from ..plan.arena import ALIGN, place
 from ..targets import Target
 from .prepare import C_TYPES, LENGTH
-from .relax import ALIASES, imported, naming
+from .relax import ALIASES, imported
 from .schedule import Lowered, generate_c, lower_function
 
 if TYPE_CHECKING:

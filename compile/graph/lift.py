@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
+from .culprit import naming, to_relax
 from .nodes import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
 from .onnx_model import node_title
 from .simplify import Mask, Simplified
@@ -67,9 +68,7 @@ def lift(simplified: Simplified) -> Graph:
     if unsupported:
         names = "; ".join(node_title(n) for n in unsupported[:3])
         raise CompileError(f"unsupported ONNX operator: {names} (supported: {', '.join(sorted(SUPPORTED_ONNX))})")
-    from tvm.relax.frontend.onnx import from_onnx
-
-    module = from_onnx(simplified.model, keep_params_in_input=False)
+    module = naming(simplified.model, to_relax)
     return _Lifter(simplified).run(module["main"])
 
 

@@ -130,6 +130,11 @@ def node_title(node: Any) -> str:
     return f"{node.op_type} node {node.name or next(iter(node.output), '')!r}{domain}"
 
 
+def unsupported(node: Any, why: str, instead: str) -> CompileError:
+    """The error for a node that cannot be compiled: why, and what could stand in its place."""
+    return CompileError(f"unsupported ONNX operator: {node_title(node)}{why} (instead: {instead})")
+
+
 def evaluate(model: Any, nodes: list[Any], feeds: dict[str, Any], outputs: list[str]) -> list[Any]:
     """Outputs of some nodes of a model, by ONNX's reference implementation."""
     import onnx

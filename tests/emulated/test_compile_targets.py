@@ -19,43 +19,48 @@ from tests.needs import needs
 
 from ..python.operators import run_onnx
 from ..python.test_compile_operators import mlp
+from . import bare
 
 needs("tvm")
 
 SHAPE = Shape(tokens=16, hidden=16, intermediate=24, heads=2, layers=2, classes=5)
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
-SEMIHOSTING = ("-display", "none", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How a program with printf is linked for an emulator, the emulator, and its Debian package."""
+    """How a program with printf is linked for an emulator, the board that it emulates or the emulator itself, and its
+    Debian package."""
 
     link: tuple[str, ...] = ()
-    emulator: tuple[str, ...] = ()
+    board: str = ""
+    emulator: str = ""
     package: str = ""
     code: int = 0  # addresses of an Arm board; 0x20000000 above it, the data
     data: int = 0
 
     @property
     def missing(self) -> str | None:
-        absent = [p for p in self.emulator[:1] if shutil.which(p) is None]
-        return f"{absent[0]} is not installed ({self.package})" if absent else None
+        absent = self.emulator and shutil.which(self.emulator) is None
+        return f"{self.emulator} is not installed ({self.package})" if absent else None
+
+    def command(self, program: Path) -> list[str]:
+        return bare.command(self.board, program) if self.board else [*filter(None, [self.emulator]), str(program)]
 
 
-def _arm(machine: str, code: int = 0) -> Machine:
-    emulator = ("qemu-system-arm", "-M", machine, *SEMIHOSTING, "-kernel")
+def _arm(board: str, code: int = 0) -> Machine:
     link = ("-nostartfiles", "-specs=nosys.specs", "-Wl,--no-warnings", "start.c", "-T", "arm.ld")
-    return Machine(link, emulator, "qemu-system-arm", code, code + 0x20000000)
+    return Machine(link, board, "qemu-system-arm", "qemu-system-arm", code, code + 0x20000000)
 
 
 _RAM = ("flash=0x80000000", "flash_size=4M", "ram=0x80400000", "ram_size=4M", "stack_size=64K")
 MACHINES = {
     "native": Machine(),
-    "aarch64": Machine(("-static",), ("qemu-aarch64",), "qemu-user"),
+    "aarch64": Machine(("-static",), "", "qemu-aarch64", "qemu-user"),
     "rv32": Machine(
         ("--oslib=semihost", "--crt0=semihost", *(f"-Wl,--defsym=__{place}" for place in _RAM)),
-        ("qemu-system-riscv32", "-M", "virt", "-cpu", "rv32", "-bios", "none", *SEMIHOSTING, "-kernel"),
+        "rv32-virt",
+        "qemu-system-riscv32",
         "qemu-system-misc",
     ),
     "cortex-m4": _arm("mps2-an386"),
@@ -125,10 +130,8 @@ def run_example(folder: Path, target: str) -> list[tuple[str, float]]:
     script = ARM_SCRIPT.replace("@CODE@", hex(machine.code)).replace("@DATA@", hex(machine.data))
     (folder / "arm.ld").write_text(script)
     subprocess.run([compiler, *command, *machine.link], cwd=folder, check=True, timeout=120)
-    done = subprocess.run(
-        [*machine.emulator, str(folder / "example-model")], capture_output=True, text=True, check=True, timeout=60
-    )
-    lines = [line.rsplit(" ", 1) for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    said = bare.output_of(machine.command(folder / "example-model"))
+    lines = [line.rsplit(" ", 1) for line in said.splitlines() if line.strip()]
     return [(label, float(value)) for label, value in lines]
 
 

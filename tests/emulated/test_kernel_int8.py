@@ -11,7 +11,7 @@ from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
 from tests.needs import needs
 
-from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script, numbers
 
 needs("tvm")
 
@@ -99,10 +99,7 @@ def compare(program: str, target: str, level: str, folder: Path) -> tuple[int, i
     options = [f"-I{firmware_dir() / 'runtime/include'}", "-nostartfiles", "-T", str(folder / "link.ld")]
     image = folder / "image.elf"
     subprocess.run([*command, str(folder / "main.c"), *options, "-o", str(image)], check=True, timeout=120)
-    emulator = ["qemu-system-arm", "-M", MACHINES[target], "-display", "none", "-monitor", "none", "-serial", "none"]
-    semihosting = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
-    done = subprocess.run([*emulator, *semihosting], capture_output=True, text=True, timeout=120, check=True)
-    count, different = (int(line, 16) for line in (done.stdout + done.stderr).split())
+    count, different = numbers(image, MACHINES[target])
     return count, different
 
 

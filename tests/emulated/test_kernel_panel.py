@@ -13,7 +13,7 @@ from spedge.compile.kernels.tables import exp2_table, normal_table
 from tests.needs import needs
 
 from ..python.test_compile_math import table
-from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script
+from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script, numbers
 
 needs("tvm")
 
@@ -164,9 +164,6 @@ def test_fpu_and_portable_kernels_give_the_same_bits(target: str, level: str, tm
     options = [*includes, f"-I{tmp_path}", "-nostartfiles", "-T", str(tmp_path / "link.ld")]
     image = tmp_path / "image.elf"
     subprocess.run([*command, str(tmp_path / "main.c"), *options, "-o", str(image)], check=True, timeout=120)
-    emulator = ["qemu-system-arm", "-M", MACHINES[target], "-display", "none", "-monitor", "none", "-serial", "none"]
-    semihosting = ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
-    done = subprocess.run([*emulator, *semihosting], capture_output=True, text=True, timeout=120, check=True)
-    count, different = (int(line, 16) for line in (done.stdout + done.stderr).split())
+    count, different = numbers(image, MACHINES[target])
     assert count > 30_000
     assert different == 0

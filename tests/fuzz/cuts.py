@@ -190,6 +190,36 @@ def _npy(path: Path) -> Sample:
     return Sample(path.name, data, events, ends, start=start, told=True, **_SIZED)
 
 
+def _bag(kind: str) -> Callable[[Path], Sample]:
+    """A ROS bag of five messages; a flip in its index can make any of them unreadable."""
+
+    def made(path: Path) -> Sample:
+        from spedge.recordings import ros_cut
+        from tests.ros_bags import KINDS, UNIX, Bag
+
+        ros, options = KINDS[kind]
+        events = files.some_events(COUNT)
+        bag = Bag(path.with_name(f"{path.name} made{'.bag' if ros == 1 else ''}"), ros, **options)
+        for start in range(0, len(events), 12):
+            bag.array(events[start : start + 12])
+        (file,) = ros_cut.storages(bag.close())
+        return Sample(path.name, file.read_bytes(), [(t + UNIX * 10**6, x, y, p) for t, x, y, p in events])
+
+    return made
+
+
+def _mvsec(path: Path) -> Sample:
+    """A table of doubles in HDF5, in seconds, beside others."""
+    import h5py
+
+    events = files.some_events(COUNT, 34, 34)
+    rows = np.array(events, np.float64)[:, [1, 2, 0, 3]] * [1, 1, 1e-6, 2] - [0, 0, 0, 1]
+    with h5py.File(path, "w") as file:
+        file.create_dataset("davis/left/events", data=rows, chunks=(16, 4), compression="gzip")
+        file["davis/left/imu"] = np.zeros((9, 6))
+    return Sample(path.name, path.read_bytes(), events, told=True, **_SIZED)
+
+
 def _compressed_aedat4(path: Path) -> Sample:
     events = files.write(path, path.name)
     data = path.read_bytes()
@@ -273,6 +303,11 @@ _MAKERS: dict[str, Callable[[Path], Sample]] = {
     "version-1.dat": _dat_1,
     "plain.aedat4": _plain_aedat4,
     "events.npy": _npy,
+    "mvsec.hdf5": _mvsec,
+    "ros1.bag": _bag("ROS 1"),
+    "ros1-lz4.bag": _bag("ROS 1, lz4"),
+    "ros2.mcap": _bag("ROS 2, mcap"),
+    "ros2.db3": _bag("ROS 2, sqlite"),
     "seconds.txt": _lines("{t} {x} {y} {p}", True, **_SIZED),
     "sized.txt": _lines("{t} {x} {y} {p}", True, head="34 34\n"),
     "faery.csv": _lines("{t},{x},{y},{p}", False, head="t,x@34,y@34,on\n"),

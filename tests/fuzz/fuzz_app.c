@@ -6,6 +6,7 @@
  *
  * Standalone: fuzz_app [RUNS [SEED]] makes its own inputs. With -DLIBFUZZER it is a libFuzzer target. */
 #include "app.h"
+#include "fuzz_model.h"
 #include "loss.h"
 #include "port.h"
 
@@ -16,14 +17,6 @@
 #include <string.h>
 
 #define MEMORY_BYTES 65536u
-#define REQUIRE(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort(); \
-        } \
-    } while (0)
-
 /* ---- the port ------------------------------------------------------------------------------------------------ */
 
 static _Alignas(16) uint8_t memory[MEMORY_BYTES];
@@ -32,7 +25,7 @@ static size_t incoming_left;
 static size_t write_most = 64; /* a link that takes little at a time */
 static sp_frame_reader_t host;
 static uint8_t host_buffer[2048];
-static unsigned replies, pushes;
+static unsigned replies, pushes, pages; /* of VALUES, with numbers */
 static uint8_t camera[256];
 static size_t camera_first, camera_filled;
 static sp_frame_t last_reply;
@@ -134,59 +127,6 @@ const uint8_t *port_ram_source(size_t *n)
 void port_idle(void)
 {
 }
-
-/* ---- a model ------------------------------------------------------------------------------------------------- */
-
-#define HIDDEN 6
-#define TOKENS 5
-static const float weight[2 * 2 * 4 * 4 * HIDDEN];
-static const float bias[HIDDEN] = {1, 2, 3, 4, 5, 6};
-#define MOST_ROWS 150u /* of the boxes: more numbers than a RESULT holds, so that the device keeps one result; */
-#define FEW_ROWS 6u    /* it keeps several of these */
-static uint32_t rows;
-static uint32_t shape_boxes[2];
-static const uint32_t shape_scores[] = {2};
-static sp_output_t outputs[2];
-
-static void choose_rows(uint32_t chosen)
-{
-    rows = shape_boxes[0] = chosen;
-    shape_boxes[1] = 4;
-    outputs[0] = (sp_output_t){"boxes", shape_boxes, 2, 4 * rows, 0};
-    outputs[1] = (sp_output_t){"scores", shape_scores, 1, 2, (uint32_t)sizeof(float) * 4 * rows};
-}
-
-static uint32_t encoded; /* runs of the model, ever */
-
-/* Number `at` of the row of all numbers: known to be of this run. */
-static float number(uint32_t run, uint32_t at)
-{
-    return (float)(run % 1000u * 1000u + at);
-}
-
-static int encode(void *arena, uint32_t count)
-{
-    float *numbers = arena;
-    REQUIRE(count <= TOKENS);
-    REQUIRE(((uintptr_t)arena & 15u) == 0);
-    memset(arena, 0xee, sizeof(float) * TOKENS * HIDDEN);
-    encoded++;
-    for (uint32_t i = 0; i < 4 * rows + 2; i++)
-        numbers[i] = number(encoded, i);
-    return count == 3 ? SP_ERR_CONFIG : SP_OK;
-}
-
-const sp_model_t sp_model = {
-    .name = "fuzz",
-    .tokenizer = {.width = 40, .height = 30, .patch_size = 4, .threshold = 3},
-    .embed = {.patch_size = 4, .hidden = HIDDEN, .buckets = 2, .time_scale_us = 1000, .weight = weight, .bias = bias},
-    .tokens = TOKENS,
-    .task = SP_TASK_DETECTION,
-    .output_count = 2,
-    .outputs = outputs,
-    .arena_bytes = sizeof(float) * (4 * MOST_ROWS + 2 + 2),
-    .encode = encode,
-};
 
 /* ---- the machine --------------------------------------------------------------------------------------------- */
 
@@ -345,6 +285,7 @@ static void check_state(const state_t *state)
             t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
     REQUIRE(state->total - state->oldest <= app.report.capacity);
     REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
     if (app.setup.pipe == NULL)
         return;
     app_losses_t loss;
@@ -375,10 +316,11 @@ static void check_values(uint32_t run, uint32_t first)
     REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
     REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
     size_t n = (last_reply.length - VALUES_FIXED_BYTES) / 4u;
-    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < 4u * rows + 2u));
-    REQUIRE(n == 0 || first + n == 4u * rows + 2u || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
+    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
+    pages += n > 0;
+    REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
     for (size_t i = 0; i < n; i++)
-        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(encoded, first + (uint32_t)i));
+        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
 }
 
 static void send_frame(input_t *in)
@@ -455,7 +397,7 @@ static void send_frame(input_t *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input_t in = {data, size};
-    choose_rows(size % 8u == 0 ? MOST_ROWS : FEW_ROWS);
+    set_rows(size % 4u == 1u ? ROWS : 1u);
     app_init(&app);
     sp_frame_reader_init(&host, host_buffer, sizeof host_buffer);
     while (in.left > 0) {
@@ -500,7 +442,7 @@ int main(int argc, char **argv)
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }
-    printf("%ld inputs, %llu bytes, %u replies, %u results\n", runs, bytes, replies, pushes);
+    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages\n", runs, bytes, replies, pushes, pages);
     return 0;
 }
 #endif

@@ -17,10 +17,13 @@ def test_the_application_survives_random_programs(repository: Path, tmp_path: Pa
     flags = ["-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSP_HAS_MODEL=1"]
     binary = tmp_path / "fuzz_app"
     subprocess.run(["cc", *flags, *includes, *map(str, sources), "-lm", "-o", str(binary)], check=True)
-    done = subprocess.run([binary, "3000", "1"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([binary, "4000", "1"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    inputs, size, replies, results = (int(word) for word in done.stdout.replace(",", "").split() if word.isdigit())
-    assert inputs == 3000
+    inputs, size, replies, results, pages = (
+        int(word) for word in done.stdout.replace(",", "").split() if word.isdigit()
+    )
+    assert inputs == 4000
     assert size > 1_000_000
     assert replies > 100_000
     assert results > 500
+    assert pages > 100

@@ -37,7 +37,9 @@ def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("install") / "é t'o w & (x)"  # where builds and scripts once failed
     folder.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--config-settings=build-dir={folder / 'build'}"]
+    options = {"build-dir": folder / "build", "cmake.build-type": "Debug"}  # what is in it, not how fast it is
+    settings = [f"--config-settings={name}={value}" for name, value in options.items()]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", *settings]
     subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)
     venv.create(folder / "env", with_pip=False, symlinks=True)
     site = next((folder / "env/lib").glob("python*/site-packages"))

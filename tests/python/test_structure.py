@@ -271,6 +271,17 @@ def test_files_fit_their_topic() -> None:
     assert long == set(LONG)
 
 
+def test_errors_of_devices_say_their_kind() -> None:
+    """DeviceGone, DeviceRefused or DeviceTimeout: whoever catches one has to know how to go on."""
+    calls = {
+        f"{module}:{node.lineno}"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "DeviceError"
+    }
+    assert calls == set()
+
+
 def test_the_map_is_the_code() -> None:
     """docs/architecture.md, README.md and the picture are drawn from the rules, and name every folder."""
     for path, text in rooms.files().items():

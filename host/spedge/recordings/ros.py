@@ -71,7 +71,8 @@ class _Bag:
             for data in self._more(topic, count, last):
                 yield data
                 count += 1
-            raise InputError(f"{self._path}: cannot read message {count} of {topic} ({line_of(error)})") from None
+            kind = CutError if ros_cut.is_cut(self._path) else InputError
+            raise kind(f"{self._path}: cannot read message {count} of {topic} ({line_of(error)})") from None
 
     def _present(self, topic: str) -> Iterator[bytes]:
         """Messages in the order of the file, up to damage."""

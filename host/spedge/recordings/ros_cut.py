@@ -58,6 +58,18 @@ def storages(path: Path) -> list[Path]:
     )
 
 
+def is_cut(path: Path) -> bool:
+    """Whether a bag whose beginning can be read is known to be shorter than it says: a data base that lacks pages."""
+    for file in storages(path):
+        with file.open("rb") as opened:
+            head = opened.read(32)
+        if head.startswith(b"SQLite format 3\0") and len(head) == 32:
+            page, count = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+            if file.stat().st_size < (1 << 16 if page == 1 else page) * count:
+                return True
+    return False
+
+
 # ---------------------------------------------------------------- ROS 1
 
 

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceTimeout, UsageError
 from spedge.events.decoders import Decoder, EdvsDecoder
 from spedge.events.formats import WORD_FORMATS, format_name
-from spedge.link.transport import connect
+from spedge.link.transport import BAUD, connect
 from spedge.sources.base import PACKET_SECONDS, Source
 
 _EDVS_SIDE = 128
 _EDVS_BAUD = 4_000_000
-_WORDS_BAUD = 115_200
 _COMMAND_SECONDS = 1.0
 _QUIET_SECONDS = 0.05
 
@@ -25,7 +24,7 @@ _QUIET_SECONDS = 0.05
 class SerialSource(Source):
     """Raw words of one format (one of formats.WORD_FORMATS) from a serial port, or whatever device.connect opens.
 
-    width, height: of the sensor, pixels. baud: None for 115200, which USB serial ports ignore.
+    width, height: of the sensor, pixels. baud: None for transport.BAUD; USB serial ports ignore it.
     `lost`: what the decoder left out, by cause. A port that loses bytes does not say so.
     Raises UsageError for an unknown format, DeviceError when the port cannot be opened.
     """
@@ -42,7 +41,7 @@ class SerialSource(Source):
     ) -> None:
         self._decoder = decoder or Decoder(format_name(format, WORD_FORMATS), width=width, height=height)
         super().__init__(port, width, height, live=True)
-        self._port = connect(port, baud or _WORDS_BAUD)
+        self._port = connect(port, baud or BAUD)
         self._early = b""  # came before anybody asked for packets
 
     def packets(self) -> Iterator[NDArray[np.void]]:
@@ -87,7 +86,7 @@ class EdvsCamera(SerialSource):
             written, received = self._port.exchange(out, PACKET_SECONDS)
             out, heard = out[written:], heard + received
             if time.monotonic() > deadline:
-                raise DeviceError(f"{self.name} takes no commands: is it the eDVS's port, and the baud rate right?")
+                raise DeviceTimeout(f"{self.name} takes no commands: is it the eDVS's port, and the baud rate right?")
         return heard
 
     def close(self) -> None:
