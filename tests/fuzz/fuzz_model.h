@@ -2,20 +2,11 @@
 #ifndef FUZZ_MODEL_H_INCLUDED
 #define FUZZ_MODEL_H_INCLUDED
 
+#include "fuzz.h"
+
 #include "spedge/model.h"
 
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define REQUIRE(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort(); \
-        } \
-    } while (0)
 
 #define HIDDEN 6
 #define TOKENS 5
