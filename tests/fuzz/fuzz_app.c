@@ -157,9 +157,9 @@ static void run(const uint8_t *bytes, size_t n)
     incoming_left = n;
     int turns = 0;
     while (app_step(&app) || app_link_is_busy(&app.link))
-        REQUIRE(++turns < 1000000);
-    REQUIRE(incoming_left == 0);
-    REQUIRE(host.stats.corrupted + host.stats.truncated + host.stats.oversized == 0);
+        FUZZ_REQUIRE(++turns < 1000000);
+    FUZZ_REQUIRE(incoming_left == 0);
+    FUZZ_REQUIRE(host.stats.corrupted + host.stats.truncated + host.stats.oversized == 0);
 }
 
 typedef struct state {
@@ -199,8 +199,8 @@ static void send_noise(input_t *in)
     uint64_t good = app.link.reader.stats.frames;
     run(noise, n + 1u);
     observe(&after);
-    REQUIRE(app.link.reader.stats.frames != good || app.setup.settings.source == SOURCE_CAMERA ||
-            memcmp(&before, &after, sizeof before) == 0);
+    FUZZ_REQUIRE(app.link.reader.stats.frames != good || app.setup.settings.source == SOURCE_CAMERA ||
+                 memcmp(&before, &after, sizeof before) == 0);
 }
 
 /* A configuration that is often good. */
@@ -281,11 +281,11 @@ static void check_state(const state_t *state)
 {
     const sp_tokenizer_stats_t *t = &state->stats.tokenizer;
     const sp_decode_stats_t *d = &state->stats.decode;
-    REQUIRE(t->taken ==
-            t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
-    REQUIRE(state->total - state->oldest <= app.report.capacity);
-    REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
-    REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
+    FUZZ_REQUIRE(t->taken ==
+                 t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
+    FUZZ_REQUIRE(state->total - state->oldest <= app.report.capacity);
+    FUZZ_REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    FUZZ_REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
     if (app.setup.pipe == NULL)
         return;
     app_losses_t loss;
@@ -293,11 +293,11 @@ static void check_state(const state_t *state)
     uint64_t undecoded = d->untimed + d->unknown + d->outside + d->clipped;
     uint64_t waiting = sp_pipeline_waiting(app.setup.pipe);
     if (!app_is_live_link(&app)) {
-        REQUIRE(loss.offered == d->events + undecoded);
-        REQUIRE(d->events <= t->taken + state->stats.thinned + waiting);
-        REQUIRE(d->events >= t->taken + state->stats.thinned);
+        FUZZ_REQUIRE(loss.offered == d->events + undecoded);
+        FUZZ_REQUIRE(d->events <= t->taken + state->stats.thinned + waiting);
+        FUZZ_REQUIRE(d->events >= t->taken + state->stats.thinned);
     } else if (state->queued == 0) {
-        REQUIRE(loss.offered == t->taken + loss.link + undecoded);
+        FUZZ_REQUIRE(loss.offered == t->taken + loss.link + undecoded);
     }
 }
 
@@ -313,14 +313,14 @@ static float get_f32(const uint8_t *p)
 static void check_values(uint32_t run, uint32_t first)
 {
     const uint8_t *p = last_reply.payload;
-    REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
-    REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
+    FUZZ_REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
+    FUZZ_REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
     size_t n = (last_reply.length - VALUES_FIXED_BYTES) / 4u;
-    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
+    FUZZ_REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
     pages += n > 0;
-    REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
+    FUZZ_REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
     for (size_t i = 0; i < n; i++)
-        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
+        FUZZ_REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
 }
 
 static void send_frame(input_t *in)
@@ -378,17 +378,17 @@ static void send_frame(input_t *in)
     if (how % 32u == 17u)
         frame.length = take(in) * 4u;
     int n = sp_frame_encode(&frame, wire, sizeof wire);
-    REQUIRE(n > 0);
+    FUZZ_REQUIRE(n > 0);
     state_t before, after;
     observe(&before);
     unsigned had = replies;
     run(wire, (size_t)n);
     observe(&after);
-    REQUIRE(replies == had + 1);
-    REQUIRE(last_reply.seq == frame.seq && last_reply.flags == frame.flags && last_reply.session == app.session);
-    REQUIRE(last_reply.type == (frame.type | MSG_REPLY_BIT) || last_reply.type == MSG_ERROR);
+    FUZZ_REQUIRE(replies == had + 1);
+    FUZZ_REQUIRE(last_reply.seq == frame.seq && last_reply.flags == frame.flags && last_reply.session == app.session);
+    FUZZ_REQUIRE(last_reply.type == (frame.type | MSG_REPLY_BIT) || last_reply.type == MSG_ERROR);
     if (frame.session != before.session && app.setup.settings.source != SOURCE_CAMERA) /* that goes on by itself */
-        REQUIRE(memcmp(&before, &after, sizeof before) == 0);
+        FUZZ_REQUIRE(memcmp(&before, &after, sizeof before) == 0);
     check_state(&after);
     if (last_reply.type == (MSG_VALUES | MSG_REPLY_BIT))
         check_values(sp_get_u32(payload), sp_get_u32(payload + 4));
@@ -414,7 +414,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                              0x02, 0x01, 0x05, 0x09, 0x32, 0x53, 0x15, 0x00};
     unsigned had = replies;
     run(hello, sizeof hello);
-    REQUIRE(replies > had && last_reply.type == (MSG_HELLO | MSG_REPLY_BIT));
+    FUZZ_REQUIRE(replies > had && last_reply.type == (MSG_HELLO | MSG_REPLY_BIT));
     return 0;
 }
 
