@@ -20,7 +20,7 @@ from .onnx_models import Library
 from .onnx_nodes import SEVERAL, Case, node_tests
 from .onnx_refused import REFUSED
 
-needs("tvm", "onnx", "cc")
+needs("tvm", "cc")
 
 # What a refusal says: which node or end of the graph, and what to do.
 SENTENCES = re.compile(

@@ -19,7 +19,7 @@ from .onnx_models import Library
 if TYPE_CHECKING:
     from torch import nn
 
-needs("tvm", "onnx", "torch", "cc")
+needs("tvm", "torch", "onnxscript", "cc")
 
 OLDEST, NEWEST = 9, 23
 DYNAMO_OLDEST = 18  # what its translations are written in
