@@ -22,7 +22,7 @@ for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__
 firmware, boards = spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir()
 for name in ("lib/src/tokenizer.c", "lib/include/spedge/tokenizer.h", "lib/SPEC.md", "platformio.ini", "port/port.h"):
     assert (firmware / name).is_file(), name
-assert list(boards.glob("*.json"))
+assert list(boards.glob("*.json")) and (boards / "netduinoplus2/board.h").is_file()
 assert (pathlib.Path(spedge.__file__).parent / "py.typed").is_file()
 assert not [path for path in firmware.rglob("*") if path.name in (".pio", "build") or path.suffix == ".o"]
 print(len(spedge.Tokenizer(width=8, height=8, threshold=1).push(
