@@ -395,6 +395,22 @@ TEST(pipeline_stops_before_the_time_asked_for)
     }
 }
 
+TEST(pipeline_stops_at_every_time_when_almost_all_is_thinned)
+{
+    const sp_event_t *events = random_events(9, EVENTS, 34, 34, 0);
+    const uint8_t *bytes = encode(events, EVENTS);
+    const uint64_t every = (events[EVENTS - 1].t - events[0].t) / 37;
+    sp_pipeline_config_t c = config();
+    token_list_t tokens = token_list();
+    size_t stops;
+
+    c.thins = 1;
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_set_keep(pipe, 1);
+    feed_by_time(pipe, bytes, 8 * EVENTS, 4096, every, &tokens, &stops);
+    CHECK(stops >= 36 && stops <= 38);
+}
+
 TEST(pipeline_window_leaves_out_what_is_older)
 {
     const sp_pipeline_config_t c = config();
