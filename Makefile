@@ -49,7 +49,7 @@ lint: $(VENV)/all.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy -n 2
 
 format: $(VENV)/all.stamp
 	$(BIN)/ruff check --fix
