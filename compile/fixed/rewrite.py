@@ -116,19 +116,30 @@ def _product(steps: _Steps, x: str, exponent: int) -> str:
 
 
 def _cast(node: Any, graph: Graph) -> list[Any]:
-    """Floats outside of the whole numbers' range become the nearest one: in C they would be anything."""
+    """Floats to whole numbers by way of int32 or int64, whose low bits are the narrower ones, as ONNX Runtime has it;
+    what those cannot hold becomes the nearest that they can: in C it would be anything."""
+    import onnx
+
     to = graph.types[node.output[0]]
     if graph.types.get(node.input[0]) != "float32" or to in ("float32", "bool"):
         return [node]
-    low, high = np.iinfo(to).min, np.iinfo(to).max
-    steps = _Steps(node)
-    y = node.input[0]
-    for op, limit in (("Max", np.float32(low)), ("Min", _at_most(high))):
-        name = steps.name()
-        graph.constants[name] = limit
-        y = steps.add(op, y, name)
-    node.input[0] = y
-    return [*steps.nodes, node]
+    steps, x, out = _Steps(node), node.input[0], node.output[0]
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(to))
+    by = "int32" if to in (*NARROW, "int32") else "int64"
+    y = steps.add("Cast", _between(steps, graph, x, by), to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(by)))
+    if to != by:
+        y = steps.add("Cast", y, to=kind)
+    if to == "uint64":  # its upper half is beyond int64
+        zero = steps.constant(graph, np.float32(0))
+        above = steps.add("Cast", _between(steps, graph, x, to), to=kind)
+        steps.add("Where", steps.add("Less", x, zero), y, above)
+    return steps.ending_in(out)
+
+
+def _between(steps: _Steps, graph: Graph, x: str, kind: str) -> str:
+    """x inside of what a whole number can hold."""
+    x = steps.add("Max", x, steps.constant(graph, np.float32(np.iinfo(kind).min)))
+    return steps.add("Min", x, steps.constant(graph, _at_most(np.iinfo(kind).max)))
 
 
 def _at_most(value: int) -> Any:
@@ -147,6 +158,11 @@ class _Steps:
     def name(self) -> str:
         self.names += 1
         return f"{self.node.output[0]}/step{self.names}"
+
+    def constant(self, graph: Graph, value: Any) -> str:
+        name = self.name()
+        graph.constants[name] = value
+        return name
 
     def ending_in(self, out: str) -> list[Any]:
         """The nodes, the last of which writes `out`."""

@@ -140,7 +140,7 @@ def _lines(pattern: str, seconds: bool, **more: Any) -> Callable[[Path], Sample]
             path,
             head,
             lambda events: [pattern.format(t=time(t), x=x, y=y, p=p).encode() + b"\n" for t, x, y, p in events],
-            told=not head or head[:1].isdigit(),
+            told=not head.startswith(b"%geometry"),  # only that says the unit of the times
             options=more.get("options", {}),
         )
         return _closed(sample, pattern.endswith("{t}"))
