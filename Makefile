@@ -33,9 +33,9 @@ quick: $(VENV)/all.stamp
 test-cuts: $(VENV)/all.stamp
 	nice $(BIN)/python -m tests.fuzz.cuts
 
-# All node tests of package onnx and models exported by torch, of every operator set; `make test` runs most of them.
+# Node tests of package onnx, models exported by torch in every operator set, our own; `make test` runs most of them.
 test-onnx: setup
-	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_nodes.py tests/python/test_onnx_torch.py
+	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_*.py
 
 bench: setup
 	$(BIN)/python -m tests.bench
@@ -49,7 +49,7 @@ lint: $(VENV)/all.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy -n 2
 
 format: $(VENV)/all.stamp
 	$(BIN)/ruff check --fix

@@ -30,4 +30,8 @@ def supported(spec: ModelSpec) -> Supported:
         )
     if tokens.window is None:
         raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")
+    if (names := [output.name for output in spec.outputs]) != ["logits"]:
+        raise CompileError(
+            f"the model '{spec.name}' gives {', '.join(names)}: a compiled one gives logits and nothing else"
+        )
     return Supported(task.type, task.labels, tokens, tokens.window, model)

@@ -19,6 +19,7 @@ EXTRAS = {
     "matplotlib": "view",
     "neuromorphic_drivers": "cameras",
     "onnx": "compile",
+    "onnxscript": "train",
     "platformio": "firmware",
     "torch": "train",
     "tvm": "compile",

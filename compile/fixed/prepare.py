@@ -4,7 +4,6 @@ and every node checked. What cannot be compiled is named here, with what could s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +12,11 @@ import numpy as np
 
 from ..errors import CompileError
 from ..graph.onnx_model import fold, forget_sizes, node_title, raised, static_shapes, unsupported, written_out
+from .model import C_TYPES, Graph, attribute
 from .operators import REPLACEMENTS, SUPPORTED, WRITTEN_OUT
+from .rewrite import rewritten
 
 LENGTH = "length"
-#: Element types of values, and what they are in C.
-C_TYPES = {
-    "float32": "float",
-    "bool": "uint8_t",
-    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
-WHOLE_POWERS = range(1, 17)
-POWERS = (0.5, *WHOLE_POWERS)
 EVAL = "a model exported for inference, after model.eval()"
 OPTIONAL_OUTPUTS = frozenset(("BatchNormalization", "Dropout", "LayerNormalization", "MaxPool"))
 
@@ -35,21 +28,6 @@ class Input:
     name: str
     shape: tuple[int, ...]
     counted: bool
-
-
-@dataclass
-class Graph:
-    """A model under preparation: the nodes that are left, constants by name, types and sizes of values."""
-
-    model: Any
-    nodes: list[Any]
-    constants: dict[str, Any]
-    shapes: dict[str, list[int]]
-    types: dict[str, str]
-
-    @property
-    def outputs(self) -> list[str]:
-        return [o.name for o in self.model.graph.output]
 
 
 def read_input(model: Any) -> Input:
@@ -121,8 +99,7 @@ def _prepared(model: Any) -> Any:
     for node in graph.nodes:
         _check(node, graph)
     _check_output(graph)
-    rewritten = [_REWRITES[n.op_type](n, graph) if n.op_type in _REWRITES else [n] for n in graph.nodes]
-    return _rebuilt(graph, [node for nodes in rewritten for node in nodes])
+    return _rebuilt(graph, [step for node in graph.nodes for step in rewritten(node, graph)])
 
 
 # -- simplifying
@@ -277,14 +254,10 @@ def _check(node: Any, graph: Graph) -> None:
             raise unsupported(node, f", whose result {shape} has no elements", "the graph without it")
 
 
-def _attribute(node: Any, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
-
-
 def _check_batch_norm(node: Any, graph: Graph) -> None:
-    if _attribute(node, "training_mode", 0) or len(node.output) > 1:
+    if attribute(node, "training_mode", 0) or len(node.output) > 1:
         raise unsupported(node, " in training mode", EVAL)
-    if not _attribute(node, "spatial", 1):
+    if not attribute(node, "spatial", 1):
         raise unsupported(node, " with spatial = 0", "Mul and Add")
 
 
@@ -314,7 +287,7 @@ def _check_gather(node: Any, graph: Graph) -> None:
     shape = graph.constants[data].shape if data in graph.constants else graph.shapes.get(data)
     if indices is None or shape is None:
         return
-    size = shape[_attribute(node, "axis", 0)]
+    size = shape[attribute(node, "axis", 0)]
     outside = indices[(indices < -size) | (indices >= size)]
     if outside.size:
         raise unsupported(node, f", which takes index {outside.flat[0]} of {size}", f"an index below {size}")
@@ -338,85 +311,3 @@ def _check_output(graph: Graph) -> None:
         raise CompileError(f"the output {name!r} is {kind}, not float32: end the graph with Cast to float32")
     if name in graph.constants and not graph.constants[name].size:
         raise CompileError(f"the output {name!r} has no elements: take another value of the graph")
-
-
-# -- rewriting
-
-
-def _power(node: Any, graph: Graph) -> list[Any]:
-    """Pow of a constant exponent as products."""
-    exponent = graph.constants.get(node.input[1])
-    value = exponent.item() if exponent is not None and exponent.size == 1 else math.nan
-    x, out = node.input[0], node.output[0]
-    floats = graph.types.get(x) == "float32"
-    whole = value == abs(value) or floats
-    if (
-        abs(value) not in POWERS
-        or graph.shapes.get(x) != graph.shapes[out]
-        or not whole
-        or (value == 0.5 and not floats)
-    ):
-        raise unsupported(
-            node,
-            ", whose exponent is not one constant, 0.5 or a whole number up to 16",
-            "Mul, or Exp where the base is a constant",
-        )
-    steps = _Steps(node)
-    y = steps.add("Sqrt", x) if abs(value) == 0.5 else _product(steps, x, int(abs(value)))
-    if value < 0:
-        y = steps.add("Reciprocal", y)
-    if y == x:
-        y = steps.add("Identity", x)
-    steps.nodes[-1].output[0] = out
-    return steps.nodes
-
-
-def _product(steps: _Steps, x: str, exponent: int) -> str:
-    if exponent == 1:
-        return x
-    half = _product(steps, x, exponent // 2)
-    square = steps.add("Mul", half, half)
-    return steps.add("Mul", square, x) if exponent % 2 else square
-
-
-def _cast(node: Any, graph: Graph) -> list[Any]:
-    """Floats outside of the whole numbers' range become the nearest one: in C they would be anything."""
-    to = graph.types[node.output[0]]
-    if graph.types.get(node.input[0]) != "float32" or to in ("float32", "bool"):
-        return [node]
-    low, high = np.iinfo(to).min, np.iinfo(to).max
-    steps = _Steps(node)
-    y = node.input[0]
-    for op, limit in (("Max", np.float32(low)), ("Min", _at_most(high))):
-        name = steps.name()
-        graph.constants[name] = limit
-        y = steps.add(op, y, name)
-    node.input[0] = y
-    return [*steps.nodes, node]
-
-
-def _at_most(value: int) -> Any:
-    """The largest float that is not above a whole number."""
-    nearest = np.float32(value)
-    return nearest if int(nearest) <= value else np.nextafter(nearest, np.float32(0))
-
-
-class _Steps:
-    """Nodes in the place of one."""
-
-    def __init__(self, node: Any) -> None:
-        self.node, self.nodes, self.names = node, [], 0  # type: ignore[var-annotated]
-
-    def name(self) -> str:
-        self.names += 1
-        return f"{self.node.output[0]}/step{self.names}"
-
-    def add(self, op: str, *inputs: str) -> str:
-        import onnx
-
-        out = self.name()
-        self.nodes.append(onnx.helper.make_node(op, inputs, [out], name=f"{self.node.name}/{op}"))
-        return out
-
-
-_REWRITES: dict[str, Callable[[Any, Graph], list[Any]]] = {"Cast": _cast, "Pow": _power}

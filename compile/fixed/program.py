@@ -22,7 +22,8 @@ from ..errors import CompileError
 from ..graph.culprit import naming
 from ..plan.arena import ALIGN, place
 from ..targets import Target
-from .prepare import C_TYPES, LENGTH
+from .model import C_TYPES
+from .prepare import LENGTH
 from .relax import ALIASES, imported
 from .schedule import Lowered, generate_c, lower_function
 
@@ -112,9 +113,9 @@ class _Walk:
         inputs: dict[str, Tensor] = {}
         for parameter in main.params:
             dtype, shape = _type(parameter)
-            name = str(parameter.name)
-            inputs[name] = self.env[parameter] = self.tensor("length" if name == LENGTH else "input", dtype, shape, 0)
-        source = next(t for name, t in inputs.items() if name != LENGTH)
+            name = "input" if dtype == "float32" else LENGTH
+            inputs[name] = self.env[parameter] = self.tensor(name, dtype, shape, 0)
+        source = inputs["input"]
         self.program = FixedProgram(source, source, Output("", ()), inputs.get(LENGTH), tensors=self.tensors)
         for block in main.body.blocks:
             for binding in block.bindings:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..targets import Target
 from ..text import c_text
 from ..text.c_text import NOTICE, constant_symbol
-from .prepare import C_TYPES
+from .model import C_TYPES
 from .program import FixedProgram, Step, Tensor, constants_used
 
 # GCC contracts products and sums to fused ones only when told so, whatever -ffp-contract says for other files.

@@ -33,12 +33,6 @@ def trimmed(records, Py_ssize_t count):
     return fewer
 
 
-def token_columns(Py_ssize_t count):
-    """New arrays for x, y, t and offsets of tokens (arrays.pxd fills them)."""
-    x, y, t = np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.uint64)
-    return x, y, t, np.empty(count + 1, np.int64)
-
-
 def check_order(t, x, y, uint64_t last_t, uint32_t width, uint32_t height):
     """Index of the first event that is before its predecessor (or last_t) or outside the sensor; -1 if none.
 

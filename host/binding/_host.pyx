@@ -5,13 +5,13 @@ Use spedge.Tokenizer, which checks its parameters and says what is wrong with it
 """
 import numpy as np
 
-from arrays cimport PACKED, fill_tokens, memory_of, sp_token_list_t
+from arrays cimport PACKED, memory_of, sp_token_list_t, token_arrays
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from spedge._events import EVENT_DTYPE, token_columns, trimmed
+from spedge._events import EVENT_DTYPE, trimmed
 
 cdef extern from "host_tokenizer.h" nogil:
     ctypedef struct sp_columns_t:
@@ -208,9 +208,7 @@ cdef class Tokenizer:
             if tokens.count == 0:
                 return None
             count = (end - out) // PACKED
-            fired = token_columns(tokens.count)
-            fill_tokens(&tokens, fired)
-            return *fired, copied(out, count) if records is None else trimmed(records, count)
+            return *token_arrays(&tokens, np), copied(out, count) if records is None else trimmed(records, count)
         finally:
             free(tokens.items)
             self.busy = False
@@ -266,8 +264,6 @@ def voxels(t, x, y, p, uint32_t width, uint32_t height, uint32_t patch_size, uin
             end = sp_voxel_tokens(&grid, threshold, duration_us, &columns, n, &tokens, out, &discarded)
         if end == NULL:
             raise MemoryError("no memory for the voxels")
-        fired = token_columns(tokens.count)
-        fill_tokens(&tokens, fired)
-        return *fired, trimmed(records, (end - out) // PACKED), discarded
+        return *token_arrays(&tokens, np), trimmed(records, (end - out) // PACKED), discarded
     finally:
         free(tokens.items)

@@ -5,14 +5,14 @@ Use spedge.Tokenizer, which checks its parameters and its input.
 """
 import numpy as np
 
-from arrays cimport PACKED, Column, column, fill_tokens, gather, memory_of, pack, sp_token_list_add, sp_token_list_t
+from arrays cimport PACKED, Column, column, gather, memory_of, pack, sp_token_list_add, sp_token_list_t, token_arrays
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from libspedge cimport *
 
-from spedge._events import EVENT_DTYPE, token_columns, trimmed
+from spedge._events import EVENT_DTYPE, trimmed
 
 cdef enum:
     CHUNK = 256  # events on the stack between numpy's layout and the library's
@@ -130,8 +130,7 @@ cdef class Tokenizer:
                 end = self.run(columns, n, &tokens, out)
             if end == NULL:
                 raise MemoryError("no memory for the tokens; reset the tokenizer before going on")
-            fired = token_columns(tokens.count)
-            fill_tokens(&tokens, fired)
+            fired = token_arrays(&tokens, np)
         finally:
             free(tokens.items)
             self.busy = False

@@ -70,19 +70,20 @@ cdef inline void gather(const Column *c, size_t i, sp_event_t *event) noexcept n
 
 # ---------------------------------------------------------------- tokens
 
-cdef inline int fill_tokens(const sp_token_list_t *tokens, tuple columns) except -1:
-    """Fill new arrays for tokens, those of _events.token_columns."""
-    cdef size_t i
+cdef inline tuple token_arrays(const sp_token_list_t *tokens, object np):
+    """New arrays x, y, t and offsets. np: numpy, which a .pxd cannot import."""
+    cdef size_t i, n = tokens.count
     cdef int64_t at = 0
-    cdef uint16_t *xs = <uint16_t *>memory_of(columns[0])
-    cdef uint16_t *ys = <uint16_t *>memory_of(columns[1])
-    cdef uint64_t *ts = <uint64_t *>memory_of(columns[2])
-    cdef int64_t *ends = <int64_t *>memory_of(columns[3])
+    x, y, t, offsets = np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.uint64), np.empty(n + 1, np.int64)
+    cdef uint16_t *xs = <uint16_t *>memory_of(x)
+    cdef uint16_t *ys = <uint16_t *>memory_of(y)
+    cdef uint64_t *ts = <uint64_t *>memory_of(t)
+    cdef int64_t *ends = <int64_t *>memory_of(offsets)
     ends[0] = 0
-    for i in range(tokens.count):
+    for i in range(n):
         xs[i] = tokens.items[i].x
         ys[i] = tokens.items[i].y
         ts[i] = tokens.items[i].t
         at += tokens.items[i].n
         ends[i + 1] = at
-    return 0
+    return x, y, t, offsets

@@ -16,11 +16,3 @@ int sp_token_list_reserve(sp_token_list_t *list, size_t more)
     list->room = room;
     return 0;
 }
-
-int sp_token_list_add(sp_token_list_t *list, sp_token_t token)
-{
-    if (list->count == list->room && sp_token_list_reserve(list, 1) != 0)
-        return -1;
-    list->items[list->count++] = token;
-    return 0;
-}

@@ -426,10 +426,13 @@ TEST(pipeline_window_leaves_out_what_is_older)
 TEST(pipeline_thins_and_counts_what_it_leaves_out)
 {
     sp_pipeline_config_t c = config();
-    const uint8_t *bytes = encode(random_events(8, EVENTS, 34, 34, 0), EVENTS);
+    const sp_event_t *events = random_events(8, EVENTS, 34, 34, 0);
+    const uint8_t *bytes = encode(events, EVENTS);
+    const uint64_t every = (events[EVENTS - 1].t - events[0].t) / 37;
+    const token_list_t none = token_list();
     sp_pipeline_stats_t s;
     sp_pipeline_losses_t losses;
-    size_t used;
+    size_t used, stops;
 
     c.thins = 1;
     sp_pipeline_t *pipe = new_pipeline(&c);
@@ -442,6 +445,10 @@ TEST(pipeline_thins_and_counts_what_it_leaves_out)
     CHECK(s.tokenizer.taken > EVENTS / 5 && s.tokenizer.taken < EVENTS / 3);
     CHECK_EQ(losses.came, EVENTS);
     CHECK_EQ(losses.thinned, s.thinned);
+    sp_pipeline_reset(pipe);
+    sp_pipeline_set_keep(pipe, 1); /* time goes on where nothing is kept */
+    feed_by_time(pipe, bytes, 8 * EVENTS, 4096, every, &none, &stops);
+    CHECK(stops >= 36 && stops <= 38);
     sp_pipeline_reset(pipe);
     CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
     sp_pipeline_stats(pipe, &s);

@@ -32,6 +32,7 @@ from tests.ends import kill_at_random
 from tests.events import scattered
 from tests.noise import require_unmoved
 from tests.tiny import build_firmware, model_source
+from tests.wide import FACTORS, wide_source, widened
 
 BOARDS = ("mps2-an386", "mps2-an500", "netduinoplus2", "mps3-an547", "rv32-virt")
 
@@ -43,6 +44,18 @@ def board(request: pytest.FixtureRequest) -> str:
 
 def some_events(n: int, seed: int = 0) -> np.ndarray:
     return scattered(n, 10 * n, seed)
+
+
+def test_outputs_that_no_frame_holds_come_whole(bundle: Bundle, tmp_path: Path) -> None:
+    wide = widened(bundle, tmp_path / "bundle", ("logits", "boxes"))
+    image = build_firmware("mps2-an500", tmp_path / "mps2-an500", wide_source(wide))
+    with open_board(load_board("mps2-an500"), image) as device:
+        device.configure(Configuration(outputs=("boxes",)))
+        device.send(encode_words(some_events(1000)))
+        result = device.infer()
+        logit, factors = FACTORS["boxes"]
+        assert result.outputs["boxes"].tolist() == (result.logits[logit] * factors).tolist()
+        assert (result.gone, device.resent) == ((), 0)
 
 
 def test_check_passes_and_counts_instructions(bundle: Bundle, device: Device, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
  *
  * Standalone: fuzz_app [RUNS [SEED]] makes its own inputs. With -DLIBFUZZER it is a libFuzzer target. */
 #include "app.h"
+#include "fuzz_model.h"
 #include "loss.h"
 #include "port.h"
 
@@ -16,14 +17,6 @@
 #include <string.h>
 
 #define MEMORY_BYTES 65536u
-#define REQUIRE(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort(); \
-        } \
-    } while (0)
-
 /* ---- the port ------------------------------------------------------------------------------------------------ */
 
 static _Alignas(16) uint8_t memory[MEMORY_BYTES];
@@ -135,66 +128,6 @@ void port_idle(void)
 {
 }
 
-/* ---- a model ------------------------------------------------------------------------------------------------- */
-
-#define HIDDEN 6
-#define TOKENS 5
-static const float weight[2 * 2 * 4 * 4 * HIDDEN];
-static const float bias[HIDDEN] = {1, 2, 3, 4, 5, 6};
-#define ROWS 150u /* of the boxes: more numbers than a RESULT holds; or 1 */
-static uint32_t shape_boxes[] = {ROWS, 4};
-static const uint32_t shape_scores[] = {2};
-static sp_output_t outputs[] = {
-    {"boxes", shape_boxes, 2, 4 * ROWS, 0},
-    {"scores", shape_scores, 1, 2, sizeof(float) * 4 * ROWS},
-};
-
-static void set_rows(uint32_t rows)
-{
-    shape_boxes[0] = rows;
-    outputs[0].size = 4 * rows;
-}
-
-static uint32_t numbers_of_all(void)
-{
-    return outputs[0].size + outputs[1].size;
-}
-
-static uint32_t encoded, good; /* runs of the model, ever; the last that did not fail */
-
-/* Number `at` of the row of all numbers: known to be of this run. */
-static float number(uint32_t run, uint32_t at)
-{
-    return (float)(run % 1000u * 1000u + at);
-}
-
-static int encode(void *arena, uint32_t count)
-{
-    float *numbers = arena;
-    REQUIRE(count <= TOKENS);
-    REQUIRE(((uintptr_t)arena & 15u) == 0);
-    memset(arena, 0xee, sizeof(float) * TOKENS * HIDDEN);
-    encoded++;
-    for (uint32_t i = 0; i < numbers_of_all(); i++)
-        numbers[i < outputs[0].size ? i : 4 * ROWS + i - outputs[0].size] = number(encoded, i);
-    if (count == 3)
-        return SP_ERR_CONFIG;
-    good = encoded;
-    return SP_OK;
-}
-
-const sp_model_t sp_model = {
-    .name = "fuzz",
-    .tokenizer = {.width = 40, .height = 30, .patch_size = 4, .threshold = 3},
-    .embed = {.patch_size = 4, .hidden = HIDDEN, .buckets = 2, .time_scale_us = 1000, .weight = weight, .bias = bias},
-    .tokens = TOKENS,
-    .task = SP_TASK_DETECTION,
-    .output_count = 2,
-    .outputs = outputs,
-    .arena_bytes = sizeof(float) * (4 * ROWS + 2 + 2),
-    .encode = encode,
-};
-
 /* ---- the machine --------------------------------------------------------------------------------------------- */
 
 static app_t app;
@@ -224,9 +157,9 @@ static void run(const uint8_t *bytes, size_t n)
     incoming_left = n;
     int turns = 0;
     while (app_step(&app) || app_link_is_busy(&app.link))
-        REQUIRE(++turns < 1000000);
-    REQUIRE(incoming_left == 0);
-    REQUIRE(host.stats.corrupted + host.stats.truncated + host.stats.oversized == 0);
+        FUZZ_REQUIRE(++turns < 1000000);
+    FUZZ_REQUIRE(incoming_left == 0);
+    FUZZ_REQUIRE(host.stats.corrupted + host.stats.truncated + host.stats.oversized == 0);
 }
 
 typedef struct state {
@@ -266,8 +199,8 @@ static void send_noise(input_t *in)
     uint64_t good = app.link.reader.stats.frames;
     run(noise, n + 1u);
     observe(&after);
-    REQUIRE(app.link.reader.stats.frames != good || app.setup.settings.source == SOURCE_CAMERA ||
-            memcmp(&before, &after, sizeof before) == 0);
+    FUZZ_REQUIRE(app.link.reader.stats.frames != good || app.setup.settings.source == SOURCE_CAMERA ||
+                 memcmp(&before, &after, sizeof before) == 0);
 }
 
 /* A configuration that is often good. */
@@ -348,11 +281,11 @@ static void check_state(const state_t *state)
 {
     const sp_tokenizer_stats_t *t = &state->stats.tokenizer;
     const sp_decode_stats_t *d = &state->stats.decode;
-    REQUIRE(t->taken ==
-            t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
-    REQUIRE(state->total - state->oldest <= app.report.capacity);
-    REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
-    REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
+    FUZZ_REQUIRE(t->taken ==
+                 t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
+    FUZZ_REQUIRE(state->total - state->oldest <= app.report.capacity);
+    FUZZ_REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    FUZZ_REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
     if (app.setup.pipe == NULL)
         return;
     app_losses_t loss;
@@ -360,11 +293,11 @@ static void check_state(const state_t *state)
     uint64_t undecoded = d->untimed + d->unknown + d->outside + d->clipped;
     uint64_t waiting = sp_pipeline_waiting(app.setup.pipe);
     if (!app_is_live_link(&app)) {
-        REQUIRE(loss.offered == d->events + undecoded);
-        REQUIRE(d->events <= t->taken + state->stats.thinned + waiting);
-        REQUIRE(d->events >= t->taken + state->stats.thinned);
+        FUZZ_REQUIRE(loss.offered == d->events + undecoded);
+        FUZZ_REQUIRE(d->events <= t->taken + state->stats.thinned + waiting);
+        FUZZ_REQUIRE(d->events >= t->taken + state->stats.thinned);
     } else if (state->queued == 0) {
-        REQUIRE(loss.offered == t->taken + loss.link + undecoded);
+        FUZZ_REQUIRE(loss.offered == t->taken + loss.link + undecoded);
     }
 }
 
@@ -380,14 +313,14 @@ static float get_f32(const uint8_t *p)
 static void check_values(uint32_t run, uint32_t first)
 {
     const uint8_t *p = last_reply.payload;
-    REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
-    REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
+    FUZZ_REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
+    FUZZ_REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
     size_t n = (last_reply.length - VALUES_FIXED_BYTES) / 4u;
-    REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
+    FUZZ_REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
     pages += n > 0;
-    REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
+    FUZZ_REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
     for (size_t i = 0; i < n; i++)
-        REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
+        FUZZ_REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
 }
 
 static void send_frame(input_t *in)
@@ -445,17 +378,17 @@ static void send_frame(input_t *in)
     if (how % 32u == 17u)
         frame.length = take(in) * 4u;
     int n = sp_frame_encode(&frame, wire, sizeof wire);
-    REQUIRE(n > 0);
+    FUZZ_REQUIRE(n > 0);
     state_t before, after;
     observe(&before);
     unsigned had = replies;
     run(wire, (size_t)n);
     observe(&after);
-    REQUIRE(replies == had + 1);
-    REQUIRE(last_reply.seq == frame.seq && last_reply.flags == frame.flags && last_reply.session == app.session);
-    REQUIRE(last_reply.type == (frame.type | MSG_REPLY_BIT) || last_reply.type == MSG_ERROR);
+    FUZZ_REQUIRE(replies == had + 1);
+    FUZZ_REQUIRE(last_reply.seq == frame.seq && last_reply.flags == frame.flags && last_reply.session == app.session);
+    FUZZ_REQUIRE(last_reply.type == (frame.type | MSG_REPLY_BIT) || last_reply.type == MSG_ERROR);
     if (frame.session != before.session && app.setup.settings.source != SOURCE_CAMERA) /* that goes on by itself */
-        REQUIRE(memcmp(&before, &after, sizeof before) == 0);
+        FUZZ_REQUIRE(memcmp(&before, &after, sizeof before) == 0);
     check_state(&after);
     if (last_reply.type == (MSG_VALUES | MSG_REPLY_BIT))
         check_values(sp_get_u32(payload), sp_get_u32(payload + 4));
@@ -481,7 +414,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                              0x02, 0x01, 0x05, 0x09, 0x32, 0x53, 0x15, 0x00};
     unsigned had = replies;
     run(hello, sizeof hello);
-    REQUIRE(replies > had && last_reply.type == (MSG_HELLO | MSG_REPLY_BIT));
+    FUZZ_REQUIRE(replies > had && last_reply.type == (MSG_HELLO | MSG_REPLY_BIT));
     return 0;
 }
 

@@ -3,8 +3,8 @@
     python -m tests.fuzz.readers [--runs N] [--seed N] [FORMAT...]
 
 The short run, without a fuzzer; fuzz_reader.py is the long one. Each format begins with its files in corpus_readers,
-whole, and goes on with mutations of them and of a longer one. Memory is limited; an input that takes longer than 20 s
-is a finding too. What is found is kept in tests/fuzz/build/found.
+whole, and goes on with mutations of them and of a longer one. Memory is limited; an input that takes more than 20 s of
+processor time is a finding too. What is found is kept in tests/fuzz/build/found.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def limited(path: Path, damaged: bytes, kept: Path) -> Iterator[Path]:
     """For a block that reads path, which holds these bytes; they are kept elsewhere if it fails or takes too long."""
     path.write_bytes(damaged)
     kept.write_bytes(damaged)  # before it is read: a crash leaves no time
-    signal.alarm(LONGEST_S)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     yield path
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
     kept.unlink()
 
 
@@ -101,7 +101,7 @@ def prepare() -> None:
     """For a process that does nothing else: limits, and a place for what is found."""
     FOUND.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process whatever a library is doing
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process whatever a library is doing
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import pytest
 import spedge
 from spedge import cli, recordings
 from spedge.base.errors import CheckFailed
+from spedge.cli.common import playing
 from spedge.model.bundle import Bundle
 from tests import recording_files as files
 from tests.fuzz import cuts
@@ -243,6 +247,50 @@ def test_events_outside_the_sensor_in_every_format_by_every_verb(format: str, ve
     assert code == 4 and "outside" in sentence and "--outside drop" in sentence
     by_default = {verbs(verb, path)[:2] for verb in chosen}
     assert by_default == ({(0, "")} if format == "evt3.raw" else refused)
+
+
+@pytest.mark.parametrize("format", ["events.npy", "seconds.txt", "nmnist.bin", "mvsec.hdf5"])
+def test_a_size_that_is_given_has_events_outside_of_it(format: str, verbs: Verbs, tmp_path: Path) -> None:
+    """Where a file does not say its size, a size that is too small is refused, or drops what it is asked to drop."""
+    (sample,) = cuts.samples(tmp_path, (format,))
+    path = tmp_path / format
+    path.write_bytes(sample.data)
+    inside = [event for event in sample.events if event[1] < 20]
+    assert 0 < len(inside) < len(sample.events)
+    size = ("--width", "20", "--height", "34")
+    chosen = [verb for verb in Verbs.NAMES if verb not in ("check", "run")]
+    for verb in chosen:
+        code, sentence, out = verbs(verb, path, *size, "--outside", "drop")
+        assert (code, sentence) == (0, ""), verb
+        if verb == "info":
+            assert json.loads(out)["left_out"] == {"outside": len(sample.events) - len(inside)}
+        if verb in ("convert", "stream"):
+            assert spedge.open(verbs.out).events().tolist() == inside
+    refused = {verbs(verb, path, *size, *option)[:2] for verb in chosen for option in ((), ("--outside", "refuse"))}
+    assert len(refused) == 1, refused
+    ((code, sentence),) = refused
+    assert code == 4 and "--outside drop" in sentence
+
+
+def test_a_recording_that_is_played_to_a_board_s_camera_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--play of run and stream."""
+    played: list[object] = []
+
+    class Camera(contextlib.nullcontext[None]):
+        def __init__(self, address: str, events: np.ndarray, protocol: str) -> None:
+            super().__init__()
+            played.append((address, events.tolist(), protocol))
+
+    monkeypatch.setattr("spedge.cameras.EmulatedCamera", Camera)
+    inside = outside_by_format("evt2.raw", tmp_path / "evt2.raw")
+    device: Any = SimpleNamespace(name="a board", camera_address="unix:here")
+    with playing(device, tmp_path / "evt2.raw", "evt3", recordings.Reading(outside="drop")):
+        assert played == [("unix:here", inside, "evt3")]
+    with (
+        pytest.raises(spedge.InputError, match="outside the 34x34 sensor"),
+        playing(device, tmp_path / "evt2.raw", "evt3", recordings.PLAIN),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("verb", Verbs.NAMES)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from spedge.base.errors import InputError, UsageError
+from spedge.base.outputs import Output
 from spedge.compile import TARGETS, CompileError, compile_bundle
 from spedge.compile.driver import _import_encoder
 from spedge.compile.measure.footprint import footprint
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder, make_model
 from spedge.compile.plan.arena import plan
 from spedge.compile.plan.lowering import lower
-from spedge.model.bundle import Bundle
+from spedge.model.bundle import FILES, Bundle, write_bundle
 from spedge.model.reference import Reference
 from tests.needs import needs
 
@@ -398,6 +400,16 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     values[0, 0] = np.nan
     constant.CopyFrom(onnx.numpy_helper.from_array(values, name))
     refuse(tmp_path, model, SMALL, "not a finite number")
+
+
+def test_other_outputs_than_logits_are_refused(small: Bundle, tmp_path: Path) -> None:
+    files = {name: small.file(name).read_bytes() for name in FILES}
+    spec = replace(small.plain(), outputs=(*small.outputs, Output("map", (3, 4))))
+    bundle = write_bundle(tmp_path / "bundle", spec, files)
+    with pytest.raises(CompileError, match="gives logits, map: a compiled one gives logits and nothing else"):
+        compile_bundle(bundle, "native", tmp_path / "model")
+    with pytest.raises(InputError, match="has a graph without its output map: export it again"):
+        Reference(bundle).encode(np.zeros((1, bundle.token_input.features), np.float32))
 
 
 def test_a_bundle_that_disagrees_with_its_encoder_is_refused(tmp_path: Path) -> None:

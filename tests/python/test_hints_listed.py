@@ -23,6 +23,7 @@ import typer
 import spedge
 from spedge import cli
 from spedge.recordings import Reading
+from tests.needs import needs
 from tests.recording_files import some_events
 
 #: What a sentence has that tells to do something: an option, a verb, an installation, an argument in Python.
@@ -386,8 +387,9 @@ def test_options_are_given_as_their_sentences_say(tmp_path: Path, capsys: pytest
 
 
 def test_an_onnx_file_takes_no_options_of_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-    onnx = pytest.importorskip("onnx")
+    needs("tvm")
+    import onnx
+
     info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "relu", info[:1], info[1:])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "m.onnx")

@@ -22,7 +22,7 @@ for found in (spedge.__file__, spedge.compile.__file__, spedge.training.__file__
 firmware, boards = spedge.base.paths.firmware_dir(), spedge.base.paths.boards_dir()
 for name in ("lib/src/tokenizer.c", "lib/include/spedge/tokenizer.h", "lib/SPEC.md", "platformio.ini", "port/port.h"):
     assert (firmware / name).is_file(), name
-assert list(boards.glob("*.json"))
+assert list(boards.glob("*.json")) and (boards / "netduinoplus2/board.h").is_file()
 assert (pathlib.Path(spedge.__file__).parent / "py.typed").is_file()
 assert not [path for path in firmware.rglob("*") if path.name in (".pio", "build") or path.suffix == ".o"]
 print(len(spedge.Tokenizer(width=8, height=8, threshold=1).push(
@@ -37,7 +37,9 @@ def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("install") / "é t'o w & (x)"  # where builds and scripts once failed
     folder.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--config-settings=build-dir={folder / 'build'}"]
+    options = {"build-dir": folder / "build", "cmake.build-type": "Debug"}  # what is in it, not how fast it is
+    settings = [f"--config-settings={name}={value}" for name, value in options.items()]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", *settings]
     subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)
     venv.create(folder / "env", with_pip=False, symlinks=True)
     site = next((folder / "env/lib").glob("python*/site-packages"))

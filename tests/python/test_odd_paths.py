@@ -115,8 +115,7 @@ def test_boards(odd: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compiling(odd: Path, call: Call) -> None:
-    needs("cc")
-    pytest.importorskip("tvm")
+    needs("tvm", "cc")
     model = tiny_bundle(odd / "bun dle").file("encoder.onnx").rename(odd / f"{ODD}.onnx")
     code, _, err = call("compile", model, "--target", "native", "--out", odd / "o ut", "--json")
     assert (code, err) == (0, "")

@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import functools
 import runpy
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
-
 import onnx
+import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from spedge.cli import execute
 from spedge.compile import CompileError, compile_onnx
+from tests.needs import needs
 
 from .onnx_models import Library
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "onnx", "cc")
 
 VALUES = np.array([-300.5, -1.5, -0.2, 0.0, 0.2, 2.9, 200.0, 3e9], np.float32)
 WHOLE = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64")
@@ -136,6 +131,49 @@ def powers() -> onnx.ModelProto:
     return model_of(nodes, (1, 8), {"half": np.float32(0.5), **exponents})
 
 
+def from_the_end() -> onnx.ModelProto:
+    """Gather along the last axis, named from the end as its indices are."""
+    nodes: Nodes = [("Gather", ["x", "i"], ["y"], {"axis": -1})]
+    return model_of(nodes, (2, 4), {"i": np.array([-1, 0, -4, 2])})
+
+
+def same_lower() -> onnx.ModelProto:
+    """Windows placed by auto_pad, the odd one of the padding in front."""
+    window = {"kernel_shape": [2], "strides": [2], "auto_pad": "SAME_LOWER"}
+    nodes: Nodes = [
+        ("Unsqueeze", ["x", "axis"], ["u"], {}),
+        ("MaxPool", ["u"], ["m"], window),
+        ("AveragePool", ["u"], ["a"], {**window, "kernel_shape": [3]}),
+        ("Conv", ["u", "w"], ["c"], window),
+        ("Concat", ["m", "a", "c"], ["y"], {"axis": 1}),
+    ]
+    return model_of(nodes, (1, 7), {"axis": np.array([1]), "w": np.array([[[0.5, -2]]], np.float32)})
+
+
+def narrow() -> onnx.ModelProto:
+    """Sums, differences and products of 8 bits, which wrap."""
+    nodes: Nodes = [
+        ("Cast", ["x"], ["i"], {"to": TensorProto.UINT8}),
+        ("Sub", ["i", "three"], ["s"], {}),
+        ("Mul", ["s", "s"], ["m"], {}),
+        ("Max", ["m", "s"], ["h"], {}),
+        ("Cast", ["h"], ["y"], {"to": TensorProto.FLOAT}),
+    ]
+    return model_of(nodes, (1, 8), {"three": np.uint8(3)})
+
+
+def of_an_odd_name() -> onnx.ModelProto:
+    """An input of floats called length, and values called like nothing in C."""
+    nodes: Nodes = [
+        ("Neg", ["x"], ["int"], {}),
+        ("Abs", ["int"], ["a b/c:0"], {}),
+        ("Add", ["a b/c:0", "für"], ["y"], {}),
+    ]
+    model = model_of(nodes, (1, 8), {"für": np.float32(1)})
+    model.graph.input[0].name = model.graph.node[0].input[0] = "length"
+    return model
+
+
 def constant() -> onnx.ModelProto:
     """An output that no input reaches."""
     return model_of([("Identity", ["c"], ["y"], {})], (1, 8), {"c": np.arange(3, dtype=np.float32)})
@@ -152,6 +190,10 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     **{f"axes {opset}": functools.partial(stacked, opset) for opset in (7, 9, 10, 11)},
     "attributes 9": functools.partial(old_attributes, 9),
     "powers": powers,
+    "from the end": from_the_end,
+    "same lower": same_lower,
+    "narrow": narrow,
+    "odd names": of_an_odd_name,
     "constant": constant,
 }
 
@@ -173,27 +215,35 @@ def wanted(model: onnx.ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32
 
     onnxruntime.set_default_logger_severity(4)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {"x": x})[0], np.float32).ravel()
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0], np.float32).ravel()
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS if not n.startswith("cast")])
 def test_a_model(name: str, built: tuple[Library, dict[str, onnx.ModelProto]]) -> None:
     library, models = built
     shape = [d.dim_value for d in models[name].graph.input[0].type.tensor_type.shape.dim]
-    x: NDArray[np.float32] = np.resize(VALUES[:-1] / 100, shape).astype(np.float32)
+    scale = 1 if name == "narrow" else 100
+    x: NDArray[np.float32] = np.resize(np.abs(VALUES[1:-1]) / scale if scale == 1 else VALUES / scale, shape)
+    x = x.astype(np.float32)
     y = wanted(models[name], x)
     assert np.allclose(library.run(name, x, y.size), y, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_casts_to_whole_numbers(kind: str, built: tuple[Library, dict[str, onnx.ModelProto]]) -> None:
-    """Towards zero; what the type cannot hold becomes the nearest float that it can, where C would do anything."""
-    low, high = np.iinfo(kind.lower()).min, np.iinfo(kind.lower()).max
-    most = np.float32(high)
-    if int(most) > high:
-        most = np.nextafter(most, np.float32(0))
-    expected = np.trunc(np.clip(VALUES, np.float32(low), most))
-    assert np.array_equal(built[0].run(f"cast {kind}", VALUES, VALUES.size), expected)
+    """Towards zero; of what is beyond, the low bits, as ONNX Runtime has it; beyond 64 bits the nearest there is."""
+    library, models = built
+    got = library.run(f"cast {kind}", VALUES, VALUES.size)
+    # The last is beyond int32: there ONNX Runtime has what the processor has.
+    assert np.array_equal(got[:-1], wanted(models[f"cast {kind}"], VALUES.reshape(1, 8))[:-1])
+    far = {"INT32": 2147483520.0, "INT64": 3e9, "UINT32": 3e9, "UINT64": 3e9}
+    if kind in far:
+        assert got[-1] == np.float32(far[kind])
+    beyond = np.array([-1e30, 1e30, 0, 0, 0, 0, 0, 0], np.float32)
+    whole = library.run(f"cast {kind}", beyond, 8)
+    if kind in ("INT32", "INT64"):
+        assert whole[0] == np.float32(np.iinfo(kind.lower()).min)
+        assert 0.999 * np.iinfo(kind.lower()).max < whole[1] <= np.iinfo(kind.lower()).max
 
 
 def test_a_cast_to_bool(built: tuple[Library, dict[str, onnx.ModelProto]]) -> None:

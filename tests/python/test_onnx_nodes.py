@@ -6,26 +6,21 @@ What is refused stands in onnx_refused.py, exactly: one that starts to work has 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnx", reason="compiling needs ONNX: pip install 'spedge[compile]'")
-
 import onnx
+import pytest
 
 from spedge.compile import CompileError, compile_onnx
 from spedge.compile.fixed.operators import SUPPORTED, WRITTEN_OUT
+from tests.needs import needs
 
 from .onnx_models import Library
 from .onnx_nodes import SEVERAL, Case, node_tests
 from .onnx_refused import REFUSED
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "cc")
 
 # What a refusal says: which node or end of the graph, and what to do.
 SENTENCES = re.compile(

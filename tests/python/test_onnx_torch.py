@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-pytest.importorskip("tvm", reason="compiling needs TVM: pip install 'spedge[compile]'")
-pytest.importorskip("onnxscript", reason="exporting needs torch: pip install 'spedge[train]'")
-
 from spedge.compile import CompileError, compile_onnx
+from tests.needs import needs
 
 from .onnx_models import Library
 
 if TYPE_CHECKING:
     from torch import nn
 
-if shutil.which("cc") is None:
-    pytest.skip("no C compiler (cc)", allow_module_level=True)
+needs("tvm", "torch", "onnxscript", "cc")
 
 OLDEST, NEWEST = 9, 23
 DYNAMO_OLDEST = 18  # what its translations are written in

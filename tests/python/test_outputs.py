@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -27,10 +26,11 @@ from spedge.model.reference import Reference
 from spedge.recordings import write
 from tests.ends import cli_command
 from tests.events import scattered
+from tests.needs import needs
 from tests.tiny import SANITIZED, SMALL_FRAMES, build_firmware, model_source
 from tests.wide import NAMES, SHAPES, require_whole, wide_source, widened
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
+needs("cc")
 
 BAD = Faults(drop=0.01, flip=0.01, dup=0.02, swap=0.02, seed=3)
 HASTY = Timeouts(resend_least=0.02, resend_most=0.1)

@@ -29,9 +29,6 @@ from spedge.link.transport import connect
 from spedge.model.bundle import Bundle
 from tests.ends import SETTINGS, Agent, host_tokens, sim_process
 from tests.events import scattered
-from tests.needs import needs
-
-needs("cc")
 
 
 @pytest.fixture

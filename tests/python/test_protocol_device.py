@@ -248,6 +248,16 @@ def test_unknown_types_and_wrong_lengths_are_errors(raw: Raw) -> None:
     assert raw.state() == before
 
 
+def test_another_representation_than_tokens_is_refused(raw: Raw) -> None:
+    wanted = bytearray(Configuration(SETTINGS, False, 16).pack(9))
+    wanted[16 + 7] = 1  # a bundle's representation "events"
+    reply = raw.ask(Type.CONFIGURE, bytes(wanted), 0)
+    assert code_of(reply) == ErrorCode.VALUE and Error.unpack(reply.payload).text.startswith(
+        "this firmware makes tokens"
+    )
+    assert raw.stats().memory_used == 0
+
+
 def test_before_configure_there_is_no_session(raw: Raw) -> None:
     for kind, payload in ((Type.EVENTS, WORDS[:100]), (Type.FLUSH, b""), (Type.INFER, b""), (Type.RESET, b"\1\0\0\0")):
         assert code_of(raw.ask(kind, payload, seq=0)) == ErrorCode.NO_SESSION

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from spedge.base.errors import InputError
 from spedge.boards import manifest
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.recordings.base import Recording
+from tests.needs import needs
 from tests.python.test_build import output, tree
 
 
@@ -68,10 +68,9 @@ def test_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert len(spedge.open(path, outside="drop").events()) == np.count_nonzero(events["x"] < 20)
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 def test_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A manifest and an environment: listed, built and run."""
-    pytest.importorskip("platformio")
+    needs("platformio", "cc")
     from spedge.boards.build import build
 
     firmware = tree(tmp_path, monkeypatch)
@@ -86,11 +85,11 @@ def test_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert output(build(manifest.load_board("mine"), None).path).startswith("mine ")
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs cc")
 def test_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name, where TVM imports it and its arithmetic is C."""
-    pytest.importorskip("tvm")
-    onnx = pytest.importorskip("onnx")
+    needs("tvm", "cc")
+    import onnx
+
     from spedge.compile import CompileError, compile_onnx
     from spedge.compile.fixed import operators, prepare
 

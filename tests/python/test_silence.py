@@ -26,11 +26,7 @@ from tests.ends import (
     Agent,
 )
 from tests.events import scattered
-from tests.needs import needs
 from tests.scripted import Scripted, Simulated, Skipped, Stoppable
-
-needs("cc")
-
 
 # ---- a device that is silent: the rule -----------------------------------------------------------------------------
 

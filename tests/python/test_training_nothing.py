@@ -15,8 +15,11 @@ from spedge.cli import execute
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.training.data.base import Dataset, Sample
 from spedge.training.presets import PRESETS, Preset
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
+needs("torch")
+
+import torch  # noqa: E402
 
 from spedge.training import train  # noqa: E402
 from spedge.training.train import TrainingError  # noqa: E402

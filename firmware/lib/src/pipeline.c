@@ -318,7 +318,7 @@ static int feed_intake(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t 
         if (intake->first == intake->count) {
             const int more = decode_some(intake, in + *used, n - *used, &step);
             *used += step;
-            if (!more && intake->decoder.time >= until) {
+            if (intake->count == 0 && intake->decoder.time >= until) { /* also when all of it was thinned out */
                 pipe->reached = intake->decoder.time;
                 return SP_TIME;
             }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceRefused, UsageError
 from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.bench.streams import encode
@@ -95,7 +95,7 @@ def board_cost(format: str, data: bytes, board: Board, on_progress: Callable[[st
     words, events, instructions = run_preloaded(board, "bench/decoder", image, on_progress or (lambda _: None))
     here = _stats(format, data)
     if (words, events) != (here.words, here.events):
-        raise DeviceError(
+        raise DeviceRefused(
             f"{board.name} made {events} events of {words} words, this machine {here.events} of {here.words}"
         )
     return BoardCost(words, events, instructions)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceRefused, DeviceTimeout, UsageError
 from spedge.boards.build import build
 from spedge.boards.launch import running
 from spedge.boards.manifest import load_board
@@ -174,7 +174,7 @@ def _payload_seconds(device: Device, data: bytes, events: int) -> float:
 
 def _require_all(name: str, events: int, taken: int, lost: int) -> None:
     if (taken, lost) != (events, 0):
-        raise DeviceError(f"{name} took {taken} of {events} events and lost {lost}: this is no measurement")
+        raise DeviceRefused(f"{name} took {taken} of {events} events and lost {lost}: this is no measurement")
 
 
 def _ask(line: Transport, what: int, data: bytes) -> tuple[float, int, int]:
@@ -185,11 +185,11 @@ def _ask(line: Transport, what: int, data: bytes) -> tuple[float, int, int]:
         written, received = line.exchange(waiting[:_PIECE_BYTES], 1.0)
         waiting, answer = waiting[written:], answer + received
         if time.perf_counter() - begin > _TIMEOUT_SECONDS:
-            raise DeviceError(f"{line.name} does not take {len(data)} bytes within {_TIMEOUT_SECONDS:g} s")
+            raise DeviceTimeout(f"{line.name} does not take {len(data)} bytes within {_TIMEOUT_SECONDS:g} s")
     seconds = time.perf_counter() - begin
     if len(answer) != _REPLY.size or waiting:
-        raise DeviceError(f"{line.name} answers {answer!r} after {len(data)} bytes")
+        raise DeviceRefused(f"{line.name} answers {answer!r} after {len(data)} bytes")
     came, taken, lost = _REPLY.unpack(answer)
     if came != len(data):
-        raise DeviceError(f"{line.name} says that {came} of {len(data)} bytes came")
+        raise DeviceRefused(f"{line.name} says that {came} of {len(data)} bytes came")
     return seconds, taken, lost

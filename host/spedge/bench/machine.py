@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, DeviceTimeout, UsageError
 from spedge.boards.build import build
 from spedge.boards.launch import running
 from spedge.boards.manifest import Board, list_boards, load_board
@@ -108,7 +108,9 @@ def run_on_board(
                 tries = [_exchange(transport, request, len(bundle.labels), probes) for _ in range(repeats)]
                 runs.append(min(tries, key=lambda run: run.cost))
         except DeviceError as error:
-            raise DeviceError(obituary() or str(error)) from error
+            if reason := obituary():
+                raise DeviceGone(reason) from error
+            raise
     return runs
 
 
@@ -122,11 +124,11 @@ def _exchange(transport: Transport, request: bytes, classes: int, probes: int) -
         if written or got:
             deadline = time.monotonic() + _SECONDS
         elif time.monotonic() > deadline:
-            raise DeviceError(f"{transport.name} did not answer for {_SECONDS:.0f} seconds")
+            raise DeviceTimeout(f"{transport.name} did not answer for {_SECONDS:.0f} seconds")
         if len(received) >= _REPLY.size:
             magic, status, cost, stack = _REPLY.unpack_from(received)
             if magic != _MAGIC or status != 0:
-                raise DeviceError(f"{transport.name} could not run the model (status {status}, detail {cost:x})")
+                raise DeviceRefused(f"{transport.name} could not run the model (status {status}, detail {cost:x})")
             wanted = _REPLY.size + 4 * (classes + probes)
     logits = np.frombuffer(received, "<f4", classes, _REPLY.size).astype(np.float32)
     costs = np.frombuffer(received, "<u4", probes, _REPLY.size + 4 * classes).tolist()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spedge.base.children import guarded
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceGone, DeviceRefused, DeviceTimeout, UsageError
 from spedge.boards import qemu
 from spedge.boards.build import build
 from spedge.boards.manifest import Board
@@ -37,7 +37,7 @@ def run_preloaded(board: Board, program: str, image: bytes, on_progress: Callabl
     try:
         return [int(number) for number in answer.split()]
     except ValueError:
-        raise DeviceError(f"{board.name} says: {answer.strip() or 'nothing'}") from None
+        raise DeviceRefused(f"{board.name} says: {answer.strip() or 'nothing'}") from None
 
 
 def _memory(image: Path) -> tuple[int, int]:
@@ -58,7 +58,7 @@ def _run(board: Board, firmware: Path, image: bytes, address: int) -> str:
     """The first line that the board writes."""
     assert board.qemu is not None
     if shutil.which(board.qemu.program) is None:
-        raise DeviceError(f"{board.name} needs {board.qemu.program}, which is not installed")
+        raise DeviceGone(f"{board.name} needs {board.qemu.program}, which is not installed")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "recording"
         data.write_bytes(image)
@@ -82,9 +82,9 @@ def _line(process: subprocess.Popen[bytes], name: str) -> str:
         selector.register(process.stdout, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
             if not selector.select(max(give_up - time.monotonic(), 0)):
-                raise DeviceError(f"{name} did not finish within {_TIMEOUT_SECONDS} s")
+                raise DeviceTimeout(f"{name} did not finish within {_TIMEOUT_SECONDS} s")
             piece = process.stdout.read1(256)  # type: ignore[attr-defined]
             if not piece:
-                raise DeviceError(f"{name} ended before it said anything")
+                raise DeviceGone(f"{name} ended before it said anything")
             line += piece
     return line.decode("ascii", "replace")

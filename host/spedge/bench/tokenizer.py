@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CheckFailed, DeviceError
+from spedge.base.errors import CheckFailed, DeviceRefused
 from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.boards.manifest import Board
@@ -86,7 +86,7 @@ def board_cost(
     say = on_progress or (lambda _: None)
     count, tokens, lost, cost, crc = run_preloaded(board, "bench/tokenizer", image, say)
     if count != len(events) or lost:
-        raise DeviceError(f"{board.name} took {count} of {len(events)} events and lost {lost} to its pool of {pool}")
+        raise DeviceRefused(f"{board.name} took {count} of {len(events)} events and lost {lost} to its pool of {pool}")
     expected = tokenizer.push(events)
     if (tokens, crc) != (len(expected), tokens_crc(expected)):
         raise CheckFailed(f"{board.name} made {tokens} tokens which are not the {len(expected)} tokens made here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spedge.base.errors import DeviceError, DeviceGone
+from spedge.base.errors import DeviceGone, DeviceRefused
 from spedge.boards.manifest import Board, list_boards
 
 
@@ -52,7 +52,7 @@ def port_of(board: Board) -> Port:
         return found[0]
     if found:
         which = ", ".join(port.device for port in found)
-        raise DeviceError(f"{board.name} may be at {which}: say which one by its address")
+        raise DeviceRefused(f"{board.name} may be at {which}: say which one by its address")
     raise DeviceGone(f"no port has the USB id of {board.name}: is it plugged in? 'spedge devices' lists the ports")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceTimeout, UsageError
 from spedge.cameras.edvs import Edvs
 from spedge.events.arrays import as_events, empty_events
 from spedge.events.decoders import Decoder
@@ -106,7 +106,7 @@ class EmulatedCamera:
     def wait(self, seconds: float) -> None:
         """Wait until all has been sent. Raises DeviceError when that takes longer or the line broke."""
         if not self._played.wait(seconds) or self._error:
-            raise self._error or DeviceError(f"the camera has not sent everything after {seconds:g} s")
+            raise self._error or DeviceTimeout(f"the camera has not sent everything after {seconds:g} s")
 
     @property
     def played(self) -> bool:

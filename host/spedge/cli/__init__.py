@@ -39,7 +39,7 @@ from spedge.cli import (
 app = typer.Typer(
     name="spedge",
     help="Spiking Patches on the edge: event-camera tokens and checked on-device inference.",
-    epilog="Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input file.",
+    epilog="Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input file, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

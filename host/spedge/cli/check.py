@@ -11,17 +11,10 @@ import typer
 from spedge.cli.common import (
     BoardOption,
     BundleArgument,
-    ColumnsOption,
     DeviceOption,
     FaultOption,
-    HeightOption,
     JsonOption,
-    OutsideOption,
     PrecisionOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     opened_device,
     print_json,
     progress,
@@ -29,11 +22,14 @@ from spedge.cli.common import (
     show,
     table,
 )
+from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
     from spedge.jobs.check import CheckReport, RecordingCheck
+    from spedge.recordings import Reading
 
 
+@reads
 def command(
     bundle: BundleArgument,
     recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...")],
@@ -59,13 +55,8 @@ def command(
     window_ms: Annotated[
         float, typer.Option(metavar="W", help="How old the tokens of an inference may be; 0: any.")
     ] = 0.0,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -79,7 +70,6 @@ def command(
     from spedge.events.formats import format_name
     from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
     from spedge.model.bundle import Bundle
-    from spedge.recordings import Reading
 
     if camera is not None:
         camera = format_name(camera)
@@ -88,7 +78,6 @@ def command(
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     known = load_board(board)
     loaded = Bundle.load(bundle)
-    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     events = require_recordings(loaded, recordings, reading)
     with progress("Preparing") as say:
         encoder = encoder_of(loaded, known.target, precision, say)

@@ -43,36 +43,6 @@ FaultOption = Annotated[
         "--fault", metavar="drop=P,flip=P,...", help="Make the line bad: drop, flip, dup, delay, cut, seed; for tests."
     ),
 ]
-WidthOption = Annotated[
-    int | None, typer.Option(help="Sensor width in pixels, for a recording that does not say it.", show_default=False)
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="txyp",
-        help="What the columns of a text or an array are, where they do not tell: a letter each, - for another.",
-        show_default=False,
-    ),
-]
-TimeUnitOption = Annotated[
-    str | None, typer.Option(metavar="s|ms|us|ns", help="Of times that do not tell theirs.", show_default=False)
-]
-StreamOption = Annotated[
-    str | None, typer.Option(help="Which one of several streams of events in a file.", show_default=False)
-]
-HeightOption = Annotated[int | None, typer.Option(help="Sensor height in pixels.", show_default=False)]
-SortOption = Annotated[
-    bool, typer.Option("--sort", help="Sort the events by time; takes memory for the whole recording.")
-]
-OutsideOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="drop|refuse",
-        help="What becomes of events outside the sensor: left out and counted, or an error. By default what the makers "
-        "of the file's format do: EVT3 drops them, else they are an error.",
-        show_default=False,
-    ),
-]
 # A tokenizer's parameters.
 KindOption = Annotated[str, typer.Option(help="continuous, discrete or voxel.")]
 PatchSizeOption = Annotated[int, typer.Option(help="Pixels.")]

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import (
-    ColumnsOption,
-    HeightOption,
     JsonOption,
-    OutsideOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     print_json,
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
+
+if TYPE_CHECKING:
+    from spedge.recordings import Reading
 
 
+@reads
 def command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A recording.")],
     target: Annotated[
         Path, typer.Argument(metavar="OUT", help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv.")
     ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
-    width: WidthOption = None,
-    height: HeightOption = None,
     start: Annotated[
         int | None, typer.Option(metavar="US", help="Leave out what is earlier, microseconds after the first event.")
     ] = None,
@@ -41,11 +37,8 @@ def command(
     shift: Annotated[
         str | None, typer.Option(metavar="US|zero", help="Add to all times; 'zero': the first event becomes 0.")
     ] = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
@@ -59,19 +52,13 @@ def command(
         done = convert(
             source,
             target,
-            width=width,
-            height=height,
             start_us=start,
             end_us=end,
             shift_us=_shift(shift),
             from_zero=shift == "zero",
-            sort=sort,
-            outside=outside,
-            columns=columns,
-            time_unit=time_unit,
-            stream=stream,
             encoding=encoding,
             on_progress=lambda count: say(f"Reading {source.name}: {count:,} events"),
+            **asdict(reading),
         )
     document: dict[str, Any] = {**asdict(done), "source": str(source), "target": str(target)}
     document["source_layout"] = done.source_layout or None

@@ -10,36 +10,27 @@ import typer
 
 from spedge.base.errors import InputError
 from spedge.cli.common import (
-    ColumnsOption,
-    HeightOption,
     JsonOption,
-    OutsideOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     print_json,
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
 from spedge.model.parts import Detector, TokenInput
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
+    from spedge.recordings import Reading
     from spedge.recordings.info import RecordingInfo
 
 
+@reads
 def command(
     path: Annotated[
         Path, typer.Argument(metavar="RECORDING|BUNDLE", help="A recording's file or a bundle's directory.")
     ],
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a recording or a bundle holds.
@@ -58,14 +49,8 @@ def command(
     with progress(f"Reading {path.name}") as say:
         info = recording_info(
             path,
-            width,
-            height,
-            lambda count: say(f"Reading {path.name}: {count:,} events"),
-            sort,
-            outside=outside,
-            columns=columns,
-            time_unit=time_unit,
-            stream=stream,
+            on_progress=lambda count: say(f"Reading {path.name}: {count:,} events"),
+            **asdict(reading),
         )
     _print(_recording_document(info), as_json)
     if info.problem:

@@ -16,19 +16,12 @@ from spedge.cli.common import (
     BundleArgument,
     CameraBaudOption,
     CameraFormatOption,
-    ColumnsOption,
     DeviceOption,
     FaultOption,
-    HeightOption,
     JsonOption,
     ModeOption,
-    OutsideOption,
     PlayOption,
     PrecisionOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     causes,
     interruptible,
     opened_device,
@@ -38,12 +31,15 @@ from spedge.cli.common import (
     progress,
     require_range,
 )
+from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
     from spedge.jobs.run import Outcome, Progress, Session, Summary, Triggers
     from spedge.model.bundle import Bundle
+    from spedge.recordings import Reading
 
 
+@reads
 def command(
     bundle: BundleArgument,
     recording: Annotated[
@@ -93,13 +89,8 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Write the results to this file, a line of JSON each.", show_default=False)
     ] = None,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -113,7 +104,6 @@ def command(
     from spedge.boards.manifest import load_board
     from spedge.jobs.run import Session, require_sensor
     from spedge.model.bundle import Bundle
-    from spedge.recordings import Reading
     from spedge.sources import open_source
 
     triggers = _triggers(every_ms, every_tokens, window_ms)
@@ -121,7 +111,6 @@ def command(
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
-    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     known = load_board(board)
     loaded = Bundle.load(bundle)
     with contextlib.ExitStack() as stack:

@@ -13,17 +13,10 @@ from spedge.cli.common import (
     BoardOption,
     CameraBaudOption,
     CameraFormatOption,
-    ColumnsOption,
     DeviceOption,
-    HeightOption,
     JsonOption,
     ModeOption,
-    OutsideOption,
     PlayOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     causes,
     interruptible,
     opened_device,
@@ -32,15 +25,18 @@ from spedge.cli.common import (
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
     from spedge.jobs.capture import Captured
+    from spedge.recordings import Reading
     from spedge.sources import Source
 
 
 _EDVS_SIDE = 128
 
 
+@reads
 def command(
     source: Annotated[
         str,
@@ -64,13 +60,8 @@ def command(
     mode: ModeOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     play: PlayOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,16 +72,14 @@ def command(
     from spedge.base.errors import DeviceError, InputError, UsageError
     from spedge.boards.manifest import load_board
     from spedge.jobs.capture import capture
-    from spedge.recordings import Reading
     from spedge.sources import BoardCamera, RecordingSource, open_source
 
     if play is not None and source != "board":
         raise UsageError("--play is for the source board: the camera on the board plays it")
-    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":
-            sensor = _sensor(width, height, camera_format)
+            sensor = _sensor(reading.width, reading.height, camera_format)
             link = stack.enter_context(opened_device(load_board(board), None, device, say))
             camera = BoardCamera(
                 link, camera_format, width=sensor[0], height=sensor[1], mode=mode or "live", baud=camera_baud

@@ -9,32 +9,27 @@ import typer
 
 from spedge.cli.common import (
     AbsoluteRefractoryOption,
-    ColumnsOption,
     DecayOption,
     DurationOption,
-    HeightOption,
     JsonOption,
     KindOption,
-    OutsideOption,
     PatchSizeOption,
     RelativeRefractoryOption,
     RelativeScaleOption,
-    SortOption,
-    StreamOption,
     ThresholdOption,
-    TimeUnitOption,
-    WidthOption,
     print_json,
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
-    from spedge.recordings import Recording
+    from spedge.recordings import Reading, Recording
     from spedge.recordings.base import UntilCut
     from spedge.tokens.tokenizer import Tokenizer
 
 
+@reads
 def command(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
     kind: KindOption = "continuous",
@@ -46,13 +41,8 @@ def command(
     decay_per_us: DecayOption = 0.0,
     duration_us: DurationOption = None,
     pool_events: Annotated[int | None, typer.Option(help="Memory for pending events, as on a device.")] = None,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     out: Annotated[Path | None, typer.Option(help="Write the tokens and their events here (.npz).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,23 +52,13 @@ def command(
     With --out, the file holds x and y (patch column and row), t (us), offsets, and the events of all tokens as event_t,
     event_x, event_y and event_p: those of token i begin at its offset and end at the next one.
     """
-    from spedge import recordings
     from spedge.base.errors import UsageError
     from spedge.recordings.base import UntilCut
     from spedge.tokens.tokenizer import Tokenizer
 
     if out is not None and out.suffix != ".npz":
         raise UsageError(f"--out {out}: tokens are written as .npz")
-    opened = recordings.open(
-        recording,
-        width=width,
-        height=height,
-        sort=sort,
-        outside=outside,
-        columns=columns,
-        time_unit=time_unit,
-        stream=stream,
-    )
+    opened = reading.open(recording)
     tokenizer = Tokenizer(
         kind,
         width=opened.width,

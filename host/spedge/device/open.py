@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
 from spedge.base import assembly
 from spedge.base.errors import UsageError
@@ -28,7 +27,7 @@ class Device(Client):
         timeouts: Timeouts | None = None,
         faults: Faults | None = None,
         yields: bool = False,
-    ) -> Self:
+    ) -> Device:
         """Open a device by its address or a board by its name.
 
         address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, or the name of a board
@@ -44,41 +43,10 @@ class Device(Client):
             return cls(with_faults(line, faults), timeouts, yields=yields)
         board = load_board(address)
         if board.runs == "serial":
-            return cls.on_board(board, address=port_of(board).device, timeouts=timeouts, faults=faults)
+            return open_board(board, address=port_of(board).device, timeouts=timeouts, faults=faults)
         if assembly.image_of is None:
             raise UsageError(f"{address} has to be built first: give its image to open_board")
-        return cls.on_board(board, assembly.image_of(address, bundle), timeouts=timeouts, faults=faults)
-
-    @classmethod
-    def on_board(
-        cls,
-        board: Board,
-        image: Path | None = None,
-        address: str | None = None,
-        timeouts: Timeouts | None = None,
-        faults: Faults | None = None,
-        ram: Path | None = None,
-    ) -> Self:
-        """See `open_board`."""
-        if board.serial is not None:
-            if address is None:
-                raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
-            if ram is not None:
-                raise UsageError(f"{board.name} is on a cable: nothing can be put into its memory from here")
-            return cls.open(address, baud=board.serial.baud, timeouts=timeouts, faults=faults)
-        if image is None:
-            raise UsageError(f"{board.name} is started from a firmware image, and none was given")
-        started = start(board, image, ram)
-        try:
-            limits = timeouts or Timeouts()
-            line = Reconnecting(started.connect, limits.reconnect, started.obituary)
-            device = cls(with_faults(line, faults), timeouts, started.obituary, started.at_work)
-        except BaseException:
-            started.stop()
-            raise
-        device.owns(started.stop)
-        device.camera_address = started.camera_address
-        return device
+        return open_board(board, assembly.image_of(address, bundle), timeouts=timeouts, faults=faults)
 
 
 def open_board(
@@ -96,4 +64,22 @@ def open_board(
     Call it from the main thread: what it starts is ended by the kernel together with the thread that started it.
     Raises DeviceError when it cannot be started or does not answer, UsageError when image or address is missing.
     """
-    return Device.on_board(board, image, address, timeouts, faults, ram)
+    if board.serial is not None:
+        if address is None:
+            raise UsageError(f"{board.name} is on a cable: give its port, for example --device /dev/ttyACM0")
+        if ram is not None:
+            raise UsageError(f"{board.name} is on a cable: nothing can be put into its memory from here")
+        return Device.open(address, baud=board.serial.baud, timeouts=timeouts, faults=faults)
+    if image is None:
+        raise UsageError(f"{board.name} is started from a firmware image, and none was given")
+    started = start(board, image, ram)
+    try:
+        limits = timeouts or Timeouts()
+        line = Reconnecting(started.connect, limits.reconnect, started.obituary)
+        device = Device(with_faults(line, faults), timeouts, started.obituary, started.at_work)
+    except BaseException:
+        started.stop()
+        raise
+    device.owns(started.stop)
+    device.camera_address = started.camera_address
+    return device

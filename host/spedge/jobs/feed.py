@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceTimeout, UsageError
 from spedge.cameras import EmulatedCamera, heard, protocol_of
 from spedge.device.open import Device
 from spedge.events.arrays import empty_events, since
@@ -88,7 +88,7 @@ class CameraFeed:
                 taken, moved = done, now
                 say(f"{taken / len(events):.0%} played")
             elif now - moved > _STUCK_SECONDS:
-                raise DeviceError(
+                raise DeviceTimeout(
                     f"{self._device.name} has taken {taken} of the camera's {len(events)} events and waits"
                 )
             time.sleep(_LOOK_SECONDS)

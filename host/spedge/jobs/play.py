@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceRefused, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
@@ -85,7 +85,7 @@ def require_model(device: Device, bundle: Bundle) -> None:
         return
     held = device.hello.model_hash
     other = f"model {device.hello.model!r} ({held.hex()[:12]})" if held else "no model"
-    raise DeviceError(
+    raise DeviceRefused(
         f"{device.name} holds {other} and the bundle is {bundle.name!r} ({bundle.hash[:12]}): flash the bundle first"
     )
 
@@ -94,7 +94,7 @@ def require_precision(device: Device, bundle: Bundle, precision: str) -> None:
     """Raises DeviceError, naming both, when the device holds the bundle's model in another precision."""
     held, wanted = device.hello.model, bundle.model_name(precision)
     if device.hello.model_hash == bundle.hash_bytes and held != wanted:
-        raise DeviceError(f"{device.name} holds {held!r} and not {wanted!r}: flash it, or choose another --precision")
+        raise DeviceRefused(f"{device.name} holds {held!r} and not {wanted!r}: flash it, or choose another --precision")
 
 
 def _cuts(times: NDArray[np.uint64], every_us: int | None) -> list[int]:

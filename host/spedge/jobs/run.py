@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceRefused, UsageError
 from spedge.device.open import Device
 from spedge.events import evt2
 from spedge.events.arrays import cropped, empty_events, since
@@ -205,7 +205,7 @@ class Session:
 
     def _outcome(self, result: Result) -> Outcome:
         if result.code < 0 or not np.isfinite(result.logits).all():
-            raise DeviceError(
+            raise DeviceRefused(
                 f"the model on {self.device.name} failed with code {result.code}: run 'spedge check' on it"
             )
         label, confidence = self.bundle.verdict(result.logits)

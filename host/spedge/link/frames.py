@@ -13,7 +13,7 @@ from cobs import cobs
 from numpy.typing import NDArray
 
 from spedge._frames import encode_frame
-from spedge.base.errors import DeviceError
+from spedge.base.errors import DeviceRefused
 
 VERSION = 4
 REPLY_BIT = 0x80
@@ -57,7 +57,7 @@ class ErrorCode(enum.IntEnum):
     TAKEN = 12
 
 
-class ProtocolError(DeviceError):
+class ProtocolError(DeviceRefused):
     """A good frame whose payload does not say what its type promises."""
 
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, DeviceRefused, UsageError
+from spedge.base.errors import DeviceRefused, UsageError
 from spedge.base.outputs import Output, by_name
 from spedge.events.formats import FORMATS, format_name
 from spedge.link.counts import Loss, Status
@@ -278,7 +278,7 @@ class Result:
     def logits(self) -> NDArray[np.float32]:
         """A classifier's, float32 [classes]. Raises DeviceError when they are gone, KeyError when there are none."""
         if "logits" in self.gone:
-            raise DeviceError("the device had gone on before its logits could be read: ask for results less often")
+            raise DeviceRefused("the device had gone on before its logits could be read: ask for results less often")
         return self.outputs["logits"]
 
     @classmethod

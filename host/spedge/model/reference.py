@@ -130,6 +130,11 @@ class Reference:
 
     def _run(self, session: Any, length: int, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         names = [output.name for output in self.bundle.outputs]
+        if missing := set(names) - {output.name for output in session.get_outputs()}:
+            raise InputError(
+                f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
+                "export it again"
+            )
         given = session.run(names, {**inputs, "length": np.array([length], np.int32)})
         return {name: np.asarray(tensor[0], np.float32) for name, tensor in zip(names, given, strict=True)}
 

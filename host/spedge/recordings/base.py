@@ -70,9 +70,11 @@ class Recording(ABC):
         self.left_out = {}
         last_t, start = 0, 0
         for whole in self._sorted() if self.sort else self._chunks():
-            chunk, numbers = self._inside(whole)
+            chunk, numbers, wrong = whole, None, self._first_wrong(whole, last_t)
+            if wrong is not None and self.outside == "drop":
+                chunk, numbers = self._inside(whole)
+                wrong = self._first_wrong(chunk, last_t)
             if len(chunk):
-                wrong = first_wrong(columns(chunk), self.width, self.height, last_t)
                 if wrong is None or wrong > 0:
                     yield chunk[:wrong]
                 if wrong is not None:
@@ -81,13 +83,12 @@ class Recording(ABC):
                 last_t = int(chunk["t"][-1])
             start += len(whole)
 
-    def _inside(self, chunk: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.intp] | None]:
-        """The events inside the sensor, the others counted, and their numbers in the chunk if not all are."""
-        if self.outside != "drop":
-            return chunk, None
+    def _first_wrong(self, chunk: NDArray[np.void], last_t: int) -> int | None:
+        return first_wrong(columns(chunk), self.width, self.height, last_t) if len(chunk) else None
+
+    def _inside(self, chunk: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.intp]]:
+        """The events inside the sensor, the others counted, and their numbers in the chunk."""
         inside = (chunk["x"] < self.width) & (chunk["y"] < self.height)
-        if inside.all():
-            return chunk, None
         self._leave_out("outside", len(chunk) - int(np.count_nonzero(inside)))
         return chunk[inside], np.flatnonzero(inside)
 

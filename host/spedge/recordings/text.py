@@ -69,7 +69,9 @@ class TextRecording(Recording):
         self._columns = bytes("txyp-".index(name) for name in order)
         self._exponent = _EXPONENTS[unit]
         self._whole = (
-            unit == "us" and said.time_unit is None and not any(_fraction(t) for t in self._times(head, order))
+            unit == "us"
+            and said.time_unit is None
+            and (head.vendor or not any(_fraction(t) for t in self._times(head, order)))
         )
         self.format = "CSV" if head.separator in ",;" else "text"
         super().__init__(path, *choose_geometry(path, head.size, width, height))

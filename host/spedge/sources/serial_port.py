@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceError, DeviceTimeout, UsageError
 from spedge.events.decoders import Decoder, EdvsDecoder
 from spedge.events.formats import WORD_FORMATS, format_name
 from spedge.link.transport import BAUD, connect
@@ -86,7 +86,7 @@ class EdvsCamera(SerialSource):
             written, received = self._port.exchange(out, PACKET_SECONDS)
             out, heard = out[written:], heard + received
             if time.monotonic() > deadline:
-                raise DeviceError(f"{self.name} takes no commands: is it the eDVS's port, and the baud rate right?")
+                raise DeviceTimeout(f"{self.name} takes no commands: is it the eDVS's port, and the baud rate right?")
         return heard
 
     def close(self) -> None:

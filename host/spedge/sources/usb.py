@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceError, UsageError
+from spedge.base.errors import DeviceGone, DeviceRefused, UsageError
 from spedge.events.arrays import EVENT_DTYPE, as_events
 from spedge.sources.base import PACKET_SECONDS, Source
 
@@ -41,7 +41,7 @@ class UsbCamera(Source):
                 drivers.open(configuration=model.Configuration(), iterator_timeout=PACKET_SECONDS, serial=serial)
             )
         except Exception as error:  # the driver raises plain RuntimeErrors
-            raise DeviceError(
+            raise DeviceRefused(
                 f"the camera {name} cannot be opened ({error}): is it plugged in, and may you use it? "
                 "neuromorphic-drivers-install-udev-rules installs the rule"
             ) from None
@@ -56,7 +56,7 @@ class UsbCamera(Source):
             except StopIteration:
                 return
             except Exception as error:
-                raise DeviceError(f"the camera {self.name} is gone ({error}): plug it in again") from None
+                raise DeviceGone(f"the camera {self.name} is gone ({error}): plug it in again") from None
             yield self._events(packet)
 
     def _events(self, packet: Any) -> NDArray[np.void]:

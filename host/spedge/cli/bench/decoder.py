@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spedge.cli.common import (
-    ColumnsOption,
-    HeightOption,
     JsonOption,
-    OutsideOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     print_json,
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
+
+if TYPE_CHECKING:
+    from spedge.recordings import Reading
 
 
+@reads
 def decoder(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
     format: Annotated[
@@ -36,21 +34,15 @@ def decoder(
     board: Annotated[
         str | None, typer.Option("--board", "-b", help="Emulated board; default: this machine.", show_default=False)
     ] = None,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
     """Decode a recording's words: events per second here, or instructions per word on an emulated board."""
     from spedge.bench.decoder import board_cost, host_cost, stream_of
     from spedge.boards.manifest import load_board
-    from spedge.recordings import Reading
 
-    opened = Reading(width, height, sort, outside, columns, time_unit, stream).open(recording)
+    opened = reading.open(recording)
     document: dict[str, object] = {"board": board or "host"}
     with progress(f"Reading {recording.name}") as say:
         name, data = stream_of(opened, format)

@@ -10,25 +10,21 @@ import typer
 from spedge.cli.common import (
     BoardOption,
     BundleArgument,
-    ColumnsOption,
-    HeightOption,
     JsonOption,
-    OutsideOption,
     PrecisionOption,
-    SortOption,
-    StreamOption,
-    TimeUnitOption,
-    WidthOption,
     byte_count,
     print_json,
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
     from spedge.bench.model import Classification, ModelBench
+    from spedge.recordings import Reading
 
 
+@reads
 def model(
     bundle: BundleArgument,
     recordings: Annotated[
@@ -36,13 +32,8 @@ def model(
     ] = None,
     board: BoardOption = "sim",
     precision: PrecisionOption = "fp32",
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
     """A bundle's model on a simulated or emulated board: cost, memory, error against ONNX Runtime.
@@ -52,9 +43,7 @@ def model(
     """
     from spedge.bench.model import bench_model
     from spedge.model.bundle import Bundle
-    from spedge.recordings import Reading
 
-    reading = Reading(width, height, sort, outside, columns, time_unit, stream)
     loaded = Bundle.load(bundle)
     with progress(f"Measuring {loaded.name} on {board}") as say:
         report = bench_model(loaded, board, precision, say, recordings or (), reading)

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spedge.cli.common import (
     AbsoluteRefractoryOption,
-    ColumnsOption,
     DecayOption,
     DurationOption,
-    HeightOption,
     JsonOption,
     KindOption,
-    OutsideOption,
     PatchSizeOption,
     RelativeRefractoryOption,
     RelativeScaleOption,
-    SortOption,
-    StreamOption,
     ThresholdOption,
-    TimeUnitOption,
-    WidthOption,
     print_json,
     print_pairs,
     progress,
 )
+from spedge.cli.reading import reads
+
+if TYPE_CHECKING:
+    from spedge.recordings import Reading
 
 
+@reads
 def tokenizer(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
     board: Annotated[
@@ -47,13 +45,8 @@ def tokenizer(
         str | None,
         typer.Option(metavar="WxH", help="Only the sensor's middle, as a sensor of that size.", show_default=False),
     ] = None,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    sort: SortOption = False,
-    outside: OutsideOption = None,
-    columns: ColumnsOption = None,
-    time_unit: TimeUnitOption = None,
-    stream: StreamOption = None,
+    *,
+    reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
     """Tokenize a recording: events per second here, or instructions per event on an emulated board."""
@@ -64,10 +57,9 @@ def tokenizer(
     from spedge.bench.tokenizer import crop as middle_of
     from spedge.boards.manifest import load_board
     from spedge.events.arrays import Columns
-    from spedge.recordings import Reading
     from spedge.tokens.tokenizer import Tokenizer
 
-    opened = Reading(width, height, sort, outside, columns, time_unit, stream).open(recording)
+    opened = reading.open(recording)
     size = (opened.width, opened.height)
     part = _size(crop) if crop else size
 

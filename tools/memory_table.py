@@ -1,4 +1,4 @@
-"""Writes memory.md: the RAM of a tokenizer for common sensors, from the C library's own size function."""
+"""Writes docs/memory.md: the RAM of a tokenizer for common sensors, from the C library's own size function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = [
 HEAD = """# RAM of a tokenizer
 
 Bytes that `sp_tokenizer_size` asks for on a 64-bit host (some 100 bytes less on a 32-bit device), written by
-`docs/make_memory_table.py` and compared with the library by the tests. *State* is what patches take; a pending event
+`tools/memory_table.py` and compared with the library by the tests. *State* is what patches take; a pending event
 takes 4 bytes of the pool and each block of 16 events 12 more. *Never full* is with a pool for every patch being
 one event short of its threshold; a patch whose events wait over an epoch's end (2^23 us) may take a block more.
 
@@ -54,4 +54,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("memory.md").write_text(table())
+    (Path(__file__).resolve().parents[1] / "docs/memory.md").write_text(table())
