@@ -21,14 +21,11 @@ SCHEMA = 1
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
 
 
-def begin(
-    folder: Path, preset: Preset, spec: ModelSpec, seed: int, compat: str | None, data: Mapping[str, Any]
+def document_of(
+    preset: Preset, spec: ModelSpec, seed: int, compat: str | None, data: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Make the folder of a run, or go on in it.
-
-    Raises UsageError when it holds another run, naming what differs: a run is never mixed with another.
-    """
-    document = {
+    """What was asked for."""
+    return {
         "schema": SCHEMA,
         "preset": preset.name,
         "spec": to_document(spec),
@@ -37,12 +34,12 @@ def begin(
         "compat": compat,
         "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
     }
-    file = folder / NAME
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole(file) as part:
-            part.write_text(json.dumps({**document, "begun": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
-        return document
+
+
+def check_same(folder: Path, document: Mapping[str, Any]) -> None:
+    """Raises UsageError when the folder holds another run, naming what differs: one is never mixed with another."""
+    if not (folder / NAME).exists():
+        return
     before = read(folder)
     for name, value in json.loads(json.dumps(document)).items():
         if before.get(name) != value:
@@ -50,7 +47,15 @@ def begin(
             raise UsageError(
                 f"{folder} holds a run with another {what} ({old}, and not {new}): give another --run, or remove it."
             )
-    return document
+
+
+def write(folder: Path, document: Mapping[str, Any]) -> None:
+    """Say in its folder what a run is. Nothing is done when that is said already."""
+    if (folder / NAME).exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole(folder / NAME) as part:
+        part.write_text(json.dumps({**document, "begun": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any]:

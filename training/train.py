@@ -24,7 +24,7 @@ from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model
 from .presets import Preset, Recipe, trainable
 from .progress import Progress, TrainingError
-from .run import COMPATIBLE, begin
+from .run import COMPATIBLE, check_same, document_of
 
 if TYPE_CHECKING:
     from .fit.fitting import Fitted, Machine
@@ -98,11 +98,13 @@ def train(
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
     spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
     folder = None if debug else Path(out)
+    document = document_of(chosen, spec, seed, compat, _data(dataset, learn, held))
     if folder is not None:
-        begin(folder, chosen, spec, seed, compat, _data(dataset, learn, held))
+        check_same(folder, document)
     best = bool(dataset.validation)
     rule = "lowest" if compat == "authors" else "nearest"
-    plan = Plan(spec, chosen.recipe, describe_data(chosen.dataset), learn, held, seed, rule, folder, best, wandb)
+    about = describe_data(chosen.dataset)
+    plan = Plan(spec, chosen.recipe, about, learn, held, seed, rule, folder, document, best, wandb)
     fitted = fit(plan, machine or Machine(), on_progress, start)
     if not fitted.first:
         return None

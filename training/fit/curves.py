@@ -27,12 +27,11 @@ class Curves:
         self._wandb: Any = None
         if folder is None:
             return
-        from tensorboardX import SummaryWriter
-
         if (folder / NAME).exists():
             with (folder / NAME).open(newline="") as file:
                 self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, flush_secs=20)
+        self._begun, self._told = step, len(self._rows)
+        self._board: Any = None
         if wandb is not None:
             self._wandb = _wandb_run(wandb, folder, dict(config or {}))
 
@@ -41,8 +40,6 @@ class Curves:
         if self._folder is None:
             return
         self._rows.append({"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}})
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
         if self._wandb is not None:
             self._wandb.log(dict(values), step=step)
 
@@ -51,17 +48,31 @@ class Curves:
         if self._folder is None:
             return
         names = ["step", *sorted({name for row in self._rows for name in row} - {"step"})]
+        self._tell_board(self._folder)
         with whole(self._folder / NAME) as part, Path(part).open("w", newline="") as file:
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
+
+    def _tell_board(self, folder: Path) -> None:
+        """TensorBoard's files have a folder of their own, which is made with the first numbers."""
+        if self._board is None:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=self._begun + 1)
+        for row in self._rows[self._told :]:
+            for name, value in row.items():
+                if name != "step":
+                    self._board.add_scalar(name, float(value), int(row["step"]))
+        self._told = len(self._rows)
         self._board.flush()
 
     def close(self) -> None:
         """Nothing comes after this."""
         if self._folder is not None:
             self.flush()
-            self._board.close()
+            if self._board is not None:
+                self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
 

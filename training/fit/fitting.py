@@ -8,9 +8,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..metrics.top1 import top1
 from ..models.registry import make_model
 from ..presets.base import Recipe
 from ..progress import Progress, TrainingError
+from ..run import write as write_run
 from ..tasks.classification import Predictions, predict, vote
 from .curves import Curves
 from .loading import LearnItems, LookItems, in_order, loader, threads
@@ -35,6 +36,10 @@ from .state import BEST, LAST, State
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _LOOK_BATCH = 64
+_NO_NUMBER = (
+    "Training came to nothing: after {} steps the loss was no number any more. "
+    "Train with a lower --learning-rate, or with --precision fp32."
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,11 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is fitted. folder: of the run, where it goes on from; None: nothing is kept. best: keep the weights of the
-    best look at `held`, in the place of the last ones."""
+    """What is fitted.
+
+    folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. best: keep
+    the weights of the best look at `held`, in the place of the last ones.
+    """
 
     spec: ModelSpec
     recipe: Recipe
@@ -74,6 +82,7 @@ class Plan:
     seed: int
     rule: str = "nearest"
     folder: Path | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
     best: bool = False
     wandb: str | None = None
 
@@ -103,8 +112,11 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     workers = recipe.workers if machine.workers is None else machine.workers
     threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // ranks)
     with threads(threads_each), _quiet(), between.interruptible():
-        if module.step < module.steps:
-            trainer.fit(module, _learning(plan, module, workers, rank, ranks, trainer))
+        if module.step < module.steps and not between.is_over():
+            try:
+                trainer.fit(module, _learning(plan, module, workers, rank, ranks, trainer))
+            except SystemExit:  # what Lightning makes of an interrupt in a loader
+                raise KeyboardInterrupt from None
             if rank == 0:
                 between.end()
         elif math.isnan(between.accuracy):
@@ -197,9 +209,7 @@ class _Between(pl.Callback):
         if module.batches % self.in_epoch == 0:
             self._epoch_ends(trainer)
         if stepped:
-            over = self._budget() is not None and self.cpu() >= (self._budget() or 0.0)
-            if over or module.step >= module.steps or self.interrupted:
-                trainer.should_stop = True
+            trainer.should_stop = self.is_over() or module.step >= module.steps or self.interrupted
 
     def _epoch_ends(self, trainer: Any) -> None:
         epoch = self.module.batches // self.in_epoch
@@ -224,6 +234,7 @@ class _Between(pl.Callback):
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
             self._looking = loader(items, in_order(len(self.plan.held), _LOOK_BATCH), workers)
         predictions = looked_at(self.module.averaged, self._looking)
+        _require_points(predictions.points, len(self.plan.held))
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
 
     def keep(self) -> None:
@@ -232,6 +243,7 @@ class _Between(pl.Callback):
             return
         better = self.accuracy > self.best
         self.best = max(self.best, self.accuracy)
+        write_run(self.plan.folder, self.plan.document)
         state = self.module.state(self.cpu(), self.best, self.accuracy)
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
@@ -240,9 +252,12 @@ class _Between(pl.Callback):
             self.curves.flush()
 
     def end(self) -> None:
-        """After the last step."""
+        """After the last step. Raises TrainingError when the weights are no numbers any more."""
         if self.module.step == 0:
             return
+        _require_points(self.module.points, self.module.seen)
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.module.averaged.parameters()):
+            raise TrainingError(_NO_NUMBER.format(self.module.step))
         self.look()
         self.keep()
         if self.curves is not None:
@@ -263,6 +278,11 @@ class _Between(pl.Callback):
         """CPU seconds that the run has used."""
         return time.process_time() - self.started
 
+    def is_over(self) -> bool:
+        """Whether the budget is used up."""
+        budget = self._budget()
+        return budget is not None and self.cpu() >= budget
+
     def _budget(self) -> float | None:
         minutes = self.plan.recipe.minutes
         return None if minutes is None else 60 * minutes
@@ -282,10 +302,7 @@ class _Between(pl.Callback):
         recent = self.module.losses[-self.plan.recipe.log_steps * self.plan.recipe.accumulate :]
         loss = float(torch.stack(recent).mean()) if recent else math.nan
         if recent and not math.isfinite(loss):
-            raise TrainingError(
-                f"Training came to nothing: after {self.module.step} steps the loss was no number any more. Train with a "
-                "lower --learning-rate, or with --precision fp32."
-            )
+            raise TrainingError(_NO_NUMBER.format(self.module.step))
         return loss
 
     def _rate(self) -> float:
@@ -298,7 +315,7 @@ class _Between(pl.Callback):
         module = self.module
         budget = self._budget()
         done = module.step / module.steps if module.steps else 1.0
-        if budget is not None and self.cpu() >= budget:
+        if self.is_over():
             done = 1.0
         try:
             self.on_progress(
@@ -322,6 +339,14 @@ class _Between(pl.Callback):
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _require_points(points: int, samples: int) -> None:
+    if not points:
+        raise InputError(
+            f"Nothing can be learned: none of {samples} recordings gives a single token. "
+            "Are they what the preset is for, and are there events in them?"
+        )
 
 
 def looked_at(model: Any, batches: DataLoader[Any]) -> Predictions:

@@ -26,7 +26,7 @@ class Fit(pl.LightningModule):
         self.model, self.averaged, self.recipe, self.seed = model, averaged, recipe, seed
         if averaged is not model:
             averaged.requires_grad_(False)
-        self.step = self.batches = self.seen = 0
+        self.step = self.batches = self.seen = self.points = 0
         self.steps = recipe.steps
         self.losses: list[Tensor] = []
         self._resumed: State | None = None
@@ -83,6 +83,7 @@ class Fit(pl.LightningModule):
     def count(self, batch: Batch, batch_idx: int) -> None:
         """After a batch: count it, and average the weights after a step."""
         self.batches += 1
+        self.points += batch.points
         self.seen += batch.samples * self.trainer.world_size
         if (batch_idx + 1) % self.recipe.accumulate == 0:
             self.step += 1

@@ -35,6 +35,16 @@ class Batch(NamedTuple):
     number: Tensor
 
     @property
+    def points(self) -> int:
+        """Tokens or events of all samples."""
+        if self.inputs is None:
+            return 0
+        if isinstance(self.inputs, TokenBatch):
+            return len(self.inputs.positions)
+        features = self.inputs.features
+        return len(features) if isinstance(features, Tensor) else len(features.starts)
+
+    @property
     def samples(self) -> int:
         """How many there are."""
         return len(self.number)

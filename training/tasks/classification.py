@@ -23,12 +23,16 @@ def loss_of(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of samples. index: int64 [n], numbers in the part. probabilities: float64 [n, classes], of each
-    slice. loss: mean cross entropy of the slices."""
+    """What a model said of samples.
+
+    index: int64 [n], numbers in the part. probabilities: float64 [n, classes], of each slice. loss: mean cross entropy
+    of the slices. points: tokens or events of all.
+    """
 
     index: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     loss: float
+    points: int = 0
 
 
 def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predictions:
@@ -36,18 +40,20 @@ def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predi
     index: list[NDArray[np.int64]] = []
     probabilities: list[NDArray[np.float64]] = []
     losses: list[float] = []
+    points = 0
     with torch.no_grad():
         for batch in batches:
             if batch.inputs is None:
                 continue
             logits = model(batch).float()
+            points += batch.points
             losses.append(float(loss_of(logits, batch.labels.to(logits.device))) * batch.samples)
             index.append(batch.number.cpu().numpy())
             probabilities.append(torch.softmax(logits, 1).cpu().numpy().astype(np.float64))
     count = sum(map(len, index))
     if count == 0:
         return Predictions(np.zeros(0, np.int64), np.zeros((0, 0)), float("nan"))
-    return Predictions(np.concatenate(index), np.concatenate(probabilities), sum(losses) / count)
+    return Predictions(np.concatenate(index), np.concatenate(probabilities), sum(losses) / count, points)
 
 
 def vote(predictions: Predictions, part: Sequence[Sample], classes: int) -> NDArray[np.int64]:
