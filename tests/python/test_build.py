@@ -21,7 +21,12 @@ from spedge.boards.platformio import BuildError, Workspace, run
 from spedge.cli import execute
 from tests.needs import needs
 
-needs("platformio", "cc")
+
+@pytest.fixture(autouse=True)
+def builds() -> None:
+    """For each test, not for the file: others use what is in it."""
+    needs("platformio", "cc")
+
 
 SAYS = """
 #include <stdio.h>

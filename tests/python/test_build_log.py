@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from spedge.boards.build_log import what_went_wrong
+from tests.needs import needs
 
-ARM = pytest.param(
-    "arm-none-eabi-gcc",
-    marks=pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc"),
-)
-COMPILERS = ["cc", ARM]
+COMPILERS = ["cc", "arm-none-eabi-gcc"]
 BEFORE = """\
 Processing netduinoplus2 (board: netduinoplus2; platform: spedge)
 --------------------------------------------------------------------------------
@@ -41,6 +37,7 @@ SECTIONS { .text : { *(.text*) *(.rodata*) } > FLASH  .bss : { *(.bss*) *(COMMON
 
 def log_of(command: list[str], folder: Path) -> list[str]:
     """What PlatformIO would say of a command that fails."""
+    needs(command[0])
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     return (BEFORE + done.stdout + done.stderr + AFTER).splitlines()
@@ -59,7 +56,7 @@ def source(folder: Path, text: str, name: str = "error.c") -> str:
         ("char big[8192]; const char other[8192] = {1};", {"FLASH", "RAM"}),
     ],
 )
-@pytest.mark.parametrize("compiler", [ARM])
+@pytest.mark.parametrize("compiler", ["arm-none-eabi-gcc"])
 def test_a_program_that_is_larger_than_the_memory(tmp_path: Path, compiler: str, text: str, memories: set[str]) -> None:
     (tmp_path / "memory.ld").write_text(MEMORY)
     name = source(tmp_path, f"{text}\nvoid _start(void) {{ for (;;) {{ }} }}\n")

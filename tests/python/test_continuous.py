@@ -397,7 +397,9 @@ def test_a_camera_that_is_too_fast_is_thinned_on_the_device(bundle: Bundle, tmp_
     assert stats.loss.thinned > 0.05 * len(events)
     assert stats.taken > 0.05 * len(events)
     times = [result.t for result in results]
-    assert set(np.diff(times).tolist()) == {10_000}
+    steps = np.diff(times) // 10_000
+    assert (np.diff(times) == steps * 10_000).all() and (steps >= 1).all()
+    assert (steps - 1).sum() == stats.loss.results_dropped  # none where this machine keeps up
     assert [result.loss.thinned for result in results] == sorted(result.loss.thinned for result in results)
 
 
