@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import time
@@ -29,6 +28,7 @@ from .run import COMPATIBLE, check_same, document_of
 if TYPE_CHECKING:
     from .fit.fitting import Fitted, Machine
 
+_HIGHEST_RATE = 1e20  # far beyond what any model bears, and within float32
 EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
 
 
@@ -166,8 +166,10 @@ def _chosen(
     for what in ("batch", "steps", "accumulate", "validate_epochs", "log_steps", "pool"):
         if getattr(recipe, what) < 1:
             raise UsageError(f"{what} is {getattr(recipe, what)}: it must be at least 1.")
-    if not (math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0):
-        raise UsageError(f"The learning rate is {recipe.learning_rate}: it must be more than 0.")
+    if not 0 < recipe.learning_rate <= _HIGHEST_RATE:
+        raise UsageError(
+            f"The learning rate is {recipe.learning_rate}: it must be more than 0, and {_HIGHEST_RATE:g} at most."
+        )
     if recipe.optimizer not in ("adam", "adamw"):
         raise UsageError(f"There is no optimizer '{recipe.optimizer}'. Choose one of: adam, adamw.")
     return replace(chosen, recipe=recipe)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spedge.base.errors import CheckFailed, InputError, UsageError
+from spedge.base.errors import InputError, UsageError
 from spedge.training.data.base import Description, Sample
 from spedge.training.presets import PRESETS
+from spedge.training.progress import TrainingError
 from tests.golden_models import Case
 
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
@@ -173,8 +174,10 @@ def test_a_folder_of_another_run_is_refused(digits: Path, tmp_path: Path) -> Non
 
 
 def test_a_loss_that_is_no_number_is_no_success(digits: Path, tmp_path: Path) -> None:  # noqa: F811
-    with pytest.raises(CheckFailed, match="nothing is learned"):
-        train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "learning_rate": 1e30, "clip": 1e30})
+    with pytest.raises(TrainingError, match="came to nothing: after 5 steps"):
+        train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "learning_rate": 1e20, "clip": 1e20})
+    with pytest.raises(UsageError, match="learning rate is 1e"):
+        train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "learning_rate": 1e30})
     assert not (tmp_path / "checkpoint.pt").exists()
 
 

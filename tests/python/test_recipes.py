@@ -131,16 +131,16 @@ def test_a_preset_and_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("spedge.training.data.corners")
     labels = ("left", "right")
     samples = tuple(Sample(some_events(40, 30, seed=i), i % 2, str(i)) for i in range(10))
-    module.DESCRIPTIONS = {"corners": Description("corners", "Corners", Sensor(40, 30), labels)}  # type: ignore[attr-defined]
+    module.DESCRIPTION = Description("corners", "Corners", Sensor(40, 30), labels)  # type: ignore[attr-defined]
     module.read = lambda data, parts: Dataset("corners", 40, 30, labels, samples, ())  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(registry.MODULES, "corners", "corners")
     preset = replace(presets.preset("nmnist-pico"), name="corners-pico", dataset="corners")
     monkeypatch.setitem(presets.PRESETS, "corners-pico", preset)
 
-    found, recipe = presets.trainable("corners-pico")
+    found = presets.trainable("corners-pico")
     spec = found.spec()
     assert (spec.sensor, spec.labels, spec.preset) == (Sensor(40, 30), labels, "corners-pico")
     learn, held = registry.load_dataset(found.dataset, None).split(0.2, 0)
     assert (len(learn), len(held)) == (8, 2)
-    assert recipe.minutes > 0
+    assert found.recipe.minutes

@@ -190,6 +190,7 @@ class _Between(pl.Callback):
         self.pace = math.inf  # CPU seconds a step
         self._mark = (0.0, 0)
         self._looking: DataLoader[Any] | None = None
+        self._looked = False  # after the last whole epoch
 
     # ------------------------------------------------------------ Lightning's hooks
 
@@ -223,6 +224,7 @@ class _Between(pl.Callback):
             values = {"train/epoch_loss": loss}
             self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looked else values)
         self._say(epoch, loss, self.accuracy if looked else None)
+        self._looked = looked
         self._fit_budget()
 
     # ------------------------------------------------------------ parts
@@ -258,8 +260,12 @@ class _Between(pl.Callback):
         _require_points(self.module.points, self.module.seen)
         if not all(bool(torch.isfinite(weight).all()) for weight in self.module.averaged.parameters()):
             raise TrainingError(_NO_NUMBER.format(self.module.step))
-        self.look()
+        unfinished = self.module.batches % self.in_epoch != 0
+        if unfinished or not self._looked:
+            self.look()
         self.keep()
+        if unfinished:
+            self._say(math.ceil(self.module.batches / self.in_epoch), self.module.mean_loss(), self.accuracy)
         if self.curves is not None:
             self.curves.close()
 
