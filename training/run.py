@@ -16,7 +16,7 @@ from spedge.model.spec import ModelSpec, from_document, to_document
 
 from .presets import Preset
 
-NAME = "run.json"
+NAME, PROGRESS = "run.json", "progress.json"
 SCHEMA = 1
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
 
@@ -72,6 +72,26 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file} is damaged ({error}): train again with another --run.") from None
+
+
+def list_runs(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Runs in a folder, by name: run, preset, seed, step, steps, and the accuracies accuracy and best, None before the
+    first look. Raises InputError for a damaged one."""
+    found: list[dict[str, Any]] = []
+    for file in sorted(Path(folder).glob(f"*/{NAME}")):
+        document = read(file.parent)
+        row = {"run": file.parent.name, "preset": document["preset"], "seed": document["seed"]}
+        found.append({**row, "step": 0, "steps": document["recipe"]["steps"], "accuracy": None, "best": None})
+        progress = file.parent / PROGRESS
+        if progress.exists():
+            found[-1].update(json.loads(progress.read_text()))
+    return found
+
+
+def write_progress(folder: Path, step: int, steps: int, accuracy: float, best: float) -> None:
+    """Say how far a run is, for `list_runs`, which needs no torch."""
+    with whole(folder / PROGRESS) as part:
+        part.write_text(json.dumps({"step": step, "steps": steps, "accuracy": accuracy, "best": best}) + "\n")
 
 
 def spec_of(folder: str | os.PathLike[str]) -> ModelSpec:

@@ -47,6 +47,16 @@ class Description:
 
 
 @dataclass(frozen=True)
+class About:
+    """What one who looks for the data has to know. layout: folders and files, a line each."""
+
+    link: str
+    size: str
+    licence: str
+    layout: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Samples with their parts: those a data set has none of are empty. A part's samples are read when asked for.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from spedge.base.errors import InputError
 from spedge.model.parts import Sensor
 
-from .base import Description
-from .published import About, Found, Slice, Source, read_sorted, root_with, table_of, whole_seconds
+from .base import About, Description
+from .published import Found, Slice, Source, read_sorted, root_with, table_of, whole_seconds
 
 SIDE = 128
 VERSION = 1

@@ -9,8 +9,8 @@ from spedge import recordings
 from spedge.base.errors import InputError
 from spedge.model.parts import Sensor
 
-from .base import Description
-from .published import PARTS, About, Found, Slice, Source, read_sorted
+from .base import About, Description
+from .published import PARTS, Found, Slice, Source, read_sorted
 
 VERSION = 1
 ABOUT = About(

@@ -20,7 +20,7 @@ from spedge import recordings
 from spedge.base.errors import InputError
 from spedge.model.parts import Sensor
 
-from .base import Dataset, Description, Sample
+from .base import About, Dataset, Description, Sample
 from .dvs import PixelConfig, Pixels
 
 WIDTH = HEIGHT = 128
@@ -29,6 +29,7 @@ LABELS = (
     "wave", "approach", "retreat", "clap", "noise",
 )  # fmt: skip
 DESCRIPTION = Description("gestures", "gestures (made here)", Sensor(WIDTH, HEIGHT), LABELS)
+ABOUT = About("-", "made here", "Apache-2.0", "nothing to get: a simulated camera makes it")
 DURATION_US = 1_000_000
 FRAME_US = 2_000
 TRAIN_PER_CLASS, TEST_PER_CLASS = 80, 20

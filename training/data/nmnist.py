@@ -18,11 +18,15 @@ from spedge.model.parts import Sensor
 from spedge.recordings.nmnist import RECORD_BYTES, SIDE
 from spedge.recordings.nmnist import decode as decode_records
 
-from .base import Dataset, Description, Sample
+from .base import About, Dataset, Description, Sample
 
 WIDTH = HEIGHT = SIDE
 LABELS = tuple("0123456789")
 DESCRIPTION = Description("nmnist", "N-MNIST (Orchard et al. 2015)", Sensor(WIDTH, HEIGHT), LABELS)
+
+ABOUT = About(
+    "https://www.garrickorchard.com/datasets/n-mnist", "1.2 GB", "CC BY-SA 4.0", "N-MNIST/{Train,Test}/<digit>/<id>.bin"
+)
 
 
 def load(path: str | os.PathLike[str]) -> Dataset:

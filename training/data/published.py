@@ -14,20 +14,10 @@ from spedge import recordings
 from spedge.base.errors import InputError
 from spedge.events.arrays import EVENT_DTYPE
 
-from .base import Description
+from .base import About, Description
 
 SLICE_US = 1_000_000
 PARTS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class About:
-    """What one who looks for the data has to know. layout: folders and files, a line each."""
-
-    link: str
-    size: str
-    licence: str
-    layout: str
 
 
 @dataclass(frozen=True)

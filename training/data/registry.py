@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +39,24 @@ def describe_data(name: str, data: str | os.PathLike[str] | None = None) -> Desc
         return open_store(data, name).about
     description: Description = module.DESCRIPTION
     return description
+
+
+def about_data(name: str) -> dict[str, str]:
+    """What one who looks for a data set has to know: title, link, size, licence, layout, and how it is read here."""
+    module = _module(name)
+    title = (
+        module.DESCRIPTION.title
+        if hasattr(module, "DESCRIPTION")
+        else "recordings of your own, a folder for each class"
+    )
+    read = (
+        "as it is"
+        if hasattr(module, "read")
+        else "after 'spedge preprocess'"
+        if hasattr(module, "slices")
+        else "not yet"
+    )
+    return {"title": title, **asdict(module.ABOUT), "read": read}
 
 
 def load_dataset(name: str, data: str | os.PathLike[str] | None, parts: Sequence[str] = ("train", "test")) -> Dataset:

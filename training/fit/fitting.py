@@ -27,6 +27,7 @@ from ..models.registry import make_model
 from ..presets.base import Recipe
 from ..progress import Progress, TrainingError
 from ..run import write as write_run
+from ..run import write_progress
 from ..tasks.classification import Predictions, predict, vote
 from .curves import Curves
 from .loading import LearnItems, LookItems, in_order, loader, threads
@@ -250,6 +251,7 @@ class _Between(pl.Callback):
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
         state.save(self.plan.folder / "checkpoints" / LAST)
+        write_progress(self.plan.folder, state.step, state.steps, self.accuracy, self.best)
         if self.curves is not None:
             self.curves.flush()
 

@@ -23,13 +23,17 @@ from spedge.cli import (
     check,
     compile,
     convert,
+    datasets,
     demo,
     devices,
     evaluate,
     export,
     flash,
     info,
+    preprocess,
+    presets,
     run,
+    runs,
     stream,
     tokenize,
     train,
@@ -47,8 +51,8 @@ app = typer.Typer(
 )
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, train, evaluate, export,
-    compile,
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, datasets,
+    preprocess, presets, train, runs, evaluate, export, compile,
 )  # fmt: skip
 for module in VERBS:
     app.command(module.__name__.rpartition(".")[2])(module.command)

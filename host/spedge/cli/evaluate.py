@@ -3,42 +3,89 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spedge.cli.common import JsonOption, print_json, progress, show, table
-from spedge.cli.train import DataOption
+from spedge.cli.train import DataOption, run_folder
+
+if TYPE_CHECKING:
+    from spedge.training.evaluate import EvaluationReport
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="BUNDLE|CHECKPOINT", help="A bundle, or what 'spedge train' wrote.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|RUN|CHECKPOINT", help="A bundle, or what 'spedge train' wrote.")
+    ],
     data: DataOption = None,
-    split: Annotated[str, typer.Option(help="unseen, test, train or all.")] = "unseen",
+    split: Annotated[str, typer.Option(help="unseen, test, validation, train or all.")] = "unseen",
+    checkpoint: Annotated[str, typer.Option(help="Of a run: kept, best or last.")] = "kept",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify a data set's recordings and say how many were right, class by class."""
     from spedge.training import evaluate
 
     with progress("Reading the data") as say:
-        report = evaluate(model, data, split, on_progress=lambda done, total: say(f"{done} of {total} samples"))
-    if as_json:
-        print_json(
-            {
-                "model": str(report.model),
-                "data": report.data,
-                "split": report.split,
-                "samples": report.samples,
-                "top1": report.top1,
-                "per_class": report.per_class,
-                "labels": list(report.labels),
-                "confusion": report.confusion.tolist(),
-            }
+        report = evaluate(
+            run_folder(model),
+            data,
+            split,
+            checkpoint,
+            on_progress=lambda done, total: say(f"{done} of {total} samples"),
         )
+    if picture is not None:
+        from spedge.view.confusion import draw
+
+        draw(report.confusion, report.labels, picture)
+    if as_json:
+        print_json(_document(report))
         return
     listing = table("", "class", "samples", "right", right=("samples", "right"))
     for index, label in enumerate(report.labels):
         if label in report.per_class:
             listing.add_row(label, str(report.confusion[index].sum()), f"{report.per_class[label]:.1%}")
     show(listing)
+    _show_confusion(report)
+    _show_stages(report)
     print(f"{report.top1:.1%} of {report.samples} samples of {report.data} ({report.split}) right")
+
+
+def _show_confusion(report: EvaluationReport) -> None:
+    numbers = [str(number) for number in range(len(report.labels))]
+    matrix = table("confusion: class, and what it was taken for", "", "class", *numbers, right=("", *numbers))
+    for number, (label, row) in enumerate(zip(report.labels, report.confusion.tolist(), strict=True)):
+        matrix.add_row(str(number), label, *(str(count) if count else "·" for count in row))
+    show(matrix)
+
+
+def _show_stages(report: EvaluationReport) -> None:
+    stages = table("milliseconds a slice", "stage", "p50", "p90", "p99", right=("p50", "p90", "p99"))
+    for stage, values in report.milliseconds.items():
+        stages.add_row(stage, *(f"{values[name]:.2f}" for name in ("p50", "p90", "p99")))
+    show(stages)
+    if len(report.tokens):
+        print(
+            f"{report.slices} slices, {report.tokens.mean():.0f} tokens each on average "
+            f"({report.tokens.min()} to {report.tokens.max()}), {report.token_rate:.0f} tokens a second"
+        )
+
+
+def _document(report: EvaluationReport) -> dict[str, Any]:
+    return {
+        "model": str(report.model),
+        "data": report.data,
+        "split": report.split,
+        "samples": report.samples,
+        "top1": report.top1,
+        "per_class": report.per_class,
+        "labels": list(report.labels),
+        "confusion": report.confusion.tolist(),
+        "slices": report.slices,
+        "tokens_per_slice": float(report.tokens.mean()) if len(report.tokens) else None,
+        "tokens_per_second": report.token_rate if report.token_rate == report.token_rate else None,
+        "milliseconds": report.milliseconds,
+    }

@@ -101,9 +101,7 @@ def command(
     from spedge.training import train
     from spedge.training.fit.fitting import Machine
 
-    folder = run or Path(chosen)
-    if len(folder.parts) == 1 and not folder.exists():
-        folder = RUNS / folder
+    folder = run_folder(run or Path(chosen))
     minutes, holdout = recipe.pop("minutes", None), recipe.pop("holdout", None)
     with progress("Reading the data") as say:
         report = train(
@@ -135,6 +133,11 @@ def command(
         f"{report.top1:.1%} of {report.held_out_samples} held-out samples right"
     )
     print(report.checkpoint.parent if report.bundle is None else report.bundle.path)
+
+
+def run_folder(run: Path) -> Path:
+    """A run that is given by its name alone is in `runs`, unless there is a file or folder of that name here."""
+    return run if len(run.parts) != 1 or run.exists() else RUNS / run
 
 
 def _describe(state: Progress) -> str:
