@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 EXTRAS = {
+    "h5py": "recordings",
+    "lightning": "train",
     "matplotlib": "view",
     "neuromorphic_drivers": "cameras",
     "onnx": "compile",
@@ -24,7 +26,7 @@ EXTRAS = {
     "torch": "train",
     "tvm": "compile",
 }
-SLOW = {"platformio", "torch", "tvm"}
+SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.
 BUILDER = re.compile(r"(.*-)?(cc|gcc|g\+\+|c\+\+|clang|cmake|ninja|make)|qemu-.*")
 

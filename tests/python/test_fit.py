@@ -18,8 +18,11 @@ from spedge.training.data.base import Description, Sample
 from spedge.training.presets import PRESETS
 from spedge.training.progress import TrainingError
 from tests.golden_models import Case
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="training needs torch (pip install 'spedge[train]')")
+needs("torch", "lightning")
+
+import torch  # noqa: E402
 
 from spedge.training import train  # noqa: E402
 from spedge.training.fit.sampler import Batches  # noqa: E402
@@ -187,6 +190,14 @@ def test_debug_keeps_nothing(digits: Path, tmp_path: Path) -> None:  # noqa: F81
     assert not (tmp_path / "none").exists()
 
 
+def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spedge.training.fit.curves import Curves
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UsageError, match=r"pip install 'spedge\[wandb\]'"):
+        Curves(tmp_path, 0, wandb="project")
+
+
 # ---------------------------------------------------------------- all families
 
 
@@ -196,9 +207,9 @@ class Made:
     def __init__(self, classes: int, side: int = 128, slices: int = 2) -> None:
         self.about = Description("made", "made", PRESETS["DG-T-SP"].spec().sensor, tuple(map(str, range(classes))), ())
         self.samples = []
-        for number in range(2 * classes):
+        for number in range(classes):
             random = np.random.default_rng(number)
-            label, n = number % classes, 4000
+            label, n = number % classes, 1500
             events = np.zeros(n, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
             events["t"] = np.sort(random.integers(0, 900_000, n))
             events["x"] = np.clip(random.normal(20 + 8 * label, 6, n), 0, side - 1)

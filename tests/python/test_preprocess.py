@@ -25,8 +25,9 @@ from spedge.training.data.registry import load_dataset
 from spedge.training.data.store import open_store
 from spedge.training.preprocess import preprocess
 from tests.golden_models import Case
+from tests.needs import needs
 
-pytest.importorskip("h5py", reason="stores need h5py (pip install 'spedge[recordings]')")
+needs("h5py")
 
 
 def hash_of(events: NDArray[Any]) -> bytes:

@@ -1,0 +1,77 @@
+"""The verbs of training, on the files of DvsGesture: find, preprocess, train, list, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spedge.cli import execute
+from tests.golden_models import Case
+from tests.needs import needs
+from tests.python.test_preprocess import unpack
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    needs("h5py")
+    unpack(Case("preprocess-dvsgesture"), tmp_path / "DvsGesture", {})
+    return tmp_path
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Any:
+    """What a verb says as JSON."""
+    assert execute([*map(str, arguments), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_data_sets_are_listed_and_looked_at(raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {row["name"] for row in told(capsys, "datasets")["datasets"]}
+    assert {"dvsgesture", "slanimals", "nmnist", "gestures", "folder"} <= names
+    assert told(capsys, "datasets", "dvsgesture")["link"].startswith("https://")
+    there = told(capsys, "datasets", "dvsgesture", raw)
+    assert there["recordings"] == {"train": 1, "validation": 0, "test": 1}
+    (raw / "DvsGesture" / "user24_led_labels.csv").unlink()
+    assert execute(["datasets", "dvsgesture", str(raw)]) == 1
+    assert "lacks user24_led_labels.csv, which trials_to_test.txt names" in capsys.readouterr().err
+
+
+def test_presets_are_listed_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = told(capsys, "presets")["presets"]
+    assert len(rows) == 29
+    one = told(capsys, "presets", "SL-PCN-V")
+    assert (one["data"], one["recipe"]["accumulate"], one["model"]["type"]) == ("slanimals", 2, "pcn")
+    assert execute(["presets", "DG-GNN-SP"]) == 0
+    assert "recipe learning rate" in capsys.readouterr().out
+    assert execute(["presets", "DG-T-XL"]) == 2
+
+
+def test_from_published_files_to_an_accuracy(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps of a PCN, in the current folder's runs."""
+    needs("torch", "lightning")
+    store = tmp_path / "store"
+    made = told(capsys, "preprocess", "dvsgesture", "--data", raw, "--out", store)
+    assert (made["recordings"], made["made"], made["samples"]) == (2, 2, 20)
+    monkeypatch.chdir(tmp_path)
+    given = ("train", "DG-PCN-SP", "--data", store, "--run", "pcn", "--steps", 2, "--batch", 3, "--workers", 0)
+    report = told(capsys, *given, "--learning-rate", 1e-4)
+    assert (report["steps"], report["bundle"], report["checkpoint"]) == (2, None, "runs/pcn/checkpoint.pt")
+    (run,) = told(capsys, "runs")["runs"]
+    assert (run["run"], run["preset"], run["step"], run["best"]) == ("pcn", "DG-PCN-SP", 2, report["top1"])
+    picture = tmp_path / "confusion.png"
+    for checkpoint in ("kept", "best", "last"):
+        seen = told(capsys, "evaluate", "pcn", "--data", store, "--split", "test", "--checkpoint", checkpoint)
+        assert (seen["samples"], seen["slices"]) == (6, 10)  # gestures, and their seconds
+        assert seen["top1"] == report["top1"]
+        assert set(seen["milliseconds"]) == {"load", "tokenize", "collate", "forward"}
+        assert seen["tokens_per_slice"] > 0
+    needs("matplotlib")
+    assert execute(["evaluate", "pcn", "--data", str(store), "--split", "test", "--picture", str(picture)]) == 0
+    assert "tokens a second" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert execute([*map(str, given)]) == 2  # another learning rate
+    assert "another learning rate" in capsys.readouterr().err
