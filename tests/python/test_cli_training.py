@@ -57,7 +57,7 @@ def test_from_published_files_to_an_accuracy(
     made = told(capsys, "preprocess", "dvsgesture", "--data", raw, "--out", store)
     assert (made["recordings"], made["made"], made["samples"]) == (2, 2, 20)
     monkeypatch.chdir(tmp_path)
-    given = ("train", "DG-PCN-SP", "--data", store, "--run", "pcn", "--steps", 2, "--batch", 3, "--workers", 0)
+    given = ("train", "DG-PCN-SP", "--data", store, "--run", "pcn", "--steps", 2, "--batch", 8, "--workers", 0)
     report = told(capsys, *given, "--learning-rate", 1e-4)
     assert (report["steps"], report["bundle"], report["checkpoint"]) == (2, None, "runs/pcn/checkpoint.pt")
     (run,) = told(capsys, "runs")["runs"]

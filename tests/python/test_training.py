@@ -22,7 +22,6 @@ from spedge.model.spec import Metric
 from spedge.training import nmnist
 from spedge.training.augment import augment
 from spedge.training.augment.recipe import Augmentation
-from spedge.training.data import Dataset, Sample
 from spedge.training.presets import PRESETS
 from spedge.training.represent.tokens import Windower
 from tests.needs import needs
@@ -496,9 +495,3 @@ def test_damaged_and_missing_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a checkpoint"):
         export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_too_few_samples_to_hold_out() -> None:
-    dataset = Dataset("x", 34, 34, tuple("0123456789"), (Sample(strokes(0, 0), 0, "a"),), ())
-    with pytest.raises(UsageError, match="too few"):
-        dataset.split(0.1, 0)

@@ -122,3 +122,9 @@ def test_interrupted_before_the_first_step(
     assert execute(["train", "--preset", "nmnist-pico", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "spedge: error: interrupted\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_too_few_samples_to_hold_out() -> None:
+    dataset = Dataset("x", 34, 34, tuple("0123456789"), (sample(0, 0),), ())
+    with pytest.raises(UsageError, match="too few"):
+        dataset.split(0.1, 0)

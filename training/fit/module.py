@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from ..models.inputs import GraphBatch
 from ..presets.base import Recipe
 from ..represent.collate import Batch
 from ..tasks.classification import loss_of
@@ -71,8 +72,8 @@ class Fit(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.batches) * 4_099 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """A batch without a single sample gives no gradient; of several processes each has to give one."""
-        if batch.inputs is None:
+        """A batch that nothing can be learned from gives no gradient; of several processes each has to give one."""
+        if batch.inputs is None or (isinstance(batch.inputs, GraphBatch) and not batch.inputs.can_be_normed):
             if self.trainer.world_size == 1:
                 return None
             return torch.stack([p.sum() for p in self.model.parameters()]).sum() * 0.0

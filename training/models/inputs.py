@@ -38,6 +38,15 @@ class GraphBatch(NamedTuple):
     graph: GnnGraph | PcnGraph
     samples: int
 
+    @property
+    def can_be_normed(self) -> bool:
+        """Whether each batch norm has two rows at least, without which there is no variance to learn with."""
+        if isinstance(self.graph, PcnGraph):
+            rows = [len(stage.source) for stage in self.graph.stages] + [len(self.graph.position)]
+        else:
+            rows = [self.graph.near.nodes, len(self.graph.sampled)]
+        return min(rows) >= 2
+
 
 class CellLinear(nn.Linear):
     """A linear map of log(1 + count) of the cells of log-time volumes.
