@@ -22,8 +22,9 @@ C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/b
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
 
+# Three processes on two cores: some wait for emulators while others work.
 test: setup lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 25
+	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
 
 # What needs no compiler and no emulator, in a minute.
 quick: $(VENV)/all.stamp

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import itertools
 import json
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,17 +32,23 @@ needs("tvm", "cc")
 
 TOLERANCE = 1e-5
 EXAMPLES = 3  # of each operator
+HOMES: list[Path] = []
 
 
 def shape_of(model: onnx.ModelProto) -> list[int]:
     return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where models are compiled: pytest clears it away."""
+    HOMES.append(tmp_path_factory.mktemp("operators"))
+
+
 @functools.cache
 def compiled(graph: bytes, target: str) -> Path:
     """The folder that a model becomes; made once."""
-    folder = Path(tempfile.mkdtemp(prefix="spedge-operator-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=HOMES[-1]))
     (folder / "graph.onnx").write_bytes(graph)
     compile_onnx(folder / "graph.onnx", target, folder / "model")
     return folder / "model"

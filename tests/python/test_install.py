@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -37,16 +38,22 @@ def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("install") / "é t'o w & (x)"  # where builds and scripts once failed
     folder.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    environment = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}  # nothing is fetched
     options = {"build-dir": folder / "build", "cmake.build-type": "Debug"}  # what is in it, not how fast it is
     settings = [f"--config-settings={name}={value}" for name, value in options.items()]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", *settings]
-    subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder)
+    subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder, env=environment)
     venv.create(folder / "env", with_pip=False, symlinks=True)
     site = next((folder / "env/lib").glob("python*/site-packages"))
     # A .pth line adds the folder but does not run the .pth files in it, so the editable install stays out.
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     wheel = next(folder.glob("*.whl"))
-    subprocess.run([*pip, "--python", folder / "env/bin/python", "install", "--no-deps", wheel], check=True, cwd=folder)
+    subprocess.run(
+        [*pip, "--python", folder / "env/bin/python", "install", "--no-deps", wheel],
+        check=True,
+        cwd=folder,
+        env=environment,
+    )
     return folder / "env/bin"
 
 

@@ -119,14 +119,14 @@ def test_while_firmware_is_built(moment: Moment, tmp_path: Path) -> None:
 DEVICE = [
     Moment("subprocess.Popen"),
     Moment("subprocess.Popen", delay=0.03),
-    Moment("subprocess.Popen", delay=0.2),
+    Moment("subprocess.Popen", delay=0.15),
     Moment("import", "onnxruntime_pybind11_state"),
 ]
 
 
 @pytest.mark.parametrize("moment", DEVICE, ids=str)
 def test_while_a_device_is_at_work(moment: Moment, tmp_path: Path, bundle: Bundle, image: Path) -> None:
-    write(tmp_path / "long.raw", scattered(400_000, 40_000_000), 34, 34)
+    write(tmp_path / "long.raw", scattered(2_000_000, 200_000_000), 34, 34)
     interrupted(moment, "check", bundle.path, tmp_path / "long.raw", "--board", "sim", image=image)
 
 
