@@ -39,6 +39,8 @@ def test_data_sets_are_listed_and_looked_at(raw: Path, capsys: pytest.CaptureFix
 
 
 def test_presets_are_listed_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["train"]) == 2
+    assert "Say what to train: 'spedge presets' lists the presets." in capsys.readouterr().err
     rows = told(capsys, "presets")["presets"]
     assert len(rows) == 29
     one = told(capsys, "presets", "SL-PCN-V")

@@ -21,7 +21,7 @@ def draw(confusion: NDArray[np.int64], labels: Sequence[str], path: Path) -> Non
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("pictures need matplotlib: pip install 'spedge[view]'") from None
+        raise UsageError("a confusion matrix draws a picture: pip install 'spedge[view]'") from None
     side = 2.5 + 0.42 * len(labels)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes: Any = figure.subplots()
