@@ -223,7 +223,7 @@ def features(case: Case) -> Any:
         return embedding(torch.from_numpy(case["polarity"].astype(np.int64)))
     volumes = torch.from_numpy(case["volume"].astype(np.float32))
     embedding = CellLinear(volumes[0].numel(), 16)
-    load(embedding.linear, case.parameters, "embedding")
+    load(embedding, case.parameters, "embedding")
     return embedding(volumes)
 
 
