@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -36,6 +38,20 @@ def test_data_sets_are_listed_and_looked_at(raw: Path, capsys: pytest.CaptureFix
     (raw / "DvsGesture" / "user24_led_labels.csv").unlink()
     assert execute(["datasets", "dvsgesture", str(raw)]) == 1
     assert "lacks user24_led_labels.csv, which trials_to_test.txt names" in capsys.readouterr().err
+
+
+def test_every_field_of_a_recipe_is_an_option() -> None:
+    """They are written out, so that no verb has to load what training needs before it begins."""
+    from spedge.cli import recipe
+    from spedge.training.presets import Recipe
+
+    fields = get_type_hints(Recipe)
+    del fields["augmentation"]
+    assert {name: kind | None for name, kind in fields.items()} == {
+        name: kind for name, kind in get_type_hints(recipe._options).items() if name != "return"
+    }
+    loaded = "import spedge.cli, sys; print([name for name in sys.modules if name.startswith('spedge.training')])"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_presets_are_listed_and_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from spedge.base.errors import UsageError
 from spedge.model.parts import ATTENTIONS, EventInput, Model, Representation, Transformer
@@ -22,35 +21,30 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
 }
 
 
-def _told(help: str, default: Any = MISSING) -> Any:
-    """A field with a sentence for the command line."""
-    return field(default=default, metadata={"help": help}) if default is not MISSING else field(metadata={"help": help})
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained: OneCycle, gradient norm clipped. The defaults are the paper's (experiments.md E)."""
 
-    batch: int = _told("Samples a batch and device.")
-    steps: int = _told("Steps of the optimizer.")
-    learning_rate: float = _told("The highest.")
-    accumulate: int = _told("Batches added up for a step.", 1)
-    optimizer: str = _told("adam or adamw.", "adam")
-    weight_decay: float = _told("Of matrices, by adamw.", 0.0)
-    warm_up: float = _told("Share of the steps until the learning rate is highest.", 0.01)
-    first_divide: float = _told("The learning rate begins at the highest over this.", 25.0)
-    last_divide: float = _told("The learning rate ends at the highest over this.", 100.0)
-    clip: float = _told("Largest norm of a step's gradient.", 1.0)
-    precision: str = _told("fp32, or mixed fp16 or bf16; fp16 is for GPUs and is fp32 without one.", "fp32")
-    dropout: float = _told("Share of features dropped.", 0.1)
-    label_smoothing: float = _told("Share of a label that goes to all classes.", 0.0)
-    average_samples: int = _told("Samples over which the kept weights are averaged; 0: none are.", 0)
-    pool: int = _told("Batches among which samples are sorted by size.", 1)
-    minutes: float | None = _told("CPU time at most; the schedule is shortened when it would take longer.", None)
-    holdout: float = _told("Share held out when the data has neither a validation nor a test part.", 0.1)
-    workers: int = _told("Processes that load; 0: the one that trains.", 4)
-    validate_epochs: int = _told("Times through the data between two looks at the held-out part.", 1)
-    log_steps: int = _told("Steps whose loss is averaged for the curves.", 10)
+    batch: int  #: samples a batch and device
+    steps: int  #: steps of the optimizer
+    learning_rate: float  #: the highest
+    accumulate: int = 1  #: batches added up for a step
+    optimizer: str = "adam"  #: adam or adamw
+    weight_decay: float = 0.0  #: of matrices, by adamw
+    warm_up: float = 0.01  #: share of the steps until the learning rate is highest
+    first_divide: float = 25.0  #: the learning rate begins at the highest over this
+    last_divide: float = 100.0  #: the learning rate ends at the highest over this
+    clip: float = 1.0  #: largest norm of a step's gradient
+    precision: str = "fp32"  #: fp32, or mixed fp16 or bf16; fp16 is for GPUs and is fp32 without one
+    dropout: float = 0.1  #: share of features dropped
+    label_smoothing: float = 0.0  #: share of a label that goes to all classes
+    average_samples: int = 0  #: samples over which the kept weights are averaged; 0: none are
+    pool: int = 1  #: batches among which samples are sorted by size
+    minutes: float | None = None  #: CPU time at most; the schedule is shortened when it would take longer
+    holdout: float = 0.1  #: share held out when the data has neither a validation nor a test part
+    workers: int = 4  #: processes that load; 0: the one that trains
+    validate_epochs: int = 1  #: times through the data between two looks at the held-out part
+    log_steps: int = 10  #: steps whose loss is averaged for the curves
     augmentation: Augmentation | None = None  #: ours; None: the paper's, with CutMix
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
+
+from spedge.cli.options import in_place_of
 
 
 def _options(
@@ -49,28 +49,10 @@ def _options(
 
 def reads(command: Callable[..., None]) -> Callable[..., None]:
     """A verb with a keyword `reading`, a recordings.Reading, gets these options in its place."""
-    options = _parameters(_options)
-    own = _parameters(command)
-    at = list(own).index("reading")
-    before, after = list(own.values())[:at], list(own.values())[at + 1 :]
-
-    @functools.wraps(command)
-    def verb(**given: Any) -> None:
-        from spedge.recordings import Reading
-
-        reading = Reading(**{name: given.pop(name) for name in options})
-        command(**given, reading=reading)
-
-    parameters = [*before, *options.values(), *after]
-    verb.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    )
-    verb.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return verb
+    return in_place_of("reading", _options, _reading, command)
 
 
-def _parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
-    """With annotations that are no strings any more. `Reading` is not looked up: that would load all readers."""
-    hints = get_type_hints(function, localns={"Reading": object}, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    return {parameter.name: parameter.replace(annotation=hints[parameter.name]) for parameter in parameters}
+def _reading(**given: Any) -> Any:
+    from spedge.recordings import Reading
+
+    return Reading(**given)

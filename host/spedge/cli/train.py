@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
-from spedge.training.presets.base import Recipe
+from spedge.cli.recipe import changes_recipe
 
 if TYPE_CHECKING:
     from spedge.training.train import Progress, TrainReport
@@ -25,41 +22,8 @@ DataOption = Annotated[
 ]
 
 
-def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of `Recipe`; the command gets those that were given, as `recipe`."""
-    hints = get_type_hints(Recipe)
-    own = inspect.signature(command, eval_str=True)
-    given = [parameter for parameter in own.parameters.values() if parameter.name != "recipe"]
-    options = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                hints[field.name] | None,
-                typer.Option(help=field.metadata["help"], show_default=False, rich_help_panel="In the preset's place"),
-            ],
-        )
-        for field in dataclasses.fields(Recipe)
-        if "help" in field.metadata
-    ]
-
-    def run(**values: Any) -> None:
-        names = {option.name for option in options}
-        recipe = {name: values.pop(name) for name in names if values.get(name) is not None}
-        command(**{name: value for name, value in values.items() if name not in names}, recipe=recipe)
-
-    run.__doc__ = command.__doc__
-    run.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in given] + options
-    )
-    run.__annotations__ = {p.name: p.annotation for p in (*given, *options)}
-    return run
-
-
-@with_recipe
+@changes_recipe
 def command(
-    recipe: dict[str, Any],
     preset: Annotated[str | None, typer.Argument(help="What to train; see 'spedge presets'.")] = None,
     preset_option: Annotated[str | None, typer.Option("--preset", hidden=True)] = None,
     run: Annotated[
@@ -89,6 +53,8 @@ def command(
     bundle: Annotated[bool, typer.Option(help="Write a bundle, where the model has one.")] = True,
     debug: Annotated[bool, typer.Option(help="Keep and log nothing.")] = False,
     as_json: JsonOption = False,
+    *,
+    recipe: dict[str, Any],
 ) -> None:
     """Train a preset and write its run, checkpoint and bundle.
 
