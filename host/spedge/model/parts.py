@@ -177,8 +177,24 @@ class Transformer:
             yield f"its attention is {self.attention!r}; choose one of {', '.join(ATTENTIONS)}"
 
 
+class _OnPoints:
+    """What families on graphs have in common. channels: features before the layers, between them, and after them."""
+
+    channels: tuple[int, ...]
+
+    @property
+    def takes(self) -> int:
+        """Features of each node or point."""
+        return self.channels[0]
+
+    @property
+    def gives(self) -> int:
+        """Features of each node or point, after the layers or stages."""
+        return self.channels[-1]
+
+
 @dataclass(frozen=True)
-class Gnn:
+class Gnn(_OnPoints):
     """Spline convolutions on the nodes closer than `node_radius`, sampling of `fps_ratio` of them, and spline
     convolutions within `pool_radius`. Radii are in units of the positions: patches or pixels, and scaled time."""
 
@@ -190,16 +206,6 @@ class Gnn:
     neighbours: int = 32
     kernel: int = 4
 
-    @property
-    def takes(self) -> int:
-        """Features of each node."""
-        return self.channels[0]
-
-    @property
-    def gives(self) -> int:
-        """Features of each node, after the layers."""
-        return self.channels[-1]
-
     def problems(self) -> Iterator[str]:
         """What cannot be."""
         sizes = {name: getattr(self, name) for name in ("node_radius", "pool_radius", "kernel")}
@@ -208,7 +214,7 @@ class Gnn:
 
 
 @dataclass(frozen=True)
-class Pcn:
+class Pcn(_OnPoints):
     """PointNet++: one stage for each radius, which samples a ratio of the points and looks at their neighbours."""
 
     type: ClassVar[str] = "pcn"
@@ -216,16 +222,6 @@ class Pcn:
     fps_ratios: tuple[float, ...]
     channels: tuple[int, ...] = (16, 32, 128)
     neighbours: int = 64
-
-    @property
-    def takes(self) -> int:
-        """Features of each point."""
-        return self.channels[0]
-
-    @property
-    def gives(self) -> int:
-        """Features of each point, after the stages."""
-        return self.channels[-1]
 
     def problems(self) -> Iterator[str]:
         """What cannot be."""
