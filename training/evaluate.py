@@ -21,7 +21,7 @@ from spedge.model.spec import ModelSpec
 from .checkpoint import load_checkpoint
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
-from .metrics.top1 import confusion_matrix, top1
+from .metrics.top1 import Votes, top1
 from .presets import preset as find_preset
 from .run import NAME as RUN
 
@@ -120,9 +120,7 @@ def _count(
     look: Callable[[NDArray[Any]], _Look],
     on_progress: Callable[[int, int], None] | None,
 ) -> EvaluationReport:
-    classes = len(spec.labels)
-    sums: dict[str, NDArray[np.float64]] = {}
-    truth: dict[str, int] = {}
+    votes = Votes(len(spec.labels))
     looks: list[_Look] = []
     loading: list[float] = []
     seen_us = 0
@@ -134,11 +132,7 @@ def _count(
         seen_us += int(events["t"][-1] - events["t"][0]) if len(events) else 0
         seen = look(events)
         looks.append(seen)
-        group = sample.group or f"#{number}"
-        truth.setdefault(group, sample.label)
-        sums.setdefault(group, np.zeros(classes))
-        if seen.probabilities is not None:
-            sums[group] += seen.probabilities
+        votes.add(sample.label, sample.group or f"#{number}", seen.probabilities)
         if on_progress is not None:
             on_progress(number + 1, len(samples))
     tokens = np.array([seen.tokens for seen in looks], np.int64)
@@ -148,7 +142,7 @@ def _count(
         data,
         split,
         spec.labels,
-        confusion_matrix(list(truth.values()), [int(sums[g].argmax()) for g in truth], classes),
+        votes.confusion(),
         len(samples),
         tokens,
         float(tokens.sum() / (seen_us * 1e-6)) if seen_us else float("nan"),

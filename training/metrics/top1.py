@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Votes:
+    """Votes of slices: the mean of the probabilities of a recording's slices decides for it.
+
+    A recording none of whose slices could be looked at counts as class 0's prediction: it is not left out.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._truth: dict[str, int] = {}
+        self._sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(classes))
+        self._classes = classes
+
+    def add(self, label: int, group: str, probabilities: NDArray[np.float64] | None) -> None:
+        """A slice of the recording `group`, which shows `label`. probabilities: [classes]; None: there are none."""
+        self._truth.setdefault(group, label)
+        if probabilities is not None:
+            self._sums[group] += probabilities
+
+    def confusion(self) -> NDArray[np.int64]:
+        """[true, predicted], of recordings."""
+        predicted = [int(self._sums[group].argmax()) for group in self._truth]
+        return confusion_matrix(list(self._truth.values()), predicted, self._classes)
 
 
 def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: int) -> NDArray[np.int64]:

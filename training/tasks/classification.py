@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.base import Sample
-from ..metrics.top1 import confusion_matrix
+from ..metrics.top1 import Votes
 from ..represent.collate import Batch
 
 
@@ -25,21 +25,19 @@ def loss_of(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
 class Predictions:
     """What a model said of samples.
 
-    index: int64 [n], numbers in the part. probabilities: float64 [n, classes], of each slice. loss: mean cross entropy
-    of the slices. points: tokens or events of all.
+    index: int64 [n], numbers in the part. probabilities: float64 [n, classes], of each slice. points: tokens or events
+    of all.
     """
 
     index: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-    loss: float
-    points: int = 0
+    points: int
 
 
 def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predictions:
     """Go through the batches. model: a batch's logits. Samples that no model input can be made of are not in it."""
     index: list[NDArray[np.int64]] = []
     probabilities: list[NDArray[np.float64]] = []
-    losses: list[float] = []
     points = 0
     with torch.no_grad():
         for batch in batches:
@@ -47,30 +45,20 @@ def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predi
                 continue
             logits = model(batch).float()
             points += batch.points
-            losses.append(float(loss_of(logits, batch.labels.to(logits.device))) * batch.samples)
             index.append(batch.number.cpu().numpy())
             probabilities.append(torch.softmax(logits, 1).cpu().numpy().astype(np.float64))
-    count = sum(map(len, index))
-    if count == 0:
-        return Predictions(np.zeros(0, np.int64), np.zeros((0, 0)), float("nan"))
-    return Predictions(np.concatenate(index), np.concatenate(probabilities), sum(losses) / count, points)
+    if not index:
+        return Predictions(np.zeros(0, np.int64), np.zeros((0, 0)), points)
+    return Predictions(np.concatenate(index), np.concatenate(probabilities), points)
 
 
 def vote(predictions: Predictions, part: Sequence[Sample], classes: int) -> NDArray[np.int64]:
-    """Confusion [true, predicted] of recordings: the mean of the probabilities of a recording's slices decides.
-
-    A recording none of whose slices could be looked at counts as class 0's prediction: it is not left out.
-    """
-    sums: dict[str, NDArray[np.float64]] = {}
-    truth: dict[str, int] = {}
+    """Confusion [true, predicted] of recordings, whose slices vote."""
+    votes = Votes(classes)
+    seen = dict(zip(predictions.index.tolist(), predictions.probabilities, strict=True))
     for number in range(len(part)):
-        label, group = about(part, number)
-        truth.setdefault(group, label)
-        sums.setdefault(group, np.zeros(classes))
-    for number, row in zip(predictions.index.tolist(), predictions.probabilities, strict=True):
-        sums[about(part, number)[1]] += row
-    groups = list(truth)
-    return confusion_matrix([truth[g] for g in groups], [int(sums[g].argmax()) for g in groups], classes)
+        votes.add(*about(part, number), seen.get(number))
+    return votes.confusion()
 
 
 def about(part: Sequence[Sample], number: int) -> tuple[int, str]:
