@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from spedge.model.parts import EventInput, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
-from spedge.model.window import tokenizer_of
 from spedge.tokens.embedding import log_time_cells, positions_of
 from spedge.tokens.tokenizer import Tokens
 
 from .graph import GnnArrays, PcnArrays, gnn_arrays, pcn_arrays
+from .tokens import Windower
 
 
 class CellArrays(NamedTuple):
@@ -64,7 +64,7 @@ class Represent:
 
     def __init__(self, spec: ModelSpec, training: bool = False, rule: str = "nearest") -> None:
         self._spec, self._training, self._rule = spec, training, rule
-        self._tokenizer = tokenizer_of(spec.representation) if isinstance(spec.representation, TokenInput) else None
+        self._windower = Windower(spec) if isinstance(spec.representation, TokenInput) else None
 
     def __call__(self, events: NDArray[Any], random: np.random.Generator | None = None) -> Arrays | None:
         """events: EVENT_DTYPE, sorted by time. random: draws where points begin, when training.
@@ -74,14 +74,8 @@ class Represent:
         seen = self._spec.representation
         if isinstance(seen, EventInput):
             return self._of_events(events, seen, random)
-        return self._of_tokens(self._tokens(events), seen, random)
-
-    def _tokens(self, events: NDArray[Any]) -> Tokens:
-        """The newest tokens, as many as the model sees."""
-        assert self._tokenizer is not None
-        self._tokenizer.reset()
-        tokens = self._tokenizer.push(events)
-        return tokens.last(self._spec.window_tokens(len(tokens)))
+        assert self._windower is not None
+        return self._of_tokens(self._windower.newest(events), seen, random)
 
     def _of_tokens(self, tokens: Tokens, seen: TokenInput, random: np.random.Generator | None) -> Arrays | None:
         found = log_time_cells(tokens, seen.tokenizer.patch_size, seen.embedding.buckets)

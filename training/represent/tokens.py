@@ -23,6 +23,13 @@ class Windower:
         self._tokenizer.reset()
         return self._tokenizer.push(events)
 
+    def newest(self, events: NDArray[Any]) -> Tokens:
+        """Those of one recording's tokens that the model sees."""
+        return self._newest(self.tokenize(events))
+
     def window(self, tokens: Tokens) -> Window:
         """What the model sees after these tokens."""
-        return window_of(tokens.last(self._spec.window_tokens(len(tokens))), self._input)
+        return window_of(self._newest(tokens), self._input)
+
+    def _newest(self, tokens: Tokens) -> Tokens:
+        return tokens.last(self._spec.window_tokens(len(tokens)))
