@@ -182,6 +182,7 @@ class StoredPart(Sequence[Sample]):
         self._root, self._entries = root, list(entries)
         self._first = np.cumsum([0, *(len(entry.labels) for entry in entries)])
         self.sizes = np.array([count for entry in entries for count in entry.counts], np.int64)
+        self._offsets = [np.cumsum([0, *entry.counts]) for entry in entries]
         self._open: dict[int, Any] = {}
         self._process = os.getpid()
 
@@ -208,7 +209,7 @@ class StoredPart(Sequence[Sample]):
         path = self._root / self._entries[entry].file
         try:
             file = self._file(entry, path)
-            first, last = file["offsets"][place : place + 2]
+            first, last = self._offsets[entry][place : place + 2]
             events = np.empty(int(last - first), EVENT_DTYPE)
             for name in _COLUMNS:
                 events[name] = file[name][first:last]
