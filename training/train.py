@@ -21,7 +21,7 @@ from .checkpoint import NAME, Checkpoint
 from .data.base import Dataset, Sample, pack_digests, sizes_of
 from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model
-from .presets import Preset, Recipe, trainable
+from .presets import Preset, trainable
 from .progress import Progress, TrainingError
 from .run import COMPATIBLE, check_same, document_of
 
@@ -229,4 +229,4 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "numpy": np.__version__, "torch": str(torch.__version__)}
 
 
-__all__ = ["Progress", "Recipe", "TrainReport", "TrainingError", "exportable", "train"]
+__all__ = ["Progress", "TrainReport", "TrainingError", "train"]

@@ -102,20 +102,16 @@ def test_a_run_that_is_begun_again_ends_with_the_same_weights(digits: Path, tmp_
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+def command(data: Path, run: Path, recipe: dict[str, Any], *more: str) -> list[str]:
+    """`run_small` from a shell, with that recipe."""
+    given = [sys.executable, "-m", "spedge", "train", "nmnist-pico", "--no-bundle", *more]
+    given += ["--data", str(data), "--run", str(run)]
+    return given + [word for name, value in recipe.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
 def test_killed_at_any_moment(digits: Path, tmp_path: Path) -> None:  # noqa: F811
     run_small(digits, tmp_path / "whole")
-    given = [
-        sys.executable,
-        "-m",
-        "spedge",
-        "train",
-        "nmnist-pico",
-        "--data",
-        str(digits),
-        "--run",
-        str(tmp_path / "k"),
-    ]
-    given += [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    given = command(digits, tmp_path / "k", SMALL)
     process = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (tmp_path / "k" / "checkpoints" / "last.ckpt").exists() and process.poll() is None:
@@ -129,27 +125,9 @@ def test_killed_at_any_moment(digits: Path, tmp_path: Path) -> None:  # noqa: F8
 
 def test_two_processes_end_with_one_result(digits: Path, tmp_path: Path) -> None:  # noqa: F811
     """Each sees half of every batch; begun again it is the same within rounding."""
-    given = [
-        sys.executable,
-        "-m",
-        "spedge",
-        "train",
-        "nmnist-pico",
-        "--data",
-        str(digits),
-        "--devices",
-        "2",
-        "--no-bundle",
-    ]
-    given += [
-        word
-        for name, value in {**SMALL, "batch": 4, "steps": 20}.items()
-        for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
+    given = command(digits, tmp_path / "two", {**SMALL, "batch": 4, "steps": 20}, "--devices", "2")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*given, "--run", str(tmp_path / "two")], capture_output=True, text=True, env=environment, check=False
-    )
+    done = subprocess.run(given, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nmnist-pico:") == 1
     one = train("nmnist-pico", digits, tmp_path / "one", recipe={**SMALL, "steps": 20}, bundle=False)
