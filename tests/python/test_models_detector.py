@@ -1,0 +1,205 @@
+"""The detector's parts: equal to what the authors' models gave, and to their definitions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spedge.model.parts import Detector, Embedding, EventInput, Gnn, Pcn, TokenInput, Transformer
+from spedge.tokens.settings import TokenizerSettings
+from spedge.training.represent.graph import gnn_arrays, pcn_arrays
+from tests.golden_models import Case, names
+from tests.needs import needs
+
+needs("torch")
+
+import torch  # noqa: E402
+
+from tests.python.test_models_graph import load, load_point_mlp  # noqa: E402
+
+
+def state_of(parameters: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
+    """The state of a `GridDetector` from the parameters by role."""
+    out: dict[str, Any] = {}
+    for role, value in parameters.items():
+        for theirs, own in RENAMED:
+            role = role.replace(theirs, own)
+        out[role] = torch.from_numpy(value)
+    return out
+
+
+RENAMED = [
+    ("lstm.weight_input", "lstm.lstm.weight_ih"), ("lstm.weight_hidden", "lstm.lstm.weight_hh"),
+    ("lstm.bias_input", "lstm.lstm.bias_ih"), ("lstm.bias_hidden", "lstm.lstm.bias_hh"),
+    *[(f"bottleneck{i}.{name}", f"bottlenecks.{i}.{k}") for i in range(3) for k, name in enumerate(("first", "second"))],
+    *[(f"head{i}.", f"head.levels.{i}.") for i in range(3)],
+    *[(f".{name}{i}.", f".{own}.{i}.") for name, own in (("class", "classes"), ("box", "box")) for i in (0, 1)],
+    (".mean", ".running_mean"), (".variance", ".running_var"),
+]  # fmt: skip
+
+
+def detector(case: Case) -> Any:
+    from spedge.training.models.detector import GridDetector
+
+    about = case.model
+    config = Detector(
+        Transformer(hidden=about["width"]), about["width"], head=about["head_width"], odd_grid=about["odd_grid"]
+    )
+    model = GridDetector(config, about["classes"], tuple(about["strides"])).eval()
+    missing = model.load_state_dict(state_of(case.parameters), strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    return model
+
+
+@pytest.mark.parametrize("name", [*names("detector-odd"), *names("detector-even")])
+def test_lstm_pyramid_neck_and_head_are_the_authors(name: str) -> None:
+    from spedge.training.models.detector import Steps
+
+    case = Case(name)
+    model = detector(case)
+    slots = len(case["state_hidden"]) if "state_hidden" in case else 1 + max(case["batch0.slot"])
+    state = model.lstm.start(int(slots), case.model["rows"], case.model["columns"])
+    for batch in sorted({key.split(".")[0] for key in case.names("batch")}):
+        steps = Steps(torch.from_numpy(case[f"{batch}.slot"]), torch.from_numpy(case[f"{batch}.reset"]))
+        with torch.no_grad():
+            grid, state = model.lstm(torch.from_numpy(case[f"{batch}.grid"]), steps, state)
+            np.testing.assert_allclose(grid.numpy(), case[f"{batch}.lstm"], rtol=1e-4, atol=1e-4)
+            levels = model.pyramid(grid.permute(0, 3, 1, 2))
+            joined = model.neck(levels)
+            for i, level in enumerate(("fine", "middle", "coarse")):
+                for what, got in (("pyramid", levels), ("neck", joined)):
+                    if f"{batch}.{what}_{level}" in case:
+                        wanted = case[f"{batch}.{what}_{level}"]
+                        np.testing.assert_allclose(got[i][0].numpy(), wanted, rtol=1e-4, atol=1e-4)
+            raw = model.boxes(grid).numpy()
+        wanted = case[f"{batch}.raw"]
+        np.testing.assert_allclose(raw[: len(wanted)], wanted, rtol=1e-3, atol=1e-4)
+    if "state_hidden" in case:
+        np.testing.assert_allclose(state.hidden.numpy(), case["state_hidden"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(state.cell.numpy(), case["state_cell"], rtol=1e-4, atol=1e-4)
+
+
+def tokens_of(volumes: NDArray[Any], features: int) -> TokenInput:
+    buckets, size = volumes.shape[2:4]
+    return TokenInput(TokenizerSettings(patch_size=size), Embedding(buckets, features))
+
+
+def cells_of(volumes: NDArray[Any]) -> Any:
+    """Volumes [n, …], counts, as the cells that are not 0."""
+    from spedge.training.models.inputs import Cells
+
+    flat = volumes.reshape(len(volumes), -1)
+    token, number = np.nonzero(flat)
+    return Cells(
+        torch.from_numpy(number.astype(np.int32)),
+        torch.from_numpy(np.log1p(flat[token, number].astype(np.float32))),
+        torch.from_numpy(np.searchsorted(token, np.arange(len(flat))).astype(np.int32)),
+    )
+
+
+def load_transformer(model: Any, parameters: dict[str, NDArray[np.float32]]) -> None:
+    with torch.no_grad():
+        model.encoder.cls.copy_(torch.from_numpy(parameters["cls"]))
+    load(model.embedding.linear, parameters, "embedding")
+    load(model.encoder.norm, parameters, "norm")
+    for i, layer in enumerate(model.encoder.layers):
+        of = f"layer{i}"
+        packed = {
+            f"{of}.qkv.{kind}": np.concatenate(
+                [parameters[f"{of}.attention.{part}.{kind}"] for part in ("query", "key", "value")]
+            )
+            for kind in ("weight", "bias")
+        }
+        load(layer.query_key_value, packed, f"{of}.qkv")
+        load(layer.projection, parameters, f"{of}.attention.output")
+        load(layer.attention_norm, parameters, f"{of}.norm_attention")
+        load(layer.mlp_norm, parameters, f"{of}.norm_mlp")
+        load(layer.mlp_in, parameters, f"{of}.mlp.first")
+        load(layer.mlp_out, parameters, f"{of}.mlp.second")
+
+
+@pytest.mark.parametrize("name", names("detector-encoder-transformer"))
+def test_the_transformers_grid_is_the_authors(name: str) -> None:
+    from spedge.training.models.detector import TokenGrid
+    from spedge.training.models.inputs import TokenBatch
+
+    case = Case(name)
+    about = case.model
+    lengths = torch.from_numpy(case["length"])
+    present = np.arange(case["x"].shape[1]) < case["length"][:, None]
+    positions = np.stack([case["x"], case["y"], case["age"] / about["time_scale"]], axis=-1)[present]
+    config = Transformer(about["hidden"], about["intermediate"], about["heads"], about["layers"])
+    volumes = case["volume"][present]
+    model = TokenGrid(tokens_of(volumes, config.hidden), config, about["rows"], about["columns"], 0.0).eval()
+    load_transformer(model, case.parameters)
+    with torch.no_grad():
+        grid = model(TokenBatch(cells_of(volumes), torch.from_numpy(positions), lengths)).numpy()
+    np.testing.assert_allclose(grid, case["grid"], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", [*names("detector-encoder-gnn"), *names("detector-encoder-pcn")])
+def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
+    from spedge.training.models.detector import PointGrid
+    from spedge.training.models.inputs import GraphBatch
+    from spedge.training.represent.collate_graph import gnn_batch, pcn_batch
+
+    case = Case(name)
+    about = case.model
+    starts = np.concatenate([[0], np.cumsum(case["count"])])
+    there = [i for i, (a, b) in enumerate(pairwise(starts)) if b > a]
+    samples = [case["position"][starts[i] : starts[i + 1]] for i in there]
+    if about["kind"].startswith("GNN"):
+        config: Gnn | Pcn = Gnn(about["node_radius"], about["pool_radius"], about["fps_ratio"])
+        arrays = [gnn_arrays(s, config) for s in samples]
+        batch: Any = gnn_batch(arrays)
+        places = np.concatenate([s[a.sampled] for s, a in zip(samples, arrays, strict=True)])
+    else:
+        config = Pcn(tuple(about["radius"]), tuple(about["fps"]))
+        batch = pcn_batch([pcn_arrays(s, config, (0, 0)) for s in samples])
+        places = batch.position.numpy()
+    on_tokens = "volume" in case
+    seen = tokens_of(case["volume"], 16) if on_tokens else EventInput(1)
+    model = PointGrid(seen, config, about["grid"], about["rows"], about["columns"]).eval()
+    load(model.embedding, case.parameters, "embedding")
+    if isinstance(config, Gnn):
+        for i, layer in enumerate(model.encoder.layers, 1):
+            load(layer.conv, case.parameters, f"spline{i}")
+            load(layer.norm, case.parameters, f"norm{i}")
+    else:
+        for i, stage in enumerate(model.encoder.stages, 1):
+            load_point_mlp(stage.mlp, case.parameters, f"stage{i}")
+        load_point_mlp(model.points, case.parameters, "points")
+    steps = torch.tensor(there)[batch.sample]
+    with torch.no_grad():
+        features = cells_of(case["volume"]) if on_tokens else torch.from_numpy(case["polarity"].astype(np.int64))
+        given = GraphBatch(features, batch, len(case["count"]))
+        grid = model(given, torch.from_numpy(places), steps).numpy()
+    np.testing.assert_allclose(grid, case["grid"], atol=5e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", names("loss-simota"))
+def test_assignment_losses_and_gradient_are_the_authors(name: str) -> None:
+    from spedge.training.models.yolox import centres
+    from spedge.training.tasks.detection import Cells, assign, losses
+
+    case = Case(name)
+    cells = Cells(*centres(14, 18, (8, 16, 32)))
+    raw = torch.from_numpy(case["raw"]).requires_grad_()
+    assert len(cells.centre) == raw.shape[1]
+    labels = [torch.from_numpy(rows[(rows != 0).any(axis=1)]) for rows in case["labels"]]
+    for i, given in enumerate(labels):
+        found = assign(raw[i].detach(), given, cells)
+        np.testing.assert_array_equal(found.label.numpy(), case["assigned"][i])
+        np.testing.assert_allclose(found.iou.numpy(), case["matched_iou"][i], rtol=1e-4, atol=1e-6)
+    got = losses(raw, labels, cells)
+    terms = [float(got.total), float(got.box), float(got.objectness), float(got.classes), got.positives]
+    np.testing.assert_allclose(terms, case["terms"], rtol=1e-4)
+    got.total.backward()  # type: ignore[no-untyped-call]
+    assert raw.grad is not None
+    scale = float(np.abs(case["gradient"]).max())
+    np.testing.assert_allclose(raw.grad.numpy(), case["gradient"], rtol=1e-4, atol=1e-5 * scale)
