@@ -46,8 +46,8 @@ def test_boxes_of_a_heads_output_are_the_authors(name: str) -> None:
             np.testing.assert_array_equal(found["label"], case[f"{batch}.step{step}.classes"])
 
 
-def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    return 1 / (1 + np.exp(-x))
+def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.float32(1) / (np.float32(1) + np.exp(-x))
 
 
 def by_definition(boxes: NDArray[Any], scores: NDArray[Any], rule: Detection) -> list[int]:
@@ -74,14 +74,19 @@ def test_boxes_equal_the_definition(seed: int) -> None:
 
 
 def test_more_candidates_than_room_are_counted() -> None:
-    boxes = np.tile(np.float32([20, 20, 8, 8]), (5, 1)) + np.arange(5, dtype=np.float32)[:, None] * [20, 0, 0, 0]
-    kept = keep(boxes, np.float32([[0.5], [0.9], [0.05], [0.7], [0.8]]), task(1), SENSOR, most=2)
+    boxes = np.tile(np.array([20, 20, 8, 8], np.float32), (5, 1)) + np.arange(5, dtype=np.float32)[:, None] * [
+        20,
+        0,
+        0,
+        0,
+    ]
+    kept = keep(boxes, np.array([[0.5], [0.9], [0.05], [0.7], [0.8]], np.float32), task(1), SENSOR, most=2)
     assert kept.boxes["number"].tolist() == [1, 4]
     assert kept.left_out == 2
 
 
 def test_boxes_outside_the_sensor_and_no_numbers_are_left_out() -> None:
-    boxes = np.float32([[-9, 5, 8, 8], [5, 5, 8, 8], [np.nan, 5, 8, 8], [5, 50, np.inf, 8], [400, 5, 8, 8]])
+    boxes = np.array([[-9, 5, 8, 8], [5, 5, 8, 8], [np.nan, 5, 8, 8], [5, 50, np.inf, 8], [400, 5, 8, 8]], np.float32)
     kept = keep(boxes, np.ones((5, 1), np.float32), task(1), SENSOR).boxes
     assert kept["number"].tolist() == [1]
     assert [float(kept[name][0]) for name in "xywh"] == [1, 1, 8, 8]

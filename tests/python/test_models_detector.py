@@ -35,7 +35,8 @@ def state_of(parameters: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
 RENAMED = [
     ("lstm.weight_input", "lstm.lstm.weight_ih"), ("lstm.weight_hidden", "lstm.lstm.weight_hh"),
     ("lstm.bias_input", "lstm.lstm.bias_ih"), ("lstm.bias_hidden", "lstm.lstm.bias_hh"),
-    *[(f"bottleneck{i}.{name}", f"bottlenecks.{i}.{k}") for i in range(3) for k, name in enumerate(("first", "second"))],
+    *[(f"bottleneck{i}.first", f"bottlenecks.{i}.0") for i in range(3)],
+    *[(f"bottleneck{i}.second", f"bottlenecks.{i}.1") for i in range(3)],
     *[(f"head{i}.", f"head.levels.{i}.") for i in range(3)],
     *[(f".{name}{i}.", f".{own}.{i}.") for name, own in (("class", "classes"), ("box", "box")) for i in (0, 1)],
     (".mean", ".running_mean"), (".variance", ".running_var"),
@@ -197,9 +198,67 @@ def test_assignment_losses_and_gradient_are_the_authors(name: str) -> None:
         np.testing.assert_array_equal(found.label.numpy(), case["assigned"][i])
         np.testing.assert_allclose(found.iou.numpy(), case["matched_iou"][i], rtol=1e-4, atol=1e-6)
     got = losses(raw, labels, cells)
-    terms = [float(got.total), float(got.box), float(got.objectness), float(got.classes), got.positives]
+    terms = [float(term) for term in (x.detach() for x in got[:4])] + [got.positives]
     np.testing.assert_allclose(terms, case["terms"], rtol=1e-4)
     got.total.backward()  # type: ignore[no-untyped-call]
     assert raw.grad is not None
     scale = float(np.abs(case["gradient"]).max())
     np.testing.assert_allclose(raw.grad.numpy(), case["gradient"], rtol=1e-4, atol=1e-5 * scale)
+
+
+PARAMETERS = [  # experiments.md D: encoder, and what comes after it
+    ("G1-T-SP", 88_989_696, 51_371_541), ("G1-GNN-SP", 2_610_192, 8_408_981), ("G1-GNN-E", 2_589_728, 8_408_981),
+    ("G1-PCN-SP", 78_688, 8_408_981), ("G1-PCN-E", 58_224, 8_408_981),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "encoder", "rest"), PARAMETERS)
+def test_there_are_as_many_parameters_as_published(name: str, encoder: int, rest: int) -> None:
+    from spedge.training.models.detector import DetectorModel
+    from spedge.training.presets import preset
+
+    spec = preset(name).spec()
+    assert isinstance(spec.model, Detector)
+    with torch.device("meta"):
+        model = DetectorModel(spec.sensor, len(spec.labels), spec.representation, spec.model)
+    assert sum(p.numel() for p in model.encoder.parameters()) == encoder
+    assert sum(p.numel() for p in model.detector.parameters()) == rest
+
+
+@pytest.mark.parametrize(("odd_grid", "cells"), [("pad", 4 * 16 * 20 + 16 * 20 + 8 * 10), ("crop", 1323)])
+def test_an_odd_grid_is_filled_up_or_cropped(odd_grid: str, cells: int) -> None:
+    """As many boxes as the description says; where they are does not depend on it."""
+    from spedge.training.models.detector import GridDetector
+    from spedge.training.presets import preset
+
+    spec = preset("G1-T-SP").spec()
+    assert isinstance(spec.model, Detector)
+    config = Detector(Transformer(hidden=8, heads=2), 8, head=8, odd_grid=odd_grid)
+    assert config.boxes(spec.sensor, spec.representation) == cells
+    model = GridDetector(config, 2, (8, 16, 32)).eval()
+    with torch.no_grad():
+        raw = model.boxes(torch.zeros(1, 15, 19, 8))
+    assert raw.shape == (1, cells, 7)
+    size = torch.exp(model.head.levels[0].box_output.bias[2:4].detach()) * 8
+    assert float(size.min()) > 0
+    assert (raw[0, :, 4] < -3).all()  # the objectness begins at one in a hundred
+
+
+def test_what_a_slot_carries_does_not_depend_on_the_others() -> None:
+    """Two slots' steps in one batch give what each gives alone; a reset begins anew."""
+    from spedge.training.models.detector import GridLstm, Steps
+
+    torch.manual_seed(0)
+    lstm = GridLstm(6)
+    grid = torch.randn(7, 2, 3, 6)
+    slot, reset = torch.tensor([1, 1, 1, 0, 0, 2, 2]), torch.tensor([False, False, True, True, False, False, False])
+    with torch.no_grad():
+        together, state = lstm(grid, Steps(slot, reset), lstm.start(4, 2, 3))
+        for number in range(3):
+            own = slot == number
+            alone, kept = lstm(grid[own], Steps(slot[own], reset[own]), lstm.start(4, 2, 3))
+            torch.testing.assert_close(together[own], alone)
+            torch.testing.assert_close(state.hidden[number], kept.hidden[number])
+        first, _ = lstm(grid[2:3], Steps(slot[2:3], reset[2:3]), lstm.start(4, 2, 3))
+    torch.testing.assert_close(together[2], first[0])
+    assert not (state.hidden[3] != 0).any()

@@ -1,4 +1,4 @@
-"""The paper's detector: tokens or events encoded, pooled into a grid, an LSTM for every cell, pyramid, neck and head."""
+"""The paper's detector: encoded tokens or events pooled into a grid, an LSTM for every cell, pyramid, neck and head."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ class TokenGrid(nn.Module):
 class PointGrid(nn.Module):
     """Nodes of a GNN or points of a PCN in their cells: the largest of each feature, 0 only where a cell has none."""
 
-    def __init__(
-        self, seen: TokenInput | EventInput, model: Gnn | Pcn, cell: int, rows: int, columns: int
-    ) -> None:
+    def __init__(self, seen: TokenInput | EventInput, model: Gnn | Pcn, cell: int, rows: int, columns: int) -> None:
         super().__init__()
         self.cell, self.rows, self.columns = cell, rows, columns
         self.embedding: CellLinear | EventFeatures

@@ -138,7 +138,7 @@ class Rows(nn.Module):
         return x
 
     def packed(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Tokens of samples of any lengths, sample after sample, [n, hidden], to their LayerNorms, in the same order."""
+        """Tokens of samples of any lengths, sample after sample, [n, hidden], to their LayerNorms in that order."""
         if len(embedded) == 0:
             return embedded
         tokens, present = padded(embedded, lengths)

@@ -71,8 +71,8 @@ def losses(raw: Tensor, labels: Sequence[Tensor], cells: Cells) -> Losses:
 def assign(raw: Tensor, labels: Tensor, cells: Cells) -> Assignment:
     """SimOTA, of one step. raw: [cells, 5 + classes]; labels: [n, 5].
 
-    The sum of a label's best IoUs says how many cells answer for it; these are the cheapest. The IoUs are over the cells
-    in reach of any label (experiments.md H). A cell that two labels want goes to the one for which it is cheaper.
+    The sum of a label's best IoUs says how many cells answer for it; these are the cheapest. The IoUs are over the
+    cells in reach of any label (experiments.md H). A cell that two labels want goes to the one for which it is cheaper.
     """
     label = torch.full((len(raw),), -1, dtype=torch.int64, device=raw.device)
     iou = raw.new_zeros(len(raw))
@@ -104,9 +104,7 @@ def _class_cost(near: Tensor, labels: Tensor) -> Tensor:
     probability = (torch.sigmoid(near[:, 5:]) * torch.sigmoid(near[:, 4:5])).sqrt()
     target = F.one_hot(labels[:, 0].long(), near.shape[1] - 5).to(probability)
     shape = (len(labels), *probability.shape)
-    return F.binary_cross_entropy(
-        probability.expand(shape), target[:, None].expand(shape), reduction="none"
-    ).sum(dim=2)
+    return F.binary_cross_entropy(probability.expand(shape), target[:, None].expand(shape), reduction="none").sum(dim=2)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:

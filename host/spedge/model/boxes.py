@@ -26,9 +26,9 @@ class Kept(NamedTuple):
 def keep(boxes: NDArray[Any], scores: NDArray[Any], task: Detection, sensor: Sensor, most: int = MOST) -> Kept:
     """Boxes of a score of at least `task.score`, thinned class by class at `task.nms_iou`, cut to the sensor.
 
-    boxes: float32 [n, 4], centre x, centre y, width, height in pixels. scores: float32 [n, classes]. A box has the class
-    of its highest score. Boxes of no area on the sensor, or that are no numbers, are left out. The source is
-    experiments.md D, "Decoding". Raises UsageError for other shapes.
+    boxes: float32 [n, 4], centre x, centre y, width, height in pixels. scores: float32 [n, classes]. A box has the
+    class of its highest score. Boxes of no area on the sensor, or that are no numbers, are left out. The source is the
+    paper's decoding. Raises UsageError for other shapes.
     """
     given, of = np.ascontiguousarray(boxes, np.float32), np.ascontiguousarray(scores, np.float32)
     if given.ndim != 2 or given.shape[1] != 4 or of.shape != (len(given), len(task.labels)):
