@@ -116,6 +116,28 @@ def scene(n: int = 2000, seed: int = 0) -> NDArray[Any]:
     return events
 
 
+def test_a_change_leaves_its_input_as_it_was() -> None:
+    events, other = scene(), scene(seed=1)
+    kept = events.copy(), other.copy()
+    area = area_around(40, 60, 0.5, 128, 128)
+    results = [
+        transforms.flip(events, 128),
+        transforms.drop_area(events, area),
+        transforms.drop_time(events, 0.2, 0.3),
+        transforms.drop_events(events, 0.5, np.linspace(0, 1, len(events))),
+        transforms.shear(events, 0.2, 128),
+        transforms.roll(events, 3, -2, 128, 128),
+        transforms.rotate(events, 0.3, 128, 128),
+        cutmix(events, other, area)[0],
+    ]
+    for result in results:
+        assert result.dtype == events.dtype
+        assert 0 < len(result) <= len(events) + len(other)
+        result["x"], result["t"] = 0, 0
+    np.testing.assert_array_equal(events, kept[0])
+    np.testing.assert_array_equal(other, kept[1])
+
+
 def test_a_cutmix_box_lies_inside_and_covers_a_uniform_share() -> None:
     random = np.random.default_rng(0)
     areas = [draw_area(random, WIDTH, HEIGHT) for _ in range(4000)]
