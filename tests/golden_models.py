@@ -102,7 +102,8 @@ class Case:
             model = Transformer(about["hidden"], about["intermediate"], about["heads"], about["layers"])
             embedding = Embedding(about["buckets"], about["hidden"], about["time_scale"])
             preset = replace(preset, model=model, representation=replace(seen, embedding=embedding))
-        return preset.spec()
+        spec: ModelSpec = preset.spec()
+        return spec
 
     def names(self, prefix: str) -> list[str]:
         """Arrays whose name begins so."""

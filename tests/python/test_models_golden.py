@@ -38,7 +38,7 @@ def made(case: Case) -> Any:
     return model.eval()
 
 
-def tolerance(case: Case) -> dict[str, float]:
+def tolerance(case: Case) -> dict[str, Any]:
     """As the index says it: "2e-4 absolute, fp32"."""
     found = re.match(r"([\d.e-]+) absolute", case.about["tolerance"])
     assert found, case.about["tolerance"]
@@ -71,7 +71,7 @@ def test_a_transformer_is_the_authors(name: str) -> None:
     case = Case(name)
     spec, model = case.spec(), made(case)
     represent = Represent(spec)
-    items = []
+    items: list[Item] = []
     for number, until in zip(case["clip"], case["time_until"], strict=True):
         events = clip(number)
         items.append(Item(represent(events[events["t"] < until]), np.zeros(len(spec.labels), np.float32), len(items)))
@@ -187,7 +187,7 @@ def as_in_training(name: str) -> bool:
     return "edges1" not in case and not (case.about.get("rule") == "lowest" and case.model["kind"] == GNN)
 
 
-@pytest.mark.parametrize("name", [*filter(as_in_training, ON_GRAPHS)])
+@pytest.mark.parametrize("name", list(filter(as_in_training, ON_GRAPHS)))
 def test_a_graph_model_is_the_authors(name: str) -> None:
     """From a clip's tokens or events to logits as in training."""
     case = Case(name)
