@@ -187,7 +187,7 @@ def as_in_training(name: str) -> bool:
     return "edges1" not in case and not (case.about.get("rule") == "lowest" and case.model["kind"] == GNN)
 
 
-@pytest.mark.parametrize("name", list(filter(as_in_training, ON_GRAPHS)))
+@pytest.mark.parametrize("name", [name for name in ON_GRAPHS if as_in_training(name)])
 def test_a_graph_model_is_the_authors(name: str) -> None:
     """From a clip's tokens or events to logits as in training."""
     case = Case(name)
