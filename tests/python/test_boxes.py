@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import UsageError
 from spedge.model.boxes import keep
 from spedge.model.parts import Detection, Sensor
-from tests.golden_models import Case, names
+from tests.golden_models import Case, cases
 
 SENSOR = Sensor(304, 240)
 
@@ -20,7 +20,7 @@ def task(classes: int, score: float = 0.1, iou: float = 0.45) -> Detection:
     return Detection(tuple(f"class {i}" for i in range(classes)), (8, 16, 32), score=score, nms_iou=iou)
 
 
-@pytest.mark.parametrize("name", names("detector-decoding"))
+@pytest.mark.parametrize("name", cases(4, array="^predictions$"))
 def test_kept_boxes_are_the_authors(name: str) -> None:
     case = Case(name)
     for i, predictions in enumerate(case["predictions"]):
@@ -33,7 +33,7 @@ def test_kept_boxes_are_the_authors(name: str) -> None:
         np.testing.assert_array_equal(found["label"], case[f"sample{i}.classes"])
 
 
-@pytest.mark.parametrize("name", [*names("detector-odd"), *names("detector-even")])
+@pytest.mark.parametrize("name", cases(4, kind="LSTM, pyramid, neck, head"))
 def test_boxes_of_a_heads_output_are_the_authors(name: str) -> None:
     case = Case(name)
     for batch in sorted({key.split(".")[0] for key in case.names("batch")}):

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spedge.training.metrics.coco import FIGURES, SCORED_DTYPE, Precision, Rule, mean_average_precision
-from tests.golden_models import Case, names
+from tests.golden_models import Case, cases
 from tests.needs import needs
 
 needs("faster_coco_eval", "pycocotools")
@@ -28,7 +28,7 @@ def rows(case: Case, what: str) -> tuple[NDArray[Any], NDArray[Any]]:
     return boxes, case[f"{what}_recording"]
 
 
-@pytest.mark.parametrize("name", names("evaluation-"))
+@pytest.mark.parametrize("name", cases(5, array="^map$"))
 def test_figures_are_the_authors(name: str) -> None:
     case = Case(name)
     side, diagonal = (10, 30) if case.about["sensor"] == [304, 240] else (20, 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from spedge.model.parts import Detector, Embedding, EventInput, Gnn, Pcn, TokenInput, Transformer
 from spedge.tokens.settings import TokenizerSettings
 from spedge.training.represent.graph import gnn_arrays, pcn_arrays
-from tests.golden_models import Case, names
+from tests.golden_models import Case, cases
 from tests.needs import needs
 
 needs("torch")
@@ -57,7 +58,7 @@ def detector(case: Case) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", [*names("detector-odd"), *names("detector-even")])
+@pytest.mark.parametrize("name", cases(4, kind="LSTM, pyramid, neck, head"))
 def test_lstm_pyramid_neck_and_head_are_the_authors(name: str) -> None:
     from spedge.training.models.detector import Steps
 
@@ -124,7 +125,7 @@ def load_transformer(model: Any, parameters: dict[str, NDArray[np.float32]]) -> 
         load(layer.mlp_out, parameters, f"{of}.mlp.second")
 
 
-@pytest.mark.parametrize("name", names("detector-encoder-transformer"))
+@pytest.mark.parametrize("name", cases(4, kind="transformer encoder of the detector"))
 def test_the_transformers_grid_is_the_authors(name: str) -> None:
     from spedge.training.models.detector import TokenGrid
     from spedge.training.models.inputs import TokenBatch
@@ -143,7 +144,7 @@ def test_the_transformers_grid_is_the_authors(name: str) -> None:
     np.testing.assert_allclose(grid, case["grid"], atol=2e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", [*names("detector-encoder-gnn"), *names("detector-encoder-pcn")])
+@pytest.mark.parametrize("name", [*cases(4, kind="GNN encoder"), *cases(4, kind="PCN encoder")])
 def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
     from spedge.training.models.detector import PointGrid
     from spedge.training.models.inputs import GraphBatch
@@ -183,13 +184,16 @@ def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
     np.testing.assert_allclose(grid, case["grid"], atol=5e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", names("loss-simota"))
+@pytest.mark.parametrize("name", cases(4, array="^assigned$"))
 def test_assignment_losses_and_gradient_are_the_authors(name: str) -> None:
     from spedge.training.models.yolox import centres
     from spedge.training.tasks.detection import Cells, assign, losses
 
     case = Case(name)
-    cells = Cells(*centres(14, 18, (8, 16, 32)))
+    said = case.about["arrays"]["raw"][2]  # "… levels 28x36, 14x18, 7x9, strides 8, 16, 32"
+    (_, middle, _), strides = re.findall(r"(\d+)x(\d+)", said), re.findall(r"\d+", said.rpartition("strides")[2])
+    rows, columns = map(int, middle)
+    cells = Cells(*centres(rows, columns, tuple(map(int, strides))))
     raw = torch.from_numpy(case["raw"]).requires_grad_()
     assert len(cells.centre) == raw.shape[1]
     labels = [torch.from_numpy(rows[(rows != 0).any(axis=1)]) for rows in case["labels"]]
