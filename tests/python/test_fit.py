@@ -18,7 +18,7 @@ from spedge.base.errors import InputError, UsageError
 from spedge.training.data.base import Description, Sample
 from spedge.training.presets import PRESETS
 from spedge.training.progress import TrainingError
-from tests.golden_models import Case
+from tests.golden_models import Case, arrays
 from tests.needs import needs
 
 needs("torch", "lightning")
@@ -44,12 +44,13 @@ def equal(a: Any, b: Any) -> bool:
 # ---------------------------------------------------------------- schedule and order
 
 
-@pytest.mark.parametrize("name", ["steps_20000_peak_0.0001", "steps_5000_peak_0.0001", "steps_400000_peak_0.001"])
-def test_the_learning_rate_is_the_papers(name: str) -> None:
+@pytest.mark.parametrize(("case", "name"), arrays(8, array="^steps_"))
+def test_the_learning_rate_is_the_papers(case: str, name: str) -> None:
+    golden = Case(case)
     steps, rate = int(name.split("_")[1]), float(name.split("_")[3])
     recipe = PRESETS["DG-T-SP"].recipe
     recipe = type(recipe)(batch=1, steps=steps, learning_rate=rate)
-    for step, expected in Case("schedule-and-counts")[name]:
+    for step, expected in golden[name]:
         assert learning_rate(step, steps, recipe) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 

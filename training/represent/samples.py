@@ -75,9 +75,11 @@ class Represent:
         if isinstance(seen, EventInput):
             return self._of_events(events, seen, random)
         assert self._windower is not None
-        return self._of_tokens(self._windower.newest(events), seen, random)
+        return self.of_tokens(self._windower.newest(events), random)
 
-    def _of_tokens(self, tokens: Tokens, seen: TokenInput, random: np.random.Generator | None) -> Arrays | None:
+    def of_tokens(self, tokens: Tokens, random: np.random.Generator | None = None) -> Arrays | None:
+        """The same of a sample's tokens. For a model on tokens."""
+        seen = self._spec.token_input
         found = log_time_cells(tokens, seen.tokenizer.patch_size, seen.embedding.buckets)
         cells = CellArrays(found.number.astype(np.int32), np.log1p(found.events.astype(np.float32)), found.bounds)
         if isinstance(self._spec.model, Transformer):
