@@ -127,7 +127,7 @@ def load_transformer(model: Any, parameters: dict[str, NDArray[np.float32]]) -> 
 
 @pytest.mark.parametrize("name", cases(4, kind="transformer encoder of the detector"))
 def test_the_transformers_grid_is_the_authors(name: str) -> None:
-    from spedge.training.models.detector import TokenGrid
+    from spedge.training.models.detector import Grid, StepInputs, TokenGrid
     from spedge.training.models.inputs import TokenBatch
 
     case = Case(name)
@@ -137,16 +137,19 @@ def test_the_transformers_grid_is_the_authors(name: str) -> None:
     positions = np.stack([case["x"], case["y"], case["age"] / about["time_scale"]], axis=-1)[present]
     config = Transformer(about["hidden"], about["intermediate"], about["heads"], about["layers"])
     volumes = case["volume"][present]
-    model = TokenGrid(tokens_of(volumes, config.hidden), config, about["rows"], about["columns"], 0.0).eval()
+    model = TokenGrid(tokens_of(volumes, config.hidden), config, Grid(1, about["rows"], about["columns"])).eval()
     load_transformer(model, case.parameters)
+    there = torch.nonzero(lengths).squeeze(1)
+    batch = TokenBatch(cells_of(volumes), torch.from_numpy(positions), lengths[there])
+    of_step = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
     with torch.no_grad():
-        grid = model(TokenBatch(cells_of(volumes), torch.from_numpy(positions), lengths)).numpy()
+        grid = model(StepInputs(batch, torch.from_numpy(positions[:, :2]).long(), of_step, len(lengths))).numpy()
     np.testing.assert_allclose(grid, case["grid"], atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", [*cases(4, kind="GNN encoder"), *cases(4, kind="PCN encoder")])
 def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
-    from spedge.training.models.detector import PointGrid
+    from spedge.training.models.detector import Grid, PointGrid, StepInputs
     from spedge.training.models.inputs import GraphBatch
     from spedge.training.represent.collate_graph import gnn_batch, pcn_batch
 
@@ -166,7 +169,7 @@ def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
         places = batch.position.numpy()
     on_tokens = "volume" in case
     seen = tokens_of(case["volume"], 16) if on_tokens else EventInput(1)
-    model = PointGrid(seen, config, about["grid"], about["rows"], about["columns"]).eval()
+    model = PointGrid(seen, config, Grid(about["grid"], about["rows"], about["columns"])).eval()
     load(model.embedding, case.parameters, "embedding")
     if isinstance(config, Gnn):
         for i, layer in enumerate(model.encoder.layers, 1):
@@ -176,11 +179,11 @@ def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
         for i, stage in enumerate(model.encoder.stages, 1):
             load_point_mlp(stage.mlp, case.parameters, f"stage{i}")
         load_point_mlp(model.points, case.parameters, "points")
-    steps = torch.tensor(there)[batch.sample]
+    features = cells_of(case["volume"]) if on_tokens else torch.from_numpy(case["polarity"].astype(np.int64))
+    given = GraphBatch(features, batch, len(there))
+    of_step = torch.tensor(there)[batch.sample]
     with torch.no_grad():
-        features = cells_of(case["volume"]) if on_tokens else torch.from_numpy(case["polarity"].astype(np.int64))
-        given = GraphBatch(features, batch, len(case["count"]))
-        grid = model(given, torch.from_numpy(places), steps).numpy()
+        grid = model(StepInputs(given, torch.from_numpy(places[:, :2]).long(), of_step, len(case["count"]))).numpy()
     np.testing.assert_allclose(grid, case["grid"], atol=5e-4, rtol=0)
 
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from spedge.model.parts import Detector, EventInput, Gnn, Pcn, Sensor, TokenInput, Transformer
 
-from .gnn import GnnEncoder, GnnGraph
+from .gnn import GnnEncoder
 from .graph import PointMlp, segment_max
-from .inputs import CellLinear, Cells, GraphBatch, TokenBatch
-from .on_graphs import EventFeatures
+from .inputs import GraphBatch, TokenBatch
+from .on_graphs import embedded_points, point_embedding
 from .pcn import PcnEncoder, PcnGraph
 from .transformer import Rows, TokenEmbedding, start_of
 from .yolox import Head, Neck, Pyramid
@@ -28,6 +28,21 @@ class Steps(NamedTuple):
     reset: Tensor
 
 
+class StepInputs(NamedTuple):
+    """What the encoder takes of so many `steps`. batch: of those that have tokens or events; None: none has any.
+    places: int64 [n, 2], column and row of every token, sampled node or last centre; step: int64 [n], whose it is."""
+
+    batch: TokenBatch | GraphBatch | None
+    places: Tensor
+    step: Tensor
+    steps: int
+
+    @property
+    def points(self) -> int:
+        """Tokens or events of all steps."""
+        return 0 if self.batch is None else self.batch.points
+
+
 class GridState(NamedTuple):
     """What the cells' LSTMs carry from step to step: float32 [slots, rows, columns, hidden] each."""
 
@@ -38,73 +53,76 @@ class GridState(NamedTuple):
 # ---------------------------------------------------------------- encoders
 
 
+class Grid(NamedTuple):
+    """cell: side of a cell in patches, or pixels of raw events. rows, columns: of cells."""
+
+    cell: int
+    rows: int
+    columns: int
+
+    def empty(self, inputs: StepInputs, like: Tensor) -> Tensor:
+        """Zeros for all cells of all steps, [steps * rows * columns, features]. like: [n, features]."""
+        return like.new_zeros(inputs.steps * self.rows * self.columns, like.shape[1])
+
+    def numbers(self, inputs: StepInputs) -> Tensor:
+        """Of the cell of each token, node or point among all steps' cells, int64 [n]."""
+        x, y = torch.div(inputs.places, self.cell, rounding_mode="floor").unbind(1)
+        return (inputs.step * self.rows + y) * self.columns + x
+
+    def whole(self, flat: Tensor) -> Tensor:
+        """[steps * rows * columns, features] as [steps, rows, columns, features]."""
+        return flat.view(-1, self.rows, self.columns, flat.shape[1])
+
+
 class TokenGrid(nn.Module):
     """The transformer's tokens in their cells: LayerNorm of each, and of those of a cell the largest of each feature,
     0 among them (experiments.md D)."""
 
-    def __init__(self, seen: TokenInput, model: Transformer, rows: int, columns: int, dropout: float) -> None:
+    def __init__(self, seen: TokenInput, model: Transformer, grid: Grid, dropout: float = 0.0) -> None:
         super().__init__()
-        self.rows, self.columns = rows, columns
+        self.grid = grid
         self.embedding = TokenEmbedding(seen.cells, seen.embedding)
         self.encoder = Rows(model, dropout)
         start_of(self)
 
-    def forward(self, batch: TokenBatch) -> Tensor:
-        """Samples are steps. To [steps, rows, columns, hidden]."""
-        embedded = self.embedding.of_cells(batch.cells, batch.positions)
-        steps = torch.repeat_interleave(torch.arange(len(batch.lengths), device=embedded.device), batch.lengths)
-        encoded = self.encoder.packed(embedded, batch.lengths)
-        cells = cell_numbers(batch.positions, 1, self.columns) + steps * (self.rows * self.columns)
-        grid = encoded.new_zeros(len(batch.lengths) * self.rows * self.columns, encoded.shape[1])
-        grid = grid.scatter_reduce(0, cells[:, None].expand_as(encoded), encoded, "amax", include_self=True)
-        return grid.view(len(batch.lengths), self.rows, self.columns, -1)
+    def forward(self, inputs: StepInputs) -> Tensor:
+        """To [steps, rows, columns, hidden]."""
+        batch = inputs.batch
+        if batch is None:
+            return self.grid.whole(self.grid.empty(inputs, self.encoder.norm.weight[None]))
+        assert isinstance(batch, TokenBatch)
+        encoded = self.encoder.packed(self.embedding.of_cells(batch.cells, batch.positions), batch.lengths)
+        numbers = self.grid.numbers(inputs)[:, None].expand_as(encoded)
+        empty = self.grid.empty(inputs, encoded)
+        return self.grid.whole(empty.scatter_reduce(0, numbers, encoded, "amax", include_self=True))
 
 
 class PointGrid(nn.Module):
     """Nodes of a GNN or points of a PCN in their cells: the largest of each feature, 0 only where a cell has none."""
 
-    def __init__(self, seen: TokenInput | EventInput, model: Gnn | Pcn, cell: int, rows: int, columns: int) -> None:
+    def __init__(self, seen: TokenInput | EventInput, model: Gnn | Pcn, grid: Grid) -> None:
         super().__init__()
-        self.cell, self.rows, self.columns = cell, rows, columns
-        self.embedding: CellLinear | EventFeatures
-        if isinstance(seen, TokenInput):
-            self.embedding = CellLinear(seen.cells, seen.features)
-        else:
-            self.embedding = EventFeatures(seen.features)
-        self.encoder: GnnEncoder | PcnEncoder
-        self.points: PointMlp | None = None
-        if isinstance(model, Gnn):
-            self.encoder = GnnEncoder(model)
-        else:
-            self.encoder = PcnEncoder(model)
-            self.points = PointMlp(model.gives + 3, model.gives, model.gives, model.gives)
+        self.grid, self.features = grid, model.gives
+        self.embedding = point_embedding(seen)
+        self.encoder: GnnEncoder | PcnEncoder = GnnEncoder(model) if isinstance(model, Gnn) else PcnEncoder(model)
+        self.points = (
+            PointMlp(model.gives + 3, model.gives, model.gives, model.gives) if isinstance(model, Pcn) else None
+        )
 
-    def forward(self, batch: GraphBatch, places: Tensor, steps: Tensor) -> Tensor:
-        """places: [m, 2 or more], column and row of the kept nodes or last centres. steps: int64 [m], the step of each
-        is one of batch.samples. To [steps, rows, columns, features]."""
-        if isinstance(self.embedding, CellLinear):
-            assert isinstance(batch.features, Cells)
-            x = self.embedding.of_cells(batch.features)
-        else:
-            assert isinstance(batch.features, Tensor)
-            x = self.embedding(batch.features)
-        graph = batch.graph
-        if isinstance(self.encoder, GnnEncoder):
-            assert isinstance(graph, GnnGraph)
-            x = self.encoder(x, graph)
-        else:
-            assert isinstance(graph, PcnGraph) and self.points is not None
-            x = self.points(torch.cat([self.encoder(x, graph), graph.position.to(x.dtype)], dim=1))
-        cells = cell_numbers(places, self.cell, self.columns) + steps * (self.rows * self.columns)
-        grid = segment_max(x, cells, batch.samples * self.rows * self.columns)
-        return grid.view(batch.samples, self.rows, self.columns, -1)
-
-
-def cell_numbers(places: Tensor, cell: int, columns: int) -> Tensor:
-    """Number of the cell of each token or event, int64 [n]: row by row. places: [n, 2 or more], column and row in
-    patches or pixels; cell: side of a cell in these."""
-    x, y = (torch.div(places[:, axis].long(), cell, rounding_mode="floor") for axis in (0, 1))
-    return y * columns + x
+    def forward(self, inputs: StepInputs) -> Tensor:
+        """To [steps, rows, columns, features]."""
+        batch = inputs.batch
+        if batch is None:
+            like = next(self.parameters())
+            return self.grid.whole(self.grid.empty(inputs, like.new_zeros(1, self.features)))
+        assert isinstance(batch, GraphBatch)
+        x = self.encoder(embedded_points(self.embedding, batch.features), batch.graph)
+        if self.points is not None:
+            assert isinstance(batch.graph, PcnGraph)
+            x = self.points(torch.cat([x, batch.graph.position.to(x.dtype)], dim=1))
+        return self.grid.whole(
+            segment_max(x, self.grid.numbers(inputs), inputs.steps * self.grid.rows * self.grid.columns)
+        )
 
 
 # ---------------------------------------------------------------- over time
@@ -180,11 +198,25 @@ class DetectorModel(nn.Module):
         self, sensor: Sensor, classes: int, seen: TokenInput | EventInput, config: Detector, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        rows, columns = config.grid(sensor, seen)
+        self.grid = Grid(config.cell, *config.grid(sensor, seen))
         self.encoder: TokenGrid | PointGrid
         if isinstance(config.encoder, Transformer):
             assert isinstance(seen, TokenInput)
-            self.encoder = TokenGrid(seen, config.encoder, rows, columns, dropout)
+            self.encoder = TokenGrid(seen, config.encoder, self.grid, dropout)
         else:
-            self.encoder = PointGrid(seen, config.encoder, config.cell, rows, columns)
+            self.encoder = PointGrid(seen, config.encoder, self.grid)
         self.detector = GridDetector(config, classes, config.strides(seen))
+
+    def start(self, slots: int) -> GridState:
+        """What all slots begin with."""
+        return self.detector.lstm.start(slots, self.grid.rows, self.grid.columns)
+
+    def forward(
+        self, inputs: StepInputs, steps: Steps, state: GridState, wanted: Tensor | None = None
+    ) -> tuple[Tensor, GridState]:
+        """Boxes of the steps, [steps, cells, 5 + classes] as `yolox.Head` gives them, and the state after them.
+
+        wanted: bool [steps], of which steps boxes are wanted; all without it.
+        """
+        grid, state = self.detector.lstm(self.encoder(inputs), steps, state)
+        return self.detector.boxes(grid if wanted is None else grid[wanted]), state
