@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 EXTRAS = {
+    "faster_coco_eval": "train",
     "h5py": "recordings",
     "lightning": "train",
     "matplotlib": "view",
@@ -23,6 +24,7 @@ EXTRAS = {
     "onnx": "compile",
     "onnxscript": "train",
     "platformio": "firmware",
+    "pycocotools": "dev",
     "torch": "train",
     "tvm": "compile",
 }

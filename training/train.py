@@ -130,7 +130,7 @@ def train(
             **({"compat": compat} if compat else {}),
         },
     )
-    examples = tuple(sample.events for sample in _examples(held))
+    examples = tuple(sample.events for sample in examples_of(held))
     checkpoint = Path(out) / NAME
     written = None
     if not debug:
@@ -218,7 +218,7 @@ def _data(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> 
     }
 
 
-def _examples(held: Sequence[Sample]) -> list[Sample]:
+def examples_of(held: Sequence[Sample]) -> list[Sample]:
     """A few held-out samples of different classes, rather short ones to keep the bundle small."""
     sizes = sizes_of(held)
     first: dict[int, Sample] = {}

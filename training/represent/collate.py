@@ -38,12 +38,7 @@ class Batch(NamedTuple):
     @property
     def points(self) -> int:
         """Tokens or events of all samples."""
-        if self.inputs is None:
-            return 0
-        if isinstance(self.inputs, TokenBatch):
-            return len(self.inputs.positions)
-        features = self.inputs.features
-        return len(features) if isinstance(features, Tensor) else len(features.starts)
+        return 0 if self.inputs is None else self.inputs.points
 
     @property
     def samples(self) -> int:
@@ -57,10 +52,11 @@ def collate(items: Sequence[Item]) -> Batch:
     arrays = [item.arrays for item in there if item.arrays is not None]
     labels = np.stack([item.label for item in there]) if there else np.zeros((0, len(items[0].label)), np.float32)
     numbers = torch.tensor([item.number for item in there], dtype=torch.int64)
-    return Batch(_inputs(arrays) if arrays else None, torch.from_numpy(labels), numbers)
+    return Batch(inputs_of(arrays) if arrays else None, torch.from_numpy(labels), numbers)
 
 
-def _inputs(arrays: Sequence[Arrays]) -> TokenBatch | GraphBatch:
+def inputs_of(arrays: Sequence[Arrays]) -> TokenBatch | GraphBatch:
+    """Samples of one family, at least one, one after another."""
     tokens = [a for a in arrays if isinstance(a, TokenArrays)]
     if tokens:
         return TokenBatch(

@@ -30,18 +30,20 @@ class EdgeArrays(NamedTuple):
 
 
 class GnnArrays(NamedTuple):
-    """One sample: near edges of all nodes, the sampled nodes int64 [m], and far edges among these."""
+    """One sample: near edges of all nodes, the sampled nodes int64 [m], and far edges among these. kept: float64
+    [m, 3], their positions."""
 
     near: EdgeArrays
     sampled: NDArray[np.int64]
     far: EdgeArrays
+    kept: NDArray[np.float64]
 
 
 class PcnArrays(NamedTuple):
-    """One sample: edges of each stage to its centres, and float32 [m, 3] positions of the last centres."""
+    """One sample: edges of each stage to its centres. kept: float32 [m, 3], positions of the last centres."""
 
     stages: tuple[EdgeArrays, ...]
-    position: NDArray[np.float32]
+    kept: NDArray[np.float32]
 
 
 def gnn_arrays(
@@ -60,6 +62,7 @@ def gnn_arrays(
         edge_arrays(points, points, near.edges(), config.node_radius),
         sampled,
         edge_arrays(kept, kept, far, config.pool_radius),
+        kept,
     )
 
 

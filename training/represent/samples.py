@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.model.parts import EventInput, Gnn, Pcn, TokenInput, Transformer
+from spedge.events.arrays import copied
+from spedge.model.parts import Detector, EventInput, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 from spedge.tokens.embedding import log_time_cells, positions_of
 from spedge.tokens.tokenizer import Tokens
@@ -64,6 +65,7 @@ class Represent:
 
     def __init__(self, spec: ModelSpec, training: bool = False, rule: str = "nearest") -> None:
         self._spec, self._training, self._rule = spec, training, rule
+        self._encoder = spec.model.encoder if isinstance(spec.model, Detector) else spec.model
         self._windower = Windower(spec) if isinstance(spec.representation, TokenInput) else None
 
     def __call__(self, events: NDArray[Any], random: np.random.Generator | None = None) -> Arrays | None:
@@ -77,20 +79,36 @@ class Represent:
         assert self._windower is not None
         return self.of_tokens(self._windower.newest(events), random)
 
+    def at(self, part: Tokens | NDArray[Any], time: int, random: np.random.Generator | None = None) -> Arrays | None:
+        """A step of a detector at `time`, µs. part: its tokens, or events; their times count back from the step's."""
+        if isinstance(part, Tokens):
+            window = self._spec.window
+            newest = part if window is None else part.last(window)
+            return self._of_tokens(newest, _scaled(newest, np.uint64(time) - newest.t, self._spec.token_input), random)
+        assert isinstance(self._spec.representation, EventInput)
+        aged = copied(part)
+        aged["t"] = np.uint64(time) - part["t"]
+        return self._of_events(aged, self._spec.representation, random)
+
     def of_tokens(self, tokens: Tokens, random: np.random.Generator | None = None) -> Arrays | None:
         """The same of a sample's tokens. For a model on tokens."""
+        return self._of_tokens(tokens, self._positions(tokens, self._spec.token_input), random)
+
+    def _of_tokens(
+        self, tokens: Tokens, positions: NDArray[np.float64], random: np.random.Generator | None
+    ) -> Arrays | None:
         seen = self._spec.token_input
         found = log_time_cells(tokens, seen.tokenizer.patch_size, seen.embedding.buckets)
         cells = CellArrays(found.number.astype(np.int32), np.log1p(found.events.astype(np.float32)), found.bounds)
-        if isinstance(self._spec.model, Transformer):
-            return TokenArrays(cells, self._positions(tokens, seen))
-        return GraphArrays(cells, self._graph(self._positions(tokens, seen), random)) if len(tokens) else None
+        if isinstance(self._encoder, Transformer):
+            return TokenArrays(cells, positions)
+        return GraphArrays(cells, self._graph(positions, random)) if len(tokens) else None
 
     def _positions(self, tokens: Tokens, seen: TokenInput) -> NDArray[np.float64]:
         """Times count from a window's first token, as on a device; of a whole sample from its start, as published."""
         if seen.window is not None:
             return positions_of(tokens, seen.embedding.time_scale_us)
-        return np.column_stack([tokens.x, tokens.y, tokens.t / np.float64(seen.embedding.time_scale_us)])
+        return _scaled(tokens, tokens.t, seen)
 
     def _of_events(
         self, events: NDArray[Any], seen: EventInput, random: np.random.Generator | None
@@ -102,7 +120,7 @@ class Represent:
         return GraphArrays(kept["p"].astype(np.int64), self._graph(positions, random))
 
     def _graph(self, positions: NDArray[np.float64], random: np.random.Generator | None) -> GnnArrays | PcnArrays:
-        model, count = self._spec.model, len(positions)
+        model, count = self._encoder, len(positions)
         if isinstance(model, Gnn):
             return gnn_arrays(positions, model, self._start(count, random), self._rule, near_rule="nearest")
         assert isinstance(model, Pcn)
@@ -115,3 +133,8 @@ class Represent:
     def _start(self, count: int, random: np.random.Generator | None) -> int:
         """Number of the point from which others are sampled."""
         return int(random.integers(count)) if self._training and random is not None else 0
+
+
+def _scaled(tokens: Tokens, t: NDArray[np.uint64], seen: TokenInput) -> NDArray[np.float64]:
+    """Column, row and scaled time of each token."""
+    return np.column_stack([tokens.x, tokens.y, t / np.float64(seen.embedding.time_scale_us)])

@@ -21,6 +21,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Folder or zip file of the data set; not needed for data we make ourselves."),
 ]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False),
+]
 
 
 @changes_recipe
@@ -35,12 +39,7 @@ def command(
     ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False
-        ),
-    ] = None,
+    size: SizeOption = None,
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
     ] = None,
