@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from ..metrics.top1 import top1
 from ..models.registry import make_model
 from ..presets.base import Recipe
 from ..progress import Progress, TrainingError
+from ..represent.collate import Batch
 from ..run import write as write_run
 from ..run import write_progress
 from ..tasks.classification import Predictions, predict, vote
@@ -34,6 +35,7 @@ from .loading import LearnItems, LookItems, in_order, loader, threads
 from .module import Fit
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
+from .waiting import Waiting
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _LOOK_BATCH = 64
@@ -192,6 +194,8 @@ class _Between(pl.Callback):
         self.interrupted = False
         self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
         self.curves: Curves | None = None
+        self.waiting = Waiting()
+        self.loading = 0.0  # CPU seconds of processes that load
         self.pace = math.inf  # CPU seconds a step
         self._mark = (0.0, 0)
         self._looking: DataLoader[Any] | None = None
@@ -207,6 +211,8 @@ class _Between(pl.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After a batch: a look now and then, the curves, and whether it is the end."""
+        self.waiting.ends()
+        self.loading += batch.cpu_seconds
         module, recipe = self.module, self.plan.recipe
         module.count(batch, batch_idx)
         stepped = module.batches % recipe.accumulate == 0
@@ -216,6 +222,11 @@ class _Between(pl.Callback):
             self._epoch_ends(trainer)
         if stepped:
             trainer.should_stop = self.is_over() or module.step >= module.steps or self.interrupted
+        self.waiting.free()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """The batch is there."""
+        self.waiting.begins()
 
     def _epoch_ends(self, trainer: Any) -> None:
         epoch = self.module.batches // self.in_epoch
@@ -226,7 +237,7 @@ class _Between(pl.Callback):
             if trainer.is_global_zero:
                 self.keep()
         if self.curves is not None:
-            values = {"train/epoch_loss": loss}
+            values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
             self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looked else values)
         self._say(epoch, loss, self.accuracy if looked else None)
         self._looked = looked
@@ -240,7 +251,7 @@ class _Between(pl.Callback):
             items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
             self._looking = loader(items, in_order(len(self.plan.held), _LOOK_BATCH), workers)
-        predictions = looked_at(self.module.averaged, self._looking)
+        predictions = looked_at(self.module.averaged, self._counted(self._looking))
         _require_points(predictions.points, len(self.plan.held))
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
 
@@ -287,8 +298,14 @@ class _Between(pl.Callback):
         return Fitted(module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first)
 
     def cpu(self) -> float:
-        """CPU seconds that the run has used."""
-        return time.process_time() - self.started
+        """CPU seconds that the run has used, those of processes that load among them."""
+        return time.process_time() - self.started + self.loading
+
+    def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; what making them cost is added up."""
+        for batch in batches:
+            self.loading += batch.cpu_seconds
+            yield batch
 
     def is_over(self) -> bool:
         """Whether the budget is used up, or the model as good as is enough."""
@@ -333,7 +350,17 @@ class _Between(pl.Callback):
             done = 1.0
         try:
             self.on_progress(
-                Progress(epoch, min(1.0, done), loss, accuracy, self.cpu(), budget, module.step, module.steps)
+                Progress(
+                    epoch,
+                    min(1.0, done),
+                    loss,
+                    accuracy,
+                    self.cpu(),
+                    budget,
+                    module.step,
+                    module.steps,
+                    self.waiting.share,
+                )
             )
         except KeyboardInterrupt:
             self.interrupted = True
@@ -363,7 +390,7 @@ def _require_points(points: int, samples: int) -> None:
         )
 
 
-def looked_at(model: Any, batches: DataLoader[Any]) -> Predictions:
+def looked_at(model: Any, batches: Iterable[Batch]) -> Predictions:
     """What a model says of samples, as it is used: no dropout. It is left as it was."""
     training = model.training
     model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,9 +127,10 @@ def _describe(state: Progress) -> str:
     clock = f"{state.cpu_seconds / 60:.1f} min"
     if state.budget_seconds is not None:
         clock = f"{state.cpu_seconds / 60:.1f} of at most {state.budget_seconds / 60:.0f} min"
+    waiting = "" if math.isnan(state.waiting) else f", {state.waiting:.0%} waiting for data"
     return (
         f"Epoch {state.epoch}, step {state.step} of {state.steps}: {state.done:.0%} done, "
-        f"loss {state.loss:.3f}{accuracy}, {clock}"
+        f"loss {state.loss:.3f}{accuracy}, {clock}{waiting}"
     )
 
 
