@@ -31,7 +31,7 @@ from ..run import write as write_run
 from ..run import write_progress
 from ..tasks.classification import Predictions, predict, vote
 from .curves import Curves
-from .loading import LearnItems, LookItems, in_order, loader, threads
+from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
 from .module import Fit
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
@@ -73,8 +73,9 @@ class Fitted:
 class Plan:
     """What is fitted.
 
-    folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. best: keep
-    the weights of the best look at `held`, in the place of the last ones.
+    folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. begin: what
+    is done to a new model, whose weights are random, before it is trained. best: keep the weights of the best look at
+    `held`, in the place of the last ones.
     """
 
     spec: ModelSpec
@@ -86,6 +87,7 @@ class Plan:
     rule: str = "nearest"
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    begin: Callable[[Any], None] | None = None
     best: bool = False
     wandb: str | None = None
 
@@ -98,6 +100,8 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     recipe = plan.recipe
     torch.manual_seed(plan.seed)
     model = make_model(plan.spec, recipe.dropout)
+    if plan.begin is not None:
+        plan.begin(model)
     averaged = make_model(plan.spec) if recipe.average_samples else model
     averaged.load_state_dict(model.state_dict())
     module = Fit(model, averaged, recipe, plan.seed)
@@ -114,7 +118,7 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     trainer.callbacks.append(between)  # type: ignore[attr-defined]
     workers = recipe.workers if machine.workers is None else machine.workers
     threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // ranks)
-    with threads(threads_each), _quiet(), between.interruptible():
+    with threads(threads_each), _quiet(), between.interruptible(), plain_errors():
         if module.step < module.steps and not between.is_over():
             try:
                 trainer.fit(module, _learning(plan, module, workers, rank, ranks, trainer))

@@ -43,6 +43,14 @@ def command(
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|HUB_NAME",
+            help="Begin with ViT-MAE's weights, as facebook/vit-mae-base; base only. Default: random.",
+            show_default=False,
+        ),
+    ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(help="Window length, for a board with little memory; default: the preset's.", show_default=False),
@@ -85,6 +93,7 @@ def command(
             holdout=holdout,
             size=size,
             attention=attention,
+            start=start,
             tokens=tokens,
             recipe=recipe,
             compat=compat,
