@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.base.files import whole
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.parts import Sensor
+from spedge.recordings.hdf5_file import library
 from spedge.recordings.hdf5_layouts import DAMAGE
 from spedge.recordings.hdf5_sink import Sink
 
@@ -100,8 +102,7 @@ def write_file(place: Place, columns: Mapping[str, NDArray[Any]], tables: Mappin
 
     columns: of events, by COLUMNS. tables: everything else.
     """
-    import h5py
-
+    h5py = library(place.path)
     place.path.parent.mkdir(parents=True, exist_ok=True)
     with whole(place.path, unique=True) as part, Sink(part) as sink:
         with h5py.File(sink, "w", libver="latest") as file:
@@ -124,8 +125,7 @@ def read_tables(place: Place, names: Sequence[str]) -> dict[str, NDArray[Any]] |
 
     All events are read, too: what is kept is whole.
     """
-    import h5py
-
+    h5py = library(place.path)
     try:
         with h5py.File(place.path, "r") as file:
             if file.attrs["schema"] != SCHEMA or file.attrs["key"].decode() != place.key:
@@ -243,17 +243,16 @@ class Files:
     ) -> dict[str, NDArray[Any]]:
         """Rows first to last, or all, of columns or tables. Raises InputError for a damaged file."""
         path = self._root / entry.file
+        h5py = library(path)
         try:
-            file = self._file(entry, path)
+            file = self._file(entry, path, h5py)
             return {name: file[name][first:last] for name in names}
         except DAMAGE as error:
             raise InputError(
                 f"{path} is damaged ({line_of(error)}): run '{self._command}' again, which makes it anew."
             ) from None
 
-    def _file(self, entry: Entry, path: Path) -> Any:
-        import h5py
-
+    def _file(self, entry: Entry, path: Path, h5py: ModuleType) -> Any:
         if self._process != os.getpid():  # a file must not be shared with the process that forked this one
             self._open, self._process = {}, os.getpid()
         if entry.file not in self._open:

@@ -31,7 +31,7 @@ from ..run import write as write_run
 from ..run import write_progress
 from ..tasks.classification import Predictions, predict, vote
 from .curves import Curves
-from .loading import LearnItems, LookItems, in_order, loader, threads
+from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
 from .module import Fit
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
@@ -118,7 +118,7 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     trainer.callbacks.append(between)  # type: ignore[attr-defined]
     workers = recipe.workers if machine.workers is None else machine.workers
     threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // ranks)
-    with threads(threads_each), _quiet(), between.interruptible():
+    with threads(threads_each), _quiet(), between.interruptible(), plain_errors():
         if module.step < module.steps and not between.is_over():
             try:
                 trainer.fit(module, _learning(plan, module, workers, rank, ranks, trainer))

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from spedge.base.errors import SpedgeError
 from spedge.model.spec import ModelSpec
 
 from ..augment import augment
@@ -119,6 +120,18 @@ def one_hot(label: int, classes: int) -> NDArray[np.float32]:
     shares = np.zeros(classes, np.float32)
     shares[label] = 1.0
     return shares
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a loader's process says is wrong is said again as it was, without torch's account of where."""
+    try:
+        yield
+    except SpedgeError as error:
+        said = str(error).rstrip()
+        if "Original Traceback" not in said:
+            raise
+        raise type(error)(said.rpartition("\n")[2].partition(": ")[2]) from None
 
 
 @contextlib.contextmanager
