@@ -191,6 +191,7 @@ class _Between(pl.Callback):
     ) -> None:
         self.plan, self.module, self.on_progress = plan, module, on_progress
         self.started, self.best, self.accuracy = started, best, accuracy
+        self.loss = math.nan  # of a held-out slice
         self.interrupted = False
         self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
         self.curves: Curves | None = None
@@ -238,7 +239,9 @@ class _Between(pl.Callback):
                 self.keep()
         if self.curves is not None:
             values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
-            self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looked else values)
+            if looked:
+                values |= {"val/accuracy": self.accuracy, "val/loss": self.loss}
+            self.curves.add(self.module.step, values)
         self._say(epoch, loss, self.accuracy if looked else None)
         self._looked = looked
         self._fit_budget()
@@ -253,6 +256,7 @@ class _Between(pl.Callback):
             self._looking = loader(items, in_order(len(self.plan.held), _LOOK_BATCH), workers)
         predictions = looked_at(self.module.averaged, self._counted(self._looking))
         _require_points(predictions.points, len(self.plan.held))
+        self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
 
     def keep(self) -> None:
