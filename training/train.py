@@ -1,4 +1,4 @@
-"""Training: a preset and a data set to a run's folder, with a checkpoint and, where the model has one, a bundle."""
+"""Training: a preset and a data set to a run's folder, with a checkpoint and a bundle."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import TokenInput, Transformer
-from spedge.model.spec import Metric, ModelSpec
+from spedge.model.parts import Gnn, Pcn, Transformer
+from spedge.model.spec import Metric
 
 from .checkpoint import NAME, Checkpoint
 from .data.base import Dataset, Sample, pack_digests, sizes_of
 from .data.registry import describe_data, load_dataset
-from .export.bundle import export_model
+from .export.bundle import export_model, with_room
 from .presets import Preset, trainable
 from .progress import Progress, TrainingError
 from .run import COMPATIBLE, check_same, document_of
@@ -35,7 +35,7 @@ EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
 @dataclass(frozen=True)
 class TrainReport:
     """What came out. top1: share of the held-out recordings that the kept model classifies right. bundle: None where
-    the model's windows have no fixed length yet, which 'spedge export --tokens' gives them, or where it has none."""
+    none was asked for."""
 
     preset: str
     seed: int
@@ -80,7 +80,7 @@ def train(
     shortened. attention: "full" or "causal" in the place of the preset's. tokens: another window than the preset's.
     recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they do differently and we
     do not copy. machine: where; by default one process, on a GPU where there is one. wandb: project to log to.
-    bundle: write one, where the model has one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early
+    bundle: write one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early
     with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
@@ -97,14 +97,15 @@ def train(
     learn, held = dataset.split(chosen.recipe.holdout, seed)
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
     spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
+    if compat and isinstance(spec.model, Gnn | Pcn):
+        spec = replace(spec, model=replace(spec.model, rule="lowest"))
     folder = None if debug else Path(out)
     document = document_of(chosen, spec, seed, compat, _data(dataset, learn, held))
     if folder is not None:
         check_same(folder, document)
     best = bool(dataset.validation)
-    rule = "lowest" if compat == "authors" else "nearest"
     about = describe_data(chosen.dataset)
-    plan = Plan(spec, chosen.recipe, about, learn, held, seed, rule, folder, document, best, wandb)
+    plan = Plan(spec, chosen.recipe, about, learn, held, seed, folder, document, best, wandb)
     fitted = fit(plan, machine or Machine(), on_progress, start)
     if not fitted.first:
         return None
@@ -124,6 +125,7 @@ def train(
             "epochs": fitted.epochs,
             "cpu_seconds": round(fitted.cpu_seconds, 1),
             "interrupted": fitted.interrupted,
+            "largest": fitted.largest,
             "versions": _versions(),
             **({"compat": compat} if compat else {}),
         },
@@ -133,15 +135,9 @@ def train(
     written = None
     if not debug:
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
-        if bundle and exportable(spec):
-            written = export_model(fitted.model, spec, examples, checkpoint.parent)
+        if bundle:
+            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent)
     return _report(chosen, seed, checkpoint, written, learn, held, fitted, time.process_time() - start)
-
-
-def exportable(spec: ModelSpec) -> bool:
-    """Whether a bundle can be written as it is: a transformer on tokens with windows of a fixed length."""
-    seen = spec.representation
-    return isinstance(spec.model, Transformer) and isinstance(seen, TokenInput) and seen.window is not None
 
 
 def _chosen(

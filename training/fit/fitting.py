@@ -56,7 +56,7 @@ class Machine:
 @dataclass(frozen=True)
 class Fitted:
     """What came out. model: with the weights that are kept. epochs: times through the data. first: whether this is
-    the process that writes (of several)."""
+    the process that writes (of several). largest: as in `State`."""
 
     model: Any
     accuracy: float
@@ -65,6 +65,7 @@ class Fitted:
     cpu_seconds: float
     interrupted: bool
     first: bool
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,6 @@ class Plan:
     learn: Sequence[Sample]
     held: Sequence[Sample]
     seed: int
-    rule: str = "nearest"
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     best: bool = False
@@ -127,7 +127,7 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
 
 def _learning(plan: Plan, module: Fit, workers: int, rank: int, ranks: int, trainer: Any) -> DataLoader[Any]:
     recipe = plan.recipe
-    items = LearnItems(plan.learn, plan.spec, plan.about, recipe.augmentation, plan.seed, plan.rule)
+    items = LearnItems(plan.learn, plan.spec, plan.about, recipe.augmentation, plan.seed)
     batches = Batches(
         sizes_of(plan.learn),
         recipe.batch,
@@ -233,11 +233,12 @@ class _Between(pl.Callback):
     def look(self) -> None:
         """How many of the held-out recordings the averaged weights get right."""
         if self._looking is None:
-            items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
+            items = LookItems(self.plan.held, self.plan.spec)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
             self._looking = loader(items, in_order(len(self.plan.held), _LOOK_BATCH), workers)
         predictions = looked_at(self.module.averaged, self._looking)
         _require_points(predictions.points, len(self.plan.held))
+        self.module.largest = max(self.module.largest, predictions.largest)
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
 
     def keep(self) -> None:
@@ -280,7 +281,9 @@ class _Between(pl.Callback):
             module.averaged.load_state_dict(state.averaged or state.model)
             accuracy = state.accuracy
         epochs = math.ceil(module.batches / self.in_epoch)
-        return Fitted(module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first)
+        return Fitted(
+            module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first, module.largest
+        )
 
     def cpu(self) -> float:
         """CPU seconds that the run has used."""

@@ -19,7 +19,8 @@ from .state import State
 class Fit(pl.LightningModule):
     """A model, the average of its weights (or itself), its optimizer, and how far the run is.
 
-    step, batches, seen, steps: as in `State`. Lightning counts from where this process began; these from the run's.
+    step, batches, seen, steps, largest: as in `State`. Lightning counts from where this process began; these
+    from the run's.
     """
 
     def __init__(self, model: nn.Module, averaged: nn.Module, recipe: Recipe, seed: int) -> None:
@@ -27,7 +28,7 @@ class Fit(pl.LightningModule):
         self.model, self.averaged, self.recipe, self.seed = model, averaged, recipe, seed
         if averaged is not model:
             averaged.requires_grad_(False)
-        self.step = self.batches = self.seen = self.points = 0
+        self.step = self.batches = self.seen = self.points = self.largest = 0
         self.steps = recipe.steps
         self.losses: list[Tensor] = []
         self._resumed: State | None = None
@@ -40,6 +41,7 @@ class Fit(pl.LightningModule):
         if self.averaged is not self.model:
             self.averaged.load_state_dict(state.averaged)
         self.step, self.batches, self.seen, self.steps = state.step, state.batches, state.seen, state.steps
+        self.largest = state.largest
         self._resumed = state
 
     def on_fit_start(self) -> None:
@@ -85,6 +87,7 @@ class Fit(pl.LightningModule):
         """After a batch: count it, and average the weights after a step."""
         self.batches += 1
         self.points += batch.points
+        self.largest = max(self.largest, batch.largest)
         self.seen += batch.samples * self.trainer.world_size
         if (batch_idx + 1) % self.recipe.accumulate == 0:
             self.step += 1
@@ -122,4 +125,5 @@ class Fit(pl.LightningModule):
             {} if scaler is None else scaler.state_dict(),
             best,
             accuracy,
+            self.largest,
         )

@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.model.parts import EventInput, Gnn, Pcn, TokenInput, Transformer
+from spedge.model.graph import GnnArrays, PcnArrays, graph_arrays
+from spedge.model.parts import Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
-from spedge.tokens.embedding import log_time_cells, positions_of
-from spedge.tokens.tokenizer import Tokens
-
-from .graph import GnnArrays, PcnArrays, gnn_arrays, pcn_arrays
-from .tokens import Windower
+from spedge.model.window import Windower, positions_in
+from spedge.tokens.embedding import log_time_cells
 
 
 class CellArrays(NamedTuple):
@@ -29,7 +27,7 @@ class CellArrays(NamedTuple):
 
 
 class TokenArrays(NamedTuple):
-    """A sample for a transformer. positions: float64 [n, 3], `positions_of`."""
+    """A sample for a transformer. positions: float64 [n, 3], `positions_in`."""
 
     cells: CellArrays
     positions: NDArray[np.float64]
@@ -58,58 +56,44 @@ Arrays = TokenArrays | GraphArrays
 class Represent:
     """Events to arrays as a model's description says. One for each process: it has a tokenizer.
 
-    training: points for a graph are drawn from a random start; else from the first one. rule: which neighbours survive
-    a graph's cap (`spedge.tokens.graph.RULES`).
+    training: points for a graph are drawn from a random start; else from the first one.
     """
 
-    def __init__(self, spec: ModelSpec, training: bool = False, rule: str = "nearest") -> None:
-        self._spec, self._training, self._rule = spec, training, rule
-        self._windower = Windower(spec) if isinstance(spec.representation, TokenInput) else None
+    def __init__(self, spec: ModelSpec, training: bool = False) -> None:
+        self._spec, self._training = spec, training
+        self._windower = Windower(spec)
 
     def __call__(self, events: NDArray[Any], random: np.random.Generator | None = None) -> Arrays | None:
         """events: EVENT_DTYPE, sorted by time. random: draws where points begin, when training.
 
         None for a sample that a graph cannot be made of: it has no tokens or events.
         """
-        seen = self._spec.representation
-        if isinstance(seen, EventInput):
-            return self._of_events(events, seen, random)
-        assert self._windower is not None
-        return self._of_tokens(self._windower.newest(events), seen, random)
-
-    def _of_tokens(self, tokens: Tokens, seen: TokenInput, random: np.random.Generator | None) -> Arrays | None:
-        found = log_time_cells(tokens, seen.tokenizer.patch_size, seen.embedding.buckets)
-        cells = CellArrays(found.number.astype(np.int32), np.log1p(found.events.astype(np.float32)), found.bounds)
-        if isinstance(self._spec.model, Transformer):
-            return TokenArrays(cells, self._positions(tokens, seen))
-        return GraphArrays(cells, self._graph(self._positions(tokens, seen), random)) if len(tokens) else None
-
-    def _positions(self, tokens: Tokens, seen: TokenInput) -> NDArray[np.float64]:
-        """Times count from a window's first token, as on a device; of a whole sample from its start, as published."""
-        if seen.window is not None:
-            return positions_of(tokens, seen.embedding.time_scale_us)
-        return np.column_stack([tokens.x, tokens.y, tokens.t / np.float64(seen.embedding.time_scale_us)])
-
-    def _of_events(
-        self, events: NDArray[Any], seen: EventInput, random: np.random.Generator | None
-    ) -> GraphArrays | None:
-        kept = events[: seen.count] if seen.keep == "first" else events[-seen.count :]
-        if len(kept) == 0:
+        tokens, seen, model = self._windower.newest(events), self._spec.representation, self._spec.model
+        positions = positions_in(tokens, seen)
+        features: CellArrays | NDArray[np.int64]
+        if isinstance(seen, TokenInput):
+            found = log_time_cells(tokens, seen.tokenizer.patch_size, seen.embedding.buckets)
+            features = CellArrays(
+                found.number.astype(np.int32), np.log1p(found.events.astype(np.float32)), found.bounds
+            )
+            if isinstance(model, Transformer):
+                return TokenArrays(features, positions)
+        else:
+            features = tokens.events["p"].astype(np.int64)
+        if len(tokens) == 0:
             return None
-        positions = np.column_stack([kept["x"], kept["y"], kept["t"] / np.float64(seen.time_scale_us)])
-        return GraphArrays(kept["p"].astype(np.int64), self._graph(positions, random))
+        return GraphArrays(features, graph_arrays(positions, model, self._starts(len(tokens), random)))
 
-    def _graph(self, positions: NDArray[np.float64], random: np.random.Generator | None) -> GnnArrays | PcnArrays:
-        model, count = self._spec.model, len(positions)
+    def _starts(self, count: int, random: np.random.Generator | None) -> tuple[int, ...]:
+        """Number of the point from which others are sampled, each time."""
+        if not self._training or random is None:
+            return ()
+        model = self._spec.model
         if isinstance(model, Gnn):
-            return gnn_arrays(positions, model, self._start(count, random), self._rule, near_rule="nearest")
+            return (int(random.integers(count)),)
         assert isinstance(model, Pcn)
         starts = []
         for ratio in model.fps_ratios:
-            starts.append(self._start(count, random))
+            starts.append(int(random.integers(count)))
             count = int(np.ceil(ratio * count))
-        return pcn_arrays(positions, model, tuple(starts), self._rule)
-
-    def _start(self, count: int, random: np.random.Generator | None) -> int:
-        """Number of the point from which others are sampled."""
-        return int(random.integers(count)) if self._training and random is not None else 0
+        return tuple(starts)
