@@ -59,6 +59,7 @@ def train(
     minutes: float | None = None,
     holdout: float | None = None,
     name: str | None = None,
+    size: str | None = None,
     attention: str | None = None,
     tokens: int | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -77,17 +78,17 @@ def train(
     data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
     of this process, which stays on one core; default the preset's, and none for the paper's. The schedule counts steps,
     so that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
-    shortened. attention: "full" or "causal" in the place of the preset's. tokens: another window than the preset's.
-    recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they do differently and we
-    do not copy. machine: where; by default one process, on a GPU where there is one. wandb: project to log to.
-    bundle: write one. debug: keep and log nothing. An interrupt (Ctrl-C) ends training early
-    with the weights so far.
+    shortened. size: one of SIZES for the transformer, attention: "full" or "causal", tokens: another window, each in
+    the place of the preset's. recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they
+    do differently and we do not copy. machine: where; by default one process, on a GPU where there is one. wandb:
+    project to log to. bundle: write one. debug: keep and log nothing. An interrupt (Ctrl-C)
+    ends training early with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
     ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number.
     Then no checkpoint is written.
     """
-    chosen = _chosen(preset, attention, tokens, recipe, minutes, holdout)
+    chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
     if compat not in (None, *COMPATIBLE):
         raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
     from .fit.fitting import Machine, Plan, fit
@@ -142,6 +143,7 @@ def train(
 
 def _chosen(
     preset: str | Preset,
+    size: str | None,
     attention: str | None,
     tokens: int | None,
     changes: Mapping[str, Any] | None,
@@ -150,6 +152,7 @@ def _chosen(
 ) -> Preset:
     """The preset with what is asked for in its place."""
     chosen = trainable(preset)
+    chosen = chosen if size is None else chosen.with_size(size)
     chosen = chosen if attention is None else chosen.with_attention(attention)
     chosen = chosen if tokens is None else chosen.with_tokens(tokens)
     recipe = replace(chosen.recipe, **dict(changes or {}))
@@ -162,6 +165,8 @@ def _chosen(
     for what in ("batch", "steps", "accumulate", "validate_epochs", "log_steps", "pool"):
         if getattr(recipe, what) < 1:
             raise UsageError(f"{what} is {getattr(recipe, what)}: it must be at least 1.")
+    if recipe.stop_accuracy is not None and not 0 < recipe.stop_accuracy <= 1:
+        raise UsageError(f"The accuracy that is enough is {recipe.stop_accuracy}: it must be a share, more than 0.")
     if not 0 < recipe.learning_rate <= _HIGHEST_RATE:
         raise UsageError(
             f"The learning rate is {recipe.learning_rate}: it must be more than 0, and {_HIGHEST_RATE:g} at most."

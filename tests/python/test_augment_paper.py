@@ -15,7 +15,7 @@ from spedge.training.augment import boxes as on_boxes
 from spedge.training.augment import paper, transforms
 from spedge.training.augment.cutmix import box_of, cutmix, draw_area
 from spedge.training.augment.transforms import Area, area_around
-from tests.golden_models import Case
+from tests.golden_models import Case, arrays
 
 WIDTH = HEIGHT = 128
 
@@ -30,17 +30,14 @@ def rows_of(events: NDArray[Any]) -> NDArray[np.int64]:
     return np.stack([events[name].astype(np.int64) for name in ("t", "x", "y", "p")], axis=1)
 
 
-def changes(case_name: str) -> list[str]:
-    """Names of the changes that a case has; one of no such name, which skips, where the values are absent."""
-    try:
-        case = Case(case_name)
-    except pytest.skip.Exception:
-        return ["absent"]
-    return sorted(name.removesuffix(".draws") for name in case.about["arrays"] if name.endswith(".draws"))
+def changes(result: str) -> list[tuple[str, str]]:
+    """(case, change) of those whose changes have such a result: "label", or "boxes"."""
+    return [(name, array.removesuffix(f".{result}")) for name, array in arrays(7, array=rf"\.{result}$")]
 
 
-def changed(case: Case, name: str, width: int, height: int) -> NDArray[Any]:
+def changed(case: Case, name: str) -> NDArray[Any]:
     """What our change of that name makes of the case's events, with its draws."""
+    width, height = case.about["sensor"]
     events, draws = as_records(case["events"]), case[f"{name}.draws"]
     kind = name.rstrip("0123456789")
     changed: NDArray[Any]
@@ -63,22 +60,23 @@ def changed(case: Case, name: str, width: int, height: int) -> NDArray[Any]:
     return changed
 
 
-@pytest.mark.parametrize("name", changes("augment-classification"))
-def test_a_change_is_the_authors(name: str) -> None:
-    case = Case("augment-classification")
-    label = np.zeros(11, np.float32)
+@pytest.mark.parametrize(("case_name", "name"), changes("label"))
+def test_a_change_is_the_authors(case_name: str, name: str) -> None:
+    case = Case(case_name)
+    width, height = case.about["sensor"]
+    label = np.zeros_like(case[f"{name}.label"])
     label[case["classes"][0]] = 1
     if name.startswith("cutmix"):
         share, x, y = case[f"{name}.draws"]
-        across, down = box_of(share, WIDTH, HEIGHT)
+        across, down = box_of(share, width, height)
         area = Area(int(x) - across // 2, int(x) + across // 2, int(y) - down // 2, int(y) + down // 2)
         events, own = cutmix(as_records(case["events"]), as_records(case["other"]), area)
         label *= own
         label[case["classes"][1]] += 1 - own
     else:
-        events = changed(case, name, WIDTH, HEIGHT)
+        events = changed(case, name)
     if name.startswith("flip"):
-        label = np.zeros(11, np.float32)
+        label[:] = 0
         draws = case[f"{name}.draws"]
         if name == "flip-soft":
             label[[1, 4]] = draws
@@ -89,11 +87,11 @@ def test_a_change_is_the_authors(name: str) -> None:
     np.testing.assert_allclose(label, case[f"{name}.label"], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in changes("augment-detection") if not name.startswith("shear")])
-def test_a_change_with_boxes_is_the_authors(name: str) -> None:
-    case = Case("augment-detection")
-    width, height = 304, 240
-    np.testing.assert_array_equal(rows_of(changed(case, name, width, height)), case[f"{name}.events"])
+@pytest.mark.parametrize(("case_name", "name"), [(c, n) for c, n in changes("boxes") if not n.startswith("shear")])
+def test_a_change_with_boxes_is_the_authors(case_name: str, name: str) -> None:
+    case = Case(case_name)
+    width, height = case.about["sensor"]
+    np.testing.assert_array_equal(rows_of(changed(case, name)), case[f"{name}.events"])
     rows = case["boxes"]
     boxes, draws = rows[:, 1:5], case[f"{name}.draws"]
     kept = np.ones(len(boxes), np.bool_)
@@ -116,6 +114,28 @@ def scene(n: int = 2000, seed: int = 0) -> NDArray[Any]:
     events["t"] = np.sort(random.choice(1_000_000, n, replace=False))
     events["x"], events["y"], events["p"] = (random.integers(0, high, n) for high in (WIDTH, HEIGHT, 2))
     return events
+
+
+def test_a_change_leaves_its_input_as_it_was() -> None:
+    events, other = scene(), scene(seed=1)
+    kept = events.copy(), other.copy()
+    area = area_around(40, 60, 0.5, 128, 128)
+    results = [
+        transforms.flip(events, 128),
+        transforms.drop_area(events, area),
+        transforms.drop_time(events, 0.2, 0.3),
+        transforms.drop_events(events, 0.5, np.linspace(0, 1, len(events))),
+        transforms.shear(events, 0.2, 128),
+        transforms.roll(events, 3, -2, 128, 128),
+        transforms.rotate(events, 0.3, 128, 128),
+        cutmix(events, other, area)[0],
+    ]
+    for result in results:
+        assert result.dtype == events.dtype
+        assert 0 < len(result) <= len(events) + len(other)
+        result["x"], result["t"] = 0, 0
+    np.testing.assert_array_equal(events, kept[0])
+    np.testing.assert_array_equal(other, kept[1])
 
 
 def test_a_cutmix_box_lies_inside_and_covers_a_uniform_share() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from spedge.base.errors import InputError, UsageError
 from spedge.training.data.base import Description, Sample
 from spedge.training.presets import PRESETS
 from spedge.training.progress import TrainingError
-from tests.golden_models import Case
+from tests.golden_models import Case, arrays
 from tests.needs import needs
 
 needs("torch", "lightning")
@@ -43,12 +44,13 @@ def equal(a: Any, b: Any) -> bool:
 # ---------------------------------------------------------------- schedule and order
 
 
-@pytest.mark.parametrize("name", ["steps_20000_peak_0.0001", "steps_5000_peak_0.0001", "steps_400000_peak_0.001"])
-def test_the_learning_rate_is_the_papers(name: str) -> None:
+@pytest.mark.parametrize(("case", "name"), arrays(8, array="^steps_"))
+def test_the_learning_rate_is_the_papers(case: str, name: str) -> None:
+    golden = Case(case)
     steps, rate = int(name.split("_")[1]), float(name.split("_")[3])
     recipe = PRESETS["DG-T-SP"].recipe
     recipe = type(recipe)(batch=1, steps=steps, learning_rate=rate)
-    for step, expected in Case("schedule-and-counts")[name]:
+    for step, expected in golden[name]:
         assert learning_rate(step, steps, recipe) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -160,6 +162,36 @@ def test_a_loss_that_is_no_number_is_no_success(digits: Path, tmp_path: Path) ->
     with pytest.raises(UsageError, match="learning rate is 1e"):
         train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "learning_rate": 1e30})
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_model_that_is_good_enough_is_done(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    enough = {**SMALL, "stop_accuracy": 0.3, "learning_rate": 3e-3, "augment": False}
+    for _ in range(2):  # and is still done when it is asked for again
+        report = train("nmnist-pico", digits, tmp_path / "run", recipe=enough, bundle=False)
+        assert report is not None and not report.interrupted
+        assert report.top1 >= 0.3 and 0 < report.steps < SMALL["steps"]
+    with pytest.raises(UsageError, match=r"accuracy that is enough is 1.5: it must be a share"):
+        train("nmnist-pico", digits, tmp_path / "other", recipe={"stop_accuracy": 1.5})
+
+
+def test_samples_are_learned_as_they_are_when_asked_for(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    from spedge.training.data.registry import describe_data, load_dataset
+    from spedge.training.fit.loading import LearnItems
+    from spedge.training.represent.samples import Represent
+
+    part = load_dataset("nmnist", digits).train
+    for name in ("nmnist-pico", "DG-T-SP"):  # our changes, and the paper's
+        spec, recipe = PRESETS["nmnist-pico"].spec(), PRESETS[name].recipe
+        changed, as_it_is = (
+            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0)[7, 3]
+            for augment in (True, False)
+        )
+        there = Represent(spec)(part[3].events)
+        assert there is not None and as_it_is.arrays is not None and changed.arrays is not None
+        np.testing.assert_array_equal(as_it_is.arrays.positions, there.positions)
+        np.testing.assert_array_equal(as_it_is.arrays.cells.number, there.cells.number)
+        assert as_it_is.label.tolist() == np.eye(10)[part[3].label].tolist()
+        assert len(changed.arrays.cells.number) != len(there.cells.number)
 
 
 def test_debug_keeps_nothing(digits: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from spedge.base.errors import UsageError
 from spedge.model.graph import EdgeArrays, GnnArrays, edge_arrays, gnn_arrays, pcn_arrays
 from spedge.model.parts import Gnn, Pcn
 from spedge.tokens.graph import farthest_points, neighbours
-from tests.golden_models import Case, names
+from tests.golden_models import Case, arrays, cases
 from tests.needs import needs
 
 needs("torch")
@@ -22,60 +23,67 @@ needs("torch")
 import torch  # noqa: E402
 
 
-def apart(case: Case, name: str) -> list[NDArray[np.int64]]:
+def sorted_edges(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    return edges[:, np.lexsort((edges[0], edges[1]))]
+
+
+def apart(case: Case, group: str) -> list[NDArray[np.int64]]:
     """Numbers of each sample's nodes."""
-    sample = case[f"{name}.sample"]
+    sample = case[f"{group}.sample"] if f"{group}.sample" in case else np.zeros(len(case[f"{group}.position"]))
     return [np.flatnonzero(sample == s) for s in np.unique(sample)]
 
 
 # ---------------------------------------------------------------- edges and samples
 
 
-def edges_by_definition(points: NDArray[Any], radius: float) -> NDArray[np.int64]:
-    distance = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    target, source = np.nonzero(distance < radius**2)
-    return np.stack([source, target])
+def edges_of_a_sample(points: NDArray[Any], radius: float, meaning: str, centres: Any = None) -> NDArray[np.int64]:
+    return neighbours(points, radius, len(points), centres=centres, loops="no self loops" not in meaning).edges()
 
 
-def sorted_edges(edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    return edges[:, np.lexsort((edges[0], edges[1]))]
-
-
-@pytest.mark.parametrize(("key", "radius"), [("tokens.edges_r3", 3.0)])
-def test_edges_of_tokens_are_the_authors(key: str, radius: float) -> None:
-    case = Case("operators-graphs")
+@pytest.mark.parametrize(("name", "array"), arrays(2, array=r"\.edges_r"))
+def test_edges_are_the_authors(name: str, array: str) -> None:
+    """Among all points, among every n-th, or from all to centres among them, as the index says of the array."""
+    case = Case(name)
+    group, radius = array.split(".edges_r")
+    meaning = case.about["arrays"][array][2]
+    points, every = case[f"{group}.position"], re.search(r"every (\d+)\w\w node", meaning)
+    to = re.search(r"(?:first (\d+) of )?(fps_[\d.]+\d)", meaning)
     found = []
-    for nodes in apart(case, "tokens"):
-        edges = neighbours(case["tokens.position"][nodes], radius, 1000).edges()
-        found.append(nodes[edges])
-    np.testing.assert_array_equal(sorted_edges(np.concatenate(found, axis=1)), case[key])
+    if to:
+        centres = case[f"{group}.{to[2]}"][: int(to[1]) if to[1] else None]
+        for nodes in apart(case, group):
+            own = np.flatnonzero(np.isin(centres, nodes))
+            local = np.searchsorted(nodes, centres[own]).tolist()
+            if local:
+                source, target = edges_of_a_sample(points[nodes], float(radius), meaning, local)
+                found.append(np.stack([nodes[source], own[target]]))
+    else:
+        step = int(every[1]) if every else 1
+        for nodes in apart(case, group):
+            kept = nodes[nodes % step == 0]
+            found.append(kept[edges_of_a_sample(points[kept], float(radius), meaning)] // step)
+    np.testing.assert_array_equal(sorted_edges(np.concatenate(found, axis=1)), case[array])
 
 
-@pytest.mark.parametrize("radius", ["1", "1.5", "2"])
-def test_a_distance_of_exactly_the_radius_is_no_edge(radius: str) -> None:
-    case = Case("operators-graphs")
-    edges = neighbours(case["lattice.position"], float(radius), 100).edges()
-    np.testing.assert_array_equal(sorted_edges(edges), case[f"lattice.edges_r{radius}"])
+@pytest.mark.parametrize(("name", "array"), arrays(2, array=r"\.fps_"))
+def test_samples_are_the_authors(name: str, array: str) -> None:
+    """Where points are equally far, the first one is taken."""
+    case = Case(name)
+    group, ratio = array.split(".fps_")
+    points = case[f"{group}.position"]
+    chosen = [nodes[farthest_points(points[nodes], float(ratio))] for nodes in apart(case, group)]
+    np.testing.assert_array_equal(np.concatenate(chosen), case[array])
 
 
-@pytest.mark.parametrize("ratio", ["0.1", "0.25", "0.5", "0.75", "0.9"])
-def test_samples_are_the_authors(ratio: str) -> None:
-    case = Case("operators-graphs")
-    chosen = [nodes[farthest_points(case["points.position"][nodes], float(ratio))] for nodes in apart(case, "points")]
-    np.testing.assert_array_equal(np.concatenate(chosen), case[f"points.fps_{ratio}"])
-
-
-def test_the_first_of_equally_far_points_is_sampled() -> None:
-    case = Case("operators-graphs")
-    chosen = [nodes[farthest_points(case["voxels.position"][nodes], 0.5)] for nodes in apart(case, "voxels")]
-    np.testing.assert_array_equal(np.concatenate(chosen), case["voxels.fps_0.5"])
-
-
-def test_a_cap_leaves_as_many_as_the_authors_has() -> None:
-    case = Case("operators-graphs")
-    found = neighbours(case["capped.position"], 3.0, 32)
-    np.testing.assert_array_equal(found.counts, case["capped.degree"])
-    np.testing.assert_array_equal(neighbours(case["capped.position"], 3.0, 700).counts, case["capped.in_radius"])
+@pytest.mark.parametrize(("name", "array"), arrays(2, array=r"\.degree(_no_loop)?$"))
+def test_a_cap_leaves_as_many_as_the_authors_has(name: str, array: str) -> None:
+    """Theirs may leave one more where there are no loops."""
+    case = Case(name)
+    points, loops = case[array.split(".")[0] + ".position"], not array.endswith("no_loop")
+    found = neighbours(points, 3.0, 32, loops=loops).counts
+    np.testing.assert_array_equal(found, np.minimum(case[array], 32))
+    uncapped = neighbours(points, 3.0, len(points)).counts
+    np.testing.assert_array_equal(uncapped, case[array.split(".")[0] + ".in_radius"])
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -149,28 +157,34 @@ def edges_of(arrays: EdgeArrays) -> Any:
     return Edges(*(torch.from_numpy(a) for a in arrays[:3]), arrays.nodes)
 
 
-@pytest.mark.parametrize("size", ["3to4", "16to32"])
+@pytest.mark.parametrize(("name", "array"), arrays(2, array="^output_"))
 @pytest.mark.parametrize("chunk", [None, 5000])
-def test_spline_convolution_is_the_authors(size: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spline_convolution_is_the_authors(
+    name: str, array: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from spedge.training.models import graph
 
     if chunk:  # a few nodes at a time
         monkeypatch.setattr(graph, "CHUNK_FLOATS", chunk)
-    case = Case("operators-layers")
+    case, size = Case(name), array.removeprefix("output_")
     inputs, outputs = map(int, size.split("to"))
     conv = graph.SplineConv(inputs, outputs)
     conv.load_state_dict({"weight": torch.from_numpy(case.parameters[f"spline.{size}.weight"])})
     source, target = case["edges"].astype(np.int64)
     order = np.argsort(target, kind="stable")
     relative = (case["pseudo"] - np.float32(0.5)) * 2
-    edges = edges_of(EdgeArrays(source[order], target[order], relative[order], 260, 260))
+    edges = edges_of(
+        EdgeArrays(source[order], target[order], relative[order], len(case["position"]), len(case["position"]))
+    )
     x = torch.from_numpy(case[f"input_{size}"]).requires_grad_()
     y = conv(x, edges, graph.spline_basis(edges))
     np.testing.assert_allclose(y.detach().numpy(), case[f"output_{size}"], rtol=1e-4, atol=1e-4)
     (y * torch.cos(torch.arange(y.numel()).view(y.shape))).sum().backward()
     assert x.grad is not None
     np.testing.assert_allclose(x.grad.numpy(), case[f"gradient_{size}"], rtol=1e-4, atol=1e-4)
-    assert (y[5] == 0).all()  # it has no incoming edge
+    alone = np.setdiff1d(np.arange(len(y)), target)
+    assert len(alone)
+    assert (y[alone] == 0).all()
 
 
 def test_the_borders_of_a_spline_are_its_outer_matrices() -> None:
@@ -197,11 +211,12 @@ def load(module: Any, parameters: dict[str, NDArray[np.float32]], role: str) -> 
     )
 
 
-def test_set_abstraction_is_the_authors() -> None:
+@pytest.mark.parametrize("name", cases(2, array=r"^pointnet\.output$"))
+def test_set_abstraction_is_the_authors(name: str) -> None:
     from spedge.training.models.graph import SetAbstraction
 
-    case = Case("operators-layers")
-    stage = SetAbstraction(16, 32).eval()
+    case = Case(name)
+    stage = SetAbstraction(case["pointnet.input"].shape[1], case["pointnet.output"].shape[1]).eval()
     load_point_mlp(stage.mlp, case.parameters, "pointnet")
     points = case["pointnet.position"]
     edges = edge_arrays(points, points[case["pointnet.centres"]], case["pointnet.edges"].astype(np.int64), 1.0)
@@ -231,7 +246,7 @@ def rule_of(case: Case) -> str:
     return str(case.about.get("rule", "nearest"))
 
 
-@pytest.mark.parametrize("name", names("gnn-classifier"))
+@pytest.mark.parametrize("name", cases(3, kind="GNN classifier"))
 def test_the_gnn_is_the_authors(name: str) -> None:
     from spedge.training.models.gnn import GnnClassifier
     from spedge.training.represent.collate_graph import gnn_batch
@@ -276,7 +291,7 @@ def with_given_edges(case: Case, own: GnnArrays, config: Gnn) -> GnnArrays:
     )
 
 
-@pytest.mark.parametrize("name", names("pcn-classifier"))
+@pytest.mark.parametrize("name", cases(3, kind="PCN classifier"))
 def test_the_pcn_is_the_authors(name: str) -> None:
     from spedge.training.models.pcn import PcnClassifier
     from spedge.training.represent.collate_graph import pcn_batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_data_sets_by_name() -> None:
         load_dataset("nmnist", None)
 
 
-def test_other_attention_and_windows_are_for_those_that_have_them() -> None:
+def test_other_sizes_attention_and_windows_are_for_those_that_have_them() -> None:
     causal = PRESETS["nmnist-pico"].with_attention("causal").with_tokens(64)
     assert isinstance(causal.model, Transformer)
     assert isinstance(causal.representation, TokenInput)
@@ -130,4 +131,14 @@ def test_other_attention_and_windows_are_for_those_that_have_them() -> None:
         PRESETS["DG-GNN-SP"].with_attention("causal")
     with pytest.raises(UsageError, match="no window of tokens"):
         PRESETS["DG-GNN-E"].with_tokens(64)
+    for name in PRESETS:
+        if "-T-" in name and not name.startswith("G1"):
+            nano = PRESETS[name].with_size("nano").spec()
+            assert (nano.model, nano.token_input.embedding.hidden) == (Transformer(*SIZES["nano"]), 128)
+            assert PRESETS[name].with_size("base") == PRESETS[name]
+    assert causal.with_size("tiny").model == replace(Transformer(*SIZES["tiny"]), attention="causal")
+    with pytest.raises(UsageError, match=r"no size 'huge'\. Choose one of: pico, nano, tiny, small, base"):
+        causal.with_size("huge")
+    with pytest.raises(UsageError, match="'SL-PCN-V' is a pcn, which has no size to choose"):
+        PRESETS["SL-PCN-V"].with_size("nano")
     assert PRESETS["DG-T-SP"].with_tokens(200).spec().window == 200

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.events.arrays import concatenate
+
 from .transforms import Area
 
 
@@ -21,10 +23,10 @@ def cutmix(events: NDArray[Any], other: NDArray[Any], area: Area) -> tuple[NDArr
 
     Also the share of the result that is the sample's, which is its label's weight; 1 where nothing is left.
     """
-    own, theirs = events[~area.holds(events)], other[area.holds(other)]
-    mixed = np.concatenate([own, theirs])
+    own, theirs = events.compress(~area.holds(events)), other.compress(area.holds(other))
+    mixed = concatenate([own, theirs])
     share = len(own) / len(mixed) if len(mixed) else 1.0
-    return mixed[np.argsort(mixed["t"], kind="stable")], share
+    return mixed.take(np.argsort(mixed["t"], kind="stable")), share
 
 
 def draw_area(random: np.random.Generator, width: int, height: int) -> Area:

@@ -21,13 +21,13 @@ def augment(
         return events
     events = _crop(events, changes, random)
     if changes.drop:
-        events = events[random.random(len(events), np.float32) >= random.uniform(0, changes.drop)]
+        events = events.compress(random.random(len(events), np.float32) >= random.uniform(0, changes.drop))
     x, y = _move(events, width, height, changes, random)
     t = _warp_time(events["t"], changes, random)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    out = np.empty(int(inside.sum()), events.dtype)
-    out["t"], out["x"], out["y"], out["p"] = t[inside], x[inside], y[inside], events["p"][inside]
-    return out[np.argsort(out["t"], kind="stable")] if changes.jitter_us else out
+    out = events.compress(inside)
+    out["t"], out["x"], out["y"] = t.compress(inside), x.compress(inside), y.compress(inside)
+    return out.take(np.argsort(out["t"], kind="stable")) if changes.jitter_us else out
 
 
 def _crop(events: NDArray[Any], changes: Augmentation, random: np.random.Generator) -> NDArray[Any]:
@@ -59,9 +59,10 @@ def _move(
     moved_x = xx * x + xy * y + (centre_x + np.float32(shift_x + 0.5)) + noise[0]
     moved_y = yx * x + yy * y + (centre_y + np.float32(shift_y + 0.5)) + noise[1]
     if changes.elastic_px:
-        warp_x, warp_y = _elastic(width, height, changes.elastic_px, random)
-        moved_x += warp_x[events["y"], events["x"]]
-        moved_y += warp_y[events["y"], events["x"]]
+        pixel = events["y"] * np.intp(width) + events["x"]
+        warp_x, warp_y = _elastic(width, height, changes.elastic_px, random).reshape(2, -1)
+        moved_x += warp_x.take(pixel)
+        moved_y += warp_y.take(pixel)
     return np.floor(moved_x).astype(np.int32), np.floor(moved_y).astype(np.int32)
 
 

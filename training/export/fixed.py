@@ -143,7 +143,7 @@ def _present(count: Tensor, columns: int) -> Tensor:
 
 def _gathered(x: Tensor, rows: Tensor) -> Tensor:
     """x [n, features], rows int32 [...] to [..., features]. A plain Gather in ONNX, which x[rows] is not."""
-    return x.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    return x.index_select(0, rows.flatten()).view(*rows.shape, x.shape[1])
 
 
 def _largest(x: Tensor, there: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
 
 def _learning(plan: Plan, module: Fit, workers: int, rank: int, ranks: int, trainer: Any) -> DataLoader[Any]:
     recipe = plan.recipe
-    items = LearnItems(plan.learn, plan.spec, plan.about, recipe.augmentation, plan.seed)
+    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed)
     batches = Batches(
         sizes_of(plan.learn),
         recipe.batch,
@@ -281,17 +281,18 @@ class _Between(pl.Callback):
             module.averaged.load_state_dict(state.averaged or state.model)
             accuracy = state.accuracy
         epochs = math.ceil(module.batches / self.in_epoch)
-        return Fitted(
-            module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first, module.largest
-        )
+        done = (module.step, epochs, self.cpu(), self.interrupted)
+        return Fitted(module.averaged, accuracy, *done, first, module.largest)
 
     def cpu(self) -> float:
         """CPU seconds that the run has used."""
         return time.process_time() - self.started
 
     def is_over(self) -> bool:
-        """Whether the budget is used up."""
-        budget = self._budget()
+        """Whether the budget is used up, or the model as good as is enough."""
+        budget, enough = self._budget(), self.plan.recipe.stop_accuracy
+        if enough is not None and self.accuracy >= enough:
+            return True
         return budget is not None and self.cpu() >= budget
 
     def _budget(self) -> float | None:

@@ -15,25 +15,28 @@ from spedge.model.spec import ModelSpec
 
 from ..augment import augment
 from ..augment.paper import ClassifierChanges, Mirror
-from ..augment.recipe import Augmentation
 from ..data.base import Description, Sample
+from ..presets.base import Recipe
 from ..represent.collate import Batch, Item, collate
 from ..represent.samples import Represent
 
 
 class LearnItems(Dataset[Item]):
-    """Samples to learn from, changed at random: number (epoch, index) is the same whenever and wherever it is read."""
+    """Samples to learn from, changed at random as the recipe says.
+
+    Number (epoch, index) is the same whenever and wherever it is read.
+    """
 
     def __init__(
         self,
         part: Sequence[Sample],
         spec: ModelSpec,
         about: Description,
-        changes: Augmentation | None,
+        recipe: Recipe,
         seed: int,
     ) -> None:
         self._part, self._spec, self._seed = part, spec, seed
-        self._ours = changes
+        self._recipe = recipe
         mirror = None if about.mirrored is None else Mirror(about.mirrored)
         self._papers = ClassifierChanges(about.sensor.width, about.sensor.height, mirror)
         self._represent = Represent(spec, training=True)
@@ -46,10 +49,11 @@ class LearnItems(Dataset[Item]):
         random = np.random.default_rng((self._seed, epoch, index))
         sample = self._part[index]
         events, label = sample.events, one_hot(sample.label, len(self._spec.labels))
-        if self._ours is not None:
+        ours = self._recipe.augmentation
+        if self._recipe.augment and ours is not None:
             sensor = self._spec.sensor
-            events = augment(events, sensor.width, sensor.height, self._ours, random)
-        else:
+            events = augment(events, sensor.width, sensor.height, ours, random)
+        elif self._recipe.augment:
             events, label = self._papers(events, label, lambda: self._another(random), random)
         return Item(self._represent(events, random), label, index)
 

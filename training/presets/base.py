@@ -44,7 +44,9 @@ class Recipe:
     holdout: float = 0.1  #: share held out when the data has neither a validation nor a test part
     workers: int = 4  #: processes that load; 0: the one that trains
     validate_epochs: int = 1  #: times through the data between two looks at the held-out part
+    stop_accuracy: float | None = None  #: share of the held-out part that is enough: training ends there
     log_steps: int = 10  #: steps whose loss is averaged for the curves
+    augment: bool = True  #: whether samples are changed at random
     augmentation: Augmentation | None = None  #: ours; None: the paper's, with CutMix
 
 
@@ -70,6 +72,16 @@ class Preset:
         if not isinstance(self.model, Transformer):
             raise UsageError(f"The preset '{self.name}' is a {self.model.type}, which has no attention to choose.")
         return replace(self, model=replace(self.model, attention=attention))
+
+    def with_size(self, size: str) -> Preset:
+        """The same with the transformer of another of SIZES. Raises UsageError where there is none of that size."""
+        if size not in SIZES:
+            raise UsageError(f"There is no size '{size}'. Choose one of: {', '.join(SIZES)}.")
+        if not isinstance(self.model, Transformer) or isinstance(self.representation, EventInput):
+            raise UsageError(f"The preset '{self.name}' is a {self.model.type}, which has no size to choose.")
+        model = replace(transformer(size), attention=self.model.attention)
+        embedding = replace(self.representation.embedding, hidden=model.hidden)
+        return replace(self, model=model, representation=replace(self.representation, embedding=embedding))
 
     def with_tokens(self, tokens: int) -> Preset:
         """The same with windows of that many tokens, at most the preset's: for a board with little memory.

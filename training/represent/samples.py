@@ -12,6 +12,7 @@ from spedge.model.parts import Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 from spedge.model.window import Windower, positions_in
 from spedge.tokens.embedding import log_time_cells
+from spedge.tokens.tokenizer import Tokens
 
 
 class CellArrays(NamedTuple):
@@ -68,7 +69,11 @@ class Represent:
 
         None for a sample that a graph cannot be made of: it has no tokens or events.
         """
-        tokens, seen, model = self._windower.newest(events), self._spec.representation, self._spec.model
+        return self.of_tokens(self._windower.newest(events), random)
+
+    def of_tokens(self, tokens: Tokens, random: np.random.Generator | None = None) -> Arrays | None:
+        """The same of the tokens that the model sees."""
+        seen, model = self._spec.representation, self._spec.model
         positions = positions_in(tokens, seen)
         features: CellArrays | NDArray[np.int64]
         if isinstance(seen, TokenInput):

@@ -45,7 +45,11 @@ def _options(
     validate_epochs: Annotated[
         int | None, _option("Times through the data between two looks at the held-out part.")
     ] = None,
+    stop_accuracy: Annotated[
+        float | None, _option("Share of the held-out part right that is enough: training ends there.")
+    ] = None,
     log_steps: Annotated[int | None, _option("Steps whose loss is averaged for the curves.")] = None,
+    augment: Annotated[bool | None, _option("Change samples at random, as they are learned from.")] = None,
 ) -> None:
     """The fields of training.presets.Recipe, but for its augmentation."""
 

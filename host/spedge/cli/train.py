@@ -34,6 +34,12 @@ def command(
     ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False
+        ),
+    ] = None,
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
     ] = None,
@@ -77,6 +83,7 @@ def command(
             seed=seed,
             minutes=minutes,
             holdout=holdout,
+            size=size,
             attention=attention,
             tokens=tokens,
             recipe=recipe,

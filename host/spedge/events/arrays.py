@@ -21,6 +21,7 @@ __all__ = [
     "check_events",
     "columns",
     "concatenate",
+    "copied",
     "cropped",
     "empty_events",
     "fields",
@@ -55,6 +56,11 @@ def concatenate(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
         return empty_events()
     whole = np.dtype((np.void, EVENT_DTYPE.itemsize))
     return np.concatenate([part.view(whole) for part in parts]).view(EVENT_DTYPE)
+
+
+def copied(events: NDArray[np.void]) -> NDArray[np.void]:
+    """A copy of an EVENT_DTYPE array, whole events at a time."""
+    return concatenate([events])
 
 
 def cropped(events: NDArray[Any], left: int, top: int, width: int, height: int) -> NDArray[Any]:
