@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 EXTRAS = {
+    "faster_coco_eval": "train",
     "h5py": "recordings",
     "lightning": "train",
     "matplotlib": "view",
@@ -23,6 +24,8 @@ EXTRAS = {
     "onnx": "compile",
     "onnxscript": "train",
     "platformio": "firmware",
+    "pycocotools": "dev",
+    "safetensors": "train",
     "torch": "train",
     "tvm": "compile",
 }

@@ -18,21 +18,43 @@ from .presets import Preset
 
 NAME, PROGRESS = "run.json", "progress.json"
 SCHEMA = 1
+_OF_THE_MACHINE = ("workers",)  # of a recipe: may be otherwise when a run goes on
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
 
 
 def document_of(
-    preset: Preset, spec: ModelSpec, seed: int, compat: str | None, data: Mapping[str, Any]
+    preset: Preset,
+    spec: ModelSpec,
+    seed: int,
+    compat: str | None,
+    data: Mapping[str, Any],
+    processes: int,
+    precision: str,
 ) -> dict[str, Any]:
-    """What was asked for."""
+    """What was asked for, and what of it the machine could: how many processes share a batch, and the precision."""
+    return {
+        "schema": SCHEMA,
+        "preset": preset.name,
+        "spec": to_document(spec),
+        "recipe": {name: value for name, value in asdict(preset.recipe).items() if name not in _OF_THE_MACHINE},
+        "seed": seed,
+        "compat": compat,
+        "number_of_processes": processes,
+        "precision": precision,
+        "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
+    }
+
+
+def imported_document(preset: Preset, spec: ModelSpec, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a run that others trained. about: what was imported."""
     return {
         "schema": SCHEMA,
         "preset": preset.name,
         "spec": to_document(spec),
         "recipe": asdict(preset.recipe),
-        "seed": seed,
-        "compat": compat,
-        "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
+        "seed": None,
+        "compat": None,
+        "imported": dict(about),
     }
 
 
@@ -41,8 +63,11 @@ def check_same(folder: Path, document: Mapping[str, Any]) -> None:
     if not (folder / NAME).exists():
         return
     before = read(folder)
+    if ("imported" in before) != ("imported" in document):
+        which = "a run that was imported" if "imported" in before else "a run that was trained here"
+        raise UsageError(f"{folder} holds {which}: give another --run, or remove it.")
     for name, value in json.loads(json.dumps(document)).items():
-        if before.get(name) != value:
+        if name in before and before[name] != value:
             what, old, new = _difference(name, before.get(name), value)
             raise UsageError(
                 f"{folder} holds a run with another {what} ({old}, and not {new}): give another --run, or remove it."
@@ -81,7 +106,8 @@ def list_runs(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for file in sorted(Path(folder).glob(f"*/{NAME}")):
         document = read(file.parent)
         row = {"run": file.parent.name, "preset": document["preset"], "seed": document["seed"]}
-        found.append({**row, "step": 0, "steps": document["recipe"]["steps"], "accuracy": None, "best": None})
+        step = document.get("imported", {}).get("steps", 0)
+        found.append({**row, "step": step, "steps": document["recipe"]["steps"], "accuracy": None, "best": None})
         progress = file.parent / PROGRESS
         if progress.exists():
             found[-1].update(json.loads(progress.read_text()))

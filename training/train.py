@@ -15,7 +15,7 @@ import numpy as np
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Gnn, Pcn, Transformer
-from spedge.model.spec import Metric
+from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .data.base import Dataset, Sample, pack_digests, sizes_of
@@ -23,24 +23,29 @@ from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model, with_room
 from .presets import Preset, trainable
 from .progress import Progress, TrainingError
-from .run import COMPATIBLE, check_same, document_of
+from .run import COMPATIBLE, check_same, document_of, read
 
 if TYPE_CHECKING:
-    from .fit.fitting import Fitted, Machine
+    from .fit.fitting import Fitted
+    from .fit.machine import Machine, Place
 
 _HIGHEST_RATE = 1e20  # far beyond what any model bears, and within float32
+KEEP_MINUTES = 10.0  #: between two checkpoints, where looks at the held-out samples are farther apart
 EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
 
 
 @dataclass(frozen=True)
 class TrainReport:
     """What came out. top1: share of the held-out recordings that the kept model classifies right. bundle: None where
-    none was asked for."""
+    none was asked for. precision: what it was trained in, which is fp32 where fp16 was asked for without a GPU."""
 
     preset: str
     seed: int
     checkpoint: Path
     bundle: Bundle | None
+    precision: str
+    processes: int
+    compat: str | None
     learned_samples: int
     held_out_samples: int
     epochs: int
@@ -64,7 +69,9 @@ def train(
     tokens: int | None = None,
     recipe: Mapping[str, Any] | None = None,
     compat: str | None = None,
+    start: str | None = None,
     machine: Machine | None = None,
+    keep_minutes: float = KEEP_MINUTES,
     wandb: str | None = None,
     bundle: bool = True,
     debug: bool = False,
@@ -76,38 +83,46 @@ def train(
     beside it the bundle.
 
     data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
-    of this process, which stays on one core; default the preset's, and none for the paper's. The schedule counts steps,
-    so that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
+    of this process and those that load; default the preset's, and none for the paper's. The schedule counts steps, so
+    that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
     shortened. size: one of SIZES for the transformer, attention: "full" or "causal", tokens: another window, each in
     the place of the preset's. recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they
-    do differently and we do not copy. machine: where; by default one process, on a GPU where there is one. wandb:
-    project to log to. bundle: write one. debug: keep and log nothing. An interrupt (Ctrl-C)
-    ends training early with the weights so far.
+    do differently and we do not copy. start: ViT-MAE's weights, which a new transformer of size base begins with in
+    the place of random ones: a file, or a repository of the Hugging Face hub. machine: where; by default one process,
+    on a GPU where there is one. keep_minutes: how much is lost at most when the process is killed; 0 keeps every step.
+    wandb: project to log to. bundle: write one. debug: keep and log nothing. An interrupt
+    (Ctrl-C) ends training early with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
-    ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number.
-    Then no checkpoint is written.
+    ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number,
+    which is never kept, or when another process or the memory is gone.
     """
     chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
     if compat not in (None, *COMPATIBLE):
         raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
-    from .fit.fitting import Machine, Plan, fit
+    from .fit.fitting import Plan, fit
+    from .fit.machine import Machine, place_of
 
-    start = time.process_time()
-    dataset = load_dataset(chosen.dataset, data)
-    learn, held = dataset.split(chosen.recipe.holdout, seed)
+    started = time.process_time()
+    place = place_of(machine or Machine(), chosen.recipe.precision)
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
     spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
     if compat and isinstance(spec.model, Gnn | Pcn):
         spec = replace(spec, model=replace(spec.model, rule="lowest"))
     folder = None if debug else Path(out)
-    document = document_of(chosen, spec, seed, compat, _data(dataset, learn, held))
+    begun_with, begin = _start(start, spec, folder)
+    dataset = load_dataset(chosen.dataset, data)
+    learn, held = dataset.split(chosen.recipe.holdout, seed)
+    made_of = _data(dataset, learn, held)
+    document = document_of(chosen, spec, seed, compat, made_of, place.processes, place.precision) | begun_with
     if folder is not None:
         check_same(folder, document)
     best = bool(dataset.validation)
     about = describe_data(chosen.dataset)
-    plan = Plan(spec, chosen.recipe, about, learn, held, seed, folder, document, best, wandb)
-    fitted = fit(plan, machine or Machine(), on_progress, start)
+    wandb = None if debug else wandb
+    plan = Plan(spec, chosen.recipe, about, learn, held, seed, folder, document, begin, best, wandb, keep_minutes)
+    fitted = fit(plan, place, on_progress, started)
+    fitted_at = time.process_time()
     if not fitted.first:
         return None
     if fitted.step == 0:
@@ -121,24 +136,45 @@ def train(
         spec,
         metric=Metric("top1", fitted.accuracy, "test" if dataset.test and not best else "held-out", len(held)),
         training={
-            "data": _data(dataset, learn, held),
+            "data": made_of,
             "seed": seed,
+            "precision": place.precision,
             "epochs": fitted.epochs,
             "cpu_seconds": round(fitted.cpu_seconds, 1),
             "interrupted": fitted.interrupted,
             "largest": fitted.largest,
             "versions": _versions(),
             **({"compat": compat} if compat else {}),
+            **(begun_with if start else {}),
         },
     )
-    examples = tuple(sample.events for sample in _examples(held))
+    examples = tuple(sample.events for sample in examples_of(held))
     checkpoint = Path(out) / NAME
     written = None
     if not debug:
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
         if bundle:
             written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent)
-    return _report(chosen, seed, checkpoint, written, learn, held, fitted, time.process_time() - start)
+    return _report(
+        chosen, seed, compat, place, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at
+    )
+
+
+def _start(
+    start: str | None, spec: ModelSpec, folder: Path | None
+) -> tuple[dict[str, str | None], Callable[[Any], None] | None]:
+    """What a run says of the weights that it began with, and what puts them into a new model. A run that goes on has
+    done so, and says what it said before."""
+    if start is None:
+        return {"start": None, "start_sha256": None}, None
+    from .fit.state import LAST
+    from .weights.vitmae import load_start, require_base
+
+    require_base(spec)
+    if folder is not None and (folder / "checkpoints" / LAST).exists():
+        return {"start": start, "start_sha256": read(folder).get("start_sha256")}, None
+    weights = load_start(start, spec)
+    return {"start": start, "start_sha256": weights.sha256}, weights.put_into
 
 
 def _chosen(
@@ -179,24 +215,30 @@ def _chosen(
 def _report(
     chosen: Preset,
     seed: int,
+    compat: str | None,
+    place: Place,
     checkpoint: Path,
     bundle: Bundle | None,
     learn: Sequence[Sample],
     held: Sequence[Sample],
     fitted: Fitted,
-    cpu_seconds: float,
+    after: float,
 ) -> TrainReport:
+    """after: CPU seconds of what was done after fitting."""
     return TrainReport(
         preset=chosen.name,
         seed=seed,
         checkpoint=checkpoint,
         bundle=bundle,
+        precision=place.precision,
+        processes=place.processes,
+        compat=compat,
         learned_samples=len(learn),
         held_out_samples=len(held),
         epochs=fitted.epochs,
         steps=fitted.step,
         top1=fitted.accuracy,
-        cpu_seconds=max(cpu_seconds, fitted.cpu_seconds),
+        cpu_seconds=fitted.cpu_seconds + after,
         interrupted=fitted.interrupted,
     )
 
@@ -212,7 +254,7 @@ def _data(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> 
     }
 
 
-def _examples(held: Sequence[Sample]) -> list[Sample]:
+def examples_of(held: Sequence[Sample]) -> list[Sample]:
     """A few held-out samples of different classes, rather short ones to keep the bundle small."""
     sizes = sizes_of(held)
     first: dict[int, Sample] = {}

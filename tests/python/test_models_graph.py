@@ -288,6 +288,7 @@ def with_given_edges(case: Case, own: GnnArrays, config: Gnn) -> GnnArrays:
         edge_arrays(points, points, near, config.node_radius),
         own.sampled,
         edge_arrays(kept, kept, far, config.pool_radius),
+        kept,
     )
 
 

@@ -30,6 +30,11 @@ class TokenBatch(NamedTuple):
     positions: Tensor
     lengths: Tensor
 
+    @property
+    def points(self) -> int:
+        """Tokens of all samples."""
+        return len(self.positions)
+
 
 class GraphBatch(NamedTuple):
     """Samples for a GNN or PCN. features: cells of tokens, or polarities of events, int64 [n]."""
@@ -37,6 +42,11 @@ class GraphBatch(NamedTuple):
     features: Cells | Tensor
     graph: GnnGraph | PcnGraph
     samples: int
+
+    @property
+    def points(self) -> int:
+        """Tokens or events of all samples."""
+        return len(self.features.starts) if isinstance(self.features, Cells) else len(self.features)
 
     @property
     def can_be_normed(self) -> bool:

@@ -18,16 +18,26 @@ class EventFeatures(nn.Embedding):
         super().__init__(2, features)
 
 
+def point_embedding(seen: TokenInput | EventInput) -> CellLinear | EventFeatures:
+    """What gives each token or event its features."""
+    return CellLinear(seen.cells, seen.features) if isinstance(seen, TokenInput) else EventFeatures(seen.features)
+
+
+def embedded_points(embedding: CellLinear | EventFeatures, features: Cells | Tensor) -> Tensor:
+    """Features of each token or event, [n, features]."""
+    if isinstance(embedding, CellLinear):
+        assert isinstance(features, Cells)
+        return embedding.of_cells(features)
+    x: Tensor = embedding(features)
+    return x
+
+
 class GraphClassifier(nn.Module):
     """Tokens or events as points of a graph to logits."""
 
     def __init__(self, classes: int, seen: TokenInput | EventInput, model: Gnn | Pcn, dropout: float) -> None:
         super().__init__()
-        self.embedding: CellLinear | EventFeatures
-        if isinstance(seen, TokenInput):
-            self.embedding = CellLinear(seen.cells, seen.features)
-        else:
-            self.embedding = EventFeatures(seen.features)
+        self.embedding = point_embedding(seen)
         self.classifier: GnnClassifier | PcnClassifier
         self.classifier = (
             GnnClassifier(model, classes) if isinstance(model, Gnn) else PcnClassifier(model, classes, dropout)
@@ -35,10 +45,6 @@ class GraphClassifier(nn.Module):
 
     def of_batch(self, batch: GraphBatch) -> Tensor:
         """Logits [N, classes]."""
-        if isinstance(self.embedding, CellLinear):
-            assert isinstance(batch.features, Cells)
-            x = self.embedding.of_cells(batch.features)
-        else:
-            x = self.embedding(batch.features)
+        x = embedded_points(self.embedding, batch.features)
         logits: Tensor = self.classifier(x, batch.graph, batch.samples)
         return logits

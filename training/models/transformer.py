@@ -107,50 +107,79 @@ class Layer(nn.Module):
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
-class Encoder(nn.Module):
-    """Embedded tokens to logits.
+class Rows(nn.Module):
+    """Embedded tokens to encoded ones. attention "full": CLS in front, all tokens of a sample attend to each other;
+    "causal": a token attends to itself and those before it, without a CLS."""
 
-    attention "full": CLS in front, layers, LayerNorm of the CLS row, one linear map. "causal": a token attends to
-    itself and those before it, and the mean of the LayerNorms of all present rows takes CLS's place, so that each
-    token's contribution is final once it is computed.
-    """
-
-    def __init__(self, config: Transformer, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, config: Transformer, dropout: float = 0.0) -> None:
         super().__init__()
         self.causal = config.attention == "causal"
         if not self.causal:
             self.cls = nn.Parameter(torch.empty(1, 1, config.hidden))
         self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.hidden, eps=NORM_EPS)
+
+    def rows(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """tokens [N, T, hidden], length int [N]; rows at and past length are ignored. Returns what the layers give,
+        before the LayerNorm: [N, 1 + T, hidden], CLS first; [N, T, hidden] of causal attention."""
+        batch, rows, _ = tokens.shape
+        if self.causal:  # padding comes after the tokens, so none of them sees it
+            index = torch.arange(rows, dtype=length.dtype, device=length.device)
+            later = index.unsqueeze(0) > index.unsqueeze(1)
+            mask = torch.where(later, MASKED, 0.0).to(tokens.dtype)[None, None]
+            x = tokens
+        else:
+            index = torch.arange(rows + 1, dtype=length.dtype, device=length.device)  # row 0 is CLS, i + 1 is token i
+            padding = index.unsqueeze(0) > length.unsqueeze(1)
+            mask = torch.where(padding, MASKED, 0.0).to(tokens.dtype)[:, None, None, :]
+            x = torch.cat((self.cls.expand(batch, -1, -1), tokens), dim=1)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+    def packed(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Tokens of samples of any lengths, sample after sample, [n, hidden], to their LayerNorms in that order."""
+        if len(embedded) == 0:
+            return embedded
+        tokens, present = padded(embedded, lengths)
+        encoded: Tensor = self.norm(self.rows(tokens, lengths)[:, 0 if self.causal else 1 :][present])
+        return encoded
+
+
+def padded(embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens [n, hidden], sample after sample, as [N, T, hidden], and which of these rows they are, bool [N, T]."""
+    present = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+    tokens = embedded.new_zeros(*present.shape, embedded.shape[-1])
+    tokens[present] = embedded
+    return tokens, present
+
+
+class Encoder(Rows):
+    """Embedded tokens to logits.
+
+    attention "full": LayerNorm of the CLS row, one linear map. "causal": the mean of the LayerNorms of all present rows
+    takes CLS's place, so that each token's contribution is final once it is computed.
+    """
+
+    def __init__(self, config: Transformer, classes: int, dropout: float = 0.0) -> None:
+        super().__init__(config, dropout)
         self.head = nn.Linear(config.hidden, classes)
 
     def forward(self, tokens: Tensor, length: Tensor) -> Tensor:
         """tokens [N, T, hidden], length int [N]; rows at and past length are ignored. Returns [N, classes]."""
-        if self.causal:
-            return self._causal(tokens, length)
-        batch, rows, _ = tokens.shape
-        index = torch.arange(rows + 1, dtype=length.dtype, device=length.device)  # row 0 is CLS, row i + 1 is token i
-        padding = index.unsqueeze(0) > length.unsqueeze(1)
-        mask = torch.where(padding, MASKED, 0.0).to(tokens.dtype)[:, None, None, :]
-        x = torch.cat((self.cls.expand(batch, -1, -1), tokens), dim=1)
-        for layer in self.layers:
-            x = layer(x, mask)
-        logits: Tensor = self.head(self.norm(x[:, 0]))
+        x = self.rows(tokens, length)
+        seen = self._mean(self.norm(x), length) if self.causal else self.norm(x[:, 0])
+        logits: Tensor = self.head(seen)
         return logits
 
-    def _causal(self, tokens: Tensor, length: Tensor) -> Tensor:
-        """Padding comes after the tokens, so none of them sees it; only the mean has to leave it out."""
-        index = torch.arange(tokens.shape[1], dtype=length.dtype, device=length.device)
-        later = index.unsqueeze(0) > index.unsqueeze(1)
-        mask = torch.where(later, MASKED, 0.0).to(tokens.dtype)[None, None]
-        x = tokens
-        for layer in self.layers:
-            x = layer(x, mask)
+    @staticmethod
+    def _mean(x: Tensor, length: Tensor) -> Tensor:
+        """Of the present rows; padding has to be left out."""
+        index = torch.arange(x.shape[1], dtype=length.dtype, device=length.device)
         count = length.unsqueeze(1)
-        share = 1.0 / count.clamp(min=1).to(tokens.dtype)
+        share = 1.0 / count.clamp(min=1).to(x.dtype)
         shares = torch.where(index.unsqueeze(0) < count, share, 0.0).unsqueeze(1)
-        logits: Tensor = self.head(torch.matmul(shares, self.norm(x)).squeeze(1))
-        return logits
+        return torch.matmul(shares, x).squeeze(1)
 
 
 class Classifier(nn.Module):
@@ -160,9 +189,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.embedding = TokenEmbedding(seen.cells, seen.embedding)
         self.encoder = Encoder(model, classes, dropout)
-        self.apply(_initialise)
-        if not self.encoder.causal:
-            nn.init.normal_(self.encoder.cls, std=INIT_STD)
+        start_of(self)
 
     def forward(self, volumes: Tensor, positions: Tensor, length: Tensor) -> Tensor:
         """volumes [N, T, 2, B, P, P], positions [N, T, 3], length int [N] to logits [N, classes]."""
@@ -172,12 +199,17 @@ class Classifier(nn.Module):
     def of_batch(self, batch: TokenBatch) -> Tensor:
         """Logits [N, classes] of samples of any lengths: every token is embedded once, padded for the encoder."""
         embedded = self.embedding.of_cells(batch.cells, batch.positions)
-        rows = int(batch.lengths.max())
-        present = torch.arange(rows, device=batch.lengths.device) < batch.lengths[:, None]
-        tokens = embedded.new_zeros(len(batch.lengths), rows, embedded.shape[-1])
-        tokens[present] = embedded
+        tokens, _ = padded(embedded, batch.lengths)
         logits: Tensor = self.encoder(tokens, batch.lengths)
         return logits
+
+
+def start_of(model: nn.Module) -> None:
+    """The paper's random start (experiments.md, on reference.md 5)."""
+    model.apply(_initialise)
+    for module in model.modules():
+        if isinstance(module, Rows) and not module.causal:
+            nn.init.normal_(module.cls, std=INIT_STD)
 
 
 def _initialise(module: nn.Module) -> None:

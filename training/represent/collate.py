@@ -29,22 +29,19 @@ class Item(NamedTuple):
 
 class Batch(NamedTuple):
     """inputs: what the model takes; None where no sample can be had. labels: float32 [N, classes]. number: int64
-    [N], of each sample in its part. largest: tokens or events of the sample that has the most."""
+    [N], of each sample in its part. largest: tokens or events of the sample that has the most. cpu_seconds: that a
+    process of its own has used for it."""
 
     inputs: TokenBatch | GraphBatch | None
     labels: Tensor
     number: Tensor
     largest: int = 0
+    cpu_seconds: float = 0.0
 
     @property
     def points(self) -> int:
         """Tokens or events of all samples."""
-        if self.inputs is None:
-            return 0
-        if isinstance(self.inputs, TokenBatch):
-            return len(self.inputs.positions)
-        features = self.inputs.features
-        return len(features) if isinstance(features, Tensor) else len(features.starts)
+        return 0 if self.inputs is None else self.inputs.points
 
     @property
     def samples(self) -> int:
@@ -58,15 +55,12 @@ def collate(items: Sequence[Item]) -> Batch:
     arrays = [item.arrays for item in there if item.arrays is not None]
     labels = np.stack([item.label for item in there]) if there else np.zeros((0, len(items[0].label)), np.float32)
     numbers = torch.tensor([item.number for item in there], dtype=torch.int64)
-    return Batch(
-        _inputs(arrays) if arrays else None,
-        torch.from_numpy(labels),
-        numbers,
-        max((a.points for a in arrays), default=0),
-    )
+    largest = max((a.points for a in arrays), default=0)
+    return Batch(inputs_of(arrays) if arrays else None, torch.from_numpy(labels), numbers, largest)
 
 
-def _inputs(arrays: Sequence[Arrays]) -> TokenBatch | GraphBatch:
+def inputs_of(arrays: Sequence[Arrays]) -> TokenBatch | GraphBatch:
+    """Samples of one family, at least one, one after another."""
     tokens = [a for a in arrays if isinstance(a, TokenArrays)]
     if tokens:
         return TokenBatch(

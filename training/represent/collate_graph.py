@@ -32,8 +32,8 @@ def pcn_batch(samples: Sequence[PcnArrays]) -> PcnGraph:
     stages = zip(*(arrays.stages for arrays in samples), strict=True)
     return PcnGraph(
         tuple(_edges(stage) for stage in stages),
-        torch.from_numpy(np.concatenate([arrays.position for arrays in samples])),
-        _sample([len(arrays.position) for arrays in samples]),
+        torch.from_numpy(np.concatenate([arrays.kept for arrays in samples])),
+        _sample([len(arrays.kept) for arrays in samples]),
     )
 
 

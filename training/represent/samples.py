@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.model.graph import GnnArrays, PcnArrays, graph_arrays
-from spedge.model.parts import Gnn, Pcn, TokenInput, Transformer
+from spedge.model.parts import Detector, EventInput, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
-from spedge.model.window import Windower, positions_in
+from spedge.model.window import Windower, events_as_tokens, positions_in, scaled
 from spedge.tokens.embedding import log_time_cells
 from spedge.tokens.tokenizer import Tokens
 
@@ -62,38 +62,56 @@ class Represent:
 
     def __init__(self, spec: ModelSpec, training: bool = False) -> None:
         self._spec, self._training = spec, training
-        self._windower = Windower(spec)
+        self._encoder = spec.model.encoder if isinstance(spec.model, Detector) else spec.model
+        self._windower: Windower | None = None  # made where it is used: it cannot be sent to another process
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_windower": None}
 
     def __call__(self, events: NDArray[Any], random: np.random.Generator | None = None) -> Arrays | None:
         """events: EVENT_DTYPE, sorted by time. random: draws where points begin, when training.
 
         None for a sample that a graph cannot be made of: it has no tokens or events.
         """
+        if self._windower is None:
+            self._windower = Windower(self._spec)
         return self.of_tokens(self._windower.newest(events), random)
+
+    def at(self, part: Tokens | NDArray[Any], time: int, random: np.random.Generator | None = None) -> Arrays | None:
+        """A step of a detector at `time`, µs. part: its tokens, or events; their times count back from the step's."""
+        seen = self._spec.representation
+        if isinstance(seen, EventInput):
+            part = events_as_tokens(part, seen)  # type: ignore[arg-type]
+        assert isinstance(part, Tokens)
+        newest = part if self._spec.window is None else part.last(self._spec.window)
+        return self._arrays(newest, scaled(newest, np.uint64(time) - newest.t, seen), random)
 
     def of_tokens(self, tokens: Tokens, random: np.random.Generator | None = None) -> Arrays | None:
         """The same of the tokens that the model sees."""
-        seen, model = self._spec.representation, self._spec.model
-        positions = positions_in(tokens, seen)
+        return self._arrays(tokens, positions_in(tokens, self._spec.representation), random)
+
+    def _arrays(
+        self, tokens: Tokens, positions: NDArray[np.float64], random: np.random.Generator | None
+    ) -> Arrays | None:
+        seen = self._spec.representation
         features: CellArrays | NDArray[np.int64]
         if isinstance(seen, TokenInput):
             found = log_time_cells(tokens, seen.tokenizer.patch_size, seen.embedding.buckets)
-            features = CellArrays(
-                found.number.astype(np.int32), np.log1p(found.events.astype(np.float32)), found.bounds
-            )
-            if isinstance(model, Transformer):
+            log_count = np.log1p(found.events.astype(np.float32))
+            features = CellArrays(found.number.astype(np.int32), log_count, found.bounds)
+            if isinstance(self._encoder, Transformer):
                 return TokenArrays(features, positions)
         else:
             features = tokens.events["p"].astype(np.int64)
         if len(tokens) == 0:
             return None
-        return GraphArrays(features, graph_arrays(positions, model, self._starts(len(tokens), random)))
+        return GraphArrays(features, graph_arrays(positions, self._encoder, self._starts(len(tokens), random)))
 
     def _starts(self, count: int, random: np.random.Generator | None) -> tuple[int, ...]:
         """Number of the point from which others are sampled, each time."""
+        model = self._encoder
         if not self._training or random is None:
             return ()
-        model = self._spec.model
         if isinstance(model, Gnn):
             return (int(random.integers(count)),)
         assert isinstance(model, Pcn)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +23,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Folder or zip file of the data set; not needed for data we make ourselves."),
 ]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False),
+]
 
 
 @changes_recipe
@@ -34,24 +41,35 @@ def command(
     ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False
-        ),
-    ] = None,
+    size: SizeOption = None,
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|HUB_NAME",
+            help="Begin with ViT-MAE's weights, as facebook/vit-mae-base; base only. Default: random.",
+            show_default=False,
+        ),
     ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(help="Window length, for a board with little memory; default: the preset's.", show_default=False),
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by torchrun.")] = 1,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="GPUs, or processes on a CPU; default: 1.", show_default=False)
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Machines; this runs on each of them. Default: 1.", show_default=False)
+    ] = None,
     compat: Annotated[
         str | None, typer.Option(help="authors: what they do differently, for comparison.", show_default=False)
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Keep the weights so often, too; default: 10. 0: at every step.", show_default=False),
     ] = None,
     wandb: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="Log to Weights & Biases, too.", show_default=False)
@@ -71,11 +89,13 @@ def command(
         raise UsageError("Say what to train: 'spedge presets' lists the presets.")
     require_torch()
     from spedge.training import train
-    from spedge.training.fit.fitting import Machine
+    from spedge.training.fit.machine import Machine
+    from spedge.training.train import KEEP_MINUTES
 
     folder = run_folder(run or Path(chosen))
     minutes, holdout = recipe.pop("minutes", None), recipe.pop("holdout", None)
-    with progress("Reading the data") as say:
+    first = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0  # of several processes
+    with progress("Reading the data") if first else nullcontext(lambda _: None) as say:
         report = train(
             chosen,
             data,
@@ -85,10 +105,12 @@ def command(
             holdout=holdout,
             size=size,
             attention=attention,
+            start=start,
             tokens=tokens,
             recipe=recipe,
             compat=compat,
-            machine=Machine(accelerator, devices, nodes, recipe.get("workers")),
+            machine=Machine(accelerator, devices, nodes),
+            keep_minutes=KEEP_MINUTES if checkpoint_minutes is None else checkpoint_minutes,
             wandb=wandb,
             bundle=bundle,
             debug=debug,
@@ -105,6 +127,8 @@ def command(
         f"{report.cpu_seconds / 60:.1f} min of CPU time, "
         f"{report.top1:.1%} of {report.held_out_samples} held-out samples right"
     )
+    how = f"{report.processes} processes, {report.precision}" if report.processes > 1 else report.precision
+    print(f"in {how}" + (f", as the {report.compat} do" if report.compat else ""))
     print(report.checkpoint.parent if report.bundle is None else report.bundle.path)
 
 
@@ -118,9 +142,10 @@ def _describe(state: Progress) -> str:
     clock = f"{state.cpu_seconds / 60:.1f} min"
     if state.budget_seconds is not None:
         clock = f"{state.cpu_seconds / 60:.1f} of at most {state.budget_seconds / 60:.0f} min"
+    waiting = "" if math.isnan(state.waiting) else f", {state.waiting:.0%} waiting for data"
     return (
         f"Epoch {state.epoch}, step {state.step} of {state.steps}: {state.done:.0%} done, "
-        f"loss {state.loss:.3f}{accuracy}, {clock}"
+        f"loss {state.loss:.3f}{accuracy}, {clock}{waiting}"
     )
 
 
@@ -128,6 +153,9 @@ def _document(report: TrainReport) -> dict[str, Any]:
     return {
         "preset": report.preset,
         "seed": report.seed,
+        "precision": report.precision,
+        "processes": report.processes,
+        "compat": report.compat,
         "checkpoint": str(report.checkpoint),
         "bundle": None if report.bundle is None else str(report.bundle.path),
         "hash": None if report.bundle is None else report.bundle.hash,

@@ -32,21 +32,23 @@ class EdgeArrays(NamedTuple):
 
 
 class GnnArrays(NamedTuple):
-    """One sample: near edges of all nodes, the sampled nodes int64 [m], and far edges among these."""
+    """One sample: near edges of all nodes, the sampled nodes int64 [m], and far edges among these. kept: float64
+    [m, 3], their positions."""
 
     near: EdgeArrays
     sampled: NDArray[np.int64]
     far: EdgeArrays
+    kept: NDArray[np.float64]
 
 
 class PcnArrays(NamedTuple):
-    """One sample: edges of each stage to its centres, and float32 [m, 3] positions of the last centres.
+    """One sample: edges of each stage to its centres. kept: float32 [m, 3], positions of the last centres.
 
     centres: of each stage, int64 [m], numbers among its points.
     """
 
     stages: tuple[EdgeArrays, ...]
-    position: NDArray[np.float32]
+    kept: NDArray[np.float32]
     centres: tuple[NDArray[np.int64], ...]
 
 
@@ -74,6 +76,7 @@ def gnn_arrays(positions: NDArray[Any], config: Gnn, start: int = 0, near_rule: 
         edge_arrays(points, points, near.edges(), config.node_radius),
         sampled,
         edge_arrays(kept, kept, _without_loops(kept, config), config.pool_radius),
+        kept,
     )
 
 
@@ -145,7 +148,7 @@ def graph_inputs(graph: GnnArrays | PcnArrays, config: Model, points: int) -> di
     for room, some in zip(wanted, edges, strict=True):
         found |= _table(room, some)
     if isinstance(graph, PcnArrays):
-        found["position"] = padded(graph.position, wanted[-1].targets)
+        found["position"] = padded(graph.kept, wanted[-1].targets)
     else:
         found["sampled"] = padded(graph.sampled.astype(np.int32), wanted[-1].targets)
     return found | {"kept": np.array([edges[-1].nodes], np.int32)}

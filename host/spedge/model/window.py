@@ -78,12 +78,16 @@ def window_of(seen: Tokens, representation: TokenInput) -> Window:
 
 def positions_in(seen: Tokens, representation: Representation) -> NDArray[np.float64]:
     """Column, row and scaled time of the tokens that a model sees: float64 [n, 3]."""
-    if isinstance(representation, EventInput):
-        return np.column_stack([seen.x, seen.y, seen.t / np.float64(representation.time_scale_us)])
-    scale = representation.embedding.time_scale_us
-    if representation.origin == "window":
-        return positions_of(seen, scale)
-    return np.column_stack([seen.x, seen.y, seen.t / np.float64(scale)])
+    if isinstance(representation, TokenInput) and representation.origin == "window":
+        return positions_of(seen, representation.embedding.time_scale_us)
+    return scaled(seen, seen.t, representation)
+
+
+def scaled(seen: Tokens, t: NDArray[np.uint64], representation: Representation) -> NDArray[np.float64]:
+    """The same with other times, µs."""
+    timed = representation.embedding if isinstance(representation, TokenInput) else representation
+    scale = timed.time_scale_us
+    return np.column_stack([seen.x, seen.y, t / np.float64(scale)])
 
 
 def graph_of(seen: Tokens, spec: ModelSpec) -> GnnArrays | PcnArrays | None:

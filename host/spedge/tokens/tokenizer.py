@@ -57,9 +57,12 @@ class Tokens:
 
     def last(self, count: int) -> Tokens:
         """The newest tokens, at most count."""
-        first = max(0, len(self) - count)
-        start = self.offsets[first]
-        return Tokens(self.x[first:], self.y[first:], self.t[first:], self.offsets[first:] - start, self.events[start:])
+        return self.between(max(0, len(self) - count), len(self))
+
+    def between(self, first: int, end: int) -> Tokens:
+        """Those from number `first` to before `end`, 0 <= first <= end <= n."""
+        x, y, t, offsets = self.x[first:end], self.y[first:end], self.t[first:end], self.offsets[first : end + 1]
+        return Tokens(x, y, t, offsets - offsets[0], self.events[offsets[0] : offsets[-1]])
 
     @staticmethod
     def concatenate(parts: list[Tokens]) -> Tokens:

@@ -1,0 +1,1 @@
+"""Figures that the documentation claims, made again from the data: a make target for each."""
