@@ -22,7 +22,7 @@ from spedge.events.arrays import EVENT_DTYPE
 from spedge.tokens.embedding import log_time_volume
 from spedge.tokens.tokenizer import Tokens
 from spedge.training.augment.paper import ClassifierChanges, Mirror
-from spedge.training.data import store
+from spedge.training.data import slices, store
 from spedge.training.data.base import Sample
 from spedge.training.data.published import SLICE_US, Slice
 from spedge.training.data.registry import describe_data
@@ -209,20 +209,17 @@ def _lengths(batch: Sequence[Tokens]) -> Tensor:
 # ---------------------------------------------------------------- the data
 
 
-def write_store(root: Path) -> store.StoredPart:
+def write_store(root: Path) -> slices.StoredPart:
     """The first second of every clip, as `spedge preprocess dvsgesture` leaves it."""
     about = describe_data(_DATA)
     entries = []
     for file in sorted(clips_folder().glob("*.bin")):
         events = read_clip(file)
         piece = Slice(events[events["t"] < SLICE_US], int(file.stem) - 1, file.stem)
-        path = root / f"{file.stem}.h5"
-        store.write(path, file.stem, [piece])
-        entry = store.entry_of(path, root, file.stem, "train", file.stem)
-        assert entry is not None, file
-        entries.append(entry)
-    store.write_index(root, about, entries, "tests.bench")
-    return store.open_store(root, _DATA).part("train")
+        place = store.Place(root, f"{file.stem}.h5", file.stem, "train", key=file.stem)
+        entries.append(slices.write(place, [piece]))
+    store.write_index(root, about, clips_folder(), {}, "tests.bench", entries)
+    return slices.open_store(root, _DATA).part("train")
 
 
 def read_clip(file: Path) -> NDArray[Any]:
