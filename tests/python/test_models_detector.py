@@ -256,7 +256,7 @@ def test_what_a_slot_carries_does_not_depend_on_the_others() -> None:
     from spedge.training.models.detector import GridLstm, Steps
 
     torch.manual_seed(0)
-    lstm = GridLstm(6)
+    lstm = GridLstm(6, 5)
     grid = torch.randn(7, 2, 3, 6)
     slot, reset = torch.tensor([1, 1, 1, 0, 0, 2, 2]), torch.tensor([False, False, True, True, False, False, False])
     with torch.no_grad():

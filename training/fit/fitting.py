@@ -179,6 +179,7 @@ class _Between(pl.Callback):
         self.plan, self.module, self.on_progress = plan, module, on_progress
         self.started = started - state.cpu_seconds
         self.best, self.accuracy = state.best, state.accuracy
+        self.loss = math.nan  # of a held-out slice
         self.interrupted = False  # as all processes have agreed
         self._asked_to_stop = False
         self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
@@ -262,7 +263,9 @@ class _Between(pl.Callback):
             self.look()
         if self.curves is not None:
             values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
-            self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looks else values)
+            if looks:
+                values |= {"val/accuracy": self.accuracy, "val/loss": self.loss}
+            self.curves.add(self.module.step, values)
         if looks and trainer.is_global_zero:
             self.keep()
         self._say(epoch, loss, self.accuracy if looks else None)
@@ -280,6 +283,7 @@ class _Between(pl.Callback):
         _take_the_firsts(self.module.averaged)
         predictions = _of_all(looked_at(self.module.averaged, self._counted(self._looking)))
         _require_points(predictions.points, len(self.plan.held))
+        self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
         self._looked = True
 
@@ -441,6 +445,7 @@ def _of_all(own: Predictions) -> Predictions:
         np.concatenate([part.index for part in some]),
         np.concatenate([part.probabilities for part in some]),
         sum(part.points for part in parts),
+        float(np.average([part.loss for part in some], weights=[max(1, len(part.index)) for part in some])),
     )
 
 
