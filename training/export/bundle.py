@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.graph import graph_numbers
-from spedge.model.parts import MAX_WINDOW
+from spedge.model.parts import MAX_WINDOW, ORIGINS, TokenInput
 from spedge.model.spec import ModelSpec
 from spedge.model.window import Windower, graph_of, oracle_inputs, seen_of
 
@@ -32,14 +32,18 @@ TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
 def export(
-    checkpoint: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, tokens: int | None = None
+    checkpoint: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    tokens: int | None = None,
+    times: str | None = None,
 ) -> Bundle:
     """Write the bundle of a checkpoint.
 
     checkpoint: the file, or the directory that `train` wrote. out: the bundle's directory; without it the
     checkpoint's. tokens: the most tokens that it sees, in the place of what `with_room` gives: another window length
     than the one it was trained with, for a board with less memory. The bundle then says nothing of its accuracy until
-    it is evaluated, unless no sample of its training had more.
+    it is evaluated, unless no sample of its training had more. times: "window": they count from the window's first
+    token, as on a device, in a model that was trained with whole samples, whose times count from the sample's start.
     Raises CheckFailed, and leaves no bundle, when ONNX Runtime does not compute what torch does; UsageError for a
     window length that cannot be, or that has to be given.
     """
@@ -48,18 +52,21 @@ def export(
     source = load_checkpoint(checkpoint)
     return export_model(
         source.model(),
-        with_room(source.spec, tokens),
+        with_room(source.spec, tokens, times),
         source.examples,
         source.path.parent if out is None else Path(out),
     )
 
 
-def with_room(spec: ModelSpec, tokens: int | None = None) -> ModelSpec:
+def with_room(spec: ModelSpec, tokens: int | None = None, times: str | None = None) -> ModelSpec:
     """The description with a number of tokens that the model sees, which the bundle's graphs have room for.
 
     tokens: how many. Without it as many as the model was trained with, or, where it saw all of a sample, as the largest
-    sample had that it learned from or was tried on. Raises UsageError where that is not known.
+    sample had that it learned from or was tried on. times: as of `export`. Raises UsageError where that is not known,
+    and for what cannot be.
     """
+    if times is not None:
+        spec = _with_times(spec, times)
     largest = spec.training.get("largest")
     if tokens is None and spec.window is None:
         if not isinstance(largest, int) or not largest > 0:
@@ -72,6 +79,17 @@ def with_room(spec: ModelSpec, tokens: int | None = None) -> ModelSpec:
         return spec
     whole = spec.window is None and isinstance(largest, int) and tokens >= largest
     return replace(spec.with_window(tokens), name=f"{spec.name}-t{tokens}", metric=spec.metric if whole else None)
+
+
+def _with_times(spec: ModelSpec, times: str) -> ModelSpec:
+    seen = spec.representation
+    if times not in ORIGINS:
+        raise UsageError(f"Times cannot count from '{times}'. Choose one of: {', '.join(ORIGINS)}.")
+    if not isinstance(seen, TokenInput) or (seen.origin, times) == ("window", "sample"):
+        raise UsageError(f"The times of '{spec.name}' do not count from the {times}: leave --times out.")
+    if seen.origin == times:
+        return spec
+    return replace(spec, representation=replace(seen, origin=times), metric=None)
 
 
 def export_model(

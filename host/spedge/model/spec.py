@@ -115,7 +115,10 @@ class ModelSpec:
         ):
             return self.task, self.representation, self.model
         takes, has = (_kind(*kinds) for kinds in ((task, representation, model), map(type, mine)))
-        raise InputError(f"{taker} takes {takes}, and the model '{self.name}' is {has}: choose another preset.")
+        other = ""
+        if isinstance(self.task, Classification):
+            other = ", or 'spedge check --board host', which takes all classifiers"
+        raise InputError(f"{taker} takes {takes}, and the model '{self.name}' is {has}: choose another preset{other}.")
 
     def window_tokens(self, count: int) -> int:
         """How many of the newest tokens (or events) the model sees when there are `count` since the stream's start.
