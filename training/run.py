@@ -18,20 +18,29 @@ from .presets import Preset
 
 NAME, PROGRESS = "run.json", "progress.json"
 SCHEMA = 1
+_OF_THE_MACHINE = ("workers",)  # of a recipe: may be otherwise when a run goes on
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
 
 
 def document_of(
-    preset: Preset, spec: ModelSpec, seed: int, compat: str | None, data: Mapping[str, Any]
+    preset: Preset,
+    spec: ModelSpec,
+    seed: int,
+    compat: str | None,
+    data: Mapping[str, Any],
+    processes: int,
+    precision: str,
 ) -> dict[str, Any]:
-    """What was asked for."""
+    """What was asked for, and what of it the machine could: how many processes share a batch, and the precision."""
     return {
         "schema": SCHEMA,
         "preset": preset.name,
         "spec": to_document(spec),
-        "recipe": asdict(preset.recipe),
+        "recipe": {name: value for name, value in asdict(preset.recipe).items() if name not in _OF_THE_MACHINE},
         "seed": seed,
         "compat": compat,
+        "number_of_processes": processes,
+        "precision": precision,
         "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
     }
 
@@ -58,7 +67,7 @@ def check_same(folder: Path, document: Mapping[str, Any]) -> None:
         which = "a run that was imported" if "imported" in before else "a run that was trained here"
         raise UsageError(f"{folder} holds {which}: give another --run, or remove it.")
     for name, value in json.loads(json.dumps(document)).items():
-        if before.get(name) != value:
+        if name in before and before[name] != value:
             what, old, new = _difference(name, before.get(name), value)
             raise UsageError(
                 f"{folder} holds a run with another {what} ({old}, and not {new}): give another --run, or remove it."

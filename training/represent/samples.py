@@ -66,7 +66,10 @@ class Represent:
     def __init__(self, spec: ModelSpec, training: bool = False, rule: str = "nearest") -> None:
         self._spec, self._training, self._rule = spec, training, rule
         self._encoder = spec.model.encoder if isinstance(spec.model, Detector) else spec.model
-        self._windower = Windower(spec) if isinstance(spec.representation, TokenInput) else None
+        self._windower: Windower | None = None  # made where it is used: it cannot be sent to another process
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_windower": None}
 
     def __call__(self, events: NDArray[Any], random: np.random.Generator | None = None) -> Arrays | None:
         """events: EVENT_DTYPE, sorted by time. random: draws where points begin, when training.
@@ -76,7 +79,8 @@ class Represent:
         seen = self._spec.representation
         if isinstance(seen, EventInput):
             return self._of_events(events, seen, random)
-        assert self._windower is not None
+        if self._windower is None:
+            self._windower = Windower(self._spec)
         return self.of_tokens(self._windower.newest(events), random)
 
     def at(self, part: Tokens | NDArray[Any], time: int, random: np.random.Generator | None = None) -> Arrays | None:
