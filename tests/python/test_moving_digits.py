@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import spedge
 from spedge.events.arrays import empty_events
@@ -17,6 +15,7 @@ from spedge.training.data.base import Sample
 from spedge.training.data.moving_digits import SENSOR, STEP_US, Flight, parts_of, scene, write
 from spedge.training.data.registry import load_chunks
 from spedge.training.preprocess import preprocess
+from tests.events import nmnist_bytes
 from tests.needs import needs
 
 needs("h5py")
@@ -101,7 +100,7 @@ def test_the_command_makes_a_set_that_is_found_and_preprocessed(
     for sample in DIGITS:
         path = tmp_path / "nmnist/Train" / str(sample.label) / f"{sample.name[6:]}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(records(sample.events))
+        path.write_bytes(nmnist_bytes(sample.events))
     out = tmp_path / "set"
     monkeypatch.setattr(sys, "argv", ["moving_digits", str(tmp_path / "nmnist"), str(out), "--rounds", "1"])
     moving_digits.main()
@@ -115,12 +114,3 @@ def test_the_command_makes_a_set_that_is_found_and_preprocessed(
     boxes = np.concatenate([chunk.boxes for chunk in validation])
     assert len(boxes) > 3
     assert set(boxes["label"]) <= set(range(10))
-
-
-def records(events: NDArray[Any]) -> bytes:
-    """N-MNIST's five bytes an event."""
-    out = np.zeros((len(events), 5), np.uint8)
-    out[:, 0], out[:, 1] = events["x"], events["y"]
-    word = events["p"].astype(np.uint32) << 23 | events["t"].astype(np.uint32)
-    out[:, 2], out[:, 3], out[:, 4] = word >> 16, word >> 8 & 255, word & 255
-    return out.tobytes()
