@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from spedge.model.parts import EventInput, Gnn, Pcn
+from spedge.model.window import Windower
 from spedge.tokens.embedding import log_time_volume, position_embedding
 from spedge.tokens.tokenizer import Tokens
 from spedge.training.presets import PRESETS
-from spedge.training.represent.tokens import Windower
 from tests.golden_models import Case, arrays, cases, clip, state
 from tests.needs import needs
 
@@ -41,7 +41,7 @@ def made(case: Case) -> Any:
 def batch_of(case: Case) -> Any:
     """What training feeds its model with, of the case's clips."""
     spec = case.spec()
-    represent = Represent(spec, rule=case.about.get("rule", "nearest"))
+    represent = Represent(spec)
     label = np.zeros(len(spec.labels), np.float32)
     if case.model["kind"] == TRANSFORMER:
         clips = zip(map(clip, case["clip"]), case["time_until"], strict=True)

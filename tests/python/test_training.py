@@ -303,17 +303,18 @@ def test_the_graphs_hold_no_traces_of_this_machine(trained: Any) -> None:
 
 def test_a_graph_that_differs_is_refused(trained: Any) -> None:
     """A model that is not the one exported stands for a fault of the exporter."""
-    from spedge.training.export.bundle import _verify
+    from spedge.training.export.verify import verify
+    from spedge.training.export.whole import whole_of
 
     source = load_checkpoint(trained[0].checkpoint)
     made = source.model()
     bundle = trained[0].bundle
     with torch.no_grad():
         made.encoder.head.bias[0] += 1e-3
-        vectors = dict(np.load(bundle.file("vectors.npz")))
+        events = [vector.events for vector in bundle.vectors()]
         graphs = [bundle.file(name).read_bytes() for name in ("encoder.onnx", "model.onnx")]
         with pytest.raises(CheckFailed, match=r"encoder\.onnx and torch disagree"):
-            _verify(made, source.spec, *graphs, vectors)
+            verify(whole_of(made, source.spec), *graphs, events)
 
 
 def test_a_seed_gives_the_same_weights(digits: Path, tmp_path: Path) -> None:

@@ -57,7 +57,6 @@ class LearnSteps(IterableDataset[StepBatch]):
         spec: ModelSpec,
         batch: int,
         seed: int,
-        rule: str,
         *,
         augment: bool = True,
         mirror: bool = True,
@@ -74,7 +73,7 @@ class LearnSteps(IterableDataset[StepBatch]):
         self.windows, self.slots = batch // 2, batch - batch // 2
         self._labelled = [recording.labelled.tolist() for recording in part]
         self._random = random_windows(self._labelled)
-        self._stepper = Stepper(spec, training=True, rule=rule)
+        self._stepper = Stepper(spec, training=True)
 
     @property
     def in_epoch(self) -> int:
@@ -177,9 +176,9 @@ class LearnSteps(IterableDataset[StepBatch]):
 class LookSteps(IterableDataset[StepBatch]):
     """All chunks of all recordings, streamed in `slots` slots of each worker, as they are."""
 
-    def __init__(self, part: Sequence[Recording], spec: ModelSpec, slots: int, rule: str, workers: int = 1) -> None:
+    def __init__(self, part: Sequence[Recording], spec: ModelSpec, slots: int, workers: int = 1) -> None:
         self._part, self._slots, self.workers = part, slots, max(1, workers)
-        self._stepper = Stepper(spec, rule=rule)
+        self._stepper = Stepper(spec)
 
     @property
     def states(self) -> int:
