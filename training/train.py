@@ -14,7 +14,7 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Gnn, Pcn, Transformer
+from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
@@ -23,7 +23,7 @@ from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model, with_room
 from .presets import Preset, trainable
 from .progress import Progress, TrainingError
-from .run import COMPATIBLE, check_same, document_of, read
+from .run import check_same, document_of, made_compatible, read
 
 if TYPE_CHECKING:
     from .fit.fitting import Fitted
@@ -98,17 +98,13 @@ def train(
     which is never kept, or when another process or the memory is gone.
     """
     chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
-    if compat not in (None, *COMPATIBLE):
-        raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
     from .fit.fitting import Plan, fit
     from .fit.machine import Machine, place_of
 
     started = time.process_time()
     place = place_of(machine or Machine(), chosen.recipe.precision)
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
-    spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
-    if compat and isinstance(spec.model, Gnn | Pcn):
-        spec = replace(spec, model=replace(spec.model, rule="lowest"))
+    spec = made_compatible(chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name)), compat)
     folder = None if debug else Path(out)
     begun_with, begin = _start(start, spec, folder)
     dataset = load_dataset(chosen.dataset, data)

@@ -19,6 +19,7 @@ import pytest
 from spedge.base.errors import InputError, UsageError
 from spedge.cli import execute
 from spedge.model.bundle import Bundle
+from spedge.model.parts import Pcn
 from spedge.model.reference import Reference
 from spedge.training.presets import PRESETS, SIZES
 from tests.golden_models import Case, cases, clip, folder, state
@@ -31,8 +32,6 @@ import torch  # noqa: E402
 from spedge.training import import_run  # noqa: E402
 from spedge.training.checkpoint import load_checkpoint  # noqa: E402
 from spedge.training.models.registry import make_model  # noqa: E402
-from spedge.training.represent.collate import Item, collate  # noqa: E402
-from spedge.training.represent.samples import Represent  # noqa: E402
 from spedge.training.weights.authors import theirs, weights_of  # noqa: E402
 from tests.python.test_cli_training import raw, told  # noqa: E402, F401
 from tests.python.test_models_golden import batch_of  # noqa: E402
@@ -217,7 +216,7 @@ def test_the_verb(
 
 
 def test_an_imported_run_is_exported(tmp_path: Path, foreign: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bundle with room for as many tokens as are asked for says of a clip what the checkpoint does."""
+    """A bundle with room for as many tokens as are asked for computes the authors' logits from a clip's events."""
     needs("onnxscript")
     name = next(name for name in importable() if not name or "-T-" in Case(name).preset)
     case = Case(name)
@@ -227,15 +226,23 @@ def test_an_imported_run_is_exported(tmp_path: Path, foreign: ModuleType, capsys
     assert execute(given) == 0
     room, out = int(case["length"].max()) + 3, tmp_path / "bundle"
     assert execute(["export", str(tmp_path / "run"), "--out", str(out), "--tokens", str(room)]) == 0
-    reference, read = Reference(Bundle.load(out)), load_checkpoint(tmp_path / "run")
-    represent, model = Represent(read.spec.with_window(room)), read.model()
-    for number, until in zip(case["clip"], case["time_until"], strict=True):
+    reference = Reference(Bundle.load(out))
+    for number, until, logits in zip(case["clip"], case["time_until"], case["logits"], strict=True):
         events = clip(number)
-        events = events[events["t"] < until]
-        batch: Any = collate([Item(represent(events), np.zeros(len(read.spec.labels), np.float32), 0)]).inputs
-        with torch.no_grad():
-            own = model.of_batch(batch)[0].numpy()
-        np.testing.assert_allclose(reference.compute(events).logits, own, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(reference.compute(events[events["t"] < until]).logits, logits, rtol=0, atol=1e-4)
+
+
+def test_a_run_is_fed_as_the_authors_do_when_asked_for(small: Path, tmp_path: Path) -> None:
+    rules = {}
+    for compat in (None, "authors"):
+        import_run(small, "DG-PCN-SP", tmp_path / str(compat), compat=compat)
+        read = load_checkpoint(tmp_path / str(compat)).spec
+        assert isinstance(read.model, Pcn)
+        rules[compat] = read.model.rule
+        assert json.loads((tmp_path / str(compat) / "run.json").read_text())["compat"] == compat
+    assert rules == {None: "nearest", "authors": "lowest"}
+    with pytest.raises(UsageError, match="There is no compatibility with 'us'"):
+        import_run(small, "DG-PCN-SP", tmp_path / "run", compat="us")
 
 
 # ---------------------------------------------------------------- what a file must not do

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spedge.model.window import Windower
 from spedge.training.presets import PRESETS
-from spedge.training.represent.tokens import Windower
 from tests.events import strokes
 from tests.needs import needs
 
