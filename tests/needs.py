@@ -17,6 +17,7 @@ import pytest
 
 EXTRAS = {
     "faster_coco_eval": "train",
+    "distributed": "cluster",
     "h5py": "recordings",
     "lightning": "train",
     "matplotlib": "view",

@@ -35,7 +35,7 @@ from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.bench.decoders import bench_decoders
-from tests.bench.inputs import bench_inputs, clips_folder
+from tests.bench.inputs import bench_inputs, bench_waiting, clips_folder
 from tests.bench.tokenizer import bench_batch, bench_reference, bench_small_pushes
 
 EVENTS = 2_000_000
@@ -154,7 +154,7 @@ def bench_inputs_if_there() -> list[dict[str, Any]]:
     if not clips_folder().is_dir():
         print(f"inputs are left out: there is no {clips_folder()} (set SPEDGE_SHARED)", file=sys.stderr)
         return []
-    return bench_inputs()
+    return [*bench_inputs(), *bench_waiting()]
 
 
 def bench_links() -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.window import Windower
 from spedge.tokens.embedding import log_time_volume
 from spedge.tokens.tokenizer import Tokens
 from spedge.training.augment.paper import ClassifierChanges, Mirror
@@ -28,9 +29,10 @@ from spedge.training.data.published import SLICE_US, Slice
 from spedge.training.data.registry import describe_data
 from spedge.training.fit.loading import one_hot, threads
 from spedge.training.presets import preset
+from spedge.training.progress import Progress
 from spedge.training.represent.collate import Item, collate
 from spedge.training.represent.samples import Represent
-from spedge.training.represent.tokens import Windower
+from spedge.training.train import train
 
 PRESETS = ("DG-T-SP", "DG-GNN-SP", "DG-PCN-SP")
 PERCENTILES = (50, 90, 99)
@@ -41,10 +43,32 @@ _DATA = "dvsgesture"
 Padded = tuple[Tensor, Tensor, Tensor]
 
 
+SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+
 def clips_folder() -> Path:
     """Of the real clips."""
-    shared = os.environ.get("SPEDGE_SHARED", Path(__file__).resolve().parents[3] / "shared")
-    return Path(shared) / "data/dvsgesture-clips"
+    return SHARED / "data/dvsgesture-clips"
+
+
+def bench_waiting(data: Path = SHARED / "data/nmnist-800.zip", steps: int = 150) -> list[dict[str, Any]]:
+    """The share of training's time that steps of nmnist-pico wait for their batches, made by the process that trains
+    and by one of its own. By the clock: what else the machine does counts."""
+    rows = []
+    for workers in (0, 1):
+        told: list[Progress] = []
+        train(
+            "nmnist-pico", data, ".", recipe={"steps": steps, "workers": workers}, debug=True, on_progress=told.append
+        )
+        rows.append(
+            {
+                "training": "nmnist-pico",
+                "workers": workers,
+                "waiting": round(told[-1].waiting, 3),
+                "cpu_ms_a_step": round(1000 * told[-1].cpu_seconds / told[-1].step, 1),
+            }
+        )
+    return rows
 
 
 def bench_inputs(batches: int = 12) -> list[dict[str, Any]]:

@@ -83,6 +83,28 @@ def test_processes_share_a_batch() -> None:
     assert together == list(range(23))
 
 
+def test_the_held_out_loss_is_the_mean_of_slices_of_uneven_batches() -> None:
+    from spedge.training.models.inputs import Cells, TokenBatch
+    from spedge.training.represent.collate import Batch
+    from spedge.training.tasks.classification import predict
+
+    torch.manual_seed(0)
+    logits, labels = torch.randn(7, 3), torch.eye(3)[[0, 2, 1, 1, 0, 2, 2]]
+    cells = Cells(torch.zeros(0, dtype=torch.int32), torch.zeros(0), torch.zeros(0, dtype=torch.int32))
+
+    def batch(first: int, last: int) -> Batch:
+        numbers = torch.arange(first, last)
+        tokens = TokenBatch(cells, torch.zeros(len(numbers), 3), torch.ones(len(numbers), dtype=torch.int64))
+        return Batch(tokens if len(numbers) else None, labels[first:last], numbers)
+
+    def say(batch: Batch) -> torch.Tensor:
+        return logits[batch.number]
+
+    expected = -torch.log_softmax(logits.double(), 1)[labels.bool()].mean()
+    assert predict(say, [batch(0, 4), batch(4, 4), batch(4, 7)]).loss == pytest.approx(float(expected), rel=1e-6)
+    assert np.isnan(predict(say, [batch(4, 4)]).loss)
+
+
 # ---------------------------------------------------------------- going on
 
 
@@ -194,7 +216,7 @@ def test_samples_are_learned_as_they_are_when_asked_for(digits: Path, tmp_path: 
     for name in ("nmnist-pico", "DG-T-SP"):  # our changes, and the paper's
         spec, recipe = PRESETS["nmnist-pico"].spec(), PRESETS[name].recipe
         changed, as_it_is = (
-            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0, "nearest")[7, 3]
+            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0)[7, 3]
             for augment in (True, False)
         )
         there = Represent(spec)(part[3].events)

@@ -43,6 +43,9 @@ def test_a_model_is_trained_and_counted_in_both_precisions(
     assert (rows[0].right, rows[0].held_out) == (np.trace(seen.confusion), seen.samples)
     assert rows[0].held_out == rows[1].held_out == 30  # a quarter of 12 of each class
     assert rows[0].tokens == rows[1].tokens == pytest.approx(seen.tokens.clip(max=128).mean())
+    again = reproduce(digits, tmp_path, seeds=[3], minutes=0.02, test=digits)  # goes on with what is done
+    assert [r.held_out for r in again] == [120, 120]
+    assert again[0].right >= rows[0].right
     # A model in 8 bits is another model: of digits that it has learned, too.
     dataset = load_dataset("nmnist", digits)
     right, tokens = nmnist.counted(Bundle.load(run), dataset.train, "int8")

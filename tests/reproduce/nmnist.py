@@ -104,7 +104,7 @@ def reproduce(
     rows = []
     for seed in seeds:
         dataset = load_dataset("nmnist", data)
-        digits = dataset.split(holdout, seed)[1] if test is None else load_dataset("nmnist", test).train
+        digits = dataset.split(holdout, seed)[1] if test is None else everything(test)
         for model in MODELS:
             name = f"{model.preset}-{model.attention}-seed{seed}"
             report = train(
@@ -135,6 +135,12 @@ def reproduce(
                     )
                 )
     return rows
+
+
+def everything(data: Path) -> Sequence[Sample]:
+    """All digits that there are."""
+    dataset = load_dataset("nmnist", data)
+    return [*dataset.train, *dataset.test]
 
 
 def counted(bundle: Bundle, digits: Sequence[Sample], precision: str) -> tuple[int, float]:

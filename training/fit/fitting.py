@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 import torch.distributed
 from torch.utils.data import DataLoader
@@ -40,6 +39,7 @@ from .module import Fit
 from .processes import together
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
+from .together import all_of, of_all, rank_of_ranks, take_the_firsts
 from .waiting import Waiting
 
 _LOOK_BATCH = 64
@@ -52,7 +52,7 @@ _NO_NUMBER = (
 @dataclass(frozen=True)
 class Fitted:
     """What came out. model: with the weights that are kept. epochs: times through the data. first: whether this is
-    the process that writes (of several)."""
+    the process that writes (of several). largest: as in `State`."""
 
     model: Any
     accuracy: float
@@ -61,6 +61,7 @@ class Fitted:
     cpu_seconds: float
     interrupted: bool
     first: bool
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ class Plan:
     learn: Sequence[Sample]
     held: Sequence[Sample]
     seed: int
-    rule: str = "nearest"
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     begin: Callable[[Any], None] | None = None
@@ -129,7 +129,7 @@ def _fit(plan: Plan, place: Place, module: Fit, between: _Between) -> None:
 
 def _learning(plan: Plan, place: Place, module: Fit) -> DataLoader[Any]:
     recipe = plan.recipe
-    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed, plan.rule)
+    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed)
     batches = Batches(
         sizes_of(plan.learn),
         recipe.batch,
@@ -179,6 +179,7 @@ class _Between(pl.Callback):
         self.plan, self.module, self.on_progress = plan, module, on_progress
         self.started = started - state.cpu_seconds
         self.best, self.accuracy = state.best, state.accuracy
+        self.loss = math.nan  # of a held-out slice
         self.interrupted = False  # as all processes have agreed
         self._asked_to_stop = False
         self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
@@ -262,7 +263,9 @@ class _Between(pl.Callback):
             self.look()
         if self.curves is not None:
             values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
-            self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looks else values)
+            if looks:
+                values |= {"val/accuracy": self.accuracy, "val/loss": self.loss}
+            self.curves.add(self.module.step, values)
         if looks and trainer.is_global_zero:
             self.keep()
         self._say(epoch, loss, self.accuracy if looks else None)
@@ -273,13 +276,15 @@ class _Between(pl.Callback):
     def look(self) -> None:
         """How many of the held-out recordings the averaged weights get right; each process looks at its share."""
         if self._looking is None:
-            items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
+            items = LookItems(self.plan.held, self.plan.spec)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
-            batches = in_order(len(self.plan.held), _LOOK_BATCH, *_rank_of_ranks())
+            batches = in_order(len(self.plan.held), _LOOK_BATCH, *rank_of_ranks())
             self._looking = loader(items, batches, workers)
-        _take_the_firsts(self.module.averaged)
-        predictions = _of_all(looked_at(self.module.averaged, self._counted(self._looking)))
+        take_the_firsts(self.module.averaged)
+        predictions = of_all(looked_at(self.module.averaged, self._counted(self._looking)))
         _require_points(predictions.points, len(self.plan.held))
+        self.module.largest = max(predictions.largest, *all_of(self.module.largest))
+        self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
         self._looked = True
 
@@ -312,7 +317,8 @@ class _Between(pl.Callback):
             module.averaged.load_state_dict(state.averaged or state.model)
             accuracy = state.accuracy
         epochs = math.ceil(module.batches / self.in_epoch)
-        return Fitted(module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first)
+        done = (module.step, epochs, self.cpu(), self.interrupted)
+        return Fitted(module.averaged, accuracy, *done, first, module.largest)
 
     def cpu(self) -> float:
         """CPU seconds that the run has used, those of processes that load among them."""
@@ -353,7 +359,7 @@ class _Between(pl.Callback):
     def _require_same_start(self) -> None:
         module = self.module
         start = (module.step, module.batches, module.steps)
-        starts = _all_of(start)
+        starts = all_of(start)
         if any(other != start for other in starts):
             raise UsageError(
                 f"The processes of this training begin at different steps ({', '.join(str(s[0]) for s in starts)}): "
@@ -411,37 +417,6 @@ class _Between(pl.Callback):
 
     def _stop(self, *_: Any) -> None:
         self._asked_to_stop = True
-
-
-def _rank_of_ranks() -> tuple[int, int]:
-    group = torch.distributed
-    return (group.get_rank(), group.get_world_size()) if group.is_initialized() else (0, 1)
-
-
-def _all_of(value: Any) -> list[Any]:
-    """What each process has."""
-    values = [value] * _rank_of_ranks()[1]
-    if len(values) > 1:
-        torch.distributed.all_gather_object(values, value)
-    return values
-
-
-def _take_the_firsts(model: torch.nn.Module) -> None:
-    """Averages and batch norms differ a little between processes: all look at the first one's, which are kept."""
-    if _rank_of_ranks()[1] > 1:
-        for tensor in (*model.parameters(), *model.buffers()):
-            torch.distributed.broadcast(tensor.detach(), 0)
-
-
-def _of_all(own: Predictions) -> Predictions:
-    """The predictions of all processes."""
-    parts = _all_of(own)
-    some = [part for part in parts if len(part.index)] or parts[:1]
-    return Predictions(
-        np.concatenate([part.index for part in some]),
-        np.concatenate([part.probabilities for part in some]),
-        sum(part.points for part in parts),
-    )
 
 
 def _require_numbers(module: Fit) -> None:
