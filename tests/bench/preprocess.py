@@ -43,7 +43,7 @@ def bench_preprocess(seconds: float = SECONDS, repeats: int = REPEATS) -> list[d
 
 
 def bench_jobs(recordings: int = 16, seconds: float = SECONDS) -> list[dict[str, Any]]:
-    """Seconds by the clock of the command with one process and with two: two processors should have nothing else to do."""
+    """Seconds by the clock of the command with one process and with two, for which two processors should be free."""
     events, _ = one_after_another(seconds)
     took = []
     with TemporaryDirectory() as folder:
@@ -94,7 +94,9 @@ def _row(name: str, write: Callable[[Path], Path], events: int, repeats: int) ->
 def one_after_another(seconds: float) -> tuple[NDArray[Any], list[int]]:
     """Events of so many seconds or a little more, and where each clip starts, µs."""
     clips = [read_clip(file) for file in sorted(clips_folder().glob("*.bin"))]
-    parts, starts, now = [], [], 0
+    parts: list[NDArray[Any]] = []
+    starts: list[int] = []
+    now = 0
     while now < seconds * 1e6:
         part = clips[len(parts) % len(clips)].copy()
         part["t"] += np.uint64(now)
