@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 import torch.distributed
 from torch.utils.data import DataLoader
 
-from spedge.base.errors import InputError, UsageError
+from spedge.base.errors import UsageError
 from spedge.model.spec import ModelSpec
 
 from ..data.base import Description, Sample, sizes_of
@@ -31,10 +30,11 @@ from ..progress import Progress, TrainingError
 from ..represent.collate import Batch
 from ..run import write as write_run
 from ..run import write_progress
-from ..tasks.classification import Predictions, predict, vote
+from ..tasks.classification import vote
 from .curves import Curves
 from .faults import in_a_sentence
 from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
+from .looking import all_of, looked_at, of_all, rank_of_ranks, require_points, take_the_firsts
 from .machine import PRECISIONS, Place
 from .module import Fit
 from .processes import together
@@ -146,7 +146,7 @@ def _learning(plan: Plan, place: Place, module: Fit) -> DataLoader[Any]:
 def _trainer(place: Place, recipe: Recipe) -> Any:
     torch.set_float32_matmul_precision("high")
     return pl.Trainer(
-        accelerator="gpu" if place.gpu else "cpu",
+        accelerator="cuda" if place.gpu else "cpu",
         devices=place.devices,
         num_nodes=place.nodes,
         strategy="ddp" if place.processes > 1 else "auto",
@@ -243,7 +243,7 @@ class _Between(pl.Callback):
         if module.step == 0:
             return
         if module.batches > self._begun:
-            _require_points(module.points, module.seen)
+            require_points(module.points, module.seen)
         _require_numbers(module)
         if not self._looked:
             self.look()
@@ -278,11 +278,11 @@ class _Between(pl.Callback):
         if self._looking is None:
             items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
-            batches = in_order(len(self.plan.held), _LOOK_BATCH, *_rank_of_ranks())
+            batches = in_order(len(self.plan.held), _LOOK_BATCH, *rank_of_ranks())
             self._looking = loader(items, batches, workers)
-        _take_the_firsts(self.module.averaged)
-        predictions = _of_all(looked_at(self.module.averaged, self._counted(self._looking)))
-        _require_points(predictions.points, len(self.plan.held))
+        take_the_firsts(self.module.averaged)
+        predictions = of_all(looked_at(self.module.averaged, self._counted(self._looking)))
+        require_points(predictions.points, len(self.plan.held))
         self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
         self._looked = True
@@ -357,7 +357,7 @@ class _Between(pl.Callback):
     def _require_same_start(self) -> None:
         module = self.module
         start = (module.step, module.batches, module.steps)
-        starts = _all_of(start)
+        starts = all_of(start)
         if any(other != start for other in starts):
             raise UsageError(
                 f"The processes of this training begin at different steps ({', '.join(str(s[0]) for s in starts)}): "
@@ -417,70 +417,9 @@ class _Between(pl.Callback):
         self._asked_to_stop = True
 
 
-def _rank_of_ranks() -> tuple[int, int]:
-    group = torch.distributed
-    return (group.get_rank(), group.get_world_size()) if group.is_initialized() else (0, 1)
-
-
-def _all_of(value: Any) -> list[Any]:
-    """What each process has."""
-    values = [value] * _rank_of_ranks()[1]
-    if len(values) > 1:
-        torch.distributed.all_gather_object(values, value)
-    return values
-
-
-def _take_the_firsts(model: torch.nn.Module) -> None:
-    """Averages and batch norms differ a little between processes: all look at the first one's, which are kept."""
-    if _rank_of_ranks()[1] > 1:
-        for tensor in (*model.parameters(), *model.buffers()):
-            torch.distributed.broadcast(tensor.detach(), 0)
-
-
-def _of_all(own: Predictions) -> Predictions:
-    """The predictions of all processes."""
-    parts = _all_of(own)
-    some = [part for part in parts if len(part.index)] or parts[:1]
-    return Predictions(
-        np.concatenate([part.index for part in some]),
-        np.concatenate([part.probabilities for part in some]),
-        sum(part.points for part in parts),
-        float(np.average([part.loss for part in some], weights=[max(1, len(part.index)) for part in some])),
-    )
-
-
 def _require_numbers(module: Fit) -> None:
     if not all(bool(torch.isfinite(weight).all()) for weight in module.averaged.parameters()):
         raise TrainingError(_NO_NUMBER.format(module.step))
-
-
-def _require_points(points: int, samples: int) -> None:
-    if not points:
-        raise InputError(
-            f"Nothing can be learned: none of {samples} recordings gives a single token. "
-            "Are they what the preset is for, and are there events in them?"
-        )
-
-
-def looked_at(model: Any, batches: Iterable[Batch]) -> Predictions:
-    """What a model says of samples, as it is used: no dropout. It is left as it was."""
-    training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    try:
-        return predict(lambda batch: model.of_batch(_moved(batch.inputs, device)), batches)
-    finally:
-        model.train(training)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """A tuple of tensors, on the device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, tuple):
-        parts = [_moved(part, device) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value
 
 
 @contextmanager
