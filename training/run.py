@@ -6,12 +6,13 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from spedge.base.errors import InputError, UsageError
 from spedge.base.files import whole
+from spedge.model.parts import Gnn, Pcn
 from spedge.model.spec import ModelSpec, from_document, to_document
 
 from .presets import Preset
@@ -20,6 +21,16 @@ NAME, PROGRESS = "run.json", "progress.json"
 SCHEMA = 1
 _OF_THE_MACHINE = ("workers",)  # of a recipe: may be otherwise when a run goes on
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
+
+
+def made_compatible(spec: ModelSpec, compat: str | None) -> ModelSpec:
+    """The description of a model that does as those of COMPATIBLE do: of a graph's neighbours those of the lowest index
+    stay. Raises UsageError for any other."""
+    if compat is None:
+        return spec
+    if compat not in COMPATIBLE:
+        raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
+    return replace(spec, model=replace(spec.model, rule="lowest")) if isinstance(spec.model, Gnn | Pcn) else spec
 
 
 def document_of(
@@ -45,7 +56,7 @@ def document_of(
     }
 
 
-def imported_document(preset: Preset, spec: ModelSpec, about: Mapping[str, Any]) -> dict[str, Any]:
+def imported_document(preset: Preset, spec: ModelSpec, compat: str | None, about: Mapping[str, Any]) -> dict[str, Any]:
     """The same of a run that others trained. about: what was imported."""
     return {
         "schema": SCHEMA,
@@ -53,7 +64,7 @@ def imported_document(preset: Preset, spec: ModelSpec, about: Mapping[str, Any])
         "spec": to_document(spec),
         "recipe": asdict(preset.recipe),
         "seed": None,
-        "compat": None,
+        "compat": compat,
         "imported": dict(about),
     }
 

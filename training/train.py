@@ -1,4 +1,4 @@
-"""Training: a preset and a data set to a run's folder, with a checkpoint and, where the model has one, a bundle."""
+"""Training: a preset and a data set to a run's folder, with a checkpoint and a bundle."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import TokenInput, Transformer
+from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .data.base import Dataset, Sample, pack_digests, sizes_of
 from .data.registry import describe_data, load_dataset
-from .export.bundle import export_model
+from .export.bundle import export_model, with_room
 from .presets import Preset, trainable
 from .progress import Progress, TrainingError
-from .run import COMPATIBLE, check_same, document_of, read
+from .run import check_same, document_of, made_compatible, read
 
 if TYPE_CHECKING:
     from .fit.fitting import Fitted
@@ -37,8 +37,7 @@ EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
 @dataclass(frozen=True)
 class TrainReport:
     """What came out. top1: share of the held-out recordings that the kept model classifies right. bundle: None where
-    the model's windows have no fixed length yet, which 'spedge export --tokens' gives them, or where it has none.
-    precision: what it was trained in, which is fp32 where fp16 was asked for without a GPU."""
+    none was asked for. precision: what it was trained in, which is fp32 where fp16 was asked for without a GPU."""
 
     preset: str
     seed: int
@@ -91,7 +90,7 @@ def train(
     do differently and we do not copy. start: ViT-MAE's weights, which a new transformer of size base begins with in
     the place of random ones: a file, or a repository of the Hugging Face hub. machine: where; by default one process,
     on a GPU where there is one. keep_minutes: how much is lost at most when the process is killed; 0 keeps every step.
-    wandb: project to log to. bundle: write one, where the model has one. debug: keep and log nothing. An interrupt
+    wandb: project to log to. bundle: write one. debug: keep and log nothing. An interrupt
     (Ctrl-C) ends training early with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
@@ -99,15 +98,13 @@ def train(
     which is never kept, or when another process or the memory is gone.
     """
     chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
-    if compat not in (None, *COMPATIBLE):
-        raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
     from .fit.fitting import Plan, fit
     from .fit.machine import Machine, place_of
 
     started = time.process_time()
     place = place_of(machine or Machine(), chosen.recipe.precision)
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
-    spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
+    spec = made_compatible(chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name)), compat)
     folder = None if debug else Path(out)
     begun_with, begin = _start(start, spec, folder)
     dataset = load_dataset(chosen.dataset, data)
@@ -117,10 +114,9 @@ def train(
     if folder is not None:
         check_same(folder, document)
     best = bool(dataset.validation)
-    rule = "lowest" if compat == "authors" else "nearest"
     about = describe_data(chosen.dataset)
     wandb = None if debug else wandb
-    plan = Plan(spec, chosen.recipe, about, learn, held, seed, rule, folder, document, begin, best, wandb, keep_minutes)
+    plan = Plan(spec, chosen.recipe, about, learn, held, seed, folder, document, begin, best, wandb, keep_minutes)
     fitted = fit(plan, place, on_progress, started)
     fitted_at = time.process_time()
     if not fitted.first:
@@ -142,6 +138,7 @@ def train(
             "epochs": fitted.epochs,
             "cpu_seconds": round(fitted.cpu_seconds, 1),
             "interrupted": fitted.interrupted,
+            "largest": fitted.largest,
             "versions": _versions(),
             **({"compat": compat} if compat else {}),
             **(begun_with if start else {}),
@@ -152,17 +149,11 @@ def train(
     written = None
     if not debug:
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
-        if bundle and exportable(spec):
-            written = export_model(fitted.model, spec, examples, checkpoint.parent)
+        if bundle:
+            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent)
     return _report(
         chosen, seed, compat, place, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at
     )
-
-
-def exportable(spec: ModelSpec) -> bool:
-    """Whether a bundle can be written as it is: a transformer on tokens with windows of a fixed length."""
-    seen = spec.representation
-    return isinstance(spec.model, Transformer) and isinstance(seen, TokenInput) and seen.window is not None
 
 
 def _start(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.window import Windower
 from spedge.tokens.embedding import log_time_volume
 from spedge.tokens.tokenizer import Tokens
 from spedge.training.augment.paper import ClassifierChanges, Mirror
@@ -31,7 +32,6 @@ from spedge.training.presets import preset
 from spedge.training.progress import Progress
 from spedge.training.represent.collate import Item, collate
 from spedge.training.represent.samples import Represent
-from spedge.training.represent.tokens import Windower
 from spedge.training.train import train
 
 PRESETS = ("DG-T-SP", "DG-GNN-SP", "DG-PCN-SP")

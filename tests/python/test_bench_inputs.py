@@ -16,9 +16,9 @@ needs("torch", "h5py", "lightning")
 import torch  # noqa: E402
 
 from spedge.events.arrays import EVENT_DTYPE  # noqa: E402
+from spedge.model.window import Windower  # noqa: E402
 from spedge.training.presets import preset  # noqa: E402
 from spedge.training.represent.samples import Represent, TokenArrays  # noqa: E402
-from spedge.training.represent.tokens import Windower  # noqa: E402
 from tests.bench import inputs  # noqa: E402
 from tests.python.test_training import digits  # noqa: E402, F401
 

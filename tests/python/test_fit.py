@@ -216,7 +216,7 @@ def test_samples_are_learned_as_they_are_when_asked_for(digits: Path, tmp_path: 
     for name in ("nmnist-pico", "DG-T-SP"):  # our changes, and the paper's
         spec, recipe = PRESETS["nmnist-pico"].spec(), PRESETS[name].recipe
         changed, as_it_is = (
-            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0, "nearest")[7, 3]
+            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0)[7, 3]
             for augment in (True, False)
         )
         there = Represent(spec)(part[3].events)

@@ -77,7 +77,7 @@ def spec_of(kind: str) -> ModelSpec:
 def batches(spec: ModelSpec, workers: int = 0, **options: Any) -> list[Any]:
     from spedge.training.fit.streams import LearnSteps
 
-    items = LearnSteps(PART, spec, 3, 5, "nearest", workers=workers, **options)
+    items = LearnSteps(PART, spec, 3, 5, workers=workers, **options)
     return list(DataLoader(items, batch_size=None, num_workers=workers))
 
 
@@ -135,7 +135,7 @@ def test_windows_are_all_seen_in_an_epoch() -> None:
     from spedge.training.fit.streams import LearnSteps
 
     spec = spec_of("transformer")
-    items = LearnSteps(PART, spec, 3, 5, "nearest", last=11, augment=False)
+    items = LearnSteps(PART, spec, 3, 5, last=11, augment=False)
     ends = []
     for batch in items:
         window = batch.steps.slot == 0
@@ -190,7 +190,7 @@ def test_a_streamed_evaluation_in_pieces_equals_one_in_a_single_pass(kind: str, 
             level.class_output.bias.fill_(0.0)
     assert isinstance(spec.task, Detection)
     task = replace(spec.task, score=0.2, nms_iou=1.0)  # which of almost equal boxes is thinned away is chance
-    pieces = LookSteps(PART, spec, slots, "nearest")
+    pieces = LookSteps(PART, spec, slots)
     got: dict[int, list[Any]] = {r: [] for r in range(len(PART))}
     for step in detect(model, pieces, pieces.states, task, spec.sensor):
         got[step.recording].append(step)

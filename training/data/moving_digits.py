@@ -6,6 +6,7 @@ digits of one part are in no other.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,23 @@ from spedge.base.files import whole
 from spedge.events.arrays import concatenate, copied, empty_events
 from spedge.model.parts import Sensor
 
-from .base import Sample
+from . import nmnist
+from .base import About, Description, Sample
+from .boxes import BoxRules
+from .driving import DrivingSet
 
+VERSION = 1
 SENSOR = Sensor(304, 240)
+DESCRIPTION = Description("nmnist-det", "moving digits of N-MNIST", SENSOR, nmnist.LABELS)
+ABOUT = About(
+    "made of N-MNIST by 'python -m spedge.training.data.moving_digits'",
+    "3 MB a recording of 6 s",
+    "CC BY-SA 4.0, as N-MNIST",
+    "{train,val,test}/*_td.dat with *_bbox.npy",
+)
+RULES = BoxRules(side=10, diagonal=20)
+_SET = DrivingSet(DESCRIPTION, ABOUT, RULES, ".dat")
+find, glance, chunks = _SET.find, _SET.glance, _SET.chunks
 STEP_US = 50_000
 LABEL_EVERY = 2  #: steps from one label to the next
 NOISE_HZ = 0.1  #: events of each pixel that show nothing
@@ -143,3 +158,30 @@ def write(
         if on_progress is not None:
             on_progress((number + 1) / len(chosen))
     return len(chosen)
+
+
+def main() -> None:
+    """Make the set of a file or folder of N-MNIST digits; its own parts, or a tenth each to validate and to test."""
+    parser = argparse.ArgumentParser(prog="python -m spedge.training.data.moving_digits", description=main.__doc__)
+    parser.add_argument("digits", help="N-MNIST, a folder or a zip file")
+    parser.add_argument("out", help="the folder to write")
+    parser.add_argument("--seed", type=int, default=0, help="of the paths (0)")
+    parser.add_argument("--rounds", type=int, default=4, help="how often each digit of train is used (4)")
+    given = parser.parse_args()
+    digits = nmnist.load(given.digits)
+    count = write(
+        given.out, parts_of(digits.train, digits.test, given.seed), given.seed, rounds={"train": given.rounds}
+    )
+    print(f"{count} recordings in {given.out}")
+
+
+def parts_of(train: Sequence[Sample], test: Sequence[Sample], seed: int) -> dict[str, list[Sample]]:
+    """Digits of each part: a tenth of `train` validates, and as many more test where there is no `test`."""
+    mixed = [train[i] for i in np.random.default_rng((seed, 2)).permutation(len(train))]
+    tenth = -(-len(mixed) // 10)
+    held = list(test) or mixed[tenth : 2 * tenth]
+    return {"train": mixed[tenth if test else 2 * tenth :], "val": mixed[:tenth], "test": held}
+
+
+if __name__ == "__main__":
+    main()

@@ -34,12 +34,13 @@ from ..tasks.classification import vote
 from .curves import Curves
 from .faults import in_a_sentence
 from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
-from .looking import all_of, looked_at, of_all, rank_of_ranks, require_points, take_the_firsts
+from .looking import looked_at, require_points
 from .machine import PRECISIONS, Place
 from .module import Fit
 from .processes import together
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
+from .together import all_of, of_all, rank_of_ranks, take_the_firsts
 from .waiting import Waiting
 
 _LOOK_BATCH = 64
@@ -52,7 +53,7 @@ _NO_NUMBER = (
 @dataclass(frozen=True)
 class Fitted:
     """What came out. model: with the weights that are kept. epochs: times through the data. first: whether this is
-    the process that writes (of several)."""
+    the process that writes (of several). largest: as in `State`."""
 
     model: Any
     accuracy: float
@@ -61,6 +62,7 @@ class Fitted:
     cpu_seconds: float
     interrupted: bool
     first: bool
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,6 @@ class Plan:
     learn: Sequence[Sample]
     held: Sequence[Sample]
     seed: int
-    rule: str = "nearest"
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     begin: Callable[[Any], None] | None = None
@@ -129,7 +130,7 @@ def _fit(plan: Plan, place: Place, module: Fit, between: _Between) -> None:
 
 def _learning(plan: Plan, place: Place, module: Fit) -> DataLoader[Any]:
     recipe = plan.recipe
-    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed, plan.rule)
+    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed)
     batches = Batches(
         sizes_of(plan.learn),
         recipe.batch,
@@ -276,13 +277,14 @@ class _Between(pl.Callback):
     def look(self) -> None:
         """How many of the held-out recordings the averaged weights get right; each process looks at its share."""
         if self._looking is None:
-            items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
+            items = LookItems(self.plan.held, self.plan.spec)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
             batches = in_order(len(self.plan.held), _LOOK_BATCH, *rank_of_ranks())
             self._looking = loader(items, batches, workers)
         take_the_firsts(self.module.averaged)
         predictions = of_all(looked_at(self.module.averaged, self._counted(self._looking)))
         require_points(predictions.points, len(self.plan.held))
+        self.module.largest = max(predictions.largest, *all_of(self.module.largest))
         self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
         self._looked = True
@@ -316,7 +318,8 @@ class _Between(pl.Callback):
             module.averaged.load_state_dict(state.averaged or state.model)
             accuracy = state.accuracy
         epochs = math.ceil(module.batches / self.in_epoch)
-        return Fitted(module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first)
+        done = (module.step, epochs, self.cpu(), self.interrupted)
+        return Fitted(module.averaged, accuracy, *done, first, module.largest)
 
     def cpu(self) -> float:
         """CPU seconds that the run has used, those of processes that load among them."""

@@ -22,7 +22,8 @@ from .state import State
 class Fit(pl.LightningModule):
     """A model, the average of its weights (or itself), its optimizer, and how far the run is.
 
-    step, batches, seen, steps: as in `State`. Lightning counts from where this process began; these from the run's.
+    step, batches, seen, steps, largest: as in `State`. Lightning counts from where this process began; these
+    from the run's.
     """
 
     def __init__(self, model: nn.Module, averaged: nn.Module, recipe: Recipe, seed: int) -> None:
@@ -30,7 +31,7 @@ class Fit(pl.LightningModule):
         self.model, self.averaged, self.recipe, self.seed = model, averaged, recipe, seed
         if averaged is not model:
             averaged.requires_grad_(False)
-        self.step = self.batches = self.seen = self.points = 0
+        self.step = self.batches = self.seen = self.points = self.largest = 0
         self.steps = recipe.steps
         self.losses: list[Tensor] = []
         self._resumed: tuple[State, Path] | None = None
@@ -46,6 +47,7 @@ class Fit(pl.LightningModule):
         except (RuntimeError, TypeError, AttributeError):
             raise _of_another(path) from None
         self.step, self.batches, self.seen, self.steps = state.step, state.batches, state.seen, state.steps
+        self.largest = state.largest
         self._resumed = state, path
 
     def on_fit_start(self) -> None:
@@ -95,6 +97,7 @@ class Fit(pl.LightningModule):
         """After a batch: count it, and average the weights after a step."""
         self.batches += 1
         self.points += batch.points
+        self.largest = max(self.largest, batch.largest)
         self.seen += batch.samples * self.trainer.world_size
         if (batch_idx + 1) % self.recipe.accumulate == 0:
             self.step += 1
@@ -132,6 +135,7 @@ class Fit(pl.LightningModule):
             {} if scaler is None else scaler.state_dict(),
             best,
             accuracy,
+            self.largest,
         )
 
 

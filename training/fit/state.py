@@ -23,6 +23,7 @@ class State:
 
     seen: samples. cpu_seconds: used so far. model: weights. averaged: their average, when one is kept. optimizer,
     scaler: torch's. best: the highest accuracy so far; accuracy: the last one.
+    largest: tokens or events of the sample that had the most of those learned from or looked at.
     """
 
     step: int
@@ -36,6 +37,7 @@ class State:
     scaler: dict[str, Any]
     best: float
     accuracy: float
+    largest: int = 0
 
     @classmethod
     def empty(cls) -> State:

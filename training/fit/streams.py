@@ -47,7 +47,8 @@ class _Slot:
 class LearnSteps(IterableDataset[StepBatch]):
     """Batches `first` to before `last` of a run: half of a batch's sequences are random windows, the rest streams.
 
-    batch: sequences. workers: processes that load. rank, ranks: of processes that train, each with its own recordings.
+    batch: sequences. mirror: whether a mirrored box has the same label. workers: processes that load. rank, ranks: of
+    processes that train, each with its own recordings.
     """
 
     def __init__(
@@ -56,22 +57,23 @@ class LearnSteps(IterableDataset[StepBatch]):
         spec: ModelSpec,
         batch: int,
         seed: int,
-        rule: str,
         *,
         augment: bool = True,
+        mirror: bool = True,
         first: int = 0,
         last: int = 0,
         workers: int = 1,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        self._part, self._spec, self._seed, self._augment = part, spec, seed, augment
+        self._part, self._spec, self._seed = part, spec, seed
+        self._augment, self._mirror = augment, mirror
         self._first, self._last = first, last
         self.workers, self._rank, self._ranks = max(1, workers), rank, ranks
         self.windows, self.slots = batch // 2, batch - batch // 2
         self._labelled = [recording.labelled.tolist() for recording in part]
         self._random = random_windows(self._labelled)
-        self._stepper = Stepper(spec, training=True, rule=rule)
+        self._stepper = Stepper(spec, training=True)
 
     @property
     def in_epoch(self) -> int:
@@ -116,7 +118,7 @@ class LearnSteps(IterableDataset[StepBatch]):
         steps = self._stepper(chunks, self._stepper.tokenizer(), None, random)
         if self._augment:
             sensor = self._spec.sensor
-            change = draw_boxed(random, sensor.width, sensor.height, stream=False)
+            change = draw_boxed(random, sensor.width, sensor.height, stream=False, mirror=self._mirror)
             changed = self._stepper(chunks, self._stepper.tokenizer(), change, random)
             steps = steps if self._stepper.undone(steps, changed) else changed
         return Sequenced(piece.recording, slot, True, steps)
@@ -164,7 +166,9 @@ class LearnSteps(IterableDataset[StepBatch]):
             change = None
             if self._augment:
                 random = np.random.default_rng((self._seed, _STREAM, piece.recording))
-                change = draw_boxed(random, self._spec.sensor.width, self._spec.sensor.height, stream=True)
+                change = draw_boxed(
+                    random, self._spec.sensor.width, self._spec.sensor.height, stream=True, mirror=self._mirror
+                )
             slots[piece.slot] = _Slot(self._stepper.tokenizer(), change, [])
         return slots[piece.slot]
 
@@ -172,9 +176,9 @@ class LearnSteps(IterableDataset[StepBatch]):
 class LookSteps(IterableDataset[StepBatch]):
     """All chunks of all recordings, streamed in `slots` slots of each worker, as they are."""
 
-    def __init__(self, part: Sequence[Recording], spec: ModelSpec, slots: int, rule: str, workers: int = 1) -> None:
+    def __init__(self, part: Sequence[Recording], spec: ModelSpec, slots: int, workers: int = 1) -> None:
         self._part, self._slots, self.workers = part, slots, max(1, workers)
-        self._stepper = Stepper(spec, rule=rule)
+        self._stepper = Stepper(spec)
 
     @property
     def states(self) -> int:

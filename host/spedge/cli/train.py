@@ -27,6 +27,9 @@ SizeOption = Annotated[
     str | None,
     typer.Option(help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False),
 ]
+CompatOption = Annotated[
+    str | None, typer.Option(help="authors: what they do differently, for comparison.", show_default=False)
+]
 
 
 @changes_recipe
@@ -64,9 +67,7 @@ def command(
     nodes: Annotated[
         int | None, typer.Option(min=1, help="Machines; this runs on each of them. Default: 1.", show_default=False)
     ] = None,
-    compat: Annotated[
-        str | None, typer.Option(help="authors: what they do differently, for comparison.", show_default=False)
-    ] = None,
+    compat: CompatOption = None,
     checkpoint_minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Keep the weights so often, too; default: 10. 0: at every step.", show_default=False),
