@@ -293,11 +293,15 @@ class Detector:
         side = self.cell_pixels(representation)
         return -(-sensor.height // side), -(-sensor.width // side)
 
-    def boxes(self, sensor: Sensor, representation: Representation) -> int:
-        """How many boxes the head gives, of all levels together."""
+    def even_grid(self, sensor: Sensor, representation: Representation) -> tuple[int, int]:
+        """Rows and columns of the middle level: the grid, filled up or cropped where a side is odd."""
         rows, columns = self.grid(sensor, representation)
         change = 1 if self.odd_grid == "pad" else -1
-        rows, columns = rows + change * (rows % 2), columns + change * (columns % 2)
+        return rows + change * (rows % 2), columns + change * (columns % 2)
+
+    def boxes(self, sensor: Sensor, representation: Representation) -> int:
+        """How many boxes the head gives, of all levels together."""
+        rows, columns = self.even_grid(sensor, representation)
         return 4 * rows * columns + rows * columns + (rows // 2) * (columns // 2)
 
     def problems(self) -> Iterator[str]:
