@@ -72,6 +72,7 @@ def small(name: str) -> Preset:
 
 def fit_made(name: str, folder: Path | None, accelerator: str = "cpu", **recipe: Any) -> Any:
     """Fit a preset to a made-up data set; what `fit` gives."""
+    from spedge.training.fit.classifying import Classifying
     from spedge.training.fit.fitting import Plan, fit
     from spedge.training.fit.machine import Machine, place_of
 
@@ -80,7 +81,11 @@ def fit_made(name: str, folder: Path | None, accelerator: str = "cpu", **recipe:
     spec = preset.spec()
     made = Made(len(spec.labels))
     document = {"schema": 1, "preset": name}
-    plan = Plan(spec, chosen, made.about, made.samples, made.samples[:4], 0, folder=folder, document=document)
+
+    def work(place: Any) -> Classifying:
+        return Classifying(spec, chosen, made.about, made.samples, made.samples[:4], 0, place.rank, place.processes)
+
+    plan = Plan(spec, chosen, work, 0, folder=folder, document=document)
     return fit(plan, place_of(Machine(accelerator), chosen.precision), None, time.process_time())
 
 

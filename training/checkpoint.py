@@ -20,6 +20,7 @@ from .files import save
 from .models.registry import make_model
 
 if TYPE_CHECKING:
+    from .models.detector import DetectorModel
     from .models.on_graphs import GraphClassifier
     from .models.transformer import Classifier
 
@@ -40,7 +41,7 @@ class Checkpoint:
     weights: Mapping[str, Any]
     examples: tuple[NDArray[Any], ...]
 
-    def model(self) -> Classifier | GraphClassifier:
+    def model(self) -> Classifier | GraphClassifier | DetectorModel:
         """The model, ready to evaluate."""
         model = make_model(self.spec)
         try:

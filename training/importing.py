@@ -13,9 +13,9 @@ from spedge.model.spec import ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .data.registry import load_dataset
+from .material import examples_of
 from .presets import PRESETS, Preset, trainable
 from .run import check_same, imported_document, made_compatible, write
-from .train import examples_of
 
 if TYPE_CHECKING:
     from .weights.reading import Pickled

@@ -1,4 +1,4 @@
-"""What a fit is about: batches to learn from, their loss, how good a model is. Classification and detection are such."""
+"""What a fit is about: batches, their loss, how good a model is. Classification and detection are such work."""
 
 from __future__ import annotations
 
