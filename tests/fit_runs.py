@@ -36,7 +36,7 @@ PLACES = {
     "after a batch": ("module.Fit.count", "after"),
     "while it looks": ("fitting.vote", "at"),
     "before a checkpoint": ("state.State.save", "at"),
-    "in a checkpoint": ("state.torch.save", "half"),
+    "in a checkpoint": ("state.save", "half"),
     "before the curves": ("curves.Curves.flush", "at"),
     "after the curves": ("curves.Curves.flush", "after"),
 }
@@ -167,14 +167,9 @@ def _arm(place: str, count: int) -> None:
         left -= 1
         if left == 0 and when == "half":
             whole = io.BytesIO()
-            save(arguments[0], whole)
-            half = whole.getvalue()[: len(whole.getvalue()) // 2]
-            target = arguments[1]
-            if hasattr(target, "write"):
-                target.write(half)
-                target.flush()
-            else:
-                Path(target).write_bytes(half)
+            torch.save(arguments[0], whole)
+            path = arguments[1]
+            path.with_name(path.name + ".part").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         if left == 0 and when == "at":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -183,5 +178,4 @@ def _arm(place: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    save = torch.save
     setattr(owner, name, struck)

@@ -29,6 +29,7 @@ EXTRAS = {
     "safetensors": "train",
     "torch": "train",
     "tvm": "compile",
+    "wandb": "wandb",
 }
 SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.

@@ -80,6 +80,7 @@ def check_same(folder: Path, document: Mapping[str, Any]) -> None:
     for name, value in json.loads(json.dumps(document)).items():
         if name in before and before[name] != value:
             what, old, new = _difference(name, before.get(name), value)
+            what = f"data {what}" if name == "data" else what
             raise UsageError(
                 f"{folder} holds a run with another {what} ({old}, and not {new}): give another --run, or remove it."
             )

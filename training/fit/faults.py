@@ -9,6 +9,11 @@ import torch
 
 from ..progress import TrainingError
 
+_LOADER_GONE = (
+    "A process that loads samples was killed, perhaps for want of memory: begin again with fewer --workers, which goes "
+    "on from the last checkpoint."
+)
+
 
 @contextmanager
 def in_a_sentence(batch: int) -> Iterator[None]:
@@ -26,7 +31,8 @@ def in_a_sentence(batch: int) -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise TrainingError(
-            "A process that loads samples was killed, perhaps for want of memory: begin again with fewer --workers, "
-            "which goes on from the last checkpoint."
-        ) from None
+        raise TrainingError(_LOADER_GONE) from None
+    except (ConnectionError, EOFError, FileNotFoundError) as error:  # it was killed while it was being read from
+        if getattr(error, "filename", None):
+            raise
+        raise TrainingError(_LOADER_GONE) from None

@@ -19,7 +19,7 @@ import torch
 import torch.distributed
 from torch.utils.data import DataLoader
 
-from spedge.base.errors import InputError, UsageError
+from spedge.base.errors import UsageError
 from spedge.model.spec import ModelSpec
 
 from ..data.base import Description, Sample, sizes_of
@@ -30,10 +30,11 @@ from ..progress import Progress, TrainingError
 from ..represent.collate import Batch
 from ..run import write as write_run
 from ..run import write_progress
-from ..tasks.classification import Predictions, predict, vote
+from ..tasks.classification import vote
 from .curves import Curves
 from .faults import in_a_sentence
 from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
+from .looking import looked_at, require_points
 from .machine import PRECISIONS, Place
 from .module import Fit
 from .processes import together
@@ -146,7 +147,7 @@ def _learning(plan: Plan, place: Place, module: Fit) -> DataLoader[Any]:
 def _trainer(place: Place, recipe: Recipe) -> Any:
     torch.set_float32_matmul_precision("high")
     return pl.Trainer(
-        accelerator="gpu" if place.gpu else "cpu",
+        accelerator="cuda" if place.gpu else "cpu",
         devices=place.devices,
         num_nodes=place.nodes,
         strategy="ddp" if place.processes > 1 else "auto",
@@ -243,7 +244,7 @@ class _Between(pl.Callback):
         if module.step == 0:
             return
         if module.batches > self._begun:
-            _require_points(module.points, module.seen)
+            require_points(module.points, module.seen)
         _require_numbers(module)
         if not self._looked:
             self.look()
@@ -282,7 +283,7 @@ class _Between(pl.Callback):
             self._looking = loader(items, batches, workers)
         take_the_firsts(self.module.averaged)
         predictions = of_all(looked_at(self.module.averaged, self._counted(self._looking)))
-        _require_points(predictions.points, len(self.plan.held))
+        require_points(predictions.points, len(self.plan.held))
         self.module.largest = max(predictions.largest, *all_of(self.module.largest))
         self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
@@ -422,35 +423,6 @@ class _Between(pl.Callback):
 def _require_numbers(module: Fit) -> None:
     if not all(bool(torch.isfinite(weight).all()) for weight in module.averaged.parameters()):
         raise TrainingError(_NO_NUMBER.format(module.step))
-
-
-def _require_points(points: int, samples: int) -> None:
-    if not points:
-        raise InputError(
-            f"Nothing can be learned: none of {samples} recordings gives a single token. "
-            "Are they what the preset is for, and are there events in them?"
-        )
-
-
-def looked_at(model: Any, batches: Iterable[Batch]) -> Predictions:
-    """What a model says of samples, as it is used: no dropout. It is left as it was."""
-    training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    try:
-        return predict(lambda batch: model.of_batch(_moved(batch.inputs, device)), batches)
-    finally:
-        model.train(training)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """A tuple of tensors, on the device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, tuple):
-        parts = [_moved(part, device) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value
 
 
 @contextmanager
