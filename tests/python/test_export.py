@@ -180,3 +180,59 @@ def test_the_bundle_says_for_how_many_tokens_it_has_room() -> None:
             with_room(live, times=wrong)
     with pytest.raises(UsageError, match="takes events and has no window"):
         with_room(small("DG-GNN-E"), 40)
+
+
+# ---------------------------------------------------------------- 8 bits
+
+
+@pytest.mark.parametrize("name", ["DG-T-V", "DG-GNN-SP", "DG-PCN-E"])
+def test_int8_is_calibrated_on_learned_samples(name: str, tmp_path: Path) -> None:
+    """Close to fp32, in a quarter of the memory; other samples give other ranges."""
+    needs("onnx")
+    from spedge.compile import quantised_encoder
+
+    spec = replace(small(name), training={"largest": 200})
+    model, learned = model_of(spec), [waving(seed, 1500) for seed in range(4)]
+    bundle = export_model(model, with_room(spec), [waving(9, 1500)], tmp_path / "bundle", learned)
+    assert [len(events) for events in Bundle.load(bundle.path).calibration()] == [1500] * 4
+    quantised = tmp_path / "int8.onnx"
+    quantised_encoder(bundle, "int8", quantised, lambda _: None)
+    exact, rounded = Reference(bundle), Reference(bundle, quantised)
+    logits, other = (reference.compute(waving(9, 1500)).logits for reference in (exact, rounded))
+    assert 0 < np.abs(logits - other).max() < 0.1 * np.abs(logits).max()
+    assert quantised.stat().st_size < 0.4 * bundle.file("encoder.onnx").stat().st_size
+    few = export_model(model, with_room(spec), [waving(9, 1500)], tmp_path / "few", [learned[0][:300]])
+    quantised_encoder(few, "int8", tmp_path / "few.onnx", lambda _: None)
+    assert (tmp_path / "few.onnx").read_bytes() != quantised.read_bytes()
+
+
+def test_what_cannot_be_rounded_is_refused(pcn: Bundle, tmp_path: Path) -> None:
+    from spedge.compile import CompileError, quantised_encoder
+
+    with pytest.raises(UsageError, match="a pcn is there in fp32 and int8, not in int8w"):
+        quantised_encoder(pcn, "int8w", tmp_path / "int8w.onnx", lambda _: None)
+    without = changed(tmp_path / "without", pcn, dict.clear)
+    with pytest.raises(CompileError, match="keeps none: export it again"):
+        quantised_encoder(without, "int8", tmp_path / "int8.onnx", lambda _: None)
+
+
+def test_a_whole_sample_is_compiled_when_its_times_count_from_the_window(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sentence that refuses the one is followed to the other."""
+    needs("tvm")
+    from spedge.training.checkpoint import Checkpoint
+
+    spec = replace(small("DG-T-SP"), training={"largest": 12})
+    Checkpoint(tmp_path / "run" / "checkpoint.pt", spec, model_of(spec).state_dict(), (waving(0, 4000),)).save()
+    run, whole, live = (str(tmp_path / name) for name in ("run", "whole", "live"))
+    assert execute(["export", run, "--out", whole]) == 0
+    assert execute(["compile", whole, "--target", "native", "--out", str(tmp_path / "c")]) != 0
+    said = capsys.readouterr().err
+    assert "counts times from a sample's start" in said
+    assert "'spedge export --times window'" in said
+    assert execute(["export", run, "--out", live, "--times", "window"]) == 0
+    assert execute(["compile", live, "--target", "native", "--out", str(tmp_path / "c")]) == 0
+    events = waving(0, 4000)
+    assert np.abs(Reference(Bundle.load(whole)).compute(events).logits).max() > 0
+    assert execute(["check", live, "--board", "host"]) == 0
