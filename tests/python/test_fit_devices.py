@@ -77,7 +77,7 @@ def test_a_batch_is_pinned_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     batch = batch_of(name)
-    again = pin_memory(batch)
+    again: Any = pin_memory(batch)  # type: ignore[no-untyped-call]
     assert type(again) is Batch
     assert type(again.inputs) is type(batch.inputs)
     assert set(pinned) == {id(leaf) for leaf in leaves(batch) if isinstance(leaf, torch.Tensor)}
@@ -136,7 +136,7 @@ def test_gpu_check_says_when_there_is_no_gpu(repository: Path) -> None:
 @pytest.mark.train
 def test_gpu_check_without_a_gpu(repository: Path) -> None:
     """The same code, small."""
-    command = [sys.executable, repository / "tools/gpu-check", "--accelerator", "cpu"]
+    command = [sys.executable, str(repository / "tools/gpu-check"), "--accelerator", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("  good\n") == 9
