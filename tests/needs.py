@@ -25,6 +25,7 @@ EXTRAS = {
     "onnxscript": "train",
     "platformio": "firmware",
     "pycocotools": "dev",
+    "safetensors": "train",
     "torch": "train",
     "tvm": "compile",
 }

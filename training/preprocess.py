@@ -1,23 +1,24 @@
-"""Recordings of a data set to slices that are quick to read. What is there and was made from the same is kept."""
+"""Recordings of a data set to samples that are quick to read. What is there and was made from the same is kept."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from spedge.base.errors import InputError, UsageError
+from spedge.base.store import locked_if_free
 
-from .data import store
+from .data import chunks, slices, store
 from .data.base import Description
-from .data.published import Source
-from .data.registry import published
+from .data.published import Found, Source
+from .data.registry import describe_found, has_boxes, made_by, published
+from .workers import workers
+
+Entry = slices.SliceEntry | chunks.ChunkEntry
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,55 @@ class PreprocessProgress:
     events: int
     seconds: float
 
+    @property
+    def rate(self) -> float:
+        """Events made in a second."""
+        return self.events / max(self.seconds, 1e-9)
+
 
 @dataclass(frozen=True)
 class PreprocessReport:
-    """What is there. problems: sentences on what was missing."""
+    """What is there. samples: slices, or chunks that hold events. problems: a sentence on each thing that is missing,
+    and on each recording that cannot be read and is therefore left out."""
 
     folder: Path
     recordings: int
     made: int
     kept: int
-    slices: int
+    samples: int
     events: int
     seconds: float
     problems: tuple[str, ...]
+
+    def summary(self) -> str | None:
+        """One sentence on what is left out, and what to do; None where nothing is."""
+        if not self.problems:
+            return None
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        return (
+            f"{self.folder} holds {self.recordings} recordings and not all: {self.problems[0].rstrip('.')}{more}; mend "
+            "that and run it again, which does only what is left."
+        )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker needs to make one recording's file: absolute paths, as it may have another folder."""
+
+    name: str
+    about: Description
+    source: Source
+    root: Path
+    chunk_us: int
+
+
+@dataclass(frozen=True)
+class _Done:
+    """entry: None where the recording cannot be read; problem says why. kept: its file was there."""
+
+    entry: Entry | None
+    kept: bool = False
+    problem: str = ""
 
 
 def preprocess(
@@ -50,104 +87,97 @@ def preprocess(
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    chunk_ms: float = chunks.CHUNK_MS,
     jobs: int = 1,
     scheduler: str | None = None,
     on_progress: Callable[[PreprocessProgress], None] | None = None,
 ) -> PreprocessReport:
     """Preprocess a data set into the folder `out`. The same call again does what is left, or what has changed.
 
-    jobs: processes on this machine. scheduler: address of a Dask scheduler (tcp://HOST:PORT) whose workers see the same
-    paths, in their place. Raises UsageError or InputError for a wrong name, missing data or a damaged recording: those
-    that are done are kept.
+    chunk_ms: length of the chunks of a detection set, in milliseconds. jobs: processes on this machine. scheduler:
+    address of a Dask scheduler (tcp://HOST:PORT) whose workers see the same paths, in their place.
+
+    A recording that cannot be read is left out, and the report's problems say so. Raises UsageError or InputError for a
+    wrong name or option, missing data, a full disk, or workers that are gone; what is done is kept.
     """
     if jobs < 1:
         raise UsageError(f"{jobs} processes cannot work: give 1 or more.")
+    if not 1 <= chunk_ms <= 60_000:
+        raise UsageError(f"Chunks of {chunk_ms:g} ms cannot be made: give 1 to 60000.")
     start = time.monotonic()
-    root = Path(out)
+    root = Path(out).resolve()
     module = published(name)
-    found = module.find(Path(data))
+    found: Found = module.find(Path(data).resolve())
     if not found.sources:
         raise InputError(" ".join(found.problems))
-    about: Description = module.describe(found) if hasattr(module, "describe") else module.DESCRIPTION
-    root.mkdir(parents=True, exist_ok=True)
-    (root / store.INDEX).unlink(missing_ok=True)  # until all is there again
-    tasks = [(name, about, source, str(root)) for source in found.sources]
-    entries: list[store.Entry] = []
-    kept = events = 0
-    with _workers(jobs, scheduler) as run:
-        for entry, was_there in run(_one, tasks):
-            entries.append(entry)
-            kept += was_there
-            events += 0 if was_there else sum(entry.counts)
+    about = describe_found(module, found)
+    tasks = [_Task(name, about, source, root, round(chunk_ms * 1000)) for source in found.sources]
+    done: list[_Done] = []
+    with _store_of_ones_own(Path(out), root), workers(jobs, scheduler) as run:
+        (root / store.INDEX).unlink(missing_ok=True)  # until all is there again
+        for result in run(_one, tasks):
+            done.append(result)
             if on_progress is not None:
-                on_progress(PreprocessProgress(len(entries), len(tasks), kept, events, time.monotonic() - start))
-    entries.sort(key=lambda entry: entry.name)
-    store.write_index(root, about, entries, _made_by(module))
-    return PreprocessReport(
-        root,
-        len(entries),
-        len(entries) - kept,
-        kept,
-        sum(len(entry.labels) for entry in entries),
-        sum(sum(entry.counts) for entry in entries),
-        time.monotonic() - start,
-        found.problems,
-    )
+                on_progress(_progress(done, len(tasks), time.monotonic() - start))
+        entries = sorted((d.entry for d in done if d.entry is not None), key=lambda entry: (entry.part, entry.name))
+        problems = (*found.problems, *sorted(d.problem for d in done if d.entry is None))
+        if not entries:
+            raise InputError(" ".join(problems))
+        _check_there(root, entries)
+        settings = {"chunk_us": tasks[0].chunk_us} if has_boxes(name) else {}
+        store.write_index(root, about, Path(data).resolve(), settings, made_by(name), entries)
+    kept = sum(d.kept for d in done)
+    samples, events = sum(entry.samples for entry in entries), sum(entry.events for entry in entries)
+    seconds = time.monotonic() - start
+    return PreprocessReport(Path(out), len(entries), len(entries) - kept, kept, samples, events, seconds, problems)
 
 
-def _one(task: tuple[str, Description, Source, str]) -> tuple[store.Entry, bool]:
-    """One recording; whether its file was there."""
-    name, about, source, folder = task
-    module, root = published(name), Path(folder)
-    key = store.key_of(source.files, _made_by(module))
-    path = root / source.part / f"{source.name.replace('/', '_')}.h5"
-    entry = store.entry_of(path, root, source.name, source.part, key)
-    if entry is not None:
-        return entry, True
-    cut = module.slices(source, about) if hasattr(module, "describe") else module.slices(source)
-    store.write(path, key, list(cut))
-    entry = store.entry_of(path, root, source.name, source.part, key)
-    assert entry is not None, path
-    return entry, False
-
-
-def _made_by(module: Any) -> str:
-    return f"{module.__name__.rpartition('.')[2]} {module.VERSION}, store {store.SCHEMA}"
-
-
-_Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+def _one(task: _Task) -> _Done:
+    """One recording's file, if it is not there."""
+    module = published(task.name)
+    source, part = task.source, task.source.part
+    file = f"{part}/{source.name}.h5"
+    boxes = has_boxes(task.name)
+    by = f"{made_by(task.name)}, {part}" + (f", chunks of {task.chunk_us} µs" if boxes else "")
+    place = store.Place(task.root, file, source.name, part)
+    try:
+        place = place.made_from(store.key_of(source.files, by))
+        before = chunks.entry_of(place, task.chunk_us) if boxes else slices.entry_of(place)
+        if before is not None:
+            return _Done(before, kept=True)
+        if boxes:
+            return _Done(chunks.write(place, module.chunks(source, task.chunk_us)))
+        cut = module.slices(source, task.about) if hasattr(module, "describe") else module.slices(source)
+        return _Done(slices.write(place, list(cut)))
+    except InputError as error:
+        return _Done(None, problem=str(error))
 
 
 @contextmanager
-def _workers(jobs: int, scheduler: str | None) -> Iterator[_Run]:
-    """What runs a function on many tasks, and hands out results as they come."""
-    if scheduler is not None:
-        with _dask(scheduler) as run:
-            yield run
-    elif jobs == 1:
-        yield lambda function, tasks: map(function, tasks)
-    else:
-        executor: Executor = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+def _store_of_ones_own(given: Path, root: Path) -> Iterator[None]:
+    """The folder of a store, which no other process preprocesses to. What one that was killed had begun is removed."""
+    with ExitStack() as stack:
         try:
-            yield lambda function, tasks: executor.map(function, tasks)
-        finally:
-            executor.shutdown(cancel_futures=True)
+            root.mkdir(parents=True, exist_ok=True)
+            free = stack.enter_context(locked_if_free(root / ".lock"))
+        except OSError as error:
+            raise UsageError(f"{given} cannot be written to ({error.strerror}): give another --out.") from None
+        if not free:
+            raise UsageError(f"Another spedge preprocesses to {given} just now: wait for its end.")
+        for left in root.rglob("*.part"):
+            left.unlink(missing_ok=True)
+        yield
 
 
-@contextmanager
-def _dask(address: str) -> Iterator[_Run]:
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise UsageError("--scheduler needs Dask: pip install 'spedge[cluster]'.") from None
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"There is no Dask scheduler at {address} ({error}): start one with 'dask scheduler', and workers with "
-            f"'dask worker {address}'."
-        ) from None
-    with client:
-        yield lambda function, tasks: (
-            future.result() for future in as_completed(client.map(function, tasks, pure=False, retries=3))
-        )
+def _check_there(root: Path, entries: Sequence[Entry]) -> None:
+    """Raises UsageError when workers have written to folders of their own."""
+    for entry in entries:
+        if not (root / entry.file).exists():
+            raise UsageError(
+                f"{root / entry.file} was written and is not here: the workers have to see the same {root}."
+            )
+
+
+def _progress(done: list[_Done], total: int, seconds: float) -> PreprocessProgress:
+    events = sum(d.entry.events for d in done if d.entry is not None and not d.kept)
+    return PreprocessProgress(len(done), total, sum(d.kept for d in done), events, seconds)

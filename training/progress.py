@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from spedge.base.errors import SpedgeError
@@ -14,7 +15,8 @@ class TrainingError(SpedgeError):
 @dataclass(frozen=True)
 class Progress:
     """Where training stands after an epoch. done: share of the schedule. accuracy: of the held-out samples, when
-    it was looked at after this epoch. budget_seconds: of CPU time; None where there is none."""
+    it was looked at after this epoch. budget_seconds: of CPU time; None where there is none. waiting: share of the time
+    of steps that they waited for their batches; nan before any."""
 
     epoch: int
     done: float
@@ -24,3 +26,4 @@ class Progress:
     budget_seconds: float | None
     step: int
     steps: int
+    waiting: float = math.nan

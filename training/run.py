@@ -36,11 +36,27 @@ def document_of(
     }
 
 
+def imported_document(preset: Preset, spec: ModelSpec, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a run that others trained. about: what was imported."""
+    return {
+        "schema": SCHEMA,
+        "preset": preset.name,
+        "spec": to_document(spec),
+        "recipe": asdict(preset.recipe),
+        "seed": None,
+        "compat": None,
+        "imported": dict(about),
+    }
+
+
 def check_same(folder: Path, document: Mapping[str, Any]) -> None:
     """Raises UsageError when the folder holds another run, naming what differs: one is never mixed with another."""
     if not (folder / NAME).exists():
         return
     before = read(folder)
+    if ("imported" in before) != ("imported" in document):
+        which = "a run that was imported" if "imported" in before else "a run that was trained here"
+        raise UsageError(f"{folder} holds {which}: give another --run, or remove it.")
     for name, value in json.loads(json.dumps(document)).items():
         if before.get(name) != value:
             what, old, new = _difference(name, before.get(name), value)
@@ -81,7 +97,8 @@ def list_runs(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for file in sorted(Path(folder).glob(f"*/{NAME}")):
         document = read(file.parent)
         row = {"run": file.parent.name, "preset": document["preset"], "seed": document["seed"]}
-        found.append({**row, "step": 0, "steps": document["recipe"]["steps"], "accuracy": None, "best": None})
+        step = document.get("imported", {}).get("steps", 0)
+        found.append({**row, "step": step, "steps": document["recipe"]["steps"], "accuracy": None, "best": None})
         progress = file.parent / PROGRESS
         if progress.exists():
             found[-1].update(json.loads(progress.read_text()))

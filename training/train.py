@@ -23,7 +23,7 @@ from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model
 from .presets import Preset, trainable
 from .progress import Progress, TrainingError
-from .run import COMPATIBLE, check_same, document_of
+from .run import COMPATIBLE, check_same, document_of, read
 
 if TYPE_CHECKING:
     from .fit.fitting import Fitted, Machine
@@ -64,6 +64,7 @@ def train(
     tokens: int | None = None,
     recipe: Mapping[str, Any] | None = None,
     compat: str | None = None,
+    start: str | None = None,
     machine: Machine | None = None,
     wandb: str | None = None,
     bundle: bool = True,
@@ -76,13 +77,14 @@ def train(
     beside it the bundle.
 
     data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
-    of this process, which stays on one core; default the preset's, and none for the paper's. The schedule counts steps,
-    so that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
+    of this process and those that load; default the preset's, and none for the paper's. The schedule counts steps, so
+    that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
     shortened. size: one of SIZES for the transformer, attention: "full" or "causal", tokens: another window, each in
     the place of the preset's. recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they
-    do differently and we do not copy. machine: where; by default one process, on a GPU where there is one. wandb:
-    project to log to. bundle: write one, where the model has one. debug: keep and log nothing. An interrupt (Ctrl-C)
-    ends training early with the weights so far.
+    do differently and we do not copy. start: ViT-MAE's weights, which a new transformer of size base begins with in
+    the place of random ones: a file, or a repository of the Hugging Face hub. machine: where; by default one process,
+    on a GPU where there is one. wandb: project to log to. bundle: write one, where the model has one. debug: keep and
+    log nothing. An interrupt (Ctrl-C) ends training early with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
     ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number.
@@ -93,20 +95,22 @@ def train(
         raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
     from .fit.fitting import Machine, Plan, fit
 
-    start = time.process_time()
-    dataset = load_dataset(chosen.dataset, data)
-    learn, held = dataset.split(chosen.recipe.holdout, seed)
+    started = time.process_time()
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
     spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
     folder = None if debug else Path(out)
-    document = document_of(chosen, spec, seed, compat, _data(dataset, learn, held))
+    begun_with, begin = _start(start, spec, folder)
+    dataset = load_dataset(chosen.dataset, data)
+    learn, held = dataset.split(chosen.recipe.holdout, seed)
+    document = document_of(chosen, spec, seed, compat, _data(dataset, learn, held)) | begun_with
     if folder is not None:
         check_same(folder, document)
     best = bool(dataset.validation)
     rule = "lowest" if compat == "authors" else "nearest"
     about = describe_data(chosen.dataset)
-    plan = Plan(spec, chosen.recipe, about, learn, held, seed, rule, folder, document, best, wandb)
-    fitted = fit(plan, machine or Machine(), on_progress, start)
+    plan = Plan(spec, chosen.recipe, about, learn, held, seed, rule, folder, document, begin, best, wandb)
+    fitted = fit(plan, machine or Machine(), on_progress, started)
+    fitted_at = time.process_time()
     if not fitted.first:
         return None
     if fitted.step == 0:
@@ -127,22 +131,40 @@ def train(
             "interrupted": fitted.interrupted,
             "versions": _versions(),
             **({"compat": compat} if compat else {}),
+            **(begun_with if start else {}),
         },
     )
-    examples = tuple(sample.events for sample in _examples(held))
+    examples = tuple(sample.events for sample in examples_of(held))
     checkpoint = Path(out) / NAME
     written = None
     if not debug:
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
         if bundle and exportable(spec):
             written = export_model(fitted.model, spec, examples, checkpoint.parent)
-    return _report(chosen, seed, checkpoint, written, learn, held, fitted, time.process_time() - start)
+    return _report(chosen, seed, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at)
 
 
 def exportable(spec: ModelSpec) -> bool:
     """Whether a bundle can be written as it is: a transformer on tokens with windows of a fixed length."""
     seen = spec.representation
     return isinstance(spec.model, Transformer) and isinstance(seen, TokenInput) and seen.window is not None
+
+
+def _start(
+    start: str | None, spec: ModelSpec, folder: Path | None
+) -> tuple[dict[str, str | None], Callable[[Any], None] | None]:
+    """What a run says of the weights that it began with, and what puts them into a new model. A run that goes on has
+    done so, and says what it said before."""
+    if start is None:
+        return {"start": None, "start_sha256": None}, None
+    from .fit.state import LAST
+    from .weights.vitmae import load_start, require_base
+
+    require_base(spec)
+    if folder is not None and (folder / "checkpoints" / LAST).exists():
+        return {"start": start, "start_sha256": read(folder).get("start_sha256")}, None
+    weights = load_start(start, spec)
+    return {"start": start, "start_sha256": weights.sha256}, weights.put_into
 
 
 def _chosen(
@@ -188,8 +210,9 @@ def _report(
     learn: Sequence[Sample],
     held: Sequence[Sample],
     fitted: Fitted,
-    cpu_seconds: float,
+    after: float,
 ) -> TrainReport:
+    """after: CPU seconds of what was done after fitting."""
     return TrainReport(
         preset=chosen.name,
         seed=seed,
@@ -200,7 +223,7 @@ def _report(
         epochs=fitted.epochs,
         steps=fitted.step,
         top1=fitted.accuracy,
-        cpu_seconds=max(cpu_seconds, fitted.cpu_seconds),
+        cpu_seconds=fitted.cpu_seconds + after,
         interrupted=fitted.interrupted,
     )
 
@@ -216,7 +239,7 @@ def _data(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> 
     }
 
 
-def _examples(held: Sequence[Sample]) -> list[Sample]:
+def examples_of(held: Sequence[Sample]) -> list[Sample]:
     """A few held-out samples of different classes, rather short ones to keep the bundle small."""
     sizes = sizes_of(held)
     first: dict[int, Sample] = {}

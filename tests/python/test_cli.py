@@ -19,7 +19,7 @@ from spedge.recordings import write
 
 VERBS = (
     *("demo", "boards", "build", "flash", "info", "convert", "tokenize"),
-    *("run", "stream", "check", "train", "evaluate", "export", "compile"),
+    *("run", "stream", "check", "train", "import", "evaluate", "export", "compile"),
 )
 
 

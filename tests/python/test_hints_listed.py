@@ -27,7 +27,7 @@ from tests.needs import needs
 from tests.recording_files import some_events
 
 #: What a sentence has that tells to do something: an option, a verb, an installation, an argument in Python.
-_VERBS = "|".join(verb.__name__.rpartition(".")[2] for verb in cli.VERBS)
+_VERBS = "|".join(map(cli.name_of, cli.VERBS))
 NAMES = re.compile(
     r"(?<![\w-])--[a-z][a-z-]*(?![\w={-])|\b(?:pip|apt-get) install\b|\bsudo \w|\b[a-z_]+=(?:True\b|['\"])"
     rf"|\bspedge (?:{_VERBS})\b"

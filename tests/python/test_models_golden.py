@@ -38,6 +38,20 @@ def made(case: Case) -> Any:
     return model.eval()
 
 
+def batch_of(case: Case) -> Any:
+    """What training feeds its model with, of the case's clips."""
+    spec = case.spec()
+    represent = Represent(spec, rule=case.about.get("rule", "nearest"))
+    label = np.zeros(len(spec.labels), np.float32)
+    if case.model["kind"] == TRANSFORMER:
+        clips = zip(map(clip, case["clip"]), case["time_until"], strict=True)
+        samples = [represent(events[events["t"] < until]) for events, until in clips]
+    else:
+        of = represent.of_tokens if case.model["nodes"] == "tokens" else represent
+        samples = [of(nodes) for nodes in nodes_of(case)]
+    return collate([Item(arrays, label, i) for i, arrays in enumerate(samples)]).inputs
+
+
 def tolerance(case: Case) -> dict[str, Any]:
     """As the index says it: "2e-4 absolute, fp32"."""
     found = re.match(r"([\d.e-]+) absolute", case.about["tolerance"])
@@ -69,17 +83,11 @@ def test_tokens_and_volumes_of_a_clip_are_the_authors(name: str) -> None:
 def test_a_transformer_is_the_authors(name: str) -> None:
     """From events to logits as in training; the shorter sample is padded, and its padding is never looked at."""
     case = Case(name)
-    spec, model = case.spec(), made(case)
-    represent = Represent(spec)
-    items: list[Item] = []
-    for number, until in zip(case["clip"], case["time_until"], strict=True):
-        events = clip(number)
-        items.append(Item(represent(events[events["t"] < until]), np.zeros(len(spec.labels), np.float32), len(items)))
+    model, batch = made(case), batch_of(case)
     layers: list[Any] = []
     for layer in model.encoder.layers:
         layer.register_forward_hook(lambda _, __, output: layers.append(output[:, 0]))
     with torch.no_grad():
-        batch: Any = collate(items).inputs
         logits = model.of_batch(batch).numpy()
         embedded = model.embedding.of_cells(batch.cells, batch.positions).numpy()
     np.testing.assert_allclose(embedded[: len(case["embedded"])], case["embedded"], **tolerance(case))
@@ -191,13 +199,8 @@ def as_in_training(name: str) -> bool:
 def test_a_graph_model_is_the_authors(name: str) -> None:
     """From a clip's tokens or events to logits as in training."""
     case = Case(name)
-    spec, model = case.spec(), made(case)
-    represent = Represent(spec, rule=case.about.get("rule", "nearest"))
-    label = np.zeros(len(spec.labels), np.float32)
-    of = represent.of_tokens if case.model["nodes"] == "tokens" else represent
-    items = [Item(of(own), label, i) for i, own in enumerate(nodes_of(case))]
     with torch.no_grad():
-        logits = model.of_batch(collate(items).inputs).numpy()
+        logits = made(case).of_batch(batch_of(case)).numpy()
     np.testing.assert_allclose(logits, case["logits"], **tolerance(case))
 
 

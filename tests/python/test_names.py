@@ -50,7 +50,7 @@ PUBLIC = {
     "spedge.recordings": "CHUNK_EVENTS Recording Writer create formats open write",
     "spedge.sources": "KINDS BoardCamera EdvsCamera RecordingSource SerialSource Source UsbCamera open_source",
     "spedge.training": "EvaluationReport Progress TrainReport evaluate export train",
-    "spedge.training.data": "unseen",
+    "spedge.training.data": "ChunksWithBoxes Dataset Description LabelledEvents Sample TokenVolumes open unseen",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -22,9 +21,9 @@ from spedge.base.errors import InputError, UsageError
 from spedge.training.data import dvsgesture, folder, slanimals
 from spedge.training.data.published import Slice
 from spedge.training.data.registry import load_dataset
-from spedge.training.data.store import open_store
+from spedge.training.data.slices import open_store
 from spedge.training.preprocess import preprocess
-from tests.golden_models import Case
+from tests.golden_models import Case, cases
 from tests.needs import needs
 
 needs("h5py")
@@ -61,11 +60,18 @@ def numbered(slices: Sequence[Slice]) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_gestures_are_cut_as_they_should_be(gestures_root: Path) -> None:
-    case = Case("preprocess-dvsgesture")
-    found = dvsgesture.find(gestures_root)
+@pytest.mark.parametrize("name", cases(6, array=r"^file:trials_to_train\.txt$"))
+def test_gestures_are_cut_as_they_should_be(name: str, tmp_path: Path) -> None:
+    case = Case(name)
+    unpack(case, tmp_path / "DvsGesture", {})
+    found = dvsgesture.find(tmp_path)
     assert not found.problems
-    assert {(s.name, s.part) for s in found.sources} == {("user05_lab", "train"), ("user24_led", "test")}
+    listed = {
+        line.removesuffix(".aedat")
+        for part in ("train", "test")
+        for line in bytes(case[f"file:trials_to_{part}.txt"]).decode().split()
+    }
+    assert {source.name for source in found.sources} == listed
     right = {
         tuple(row[[0, 1, 3, 4, 5]].tolist()): bytes(digest)
         for row, digest in zip(case["right_slices"], case["right_hash"], strict=True)
@@ -79,12 +85,16 @@ def test_gestures_are_cut_as_they_should_be(gestures_root: Path) -> None:
     assert got == right
 
 
-def test_signs_are_cut_as_the_authors_cut_them(tmp_path: Path) -> None:
-    case = Case("preprocess-slanimals")
+def test_parts_of_the_gestures(gestures_root: Path) -> None:
+    parts = {source.name: source.part for source in dvsgesture.find(gestures_root).sources}
+    assert parts == {"user05_lab": "train", "user24_led": "test"}
+
+
+@pytest.mark.parametrize("name", cases(6, array=r"^file:user\d+_(?!.*_labels)\w+\.csv$"))
+def test_signs_are_cut_as_the_authors_cut_them(name: str, tmp_path: Path) -> None:
+    case = Case(name)
     unpack(case, tmp_path, {".aedat": "allusers_aedat", ".csv": "tags_updated_19_08_2020"})
-    (source,) = slanimals.find(tmp_path).sources
-    assert source.part == "validation"
-    got = numbered(list(slanimals.slices(source)))
+    got = [row for source in slanimals.find(tmp_path).sources for row in numbered(list(slanimals.slices(source)))]
     assert [row[1:5] for row in got] == [tuple(row[[0, 2, 3, 4]].tolist()) for row in case["right_slices"]]
     assert [row[5] for row in got] == [bytes(digest) for digest in case["right_hash"]]
 
@@ -119,7 +129,7 @@ def test_a_store_gives_what_was_cut(gestures_root: Path, tmp_path: Path) -> None
     first = preprocess("dvsgesture", gestures_root, out)
     assert (first.recordings, first.made, first.kept) == (2, 2, 0)
     dataset = load_dataset("dvsgesture", out)
-    assert len(dataset.train) + len(dataset.test) == first.slices == 20
+    assert len(dataset.train) + len(dataset.test) == first.samples == 20
     cut = list(dvsgesture.slices(dvsgesture.find(gestures_root).sources[0]))
     for sample, piece in zip(dataset.train, cut, strict=True):
         assert (sample.label, sample.group) == (piece.label, piece.group)
@@ -199,20 +209,20 @@ def test_what_is_missing_is_said(gestures_root: Path, tmp_path: Path) -> None:
     "table",
     ["class,start,end\n1,2\n", "class,start,end\n12,0,9\n", "class,start,end\n1,9,2\n", "class,start,end\nx,1,2\n"],
 )
-def test_a_table_that_is_none_is_named(gestures_root: Path, tmp_path: Path, table: str) -> None:
+def test_a_table_that_is_none_is_named_and_the_others_are_there(
+    gestures_root: Path, tmp_path: Path, table: str
+) -> None:
     (gestures_root / "DvsGesture" / "user05_lab_labels.csv").write_text(table)
-    with pytest.raises(InputError, match=r"user05_lab_labels\.csv"):
+    report = preprocess("dvsgesture", gestures_root, tmp_path / "out")
+    assert "user05_lab_labels.csv" in report.problems[0]
+    assert "holds 1 recordings and not all" in str(report.summary())
+    dataset = load_dataset("dvsgesture", tmp_path / "out")
+    assert (len(dataset.train), len(dataset.test)) == (0, 10)
+    (gestures_root / "DvsGesture" / "user24_led_labels.csv").write_text(table)
+    with pytest.raises(InputError, match=r"user05_lab_labels\.csv.*user24_led_labels\.csv"):
         preprocess("dvsgesture", gestures_root, tmp_path / "out")
-
-
-def test_a_corrupt_file_is_named_when_it_is_read(gestures_root: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    preprocess("dvsgesture", gestures_root, out)
-    index = json.loads((out / "index.json").read_text())
-    index["recordings"][0]["key"] = "0" * 32
-    (out / "index.json").write_text(json.dumps(index))
-    with pytest.raises(InputError, match=r"user05_lab\.h5 is damaged .*spedge preprocess"):
-        list(load_dataset("dvsgesture", out).train)
+    with pytest.raises(UsageError, match="not finished"):
+        load_dataset("dvsgesture", tmp_path / "out")
 
 
 # ---------------------------------------------------------------- a folder of one's own

@@ -119,7 +119,7 @@ def test_interrupted_before_the_first_step(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("spedge.training.fit.loading.augment", interrupt)
-    assert execute(["train", "--preset", "nmnist-pico", "--out", str(tmp_path)]) == 130
+    assert execute(["train", "--preset", "nmnist-pico", "--workers", "0", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "spedge: error: interrupted\n"
     assert not list(tmp_path.iterdir())
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from spedge import recordings
 from spedge.base.errors import InputError
 from spedge.model.parts import Sensor
 
@@ -69,6 +70,12 @@ def find(folder: Path) -> Found:
                 )
             )
     return Found(root, tuple(sources), tuple(problems))
+
+
+def glance(source: Source) -> None:
+    """Raises InputError for what is damaged at first sight."""
+    recordings.open(source.files[0], width=SIDE, height=SIDE)
+    table_of(source.files[1], 3)
 
 
 def slices(source: Source) -> Iterator[Slice]:

@@ -45,6 +45,11 @@ def find(folder: Path) -> Found:
     return Found(folder, tuple(found), tuple(problems))
 
 
+def glance(source: Source) -> None:
+    """Raises InputError for what is damaged at first sight."""
+    recordings.open(source.files[0])
+
+
 def describe(found: Found) -> Description:
     """Sensor and labels of what was found. Raises InputError when the recordings are of several sensors."""
     labels = sorted({source.files[0].parent.name for source in found.sources})

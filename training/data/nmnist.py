@@ -19,6 +19,7 @@ from spedge.recordings.nmnist import RECORD_BYTES, SIDE
 from spedge.recordings.nmnist import decode as decode_records
 
 from .base import About, Dataset, Description, Sample
+from .published import Found, Source
 
 WIDTH = HEIGHT = SIDE
 LABELS = tuple("0123456789")
@@ -43,7 +44,7 @@ def load(path: str | os.PathLike[str]) -> Dataset:
     test: list[Sample] = []
     for name, content in _zip_members(root) if root.is_file() else _files(root):
         label = name.parent.name
-        part = test if name.parent.parent.name.lower() == "test" else train
+        part = test if _part_of(name) == "test" else train
         part.append(Sample(decode(content, f"{root}:{name}"), int(label), str(name)))
     if not train and not test:
         raise InputError(f"{root} holds no N-MNIST recordings (<digit>/<id>.bin, as in N-MNIST/Train/7/00042.bin).")
@@ -55,6 +56,37 @@ def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
     if data is None:
         raise UsageError("N-MNIST is not made here: give its directory or zip file as the data.")
     return load(data)
+
+
+def find(folder: Path) -> Found:
+    """What of it is in a directory or a .zip file. Every recording is read, and none is kept."""
+    if not folder.exists():
+        raise InputError(f"There is no file or directory {folder}: give the N-MNIST directory or zip file.")
+    sources: list[Source] = []
+    problems: list[str] = []
+    for name, content in _zip_members(folder) if folder.is_file() else _files(folder):
+        try:
+            decode(content, f"{folder}:{name}")
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            sources.append(Source(str(name), _part_of(name), (folder,)))
+    packed = sorted(folder.rglob("*.zip")) if folder.is_dir() else []
+    for part in ("train", "test"):
+        digits = {PurePosixPath(source.name).parent.name for source in sources if source.part == part}
+        if not digits:
+            how = f"unpack {packed[0]} there" if packed else f"see {ABOUT.link}"
+            problems.append(
+                f"{folder} has no recordings of N-MNIST to {'learn from' if part == 'train' else part}: {how}."
+            )
+        elif len(digits) < len(LABELS):
+            lost = ", ".join(sorted(set(LABELS) - digits))
+            problems.append(f"{folder} lacks the digits {lost} of {part.capitalize()}: unpack the archive again.")
+    return Found(folder, tuple(sources), tuple(problems))
+
+
+def _part_of(name: PurePosixPath) -> str:
+    return "test" if name.parent.parent.name.lower() == "test" else "train"
 
 
 def _is_sample(name: PurePosixPath) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from spedge import recordings
 from spedge.base.errors import InputError
 from spedge.model.parts import Sensor
 
@@ -56,6 +57,12 @@ def find(folder: Path) -> Found:
         elif (root / _TAGS).is_dir():
             problems.append(f"{tags} is missing: unpack the archive of tags again.")
     return Found(root, tuple(sources), tuple(problems))
+
+
+def glance(source: Source) -> None:
+    """Raises InputError for what is damaged at first sight."""
+    recordings.open(source.files[0], width=SIDE, height=SIDE)
+    table_of(source.files[1], 3)
 
 
 def slices(source: Source) -> Iterator[Slice]:

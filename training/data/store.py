@@ -1,7 +1,8 @@
-"""Preprocessed data sets: one HDF5 file for each recording, with its slices one after another, and an index of all.
+"""What the files of preprocessed data sets share: an HDF5 file for each recording, and an index of all, written last.
 
-A file holds t u32, x u16, y u16, p u8 of all slices, `offsets` (slice i has the events from offsets[i] to
-offsets[i + 1]), `label` and `group` of each slice, and as attributes what it was made from and by.
+Every byte of a file is under a checksum of HDF5's, so that one that was damaged is refused and never misread: columns
+and tables are stored in blocks with a checksum, their places by the newest form of the format, and texts at a fixed
+length, as those of any length lie outside it.
 """
 
 from __future__ import annotations
@@ -9,44 +10,81 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError, SpedgeError, UsageError
+from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.base.files import whole
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.parts import Sensor
+from spedge.recordings.hdf5_file import library
+from spedge.recordings.hdf5_layouts import DAMAGE
+from spedge.recordings.hdf5_sink import Sink
 
-from .base import Dataset, Description, Sample
-from .published import PARTS, Slice
+from .base import Description
 
 INDEX = "index.json"
-SCHEMA = 1
-_COLUMNS = {"t": np.uint32, "x": np.uint16, "y": np.uint16, "p": np.uint8}
+SCHEMA = 2
+COLUMNS = {"t": np.uint32, "x": np.uint16, "y": np.uint16, "p": np.uint8}
 _ROWS = 1 << 15
 _READ_BYTES = 1 << 22
+_MOST_OPEN = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recording's file is. file: relative to the store's root. name, part: of the recording. key: of what it is
+    made from and by."""
+
+    root: Path
+    file: str
+    name: str
+    part: str
+    key: str = ""
+
+    def made_from(self, key: str) -> Place:
+        """The same with its key."""
+        return replace(self, key=key)
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self.root / self.file
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A recording in the index. file: relative to the store. key: of what made it. counts: events of each slice."""
+    """A recording in an index. file: relative to the store. key: of what it was made from and by."""
 
     name: str
     part: str
     file: str
     key: str
-    labels: tuple[int, ...]
-    groups: tuple[str, ...]
-    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a store says of itself. data: the folder that it was made from. settings: the same for all recordings.
+
+    made_by: the code. recordings: as `write_index` was given them, each as a dictionary.
+    """
+
+    about: Description
+    data: str
+    settings: dict[str, Any]
+    made_by: str
+    recordings: tuple[dict[str, Any], ...]
 
 
 def key_of(files: Sequence[Path], made_by: str) -> str:
-    """32 hex digits of the files' names, sizes and contents, and of what makes slices of them."""
+    """32 hex digits of the files' names, sizes and contents, and of what makes samples of them."""
     digest = hashlib.sha256(made_by.encode())
     for path in files:
         try:
@@ -59,42 +97,60 @@ def key_of(files: Sequence[Path], made_by: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def write(path: Path, key: str, slices: Sequence[Slice]) -> None:
-    """Write the slices of a recording; the file appears whole or not at all."""
-    import h5py
+def write_file(place: Place, columns: Mapping[str, NDArray[Any]], tables: Mapping[str, NDArray[Any]]) -> None:
+    """Write a recording's file; it appears whole or not at all. Raises UsageError where it cannot be written.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    counts = [len(piece.events) for piece in slices]
-    with whole(path) as part, h5py.File(part, "w") as file:
-        for name, dtype in _COLUMNS.items():
-            column = np.concatenate([piece.events[name] for piece in slices]) if slices else np.zeros(0, dtype)
-            file.create_dataset(name, data=column.astype(dtype), **_packed(len(column)))
-        file["offsets"] = np.cumsum([0, *counts], dtype=np.int64)
-        file["label"] = np.array([piece.label for piece in slices], np.int32)
-        file["group"] = np.array([piece.group.encode() for piece in slices] or [b""], "S")[: len(slices)]
-        file.attrs["schema"], file.attrs["key"] = SCHEMA, key
+    columns: of events, by COLUMNS. tables: everything else.
+    """
+    h5py = library(place.path)
+    place.path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(place.path, unique=True) as part, Sink(part) as sink:
+        with h5py.File(sink, "w", libver="latest") as file:
+            for name, dtype in COLUMNS.items():
+                column = columns[name].astype(dtype, copy=False)
+                packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if len(column) else {}
+                file.create_dataset(name, data=column, **_blocks(len(column)), **packing)
+            for name, table in tables.items():
+                file.create_dataset(name, data=table, **_blocks(len(table)))
+            file.attrs["schema"], file.attrs["key"] = SCHEMA, np.bytes_(place.key.encode())
+        sink.check()
 
 
-def entry_of(path: Path, root: Path, name: str, part: str, key: str) -> Entry | None:
-    """What the index says of a file that was made with that key; None when it is not there, or stale, or damaged."""
-    import h5py
+def _blocks(rows: int) -> dict[str, Any]:
+    return {"chunks": (min(rows, _ROWS),), "fletcher32": True} if rows else {}
 
+
+def read_tables(place: Place, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+    """A file's tables; None when it is not there, was made from or by something else, or any of it is damaged.
+
+    All events are read, too: what is kept is whole.
+    """
+    h5py = library(place.path)
     try:
-        with h5py.File(path, "r") as file:
-            if file.attrs["schema"] != SCHEMA or file.attrs["key"] != key:
+        with h5py.File(place.path, "r") as file:
+            if file.attrs["schema"] != SCHEMA or file.attrs["key"].decode() != place.key:
                 return None
-            counts = np.diff(file["offsets"][:])
-            if any(len(file[column]) != counts.sum() for column in _COLUMNS):
-                return None
-            groups = tuple(group.decode() for group in file["group"][:])
-            labels = tuple(file["label"][:].tolist())
-    except (OSError, KeyError, ValueError):
+            tables = {name: file[name][:] for name in names}
+            rows = int(tables["offsets"][-1])
+            for name in COLUMNS:
+                if len(file[name]) != rows:
+                    return None
+                for start in range(0, rows, _ROWS):
+                    file[name][start : start + _ROWS]
+            return tables
+    except DAMAGE:
         return None
-    return Entry(name, part, path.relative_to(root).as_posix(), key, labels, groups, tuple(counts.tolist()))
 
 
-def write_index(root: Path, about: Description, entries: Sequence[Entry], made_by: str) -> None:
-    """Say that the store is complete."""
+def write_index(
+    root: Path,
+    about: Description,
+    data: Path,
+    settings: Mapping[str, Any],
+    made_by: str,
+    entries: Sequence[Entry],
+) -> None:
+    """Say that the store is complete. entries: all fields of theirs are kept."""
     document = {
         "schema": SCHEMA,
         "name": about.name,
@@ -102,55 +158,31 @@ def write_index(root: Path, about: Description, entries: Sequence[Entry], made_b
         "sensor": asdict(about.sensor),
         "labels": about.labels,
         "mirrored": about.mirrored,
+        "data": str(data),
+        "settings": dict(settings),
         "made_by": made_by,
         "recordings": [asdict(entry) for entry in entries],
     }
     with whole(root / INDEX) as part:
-        part.write_text(json.dumps(document) + "\n")
+        part.write_text(json.dumps({"digest": _digest(document), **document}) + "\n")
 
 
-@dataclass(frozen=True)
-class Store:
-    """A complete store. `part` gives its samples, which are read when they are asked for."""
+def read_index(root: str | os.PathLike[str], name: str) -> Index:
+    """The index of a store of that data set.
 
-    root: Path
-    about: Description
-    entries: tuple[Entry, ...]
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits of what all its recordings were made from."""
-        return hashlib.sha256("".join(sorted(entry.key for entry in self.entries)).encode()).hexdigest()[:16]
-
-    def part(self, name: str) -> StoredPart:
-        """The samples of a part, recording after recording."""
-        return StoredPart(self.root, [entry for entry in self.entries if entry.part == name])
-
-    def dataset(self) -> Dataset:
-        """All of it."""
-        parts = {name: self.part(name) for name in PARTS}
-        sensor = self.about.sensor
-        return Dataset(
-            self.about.name,
-            sensor.width,
-            sensor.height,
-            self.about.labels,
-            parts["train"],
-            parts["test"],
-            parts["validation"],
-            key=self.fingerprint,
-        )
-
-
-def open_store(root: str | os.PathLike[str], name: str) -> Store:
-    """The store of that data set. Raises UsageError where there is none, or it is not finished, or of another set."""
+    Raises UsageError where there is none, or it is not finished, of another set, or made by another version of the
+    code; InputError for one that is damaged.
+    """
     folder = Path(root)
+    again = f"run 'spedge preprocess {name} --data DIR --out {folder}'"
     try:
         document: dict[str, Any] = json.loads((folder / INDEX).read_text())
-        if document["schema"] != SCHEMA:
-            raise InputError(f"{folder} was preprocessed by another version of spedge: run 'spedge preprocess' again.")
+        if document.pop("digest", None) != _digest(document) and document["schema"] == SCHEMA:
+            raise ValueError("its checksum differs")
         if document["name"] != name:
             raise UsageError(f"{folder} holds the data set '{document['name']}', and '{name}' is asked for.")
+        if document["schema"] != SCHEMA:
+            raise UsageError(f"{folder} was preprocessed by another version of spedge: {again}, which makes it anew.")
         mirrored = document["mirrored"]
         about = Description(
             name,
@@ -159,86 +191,79 @@ def open_store(root: str | os.PathLike[str], name: str) -> Store:
             tuple(document["labels"]),
             None if mirrored is None else tuple((a, b) for a, b in mirrored),
         )
-        entries = tuple(
-            Entry(**{**entry, **{field: tuple(entry[field]) for field in ("labels", "groups", "counts")}})
-            for entry in document["recordings"]
-        )
+        return Index(about, document["data"], document["settings"], document["made_by"], tuple(document["recordings"]))
     except SpedgeError:
         raise
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
-            f"{folder} is no preprocessed data set, or one that is not finished: run 'spedge preprocess {name} "
-            f"--data DIR --out {folder}', which goes on where it was stopped."
+            f"{folder} is no preprocessed data set, or one that is not finished: {again}, which goes on where it was "
+            "stopped."
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / INDEX} is damaged ({error}): run 'spedge preprocess' again.") from None
-    return Store(folder, about, entries)
+        raise InputError(f"{folder / INDEX} is damaged ({line_of(error)}): {again} again.") from None
 
 
-class StoredPart(Sequence[Sample]):
-    """Samples of a part. Files are opened by each process that reads them."""
+def command_of(root: str | os.PathLike[str], name: str, index: Index) -> str:
+    """What makes a store with these settings from the folder that it was made from."""
+    words = ["spedge", "preprocess", name, "--data", index.data, "--out", str(root)]
+    if "chunk_us" in index.settings:
+        words += ["--chunk-duration-ms", f"{index.settings['chunk_us'] / 1000:g}"]
+    return shlex.join(words)
 
-    def __init__(self, root: Path, entries: Sequence[Entry]) -> None:
-        self._root, self._entries = root, list(entries)
-        self._first = np.cumsum([0, *(len(entry.labels) for entry in entries)])
-        self.sizes = np.array([count for entry in entries for count in entry.counts], np.int64)
-        self._offsets = [np.cumsum([0, *entry.counts]) for entry in entries]
-        self._open: dict[int, Any] = {}
+
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
+
+
+def fingerprint_of(entries: Sequence[Entry]) -> str:
+    """16 hex digits of what all recordings of a store were made from."""
+    return hashlib.sha256("".join(sorted(entry.key for entry in entries)).encode()).hexdigest()[:16]
+
+
+class Files:
+    """The files of a store's recordings, opened by each process that reads them, a few at a time.
+
+    command: what makes a damaged one anew, for its message.
+    """
+
+    def __init__(self, root: Path, command: str) -> None:
+        self._root, self._command = root, command
+        self._open: dict[str, Any] = {}
         self._process = os.getpid()
 
-    def __len__(self) -> int:
-        return int(self._first[-1])
-
-    def about(self, number: int) -> tuple[int, str]:
-        """Label and group of a sample, without its events."""
-        entry, place = self._place(number)
-        return self._entries[entry].labels[place], self._entries[entry].groups[place]
-
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        entry, place = self._place(range(len(self))[number])
-        about = self._entries[entry]
-        return Sample(self._events(entry, place), about.labels[place], f"{about.name}[{place}]", about.groups[place])
-
-    def _place(self, number: int) -> tuple[int, int]:
-        entry = int(np.searchsorted(self._first, number, side="right")) - 1
-        return entry, number - int(self._first[entry])
-
-    def _events(self, entry: int, place: int) -> NDArray[Any]:
-        path = self._root / self._entries[entry].file
-        try:
-            file = self._file(entry, path)
-            first, last = self._offsets[entry][place : place + 2]
-            events = np.empty(int(last - first), EVENT_DTYPE)
-            for name in _COLUMNS:
-                events[name] = file[name][first:last]
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{path} is damaged ({error}): run 'spedge preprocess' again, which makes it anew."
-            ) from None
+    def events(self, entry: Entry, first: int, last: int) -> NDArray[Any]:
+        """Events first to last of a recording, EVENT_DTYPE, times as stored. Raises InputError for a damaged file."""
+        events = np.empty(last - first, EVENT_DTYPE)
+        for name, values in self.read(entry, tuple(COLUMNS), first, last).items():
+            events[name] = values
         return events
 
-    def _file(self, entry: int, path: Path) -> Any:
-        import h5py
+    def read(
+        self, entry: Entry, names: Sequence[str], first: int = 0, last: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Rows first to last, or all, of columns or tables. Raises InputError for a damaged file."""
+        path = self._root / entry.file
+        h5py = library(path)
+        try:
+            file = self._file(entry, path, h5py)
+            return {name: file[name][first:last] for name in names}
+        except DAMAGE as error:
+            raise InputError(
+                f"{path} is damaged ({line_of(error)}): run '{self._command}' again, which makes it anew."
+            ) from None
 
+    def _file(self, entry: Entry, path: Path, h5py: ModuleType) -> Any:
         if self._process != os.getpid():  # a file must not be shared with the process that forked this one
             self._open, self._process = {}, os.getpid()
-        if entry not in self._open:
-            if len(self._open) >= 64:
+        if entry.file not in self._open:
+            if len(self._open) >= _MOST_OPEN:
                 self._open.pop(next(iter(self._open))).close()
             file = h5py.File(path, "r")
-            if file.attrs.get("key") != self._entries[entry].key:
+            if file.attrs["key"].decode() != entry.key:
                 file.close()
                 raise ValueError("it was made from other data than the index says")
-            self._open[entry] = file
-        return self._open[entry]
+            self._open[entry.file] = file
+        return self._open[entry.file]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
-
-
-def _packed(rows: int) -> dict[str, Any]:
-    return (
-        {"chunks": (min(rows, _ROWS),), "compression": "gzip", "compression_opts": 1, "shuffle": True} if rows else {}
-    )

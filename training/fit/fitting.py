@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,14 +26,16 @@ from ..metrics.top1 import top1
 from ..models.registry import make_model
 from ..presets.base import Recipe
 from ..progress import Progress, TrainingError
+from ..represent.collate import Batch
 from ..run import write as write_run
 from ..run import write_progress
 from ..tasks.classification import Predictions, predict, vote
 from .curves import Curves
-from .loading import LearnItems, LookItems, in_order, loader, threads
+from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
 from .module import Fit
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
+from .waiting import Waiting
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _LOOK_BATCH = 64
@@ -71,8 +73,9 @@ class Fitted:
 class Plan:
     """What is fitted.
 
-    folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. best: keep
-    the weights of the best look at `held`, in the place of the last ones.
+    folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. begin: what
+    is done to a new model, whose weights are random, before it is trained. best: keep the weights of the best look at
+    `held`, in the place of the last ones.
     """
 
     spec: ModelSpec
@@ -84,6 +87,7 @@ class Plan:
     rule: str = "nearest"
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    begin: Callable[[Any], None] | None = None
     best: bool = False
     wandb: str | None = None
 
@@ -96,6 +100,8 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     recipe = plan.recipe
     torch.manual_seed(plan.seed)
     model = make_model(plan.spec, recipe.dropout)
+    if plan.begin is not None:
+        plan.begin(model)
     averaged = make_model(plan.spec) if recipe.average_samples else model
     averaged.load_state_dict(model.state_dict())
     module = Fit(model, averaged, recipe, plan.seed)
@@ -112,7 +118,7 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     trainer.callbacks.append(between)  # type: ignore[attr-defined]
     workers = recipe.workers if machine.workers is None else machine.workers
     threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // ranks)
-    with threads(threads_each), _quiet(), between.interruptible():
+    with threads(threads_each), _quiet(), between.interruptible(), plain_errors():
         if module.step < module.steps and not between.is_over():
             try:
                 trainer.fit(module, _learning(plan, module, workers, rank, ranks, trainer))
@@ -188,6 +194,8 @@ class _Between(pl.Callback):
         self.interrupted = False
         self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
         self.curves: Curves | None = None
+        self.waiting = Waiting()
+        self.loading = 0.0  # CPU seconds of processes that load
         self.pace = math.inf  # CPU seconds a step
         self._mark = (0.0, 0)
         self._looking: DataLoader[Any] | None = None
@@ -203,6 +211,8 @@ class _Between(pl.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After a batch: a look now and then, the curves, and whether it is the end."""
+        self.waiting.ends()
+        self.loading += batch.cpu_seconds
         module, recipe = self.module, self.plan.recipe
         module.count(batch, batch_idx)
         stepped = module.batches % recipe.accumulate == 0
@@ -212,6 +222,11 @@ class _Between(pl.Callback):
             self._epoch_ends(trainer)
         if stepped:
             trainer.should_stop = self.is_over() or module.step >= module.steps or self.interrupted
+        self.waiting.free()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """The batch is there."""
+        self.waiting.begins()
 
     def _epoch_ends(self, trainer: Any) -> None:
         epoch = self.module.batches // self.in_epoch
@@ -222,7 +237,7 @@ class _Between(pl.Callback):
             if trainer.is_global_zero:
                 self.keep()
         if self.curves is not None:
-            values = {"train/epoch_loss": loss}
+            values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
             self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looked else values)
         self._say(epoch, loss, self.accuracy if looked else None)
         self._looked = looked
@@ -236,7 +251,7 @@ class _Between(pl.Callback):
             items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
             self._looking = loader(items, in_order(len(self.plan.held), _LOOK_BATCH), workers)
-        predictions = looked_at(self.module.averaged, self._looking)
+        predictions = looked_at(self.module.averaged, self._counted(self._looking))
         _require_points(predictions.points, len(self.plan.held))
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
 
@@ -283,8 +298,14 @@ class _Between(pl.Callback):
         return Fitted(module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first)
 
     def cpu(self) -> float:
-        """CPU seconds that the run has used."""
-        return time.process_time() - self.started
+        """CPU seconds that the run has used, those of processes that load among them."""
+        return time.process_time() - self.started + self.loading
+
+    def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; what making them cost is added up."""
+        for batch in batches:
+            self.loading += batch.cpu_seconds
+            yield batch
 
     def is_over(self) -> bool:
         """Whether the budget is used up, or the model as good as is enough."""
@@ -329,7 +350,17 @@ class _Between(pl.Callback):
             done = 1.0
         try:
             self.on_progress(
-                Progress(epoch, min(1.0, done), loss, accuracy, self.cpu(), budget, module.step, module.steps)
+                Progress(
+                    epoch,
+                    min(1.0, done),
+                    loss,
+                    accuracy,
+                    self.cpu(),
+                    budget,
+                    module.step,
+                    module.steps,
+                    self.waiting.share,
+                )
             )
         except KeyboardInterrupt:
             self.interrupted = True
@@ -359,7 +390,7 @@ def _require_points(points: int, samples: int) -> None:
         )
 
 
-def looked_at(model: Any, batches: DataLoader[Any]) -> Predictions:
+def looked_at(model: Any, batches: Iterable[Batch]) -> Predictions:
     """What a model says of samples, as it is used: no dropout. It is left as it was."""
     training = model.training
     model.eval()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from spedge.base.errors import SpedgeError
 from spedge.model.spec import ModelSpec
 
 from ..augment import augment
@@ -83,12 +86,27 @@ def loader(items: Dataset[Any], batches: Any, workers: int, pin: bool = False) -
     return DataLoader(
         items,
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=_Collate(),
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin,
         pin_memory=pin,
     )
+
+
+class _Collate:
+    """`collate`, and in a process that only loads the CPU seconds since the last batch: who trains counts them."""
+
+    def __init__(self) -> None:
+        self._counted = 0.0
+
+    def __call__(self, items: Sequence[Item]) -> Batch:
+        batch = collate(items)
+        if get_worker_info() is None:
+            return batch
+        now = time.process_time()
+        spent, self._counted = now - self._counted, now
+        return batch._replace(cpu_seconds=spent)
 
 
 def in_order(count: int, batch: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
@@ -105,6 +123,18 @@ def one_hot(label: int, classes: int) -> NDArray[np.float32]:
 
 
 @contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a loader's process says is wrong is said again as it was, without torch's account of where."""
+    try:
+        yield
+    except SpedgeError as error:
+        said = str(error).rstrip()
+        if "Original Traceback" not in said:
+            raise
+        raise type(error)(said.rpartition("\n")[2].partition(": ")[2]) from None
+
+
+@contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """torch with so many threads, for the time being."""
     before = torch.get_num_threads()
@@ -115,5 +145,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _one_thread(_: int) -> None:
+def _begin(_: int) -> None:
+    """An interrupt is for the process that trains, which ends this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

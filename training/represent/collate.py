@@ -28,11 +28,12 @@ class Item(NamedTuple):
 
 class Batch(NamedTuple):
     """inputs: what the model takes; None where no sample can be had. labels: float32 [N, classes]. number: int64
-    [N], of each sample in its part."""
+    [N], of each sample in its part. cpu_seconds: that a process of its own has used for it."""
 
     inputs: TokenBatch | GraphBatch | None
     labels: Tensor
     number: Tensor
+    cpu_seconds: float = 0.0
 
     @property
     def points(self) -> int:

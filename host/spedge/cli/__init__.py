@@ -10,6 +10,7 @@ import importlib.metadata
 import logging
 import os
 import sys
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ from spedge.cli import (
     evaluate,
     export,
     flash,
+    import_,
     info,
     preprocess,
     presets,
@@ -52,10 +54,17 @@ app = typer.Typer(
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
     demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, datasets,
-    preprocess, presets, train, runs, evaluate, export, compile,
+    preprocess, presets, train, import_, runs, evaluate, export, compile,
 )  # fmt: skip
+
+
+def name_of(module: ModuleType) -> str:
+    """A verb's name: its module's, which has a _ where Python has the word for itself."""
+    return module.__name__.rpartition(".")[2].rstrip("_")
+
+
 for module in VERBS:
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+    app.command(name_of(module))(module.command)
 app.add_typer(bench.app, name="bench")
 
 

@@ -30,7 +30,7 @@ def command(
         document = {"name": name, **about}
         print_json(document) if as_json else print_pairs(document)
         return
-    found = registry.published(name).find(folder)
+    found = registry.look_at(name, folder)
     parts = {part: sum(source.part == part for source in found.sources) for part in ("train", "validation", "test")}
     document = {"name": name, "folder": str(found.root), "recordings": parts, "problems": list(found.problems)}
     if as_json:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from spedge.base.errors import InputError
 from spedge.cli.common import JsonOption, print_json, progress
 
 
@@ -15,6 +16,7 @@ def command(
     name: Annotated[str, typer.Argument(help="Of the data set; see 'spedge datasets'.")],
     data: Annotated[Path, typer.Option(help="Folder where it was unpacked.")],
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    chunk_duration_ms: Annotated[float, typer.Option(help="Length of the chunks of a data set with boxes.")] = 50.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     scheduler: Annotated[
         str | None,
@@ -24,7 +26,8 @@ def command(
 ) -> None:
     """Cut the recordings of a data set into labelled samples: a file for each recording.
 
-    What is there and was made from the same files in the same way is kept; run it again after whatever stopped it.
+    What is there and was made from the same files in the same way is kept; run it again after whatever stopped it. A
+    recording that cannot be read is left out; that is said at the end, with exit code 4.
     """
     from spedge.training.preprocess import preprocess
 
@@ -33,14 +36,14 @@ def command(
             name,
             data,
             out,
+            chunk_ms=chunk_duration_ms,
             jobs=jobs,
             scheduler=scheduler,
             on_progress=lambda p: say(
-                f"{p.recordings} of {p.total} recordings, {p.kept} as they were, "
-                f"{p.events / max(p.seconds, 1e-9) / 1e6:.1f} million events/s"
+                f"{p.recordings} of {p.total} recordings, {p.kept} as they were, {p.rate / 1e6:.1f} million events/s"
             ),
         )
-    for problem in report.problems:
+    for problem in report.problems[1:]:  # the first is in the summary
         print(f"spedge: warning: {problem}", file=sys.stderr)
     if as_json:
         print_json(
@@ -49,15 +52,17 @@ def command(
                 "recordings": report.recordings,
                 "made": report.made,
                 "kept": report.kept,
-                "samples": report.slices,
+                "samples": report.samples,
                 "events": report.events,
                 "seconds": report.seconds,
                 "problems": list(report.problems),
             }
         )
-        return
-    print(
-        f"{report.recordings} recordings ({report.made} made, {report.kept} as they were): "
-        f"{report.slices} samples with {report.events:,} events in {report.seconds:.1f} s"
-    )
-    print(report.folder)
+    else:
+        print(
+            f"{report.recordings} recordings ({report.made} made, {report.kept} as they were): "
+            f"{report.samples} samples with {report.events:,} events in {report.seconds:.1f} s"
+        )
+        print(report.folder)
+    if (left_out := report.summary()) is not None:
+        raise InputError(left_out)

@@ -26,5 +26,6 @@ def command(
     )
     for run in runs:
         shares = ("-" if run[name] is None else f"{run[name]:.1%}" for name in ("accuracy", "best"))
-        listing.add_row(run["run"], run["preset"], str(run["seed"]), str(run["step"]), str(run["steps"]), *shares)
+        seed = "-" if run["seed"] is None else str(run["seed"])
+        listing.add_row(run["run"], run["preset"], seed, str(run["step"]), str(run["steps"]), *shares)
     show(listing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Folder or zip file of the data set; not needed for data we make ourselves."),
 ]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False),
+]
 
 
 @changes_recipe
@@ -34,14 +39,17 @@ def command(
     ] = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False
-        ),
-    ] = None,
+    size: SizeOption = None,
     attention: Annotated[
         str | None, typer.Option(help="full or causal (token by token on the device); default: the preset's.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|HUB_NAME",
+            help="Begin with ViT-MAE's weights, as facebook/vit-mae-base; base only. Default: random.",
+            show_default=False,
+        ),
     ] = None,
     tokens: Annotated[
         int | None,
@@ -85,6 +93,7 @@ def command(
             holdout=holdout,
             size=size,
             attention=attention,
+            start=start,
             tokens=tokens,
             recipe=recipe,
             compat=compat,
@@ -118,9 +127,10 @@ def _describe(state: Progress) -> str:
     clock = f"{state.cpu_seconds / 60:.1f} min"
     if state.budget_seconds is not None:
         clock = f"{state.cpu_seconds / 60:.1f} of at most {state.budget_seconds / 60:.0f} min"
+    waiting = "" if math.isnan(state.waiting) else f", {state.waiting:.0%} waiting for data"
     return (
         f"Epoch {state.epoch}, step {state.step} of {state.steps}: {state.done:.0%} done, "
-        f"loss {state.loss:.3f}{accuracy}, {clock}"
+        f"loss {state.loss:.3f}{accuracy}, {clock}{waiting}"
     )
 
 

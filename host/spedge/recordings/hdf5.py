@@ -7,7 +7,6 @@ the helper process (hdf5_process.py) opens the files; when it ends, that is an I
 from __future__ import annotations
 
 import atexit
-import io
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from spedge.events.arrays import EVENT_DTYPE, Columns
 from spedge.recordings.base import Recording, Writer
 from spedge.recordings.hdf5_file import library
 from spedge.recordings.hdf5_process import ERRORS, ITEM
+from spedge.recordings.hdf5_sink import Sink
 from spedge.recordings.layout import NOTHING, Said
 
 #: Processor time that opening the file, or one chunk, may take; some milliseconds do.
@@ -149,7 +149,7 @@ class Hdf5Writer(Writer):
     def __init__(self, path: Path, width: int, height: int) -> None:
         super().__init__(path, width, height)
         h5py = library(path)
-        self._sink = _Sink(path)
+        self._sink = Sink(path)
         self._file = h5py.File(self._sink, "w")
         self._file.attrs["geometry"] = f"{width}x{height}"
         self._file.attrs["format"] = "EVENTS"
@@ -182,34 +182,3 @@ class Hdf5Writer(Writer):
     def discard(self) -> None:
         self._file.close()
         self._sink.close()
-
-
-class _Sink(io.FileIO):
-    """The file that HDF5 writes to. Where writing fails HDF5 ends the process later on, so it is not told."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "w+b")
-        self._problem: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        at = 0
-        try:
-            while at < len(view) and self._problem is None:
-                at += super().write(view[at:]) or 0
-        except OSError as error:
-            self._problem = error
-        self.seek(len(view) - at, io.SEEK_CUR)
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self._problem = self._problem or error
-            return size or 0
-
-    def check(self) -> None:
-        """Raise what went wrong."""
-        if self._problem is not None:
-            raise self._problem
