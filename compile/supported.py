@@ -30,6 +30,11 @@ def supported(spec: ModelSpec) -> Supported:
         )
     if tokens.window is None:
         raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")
+    if tokens.origin != "window":
+        raise CompileError(
+            f"the model '{spec.name}' counts times from a sample's start, and a compiled one from its window's first "
+            "token: export it again with 'spedge export --times window', and evaluate that"
+        )
     if (names := [output.name for output in spec.outputs]) != ["logits"]:
         raise CompileError(
             f"the model '{spec.name}' gives {', '.join(names)}: a compiled one gives logits and nothing else"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: The firmware has no warning, whatever it is built for.
 os.environ["PLATFORMIO_BUILD_SRC_FLAGS"] = "-Wconversion -Werror"
 
+#: Tests run side by side: threads of OpenMP that wait for each other, spinning, take ten times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

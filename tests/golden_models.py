@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spedge.events.arrays import as_events
-from spedge.model.parts import Embedding, TokenInput, Transformer
+from spedge.model.parts import Embedding, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 from spedge.recordings.nmnist import decode as decode_records
 from spedge.training.presets import PRESETS
@@ -102,6 +102,9 @@ class Case:
             model = Transformer(about["hidden"], about["intermediate"], about["heads"], about["layers"])
             embedding = Embedding(about["buckets"], about["hidden"], about["time_scale"])
             preset = replace(preset, model=model, representation=replace(seen, embedding=embedding))
+        elif "rule" in self.about:
+            assert isinstance(preset.model, Gnn | Pcn)
+            preset = replace(preset, model=replace(preset.model, rule=self.about["rule"]))
         spec: ModelSpec = preset.spec()
         return spec
 

@@ -17,6 +17,7 @@ import pytest
 
 EXTRAS = {
     "faster_coco_eval": "train",
+    "distributed": "cluster",
     "h5py": "recordings",
     "lightning": "train",
     "matplotlib": "view",
@@ -28,6 +29,7 @@ EXTRAS = {
     "safetensors": "train",
     "torch": "train",
     "tvm": "compile",
+    "wandb": "wandb",
 }
 SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.

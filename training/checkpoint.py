@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
-from spedge.base.files import whole
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.spec import ModelSpec, from_document, to_document
 
+from .files import save
 from .models.registry import make_model
 
 if TYPE_CHECKING:
@@ -50,15 +50,13 @@ class Checkpoint:
         return model.eval()
 
     def save(self) -> None:
-        """Write the file; an interrupted write leaves the old one."""
+        """Write the file; an interrupted write leaves the old one. Raises UsageError where that cannot be done."""
         import torch
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         spec = to_document(self.spec)
         names = EVENT_DTYPE.names or ()
         examples = [{n: torch.from_numpy(events[n].astype(np.int64)) for n in names} for events in self.examples]
-        with whole(self.path) as part:
-            torch.save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, part)
+        save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, self.path)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -33,8 +33,9 @@ _PERCENTILES = (50, 90, 99)
 @dataclass(frozen=True)
 class EvaluationReport:
     """model: what was evaluated. split: which samples, in words. confusion: int64 [true class, predicted class], of
-    recordings, whose slices vote. slices: how many were looked at, in all. tokens: of each slice, int64 [n]; of events
-    for a model on these. seconds: what each slice took, by stage, float64 [n]."""
+    recordings, whose slices vote. slices: how many were looked at, in all. loss: mean cross entropy of a slice, nats,
+    of those that the model could be fed with. tokens: of each slice, int64 [n]; of events for a model on these.
+    seconds: what each slice took, by stage, float64 [n]."""
 
     model: Path
     data: str
@@ -42,6 +43,7 @@ class EvaluationReport:
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
     slices: int
+    loss: float = float("nan")
     tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     token_rate: float = float("nan")
     seconds: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -55,6 +57,12 @@ class EvaluationReport:
     def top1(self) -> float:
         """Share of the recordings classified right."""
         return top1(self.confusion)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Accuracy, precision, recall and f1 as the paper has them: over all classes together (micro), where every
+        prediction that is wrong is a miss of one class and a false one of another, so that they are equal."""
+        return dict.fromkeys(("accuracy", "precision", "recall", "f1"), self.top1)
 
     @property
     def per_class(self) -> dict[str, float]:
@@ -104,9 +112,9 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Look:
-    """What was seen of one slice. probabilities: [classes]; None when the model cannot be fed: no tokens."""
+    """What was seen of one slice. log_probabilities: [classes]; None when the model cannot be fed: no tokens."""
 
-    probabilities: NDArray[np.float64] | None
+    log_probabilities: NDArray[np.float64] | None
     tokens: int
     seconds: dict[str, float]
 
@@ -122,7 +130,7 @@ def _count(
 ) -> EvaluationReport:
     votes = Votes(len(spec.labels))
     looks: list[_Look] = []
-    loading: list[float] = []
+    loading, losses = [], []
     seen_us = 0
     for number in range(len(samples)):
         start = time.perf_counter()
@@ -132,7 +140,10 @@ def _count(
         seen_us += int(events["t"][-1] - events["t"][0]) if len(events) else 0
         seen = look(events)
         looks.append(seen)
-        votes.add(sample.label, sample.group or f"#{number}", seen.probabilities)
+        scores = seen.log_probabilities
+        votes.add(sample.label, sample.group or f"#{number}", None if scores is None else np.exp(scores))
+        if scores is not None:
+            losses.append(-float(scores[sample.label]))
         if on_progress is not None:
             on_progress(number + 1, len(samples))
     tokens = np.array([seen.tokens for seen in looks], np.int64)
@@ -144,6 +155,7 @@ def _count(
         spec.labels,
         votes.confusion(),
         len(samples),
+        float(np.mean(losses)) if losses else float("nan"),
         tokens,
         float(tokens.sum() / (seen_us * 1e-6)) if seen_us else float("nan"),
         {"load": np.array(loading), **stages},
@@ -190,7 +202,9 @@ def _by_reference(reference: Reference) -> Callable[[NDArray[Any]], _Look]:
     def look(events: NDArray[Any]) -> _Look:
         start = time.perf_counter()
         result = reference.compute(events)
-        return _Look(_softmax(result.logits), len(result.tokens), {"tokenize and forward": time.perf_counter() - start})
+        return _Look(
+            _log_softmax(result.logits), len(result.tokens), {"tokenize and forward": time.perf_counter() - start}
+        )
 
     return look
 
@@ -213,7 +227,7 @@ def _by_torch(spec: ModelSpec, model: Any) -> Callable[[NDArray[Any]], _Look]:
         scores = None
         if batch.inputs is not None:
             with torch.no_grad():
-                scores = _softmax(model.of_batch(batch.inputs)[0].numpy())
+                scores = _log_softmax(model.of_batch(batch.inputs)[0].numpy())
         times.append(time.perf_counter())
         stages = ("tokenize", "collate", "forward")
         return _Look(
@@ -227,7 +241,7 @@ def _differences(times: Sequence[float]) -> Iterator[float]:
     return (b - a for a, b in pairwise(times))
 
 
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    shifted = np.exp(logits.astype(np.float64) - float(logits.max()))
-    shares: NDArray[np.float64] = shifted / shifted.sum()
-    return shares
+def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - float(logits.max())
+    scores: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
+    return scores

@@ -14,7 +14,7 @@ from spedge.model.spec import ModelSpec
 from .checkpoint import NAME, Checkpoint
 from .data.registry import load_dataset
 from .presets import PRESETS, Preset, trainable
-from .run import check_same, imported_document, write
+from .run import check_same, imported_document, made_compatible, write
 from .train import examples_of
 
 if TYPE_CHECKING:
@@ -43,14 +43,16 @@ def import_run(
     *,
     size: str | None = None,
     name: str | None = None,
+    compat: str | None = None,
     data: str | os.PathLike[str] | None = None,
 ) -> ImportReport:
     """Turn a Lightning checkpoint of the authors into a run in the folder `out`, which evaluates and exports.
 
     Nothing that the file pickles is run: classes that it names need not exist here, and stand for nothing.
     preset: the experiment that it is of; checkpoints of SP, V and F look alike, so this is not found out by itself.
-    size: of a transformer, in the place of the preset's. name: of the model; default the preset's. data: the preset's
-    data, of which a few samples become the examples that a bundle is checked with; without it there are none.
+    size: of a transformer, in the place of the preset's. name: of the model; default the preset's. compat: "authors" to
+    feed a GNN or PCN as they do on a GPU, see `train`. data: the preset's data, of which a few samples become the
+    examples that a bundle is checked with; without it there are none.
     Raises UsageError for a preset that is none or a detector, and for a folder with another run; InputError for a file
     that is no such checkpoint, naming the first tensor that does not fit.
     """
@@ -62,7 +64,7 @@ def import_run(
     path = Path(file)
     pickled = read_pickle(path)
     content = _checked(pickled, chosen, path)
-    spec = chosen.spec(name)
+    spec = made_compatible(chosen.spec(name), compat)
     weights = weights_of(content["state_dict"], spec, str(path))
     trained = {ours: content[own] for own, ours in _PROGRESS.items() if isinstance(content.get(own), int)}
     about = {"file": path.name, "sha256": sha256_of(path), **trained}
@@ -72,7 +74,7 @@ def import_run(
         _, held = load_dataset(chosen.dataset, data).split(chosen.recipe.holdout, 0)
         examples = tuple(sample.events for sample in examples_of(held))
     folder = Path(out)
-    document = imported_document(chosen, spec, about)
+    document = imported_document(chosen, spec, compat, about)
     check_same(folder, document)
     write(folder, document)
     checkpoint = Checkpoint(folder / NAME, spec, weights, examples)

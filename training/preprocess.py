@@ -155,7 +155,7 @@ def _one(task: _Task) -> _Done:
 
 @contextmanager
 def _store_of_ones_own(given: Path, root: Path) -> Iterator[None]:
-    """The folder of a store, which no other process preprocesses to. What one that was killed had begun is removed."""
+    """The folder of a store, which no other process preprocesses to. What one that was killed has begun is removed."""
     with ExitStack() as stack:
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -164,9 +164,14 @@ def _store_of_ones_own(given: Path, root: Path) -> Iterator[None]:
             raise UsageError(f"{given} cannot be written to ({error.strerror}): give another --out.") from None
         if not free:
             raise UsageError(f"Another spedge preprocesses to {given} just now: wait for its end.")
-        for left in root.rglob("*.part"):
-            left.unlink(missing_ok=True)
+        _tidy(root)
         yield
+        _tidy(root)  # a cluster may have lost a worker
+
+
+def _tidy(root: Path) -> None:
+    for left in root.rglob("*.part"):
+        left.unlink(missing_ok=True)
 
 
 def _check_there(root: Path, entries: Sequence[Entry]) -> None:

@@ -6,37 +6,57 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from spedge.base.errors import InputError, UsageError
 from spedge.base.files import whole
+from spedge.model.parts import Gnn, Pcn
 from spedge.model.spec import ModelSpec, from_document, to_document
 
 from .presets import Preset
 
 NAME, PROGRESS = "run.json", "progress.json"
 SCHEMA = 1
+_OF_THE_MACHINE = ("workers",)  # of a recipe: may be otherwise when a run goes on
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
 
 
+def made_compatible(spec: ModelSpec, compat: str | None) -> ModelSpec:
+    """The description of a model that does as those of COMPATIBLE do: of a graph's neighbours those of the lowest index
+    stay. Raises UsageError for any other."""
+    if compat is None:
+        return spec
+    if compat not in COMPATIBLE:
+        raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
+    return replace(spec, model=replace(spec.model, rule="lowest")) if isinstance(spec.model, Gnn | Pcn) else spec
+
+
 def document_of(
-    preset: Preset, spec: ModelSpec, seed: int, compat: str | None, data: Mapping[str, Any]
+    preset: Preset,
+    spec: ModelSpec,
+    seed: int,
+    compat: str | None,
+    data: Mapping[str, Any],
+    processes: int,
+    precision: str,
 ) -> dict[str, Any]:
-    """What was asked for."""
+    """What was asked for, and what of it the machine could: how many processes share a batch, and the precision."""
     return {
         "schema": SCHEMA,
         "preset": preset.name,
         "spec": to_document(spec),
-        "recipe": asdict(preset.recipe),
+        "recipe": {name: value for name, value in asdict(preset.recipe).items() if name not in _OF_THE_MACHINE},
         "seed": seed,
         "compat": compat,
+        "number_of_processes": processes,
+        "precision": precision,
         "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
     }
 
 
-def imported_document(preset: Preset, spec: ModelSpec, about: Mapping[str, Any]) -> dict[str, Any]:
+def imported_document(preset: Preset, spec: ModelSpec, compat: str | None, about: Mapping[str, Any]) -> dict[str, Any]:
     """The same of a run that others trained. about: what was imported."""
     return {
         "schema": SCHEMA,
@@ -44,7 +64,7 @@ def imported_document(preset: Preset, spec: ModelSpec, about: Mapping[str, Any])
         "spec": to_document(spec),
         "recipe": asdict(preset.recipe),
         "seed": None,
-        "compat": None,
+        "compat": compat,
         "imported": dict(about),
     }
 
@@ -58,8 +78,9 @@ def check_same(folder: Path, document: Mapping[str, Any]) -> None:
         which = "a run that was imported" if "imported" in before else "a run that was trained here"
         raise UsageError(f"{folder} holds {which}: give another --run, or remove it.")
     for name, value in json.loads(json.dumps(document)).items():
-        if before.get(name) != value:
+        if name in before and before[name] != value:
             what, old, new = _difference(name, before.get(name), value)
+            what = f"data {what}" if name == "data" else what
             raise UsageError(
                 f"{folder} holds a run with another {what} ({old}, and not {new}): give another --run, or remove it."
             )

@@ -1,4 +1,4 @@
-"""Training: a preset and a data set to a run's folder, with a checkpoint and, where the model has one, a bundle."""
+"""Training: a preset and a data set to a run's folder, with a checkpoint and a bundle."""
 
 from __future__ import annotations
 
@@ -14,33 +14,38 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import TokenInput, Transformer
+from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .data.base import Dataset, Sample, pack_digests, sizes_of
 from .data.registry import describe_data, load_dataset
-from .export.bundle import export_model
+from .export.bundle import export_model, with_room
 from .presets import Preset, trainable
 from .progress import Progress, TrainingError
-from .run import COMPATIBLE, check_same, document_of, read
+from .run import check_same, document_of, made_compatible, read
 
 if TYPE_CHECKING:
-    from .fit.fitting import Fitted, Machine
+    from .fit.fitting import Fitted
+    from .fit.machine import Machine, Place
 
 _HIGHEST_RATE = 1e20  # far beyond what any model bears, and within float32
+KEEP_MINUTES = 10.0  #: between two checkpoints, where looks at the held-out samples are farther apart
 EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
 
 
 @dataclass(frozen=True)
 class TrainReport:
     """What came out. top1: share of the held-out recordings that the kept model classifies right. bundle: None where
-    the model's windows have no fixed length yet, which 'spedge export --tokens' gives them, or where it has none."""
+    none was asked for. precision: what it was trained in, which is fp32 where fp16 was asked for without a GPU."""
 
     preset: str
     seed: int
     checkpoint: Path
     bundle: Bundle | None
+    precision: str
+    processes: int
+    compat: str | None
     learned_samples: int
     held_out_samples: int
     epochs: int
@@ -66,6 +71,7 @@ def train(
     compat: str | None = None,
     start: str | None = None,
     machine: Machine | None = None,
+    keep_minutes: float = KEEP_MINUTES,
     wandb: str | None = None,
     bundle: bool = True,
     debug: bool = False,
@@ -83,33 +89,35 @@ def train(
     the place of the preset's. recipe: fields of `Recipe` in the place of the preset's. compat: "authors" for what they
     do differently and we do not copy. start: ViT-MAE's weights, which a new transformer of size base begins with in
     the place of random ones: a file, or a repository of the Hugging Face hub. machine: where; by default one process,
-    on a GPU where there is one. wandb: project to log to. bundle: write one, where the model has one. debug: keep and
-    log nothing. An interrupt (Ctrl-C) ends training early with the weights so far.
+    on a GPU where there is one. keep_minutes: how much is lost at most when the process is killed; 0 keeps every step.
+    wandb: project to log to. bundle: write one. debug: keep and log nothing. An interrupt
+    (Ctrl-C) ends training early with the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
-    ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number.
-    Then no checkpoint is written.
+    ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number,
+    which is never kept, or when another process or the memory is gone.
     """
     chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
-    if compat not in (None, *COMPATIBLE):
-        raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
-    from .fit.fitting import Machine, Plan, fit
+    from .fit.fitting import Plan, fit
+    from .fit.machine import Machine, place_of
 
     started = time.process_time()
+    place = place_of(machine or Machine(), chosen.recipe.precision)
     causal = isinstance(chosen.model, Transformer) and chosen.model.attention == "causal"
-    spec = chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name))
+    spec = made_compatible(chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name)), compat)
     folder = None if debug else Path(out)
     begun_with, begin = _start(start, spec, folder)
     dataset = load_dataset(chosen.dataset, data)
     learn, held = dataset.split(chosen.recipe.holdout, seed)
-    document = document_of(chosen, spec, seed, compat, _data(dataset, learn, held)) | begun_with
+    made_of = _data(dataset, learn, held)
+    document = document_of(chosen, spec, seed, compat, made_of, place.processes, place.precision) | begun_with
     if folder is not None:
         check_same(folder, document)
     best = bool(dataset.validation)
-    rule = "lowest" if compat == "authors" else "nearest"
     about = describe_data(chosen.dataset)
-    plan = Plan(spec, chosen.recipe, about, learn, held, seed, rule, folder, document, begin, best, wandb)
-    fitted = fit(plan, machine or Machine(), on_progress, started)
+    wandb = None if debug else wandb
+    plan = Plan(spec, chosen.recipe, about, learn, held, seed, folder, document, begin, best, wandb, keep_minutes)
+    fitted = fit(plan, place, on_progress, started)
     fitted_at = time.process_time()
     if not fitted.first:
         return None
@@ -124,11 +132,13 @@ def train(
         spec,
         metric=Metric("top1", fitted.accuracy, "test" if dataset.test and not best else "held-out", len(held)),
         training={
-            "data": _data(dataset, learn, held),
+            "data": made_of,
             "seed": seed,
+            "precision": place.precision,
             "epochs": fitted.epochs,
             "cpu_seconds": round(fitted.cpu_seconds, 1),
             "interrupted": fitted.interrupted,
+            "largest": fitted.largest,
             "versions": _versions(),
             **({"compat": compat} if compat else {}),
             **(begun_with if start else {}),
@@ -139,15 +149,11 @@ def train(
     written = None
     if not debug:
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
-        if bundle and exportable(spec):
-            written = export_model(fitted.model, spec, examples, checkpoint.parent)
-    return _report(chosen, seed, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at)
-
-
-def exportable(spec: ModelSpec) -> bool:
-    """Whether a bundle can be written as it is: a transformer on tokens with windows of a fixed length."""
-    seen = spec.representation
-    return isinstance(spec.model, Transformer) and isinstance(seen, TokenInput) and seen.window is not None
+        if bundle:
+            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent)
+    return _report(
+        chosen, seed, compat, place, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at
+    )
 
 
 def _start(
@@ -205,6 +211,8 @@ def _chosen(
 def _report(
     chosen: Preset,
     seed: int,
+    compat: str | None,
+    place: Place,
     checkpoint: Path,
     bundle: Bundle | None,
     learn: Sequence[Sample],
@@ -218,6 +226,9 @@ def _report(
         seed=seed,
         checkpoint=checkpoint,
         bundle=bundle,
+        precision=place.precision,
+        processes=place.processes,
+        compat=compat,
         learned_samples=len(learn),
         held_out_samples=len(held),
         epochs=fitted.epochs,

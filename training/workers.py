@@ -71,7 +71,7 @@ def _on_cluster(client: Any, address: str, function: Callable[[Any], Any], tasks
     from distributed import as_completed as completed
 
     try:
-        for future in completed(client.map(function, tasks, pure=False, retries=_RETRIES)):
+        for future in completed(client.map(function, tasks, pure=False, retries=_RETRIES), loop=client.loop):
             yield future.result()
     except SpedgeError:
         raise

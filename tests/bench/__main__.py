@@ -5,6 +5,7 @@
 - the decoders of camera formats on the host, likewise;
 - the same for each configuration of the reference vectors, from columns and from structured arrays;
 - preprocessed samples to batches for training, beside what the published pipeline does in numpy;
+- preprocessing a recording, beside `spedge convert`, and with two processes;
 - batches on one thread and on two, and pushes of few events;
 - a random encoder on the simulated board against ONNX Runtime on one thread, in microseconds;
 - a model on every board that can run here: what tokenizing an event and running the encoder cost.
@@ -36,6 +37,7 @@ from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.bench.decoders import bench_decoders
 from tests.bench.inputs import bench_inputs, clips_folder
+from tests.bench.preprocess import bench_jobs, bench_preprocess
 from tests.bench.tokenizer import bench_batch, bench_reference, bench_small_pushes
 
 EVENTS = 2_000_000
@@ -63,7 +65,9 @@ def main() -> None:
         "reference": bench_reference(),
         "batch": bench_batch(moving_blobs(), SIDE),
         "small pushes": bench_small_pushes(moving_blobs(), SIDE),
-        "inputs": bench_inputs_if_there(),
+        "inputs": with_clips(bench_inputs),
+        "preprocess": with_clips(bench_preprocess),
+        "jobs": with_clips(bench_jobs),
         "link": bench_links(),
         "boards": bench_boards(arguments.bundle, recording),
     }
@@ -150,11 +154,11 @@ def bench_boards(bundle_path: Path, recording: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def bench_inputs_if_there() -> list[dict[str, Any]]:
+def with_clips(bench: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     if not clips_folder().is_dir():
-        print(f"inputs are left out: there is no {clips_folder()} (set SPEDGE_SHARED)", file=sys.stderr)
+        print(f"{bench.__name__} is left out: there is no {clips_folder()} (set SPEDGE_SHARED)", file=sys.stderr)
         return []
-    return bench_inputs()
+    return bench()
 
 
 def bench_links() -> list[dict[str, Any]]:

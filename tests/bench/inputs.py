@@ -19,18 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spedge.events.arrays import EVENT_DTYPE
+from spedge.model.window import Windower
 from spedge.tokens.embedding import log_time_volume
 from spedge.tokens.tokenizer import Tokens
 from spedge.training.augment.paper import ClassifierChanges, Mirror
-from spedge.training.data import store
+from spedge.training.data import slices, store
 from spedge.training.data.base import Sample
 from spedge.training.data.published import SLICE_US, Slice
 from spedge.training.data.registry import describe_data
 from spedge.training.fit.loading import one_hot, threads
 from spedge.training.presets import preset
+from spedge.training.progress import Progress
 from spedge.training.represent.collate import Item, collate
 from spedge.training.represent.samples import Represent
-from spedge.training.represent.tokens import Windower
+from spedge.training.train import train
 
 PRESETS = ("DG-T-SP", "DG-GNN-SP", "DG-PCN-SP")
 PERCENTILES = (50, 90, 99)
@@ -41,10 +43,32 @@ _DATA = "dvsgesture"
 Padded = tuple[Tensor, Tensor, Tensor]
 
 
+SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+
 def clips_folder() -> Path:
     """Of the real clips."""
-    shared = os.environ.get("SPEDGE_SHARED", Path(__file__).resolve().parents[3] / "shared")
-    return Path(shared) / "data/dvsgesture-clips"
+    return SHARED / "data/dvsgesture-clips"
+
+
+def bench_waiting(data: Path = SHARED / "data/nmnist-800.zip", steps: int = 150) -> list[dict[str, Any]]:
+    """The share of training's time that steps of nmnist-pico wait for their batches, made by the process that trains
+    and by one of its own. By the clock: what else the machine does counts."""
+    rows = []
+    for workers in (0, 1):
+        told: list[Progress] = []
+        train(
+            "nmnist-pico", data, ".", recipe={"steps": steps, "workers": workers}, debug=True, on_progress=told.append
+        )
+        rows.append(
+            {
+                "training": "nmnist-pico",
+                "workers": workers,
+                "waiting": round(told[-1].waiting, 3),
+                "cpu_ms_a_step": round(1000 * told[-1].cpu_seconds / told[-1].step, 1),
+            }
+        )
+    return rows
 
 
 def bench_inputs(batches: int = 12) -> list[dict[str, Any]]:
@@ -185,20 +209,17 @@ def _lengths(batch: Sequence[Tokens]) -> Tensor:
 # ---------------------------------------------------------------- the data
 
 
-def write_store(root: Path) -> store.StoredPart:
+def write_store(root: Path) -> slices.StoredPart:
     """The first second of every clip, as `spedge preprocess dvsgesture` leaves it."""
     about = describe_data(_DATA)
     entries = []
     for file in sorted(clips_folder().glob("*.bin")):
         events = read_clip(file)
         piece = Slice(events[events["t"] < SLICE_US], int(file.stem) - 1, file.stem)
-        path = root / f"{file.stem}.h5"
-        store.write(path, file.stem, [piece])
-        entry = store.entry_of(path, root, file.stem, "train", file.stem)
-        assert entry is not None, file
-        entries.append(entry)
-    store.write_index(root, about, entries, "tests.bench")
-    return store.open_store(root, _DATA).part("train")
+        place = store.Place(root, f"{file.stem}.h5", file.stem, "train", key=file.stem)
+        entries.append(slices.write(place, [piece]))
+    store.write_index(root, about, clips_folder(), {}, "tests.bench", entries)
+    return slices.open_store(root, _DATA).part("train")
 
 
 def read_clip(file: Path) -> NDArray[Any]:

@@ -16,10 +16,11 @@ needs("torch", "h5py", "lightning")
 import torch  # noqa: E402
 
 from spedge.events.arrays import EVENT_DTYPE  # noqa: E402
+from spedge.model.window import Windower  # noqa: E402
 from spedge.training.presets import preset  # noqa: E402
 from spedge.training.represent.samples import Represent, TokenArrays  # noqa: E402
-from spedge.training.represent.tokens import Windower  # noqa: E402
 from tests.bench import inputs  # noqa: E402
+from tests.python.test_training import digits  # noqa: E402, F401
 
 
 def gesture(seed: int, count: int = 20_000) -> NDArray[Any]:
@@ -75,3 +76,11 @@ def test_clips_become_a_store_and_rows(shared: Path, tmp_path: Path, monkeypatch
     part = inputs.write_store(tmp_path)
     assert [sample.label for sample in part] == [int(clip.stem) - 1 for clip in clips]
     assert all(sample.events["t"][0] == 0 and sample.events["t"][-1] < 1_000_000 for sample in part)
+
+
+def test_steps_that_wait(digits: Path) -> None:  # noqa: F811
+    alone, helped = inputs.bench_waiting(digits, steps=12)
+    assert (alone["workers"], helped["workers"]) == (0, 1)
+    assert 0 < alone["waiting"] < 1
+    assert 0 < helped["waiting"] < 1
+    assert alone["cpu_ms_a_step"] > 0

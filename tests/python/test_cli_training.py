@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -84,9 +85,12 @@ def test_from_published_files_to_an_accuracy(
     for checkpoint in ("kept", "best", "last"):
         seen = told(capsys, "evaluate", "pcn", "--data", store, "--split", "test", "--checkpoint", checkpoint)
         assert (seen["samples"], seen["slices"]) == (6, 10)  # gestures, and their seconds
-        assert seen["top1"] == report["top1"]
+        assert seen["top1"] == seen["accuracy"] == seen["f1"] == report["top1"]
         assert set(seen["milliseconds"]) == {"load", "tokenize", "collate", "forward"}
         assert seen["tokens_per_slice"] > 0
+    with (tmp_path / "runs" / "pcn" / "curves.csv").open(newline="") as file:
+        curves = list(csv.DictReader(file))
+    assert float(curves[-1]["val/loss"]) == pytest.approx(seen["loss"], rel=1e-4)  # slice by slice, as in batches
     needs("matplotlib")
     assert execute(["evaluate", "pcn", "--data", str(store), "--split", "test", "--picture", str(picture)]) == 0
     assert "tokens a second" in capsys.readouterr().out

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ import numpy as np
 import pytest
 
 from spedge.base.errors import InputError, UsageError
-from spedge.training.data.base import Description, Sample
 from spedge.training.presets import PRESETS
 from spedge.training.progress import TrainingError
 from tests.golden_models import Case, arrays
@@ -26,9 +27,19 @@ needs("torch", "lightning")
 import torch  # noqa: E402
 
 from spedge.training import train  # noqa: E402
+from spedge.training.fit.loading import LookItems, threads  # noqa: E402
 from spedge.training.fit.sampler import Batches  # noqa: E402
 from spedge.training.fit.schedule import learning_rate  # noqa: E402
+from tests.fit_runs import Made, fit_made, small  # noqa: E402
 from tests.python.test_training import digits  # noqa: E402, F401
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tests run beside each other: threads that wait for one another would wait for other tests."""
+    with threads(1):
+        yield
+
 
 SMALL: dict[str, Any] = {"batch": 8, "steps": 40, "validate_epochs": 1, "log_steps": 5}
 
@@ -70,6 +81,28 @@ def test_processes_share_a_batch() -> None:
     assert len(parts[0]) == len(parts[1]) == 6
     together = sorted(index for part in parts for batch in part[:3] for _, index in batch)
     assert together == list(range(23))
+
+
+def test_the_held_out_loss_is_the_mean_of_slices_of_uneven_batches() -> None:
+    from spedge.training.models.inputs import Cells, TokenBatch
+    from spedge.training.represent.collate import Batch
+    from spedge.training.tasks.classification import predict
+
+    torch.manual_seed(0)
+    logits, labels = torch.randn(7, 3), torch.eye(3)[[0, 2, 1, 1, 0, 2, 2]]
+    cells = Cells(torch.zeros(0, dtype=torch.int32), torch.zeros(0), torch.zeros(0, dtype=torch.int32))
+
+    def batch(first: int, last: int) -> Batch:
+        numbers = torch.arange(first, last)
+        tokens = TokenBatch(cells, torch.zeros(len(numbers), 3), torch.ones(len(numbers), dtype=torch.int64))
+        return Batch(tokens if len(numbers) else None, labels[first:last], numbers)
+
+    def say(batch: Batch) -> torch.Tensor:
+        return logits[batch.number]
+
+    expected = -torch.log_softmax(logits.double(), 1)[labels.bool()].mean()
+    assert predict(say, [batch(0, 4), batch(4, 4), batch(4, 7)]).loss == pytest.approx(float(expected), rel=1e-6)
+    assert np.isnan(predict(say, [batch(4, 4)]).loss)
 
 
 # ---------------------------------------------------------------- going on
@@ -183,7 +216,7 @@ def test_samples_are_learned_as_they_are_when_asked_for(digits: Path, tmp_path: 
     for name in ("nmnist-pico", "DG-T-SP"):  # our changes, and the paper's
         spec, recipe = PRESETS["nmnist-pico"].spec(), PRESETS[name].recipe
         changed, as_it_is = (
-            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0, "nearest")[7, 3]
+            LearnItems(part, spec, describe_data("nmnist"), replace(recipe, augment=augment), 0)[7, 3]
             for augment in (True, False)
         )
         there = Represent(spec)(part[3].events)
@@ -211,42 +244,19 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 # ---------------------------------------------------------------- all families
 
 
-class Made:
-    """A tiny data set of the given sensor: each class is a blob at a place of its own."""
-
-    def __init__(self, classes: int, side: int = 128, slices: int = 2) -> None:
-        self.about = Description("made", "made", PRESETS["DG-T-SP"].spec().sensor, tuple(map(str, range(classes))), ())
-        self.samples = []
-        for number in range(classes):
-            random = np.random.default_rng(number)
-            label, n = number % classes, 1500
-            events = np.zeros(n, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
-            events["t"] = np.sort(random.integers(0, 900_000, n))
-            events["x"] = np.clip(random.normal(20 + 8 * label, 6, n), 0, side - 1)
-            events["y"] = np.clip(random.normal(64, 12, n), 0, side - 1)
-            events["p"] = random.integers(0, 2, n)
-            self.samples.append(Sample(events, label, f"{number}", f"group{number // slices}"))
-
-
 @pytest.mark.parametrize("name", ["DG-GNN-SP", "DG-GNN-E", "DG-PCN-SP", "SL-PCN-E", "SL-T-V", "DG-T-F"])
 def test_presets_of_all_families_take_steps(name: str) -> None:
-    from dataclasses import replace
-
-    from spedge.training.fit.fitting import Machine, Plan, fit
-    from spedge.training.presets.base import SIZES, transformer
-
-    preset = PRESETS[name]
-    if "-T-" in name:
-        nano = transformer("nano")
-        seen = replace(
-            preset.representation, embedding=replace(preset.representation.embedding, hidden=SIZES["nano"][0])
-        )
-        preset = replace(preset, model=nano, representation=seen)
-    spec = preset.spec()
-    made = Made(len(spec.labels))
-    recipe = replace(preset.recipe, batch=3, steps=2, accumulate=2, workers=0)
-    plan = Plan(spec, recipe, made.about, made.samples, made.samples[:4], 0)
-    told: list[Any] = []
-    fitted = fit(plan, Machine("cpu"), told.append, time.process_time())
+    fitted = fit_made(name, None, batch=3, steps=2, accumulate=2, workers=0)
     assert fitted.step == 2
     assert 0 <= fitted.accuracy <= 1
+
+
+def test_samples_can_be_sent_to_processes_that_are_not_forked() -> None:
+    """As on macOS, and by Python 3.14: a tokenizer that is in use is made anew there."""
+    preset = small("DG-T-SP")
+    made = Made(len(preset.spec().labels))
+    items = LookItems(made.samples, preset.spec())
+    first = items[0]
+    again = pickle.loads(pickle.dumps(items))[0]
+    assert first.arrays is not None
+    np.testing.assert_array_equal(again.arrays.cells.number, first.arrays.cells.number)

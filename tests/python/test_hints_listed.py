@@ -73,6 +73,9 @@ FOLLOWED = {
     "give its port, for example --device": "test_a_port_that_is_not_there_is_code_3",
     "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
     "choose another --precision": "told_apart",
+    "or 'spedge check --board host'": "test_what_takes_transformers_only_says_what_takes_all",
+    "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
+    "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "(spedge export --tokens)": "test_export_with_a_shorter_window",
     "'spedge export' wrote": "test_our_own_bundles_are_whole",
     # what is to be installed

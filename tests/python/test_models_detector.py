@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spedge.model.graph import gnn_arrays, pcn_arrays
 from spedge.model.parts import Detector, Embedding, EventInput, Gnn, Pcn, TokenInput, Transformer
 from spedge.tokens.settings import TokenizerSettings
-from spedge.training.represent.graph import gnn_arrays, pcn_arrays
 from tests.golden_models import Case, cases
 from tests.needs import needs
 
@@ -159,13 +159,14 @@ def test_the_grids_of_gnn_and_pcn_are_the_authors(name: str) -> None:
     there = [i for i, (a, b) in enumerate(pairwise(starts)) if b > a]
     samples = [case["position"][starts[i] : starts[i + 1]] for i in there]
     if about["kind"].startswith("GNN"):
-        config: Gnn | Pcn = Gnn(about["node_radius"], about["pool_radius"], about["fps_ratio"])
-        arrays = [gnn_arrays(s, config) for s in samples]
+        gnn = Gnn(about["node_radius"], about["pool_radius"], about["fps_ratio"])
+        arrays = [gnn_arrays(s, gnn) for s in samples]
+        config: Gnn | Pcn = gnn
         batch: Any = gnn_batch(arrays)
         places = np.concatenate([s[a.sampled] for s, a in zip(samples, arrays, strict=True)])
     else:
-        config = Pcn(tuple(about["radius"]), tuple(about["fps"]))
-        batch = pcn_batch([pcn_arrays(s, config, (0, 0)) for s in samples])
+        config = pcn = Pcn(tuple(about["radius"]), tuple(about["fps"]))
+        batch = pcn_batch([pcn_arrays(s, pcn, (0, 0)) for s in samples])
         places = batch.position.numpy()
     on_tokens = "volume" in case
     seen = tokens_of(case["volume"], 16) if on_tokens else EventInput(1)
@@ -256,7 +257,7 @@ def test_what_a_slot_carries_does_not_depend_on_the_others() -> None:
     from spedge.training.models.detector import GridLstm, Steps
 
     torch.manual_seed(0)
-    lstm = GridLstm(6)
+    lstm = GridLstm(6, 5)
     grid = torch.randn(7, 2, 3, 6)
     slot, reset = torch.tensor([1, 1, 1, 0, 0, 2, 2]), torch.tensor([False, False, True, True, False, False, False])
     with torch.no_grad():

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from spedge.model.parts import EventInput, Gnn, Pcn
+from spedge.model.window import Windower
 from spedge.tokens.embedding import log_time_volume, position_embedding
 from spedge.tokens.tokenizer import Tokens
-from spedge.training.presets import PRESETS, SIZES
-from spedge.training.represent.tokens import Windower
+from spedge.training.presets import PRESETS
 from tests.golden_models import Case, arrays, cases, clip, state
 from tests.needs import needs
 
@@ -41,7 +41,7 @@ def made(case: Case) -> Any:
 def batch_of(case: Case) -> Any:
     """What training feeds its model with, of the case's clips."""
     spec = case.spec()
-    represent = Represent(spec, rule=case.about.get("rule", "nearest"))
+    represent = Represent(spec)
     label = np.zeros(len(spec.labels), np.float32)
     if case.model["kind"] == TRANSFORMER:
         clips = zip(map(clip, case["clip"]), case["time_until"], strict=True)
@@ -217,7 +217,6 @@ def test_presets_have_as_many_parameters_as_the_authors(name: str, array: str) -
     case = Case(name)
     theirs = dict(zip(case["preset_names"].tolist(), case[array].tolist(), strict=True))
     classifiers = {own: counts for own, counts in theirs.items() if counts[2] == 0}  # nothing after the encoder
-    assert set(classifiers) == {own for own in PRESETS if own[:2] in ("DG", "SL")}
     assert {own: count(PRESETS[own]) for own in classifiers} == {own: counts[0] for own, counts in classifiers.items()}
 
 
@@ -225,7 +224,6 @@ def test_presets_have_as_many_parameters_as_the_authors(name: str, array: str) -
 def test_sizes_have_as_many_parameters_as_the_authors(name: str, array: str) -> None:
     case = Case(name)
     theirs = dict(zip(case["size_names"].tolist(), case[array].tolist(), strict=True))
-    assert {own.split()[1] for own in theirs} == set(SIZES) - {"pico"}  # pico is ours
     assert {own: count(PRESETS[f"{own.split()[0]}-T-SP"].with_size(own.split()[1])) for own in theirs} == theirs
 
 

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
+from spedge.model.graph import EdgeArrays, GnnArrays, edge_arrays, gnn_arrays, pcn_arrays
 from spedge.model.parts import Gnn, Pcn
 from spedge.tokens.graph import farthest_points, neighbours
-from spedge.training.represent.graph import EdgeArrays, GnnArrays, edge_arrays, gnn_arrays, pcn_arrays
 from tests.golden_models import Case, arrays, cases
 from tests.needs import needs
 
@@ -253,7 +253,7 @@ def test_the_gnn_is_the_authors(name: str) -> None:
 
     case = Case(name)
     about = case.model
-    config = Gnn(about["node_radius"], about["pool_radius"], about["fps_ratio"])
+    config = Gnn(about["node_radius"], about["pool_radius"], about["fps_ratio"], rule=rule_of(case))
     model = GnnClassifier(config, about["classes"]).eval()
     for i, layer in enumerate(model.encoder.layers, 1):
         load(layer.conv, case.parameters, f"spline{i}")
@@ -261,7 +261,7 @@ def test_the_gnn_is_the_authors(name: str) -> None:
     load(model.head, case.parameters, "classifier")
     starts = np.concatenate([[0], np.cumsum(case["count"])])
     samples = [case["position"][a:b] for a, b in pairwise(starts)]
-    arrays = [gnn_arrays(positions, config, rule=rule_of(case)) for positions in samples]
+    arrays = [gnn_arrays(positions, config, near_rule=config.rule) for positions in samples]
     if "edges1" in case:
         arrays = [with_given_edges(case, arrays[0], config)]
     batch = gnn_batch(arrays)
@@ -299,7 +299,7 @@ def test_the_pcn_is_the_authors(name: str) -> None:
 
     case = Case(name)
     about = case.model
-    config = Pcn(tuple(about["radius"]), tuple(about["fps"]))
+    config = Pcn(tuple(about["radius"]), tuple(about["fps"]), rule=rule_of(case))
     model = PcnClassifier(config, about["classes"]).eval()
     for i, stage in enumerate(model.encoder.stages, 1):
         load_point_mlp(stage.mlp, case.parameters, f"stage{i}")
@@ -308,7 +308,7 @@ def test_the_pcn_is_the_authors(name: str) -> None:
         load(model.head[place], case.parameters, f"head.linear{number}")
     starts = np.concatenate([[0], np.cumsum(case["count"])])
     samples = [case["position"][a:b] for a, b in pairwise(starts)]
-    batch = pcn_batch([pcn_arrays(positions, config, (0, 0), rule=rule_of(case)) for positions in samples])
+    batch = pcn_batch([pcn_arrays(positions, config, (0, 0)) for positions in samples])
     assert [len(stage.source) for stage in batch.stages] == case["edge_count"].tolist()
     seen: dict[int, Any] = {}
     for i in (0, 1):

@@ -51,7 +51,7 @@ def test_recordings(odd: Path, call: Call, format: str) -> None:
     assert said["events"] > 100 or len(written) < 100
 
 
-@pytest.mark.parametrize("ending", [".raw", ".hdf5", ".h5", ".npz", ".csv"])
+@pytest.mark.parametrize("ending", [".raw", ".hdf5", ".h5", ".npz", ".csv", ".dat"])
 def test_outputs(odd: Path, call: Call, ending: str) -> None:
     recording_files.write(odd / f"{ODD}.raw", "evt2.raw")
     out = odd / "ne w" / f"{ODD}{ending}"

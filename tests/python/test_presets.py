@@ -13,7 +13,7 @@ from spedge.cli import execute
 from spedge.model.parts import Detector, EventInput, TokenInput, Transformer
 from spedge.model.spec import from_document, to_document
 from spedge.training.data.registry import MODULES, describe_data, load_dataset
-from spedge.training.presets import PRESETS, SIZES, preset, trainable
+from spedge.training.presets import PRESETS, SIZES, Preset, preset, trainable
 from tests.needs import needs
 
 PAPER = {name: p for name, p in PRESETS.items() if name[:2] in ("DG", "SL", "G1")}
@@ -64,23 +64,38 @@ def test_rows_of_the_paper() -> None:
     assert row("G1-PCN-E") == (10_000, "last", 10_000.0, 16, 1, 400_000, 1e-3, "fp16")
 
 
-COUNTS = [
-    ("DG-T-SP", 88_998_155), ("DG-T-F", 88_998_155), ("SL-T-V", 89_004_307), ("DG-GNN-SP", 2_611_600),
-    ("SL-GNN-V", 2_612_624), ("DG-GNN-E", 2_591_136), ("SL-GNN-E", 2_592_160), ("DG-PCN-SP", 97_771),
-    ("SL-PCN-V", 98_803), ("DG-PCN-E", 92_667), ("SL-PCN-E", 93_699),
-]  # fmt: skip
+#: Parameters by family and what it sees, on DvsGesture's 11 classes and SL-Animals' 19.
+COUNTS = {
+    "T-SP": (88_998_155, 89_004_307), "T-V": (88_998_155, 89_004_307), "T-F": (88_998_155, 89_004_307),
+    "GNN-SP": (2_611_600, 2_612_624), "GNN-V": (2_611_600, 2_612_624), "GNN-E": (2_591_136, 2_592_160),
+    "PCN-SP": (97_771, 98_803), "PCN-V": (97_771, 98_803), "PCN-E": (92_667, 93_699),
+}  # fmt: skip
+#: Of transformers of another size.
+SIZE_COUNTS = {
+    "nano": (1_187_211, 1_188_243), "tiny": (5_004_299, 5_006_355), "small": (34_152_971, 34_157_075),
+    "base": (88_998_155, 89_004_307),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "count"), COUNTS)
-def test_parameters_of_the_papers_classifiers(name: str, count: int) -> None:
+def count(preset: Preset) -> int:
     needs("torch")
     import torch
 
     from spedge.training.models.registry import make_model
 
     with torch.device("meta"):
-        model = make_model(PRESETS[name].spec())
-    assert sum(p.numel() for p in model.parameters()) == count
+        return sum(p.numel() for p in make_model(preset.spec()).parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if name[:2] != "G1"])
+def test_parameters_of_the_papers_classifiers(name: str) -> None:
+    data, kind = name.split("-", 1)
+    assert count(PRESETS[name]) == COUNTS[kind][data == "SL"]
+
+
+@pytest.mark.parametrize("size", SIZE_COUNTS)
+def test_parameters_of_transformers_of_other_sizes(size: str) -> None:
+    assert tuple(count(PRESETS[f"{data}-T-V"].with_size(size)) for data in ("DG", "SL")) == SIZE_COUNTS[size]
 
 
 def test_what_cannot_be_trained_yet_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +126,7 @@ def test_presets_and_sizes() -> None:
 def test_data_sets_by_name() -> None:
     assert {name: len(describe_data(name).labels) for name in MODULES if name != "folder"} == {
         "gestures": 11, "nmnist": 10, "dvsgesture": 11, "slanimals": 19, "gen1": 2, "1mpx": 3, "etram": 3,
+        "nmnist-det": 10,
     }  # fmt: skip
     with pytest.raises(
         UsageError, match=r"GEN1 .* has boxes and no classes of whole recordings. Choose one of: gestures, nmnist"

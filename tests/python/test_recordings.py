@@ -84,13 +84,30 @@ def test_what_is_written_is_read(tmp_path: Path, ending: str, encoding: str | No
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", [".raw", ".npz", ".h5", ".csv"])
+@pytest.mark.parametrize("start", [0, 1 << 24, (1 << 32) - 2_000_000])
+def test_what_is_written_as_dat_is_read(tmp_path: Path, start: int) -> None:
+    events = some_events(start=start)
+    recordings.write(tmp_path / "recording.dat", events, 30, 20)
+    recording = spedge.open(tmp_path / "recording.dat")
+    assert (recording.format, recording.width, recording.height) == ("DAT", 30, 20)
+    np.testing.assert_array_equal(recording.events(), events)
+
+
+def test_what_dat_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(spedge.InputError, match=r"DAT holds times of up to 4294967295 µs, not \d+: choose another"):
+        recordings.write(tmp_path / "late.dat", some_events(start=1 << 32), 30, 20)
+    with pytest.raises(spedge.InputError, match="DAT is for sensors of up to 16384x16384 pixels, not 16385x1"):
+        recordings.write(tmp_path / "wide.dat", some_events(0), 16385, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".raw", ".npz", ".h5", ".csv", ".dat"])
 def test_no_events_are_a_recording_too(tmp_path: Path, ending: str) -> None:
     recordings.write(tmp_path / f"none{ending}", some_events(0), 30, 20)
     assert len(read_all(tmp_path / f"none{ending}")) == 0
 
 
-@pytest.mark.parametrize("ending", [".raw", ".npz", ".h5"])
+@pytest.mark.parametrize("ending", [".raw", ".npz", ".h5", ".dat"])
 def test_chunks_join_to_the_whole(tmp_path: Path, ending: str) -> None:
     events = some_events(2 * recordings.CHUNK_EVENTS + 17)
     recordings.write(tmp_path / f"long{ending}", events, 30, 20)

@@ -33,16 +33,24 @@ def test_a_model_is_trained_and_counted_in_both_precisions(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(nmnist, "MODELS", nmnist.MODELS[:1])
+    monkeypatch.setattr(nmnist, "MODELS", (nmnist.MODELS[0], nmnist.MODELS[2]))
     said: list[str] = []
     rows = reproduce(digits, tmp_path, seeds=[3], minutes=0.02, say=said.append)
-    assert [(row.seed, row.precision) for row in rows] == [(3, "fp32"), (3, "int8")]
-    assert said[-1] == "nmnist-pico-full-seed3: 100%"
+    assert [(row.seed, row.representation, row.precision) for row in rows] == [
+        (3, "spiking patches", "fp32"),
+        (3, "spiking patches", "int8"),
+        (3, "voxels", "fp32"),
+    ]
+    assert "nmnist-pico-full-seed3: 100%" in said
+    assert said[-1] == "nmnist-pico-voxel-full-seed3: 100%"
     run = tmp_path / "nmnist-pico-full-seed3"
     seen = evaluate(run, digits)
     assert (rows[0].right, rows[0].held_out) == (np.trace(seen.confusion), seen.samples)
     assert rows[0].held_out == rows[1].held_out == 30  # a quarter of 12 of each class
     assert rows[0].tokens == rows[1].tokens == pytest.approx(seen.tokens.clip(max=128).mean())
+    again = reproduce(digits, tmp_path, seeds=[3], minutes=0.02, test=digits)  # goes on with what is done
+    assert [r.held_out for r in again] == [120, 120, 120]
+    assert again[0].right >= rows[0].right
     # A model in 8 bits is another model: of digits that it has learned, too.
     dataset = load_dataset("nmnist", digits)
     right, tokens = nmnist.counted(Bundle.load(run), dataset.train, "int8")

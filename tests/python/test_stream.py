@@ -41,7 +41,7 @@ class Broken(Source):
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("ending", [".raw", ".npz", ".hdf5", ".csv"])
+@pytest.mark.parametrize("ending", [".raw", ".npz", ".hdf5", ".csv", ".dat"])
 def test_what_comes_is_written_in_every_format(tmp_path: Path, ending: str) -> None:
     events = _made()
     write(tmp_path / "in.raw", events, 34, 34)

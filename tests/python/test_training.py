@@ -23,7 +23,7 @@ from spedge.training import nmnist
 from spedge.training.augment import augment
 from spedge.training.augment.recipe import Augmentation
 from spedge.training.presets import PRESETS
-from spedge.training.represent.tokens import Windower
+from tests.events import nmnist_bytes, strokes
 from tests.needs import needs
 
 needs("torch")
@@ -32,36 +32,12 @@ import torch  # noqa: E402
 
 from spedge.training import evaluate, export, train  # noqa: E402
 from spedge.training.checkpoint import load_checkpoint  # noqa: E402
-from spedge.training.models.registry import make_model  # noqa: E402
-from spedge.training.models.transformer import position_frequencies  # noqa: E402
 
 SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).parents[3] / "shared"))
 NMNIST = SHARED / "data" / "nmnist-800.zip"
 
 
 SPEC = PRESETS["nmnist-pico"].spec("test")
-
-
-def strokes(label: int, number: int) -> np.ndarray:
-    """Events of a made-up digit: a bar at a place that depends on the label, sweeping."""
-    random = np.random.default_rng((label, number))
-    n = 2500
-    events = np.zeros(n, EVENT_DTYPE)
-    events["t"] = np.sort(random.integers(0, 300_000, n))
-    along = events["t"] / 300_000 * 20 + 6 + random.uniform(-1, 1)
-    across = 4 + 2.7 * label + random.normal(0, 0.7, n)
-    events["x"] = np.clip(along + random.normal(0, 1, n), 0, 33)
-    events["y"] = np.clip(across, 0, 33)
-    events["p"] = random.integers(0, 2, n)
-    return events
-
-
-def encode(events: np.ndarray) -> bytes:
-    raw = np.zeros((len(events), 5), np.uint8)
-    raw[:, 0], raw[:, 1] = events["x"], events["y"]
-    raw[:, 2] = (events["p"] << 7) | (events["t"] >> 16).astype(np.uint8)
-    raw[:, 3], raw[:, 4] = (events["t"] >> 8) & 255, events["t"] & 255
-    return raw.tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +48,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = root / "N-MNIST" / "Train" / str(label)
         folder.mkdir(parents=True)
         for number in range(12):
-            (folder / f"{10 * number + label:05d}.bin").write_bytes(encode(strokes(label, number)))
+            (folder / f"{10 * number + label:05d}.bin").write_bytes(nmnist_bytes(strokes(label, number)))
     return root
 
 
@@ -114,7 +90,7 @@ def test_train_and_test_folders_are_the_splits(tmp_path: Path) -> None:
         for number in range(count):
             path = tmp_path / "N-MNIST" / part / "7" / f"{number:05d}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode(strokes(7, number)))
+            path.write_bytes(nmnist_bytes(strokes(7, number)))
     dataset = nmnist.load(tmp_path)
     learn, held = dataset.split(0.5, 0)
     assert (len(learn), len(held)) == (2, 1)
@@ -191,104 +167,6 @@ def test_nothing_is_mirrored() -> None:
         assert ab[0] * ac[1] - ab[1] * ac[0] > 0
 
 
-# ---------------------------------------------------------------- model
-
-
-def model(seed: int = 0) -> Any:
-    torch.manual_seed(seed)
-    made = make_model(SPEC).eval()
-    with torch.no_grad():
-        for parameter in made.parameters():  # away from the initial symmetry
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return made
-
-
-def random_input(length: int, capacity: int = 128) -> tuple[Any, Any, Any]:
-    volumes = torch.poisson(torch.full((1, capacity, 2, 6, 4, 4), 0.2))
-    positions = torch.rand(1, capacity, 3, dtype=torch.float64) * 20
-    return volumes, positions, torch.tensor([length], dtype=torch.int32)
-
-
-def test_shapes_and_size() -> None:
-    volumes, positions, _ = random_input(10)
-    logits = model()(volumes.expand(3, -1, -1, -1, -1, -1), positions.expand(3, -1, -1), torch.tensor([0, 7, 128]))
-    assert logits.shape == (3, 10)
-    assert torch.isfinite(logits).all()
-    assert sum(p.numel() for p in make_model(SPEC).encoder.parameters()) < 70_000
-
-
-@pytest.mark.parametrize("length", [0, 1, 40, 127])
-def test_padding_changes_nothing(length: int) -> None:
-    made = model()
-    volumes, positions, count = random_input(length)
-    with torch.no_grad():
-        expected = made(volumes[:, :length], positions[:, :length], count)
-        volumes[:, length:] = 1000 * torch.rand_like(volumes[:, length:])
-        positions[:, length:] = 1e4 * torch.rand_like(positions[:, length:])
-        padded = made(volumes, positions, count)
-        assert torch.allclose(padded, expected, atol=1e-5)
-        if length:
-            volumes[:, length - 1] += 1
-            assert not torch.allclose(made(volumes, positions, count), padded, atol=1e-5)
-
-
-def test_starts_as_the_paper_says() -> None:
-    """Normal of 0.02; uniform for the packed queries, keys and values (Xavier) and the token embedding (Kaiming)."""
-    torch.manual_seed(0)
-    weights = dict(make_model(PRESETS["DG-T-SP"].spec("test")).named_parameters())
-    packed = weights.pop("encoder.layers.0.query_key_value.weight")
-    assert packed.abs().max().item() == pytest.approx((6 / (4 * 768)) ** 0.5, rel=1e-3)
-    embedding = weights.pop("embedding.linear.weight")
-    assert embedding.abs().max().item() == pytest.approx(5120**-0.5, rel=1e-3)
-    assert embedding.std().item() == pytest.approx(5120**-0.5 / 3**0.5, rel=1e-2)
-    normal = [p.flatten() for n, p in weights.items() if p.dim() > 1 and "query_key_value" not in n]
-    assert torch.cat(normal).std().item() == pytest.approx(0.02, rel=1e-3)
-    zero = [p for n, p in weights.items() if n.endswith("bias") and n != "embedding.linear.bias"]
-    assert len(zero) == 12 * 6 + 2
-    assert all(p.abs().max().item() == 0 for p in zero)
-
-
-@pytest.mark.parametrize("span", [300_000, 10**9, 10**12])
-def test_the_position_embedding_is_the_librarys(span: int) -> None:
-    from spedge.tokens.embedding import position_embedding
-
-    random = np.random.default_rng(0)
-    x, y, t = random.integers(0, 9, 50), random.integers(0, 9, 50), random.integers(0, span, 50)
-    positions = np.stack([x, y, t / 10_000.0], 1)
-    ours = model().embedding.position(torch.from_numpy(positions[None]))[0].numpy()
-    library = position_embedding(x, y, t, 64, 10_000.0)
-    assert np.abs(ours - library).max() < 2e-6
-    assert position_frequencies(21)[:3].tolist() == pytest.approx([1.0, 1.0, 10_000 ** (2 / 21)])
-
-
-def test_embedding_a_window_is_what_the_library_embeds() -> None:
-    from spedge.tokens.embedding import encoder_input
-
-    made = model()
-    windower = Windower(SPEC)
-    tokens = windower.tokenize(np.concatenate([strokes(3, 0)] * 1))
-    window = windower.window(tokens)
-    with torch.no_grad():
-        ours = made.embedding(torch.from_numpy(window.volumes[None]), torch.from_numpy(window.positions[None]))[0]
-    linear = made.embedding.linear
-    library = encoder_input(
-        tokens.last(128), linear.weight.detach().numpy(), linear.bias.detach().numpy(), 4, 6, 10_000.0
-    )
-    assert len(library) > 20
-    assert np.abs(ours.numpy() - library).max() < 1e-4
-
-
-def test_the_window_is_the_last_tokens_from_its_first_on() -> None:
-    windower = Windower(SPEC.with_window(10))
-    tokens = windower.tokenize(strokes(3, 0))
-    window = windower.window(tokens)
-    assert window.volumes.shape == (10, 2, 6, 4, 4)
-    assert window.positions[0, 2] == 0
-    assert window.positions[-1, 2] == pytest.approx((int(tokens.t[-1]) - int(tokens.t[-10])) / 10_000)
-    assert (window.volumes.sum(axis=(1, 2, 3, 4)) == 48).all()
-    assert windower.window(windower.tokenize(strokes(3, 0)[:0])).volumes.shape == (0, 2, 6, 4, 4)
-
-
 # ---------------------------------------------------------------- training, export, evaluation
 
 
@@ -340,7 +218,7 @@ def test_bundle_and_checkpoint_evaluate_alike(trained: Any, digits: Path) -> Non
 def test_other_digits_are_all_unseen(trained: Any, tmp_path: Path) -> None:
     for label in range(10):
         (tmp_path / str(label)).mkdir()
-        (tmp_path / str(label) / "00001.bin").write_bytes(encode(strokes(label, 777)))
+        (tmp_path / str(label) / "00001.bin").write_bytes(nmnist_bytes(strokes(label, 777)))
     report = evaluate(trained[0].bundle.path, tmp_path)
     assert (report.split, report.samples) == ("unseen", 10)
     assert report.top1 >= 0.8
@@ -425,17 +303,18 @@ def test_the_graphs_hold_no_traces_of_this_machine(trained: Any) -> None:
 
 def test_a_graph_that_differs_is_refused(trained: Any) -> None:
     """A model that is not the one exported stands for a fault of the exporter."""
-    from spedge.training.export.bundle import _verify
+    from spedge.training.export.verify import verify
+    from spedge.training.export.whole import whole_of
 
     source = load_checkpoint(trained[0].checkpoint)
     made = source.model()
     bundle = trained[0].bundle
     with torch.no_grad():
         made.encoder.head.bias[0] += 1e-3
-        vectors = dict(np.load(bundle.file("vectors.npz")))
+        events = [vector.events for vector in bundle.vectors()]
         graphs = [bundle.file(name).read_bytes() for name in ("encoder.onnx", "model.onnx")]
         with pytest.raises(CheckFailed, match=r"encoder\.onnx and torch disagree"):
-            _verify(made, source.spec, *graphs, vectors)
+            verify(whole_of(made, source.spec), *graphs, events)
 
 
 def test_a_seed_gives_the_same_weights(digits: Path, tmp_path: Path) -> None:

@@ -114,10 +114,13 @@ class BoxedChange:
         return events, boxes[kept], np.flatnonzero(kept)
 
 
-def draw_boxed(random: np.random.Generator, width: int, height: int, stream: bool) -> BoxedChange:
-    """A change for a random window, or for a whole streamed recording, which turns less and keeps all its area."""
+def draw_boxed(random: np.random.Generator, width: int, height: int, stream: bool, mirror: bool = True) -> BoxedChange:
+    """A change for a random window, or for a whole streamed recording, which turns less and keeps all its area.
+
+    mirror: whether a mirrored box has the same label; else none is flipped.
+    """
     kinds = ("none", "time", "events", "rotate") if stream else ("none", "area", "time", "events", "rotate")
-    flipped = bool(random.random() < FLIP)
+    flipped = bool(random.random() < FLIP) and mirror
     kind = kinds[random.integers(len(kinds))]
     turn = _STREAM_TURN if stream else _BOXED_TURN
     numbers: tuple[float, ...] = ()

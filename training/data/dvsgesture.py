@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from spedge import recordings
 from spedge.base.errors import InputError
 from spedge.model.parts import Sensor
@@ -81,12 +83,13 @@ def glance(source: Source) -> None:
 def slices(source: Source) -> Iterator[Slice]:
     """Gestures of its table (class from 1, start and end in µs, both inclusive), a second at a time."""
     events = read_sorted(source.files[0], SIDE, SIDE)
+    times = events["t"].astype(np.int64)
     for label, start, end in table_of(source.files[1], 3).tolist():
         if not 1 <= label <= len(DESCRIPTION.labels) or start > end:
             raise InputError(
                 f"{source.files[1]} has a gesture of class {label} from {start} to {end} µs: copy it again."
             )
-        first, last = events["t"].searchsorted([start, end + 1])
+        first, last = times.searchsorted([start, end + 1])
         for piece in whole_seconds(events[first:last], start):
             yield Slice(piece, label - 1, f"{source.name} {label} {start}")
 

@@ -10,7 +10,11 @@ from .driving import DrivingSet
 
 VERSION = 1
 DESCRIPTION = Description(
-    "etram", "eTraM (Verma et al. 2024)", Sensor(1280, 720), ("pedestrian", "vehicle", "micro-mobility")
+    "etram",
+    "eTraM (Verma et al. 2024)",
+    Sensor(1280, 720),
+    ("pedestrian", "vehicle", "micro-mobility"),
+    mirrored=(),
 )
 ABOUT = About(
     "https://eventbasedvision.github.io/eTraM/",

@@ -9,7 +9,9 @@ from .boxes import BoxRules
 from .driving import DrivingSet
 
 VERSION = 1
-DESCRIPTION = Description("gen1", "GEN1 (de Tournemire et al. 2020)", Sensor(304, 240), ("car", "pedestrian"))
+DESCRIPTION = Description(
+    "gen1", "GEN1 (de Tournemire et al. 2020)", Sensor(304, 240), ("car", "pedestrian"), mirrored=()
+)
 ABOUT = About(
     "https://www.prophesee.ai/2020/01/24/prophesee-gen1-automotive-detection-dataset/",
     "200 GB",

@@ -9,7 +9,9 @@ from .boxes import BoxRules
 from .driving import DrivingSet
 
 VERSION = 1
-DESCRIPTION = Description("1mpx", "1Mpx (Perot et al. 2020)", Sensor(1280, 720), ("pedestrian", "two-wheeler", "car"))
+DESCRIPTION = Description(
+    "1mpx", "1Mpx (Perot et al. 2020)", Sensor(1280, 720), ("pedestrian", "two-wheeler", "car"), mirrored=()
+)
 ABOUT = About(
     "https://www.prophesee.ai/2020/11/24/automotive-megapixel-event-based-dataset/",
     "14 hours of recordings",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spedge import recordings
 from spedge.base.errors import InputError
-from spedge.events.arrays import EVENT_DTYPE
+from spedge.events.arrays import concatenate
 
 from .base import About, Description
 
@@ -77,7 +77,7 @@ def root_with(folder: Path, *markers: str, depth: int = 3) -> Path | None:
 def read_sorted(path: Path, width: int, height: int) -> NDArray[Any]:
     """All events of a recording, sorted by time, equal times as in the file; those outside the sensor are left out."""
     parts = list(recordings.open(path, width=width, height=height, sort=True, outside="drop"))
-    return np.concatenate(parts) if parts else np.zeros(0, EVENT_DTYPE)
+    return concatenate(parts)
 
 
 def table_of(path: Path, columns: int) -> NDArray[np.int64]:
@@ -98,8 +98,11 @@ def whole_seconds(events: NDArray[Any], start_us: int) -> Iterator[NDArray[Any]]
     event is late (experiments.md, fault 10): here every event is in the slice of its time.
     """
     since = events["t"].astype(np.int64) - start_us
-    numbers = since // SLICE_US
-    for number in np.unique(numbers):
-        piece = events[numbers == number].copy()
-        piece["t"] = since[numbers == number] - number * SLICE_US
+    first = 0
+    while first < len(since):
+        number = int(since[first]) // SLICE_US
+        end = int(since.searchsorted((number + 1) * SLICE_US))
+        piece = events[first:end].copy()
+        piece["t"] = since[first:end] - number * SLICE_US
         yield piece
+        first = end

@@ -32,6 +32,7 @@ MODULES = {
     "gen1": "gen1",
     "1mpx": "onempx",
     "etram": "etram",
+    "nmnist-det": "moving_digits",
 }
 
 

@@ -15,88 +15,112 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CheckFailed
+from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle, write_bundle
-from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.model.graph import graph_numbers
+from spedge.model.parts import MAX_WINDOW, ORIGINS, TokenInput
 from spedge.model.spec import ModelSpec
-
-from ..represent.tokens import Windower
+from spedge.model.window import Windower, graph_of, oracle_inputs, seen_of
 
 if TYPE_CHECKING:
+    from ..models.on_graphs import GraphClassifier
     from ..models.transformer import Classifier
+    from .whole import Whole
 
-TOLERANCE = 1e-5  #: largest difference of a logit between torch and ONNX Runtime
 OPSET = 18
 TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
 def export(
-    checkpoint: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, tokens: int | None = None
+    checkpoint: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    tokens: int | None = None,
+    times: str | None = None,
 ) -> Bundle:
     """Write the bundle of a checkpoint.
 
     checkpoint: the file, or the directory that `train` wrote. out: the bundle's directory; without it the
-    checkpoint's. tokens: another window length than the one it was trained with, for a board with less memory; the
-    bundle then says nothing of its accuracy until it is evaluated.
+    checkpoint's. tokens: the most tokens that it sees, in the place of what `with_room` gives: another window length
+    than the one it was trained with, for a board with less memory. The bundle then says nothing of its accuracy until
+    it is evaluated, unless no sample of its training had more. times: "window": they count from the window's first
+    token, as on a device, in a model that was trained with whole samples, whose times count from the sample's start.
     Raises CheckFailed, and leaves no bundle, when ONNX Runtime does not compute what torch does; UsageError for a
-    window length that cannot be.
+    window length that cannot be, or that has to be given.
     """
     from ..checkpoint import load_checkpoint
-    from ..models.transformer import Classifier
 
     source = load_checkpoint(checkpoint)
-    spec = source.spec
-    if tokens is not None and tokens != spec.window:
-        spec = replace(spec.with_window(tokens), name=f"{spec.name}-t{tokens}", metric=None)
-    spec.parts("a bundle", Classification, TokenInput, Transformer)
-    model = source.model()
-    assert isinstance(model, Classifier)
-    return export_model(model, spec, source.examples, source.path.parent if out is None else Path(out))
+    return export_model(
+        source.model(),
+        with_room(source.spec, tokens, times),
+        source.examples,
+        source.path.parent if out is None else Path(out),
+    )
 
 
-def export_model(model: Classifier, spec: ModelSpec, examples: Sequence[NDArray[Any]], out: Path) -> Bundle:
+def with_room(spec: ModelSpec, tokens: int | None = None, times: str | None = None) -> ModelSpec:
+    """The description with a number of tokens that the model sees, which the bundle's graphs have room for.
+
+    tokens: how many. Without it as many as the model was trained with, or, where it saw all of a sample, as the largest
+    sample had that it learned from or was tried on. times: as of `export`. Raises UsageError where that is not known,
+    and for what cannot be.
+    """
+    if times is not None:
+        spec = _with_times(spec, times)
+    largest = spec.training.get("largest")
+    if tokens is None and spec.window is None:
+        if not isinstance(largest, int) or not largest > 0:
+            raise UsageError(
+                f"How many tokens the samples of '{spec.name}' had is not known: say for how many the bundle shall "
+                "have room with --tokens."
+            )
+        return spec.with_window(min(largest, MAX_WINDOW))
+    if tokens is None or tokens == spec.window:
+        return spec
+    whole = spec.window is None and isinstance(largest, int) and tokens >= largest
+    return replace(spec.with_window(tokens), name=f"{spec.name}-t{tokens}", metric=spec.metric if whole else None)
+
+
+def _with_times(spec: ModelSpec, times: str) -> ModelSpec:
+    seen = spec.representation
+    if times not in ORIGINS:
+        raise UsageError(f"Times cannot count from '{times}'. Choose one of: {', '.join(ORIGINS)}.")
+    if not isinstance(seen, TokenInput) or (seen.origin, times) == ("window", "sample"):
+        raise UsageError(f"The times of '{spec.name}' do not count from the {times}: leave --times out.")
+    if seen.origin == times:
+        return spec
+    return replace(spec, representation=replace(seen, origin=times), metric=None)
+
+
+def export_model(
+    model: Classifier | GraphClassifier, spec: ModelSpec, examples: Sequence[NDArray[Any]], out: Path
+) -> Bundle:
     """Write the bundle of a model. examples: events of a few samples, for the vectors."""
     import torch
 
-    model = model.eval()
-    seen = spec.token_input
-    rows = seen.window or 0
-    size, buckets = seen.tokenizer.patch_size, seen.embedding.buckets
-    length = torch.tensor([rows], dtype=torch.int32)
+    from .verify import verify
+    from .whole import whole_of
+
+    whole = whole_of(model.eval(), spec)
     with torch.no_grad():
-        encoder = _onnx(
-            model.encoder,
-            {"tokens": torch.zeros(1, rows, seen.features), "length": length},
-        )
-        oracle = _onnx(
-            model,
-            {
-                "volumes": torch.zeros(1, rows, 2, buckets, size, size),
-                "positions": torch.zeros(1, rows, 3, dtype=torch.float64),
-                "length": length,
-            },
-        )
-        vectors = _vectors(model, spec, examples)
-        _verify(model, spec, encoder, oracle, vectors)
-    linear = model.embedding.linear
-    weight = linear.weight.detach().numpy().astype(np.float32)
-    bias = linear.bias.detach().numpy().astype(np.float32)
-    files = {
-        "encoder.onnx": encoder,
-        "model.onnx": oracle,
-        "embedding.npz": _npz({"weight": weight, "bias": bias}),
-        "vectors.npz": _npz(vectors),
-    }
+        vectors = _vectors(whole, examples)
+        files = {
+            "encoder.onnx": _onnx(whole.encoder, whole.encoder_example()),
+            "model.onnx": _onnx(whole.oracle, whole.oracle_example()),
+            "embedding.npz": _npz(whole.embedding_arrays()),
+            "vectors.npz": _npz(vectors),
+        }
+        verify(whole, files["encoder.onnx"], files["model.onnx"], examples)
     return write_bundle(out, spec, files)
 
 
-def _onnx(module: Any, inputs: dict[str, Any]) -> bytes:
+def _onnx(module: Any, inputs: dict[str, NDArray[Any]]) -> bytes:
     import torch
 
     with _quiet():
         program = torch.onnx.export(
             module,
-            tuple(inputs.values()),
+            tuple(map(torch.from_numpy, inputs.values())),
             input_names=list(inputs),
             output_names=["logits"],
             opset_version=OPSET,
@@ -131,59 +155,21 @@ def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _vectors(model: Classifier, spec: ModelSpec, examples: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    import torch
-
+def _vectors(whole: Whole, examples: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    spec = whole.spec
     windower = Windower(spec)
     vectors: dict[str, NDArray[Any]] = {}
     for i, events in enumerate(examples):
         tokens = windower.tokenize(events)
-        window = windower.window(tokens)
-        embedded = model.embedding(torch.from_numpy(window.volumes[None]), torch.from_numpy(window.positions[None]))
+        seen = seen_of(tokens, spec)
+        graph = graph_of(seen, spec)
+        rows = whole.embed(oracle_inputs(spec, seen, graph))[:, : len(seen)]
         table = np.zeros(len(tokens.t), TOKEN_DTYPE)
         table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
         vectors[f"events_{i}"] = events
         vectors[f"tokens_{i}"] = table
-        vectors[f"embedded_{i}"] = embedded[0].numpy()
-        vectors[f"logits_{i}"] = model.encoder(embedded, torch.tensor([embedded.shape[1]]))[0].numpy()
+        vectors[f"embedded_{i}"] = rows[0].numpy()
+        vectors[f"logits_{i}"] = whole.logits(rows, graph).numpy()
+        if graph is not None:
+            vectors |= {f"{name}_{i}": numbers for name, numbers in graph_numbers(graph).items()}
     return vectors
-
-
-def _verify(
-    model: Classifier,
-    spec: ModelSpec,
-    encoder: bytes,
-    oracle: bytes,
-    vectors: dict[str, NDArray[Any]],
-) -> None:
-    """Compare both graphs with torch, padding filled with noise, for no, one, many and T tokens."""
-    import onnxruntime
-    import torch
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    run_encoder = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
-    run_oracle = onnxruntime.InferenceSession(oracle, options, providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(0)
-    seen = spec.token_input
-    size, buckets, capacity = seen.tokenizer.patch_size, seen.embedding.buckets, seen.window or 0
-    windower = Windower(spec)
-    cases = [windower.window(windower.tokenize(vectors[name])) for name in vectors if name.startswith("events_")]
-    lengths = [min(len(case.positions), capacity) for case in cases] + [0, 1, capacity // 2, capacity]
-    for i, length in enumerate(lengths):
-        volumes = random.poisson(0.2, (1, capacity, 2, buckets, size, size)).astype(np.float32)
-        positions = random.uniform(0, 30, (1, capacity, 3))
-        if i < len(cases):
-            volumes[0, :length], positions[0, :length] = cases[i].volumes, cases[i].positions
-        tokens = model.embedding(torch.from_numpy(volumes), torch.from_numpy(positions))
-        expected = model.encoder(tokens[:, :length], torch.tensor([length])).numpy()
-        count = np.array([length], np.int32)
-        got_encoder = run_encoder.run(None, {"tokens": tokens.numpy(), "length": count})[0]
-        got_oracle = run_oracle.run(None, {"volumes": volumes, "positions": positions, "length": count})[0]
-        for name, got in (("encoder.onnx", got_encoder), ("model.onnx", got_oracle)):
-            worst = float(np.abs(got - expected).max())
-            if not worst <= TOLERANCE:
-                raise CheckFailed(
-                    f"{name} and torch disagree by {worst:.1e} with {length} tokens, more than {TOLERANCE:.0e}: "
-                    "nothing was exported."
-                )

@@ -16,9 +16,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed
 from torch.utils.data import DataLoader
 
-from spedge.base.errors import InputError, UsageError
+from spedge.base.errors import UsageError
 from spedge.model.spec import ModelSpec
 
 from ..data.base import Description, Sample, sizes_of
@@ -29,15 +30,19 @@ from ..progress import Progress, TrainingError
 from ..represent.collate import Batch
 from ..run import write as write_run
 from ..run import write_progress
-from ..tasks.classification import Predictions, predict, vote
+from ..tasks.classification import vote
 from .curves import Curves
+from .faults import in_a_sentence
 from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
+from .looking import looked_at, require_points
+from .machine import PRECISIONS, Place
 from .module import Fit
+from .processes import together
 from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
+from .together import all_of, of_all, rank_of_ranks, take_the_firsts
 from .waiting import Waiting
 
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _LOOK_BATCH = 64
 _NO_NUMBER = (
     "Training came to nothing: after {} steps the loss was no number any more. "
@@ -46,19 +51,9 @@ _NO_NUMBER = (
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where to fit. accelerator: "auto", "cpu" or "gpu"; devices and nodes: how many processes; workers: that load."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    workers: int | None = None
-
-
-@dataclass(frozen=True)
 class Fitted:
     """What came out. model: with the weights that are kept. epochs: times through the data. first: whether this is
-    the process that writes (of several)."""
+    the process that writes (of several). largest: as in `State`."""
 
     model: Any
     accuracy: float
@@ -67,6 +62,7 @@ class Fitted:
     cpu_seconds: float
     interrupted: bool
     first: bool
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class Plan:
 
     folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. begin: what
     is done to a new model, whose weights are random, before it is trained. best: keep the weights of the best look at
-    `held`, in the place of the last ones.
+    `held`, in the place of the last ones. keep_minutes: between two checkpoints, where looks are farther apart.
     """
 
     spec: ModelSpec
@@ -84,18 +80,19 @@ class Plan:
     learn: Sequence[Sample]
     held: Sequence[Sample]
     seed: int
-    rule: str = "nearest"
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
     begin: Callable[[Any], None] | None = None
     best: bool = False
     wandb: str | None = None
+    keep_minutes: float = math.inf
 
 
-def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | None, started: float) -> Fitted:
+def fit(plan: Plan, place: Place, on_progress: Callable[[Progress], None] | None, started: float) -> Fitted:
     """Fit until the schedule's end, the end of the budget, or an interrupt; goes on where the run's folder stopped.
 
-    started: `time.process_time()` when the work began. Raises TrainingError when the loss is no number.
+    started: `time.process_time()` when the work began. Raises TrainingError when the loss is no number, or a process
+    or the GPU's memory is gone.
     """
     recipe = plan.recipe
     torch.manual_seed(plan.seed)
@@ -105,35 +102,35 @@ def fit(plan: Plan, machine: Machine, on_progress: Callable[[Progress], None] | 
     averaged = make_model(plan.spec) if recipe.average_samples else model
     averaged.load_state_dict(model.state_dict())
     module = Fit(model, averaged, recipe, plan.seed)
-    before = 0.0
-    best = State.empty()
+    state = State.empty()
     last = plan.folder / "checkpoints" / LAST if plan.folder else None
     if last is not None and last.exists():
         state = State.load(last)
-        module.resume(state)
-        before, best = state.cpu_seconds, state
-    trainer = _trainer(machine, recipe)
-    ranks, rank = trainer.world_size, trainer.global_rank
-    between = _Between(plan, module, on_progress, started - before, best.best, best.accuracy, ranks)
-    trainer.callbacks.append(between)  # type: ignore[attr-defined]
-    workers = recipe.workers if machine.workers is None else machine.workers
-    threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // ranks)
-    with threads(threads_each), _quiet(), between.interruptible(), plain_errors():
-        if module.step < module.steps and not between.is_over():
-            try:
-                trainer.fit(module, _learning(plan, module, workers, rank, ranks, trainer))
-            except SystemExit:  # what Lightning makes of an interrupt in a loader
-                raise KeyboardInterrupt from None
-            if rank == 0:
-                between.end()
+        module.resume(state, last)
+    between = _Between(plan, module, on_progress if place.rank == 0 else None, started, state, place.processes)
+    threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // place.devices)
+    with threads(threads_each), _quiet(), between.interruptible(), plain_errors(), in_a_sentence(recipe.batch):
+        used = state.cpu_seconds if place.processes > 1 else between.cpu()  # all processes have to decide alike
+        if module.step < module.steps and not between.is_over(used):
+            with together(place):
+                _fit(plan, place, module, between)
         elif math.isnan(between.accuracy):
             between.look()
-    return between.result(rank == 0)
+    return between.result(place.rank == 0)
 
 
-def _learning(plan: Plan, module: Fit, workers: int, rank: int, ranks: int, trainer: Any) -> DataLoader[Any]:
+def _fit(plan: Plan, place: Place, module: Fit, between: _Between) -> None:
+    trainer = _trainer(place, plan.recipe)
+    trainer.callbacks.append(between)
+    try:
+        trainer.fit(module, _learning(plan, place, module))
+    except SystemExit:  # what Lightning makes of an interrupt in a loader
+        raise KeyboardInterrupt from None
+
+
+def _learning(plan: Plan, place: Place, module: Fit) -> DataLoader[Any]:
     recipe = plan.recipe
-    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed, plan.rule)
+    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed)
     batches = Batches(
         sizes_of(plan.learn),
         recipe.batch,
@@ -141,39 +138,31 @@ def _learning(plan: Plan, module: Fit, workers: int, rank: int, ranks: int, trai
         pool=recipe.pool,
         first=module.batches,
         last=module.steps * recipe.accumulate,
-        rank=rank,
-        ranks=ranks,
+        rank=place.rank,
+        ranks=place.processes,
     )
-    return loader(items, batches, workers, pin=trainer.strategy.root_device.type == "cuda")
+    return loader(items, batches, recipe.workers, pin=place.gpu)
 
 
-def _trainer(machine: Machine, recipe: Recipe) -> Any:
+def _trainer(place: Place, recipe: Recipe) -> Any:
     torch.set_float32_matmul_precision("high")
-    gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
-    if machine.accelerator == "gpu" and not gpu:
-        raise UsageError("There is no GPU that torch can use: train with --accelerator cpu.")
-    if recipe.precision not in PRECISIONS:
-        raise UsageError(f"There is no precision '{recipe.precision}'. Choose one of: {', '.join(PRECISIONS)}.")
-    precision = "fp32" if recipe.precision == "fp16" and not gpu else recipe.precision
-    several = machine.devices * machine.nodes > 1
-    with _quiet():
-        return pl.Trainer(
-            accelerator="gpu" if gpu else "cpu",
-            devices=machine.devices,
-            num_nodes=machine.nodes,
-            strategy="ddp" if several else "auto",
-            precision=PRECISIONS[precision],  # type: ignore[arg-type]
-            max_epochs=1,
-            max_steps=-1,
-            accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.clip,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
+    return pl.Trainer(
+        accelerator="cuda" if place.gpu else "cpu",
+        devices=place.devices,
+        num_nodes=place.nodes,
+        strategy="ddp" if place.processes > 1 else "auto",
+        precision=PRECISIONS[place.precision],  # type: ignore[arg-type]
+        max_epochs=1,
+        max_steps=-1,
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.clip,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
 
 
 class _Between(pl.Callback):
@@ -185,13 +174,15 @@ class _Between(pl.Callback):
         module: Fit,
         on_progress: Callable[[Progress], None] | None,
         started: float,
-        best: float,
-        accuracy: float,
+        state: State,
         ranks: int,
     ) -> None:
         self.plan, self.module, self.on_progress = plan, module, on_progress
-        self.started, self.best, self.accuracy = started, best, accuracy
-        self.interrupted = False
+        self.started = started - state.cpu_seconds
+        self.best, self.accuracy = state.best, state.accuracy
+        self.loss = math.nan  # of a held-out slice
+        self.interrupted = False  # as all processes have agreed
+        self._asked_to_stop = False
         self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
         self.curves: Curves | None = None
         self.waiting = Waiting()
@@ -199,92 +190,124 @@ class _Between(pl.Callback):
         self.pace = math.inf  # CPU seconds a step
         self._mark = (0.0, 0)
         self._looking: DataLoader[Any] | None = None
-        self._looked = False  # after the last whole epoch
+        self._epoch = module.batches // self.in_epoch  # the last whole one that was told of
+        self._looked = False  # at the weights as they are
+        self._kept = time.monotonic()
+        self._begun = module.batches
 
     # ------------------------------------------------------------ Lightning's hooks
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Curves go on from here."""
+        """Curves go on from here, and all processes from the same step."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._stop)  # in the place of Lightning's, which puts back what was there
+        self._require_same_start()
         folder = self.plan.folder if trainer.is_global_zero else None
-        self.curves = Curves(folder, self.module.step, self.plan.wandb, self.plan.spec.training)
+        self.curves = Curves(folder, self.module.step, self.plan.wandb, self.plan.document)
         self._mark = (self.cpu(), self.module.step)
+        self._kept = time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After a batch: a look now and then, the curves, and whether it is the end."""
+        """After a batch: a look now and then, the curves, a checkpoint, and whether it is the end."""
         self.waiting.ends()
         self.loading += batch.cpu_seconds
-        module, recipe = self.module, self.plan.recipe
-        module.count(batch, batch_idx)
-        stepped = module.batches % recipe.accumulate == 0
-        if stepped and module.step % recipe.log_steps == 0 and self.curves is not None:
-            self.curves.add(module.step, {"train/loss": self._loss(), "learning_rate": self._rate()})
-        if module.batches % self.in_epoch == 0:
-            self._epoch_ends(trainer)
-        if stepped:
-            trainer.should_stop = self.is_over() or module.step >= module.steps or self.interrupted
+        self.module.count(batch, batch_idx)
+        if self.module.batches % self.plan.recipe.accumulate == 0:
+            self._step_ends(trainer)
         self.waiting.free()
+
+    def _step_ends(self, trainer: Any) -> None:
+        """No gradients have to be kept after a whole step; an epoch that ends within one waits for its end."""
+        module, recipe = self.module, self.plan.recipe
+        self._looked = False
+        told = module.step % recipe.log_steps == 0
+        if told and self.curves is not None:
+            self.curves.add(module.step, {"train/loss": self._loss(), "learning_rate": self._rate()})
+        epoch = module.batches // self.in_epoch
+        if ended := epoch > self._epoch:
+            self._epoch_ends(trainer, epoch)
+        elif trainer.is_global_zero and time.monotonic() - self._kept >= 60 * self.plan.keep_minutes:
+            self.keep()
+        if told or ended or trainer.world_size == 1:  # asking the others is waiting for them
+            some = trainer.strategy.reduce_boolean_decision
+            self.interrupted = some(self._asked_to_stop, all=False)
+            trainer.should_stop = some(self.is_over(self.cpu()), all=False) or self.interrupted
+        trainer.should_stop |= module.step >= module.steps
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """The batch is there."""
         self.waiting.begins()
 
-    def _epoch_ends(self, trainer: Any) -> None:
-        epoch = self.module.batches // self.in_epoch
-        looked = epoch % self.plan.recipe.validate_epochs == 0
-        loss = self.module.mean_loss()
-        if looked:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Look at the last weights, and keep them. Raises TrainingError when they are no numbers any more."""
+        module = self.module
+        if module.step == 0:
+            return
+        if module.batches > self._begun:
+            require_points(module.points, module.seen)
+        _require_numbers(module)
+        if not self._looked:
             self.look()
-            if trainer.is_global_zero:
-                self.keep()
+        if trainer.is_global_zero:
+            self.keep()
+        if module.batches % self.in_epoch:
+            self._say(math.ceil(module.batches / self.in_epoch), module.mean_loss(), self.accuracy)
+        if self.curves is not None:
+            self.curves.close()
+
+    def _epoch_ends(self, trainer: Any, epoch: int) -> None:
+        every = self.plan.recipe.validate_epochs
+        looks = epoch // every > self._epoch // every
+        self._epoch = epoch
+        loss = self.module.mean_loss()
+        if looks:
+            self.look()
         if self.curves is not None:
             values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
-            self.curves.add(self.module.step, {**values, "val/accuracy": self.accuracy} if looked else values)
-        self._say(epoch, loss, self.accuracy if looked else None)
-        self._looked = looked
-        self._fit_budget()
+            if looks:
+                values |= {"val/accuracy": self.accuracy, "val/loss": self.loss}
+            self.curves.add(self.module.step, values)
+        if looks and trainer.is_global_zero:
+            self.keep()
+        self._say(epoch, loss, self.accuracy if looks else None)
+        self._fit_budget(trainer)
 
     # ------------------------------------------------------------ parts
 
     def look(self) -> None:
-        """How many of the held-out recordings the averaged weights get right."""
+        """How many of the held-out recordings the averaged weights get right; each process looks at its share."""
         if self._looking is None:
-            items = LookItems(self.plan.held, self.plan.spec, self.plan.rule)
+            items = LookItems(self.plan.held, self.plan.spec)
             workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
-            self._looking = loader(items, in_order(len(self.plan.held), _LOOK_BATCH), workers)
-        predictions = looked_at(self.module.averaged, self._counted(self._looking))
-        _require_points(predictions.points, len(self.plan.held))
+            batches = in_order(len(self.plan.held), _LOOK_BATCH, *rank_of_ranks())
+            self._looking = loader(items, batches, workers)
+        take_the_firsts(self.module.averaged)
+        predictions = of_all(looked_at(self.module.averaged, self._counted(self._looking)))
+        require_points(predictions.points, len(self.plan.held))
+        self.module.largest = max(predictions.largest, *all_of(self.module.largest))
+        self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
+        self._looked = True
 
     def keep(self) -> None:
-        """Write the last checkpoint, and the best one when it is that."""
+        """Write the last checkpoint, and the best one when it is that.
+
+        Raises TrainingError rather than keep weights that are no numbers.
+        """
         if self.plan.folder is None:
             return
+        _require_numbers(self.module)
         better = self.accuracy > self.best
         self.best = max(self.best, self.accuracy)
         write_run(self.plan.folder, self.plan.document)
+        if self.curves is not None:  # first: what is too much is taken out when the run goes on, what lacks is lost
+            self.curves.flush()
         state = self.module.state(self.cpu(), self.best, self.accuracy)
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
         state.save(self.plan.folder / "checkpoints" / LAST)
         write_progress(self.plan.folder, state.step, state.steps, self.accuracy, self.best)
-        if self.curves is not None:
-            self.curves.flush()
-
-    def end(self) -> None:
-        """After the last step. Raises TrainingError when the weights are no numbers any more."""
-        if self.module.step == 0:
-            return
-        _require_points(self.module.points, self.module.seen)
-        if not all(bool(torch.isfinite(weight).all()) for weight in self.module.averaged.parameters()):
-            raise TrainingError(_NO_NUMBER.format(self.module.step))
-        unfinished = self.module.batches % self.in_epoch != 0
-        if unfinished or not self._looked:
-            self.look()
-        self.keep()
-        if unfinished:
-            self._say(math.ceil(self.module.batches / self.in_epoch), self.module.mean_loss(), self.accuracy)
-        if self.curves is not None:
-            self.curves.close()
+        self._kept = time.monotonic()
 
     def result(self, first: bool) -> Fitted:
         """The weights that are kept, and how good they are."""
@@ -295,7 +318,8 @@ class _Between(pl.Callback):
             module.averaged.load_state_dict(state.averaged or state.model)
             accuracy = state.accuracy
         epochs = math.ceil(module.batches / self.in_epoch)
-        return Fitted(module.averaged, accuracy, module.step, epochs, self.cpu(), self.interrupted, first)
+        done = (module.step, epochs, self.cpu(), self.interrupted)
+        return Fitted(module.averaged, accuracy, *done, first, module.largest)
 
     def cpu(self) -> float:
         """CPU seconds that the run has used, those of processes that load among them."""
@@ -307,27 +331,41 @@ class _Between(pl.Callback):
             self.loading += batch.cpu_seconds
             yield batch
 
-    def is_over(self) -> bool:
-        """Whether the budget is used up, or the model as good as is enough."""
+    def is_over(self, cpu_seconds: float) -> bool:
+        """Whether the budget is used up by so much, or the model as good as is enough."""
         budget, enough = self._budget(), self.plan.recipe.stop_accuracy
         if enough is not None and self.accuracy >= enough:
             return True
-        return budget is not None and self.cpu() >= budget
+        return budget is not None and cpu_seconds >= budget
 
     def _budget(self) -> float | None:
         minutes = self.plan.recipe.minutes
         return None if minutes is None else 60 * minutes
 
-    def _fit_budget(self) -> None:
-        """Shorten the schedule when, at the pace of the fastest epoch so far, it would exceed the budget."""
+    def _fit_budget(self, trainer: Any) -> None:
+        """Shorten the schedule when, at the pace of the fastest epoch so far, it would exceed the budget.
+
+        The first process says to how many steps.
+        """
         seconds, step = self._mark
         now, module, budget = self.cpu(), self.module, self._budget()
         if budget is None or module.step == step:
             return
         self.pace = min(self.pace, (now - seconds) / (module.step - step))
         fits = module.step + max(0.0, budget - now) / self.pace
-        module.steps = min(self.plan.recipe.steps, max(module.step, math.floor(fits)))
+        steps = min(self.plan.recipe.steps, max(module.step, math.floor(fits)))
+        module.steps = trainer.strategy.broadcast(steps)
         self._mark = (now, module.step)
+
+    def _require_same_start(self) -> None:
+        module = self.module
+        start = (module.step, module.batches, module.steps)
+        starts = all_of(start)
+        if any(other != start for other in starts):
+            raise UsageError(
+                f"The processes of this training begin at different steps ({', '.join(str(s[0]) for s in starts)}): "
+                "the run's folder has to be one that all machines see."
+            )
 
     def _loss(self) -> float:
         recent = self.module.losses[-self.plan.recipe.log_steps * self.plan.recipe.accumulate :]
@@ -346,7 +384,7 @@ class _Between(pl.Callback):
         module = self.module
         budget = self._budget()
         done = module.step / module.steps if module.steps else 1.0
-        if self.is_over():
+        if self.is_over(self.cpu()):
             done = 1.0
         try:
             self.on_progress(
@@ -363,7 +401,7 @@ class _Between(pl.Callback):
                 )
             )
         except KeyboardInterrupt:
-            self.interrupted = True
+            self._asked_to_stop = True
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -372,43 +410,19 @@ class _Between(pl.Callback):
             yield
             return
 
-        def stop(*_: Any) -> None:
-            self.interrupted = True
-
-        before = signal.signal(signal.SIGINT, stop)
+        before = signal.signal(signal.SIGINT, self._stop)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
 
-
-def _require_points(points: int, samples: int) -> None:
-    if not points:
-        raise InputError(
-            f"Nothing can be learned: none of {samples} recordings gives a single token. "
-            "Are they what the preset is for, and are there events in them?"
-        )
+    def _stop(self, *_: Any) -> None:
+        self._asked_to_stop = True
 
 
-def looked_at(model: Any, batches: Iterable[Batch]) -> Predictions:
-    """What a model says of samples, as it is used: no dropout. It is left as it was."""
-    training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    try:
-        return predict(lambda batch: model.of_batch(_moved(batch.inputs, device)), batches)
-    finally:
-        model.train(training)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """A tuple of tensors, on the device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, tuple):
-        parts = [_moved(part, device) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value
+def _require_numbers(module: Fit) -> None:
+    if not all(bool(torch.isfinite(weight).all()) for weight in module.averaged.parameters()):
+        raise TrainingError(_NO_NUMBER.format(module.step))
 
 
 @contextmanager

@@ -37,13 +37,12 @@ class LearnItems(Dataset[Item]):
         about: Description,
         recipe: Recipe,
         seed: int,
-        rule: str,
     ) -> None:
         self._part, self._spec, self._seed = part, spec, seed
         self._recipe = recipe
         mirror = None if about.mirrored is None else Mirror(about.mirrored)
         self._papers = ClassifierChanges(about.sensor.width, about.sensor.height, mirror)
-        self._represent = Represent(spec, training=True, rule=rule)
+        self._represent = Represent(spec, training=True)
 
     def __len__(self) -> int:
         return len(self._part)
@@ -69,9 +68,9 @@ class LearnItems(Dataset[Item]):
 class LookItems(Dataset[Item]):
     """Samples as they are, by their number."""
 
-    def __init__(self, part: Sequence[Sample], spec: ModelSpec, rule: str = "nearest") -> None:
+    def __init__(self, part: Sequence[Sample], spec: ModelSpec) -> None:
         self._part, self._classes = part, len(spec.labels)
-        self._represent = Represent(spec, rule=rule)
+        self._represent = Represent(spec)
 
     def __len__(self) -> int:
         return len(self._part)

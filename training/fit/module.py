@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+
+from spedge.base.errors import InputError
 
 from ..models.inputs import GraphBatch
 from ..presets.base import Recipe
@@ -19,7 +22,8 @@ from .state import State
 class Fit(pl.LightningModule):
     """A model, the average of its weights (or itself), its optimizer, and how far the run is.
 
-    step, batches, seen, steps: as in `State`. Lightning counts from where this process began; these from the run's.
+    step, batches, seen, steps, largest: as in `State`. Lightning counts from where this process began; these
+    from the run's.
     """
 
     def __init__(self, model: nn.Module, averaged: nn.Module, recipe: Recipe, seed: int) -> None:
@@ -27,29 +31,37 @@ class Fit(pl.LightningModule):
         self.model, self.averaged, self.recipe, self.seed = model, averaged, recipe, seed
         if averaged is not model:
             averaged.requires_grad_(False)
-        self.step = self.batches = self.seen = self.points = 0
+        self.step = self.batches = self.seen = self.points = self.largest = 0
         self.steps = recipe.steps
         self.losses: list[Tensor] = []
-        self._resumed: State | None = None
+        self._resumed: tuple[State, Path] | None = None
 
     # ------------------------------------------------------------ going on
 
-    def resume(self, state: State) -> None:
-        """Go on from there."""
-        self.model.load_state_dict(state.model)
-        if self.averaged is not self.model:
-            self.averaged.load_state_dict(state.averaged)
+    def resume(self, state: State, path: Path) -> None:
+        """Go on from there. Raises InputError when what the file at `path` holds is of another model."""
+        try:
+            self.model.load_state_dict(state.model)
+            if self.averaged is not self.model:
+                self.averaged.load_state_dict(state.averaged)
+        except (RuntimeError, TypeError, AttributeError):
+            raise _of_another(path) from None
         self.step, self.batches, self.seen, self.steps = state.step, state.batches, state.seen, state.steps
-        self._resumed = state
+        self.largest = state.largest
+        self._resumed = state, path
 
     def on_fit_start(self) -> None:
         """The optimizer's and the scaler's state come with the optimizer."""
-        if self._resumed is not None:
-            self.optimizers(use_pl_optimizer=False).load_state_dict(self._resumed.optimizer)  # type: ignore[union-attr]
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            if scaler is not None and self._resumed.scaler:
-                scaler.load_state_dict(self._resumed.scaler)
-            self._resumed = None
+        if self._resumed is None:
+            return
+        (state, path), self._resumed = self._resumed, None
+        try:
+            self.optimizers(use_pl_optimizer=False).load_state_dict(state.optimizer)  # type: ignore[union-attr]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _of_another(path) from None
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and state.scaler:
+            scaler.load_state_dict(state.scaler)
 
     # ------------------------------------------------------------ a step
 
@@ -85,6 +97,7 @@ class Fit(pl.LightningModule):
         """After a batch: count it, and average the weights after a step."""
         self.batches += 1
         self.points += batch.points
+        self.largest = max(self.largest, batch.largest)
         self.seen += batch.samples * self.trainer.world_size
         if (batch_idx + 1) % self.recipe.accumulate == 0:
             self.step += 1
@@ -122,4 +135,11 @@ class Fit(pl.LightningModule):
             {} if scaler is None else scaler.state_dict(),
             best,
             accuracy,
+            self.largest,
         )
+
+
+def _of_another(path: Path) -> InputError:
+    return InputError(
+        f"{path} is of another model than the run's: remove it to go on from the beginning, or restore it."
+    )

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from spedge.base.errors import InputError
-from spedge.base.files import whole
+
+from ..files import save
 
 SCHEMA = 1
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -22,6 +23,7 @@ class State:
 
     seen: samples. cpu_seconds: used so far. model: weights. averaged: their average, when one is kept. optimizer,
     scaler: torch's. best: the highest accuracy so far; accuracy: the last one.
+    largest: tokens or events of the sample that had the most of those learned from or looked at.
     """
 
     step: int
@@ -35,6 +37,7 @@ class State:
     scaler: dict[str, Any]
     best: float
     accuracy: float
+    largest: int = 0
 
     @classmethod
     def empty(cls) -> State:
@@ -42,21 +45,21 @@ class State:
         return cls(0, 0, 0, 0, 0.0, {}, {}, {}, {}, -1.0, float("nan"))
 
     def save(self, path: Path) -> None:
-        """Write the file; an interrupted write leaves the old one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part:
-            torch.save({"schema": SCHEMA, **{f.name: getattr(self, f.name) for f in fields(self)}}, part)
+        """Write the file; an interrupted write leaves the old one. Raises UsageError where that cannot be done."""
+        save({"schema": SCHEMA, **{f.name: getattr(self, f.name) for f in fields(self)}}, path)
 
     @classmethod
     def load(cls, path: Path) -> State:
         """Read it. Raises InputError for a file that is not one, or of another version."""
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = dict(torch.load(path, map_location="cpu", weights_only=True))
             if content.pop("schema") != SCHEMA:
                 raise InputError(f"{path} was written by another version of spedge: train again with another --run.")
             return cls(**content)
         except FileNotFoundError:
             raise InputError(f"There is no checkpoint at {path}: 'spedge train' writes it.") from None
+        except InputError:
+            raise
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise InputError(
                 f"{path} is no checkpoint of a run ({error}): remove it to go on from the beginning, or restore it."

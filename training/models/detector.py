@@ -131,9 +131,9 @@ class PointGrid(nn.Module):
 class GridLstm(nn.Module):
     """One LSTM for all cells, each a sequence of its own. Gates in torch's order: input, forget, cell, output."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTMCell(width, width)
+        self.lstm = nn.LSTMCell(inputs, hidden)
 
     def start(self, slots: int, rows: int, columns: int) -> GridState:
         """Zeros."""
@@ -141,12 +141,12 @@ class GridLstm(nn.Module):
         return GridState(zeros, zeros.clone())
 
     def forward(self, grid: Tensor, steps: Steps, state: GridState) -> tuple[Tensor, GridState]:
-        """grid [steps, rows, columns, width] to the same, and the state after the last step of each slot.
+        """grid [steps, rows, columns, inputs] to [steps, rows, columns, hidden]; and the state after each slot's last.
 
         Gradients go through all steps of the batch; who carries the state on detaches it.
         """
         hidden, cell = state
-        out: list[Tensor] = [grid[:0]] * len(grid)
+        out: list[Tensor] = [hidden] * len(grid)
         for number in _at_once(steps.slot):
             slot, kept = steps.slot[number], (~steps.reset[number]).to(hidden.dtype)[:, None, None, None]
             h, c = hidden[slot] * kept, cell[slot] * kept
@@ -156,7 +156,7 @@ class GridLstm(nn.Module):
             hidden, cell = hidden.index_copy(0, slot, h.to(hidden.dtype)), cell.index_copy(0, slot, c.to(cell.dtype))
             for place, i in enumerate(number.tolist()):
                 out[i] = h[place]
-        return torch.stack(out) if out else grid, GridState(hidden, cell)
+        return torch.stack(out), GridState(hidden, cell)
 
 
 def _at_once(slot: Tensor) -> list[Tensor]:
@@ -180,7 +180,7 @@ class GridDetector(nn.Module):
 
     def __init__(self, config: Detector, classes: int, strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.lstm = GridLstm(config.hidden)
+        self.lstm = GridLstm(config.encoder.gives, config.hidden)
         self.pyramid = Pyramid(config.hidden, config.odd_grid)
         self.neck = Neck(config.hidden)
         self.head = Head(config.hidden, config.head, classes, strides)

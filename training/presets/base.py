@@ -93,7 +93,7 @@ class Preset:
         most = self.representation.window
         if tokens <= 0 or (most is not None and tokens > most):
             raise UsageError(f"A window of {tokens} tokens cannot be: {self.name} has 1 to {most or 'any number'}.")
-        return replace(self, representation=replace(self.representation, window=tokens))
+        return replace(self, representation=replace(self.representation, window=tokens, origin="window"))
 
 
 def transformer(size: str) -> Transformer:

@@ -79,7 +79,8 @@ def _input(size: int, rule: TokenizerSettings | str, time_scale_us: int, encoder
     if isinstance(rule, str):
         return EventInput(size, rule, _FEATURES, float(time_scale_us))
     hidden = encoder.hidden if isinstance(encoder, Transformer) else _FEATURES
-    return TokenInput(replace(rule, patch_size=size), Embedding(_BUCKETS, hidden, float(time_scale_us)))
+    embedding = Embedding(_BUCKETS, hidden, float(time_scale_us))
+    return TokenInput(replace(rule, patch_size=size), embedding, origin="sample")
 
 
 def _preset(

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spedge.model.graph import GnnArrays, PcnArrays
+
 from ..models.gnn import GnnGraph
 from ..models.inputs import Cells, GraphBatch, TokenBatch
 from ..models.pcn import PcnGraph
 from .collate_graph import gnn_batch, pcn_batch
-from .graph import GnnArrays, PcnArrays
 from .samples import Arrays, CellArrays, GraphArrays, TokenArrays
 
 
@@ -28,11 +29,13 @@ class Item(NamedTuple):
 
 class Batch(NamedTuple):
     """inputs: what the model takes; None where no sample can be had. labels: float32 [N, classes]. number: int64
-    [N], of each sample in its part. cpu_seconds: that a process of its own has used for it."""
+    [N], of each sample in its part. largest: tokens or events of the sample that has the most. cpu_seconds: that a
+    process of its own has used for it."""
 
     inputs: TokenBatch | GraphBatch | None
     labels: Tensor
     number: Tensor
+    largest: int = 0
     cpu_seconds: float = 0.0
 
     @property
@@ -52,7 +55,8 @@ def collate(items: Sequence[Item]) -> Batch:
     arrays = [item.arrays for item in there if item.arrays is not None]
     labels = np.stack([item.label for item in there]) if there else np.zeros((0, len(items[0].label)), np.float32)
     numbers = torch.tensor([item.number for item in there], dtype=torch.int64)
-    return Batch(inputs_of(arrays) if arrays else None, torch.from_numpy(labels), numbers)
+    largest = max((a.points for a in arrays), default=0)
+    return Batch(inputs_of(arrays) if arrays else None, torch.from_numpy(labels), numbers, largest)
 
 
 def inputs_of(arrays: Sequence[Arrays]) -> TokenBatch | GraphBatch:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spedge.model.graph import EdgeArrays, GnnArrays, PcnArrays
+
 from ..models.gnn import GnnGraph
 from ..models.graph import Edges
 from ..models.pcn import PcnGraph
-from .graph import EdgeArrays, GnnArrays, PcnArrays
 
 
 def gnn_batch(samples: Sequence[GnnArrays]) -> GnnGraph:

@@ -40,13 +40,13 @@ class Step(NamedTuple):
 class Stepper:
     """Chunks to steps. One for each process.
 
-    training: points for a graph are drawn from a random start; else from the first one. rule: `spedge.tokens.graph`.
+    training: points for a graph are drawn from a random start; else from the first one.
     """
 
-    def __init__(self, spec: ModelSpec, training: bool = False, rule: str = "nearest") -> None:
+    def __init__(self, spec: ModelSpec, training: bool = False) -> None:
         assert isinstance(spec.model, Detector)
         self._spec = spec
-        self._represent = Represent(spec, training, rule)
+        self._represent = Represent(spec, training)
 
     def tokenizer(self) -> Tokenizer | None:
         """A new one, as a stream of chunks begins with; None for a model on events."""

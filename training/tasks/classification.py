@@ -26,30 +26,35 @@ class Predictions:
     """What a model said of samples.
 
     index: int64 [n], numbers in the part. probabilities: float64 [n, classes], of each slice. points: tokens or events
-    of all.
+    of all. loss: mean cross entropy of a slice, nats. largest: points of the sample that has the most.
     """
 
     index: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     points: int
+    loss: float = float("nan")
+    largest: int = 0
 
 
 def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predictions:
     """Go through the batches. model: a batch's logits. Samples that no model input can be made of are not in it."""
     index: list[NDArray[np.int64]] = []
     probabilities: list[NDArray[np.float64]] = []
-    points = 0
+    points, largest, loss = 0, 0, 0.0
     with torch.no_grad():
         for batch in batches:
             if batch.inputs is None:
                 continue
             logits = model(batch).float()
             points += batch.points
+            largest = max(largest, batch.largest)
+            loss += float(loss_of(logits, batch.labels.to(logits.device))) * batch.samples
             index.append(batch.number.cpu().numpy())
             probabilities.append(torch.softmax(logits, 1).cpu().numpy().astype(np.float64))
     if not index:
         return Predictions(np.zeros(0, np.int64), np.zeros((0, 0)), points)
-    return Predictions(np.concatenate(index), np.concatenate(probabilities), points)
+    every = np.concatenate(index)
+    return Predictions(every, np.concatenate(probabilities), points, loss / len(every), largest)
 
 
 def vote(predictions: Predictions, part: Sequence[Sample], classes: int) -> NDArray[np.int64]:

@@ -5,12 +5,23 @@ Boxes are centre x, centre y, width, height in pixels. Labels of a step: float32
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from spedge.model.boxes import keep
+from spedge.model.parts import Detection, Sensor
+
+from ..metrics.coco import SCORED_DTYPE
+
+if TYPE_CHECKING:
+    from ..models.detector import DetectorModel
+    from ..represent.collate_steps import StepBatch
 
 ZONE = 1.5  #: a cell may answer for a label when it is nearer to its centre, on both axes, than so many strides
 BEST = 10  #: IoUs that are added up to say how many cells answer for a label
@@ -119,3 +130,62 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU of each box of a with each of b: [n, 4] and [m, 4] to [n, m]."""
     return paired_iou(a[:, None], b[None])
+
+
+# ---------------------------------------------------------------- boxes
+
+
+def outputs(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """A detector's outputs from its head's: boxes [..., 4] and scores [..., classes], objectness times class."""
+    return raw[..., :4], torch.sigmoid(raw[..., 4:5]) * torch.sigmoid(raw[..., 5:])
+
+
+class Seen(NamedTuple):
+    """What was found in a step, and its labels: SCORED_DTYPE, both at the step's time."""
+
+    recording: int
+    found: NDArray[Any]
+    labels: NDArray[Any]
+
+
+def detect(
+    model: DetectorModel, batches: Iterable[StepBatch], states: int, task: Detection, sensor: Sensor
+) -> Iterator[Seen]:
+    """Go through batches whose slots follow on one another. states: how many slots there are."""
+    state = model.start(states)
+    with torch.no_grad():
+        for batch in batches:
+            raw, state = model(batch.inputs, batch.steps, state)
+            boxes, scores = (part.float().cpu().numpy() for part in outputs(raw))
+            for i, labels in enumerate(batch.labels_of()):
+                t = int(batch.time[i])
+                found = scored(keep(boxes[i], scores[i], task, sensor).boxes, t)
+                yield Seen(int(batch.recording[i]), found, _of_labels(labels.cpu().numpy(), t))
+
+
+def scored(boxes: NDArray[Any], t: int) -> NDArray[Any]:
+    """BOX_DTYPE of `spedge.model.boxes` as SCORED_DTYPE."""
+    out = np.zeros(len(boxes), SCORED_DTYPE)
+    out["t"] = t
+    for name in ("x", "y", "w", "h", "label", "score"):
+        out[name] = boxes[name]
+    return out
+
+
+def _of_labels(labels: NDArray[np.float32], t: int) -> NDArray[Any]:
+    out = np.zeros(len(labels), SCORED_DTYPE)
+    out["t"], out["label"] = t, labels[:, 0]
+    out["x"], out["y"] = labels[:, 1] - labels[:, 3] / 2, labels[:, 2] - labels[:, 4] / 2
+    out["w"], out["h"] = labels[:, 3], labels[:, 4]
+    return out
+
+
+def by_recording(seen: Iterable[Seen], recordings: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Labels and what was found, of each recording."""
+    labels: list[list[NDArray[Any]]] = [[] for _ in range(recordings)]
+    found: list[list[NDArray[Any]]] = [[] for _ in range(recordings)]
+    for step in seen:
+        labels[step.recording].append(step.labels)
+        found[step.recording].append(step.found)
+    none = np.zeros(0, SCORED_DTYPE)
+    return [(np.concatenate([none, *a]), np.concatenate([none, *b])) for a, b in zip(labels, found, strict=True)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spedge.base.errors import UsageError
 from spedge.cli.common import (
-    BoardOption,
     BundleArgument,
     DeviceOption,
     FaultOption,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @reads
 def command(
     bundle: BundleArgument,
-    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING...")],
-    board: BoardOption = "sim",
+    recordings: Annotated[list[Path] | None, typer.Argument(metavar="RECORDING...", show_default=False)] = None,
+    board: Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'. host: none.")] = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
     fault: FaultOption = None,
@@ -64,11 +64,16 @@ def command(
     Tokens must be equal field by field, logits within 1e-4 (0.1 for int8, against ONNX Runtime on the quantised
     graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
     way, too: each result must come when it is due, with the host's window and logits.
+
+    --board host needs no board and takes all classifiers: samples that the bundle keeps are computed again and compared
+    with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and recordings, if any, by
+    the road of training and by that of a device.
     The exit code is 1 when a recording fails.
     """
     from spedge.boards.manifest import load_board
     from spedge.events.formats import format_name
     from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
+    from spedge.jobs.check_host import HOST
     from spedge.model.bundle import Bundle
 
     if camera is not None:
@@ -76,6 +81,13 @@ def command(
     require_range("--every-ms", every_ms)
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
+    if board == HOST:
+        if device or fault or camera or every_ms or every_tokens or window_ms or precision != "fp32":
+            raise UsageError("--board host has no device and computes in fp32: give it recordings, and nothing else")
+        _check_host(bundle, recordings or [], reading, as_json)
+        return
+    if not recordings:
+        raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
     known = load_board(board)
     loaded = Bundle.load(bundle)
     events = require_recordings(loaded, recordings, reading)
@@ -92,6 +104,34 @@ def command(
         print_report(report)
         if known.process and known.process.emulated and not device:
             print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json: bool) -> None:
+    from rich.text import Text
+
+    from spedge.jobs.check_host import check_host
+    from spedge.model.bundle import Bundle
+
+    loaded = Bundle.load(bundle)
+    with progress("Computing") as say:
+        report = check_host(loaded, recordings, reading, say)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        numbers = ("events", "tokens", "edges", "largest Δ embedded", "largest Δ logit")
+        listing = table(f"{report.bundle} on this machine", "", *numbers, "label", "verdict", right=numbers)
+        for s in report.samples:
+            edges = "" if s.edges is None else f"{s.edges:,}"
+            embedded = "" if s.embedded_diff != s.embedded_diff else f"{s.embedded_diff:.1e}"
+            cells = (s.name, f"{s.events:,}", f"{s.tokens:,}", edges, embedded, f"{s.logits_diff:.1e}", s.label)
+            listing.add_row(*map(Text, cells), "FAILED" if s.problem else "passed")
+        show(listing)
+        for s in report.samples:
+            if s.problem:
+                print(f"{s.name}: {s.problem}")
+        print(f"host: {sum(s.problem is None for s in report.samples)} of {len(report.samples)} passed")
     if not report.passed:
         raise typer.Exit(1)
 

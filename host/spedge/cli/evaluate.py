@@ -51,7 +51,9 @@ def command(
     show(listing)
     _show_confusion(report)
     _show_stages(report)
-    print(f"{report.top1:.1%} of {report.samples} samples of {report.data} ({report.split}) right")
+    print(
+        f"{report.top1:.1%} of {report.samples} samples of {report.data} ({report.split}) right, loss {report.loss:.3f}"
+    )
 
 
 def _show_confusion(report: EvaluationReport) -> None:
@@ -81,6 +83,8 @@ def _document(report: EvaluationReport) -> dict[str, Any]:
         "split": report.split,
         "samples": report.samples,
         "top1": report.top1,
+        **report.metrics,
+        "loss": report.loss if report.loss == report.loss else None,
         "per_class": report.per_class,
         "labels": list(report.labels),
         "confusion": report.confusion.tolist(),

@@ -18,7 +18,15 @@ def command(
     tokens: Annotated[
         int | None,
         typer.Option(
-            help="Another window length than it was trained with: fewer tokens take less memory on a board.",
+            help="The most tokens it sees, in the place of those it was trained with: fewer take less memory.",
+            show_default=False,
+        ),
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option(
+            metavar="window",
+            help="Of a model trained with whole samples: let times count from its window's first token, as on a board.",
             show_default=False,
         ),
     ] = None,
@@ -29,7 +37,7 @@ def command(
     from spedge.training import export
 
     with progress("Exporting"):
-        bundle = export(checkpoint, out, tokens)
+        bundle = export(checkpoint, out, tokens, times)
     if as_json:
         print_json({"bundle": str(bundle.path), "name": bundle.name, "hash": bundle.hash})
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
-from spedge.cli.train import SizeOption, run_folder
+from spedge.cli.train import CompatOption, SizeOption, run_folder
 
 
 def command(
@@ -19,6 +19,7 @@ def command(
         typer.Option(help="Folder of the run; a name alone is a folder in runs/. Default: the preset's name."),
     ] = None,
     size: SizeOption = None,
+    compat: CompatOption = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -36,7 +37,7 @@ def command(
     from spedge.training import import_run
 
     with progress("Reading the checkpoint"):
-        report = import_run(file, preset, run_folder(run or Path(preset)), size=size, data=data)
+        report = import_run(file, preset, run_folder(run or Path(preset)), size=size, compat=compat, data=data)
     if as_json:
         print_json(
             {

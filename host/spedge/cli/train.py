@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +26,9 @@ DataOption = Annotated[
 SizeOption = Annotated[
     str | None,
     typer.Option(help="Of a transformer: pico, nano, tiny, small or base; default: the preset's.", show_default=False),
+]
+CompatOption = Annotated[
+    str | None, typer.Option(help="authors: what they do differently, for comparison.", show_default=False)
 ]
 
 
@@ -56,10 +61,16 @@ def command(
         typer.Option(help="Window length, for a board with little memory; default: the preset's.", show_default=False),
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by torchrun.")] = 1,
-    compat: Annotated[
-        str | None, typer.Option(help="authors: what they do differently, for comparison.", show_default=False)
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="GPUs, or processes on a CPU; default: 1.", show_default=False)
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Machines; this runs on each of them. Default: 1.", show_default=False)
+    ] = None,
+    compat: CompatOption = None,
+    checkpoint_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Keep the weights so often, too; default: 10. 0: at every step.", show_default=False),
     ] = None,
     wandb: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="Log to Weights & Biases, too.", show_default=False)
@@ -79,11 +90,13 @@ def command(
         raise UsageError("Say what to train: 'spedge presets' lists the presets.")
     require_torch()
     from spedge.training import train
-    from spedge.training.fit.fitting import Machine
+    from spedge.training.fit.machine import Machine
+    from spedge.training.train import KEEP_MINUTES
 
     folder = run_folder(run or Path(chosen))
     minutes, holdout = recipe.pop("minutes", None), recipe.pop("holdout", None)
-    with progress("Reading the data") as say:
+    first = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0  # of several processes
+    with progress("Reading the data") if first else nullcontext(lambda _: None) as say:
         report = train(
             chosen,
             data,
@@ -97,7 +110,8 @@ def command(
             tokens=tokens,
             recipe=recipe,
             compat=compat,
-            machine=Machine(accelerator, devices, nodes, recipe.get("workers")),
+            machine=Machine(accelerator, devices, nodes),
+            keep_minutes=KEEP_MINUTES if checkpoint_minutes is None else checkpoint_minutes,
             wandb=wandb,
             bundle=bundle,
             debug=debug,
@@ -114,6 +128,8 @@ def command(
         f"{report.cpu_seconds / 60:.1f} min of CPU time, "
         f"{report.top1:.1%} of {report.held_out_samples} held-out samples right"
     )
+    how = f"{report.processes} processes, {report.precision}" if report.processes > 1 else report.precision
+    print(f"in {how}" + (f", as the {report.compat} do" if report.compat else ""))
     print(report.checkpoint.parent if report.bundle is None else report.bundle.path)
 
 
@@ -138,6 +154,9 @@ def _document(report: TrainReport) -> dict[str, Any]:
     return {
         "preset": report.preset,
         "seed": report.seed,
+        "precision": report.precision,
+        "processes": report.processes,
+        "compat": report.compat,
         "checkpoint": str(report.checkpoint),
         "bundle": None if report.bundle is None else str(report.bundle.path),
         "hash": None if report.bundle is None else report.bundle.hash,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.base.files import whole
+from spedge.model.graph import graph_columns
 from spedge.model.parts import TokenInput
 from spedge.model.spec import ModelSpec, from_document, to_document
 
@@ -31,14 +32,16 @@ FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
 class Vector:
     """A real sample and what the host computes from it.
 
-    events: structured (t u8, x u2, y u2, p u1); tokens: structured (x u2, y u2, t u8, n u4), all of them;
-    embedded: float32 [n, hidden], the window's rows with positions added; outputs: float32, by name.
+    events: structured (t u8, x u2, y u2, p u1); tokens: structured (x u2, y u2, t u8, n u4), all of them, or the events
+    that are kept, each a token of its own; embedded: float32 [n, hidden], the window's rows, of a transformer with
+    positions added; outputs: float32, by name; graph: what `graph_numbers` gives, of a GNN or PCN.
     """
 
     events: NDArray[Any]
     tokens: NDArray[Any]
     embedded: NDArray[np.float32]
     outputs: Mapping[str, NDArray[np.float32]]
+    graph: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -95,6 +98,7 @@ class Bundle(ModelSpec):
                     arrays[f"tokens_{i}"],
                     arrays[f"embedded_{i}"],
                     {output.name: arrays[f"{output.name}_{i}"] for output in self.outputs},
+                    {name: arrays[f"{name}_{i}"] for name in graph_columns(self.model)},
                 )
                 for i in range(count)
             ]

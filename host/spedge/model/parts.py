@@ -13,10 +13,12 @@ from typing import ClassVar
 
 from spedge.base.errors import UsageError
 from spedge.tokens.embedding import MAX_BUCKETS
+from spedge.tokens.graph import RULES
 from spedge.tokens.settings import TokenizerSettings
 
 MAX_WINDOW = 65535
 ATTENTIONS = ("full", "causal")
+ORIGINS = ("window", "sample")
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,17 @@ class Embedding:
 
 @dataclass(frozen=True)
 class TokenInput:
-    """Embedded tokens. window: the newest tokens that the model sees; None: all of a sample, while it is trained."""
+    """Embedded tokens. window: the newest tokens that the model sees; None: all of a sample, while it is trained.
+
+    origin: what their times count from: "window", its first token, as on a device; "sample", the time 0 of a sample,
+    as published.
+    """
 
     type: ClassVar[str] = "tokens"
     tokenizer: TokenizerSettings
     embedding: Embedding
     window: int | None = None
+    origin: str = "window"
 
     @property
     def cells(self) -> int:
@@ -118,6 +125,8 @@ class TokenInput:
         yield from _positive("embedding", hidden=self.embedding.hidden, time_scale_us=self.embedding.time_scale_us)
         if self.window is not None and not 1 <= self.window <= MAX_WINDOW:
             yield f"its window has {self.window} tokens; give 1 to {MAX_WINDOW}"
+        if self.origin not in ORIGINS:
+            yield f"its times count from the {self.origin!r}; choose one of {', '.join(ORIGINS)}"
 
 
 @dataclass(frozen=True)
@@ -178,9 +187,13 @@ class Transformer:
 
 
 class _OnPoints:
-    """What families on graphs have in common. channels: features before the layers, between them, and after them."""
+    """What families on graphs have in common. channels: features before the layers, between them, and after them.
+
+    rule: which neighbours stay where there are more than `neighbours`, one of `spedge.tokens.graph.RULES`.
+    """
 
     channels: tuple[int, ...]
+    rule: str
 
     @property
     def takes(self) -> int:
@@ -205,12 +218,13 @@ class Gnn(_OnPoints):
     channels: tuple[int, ...] = (16, 32, 128)
     neighbours: int = 32
     kernel: int = 4
+    rule: str = "nearest"
 
     def problems(self) -> Iterator[str]:
         """What cannot be."""
         sizes = {name: getattr(self, name) for name in ("node_radius", "pool_radius", "kernel")}
         yield from _positive(self.type, **sizes)
-        yield from _graph_problems(self.type, (self.fps_ratio,), self.channels, self.neighbours)
+        yield from _graph_problems(self, (self.fps_ratio,), self.neighbours)
 
 
 @dataclass(frozen=True)
@@ -222,12 +236,13 @@ class Pcn(_OnPoints):
     fps_ratios: tuple[float, ...]
     channels: tuple[int, ...] = (16, 32, 128)
     neighbours: int = 64
+    rule: str = "nearest"
 
     def problems(self) -> Iterator[str]:
         """What cannot be."""
         for radius in self.radii:
             yield from _positive(self.type, radius=radius)
-        yield from _graph_problems(self.type, self.fps_ratios, self.channels, self.neighbours)
+        yield from _graph_problems(self, self.fps_ratios, self.neighbours)
         if not len(self.radii) == len(self.fps_ratios) == len(self.channels) - 1 >= 1:
             yield (
                 f"{len(self.radii)} radii, {len(self.fps_ratios)} ratios and {len(self.channels)} channels; a pcn has "
@@ -301,13 +316,16 @@ def _label_problems(labels: tuple[str, ...]) -> Iterator[str]:
         yield "its labels have to be at least one, and all different"
 
 
-def _graph_problems(name: str, ratios: tuple[float, ...], channels: tuple[int, ...], neighbours: int) -> Iterator[str]:
+def _graph_problems(part: Gnn | Pcn, ratios: tuple[float, ...], neighbours: int) -> Iterator[str]:
+    name, channels = part.type, part.channels
     if not all(0 < ratio <= 1 for ratio in ratios):
         yield f"a {name} samples a share of the points, more than 0 and at most 1, not {ratios}"
     if len(channels) < 2:
         yield f"a {name} has at least two channels, not {channels}"
     for count in (*channels, neighbours):
         yield from _positive(name, channels_and_neighbours=count)
+    if part.rule not in RULES:
+        yield f"its {name} keeps neighbours by the rule {part.rule!r}; choose one of {', '.join(RULES)}"
 
 
 def _positive(where: str, **numbers: float) -> Iterator[str]:

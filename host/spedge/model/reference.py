@@ -1,11 +1,12 @@
 """What the host computes from events: tokens, the encoder's input, logits. The yardstick for devices.
 
-Tokens come from the C library; the logits from ONNX Runtime on the exported graph, which shares no code with what
-runs on a device.
+Tokens and graphs come from the C library; the logits from ONNX Runtime on the exported graph, which shares no code with
+what runs on a device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,28 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Classification, TokenInput, Transformer
-from spedge.model.window import Window, tokenizer_of, window_of
-from spedge.tokens.embedding import encoder_input
+from spedge.model.graph import GnnArrays, PcnArrays, padded
+from spedge.model.parts import Classification, EventInput, TokenInput, Transformer
+from spedge.model.window import (
+    Window,
+    Windower,
+    graph_of,
+    oracle_inputs,
+    seen_of,
+    structure_inputs,
+    tokenizer_of,
+    window_of,
+)
+from spedge.tokens.embedding import embed, position_embedding
 from spedge.tokens.tokenizer import Tokenizer, TokenizerStats, Tokens
 
 
 @dataclass(frozen=True)
 class Computed:
-    """All tokens of the events, where the events went, and the outputs of the last T tokens, float32 by name."""
+    """All tokens of the events, where the events went, and the outputs of the last T tokens, float32 by name.
+
+    Of a model on events, tokens are the events that it keeps (`events_as_tokens`).
+    """
 
     tokens: Tokens
     stats: TokenizerStats
@@ -37,52 +51,69 @@ class Computed:
 
 
 class Reference:
-    """A bundle's model on the host.
+    """A bundle's classifier on the host, of any family.
 
-    Logits are those of the window that `window` gives, times counted from its first token. encoder: a quantised
-    encoder (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the bundle's graphs.
+    Logits are those of the window that `window` gives, times counted as the bundle says. encoder: a quantised encoder
+    (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the bundle's graphs.
     Raises InputError for a model of another kind, and when the bundle's graphs cannot be run.
     """
 
     def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
         self.bundle = bundle
-        _, self._input, _ = bundle.parts("the host's reference", Classification, TokenInput, Transformer)
+        if not isinstance(bundle.task, Classification):
+            raise InputError(
+                f"the host's reference takes classifiers, and the model {bundle.name!r} is for {bundle.task.type}"
+            )
         self._rows = bundle.tokens
         self._quantised = encoder
         self._weight, self._bias = bundle.embedding_arrays()
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
         """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
-        return tokenizer_of(self._input, pool_events)
+        return tokenizer_of(self.bundle.token_input, pool_events)
 
     def compute(self, events: NDArray[Any], pool_events: int | None = None) -> Computed:
         """Everything from events (structured t in µs, x, y, p; sorted)."""
+        if isinstance(self.bundle.representation, EventInput):
+            tokens = Windower(self.bundle).tokenize(events)
+            return Computed(tokens, _kept(len(events), len(tokens)), self.outputs(tokens))
         tokenizer = self.tokenizer(pool_events)
         tokens = tokenizer.push(events)
         return Computed(tokens, tokenizer.stats, self.outputs(tokens))
 
     def window(self, tokens: Tokens) -> Tokens:
         """The tokens that the model sees: `ModelSpec.window_tokens` of the newest."""
-        return tokens.last(self.bundle.window_tokens(len(tokens)))
+        return seen_of(tokens, self.bundle)
+
+    def graph(self, tokens: Tokens) -> GnnArrays | PcnArrays | None:
+        """The graphs of the tokens that the model sees; None for a transformer, which has none."""
+        return graph_of(self.window(tokens), self.bundle)
 
     def logits(self, tokens: Tokens) -> NDArray[np.float32]:
         """The output `logits`, float32 [classes]."""
         return self.outputs(tokens)["logits"]
 
     def outputs(self, tokens: Tokens) -> dict[str, NDArray[np.float32]]:
-        """What the model gives, float32 by name: by the oracle, model.onnx, from volumes and positions.
+        """What the model gives, float32 by name: by the oracle, model.onnx, from volumes or polarities, and positions.
 
         By the quantised encoder, from what `encoder_input` gives, when there is one. A model.onnx that takes float32
         positions, as bundles had it at first, cannot tell the times of a long pause apart: the embedding is computed
         here in float64 then, and the rest by encoder.onnx.
         """
         if self._quantised is not None:
-            return self._encoded(self.encoder_input(tokens))
-        window = window_of(self.window(tokens), self._input)
-        if self._oracle.get_inputs()[1].type == "tensor(float)":
-            return self._encoded(self._embedded(window))
-        volumes, positions = self._padded(window.volumes), self._padded(window.positions)
-        return self._run(self._oracle, len(window.positions), volumes=volumes, positions=positions)
+            return self.encoded(tokens)
+        seen = self.window(tokens)
+        if self._old_positions:
+            return self._encoded(self._embedded(window_of(seen, self.bundle.token_input)))
+        return self._run(self._oracle, oracle_inputs(self.bundle, seen, graph_of(seen, self.bundle)))
+
+    def encoded(self, tokens: Tokens) -> dict[str, NDArray[np.float32]]:
+        """The same by the road that a device takes: embedded by the C library, and the rest by encoder.onnx."""
+        return self._encoded(self.encoder_input(tokens), self.graph(tokens))
+
+    @cached_property
+    def _old_positions(self) -> bool:
+        return any(i.name == "positions" and i.type == "tensor(float)" for i in self._oracle.get_inputs())
 
     def _embedded(self, window: Window) -> NDArray[np.float32]:
         """Embedded tokens with their positions by the formulas: float32 [n, hidden]."""
@@ -95,30 +126,31 @@ class Reference:
         cells = np.log1p(window.volumes.reshape(len(window.volumes), -1), dtype=np.float64)
         return np.asarray(cells @ self._weight.T + self._bias + np.concatenate(parts, axis=1), np.float32)
 
-    def _padded(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """A batch of one, [1, T, …], of at most T rows."""
-        padded = np.zeros((1, self._rows, *rows.shape[1:]), rows.dtype)
-        padded[0, : len(rows)] = rows
-        return padded
-
     def encoder_input(self, tokens: Tokens) -> NDArray[np.float32]:
-        """What a device hands to its encoder: embedded window with positions, float32 [n, hidden], n <= T."""
-        config = self._input.embedding
-        return encoder_input(
-            self.window(tokens),
-            self._weight,
-            self._bias,
-            self._input.tokenizer.patch_size,
-            config.buckets,
-            config.time_scale_us,
-        )
+        """What a device hands to its encoder: the embedded window, of a transformer with positions.
+
+        float32 [n, hidden]. Equal, bit for bit, to what sp_pipeline_window hands to it where sin, cos, log and pow are.
+        """
+        seen, config = self.window(tokens), self.bundle.representation
+        if not isinstance(config, TokenInput):
+            rows: NDArray[np.float32] = self._weight.T[seen.events["p"]] + self._bias
+            return rows
+        embedding = config.embedding
+        rows = embed(seen, self._weight, self._bias, config.tokenizer.patch_size, embedding.buckets)
+        if not isinstance(self.bundle.model, Transformer):
+            return rows
+        since = seen.t - seen.t[:1] if config.origin == "window" else seen.t
+        return rows + position_embedding(seen.x, seen.y, since, embedding.hidden, embedding.time_scale_us)
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T."""
+        """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T. Of a transformer."""
         return self._encoded(rows)["logits"]
 
-    def _encoded(self, rows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        return self._run(self._encoder, len(rows), tokens=self._padded(rows))
+    def _encoded(
+        self, rows: NDArray[np.float32], graph: GnnArrays | PcnArrays | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        structure = structure_inputs(self.bundle, len(rows), graph)
+        return self._run(self._encoder, {"tokens": padded(rows, self._rows), **structure})
 
     @cached_property
     def _oracle(self) -> Any:
@@ -128,15 +160,20 @@ class Reference:
     def _encoder(self) -> Any:
         return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
 
-    def _run(self, session: Any, length: int, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def _run(self, session: Any, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         names = [output.name for output in self.bundle.outputs]
         if missing := set(names) - {output.name for output in session.get_outputs()}:
             raise InputError(
                 f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
                 "export it again"
             )
-        given = session.run(names, {**inputs, "length": np.array([length], np.int32)})
+        given = session.run(names, dict(inputs))
         return {name: np.asarray(tensor[0], np.float32) for name, tensor in zip(names, given, strict=True)}
+
+
+def _kept(events: int, kept: int) -> TokenizerStats:
+    """Where the events of a model on events went."""
+    return TokenizerStats(events, kept, 0, 0, events - kept, 0, 0, 0, kept, 0, 0)
 
 
 def _session(path: Path, fuse: bool = True) -> Any:

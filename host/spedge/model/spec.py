@@ -115,7 +115,10 @@ class ModelSpec:
         ):
             return self.task, self.representation, self.model
         takes, has = (_kind(*kinds) for kinds in ((task, representation, model), map(type, mine)))
-        raise InputError(f"{taker} takes {takes}, and the model '{self.name}' is {has}: choose another preset.")
+        other = ""
+        if isinstance(self.task, Classification):
+            other = ", or 'spedge check --board host', which takes all classifiers"
+        raise InputError(f"{taker} takes {takes}, and the model '{self.name}' is {has}: choose another preset{other}.")
 
     def window_tokens(self, count: int) -> int:
         """How many of the newest tokens (or events) the model sees when there are `count` since the stream's start.
@@ -198,8 +201,11 @@ def _fit_problems(spec: ModelSpec) -> Iterator[str]:
     encoder = m.encoder if isinstance(m, Detector) else m
     if isinstance(encoder, Transformer) and isinstance(r, EventInput):
         yield "a transformer takes tokens, not raw events"
-    if isinstance(encoder, Transformer) and encoder.attention == "causal" and spec.window is None:
-        yield "causal attention needs a window of tokens, after which it begins anew"
+    if isinstance(encoder, Transformer) and encoder.attention == "causal":
+        if spec.window is None:
+            yield "causal attention needs a window of tokens, after which it begins anew"
+        elif isinstance(r, TokenInput) and r.origin != "window":
+            yield "causal attention counts times from its window's first token, not from a sample's start"
     if m.takes != r.features:
         yield f"its {encoder.type} takes {m.takes} features and its {r.type} have {r.features}"
     if isinstance(m, Detector) and isinstance(spec.task, Detection):
@@ -254,7 +260,7 @@ def from_document(content: Mapping[str, Any]) -> ModelSpec:
         return from_schema_1(content)
     if schema != SCHEMA:
         raise ValueError(f"it has schema {schema!r} and this spedge reads 1 to {SCHEMA}: use the spedge that wrote it")
-    body = {name: value for name, value in content.items() if name != "schema"}
+    body = _as_written_now({name: value for name, value in content.items() if name != "schema"})
     representation = body.get("representation")
     if isinstance(representation, Mapping) and isinstance(representation.get("tokenizer"), Mapping):
         sensor = document.parse(Sensor, body.get("sensor"), "sensor")
@@ -264,6 +270,17 @@ def from_document(content: Mapping[str, Any]) -> ModelSpec:
     spec = document.parse(ModelSpec, body)
     spec.check()
     return spec
+
+
+def _as_written_now(body: dict[str, Any]) -> dict[str, Any]:
+    """Descriptions from before `origin` and `rule` were written, which both followed from something else."""
+    seen, model, training = body.get("representation"), body.get("model"), body.get("training")
+    if isinstance(seen, Mapping) and seen.get("type") == TokenInput.type and "window" in seen:
+        body["representation"] = {"origin": "sample" if seen["window"] is None else "window", **seen}
+    if isinstance(model, Mapping) and model.get("type") in (Gnn.type, Pcn.type):
+        authors = isinstance(training, Mapping) and training.get("compat") == "authors"
+        body["model"] = {"rule": "lowest" if authors else "nearest", **model}
+    return body
 
 
 def from_schema_1(content: Mapping[str, Any]) -> ModelSpec:

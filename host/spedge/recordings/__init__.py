@@ -17,7 +17,7 @@ from spedge.recordings.aedat import open_aedat
 from spedge.recordings.arrays import ArrayRecording
 from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
 from spedge.recordings.csv import CsvWriter
-from spedge.recordings.dat import DatRecording
+from spedge.recordings.dat import DatRecording, DatWriter
 from spedge.recordings.es import EventStreamRecording
 from spedge.recordings.hdf5 import Hdf5Recording, Hdf5Writer
 from spedge.recordings.layout import Said
@@ -65,6 +65,7 @@ _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".h5": Hdf5Writer,
     ".npz": NpzWriter,
     ".csv": CsvWriter,
+    ".dat": DatWriter,
 }
 _ENCODINGS = ("evt2", "evt3")
 
@@ -153,7 +154,7 @@ PLAIN = Reading()
 def create(
     path: str | Path, width: int, height: int, encoding: str | None = None, *, name: Path | None = None
 ) -> Writer:
-    """Begin to write a recording in the format that the file name's ending names: .raw, .hdf5, .h5, .npz or .csv.
+    """Begin to write a recording in the format that the file name's ending names: .raw, .dat, .hdf5, .h5, .npz or .csv.
 
     encoding: of .raw, evt2 (the default) or evt3. name: the file whose ending counts, if not path.
     Raises UsageError for an unknown ending or encoding.

@@ -116,7 +116,9 @@ class Recording(ABC):
         except InputError as error:
             problem = error
         events = _joined(chunks)
-        events = events.take(np.argsort(events["t"], kind="stable"))  # quicker than by an index
+        t = np.ascontiguousarray(events["t"])
+        if (t[1:] < t[:-1]).any():
+            events = events.take(np.argsort(t, kind="stable"))  # quicker than by an index
         for start in range(0, len(events), CHUNK_EVENTS):
             yield events[start : start + CHUNK_EVENTS]
         if problem is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry
+from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, Writer, choose_geometry
 from spedge.recordings.raw import read_header
 
 _EVENT_TYPES = (0, 12)
@@ -91,3 +91,35 @@ class DatRecording(Recording):
         events["y"] = address >> layout.y & (1 << layout.p - layout.y) - 1
         events["p"] = address >> layout.p & 1
         return events
+
+
+class DatWriter(Writer):
+    """Writes version 2. Raises InputError for a sensor of more than 14 bits, and for times that 32 bits cannot hold."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        super().__init__(path, width, height)
+        most = 1 << _LAYOUTS[_USUAL_VERSION].y
+        if max(width, height) > most:
+            raise InputError(
+                f"DAT is for sensors of up to {most}x{most} pixels, not {width}x{height}: choose another format"
+            )
+        self._file = path.open("wb")
+        lines = ["Data file containing CD events.", f"Version {_USUAL_VERSION}", f"Height {height}", f"Width {width}"]
+        self._file.write("".join(f"% {line}\n" for line in lines).encode())
+        self._file.write(bytes([_EVENT_TYPES[0], _RECORD.itemsize]))
+
+    def write(self, events: NDArray[np.void]) -> None:
+        if len(events) and int(events["t"][-1]) >> 32:
+            raise InputError(f"DAT holds times of up to {2**32 - 1} µs, not {events['t'][-1]}: choose another format")
+        layout = _LAYOUTS[_USUAL_VERSION]
+        records = np.empty(len(events), _RECORD)
+        records["t"] = events["t"]
+        records["address"] = (
+            events["x"].astype(np.uint32)
+            | events["y"].astype(np.uint32) << layout.y
+            | events["p"].astype(np.uint32) << layout.p
+        )
+        self._file.write(records.tobytes())
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,170 @@
+"""Is a bundle on this machine what training computed? Without a device, for classifiers of all families.
+
+Two questions. Of the samples that the bundle keeps: are tokens, graphs, embeddings and logits what torch and the C
+library computed when it was exported, here and now too? Of recordings: do the two roads to the logits meet? One is that
+of training, the host's fast tokenizer and model.onnx; the other that of a device, the devices' own tokenizer, its
+embedding in C, and encoder.onnx.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.base.errors import InputError
+from spedge.jobs.check import LOGITS_TOLERANCE, token_difference
+from spedge.jobs.play import load_events
+from spedge.link.tokens import as_reported
+from spedge.model.bundle import Bundle, Vector
+from spedge.model.graph import graph_numbers
+from spedge.model.parts import TokenInput
+from spedge.model.reference import Reference
+from spedge.recordings import PLAIN, Reading
+from spedge.tokens.tokenizer import Tokens
+
+SCHEMA = 1
+HOST = "host"  #: in the place of a board's name
+
+
+@dataclass(frozen=True)
+class SampleCheck:
+    """One sample of the bundle, or one recording. problem: the first thing that is wrong, None when all is well.
+
+    tokens: how many, or events that the model keeps. edges: of its graphs, None without graphs. embedded_diff,
+    logits_diff: largest difference from what was kept, or between the two roads; nan where it cannot be told.
+    """
+
+    name: str
+    events: int
+    tokens: int
+    edges: int | None
+    embedded_diff: float
+    logits_diff: float
+    label: str
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class HostReport:
+    """All samples of the bundle, then the recordings."""
+
+    bundle: str
+    samples: tuple[SampleCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.samples) and all(sample.problem is None for sample in self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON document. A difference that is no number is null."""
+        rows = [
+            {
+                "name": s.name,
+                "passed": s.problem is None,
+                "problem": s.problem,
+                "events": s.events,
+                "tokens": s.tokens,
+                "edges": s.edges,
+                "embedded_max_abs_diff": s.embedded_diff if math.isfinite(s.embedded_diff) else None,
+                "logits_max_abs_diff": s.logits_diff if math.isfinite(s.logits_diff) else None,
+                "label": s.label,
+            }
+            for s in self.samples
+        ]
+        return {"schema": SCHEMA, "board": HOST, "bundle": self.bundle, "passed": self.passed, "samples": rows}
+
+
+def check_host(
+    bundle: Bundle,
+    recordings: Sequence[Path] = (),
+    reading: Reading = PLAIN,
+    on_progress: Callable[[str], None] | None = None,
+) -> HostReport:
+    """Compute the bundle's samples again, and the recordings by two roads.
+
+    Raises InputError for a bundle that keeps no samples where there are no recordings either, and for recordings as
+    `load_events` does. Differences are in the report.
+    """
+    say = on_progress or (lambda _: None)
+    reference = Reference(bundle)
+    vectors = bundle.vectors()
+    if not vectors and not recordings:
+        raise InputError(f"the bundle {bundle.name!r} keeps no samples to compare with: export it again")
+    checked = []
+    for number, vector in enumerate(vectors, 1):
+        say(f"sample {number} of {len(vectors)}")
+        checked.append(_of_vector(reference, vector, f"sample {number}"))
+    for path in recordings:
+        say(f"computing {path.name}")
+        checked.append(_of_events(reference, load_events(path, bundle, reading), path.name))
+    return HostReport(bundle.name, tuple(checked))
+
+
+def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
+    computed = reference.compute(vector.events)
+    tokens, graph = computed.tokens, reference.graph(computed.tokens)
+    numbers = {} if graph is None else graph_numbers(graph)
+    embedded = _difference(vector.embedded, reference.encoder_input(tokens))
+    own = computed.outputs | {f"{name} by encoder.onnx": v for name, v in reference.encoded(tokens).items()}
+    kept = {name: vector.outputs[name.partition(" ")[0]] for name in own}
+    diffs = {name: _difference(kept[name], values) for name, values in own.items()}
+
+    def problems() -> Iterator[str]:
+        if not _same_tokens(vector.tokens, tokens):
+            yield f"its tokens are not those that were kept: {len(vector.tokens)} then, {len(tokens)} here"
+        for part, there in vector.graph.items():
+            if not np.array_equal(numbers[part], there):
+                yield f"its graph differs in '{part}' from the one that was kept"
+        if not embedded <= LOGITS_TOLERANCE:
+            yield f"its embedded tokens differ by {embedded:.1e}, more than {LOGITS_TOLERANCE:.0e}"
+        for output, diff in diffs.items():
+            if not diff <= LOGITS_TOLERANCE:
+                yield f"its {output} differ by {diff:.1e}, more than {LOGITS_TOLERANCE:.0e}"
+
+    edges = None if graph is None else sum(part.shape[1] for part in numbers.values() if part.ndim == 2)
+    label, _ = reference.bundle.verdict(computed.logits)
+    worst = max(diffs.values())
+    return SampleCheck(name, len(vector.events), len(tokens), edges, embedded, worst, label, next(problems(), None))
+
+
+def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> SampleCheck:
+    computed = reference.compute(events)
+    tokens, graph = computed.tokens, reference.graph(computed.tokens)
+    there, device = reference.encoded(tokens), _as_on_devices(reference, events, tokens)
+    diffs = {output: _difference(values, there[output]) for output, values in computed.outputs.items()}
+
+    def problems() -> Iterator[str]:
+        if difference := token_difference(as_reported(tokens), as_reported(device)):
+            yield f"the host's tokenizer and the devices' differ: {difference}"
+        for output, diff in diffs.items():
+            if not diff <= LOGITS_TOLERANCE:
+                yield f"the {output} of model.onnx and of encoder.onnx differ by {diff:.1e}"
+
+    edges = None if graph is None else sum(part.shape[1] for part in graph_numbers(graph).values() if part.ndim == 2)
+    label, _ = reference.bundle.verdict(computed.logits)
+    worst = max(diffs.values())
+    return SampleCheck(name, len(events), len(tokens), edges, float("nan"), worst, label, next(problems(), None))
+
+
+def _as_on_devices(reference: Reference, events: NDArray[np.void], tokens: Tokens) -> Tokens:
+    """What the devices' tokenizer makes of the events when it has memory for all of them."""
+    seen = reference.bundle.representation
+    if not isinstance(seen, TokenInput):
+        return tokens
+    blocks_of_16 = 16 * seen.tokenizer.columns * seen.tokenizer.rows
+    return reference.tokenizer(len(events) + blocks_of_16).push(events)
+
+
+def _same_tokens(kept: NDArray[Any], tokens: Tokens) -> bool:
+    return len(kept) == len(tokens) and all(np.array_equal(kept[name], getattr(tokens, name)) for name in "xytn")
+
+
+def _difference(kept: NDArray[np.float32], here: NDArray[np.float32]) -> float:
+    """Largest absolute difference; nan where the shapes differ or a number is none."""
+    return float(np.abs(kept - here).max(initial=0)) if kept.shape == here.shape else float("nan")

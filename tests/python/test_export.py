@@ -1,0 +1,182 @@
+"""Bundles of every family: what ONNX Runtime computes of them is what torch does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spedge.base.errors import UsageError
+from spedge.cli import execute
+from spedge.events.arrays import EVENT_DTYPE
+from spedge.jobs.check_host import check_host
+from spedge.model.bundle import Bundle
+from spedge.model.graph import graph_arrays, graph_columns, graph_inputs
+from spedge.model.parts import EventInput, Gnn, TokenInput, Transformer
+from spedge.model.reference import Reference
+from spedge.model.spec import Metric, ModelSpec
+from spedge.model.window import Windower
+from spedge.training.presets import PRESETS, SIZES
+from tests.golden_models import Case, cases
+from tests.needs import needs
+from tests.python.test_check_host import changed
+
+needs("torch")
+
+import torch  # noqa: E402
+
+from spedge.training.export.bundle import export_model, with_room  # noqa: E402
+from spedge.training.export.fixed import FixedEncoder  # noqa: E402
+from spedge.training.models.registry import make_model  # noqa: E402
+from spedge.training.represent.collate import Item, collate  # noqa: E402
+from spedge.training.represent.samples import Represent  # noqa: E402
+from tests.python.test_models_golden import as_in_training, made  # noqa: E402
+from tests.python.test_models_graph import features, with_given_edges  # noqa: E402
+
+#: Of every family on every kind of input one; all are exported at full size by `make test-presets`.
+SOME = ("DG-T-SP", "SL-T-V", "DG-T-F", "SL-GNN-SP", "DG-GNN-E", "DG-PCN-V", "SL-PCN-E")
+
+
+def waving(seed: int, events: int = 6000, start_us: int = 3000) -> np.ndarray:
+    """A blob that goes round on a sensor of 128x128, from start_us on."""
+    random = np.random.default_rng(seed)
+    found = np.zeros(events, EVENT_DTYPE)
+    found["t"] = np.sort(random.integers(start_us, 900_000, events))
+    angle = found["t"] / 1e5 + seed
+    for name, middle in (("x", 64 + 40 * np.cos(angle)), ("y", 64 + 40 * np.sin(angle))):
+        found[name] = np.clip(middle + random.normal(0, 6, events), 0, 127)
+    found["p"] = random.integers(0, 2, events)
+    return found
+
+
+def small(name: str) -> ModelSpec:
+    """The description of a preset, nano in the place of base and of 300 events."""
+    spec: ModelSpec = PRESETS[name].spec()
+    if isinstance(spec.model, Transformer) and isinstance(spec.representation, TokenInput):
+        nano = Transformer(*SIZES["nano"])
+        embedding = replace(spec.representation.embedding, hidden=nano.hidden)
+        spec = replace(spec, model=nano, representation=replace(spec.representation, embedding=embedding))
+    if isinstance(spec.representation, EventInput):
+        spec = replace(spec, representation=replace(spec.representation, count=300))
+    return spec
+
+
+def model_of(spec: ModelSpec) -> Any:
+    """Random weights; norms that have seen something."""
+    torch.manual_seed(1)
+    model = make_model(spec).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            torch.nn.init.normal_(module.running_mean, 0.0, 0.3)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+    return model
+
+
+def by_torch(model: Any, spec: ModelSpec, events: np.ndarray) -> np.ndarray:
+    """Logits by the road of training."""
+    batch = collate([Item(Represent(spec)(events), np.zeros(len(spec.labels), np.float32), 0)])
+    with torch.no_grad():
+        logits: np.ndarray = model.of_batch(batch.inputs)[0].numpy()
+    return logits
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_classifiers_of_all_kinds_are_exported(name: str, tmp_path: Path) -> None:
+    """By the host's reference it gives what the trained model gives: from events to logits."""
+    examples = [waving(0, 4000), waving(1, 2000)]
+    spec = small(name)
+    spec = replace(spec, training={"largest": len(Windower(spec).tokenize(examples[0]))})
+    model = model_of(spec)
+    bundle = export_model(model, with_room(spec), examples, tmp_path)
+    reference = Reference(Bundle.load(tmp_path))
+    for events in (*examples, waving(2, 3000)):
+        expected = by_torch(model, spec, events)
+        assert np.abs(reference.compute(events).logits - expected).max() < 1e-4
+        tokens = reference.compute(events).tokens
+        assert np.abs(reference.encoded(tokens)["logits"] - expected).max() < 1e-4
+    assert check_host(bundle).passed
+    assert (graph_columns(bundle.model) == ()) == isinstance(bundle.model, Transformer)
+    assert [len(vector.events) for vector in bundle.vectors()] == [4000, 2000]
+
+
+@pytest.fixture(scope="module")
+def pcn(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of a PCN on events."""
+    spec = small("DG-PCN-E")
+    bundle: Bundle = export_model(model_of(spec), spec, [waving(0, 500)], tmp_path_factory.mktemp("pcn"))
+    return bundle
+
+
+def test_what_takes_transformers_only_says_what_takes_all(
+    pcn: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that does."""
+    recording = tmp_path / "events.npz"
+    events = waving(3, 1000)
+    np.savez(recording, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=128, height=128)
+    path = str(pcn.path)
+    needs("tvm", "platformio")
+    for given in (
+        ["compile", path, "--target", "native", "--out", str(tmp_path / "c")],
+        ["check", path, str(recording)],
+        ["run", path, str(recording)],
+    ):
+        assert execute(given) == 4
+        assert "on events: choose another preset, or 'spedge check --board host', which takes all" in (
+            capsys.readouterr().err
+        )
+    assert execute(["check", path, str(recording), "--board", "host"]) == 0
+    assert "host: 2 of 2 passed" in capsys.readouterr().out
+
+
+def test_a_changed_graph_is_named(pcn: Bundle, tmp_path: Path) -> None:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["edges2_0"][0, 5] += 1
+
+    problem = check_host(changed(tmp_path, pcn, change)).samples[0].problem
+    assert problem == "its graph differs in 'edges2' from the one that was kept"
+
+
+@pytest.mark.parametrize("name", cases(3, kind="GNN classifier") + cases(3, kind="PCN classifier"))
+def test_a_graph_of_fixed_size_gives_the_authors_logits(name: str) -> None:
+    """Their index arrays where they are given; rows and columns past the counts are of any numbers."""
+    case = Case(name)
+    spec, model = case.spec(), made(case)
+    starts = np.concatenate([[0], np.cumsum(case["count"])])
+    places = [case["position"][a:b] for a, b in pairwise(starts)]
+    graphs: list[Any] = [graph_arrays(positions, spec.model) for positions in places]
+    if "edges1" in case:
+        assert isinstance(spec.model, Gnn)
+        spec = replace(spec, model=replace(spec.model, rule="lowest"))  # room for 33 neighbours
+        graphs = [with_given_edges(case, graphs[0], spec.model)]  # type: ignore[arg-type]
+    if as_in_training(name) or "edges1" in case:
+        room = max(case["count"]) + 5
+        with torch.no_grad():
+            rows = features(case)
+            for graph, (a, b), logits in zip(graphs, pairwise(starts), case["logits"], strict=True):
+                tokens = torch.cat([rows[a:b], torch.full((room - (b - a), rows.shape[1]), 99.0)])[None]
+                inputs = [torch.from_numpy(part) for part in graph_inputs(graph, spec.model, room).values()]
+                got = FixedEncoder(model)(tokens, *inputs)[0].numpy()
+                np.testing.assert_allclose(got, logits, rtol=1e-4, atol=1e-4)
+
+
+def test_the_bundle_says_for_how_many_tokens_it_has_room() -> None:
+    spec = small("DG-T-SP")
+    with pytest.raises(UsageError, match=r"tokens the samples of 'DG-T-SP' had is not known: .* with --tokens"):
+        with_room(spec)
+    assert with_room(spec, 40).window == 40
+    known = replace(spec, metric=Metric("top1", 0.5, "test", 10), training={"largest": 70})
+    assert with_room(known) == known.with_window(70)
+    assert (with_room(known, 70).metric, with_room(known, 69).metric) == (known.metric, None)
+    assert (with_room(known, 69).name, with_room(known, 69).representation.origin) == ("DG-T-SP-t69", "sample")
+    live = with_room(known, times="window")
+    assert (live.window, live.representation.origin, live.metric) == (70, "window", None)
+    for wrong, words in (("start", "cannot count from 'start'"), ("sample", "do not count from the sample")):
+        with pytest.raises(UsageError, match=words):
+            with_room(live, times=wrong)
+    with pytest.raises(UsageError, match="takes events and has no window"):
+        with_room(small("DG-GNN-E"), 40)

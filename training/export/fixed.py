@@ -1,0 +1,157 @@
+"""GNN and PCN as functions of tensors of fixed sizes, in the weights of the trained model: what is exported.
+
+One sample; its graphs are tables of `spedge.model.graph.graph_inputs`, whose rows and columns past their counts are
+never looked at. Only gathers, matrix products, maxima and elementwise operators are needed, and nothing is scattered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..models.gnn import GnnClassifier, GnnLayer
+from ..models.graph import KERNEL, SetAbstraction
+from ..models.inputs import CellLinear
+from ..models.on_graphs import EventFeatures, GraphClassifier
+from ..models.pcn import PcnClassifier
+
+
+class FixedEncoder(nn.Module):
+    """Features of tokens or events, and graphs, to logits: encoder.onnx."""
+
+    def __init__(self, model: GraphClassifier) -> None:
+        super().__init__()
+        self.classifier: nn.Module
+        if isinstance(model.classifier, GnnClassifier):
+            self.classifier = FixedGnn(model.classifier)
+        else:
+            self.classifier = FixedPcn(model.classifier)
+
+    def forward(self, tokens: Tensor, *graph: Tensor) -> Tensor:
+        """tokens [1, N, features]; graph: in the order of `graph_inputs`. Returns [1, classes]."""
+        logits: Tensor = self.classifier(tokens.squeeze(0), *(part.squeeze(0) for part in graph))
+        return logits
+
+
+class FixedModel(nn.Module):
+    """Volumes or polarities, and graphs, to logits: model.onnx."""
+
+    def __init__(self, model: GraphClassifier) -> None:
+        super().__init__()
+        self.embedding = model.embedding
+        self.encoder = FixedEncoder(model)
+
+    def forward(self, features: Tensor, *graph: Tensor) -> Tensor:
+        """features: volumes [1, N, 2, B, P, P] or polarities [1, N]. Returns [1, classes]."""
+        logits: Tensor = self.encoder(embedded(self.embedding, features), *graph)
+        return logits
+
+
+def embedded(embedding: CellLinear | EventFeatures, features: Tensor) -> Tensor:
+    """Of volumes or polarities, [1, N, features]. A polarity that padding has is taken for 1."""
+    if isinstance(embedding, CellLinear):
+        rows: Tensor = embedding(features)
+        return rows
+    return torch.where((features == 0).unsqueeze(-1), embedding.weight[0], embedding.weight[1])
+
+
+class FixedGnn(nn.Module):
+    """`GnnClassifier` on tables."""
+
+    def __init__(self, model: GnnClassifier) -> None:
+        super().__init__()
+        self.layers, self.head = model.encoder.layers, model.head
+
+    def forward(
+        self,
+        x: Tensor,
+        near: Tensor,
+        near_count: Tensor,
+        near_relative: Tensor,
+        far: Tensor,
+        far_count: Tensor,
+        far_relative: Tensor,
+        sampled: Tensor,
+        kept: Tensor,
+    ) -> Tensor:
+        """x [N, features] to logits [1, classes]."""
+        layers, graph = self.layers, _SplineTable(near, near_count, near_relative)
+        x = graph.through(layers[1], graph.through(layers[0], x))
+        x = graph.through(layers[4], x + graph.through(layers[3], graph.through(layers[2], x)))
+        there = _present(kept, len(sampled))
+        x, graph = _gathered(x, torch.where(there, sampled, 0)), _SplineTable(far, far_count, far_relative)
+        x = x + graph.through(layers[6], graph.through(layers[5], x))
+        logits: Tensor = self.head(_largest(x, there))
+        return logits.unsqueeze(0)
+
+
+class FixedPcn(nn.Module):
+    """`PcnClassifier` on tables."""
+
+    def __init__(self, model: PcnClassifier) -> None:
+        super().__init__()
+        self.stages, self.radii = model.encoder.stages, model.encoder.radii
+        self.points, self.head = model.points, model.head
+
+    def forward(self, x: Tensor, *graph: Tensor) -> Tensor:
+        """x [N, features] to logits [1, classes]."""
+        *tables, position, kept = graph
+        for stage, radius, table in zip(self.stages, self.radii, _threes(tables), strict=True):
+            sources, count, relative = table
+            there = _present(count, sources.shape[1])
+            seen = torch.cat([_gathered(x, torch.where(there, sources, 0)), relative * radius], dim=-1)
+            assert isinstance(stage, SetAbstraction)
+            x = _largest(stage.mlp(seen.flatten(0, 1)).unflatten(0, sources.shape), there)
+        points = self.points(torch.cat([x, position], dim=-1))
+        logits: Tensor = self.head(_largest(points, _present(kept, len(position))))
+        return logits.unsqueeze(0)
+
+
+class _SplineTable:
+    """A graph with the weights of its edges, which all convolutions on it share.
+
+    The spline of degree 1 that `spline_basis` gives by its corners is a product of three hats: a matrix of the kernel
+    takes part by max(0, 1 - its distance) in each dimension.
+    """
+
+    def __init__(self, sources: Tensor, count: Tensor, relative: Tensor) -> None:
+        there = _present(count, sources.shape[1])
+        self.sources = torch.where(there, sources, 0)
+        self.degree = count.clamp(min=1).to(relative.dtype).unsqueeze(-1)
+        place = (0.5 + relative / 2) * (KERNEL - 1)
+        knots = torch.arange(KERNEL, dtype=place.dtype)
+        x, y, t = (1 - (place.unsqueeze(-1) - knots).abs()).clamp(min=0).unbind(-2)
+        hats = t[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
+        self.weights = torch.where(there.unsqueeze(-1), hats.flatten(-3), 0.0).transpose(1, 2)  # [nodes, 64, columns]
+
+    def through(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """`GnnLayer` on this graph: x [nodes, inputs] to [nodes, outputs]."""
+        assert isinstance(layer, GnnLayer)
+        sums = torch.matmul(self.weights, _gathered(x, self.sources)).flatten(1)
+        mixed = torch.matmul(sums, layer.conv.weight.flatten(0, 1)) / self.degree
+        normed: Tensor = layer.norm(F.elu(mixed))
+        return normed
+
+
+def _present(count: Tensor, columns: int) -> Tensor:
+    """count int [...] to bool [..., columns]: which columns hold something."""
+    return torch.arange(columns, dtype=count.dtype) < count.unsqueeze(-1)
+
+
+def _gathered(x: Tensor, rows: Tensor) -> Tensor:
+    """x [n, features], rows int32 [...] to [..., features]. A plain Gather in ONNX, which x[rows] is not."""
+    return x.index_select(0, rows.flatten()).view(*rows.shape, x.shape[1])
+
+
+def _largest(x: Tensor, there: Tensor) -> Tensor:
+    """Of each feature among those there: x [..., n, features], there [..., n]; 0 where there are none."""
+    lowest = torch.finfo(x.dtype).min
+    largest = torch.where(there.unsqueeze(-1), x, lowest).amax(dim=-2)
+    return torch.where(there[..., :1], largest, 0.0)
+
+
+def _threes(tensors: list[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    return zip(tensors[0::3], tensors[1::3], tensors[2::3], strict=True)
