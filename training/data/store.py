@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.base.files import whole
+from spedge.base.interrupts import held_back
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.parts import Sensor
 from spedge.recordings.hdf5_file import library
@@ -105,7 +106,7 @@ def write_file(place: Place, columns: Mapping[str, NDArray[Any]], tables: Mappin
     h5py = library(place.path)
     place.path.parent.mkdir(parents=True, exist_ok=True)
     with whole(place.path, unique=True) as part, Sink(part) as sink:
-        with h5py.File(sink, "w", libver="latest") as file:
+        with held_back(), h5py.File(sink, "w", libver="latest") as file:
             for name, dtype in COLUMNS.items():
                 column = columns[name].astype(dtype, copy=False)
                 packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if len(column) else {}
