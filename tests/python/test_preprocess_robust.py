@@ -277,7 +277,7 @@ def test_a_full_disk_is_said_and_what_is_done_is_kept(raw: Path, undisturbed: di
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "none", str(disk)], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        with pytest.raises(UsageError, match=r"\.h5: cannot be written: No space left on device"):
+        with pytest.raises(UsageError, match=r"\.h5: cannot be written: No space left on device; make room there and"):
             preprocess("gen1", raw, disk / "store")
         finished = len(list((disk / "store").rglob("*.h5")))
         assert 0 < finished < RECORDINGS
