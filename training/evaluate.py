@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
+from spedge.model.parts import Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec
 
@@ -28,6 +29,7 @@ from .run import NAME as RUN
 SPLITS = ("unseen", "all", "test", "validation", "train")
 CHECKPOINTS = ("kept", "best", "last")
 _PERCENTILES = (50, 90, 99)
+_STAGES = ("tokenize", "collate", "forward")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def evaluate(
     split: str = "unseen",
     checkpoint: str = "kept",
     on_progress: Callable[[int, int], None] | None = None,
+    encoder: Path | None = None,
 ) -> EvaluationReport:
     """Classify recordings and count. The slices of a recording vote: the mean of their probabilities decides.
 
@@ -93,13 +96,14 @@ def evaluate(
     split: `unseen`, the default, takes the data's test part, and without one every recording that the model has not
     learned, by content. `all`, `train`, `validation` and `test` take what they say. checkpoint: of a run, `best` or
     `last`; `kept` is the one that training chose. on_progress: slices done and in all.
+    encoder: one of reduced precision (`spedge.compile.quantised_encoder`) in the place of a bundle's own.
     Raises UsageError or InputError when the model, the data or the split does not fit.
     """
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}'. Choose one of: {', '.join(SPLITS)}.")
     if checkpoint not in CHECKPOINTS:
         raise UsageError(f"There is no checkpoint '{checkpoint}'. Choose one of: {', '.join(CHECKPOINTS)}.")
-    path, spec, look = _open(Path(model), checkpoint)
+    path, spec, look = _open(Path(model), checkpoint, encoder)
     parts = {"unseen": ("test",), "test": ("test",), "validation": ("validation",)}.get(split, ("train", "test"))
     dataset = load_dataset(find_preset(spec.preset).dataset, data, parts)
     if dataset.labels != spec.labels or (dataset.width, dataset.height) != (spec.sensor.width, spec.sensor.height):
@@ -173,14 +177,16 @@ def _choose(dataset: Dataset, spec: ModelSpec, split: str) -> tuple[Sequence[Sam
     return {"test": dataset.test, "train": dataset.train, "validation": dataset.validation}[split], split
 
 
-def _open(path: Path, checkpoint: str) -> tuple[Path, ModelSpec, Callable[[NDArray[Any]], _Look]]:
-    if checkpoint != "kept":
+def _open(path: Path, checkpoint: str, encoder: Path | None) -> tuple[Path, ModelSpec, Callable[[NDArray[Any]], _Look]]:
+    if checkpoint != "kept" and encoder is None:
         return _of_run(path, checkpoint)
     if path.is_dir() and ((path / "bundle.json").exists() or not (path / "checkpoint.pt").exists()):
         if (path / RUN).exists() and not (path / "bundle.json").exists():
             return _of_run(path, "last")
         bundle = Bundle.load(path)
-        return path, bundle, _by_reference(Reference(bundle))
+        return path, bundle, _by_reference(Reference(bundle, encoder))
+    if encoder is not None:
+        raise UsageError(f"{path} is no bundle, which one of reduced precision is made of: export it first.")
     source = load_checkpoint(path)
     return source.path, source.spec, _by_torch(source.spec, source.model())
 
@@ -199,12 +205,17 @@ def _of_run(path: Path, checkpoint: str) -> tuple[Path, ModelSpec, Callable[[NDA
 
 
 def _by_reference(reference: Reference) -> Callable[[NDArray[Any]], _Look]:
+    on_nothing = isinstance(reference.bundle.model, Transformer)  # a graph without nodes says nothing
+
     def look(events: NDArray[Any]) -> _Look:
-        start = time.perf_counter()
-        result = reference.compute(events)
-        return _Look(
-            _log_softmax(result.logits), len(result.tokens), {"tokenize and forward": time.perf_counter() - start}
-        )
+        times = [time.perf_counter()]
+        tokens = reference.tokenize(events)[0]
+        times.append(time.perf_counter())
+        inputs = reference.inputs(tokens)
+        times.append(time.perf_counter())
+        scores = _log_softmax(reference.run(inputs)["logits"]) if len(tokens) or on_nothing else None
+        times.append(time.perf_counter())
+        return _Look(scores, len(tokens), dict(zip(_STAGES, _differences(times), strict=True)))
 
     return look
 
@@ -229,10 +240,8 @@ def _by_torch(spec: ModelSpec, model: Any) -> Callable[[NDArray[Any]], _Look]:
             with torch.no_grad():
                 scores = _log_softmax(model.of_batch(batch.inputs)[0].numpy())
         times.append(time.perf_counter())
-        stages = ("tokenize", "collate", "forward")
-        return _Look(
-            scores, 0 if arrays is None else arrays.points, dict(zip(stages, _differences(times), strict=True))
-        )
+        points = 0 if arrays is None else arrays.points
+        return _Look(scores, points, dict(zip(_STAGES, _differences(times), strict=True)))
 
     return look
 

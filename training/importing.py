@@ -15,7 +15,7 @@ from .checkpoint import NAME, Checkpoint
 from .data.registry import load_dataset
 from .presets import PRESETS, Preset, trainable
 from .run import check_same, imported_document, made_compatible, write
-from .train import examples_of
+from .train import calibration_of, examples_of
 
 if TYPE_CHECKING:
     from .weights.reading import Pickled
@@ -70,14 +70,15 @@ def import_run(
     about = {"file": path.name, "sha256": sha256_of(path), **trained}
     spec = replace(spec, training={"imported": about})
     examples: tuple[Any, ...] = ()
+    calibration: tuple[Any, ...] = ()
     if data is not None:
-        _, held = load_dataset(chosen.dataset, data).split(chosen.recipe.holdout, 0)
-        examples = tuple(sample.events for sample in examples_of(held))
+        learn, held = load_dataset(chosen.dataset, data).split(chosen.recipe.holdout, 0)
+        examples, calibration = tuple(sample.events for sample in examples_of(held)), calibration_of(learn)
     folder = Path(out)
     document = imported_document(chosen, spec, compat, about)
     check_same(folder, document)
     write(folder, document)
-    checkpoint = Checkpoint(folder / NAME, spec, weights, examples)
+    checkpoint = Checkpoint(folder / NAME, spec, weights, examples, calibration)
     checkpoint.save()
     parameters = sum(parameter.numel() for parameter in checkpoint.model().parameters())
     return ImportReport(checkpoint.path, spec, parameters, pickled.foreign, trained)

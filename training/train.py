@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HIGHEST_RATE = 1e20  # far beyond what any model bears, and within float32
 KEEP_MINUTES = 10.0  #: between two checkpoints, where looks at the held-out samples are farther apart
 EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
+CALIBRATION, CALIBRATION_EVENTS = 16, 1 << 20  #: learned samples kept for ranges in 8 bits, and their events in all
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,10 @@ def train(
     checkpoint = Path(out) / NAME
     written = None
     if not debug:
-        Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
+        calibration = calibration_of(learn)
+        Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
         if bundle:
-            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent)
+            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
     return _report(
         chosen, seed, compat, place, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at
     )
@@ -260,6 +263,14 @@ def examples_of(held: Sequence[Sample]) -> list[Sample]:
         if len(first) == EXAMPLES:
             break
     return sorted(first.values(), key=lambda sample: sample.label)
+
+
+def calibration_of(learn: Sequence[Sample]) -> tuple[NDArray[Any], ...]:
+    """Events of some of the samples, from all over the part."""
+    sizes = sizes_of(learn)
+    numbers = np.unique(np.linspace(0, len(learn) - 1, CALIBRATION).round().astype(int))
+    some = numbers[np.cumsum(sizes[numbers]) <= CALIBRATION_EVENTS]
+    return tuple(learn[number].events for number in (some if len(some) else numbers[:1]).tolist())
 
 
 def _versions() -> dict[str, str]:

@@ -20,15 +20,17 @@ from tests.tiny import tiny_bundle
 RECORDINGS = sorted((assets_dir() / "recordings").glob("*.raw"))
 
 
-def changed(folder: Path, bundle: Bundle, change: Any) -> Bundle:
-    """The bundle with other vectors."""
+def changed(folder: Path, bundle: Bundle, change: Any, more: dict[str, dict[str, np.ndarray]] | None = None) -> Bundle:
+    """The bundle with other vectors, and other files of arrays."""
     with np.load(bundle.file("vectors.npz")) as archive:
         arrays = {name: archive[name].copy() for name in archive.files}
     change(arrays)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
     files = {name: bundle.file(name).read_bytes() for name in FILES}
-    return write_bundle(folder, bundle.plain(), files | {"vectors.npz": buffer.getvalue()})
+    for name, content in {"vectors.npz": arrays, **(more or {})}.items():
+        buffer = io.BytesIO()
+        np.savez(buffer, **content)  # type: ignore[arg-type]
+        files[name] = buffer.getvalue()
+    return write_bundle(folder, bundle.plain(), files)
 
 
 @pytest.mark.parametrize("name", ["gestures-pico", "nmnist-pico"])

@@ -78,7 +78,7 @@ def test_from_published_files_to_an_accuracy(
     monkeypatch.chdir(tmp_path)
     given = ("train", "DG-PCN-SP", "--data", store, "--run", "pcn", "--steps", 2, "--batch", 8, "--workers", 0)
     report = told(capsys, *given, "--learning-rate", 1e-4)
-    assert (report["steps"], report["bundle"], report["checkpoint"]) == (2, None, "runs/pcn/checkpoint.pt")
+    assert (report["steps"], report["bundle"], report["checkpoint"]) == (2, "runs/pcn", "runs/pcn/checkpoint.pt")
     (run,) = told(capsys, "runs")["runs"]
     assert (run["run"], run["preset"], run["step"], run["best"]) == ("pcn", "DG-PCN-SP", 2, report["top1"])
     picture = tmp_path / "confusion.png"

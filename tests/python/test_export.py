@@ -14,12 +14,12 @@ from spedge.base.errors import UsageError
 from spedge.cli import execute
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.jobs.check_host import check_host
-from spedge.model.bundle import Bundle
+from spedge.model.bundle import CALIBRATION, Bundle
 from spedge.model.graph import graph_arrays, graph_columns, graph_inputs
 from spedge.model.parts import EventInput, Gnn, TokenInput, Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import Metric, ModelSpec
-from spedge.model.window import Windower
+from spedge.model.window import Windower, structure_inputs
 from spedge.training.presets import PRESETS, SIZES
 from tests.golden_models import Case, cases
 from tests.needs import needs
@@ -31,6 +31,8 @@ import torch  # noqa: E402
 
 from spedge.training.export.bundle import export_model, with_room  # noqa: E402
 from spedge.training.export.fixed import FixedEncoder  # noqa: E402
+from spedge.training.export.verify import noised  # noqa: E402
+from spedge.training.export.whole import whole_of  # noqa: E402
 from spedge.training.models.registry import make_model  # noqa: E402
 from spedge.training.represent.collate import Item, collate  # noqa: E402
 from spedge.training.represent.samples import Represent  # noqa: E402
@@ -91,8 +93,9 @@ def test_classifiers_of_all_kinds_are_exported(name: str, tmp_path: Path) -> Non
     spec = small(name)
     spec = replace(spec, training={"largest": len(Windower(spec).tokenize(examples[0]))})
     model = model_of(spec)
-    bundle = export_model(model, with_room(spec), examples, tmp_path)
-    reference = Reference(Bundle.load(tmp_path))
+    learned = [waving(seed, 4000) for seed in range(5, 8)]
+    bundle = export_model(model, with_room(spec), examples, tmp_path / "bundle", learned)
+    reference = Reference(Bundle.load(bundle.path))
     for events in (*examples, waving(2, 3000)):
         expected = by_torch(model, spec, events)
         assert np.abs(reference.compute(events).logits - expected).max() < 1e-4
@@ -101,6 +104,23 @@ def test_classifiers_of_all_kinds_are_exported(name: str, tmp_path: Path) -> Non
     assert check_host(bundle).passed
     assert (graph_columns(bundle.model) == ()) == isinstance(bundle.model, Transformer)
     assert [len(vector.events) for vector in bundle.vectors()] == [4000, 2000]
+    assert [len(events) for events in bundle.calibration()] == [4000] * 3
+    in_8_bits(bundle, examples[0], tmp_path)
+
+
+def in_8_bits(bundle: Bundle, events: np.ndarray, folder: Path) -> None:
+    """Close to fp32, in less than half of the memory; other samples that were learned give other ranges."""
+    needs("onnx")
+    from spedge.compile import quantised_encoder
+
+    graphs = [folder / "int8.onnx", folder / "few.onnx"]
+    few = changed(folder / "few", bundle, lambda _: None, {CALIBRATION: {"events_00": bundle.calibration()[0][:2000]}})
+    for whose, graph in zip((bundle, few), graphs, strict=True):
+        quantised_encoder(whose, "int8", graph, lambda _: None)
+    exact, rounded = (Reference(bundle, graph).compute(events).logits for graph in (None, graphs[0]))
+    assert 0 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+    assert graphs[0].stat().st_size < 0.45 * bundle.file("encoder.onnx").stat().st_size
+    assert graphs[0].read_bytes() != graphs[1].read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +184,26 @@ def test_a_graph_of_fixed_size_gives_the_authors_logits(name: str) -> None:
                 np.testing.assert_allclose(got, logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["DG-T-SP", "DG-GNN-E", "DG-PCN-SP"])
+@pytest.mark.parametrize("count", [0, 1, 7, 40])
+def test_what_lies_past_the_counts_is_never_looked_at(name: str, count: int) -> None:
+    spec = small(name).with_window(40) if name[-1] == "P" else small(name)
+    whole = whole_of(model_of(spec), spec)
+    random = np.random.default_rng(count)
+    positions = random.uniform(0, 1, (count, 3)) * (8, 8, 3)
+    graph = None if isinstance(spec.model, Transformer) else graph_arrays(positions, spec.model)
+    inputs = whole.oracle_example() | structure_inputs(spec, count, graph)
+    noisy = noised(inputs, count, spec, random)
+    assert count == 40 or any(not np.array_equal(noisy[part], inputs[part]) for part in inputs)
+    with torch.no_grad():
+        clean, other = (
+            whole.oracle(*(torch.from_numpy(part) for part in given.values()))[0] for given in (inputs, noisy)
+        )
+        expected = whole.logits(whole.embed(inputs)[:, :count], graph)
+    assert torch.allclose(clean, expected, atol=1e-5)
+    assert torch.allclose(clean, other, atol=1e-5)
+
+
 def test_the_bundle_says_for_how_many_tokens_it_has_room() -> None:
     spec = small("DG-T-SP")
     with pytest.raises(UsageError, match=r"tokens the samples of 'DG-T-SP' had is not known: .* with --tokens"):
@@ -180,3 +220,38 @@ def test_the_bundle_says_for_how_many_tokens_it_has_room() -> None:
             with_room(live, times=wrong)
     with pytest.raises(UsageError, match="takes events and has no window"):
         with_room(small("DG-GNN-E"), 40)
+
+
+# ---------------------------------------------------------------- 8 bits
+
+
+def test_what_cannot_be_rounded_is_refused(pcn: Bundle, tmp_path: Path) -> None:
+    from spedge.compile import CompileError, quantised_encoder
+
+    with pytest.raises(UsageError, match="a pcn is there in fp32 and int8, not in int8w"):
+        quantised_encoder(pcn, "int8w", tmp_path / "int8w.onnx", lambda _: None)
+    without = changed(tmp_path / "without", pcn, dict.clear)
+    with pytest.raises(CompileError, match="keeps none: export it again"):
+        quantised_encoder(without, "int8", tmp_path / "int8.onnx", lambda _: None)
+
+
+def test_a_whole_sample_is_compiled_when_its_times_count_from_the_window(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sentence that refuses the one is followed to the other."""
+    needs("tvm")
+    from spedge.training.checkpoint import Checkpoint
+
+    spec = replace(small("DG-T-SP"), training={"largest": 12})
+    Checkpoint(tmp_path / "run" / "checkpoint.pt", spec, model_of(spec).state_dict(), (waving(0, 4000),)).save()
+    run, whole, live = (str(tmp_path / name) for name in ("run", "whole", "live"))
+    assert execute(["export", run, "--out", whole]) == 0
+    assert execute(["compile", whole, "--target", "native", "--out", str(tmp_path / "c")]) != 0
+    said = capsys.readouterr().err
+    assert "counts times from a sample's start" in said
+    assert "'spedge export --times window'" in said
+    assert execute(["export", run, "--out", live, "--times", "window"]) == 0
+    assert execute(["compile", live, "--target", "native", "--out", str(tmp_path / "c")]) == 0
+    events = waving(0, 4000)
+    assert np.abs(Reference(Bundle.load(whole)).compute(events).logits).max() > 0
+    assert execute(["check", live, "--board", "host"]) == 0
