@@ -143,6 +143,25 @@ def test_with_processes_and_one_of_them_killed(raw: Path, undisturbed: dict[str,
     assert contents(out) == undisturbed
 
 
+def test_an_interrupt_ends_all_processes_and_one_speaks(raw: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    """A terminal's Ctrl-C goes to all of them."""
+    out = tmp_path / "store"
+    process = in_a_process(raw, out, slowly=0.2, jobs=2)
+    while len(workers_of(process.pid)) < 2 or not list(out.rglob("*.part")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate()[1]
+    assert process.returncode == -signal.SIGINT
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    assert "SpawnProcess" not in error
+    assert "spawn_main" not in error
+    assert not list(out.rglob("*.part"))
+    finished = len(list(out.rglob("*.h5")))
+    assert preprocess("gen1", raw, out).kept == finished < RECORDINGS
+    assert contents(out) == undisturbed
+
+
 def workers_of(pid: int) -> list[int]:
     """Processes that a pool has started, which have the pool's pipe in their command line."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -258,7 +277,7 @@ def test_a_full_disk_is_said_and_what_is_done_is_kept(raw: Path, undisturbed: di
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "none", str(disk)], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        with pytest.raises(UsageError, match=r"\.h5: cannot be written: No space left on device"):
+        with pytest.raises(UsageError, match=r"\.h5: cannot be written: No space left on device; make room there and"):
             preprocess("gen1", raw, disk / "store")
         finished = len(list((disk / "store").rglob("*.h5")))
         assert 0 < finished < RECORDINGS
