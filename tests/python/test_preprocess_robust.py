@@ -267,6 +267,12 @@ def test_a_cluster_that_is_not_there_is_said(
         assert f"The Dask scheduler at {address} has no workers" in capsys.readouterr().err
 
 
+def test_without_dask_the_extra_is_named(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"--scheduler needs Dask: pip install 'spedge\[cluster\]'"):
+        preprocess("gen1", raw, tmp_path / "store", scheduler="tcp://127.0.0.1:1")
+
+
 # ---------------------------------------------------------------- no room
 
 
