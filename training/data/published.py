@@ -48,7 +48,7 @@ class Found:
 
 
 class Published(Protocol):
-    """A data set with recordings on disk. One with boxes has `chunks` in the place of `slices`: `driving.DrivingSet`."""
+    """A data set with recordings on disk. With boxes it has `chunks` in the place of `slices`: `driving.DrivingSet`."""
 
     DESCRIPTION: Description
     ABOUT: About
