@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
+from spedge.events.arrays import copied
 from spedge.jobs.check import LOGITS_TOLERANCE, token_difference
 from spedge.jobs.play import load_events
 from spedge.link.tokens import as_reported
@@ -102,7 +103,8 @@ def check_host(
         checked.append(_of_vector(reference, vector, f"sample {number}"))
     for path in recordings:
         say(f"computing {path.name}")
-        checked.append(_of_events(reference, load_events(path, bundle, reading), path.name))
+        events = _from_its_start(load_events(path, bundle, reading), bundle)
+        checked.append(_of_events(reference, events, path.name))
     return HostReport(bundle.name, tuple(checked))
 
 
@@ -131,6 +133,16 @@ def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
     label, _ = reference.bundle.verdict(computed.logits)
     worst = max(diffs.values())
     return SampleCheck(name, len(vector.events), len(tokens), edges, embedded, worst, label, next(problems(), None))
+
+
+def _from_its_start(events: NDArray[np.void], bundle: Bundle) -> NDArray[np.void]:
+    """A recording is a sample that begins with its first event, for a model whose times count from a sample's start."""
+    seen = bundle.representation
+    if isinstance(seen, TokenInput) and seen.origin == "window":
+        return events
+    shifted = copied(events)
+    shifted["t"] -= events["t"][0]
+    return shifted
 
 
 def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> SampleCheck:
