@@ -267,6 +267,12 @@ def test_a_cluster_that_is_not_there_is_said(
         assert f"The Dask scheduler at {address} has no workers" in capsys.readouterr().err
 
 
+def test_without_dask_the_extra_is_named(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"--scheduler needs Dask: pip install 'spedge\[cluster\]'"):
+        preprocess("gen1", raw, tmp_path / "store", scheduler="tcp://127.0.0.1:1")
+
+
 # ---------------------------------------------------------------- no room
 
 
@@ -353,6 +359,29 @@ def test_what_is_stale_is_made_anew(raw: Path, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UsageError, match="was preprocessed by other code"):
         load_chunks("gen1", out)
     assert made(data, out) == (3, 0)
+
+
+def test_a_class_that_comes_before_the_others_makes_them_anew(tmp_path: Path) -> None:
+    """Labels are numbers of the classes in order."""
+    own(tmp_path / "raw", ["cat/1.raw", "dog/1.raw"])
+    preprocess("folder", tmp_path / "raw", tmp_path / "store")
+    own(tmp_path / "raw", ["ant/1.raw"])
+    assert preprocess("folder", tmp_path / "raw", tmp_path / "store").made == 3
+    dataset = load_dataset("folder", tmp_path / "store")
+    named = {sample.name.split("/")[0]: dataset.labels[sample.label] for sample in dataset.train}
+    assert named == {"ant": "ant", "cat": "cat", "dog": "dog"}
+
+
+def test_one_of_ones_own_recordings_is_damaged(tmp_path: Path) -> None:
+    own(tmp_path / "raw", ["cat/1.raw", "cat/2.raw", "dog/1.raw"])
+    (tmp_path / "raw/cat/1.raw").write_bytes(b"no recording")
+    report = preprocess("folder", tmp_path / "raw", tmp_path / "store")
+    assert (report.recordings, len(report.problems)) == (2, 1)
+    assert "cat/1.raw" in report.problems[0]
+    for file in (tmp_path / "raw").rglob("*.raw"):
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"1\.raw: the file is empty"):
+        preprocess("folder", tmp_path / "raw", tmp_path / "store")
 
 
 def test_files_of_a_class_and_a_name_that_join_alike_are_two(tmp_path: Path) -> None:

@@ -67,7 +67,10 @@ def describe(found: Found) -> Description:
     labels = sorted({source.files[0].parent.name for source in found.sources})
     sensor: Sensor | None = None
     for source in found.sources:
-        recording = recordings.open(source.files[0])
+        try:
+            recording = recordings.open(source.files[0])
+        except InputError:
+            continue  # is said of it when it is to be read
         own = Sensor(recording.width, recording.height)
         if sensor is not None and own != sensor:
             raise InputError(

@@ -48,7 +48,7 @@ class Found:
 
 
 class Published(Protocol):
-    """A data set with recordings on disk."""
+    """A data set with recordings on disk. With boxes it has `chunks` in the place of `slices`: `driving.DrivingSet`."""
 
     DESCRIPTION: Description
     ABOUT: About
@@ -56,6 +56,9 @@ class Published(Protocol):
 
     def find(self, folder: Path) -> Found:
         """What of it is in a folder."""
+
+    def glance(self, source: Source) -> None:
+        """Raises InputError, naming the file, for a recording whose beginning or labels cannot be read."""
 
     def slices(self, source: Source) -> Iterator[Slice]:
         """Its labelled slices. Raises InputError, naming the file, for what cannot be read."""
