@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,15 @@ def test_from_published_files_to_an_accuracy(
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert execute([*map(str, given)]) == 2  # another learning rate
     assert "another learning rate" in capsys.readouterr().err
+
+
+def test_the_help_of_a_preset_shows_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ("The highest.", "Steps of the optimizer.", "without one.", "batch and device.")
+    shown = {"DG-GNN-SP": ("0.001", "20000", "fp32", "72"), "SL-PCN-SP": ("0.001", "30000", "fp16", "36")}
+    for name, values in shown.items():
+        assert execute(["train", name, "--help"]) == 0
+        said = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+        for text, value in zip(texts, values, strict=True):
+            assert f"{text} [default: ({value})]" in said, said
+    assert execute(["train", "--help"]) == 0
+    assert "[default: (0.001)]" not in capsys.readouterr().out

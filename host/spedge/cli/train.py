@@ -12,11 +12,12 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
-from spedge.cli.recipe import changes_recipe
+from spedge.cli.recipe import PresetCommand, changes_recipe
 
 if TYPE_CHECKING:
     from spedge.training.train import Progress, TrainReport
 
+COMMAND = PresetCommand
 RUNS = Path("runs")  #: where a run is that is given by its name alone
 
 DataOption = Annotated[
