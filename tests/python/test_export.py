@@ -275,3 +275,12 @@ def test_a_whole_sample_is_compiled_when_its_times_count_from_the_window(
     events = waving(0, 4000)
     assert np.abs(Reference(Bundle.load(whole)).compute(events).logits).max() > 0
     assert execute(["check", live, "--board", "host"]) == 0
+
+
+def test_voxels_are_not_compiled_and_the_sentence_says_what_can() -> None:
+    from spedge.compile import CompileError
+    from spedge.compile.supported import supported
+
+    spec = replace(small("DG-T-V"), representation=replace(small("DG-T-V").token_input, window=40, origin="window"))
+    with pytest.raises(CompileError, match=r"by the continuous: .* or 'spedge check --board host'"):
+        supported(spec)
