@@ -31,7 +31,9 @@ def supported(spec: ModelSpec) -> Supported:
     task, tokens, model = transformer_on_tokens(spec)
     if tokens.tokenizer.kind != "continuous":
         raise CompileError(
-            f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer: a compiled one by the continuous"
+            f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer, and a compiled one "
+            "by the continuous: choose a preset of Spiking Patches, or 'spedge check --board host', which takes all "
+            "classifiers"
         )
     if tokens.window is None:
         raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")

@@ -18,6 +18,7 @@ from spedge.model.spec import ModelSpec, from_document, to_document
 
 from .files import save
 from .models.registry import make_model
+from .run import NAME as RUN
 
 if TYPE_CHECKING:
     from .models.on_graphs import GraphClassifier
@@ -87,6 +88,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         calibration = content.get("calibration", [])  # which the first of them do not have
         return Checkpoint(file, spec, content["weights"], *map(_events, (content["examples"], calibration)))
     except FileNotFoundError:
+        if (file.parent / RUN).exists():
+            raise InputError(
+                f"The run in {file.parent} is not finished: give its 'spedge train' command again, which goes on."
+            ) from None
         raise InputError(f"There is no checkpoint at {file}: give the directory that 'spedge train' wrote.") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         if isinstance(error, InputError):

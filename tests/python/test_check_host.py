@@ -50,7 +50,11 @@ def test_our_bundles_are_here_what_training_computed(name: str, capsys: pytest.C
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("logits", "its logits differ by 2.0e-04"), ("embedded", "embedded tokens differ"), ("tokens", "tokens are not")],
+    [
+        ("logits", "logits by model.onnx differ by 2.0e-04"),
+        ("embedded", "embedded tokens differ"),
+        ("tokens", "tokens are not"),
+    ],
 )
 def test_a_difference_is_named(name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:

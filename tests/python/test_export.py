@@ -101,11 +101,21 @@ def test_classifiers_of_all_kinds_are_exported(name: str, tmp_path: Path) -> Non
         assert np.abs(reference.compute(events).logits - expected).max() < 1e-4
         tokens = reference.compute(events).tokens
         assert np.abs(reference.encoded(tokens)["logits"] - expected).max() < 1e-4
-    assert check_host(bundle).passed
+    more = waving(3, 7000)  # than there is room for: the newest count, of events the first
+    assert np.abs(reference.compute(more).logits - by_torch(model, bundle.plain(), more)).max() < 1e-4
+    assert np.isfinite(reference.compute(more[:0]).logits).all()
+    report = check_host(bundle, [as_recording(waving(4, 3000), tmp_path)])
+    assert [sample.problem for sample in report.samples] == [None] * 3
     assert (graph_columns(bundle.model) == ()) == isinstance(bundle.model, Transformer)
     assert [len(vector.events) for vector in bundle.vectors()] == [4000, 2000]
     assert [len(events) for events in bundle.calibration()] == [4000] * 3
     in_8_bits(bundle, examples[0], tmp_path)
+
+
+def as_recording(events: np.ndarray, folder: Path, name: str = "events") -> Path:
+    path = folder / f"{name}.npz"
+    np.savez(path, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=128, height=128)
+    return path
 
 
 def in_8_bits(bundle: Bundle, events: np.ndarray, folder: Path) -> None:
@@ -135,9 +145,7 @@ def test_what_takes_transformers_only_says_what_takes_all(
     pcn: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And that does."""
-    recording = tmp_path / "events.npz"
-    events = waving(3, 1000)
-    np.savez(recording, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=128, height=128)
+    recording = as_recording(waving(3, 1000), tmp_path)
     path = str(pcn.path)
     needs("tvm", "platformio")
     for given in (
@@ -151,6 +159,16 @@ def test_what_takes_transformers_only_says_what_takes_all(
         )
     assert execute(["check", path, str(recording), "--board", "host"]) == 0
     assert "host: 2 of 2 passed" in capsys.readouterr().out
+
+
+def test_a_recording_is_a_sample_that_begins_with_its_first_event(pcn: Bundle, tmp_path: Path) -> None:
+    """Whatever its clock says: it is a model's whose times count from a sample's start."""
+    checks = []
+    for start in (0, 10**9):
+        events = waving(3, 1000)
+        events["t"] += np.uint64(start)
+        checks.append(check_host(pcn, [as_recording(events, tmp_path, f"{start}")]).samples[-1])
+    assert replace(checks[0], name="", embedded_diff=0.0) == replace(checks[1], name="", embedded_diff=0.0)
 
 
 def test_a_changed_graph_is_named(pcn: Bundle, tmp_path: Path) -> None:
@@ -242,7 +260,9 @@ def test_a_whole_sample_is_compiled_when_its_times_count_from_the_window(
     needs("tvm")
     from spedge.training.checkpoint import Checkpoint
 
-    spec = replace(small("DG-T-SP"), training={"largest": 12})
+    spec = small("DG-T-SP")
+    assert isinstance(spec.model, Transformer)
+    spec = replace(spec, model=replace(spec.model, layers=1), training={"largest": 12})
     Checkpoint(tmp_path / "run" / "checkpoint.pt", spec, model_of(spec).state_dict(), (waving(0, 4000),)).save()
     run, whole, live = (str(tmp_path / name) for name in ("run", "whole", "live"))
     assert execute(["export", run, "--out", whole]) == 0
@@ -255,3 +275,12 @@ def test_a_whole_sample_is_compiled_when_its_times_count_from_the_window(
     events = waving(0, 4000)
     assert np.abs(Reference(Bundle.load(whole)).compute(events).logits).max() > 0
     assert execute(["check", live, "--board", "host"]) == 0
+
+
+def test_voxels_are_not_compiled_and_the_sentence_says_what_can() -> None:
+    from spedge.compile import CompileError
+    from spedge.compile.supported import supported
+
+    spec = replace(small("DG-T-V"), representation=replace(small("DG-T-V").token_input, window=40, origin="window"))
+    with pytest.raises(CompileError, match=r"by the continuous: .* or 'spedge check --board host'"):
+        supported(spec)

@@ -242,7 +242,8 @@ def test_a_cluster_makes_the_same_though_a_worker_is_killed(
         report = preprocess("gen1", raw, out, scheduler=address, on_progress=kill)
         assert killed
         assert processes[0].wait() == -signal.SIGKILL
-        assert (report.recordings, report.made) == (RECORDINGS, RECORDINGS)
+        assert report.recordings == report.made + report.kept == RECORDINGS
+        assert report.kept <= 3  # a result that was lost with the worker, whose file is there
         assert contents(out) == undisturbed
         given = ["preprocess", "gen1", "--data", str(raw), "--out", str(out), "--scheduler", address]
         assert execute(given) == 0

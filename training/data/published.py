@@ -84,8 +84,10 @@ def read_sorted(path: Path, width: int, height: int) -> NDArray[Any]:
 
 
 def table_of(path: Path, columns: int) -> NDArray[np.int64]:
-    """Rows of whole numbers of a CSV file whose first line names the columns: int64 [n, columns]."""
+    """Rows of whole numbers, at least one, of a CSV file whose first line names the columns: int64 [n, columns]."""
     try:
+        if not any(line.strip() for line in path.read_text("utf-8-sig").splitlines()[1:]):
+            raise InputError(f"{path} holds no rows: copy it again.")
         rows = np.loadtxt(path, np.int64, delimiter=",", skiprows=1, ndmin=2, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a table of {columns} whole numbers a line ({error}): copy it again.") from None
