@@ -1,4 +1,4 @@
-# make demo | test | quick | test-cuts | bench | reproduce-nmnist | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | test-onnx | test-train | test-presets | bench | reproduce-clips | reproduce-nmnist | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-cuts bench reproduce-nmnist fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts test-onnx test-train test-presets bench reproduce-clips reproduce-nmnist fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -38,8 +38,20 @@ test-cuts: $(VENV)/all.stamp
 test-onnx: setup
 	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_*.py
 
+# Trainings whose processes are started anew, by torchrun too, and tools/gpu-check on the CPU: some minutes.
+test-train: setup
+	$(BIN)/python -m pytest -n 2 -m train tests/python
+
+# The paper's 18 classifiers at full size: two steps, evaluated, exported; gigabytes of memory and of disk.
+test-presets: $(VENV)/all.stamp
+	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py
+
 bench: setup
 	$(BIN)/python -m tests.bench
+
+# From eight real gestures to three checked bundles, in minutes of two cores; begun again, it goes on.
+reproduce-clips: $(VENV)/all.stamp
+	$(BIN)/python -m tests.reproduce.clips
 
 # Trains six models on 800 digits, an hour of a core; begun again, it goes on.
 reproduce-nmnist: $(VENV)/all.stamp

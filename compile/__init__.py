@@ -10,6 +10,7 @@ from .driver import compile_bundle
 from .errors import CompileError
 from .fixed.onnx_file import compile_onnx
 from .precision import PRECISIONS
+from .quantised import quantised_encoder
 from .report import CompileReport
 from .targets import TARGETS, Target, find_target
 
@@ -22,4 +23,5 @@ __all__ = [
     "compile_bundle",
     "compile_onnx",
     "find_target",
+    "quantised_encoder",
 ]

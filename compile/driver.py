@@ -18,7 +18,7 @@ from spedge.base.errors import UsageError
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
 from .report import CompileReport, KernelReport
-from .supported import supported
+from .supported import supported, transformer_on_tokens
 from .targets import Target, find_target
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Result:
 
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
     """Everything but writing. probes: surround kernel calls by calls of sp_probe_begin and sp_probe_end."""
+    from .calibration import embedded_samples
     from .graph.quantise import quantise
     from .graph.reference import to_onnx
     from .plan.stateful import StatefulProgram
@@ -86,14 +87,14 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .text.package import example, headers
     from .text.readme import bundle_readme
 
-    graph = _import_encoder(bundle, say)
+    graph = import_encoder(bundle, say)
     _check_attention(bundle, graph)
     if graph.stateful and probes:
         raise CompileError("there is no report by kernel of a causal encoder")
     files: dict[str, str | bytes] = {}
     if precision != "fp32":
         say("calibrating" if precision == "int8" else "rounding the weights")
-        quantise(graph, precision, [v.embedded for v in bundle.vectors()])
+        quantise(graph, precision, embedded_samples(bundle))
         files["reference.onnx"] = to_onnx(graph).SerializeToString()
     say("planning kernels and memory")
     program, offsets, arena_bytes = _plan(graph, target)
@@ -149,7 +150,8 @@ def _check_attention(bundle: Bundle, graph: Graph) -> None:
         )
 
 
-def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
+def import_encoder(bundle: Bundle, say: Progress) -> Graph:
+    """The graph of a transformer's encoder.onnx, optimised. Raises CompileError for one that cannot be compiled."""
     from .graph.lift import lift
     from .graph.onnx_model import load_model
     from .graph.rewrite import optimise
@@ -158,15 +160,15 @@ def _import_encoder(bundle: Bundle, say: Progress) -> Graph:
     say("importing the encoder")
     path = bundle.file("encoder.onnx")
     simplified = simplify(load_model(path))
-    wanted = supported(bundle)
-    if (simplified.capacity, simplified.hidden) != (wanted.window, wanted.input.features):
+    task, seen, _ = transformer_on_tokens(bundle)
+    if (simplified.capacity, simplified.hidden) != (seen.window, seen.features):
         raise CompileError(
             f"{path} takes tokens [1, {simplified.capacity}, {simplified.hidden}], but the bundle says "
-            f"{wanted.window} tokens of {wanted.input.features} features"
+            f"{seen.window} tokens of {seen.features} features"
         )
     graph = lift(simplified)
-    if graph.output.width != len(wanted.labels):
-        raise CompileError(f"{path} gives {graph.output.width} logits for {len(wanted.labels)} labels")
+    if graph.output.width != len(task.labels):
+        raise CompileError(f"{path} gives {graph.output.width} logits for {len(task.labels)} labels")
     optimise(graph)
     return graph
 

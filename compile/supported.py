@@ -21,12 +21,19 @@ class Supported:
     model: Transformer
 
 
+def transformer_on_tokens(spec: ModelSpec) -> tuple[Classification, TokenInput, Transformer]:
+    """The parts of the models whose encoders are taken, whatever feeds these. Raises InputError for another."""
+    return spec.parts("the compiler", Classification, TokenInput, Transformer)
+
+
 def supported(spec: ModelSpec) -> Supported:
     """The parts of a model that can be compiled. Raises InputError or CompileError, saying what can, for another."""
-    task, tokens, model = spec.parts("the compiler", Classification, TokenInput, Transformer)
+    task, tokens, model = transformer_on_tokens(spec)
     if tokens.tokenizer.kind != "continuous":
         raise CompileError(
-            f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer: a compiled one by the continuous"
+            f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer, and a compiled one "
+            "by the continuous: choose a preset of Spiking Patches, or 'spedge check --board host', which takes all "
+            "classifiers"
         )
     if tokens.window is None:
         raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")

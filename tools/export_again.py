@@ -61,7 +61,8 @@ def export_again(path: str) -> None:
             raise CheckFailed(
                 f"{path}: the weights that were found give other logits, by {worst:.1e}: nothing is written"
             )
-    print(export_model(model, spec, [vector.events for vector in vectors], bundle.path).hash)
+    events = [vector.events for vector in vectors]
+    print(export_model(model, spec, events, bundle.path, bundle.calibration()).hash)
 
 
 if __name__ == "__main__":

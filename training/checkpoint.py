@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from spedge.model.spec import ModelSpec, from_document, to_document
 
 from .files import save
 from .models.registry import make_model
+from .run import NAME as RUN
 
 if TYPE_CHECKING:
     from .models.detector import DetectorModel
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "checkpoint.pt"
 SCHEMA = 2  # of the file; a 1 holds a description of schema 1
+_COLUMNS = {"t": np.int64, "x": np.int32, "y": np.int32, "p": np.uint8}  # of events, as torch has them
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,14 @@ class Checkpoint:
     """A model with everything that export needs.
 
     weights: the state of the model that `make_model` makes. examples: events of a few samples the model was not
-    trained on.
+    trained on. calibration: of a few that it was trained on, for ranges in 8 bits.
     """
 
     path: Path
     spec: ModelSpec
     weights: Mapping[str, Any]
     examples: tuple[NDArray[Any], ...]
+    calibration: tuple[NDArray[Any], ...] = ()
 
     def model(self) -> Classifier | GraphClassifier | DetectorModel:
         """The model, ready to evaluate."""
@@ -55,9 +58,20 @@ class Checkpoint:
         import torch
 
         spec = to_document(self.spec)
-        names = EVENT_DTYPE.names or ()
-        examples = [{n: torch.from_numpy(events[n].astype(np.int64)) for n in names} for events in self.examples]
-        save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), "examples": examples}, self.path)
+        kept = {
+            name: [{n: torch.from_numpy(events[n].astype(kind)) for n, kind in _COLUMNS.items()} for events in some]
+            for name, some in (("examples", self.examples), ("calibration", self.calibration))
+        }
+        save({"schema": SCHEMA, "spec": spec, "weights": dict(self.weights), **kept}, self.path)
+
+
+def _events(samples: Sequence[Mapping[str, Any]]) -> tuple[NDArray[Any], ...]:
+    found = []
+    for columns in samples:
+        found.append(np.zeros(len(columns["t"]), EVENT_DTYPE))
+        for name in _COLUMNS:
+            found[-1][name] = columns[name].numpy()
+    return tuple(found)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -71,14 +85,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if content["schema"] not in (1, SCHEMA):
             raise InputError(f"{file} was written by another version of spedge: train again.")
-        examples = []
-        for columns in content["examples"]:
-            events = np.zeros(len(columns["t"]), EVENT_DTYPE)
-            for name in EVENT_DTYPE.names or ():
-                events[name] = columns[name].numpy()
-            examples.append(events)
-        return Checkpoint(file, from_document({"schema": 1, **content["spec"]}), content["weights"], tuple(examples))
+        spec = from_document({"schema": 1, **content["spec"]})
+        calibration = content.get("calibration", [])  # which the first of them do not have
+        return Checkpoint(file, spec, content["weights"], *map(_events, (content["examples"], calibration)))
     except FileNotFoundError:
+        if (file.parent / RUN).exists():
+            raise InputError(
+                f"The run in {file.parent} is not finished: give its 'spedge train' command again, which goes on."
+            ) from None
         raise InputError(f"There is no checkpoint at {file}: give the directory that 'spedge train' wrote.") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         if isinstance(error, InputError):

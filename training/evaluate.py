@@ -14,17 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
+from spedge.model.parts import Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec
 
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
 from .metrics.top1 import Votes, top1
-from .opened import open_trained
+from .opened import is_detector, open_trained
 from .presets import preset as find_preset
 
 SPLITS = ("unseen", "all", "test", "validation", "train")
 _PERCENTILES = (50, 90, 99)
+_STAGES = ("tokenize", "collate", "forward")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def evaluate(
     split: str = "unseen",
     checkpoint: str = "kept",
     on_progress: Callable[[int, int], None] | None = None,
+    encoder: Path | None = None,
 ) -> EvaluationReport:
     """Classify recordings and count. The slices of a recording vote: the mean of their probabilities decides.
 
@@ -90,11 +93,14 @@ def evaluate(
     split: `unseen`, the default, takes the data's test part, and without one every recording that the model has not
     learned, by content. `all`, `train`, `validation` and `test` take what they say. checkpoint: of a run, `best` or
     `last`; `kept` is the one that training chose. on_progress: slices done and in all.
+    encoder: one of reduced precision (`spedge.compile.quantised_encoder`) in the place of a bundle's own.
     Raises UsageError or InputError when the model, the data or the split does not fit.
     """
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}'. Choose one of: {', '.join(SPLITS)}.")
-    opened = open_trained(model, checkpoint)
+    if is_detector(model):
+        raise UsageError(f"{model} is a detector, which is scored by its boxes: use evaluate_boxes.")
+    opened = open_trained(model, checkpoint, encoder)
     path, spec = opened.path, opened.spec
     look = _by_reference(opened.model) if isinstance(opened.model, Reference) else _by_torch(spec, opened.model)
     parts = {"unseen": ("test",), "test": ("test",), "validation": ("validation",)}.get(split, ("train", "test"))
@@ -171,12 +177,17 @@ def _choose(dataset: Dataset, spec: ModelSpec, split: str) -> tuple[Sequence[Sam
 
 
 def _by_reference(reference: Reference) -> Callable[[NDArray[Any]], _Look]:
+    on_nothing = isinstance(reference.bundle.model, Transformer)  # a graph without nodes says nothing
+
     def look(events: NDArray[Any]) -> _Look:
-        start = time.perf_counter()
-        result = reference.compute(events)
-        return _Look(
-            _log_softmax(result.logits), len(result.tokens), {"tokenize and forward": time.perf_counter() - start}
-        )
+        times = [time.perf_counter()]
+        tokens = reference.tokenize(events)[0]
+        times.append(time.perf_counter())
+        inputs = reference.inputs(tokens)
+        times.append(time.perf_counter())
+        scores = _log_softmax(reference.run(inputs)["logits"]) if len(tokens) or on_nothing else None
+        times.append(time.perf_counter())
+        return _Look(scores, len(tokens), dict(zip(_STAGES, _differences(times), strict=True)))
 
     return look
 
@@ -201,10 +212,8 @@ def _by_torch(spec: ModelSpec, model: Any) -> Callable[[NDArray[Any]], _Look]:
             with torch.no_grad():
                 scores = _log_softmax(model.of_batch(batch.inputs)[0].numpy())
         times.append(time.perf_counter())
-        stages = ("tokenize", "collate", "forward")
-        return _Look(
-            scores, 0 if arrays is None else arrays.points, dict(zip(stages, _differences(times), strict=True))
-        )
+        points = 0 if arrays is None else arrays.points
+        return _Look(scores, points, dict(zip(_STAGES, _differences(times), strict=True)))
 
     return look
 

@@ -29,9 +29,9 @@ _SLOTS = 8
 
 @dataclass(frozen=True)
 class DetectionReport:
-    """model: what was evaluated. precision: its figures, over `recordings` recordings and `steps` steps. tokens: of each
-    step, int64 [steps]; events for a model on these. found: of each recording its labels and what was found, both
-    SCORED_DTYPE. seconds: that loading and detecting took, in all."""
+    """model: what was evaluated. precision: its figures. recordings: their names. tokens: of each step, int64 [steps];
+    events for a model on these. found: of each recording its labels and what was found, both SCORED_DTYPE. seconds:
+    that loading and detecting took, in all."""
 
     model: Path
     data: str
@@ -107,7 +107,7 @@ class _Looked:
         start = time.perf_counter()
         for batch in batches:
             self.loading += time.perf_counter() - start
-            self.tokens += np.bincount(batch.inputs.step.numpy(), minlength=batch.samples).tolist()
+            self.tokens += batch.tokens.tolist()
             yield batch
             if self._on_progress is not None:
                 self._on_progress(len(self.tokens), self._total)

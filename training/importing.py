@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spedge.base.errors import InputError
+from spedge.base.errors import InputError, UsageError
+from spedge.model.parts import Detector
 from spedge.model.spec import ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .data.registry import load_dataset
-from .material import examples_of
-from .presets import PRESETS, Preset, trainable
+from .material import calibration_of, examples_of
+from .presets import PRESETS, Preset
+from .presets import preset as find_preset
 from .run import check_same, imported_document, made_compatible, write
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def import_run(
     from .weights.authors import weights_of
     from .weights.reading import read_pickle, sha256_of
 
-    chosen = trainable(preset)
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
+    if isinstance(chosen.model, Detector):
+        raise UsageError(f"The preset '{chosen.name}' is a detector, whose checkpoints cannot be imported yet.")
     chosen = chosen if size is None else chosen.with_size(size)
     path = Path(file)
     pickled = read_pickle(path)
@@ -70,14 +74,15 @@ def import_run(
     about = {"file": path.name, "sha256": sha256_of(path), **trained}
     spec = replace(spec, training={"imported": about})
     examples: tuple[Any, ...] = ()
+    calibration: tuple[Any, ...] = ()
     if data is not None:
-        _, held = load_dataset(chosen.dataset, data).split(chosen.recipe.holdout, 0)
-        examples = tuple(sample.events for sample in examples_of(held))
+        learn, held = load_dataset(chosen.dataset, data).split(chosen.recipe.holdout, 0)
+        examples, calibration = tuple(sample.events for sample in examples_of(held)), calibration_of(learn)
     folder = Path(out)
     document = imported_document(chosen, spec, compat, about)
     check_same(folder, document)
     write(folder, document)
-    checkpoint = Checkpoint(folder / NAME, spec, weights, examples)
+    checkpoint = Checkpoint(folder / NAME, spec, weights, examples, calibration)
     checkpoint.save()
     parameters = sum(parameter.numel() for parameter in checkpoint.model().parameters())
     return ImportReport(checkpoint.path, spec, parameters, pickled.foreign, trained)

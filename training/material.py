@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .fit.work import Work
 
 EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
+CALIBRATION, CALIBRATION_EVENTS = 16, 1 << 20  #: learned samples kept for ranges in 8 bits, and their events in all
 _EXAMPLE_CHUNKS = 10
 
 
@@ -32,7 +33,8 @@ _EXAMPLE_CHUNKS = 10
 class Material:
     """made_of: what a bundle says of the recordings. learned, held: how many there are. metric: name of what says how
     good a model is, on `split`. best: whether the held-out part is there to choose the weights by. work: of a model's
-    description, for one of the processes that train. examples: events of a few held-out samples."""
+    description, for one of the processes that train. examples, calibration: events of a few held-out samples, and of
+    some learned ones."""
 
     made_of: dict[str, Any]
     learned: int
@@ -42,6 +44,7 @@ class Material:
     best: bool
     work: Callable[[ModelSpec, Place], Work]
     examples: Callable[[], list[NDArray[Any]]]
+    calibration: Callable[[], tuple[NDArray[Any], ...]]
 
 
 def material_of(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> Material:
@@ -69,6 +72,7 @@ def _classes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> 
         best,
         work,
         lambda: [sample.events for sample in examples_of(held)],
+        lambda: calibration_of(learn),
     )
 
 
@@ -95,7 +99,17 @@ def _boxes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> Ma
         "held_out": len(held),
         "digests": "",
     }
-    return Material(made_of, len(learn), len(held), "mAP@.50", "held-out", True, work, lambda: _first_labelled(held))
+    return Material(
+        made_of,
+        len(learn),
+        len(held),
+        "mAP@.50",
+        "held-out",
+        True,
+        work,
+        lambda: _first_labelled(held),
+        lambda: (),
+    )
 
 
 def _made_of(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> dict[str, Any]:
@@ -119,6 +133,14 @@ def examples_of(held: Sequence[Sample]) -> list[Sample]:
         if len(first) == EXAMPLES:
             break
     return sorted(first.values(), key=lambda sample: sample.label)
+
+
+def calibration_of(learn: Sequence[Sample]) -> tuple[NDArray[Any], ...]:
+    """Events of some of the samples, from all over the part."""
+    sizes = sizes_of(learn)
+    numbers = np.unique(np.linspace(0, len(learn) - 1, CALIBRATION).round().astype(int))
+    some = numbers[np.cumsum(sizes[numbers]) <= CALIBRATION_EVENTS]
+    return tuple(learn[number].events for number in (some if len(some) else numbers[:1]).tolist())
 
 
 def _first_labelled(held: Sequence[ChunkedRecording]) -> list[NDArray[Any]]:

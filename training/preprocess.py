@@ -18,6 +18,7 @@ from .data.published import Found, Source
 from .data.registry import describe_found, has_boxes, made_by, published
 from .workers import workers
 
+_TOLD = 3  # problems in one message
 Entry = slices.SliceEntry | chunks.ChunkEntry
 
 
@@ -109,7 +110,7 @@ def preprocess(
     module = published(name)
     found: Found = module.find(Path(data).resolve())
     if not found.sources:
-        raise InputError(" ".join(found.problems))
+        raise InputError(_said(found.problems))
     about = describe_found(module, found)
     tasks = [_Task(name, about, source, root, round(chunk_ms * 1000)) for source in found.sources]
     done: list[_Done] = []
@@ -122,7 +123,7 @@ def preprocess(
         entries = sorted((d.entry for d in done if d.entry is not None), key=lambda entry: (entry.part, entry.name))
         problems = (*found.problems, *sorted(d.problem for d in done if d.entry is None))
         if not entries:
-            raise InputError(" ".join(problems))
+            raise InputError(_said(problems))
         _check_there(root, entries)
         settings = {"chunk_us": tasks[0].chunk_us} if has_boxes(name) else {}
         store.write_index(root, about, Path(data).resolve(), settings, made_by(name), entries)
@@ -138,7 +139,8 @@ def _one(task: _Task) -> _Done:
     source, part = task.source, task.source.part
     file = f"{part}/{source.name}.h5"
     boxes = has_boxes(task.name)
-    by = f"{made_by(task.name)}, {part}" + (f", chunks of {task.chunk_us} µs" if boxes else "")
+    seen = (part, task.about.sensor, task.about.labels)  # those of a folder change with what else is in it
+    by = f"{made_by(task.name)}, {seen}" + (f", chunks of {task.chunk_us} µs" if boxes else "")
     place = store.Place(task.root, file, source.name, part)
     try:
         place = place.made_from(store.key_of(source.files, by))
@@ -167,6 +169,11 @@ def _store_of_ones_own(given: Path, root: Path) -> Iterator[None]:
         _tidy(root)
         yield
         _tidy(root)  # a cluster may have lost a worker
+
+
+def _said(problems: Sequence[str]) -> str:
+    more = [f"(And {len(problems) - _TOLD} more.)"] if len(problems) > _TOLD else []
+    return " ".join([*problems[:_TOLD], *more])
 
 
 def _tidy(root: Path) -> None:

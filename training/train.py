@@ -21,7 +21,8 @@ from spedge.model.spec import Metric, ModelSpec
 from .checkpoint import NAME, Checkpoint
 from .export.bundle import export_model, with_room
 from .material import Material, material_of
-from .presets import Preset, trainable
+from .presets import Preset
+from .presets import preset as find_preset
 from .progress import Progress, TrainingError
 from .run import check_same, document_of, made_compatible, read
 
@@ -151,9 +152,10 @@ def train(
     checkpoint = Path(out) / NAME
     written = None
     if not debug:
-        Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples).save()
+        calibration = material.calibration()
+        Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
         if bundle and not isinstance(spec.model, Detector):  # of which there are no bundles yet
-            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent)
+            written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
     return _report(chosen, seed, compat, place, checkpoint, written, material, fitted, time.process_time() - fitted_at)
 
 
@@ -184,7 +186,7 @@ def _chosen(
     holdout: float | None,
 ) -> Preset:
     """The preset with what is asked for in its place."""
-    chosen = trainable(preset)
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
     chosen = chosen if size is None else chosen.with_size(size)
     chosen = chosen if attention is None else chosen.with_attention(attention)
     chosen = chosen if tokens is None else chosen.with_tokens(tokens)

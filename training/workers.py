@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -38,14 +40,29 @@ def workers(jobs: int, scheduler: str | None) -> Iterator[Run]:
 
 
 def _on_processes(executor: Executor, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+    with _unheard(signal.SIGINT):  # by the processes that are started here, too: this one tells them
+        futures = [executor.submit(function, task) for task in tasks]
     try:
-        for future in as_completed([executor.submit(function, task) for task in tasks]):
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
         raise UsageError(
             "A process was ended from outside, as for want of memory: run it again with fewer --jobs; what is done is "
             "kept."
         ) from None
+
+
+@contextmanager
+def _unheard(number: signal.Signals) -> Iterator[None]:
+    """A signal is ignored; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @contextmanager

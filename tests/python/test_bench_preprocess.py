@@ -16,10 +16,10 @@ needs("torch", "h5py")
 
 def test_preprocessing_takes_no_longer_than_convert_and_a_fifth(shared: Path) -> None:
     """Processor time of both by turns, the quickest of some: what else runs here makes both longer."""
-    rows = bench.bench_preprocess(seconds=10, repeats=5)
+    rows = bench.bench_preprocess(seconds=6, repeats=4)
     assert [row["data"] for row in rows] == ["dvsgesture", "gen1"]
     for row in rows:
-        assert row["events"] > 500_000
+        assert row["events"] > 300_000
         assert row["times_convert"] <= 1.2, row
 
 

@@ -20,15 +20,17 @@ from tests.tiny import tiny_bundle
 RECORDINGS = sorted((assets_dir() / "recordings").glob("*.raw"))
 
 
-def changed(folder: Path, bundle: Bundle, change: Any) -> Bundle:
-    """The bundle with other vectors."""
+def changed(folder: Path, bundle: Bundle, change: Any, more: dict[str, dict[str, np.ndarray]] | None = None) -> Bundle:
+    """The bundle with other vectors, and other files of arrays."""
     with np.load(bundle.file("vectors.npz")) as archive:
         arrays = {name: archive[name].copy() for name in archive.files}
     change(arrays)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
     files = {name: bundle.file(name).read_bytes() for name in FILES}
-    return write_bundle(folder, bundle.plain(), files | {"vectors.npz": buffer.getvalue()})
+    for name, content in {"vectors.npz": arrays, **(more or {})}.items():
+        buffer = io.BytesIO()
+        np.savez(buffer, **content)  # type: ignore[arg-type]
+        files[name] = buffer.getvalue()
+    return write_bundle(folder, bundle.plain(), files)
 
 
 @pytest.mark.parametrize("name", ["gestures-pico", "nmnist-pico"])
@@ -48,7 +50,11 @@ def test_our_bundles_are_here_what_training_computed(name: str, capsys: pytest.C
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("logits", "its logits differ by 2.0e-04"), ("embedded", "embedded tokens differ"), ("tokens", "tokens are not")],
+    [
+        ("logits", "logits by model.onnx differ by 2.0e-04"),
+        ("embedded", "embedded tokens differ"),
+        ("tokens", "tokens are not"),
+    ],
 )
 def test_a_difference_is_named(name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from spedge.cli import execute
+from tests import dataset_files
 from tests.golden_models import Case
 from tests.needs import needs
 from tests.python.test_preprocess import unpack
@@ -78,7 +80,7 @@ def test_from_published_files_to_an_accuracy(
     monkeypatch.chdir(tmp_path)
     given = ("train", "DG-PCN-SP", "--data", store, "--run", "pcn", "--steps", 2, "--batch", 8, "--workers", 0)
     report = told(capsys, *given, "--learning-rate", 1e-4)
-    assert (report["steps"], report["bundle"], report["checkpoint"]) == (2, None, "runs/pcn/checkpoint.pt")
+    assert (report["steps"], report["bundle"], report["checkpoint"]) == (2, "runs/pcn", "runs/pcn/checkpoint.pt")
     (run,) = told(capsys, "runs")["runs"]
     assert (run["run"], run["preset"], run["step"], run["best"]) == ("pcn", "DG-PCN-SP", 2, report["top1"])
     picture = tmp_path / "confusion.png"
@@ -97,3 +99,50 @@ def test_from_published_files_to_an_accuracy(
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert execute([*map(str, given)]) == 2  # another learning rate
     assert "another learning rate" in capsys.readouterr().err
+
+
+def test_what_goes_wrong_on_the_road_is_said_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From files without tests to a run that was stopped before its end."""
+    needs("torch", "lightning", "onnxscript", "h5py")
+    monkeypatch.chdir(tmp_path)
+    waves = [(label, [(900 * i, 40 * label + i // 90, 60 + i % 5, i % 2) for i in range(1000)]) for label in (1, 2)]
+    folder = dataset_files.dvsgesture(tmp_path, waves)
+    for line, code, sentence in (
+        ("preprocess dvsgesture --data nowhere --out x", 4, "nowhere: give the one where the data set was unpacked"),
+        ("train DG-PCN-SP --data DvsGesture --run pcn", 2, "DvsGesture is no preprocessed data set"),
+        ("train SL-PCN-SP --run pcn", 2, "give the folder that 'spedge preprocess slanimals' wrote"),
+    ):
+        assert (execute(line.split()), sentence in capsys.readouterr().err) == (code, True), line
+    (folder / "trials_to_test.txt").write_text("")
+    told(capsys, "preprocess", "dvsgesture", "--data", folder, "--out", "store")
+    begin = ["train", "DG-PCN-SP", "--data", "store", "--run", "pcn", "--no-bundle"]
+    begin += ["--steps", "1", "--batch", "4", "--accumulate", "1", "--workers", "0"]
+    told(capsys, *begin)
+    (tmp_path / "runs" / "pcn" / "checkpoint.pt").unlink()  # as when it is killed before its end
+    for line, code, sentence in (
+        ("evaluate pcn --data store --split test", 2, "no samples for the split 'test'"),
+        ("evaluate pcn --data store --split tests", 2, "no split 'tests'. Choose one of: unseen, all, test"),
+        ("evaluate pcn --data store --checkpoint first", 2, "no checkpoint 'first'. Choose one of: kept, best"),
+        ("evaluate none --data store", 4, "There is no checkpoint at runs/none"),
+        ("train DG-PCN-E --data store --run pcn", 2, "holds a run with another preset (DG-PCN-SP, and not DG-PCN-E)"),
+        ("export runs/pcn --out bundle", 4, "The run in runs/pcn is not finished: give its 'spedge train' command"),
+    ):
+        assert execute(line.split()) == code, line
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1, line
+    told(capsys, *begin)  # as it says
+    assert Path(told(capsys, "export", "runs/pcn", "--out", "bundle")["bundle"]).exists()
+
+
+def test_the_help_of_a_preset_shows_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ("The highest.", "Steps of the optimizer.", "without one.", "batch and device.")
+    shown = {"DG-GNN-SP": ("0.001", "20000", "fp32", "72"), "SL-PCN-SP": ("0.001", "30000", "fp16", "36")}
+    for name, values in shown.items():
+        assert execute(["train", name, "--help"]) == 0
+        said = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+        for text, value in zip(texts, values, strict=True):
+            assert f"{text} [default: ({value})]" in said, said
+    assert execute(["train", "--help"]) == 0
+    assert "[default: (0.001)]" not in capsys.readouterr().out

@@ -20,7 +20,7 @@ from onnx import helper
 from spedge.base.errors import InputError, UsageError
 from spedge.base.outputs import Output
 from spedge.compile import TARGETS, CompileError, compile_bundle
-from spedge.compile.driver import _import_encoder
+from spedge.compile.driver import import_encoder
 from spedge.compile.measure.footprint import footprint
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder, make_model
 from spedge.compile.plan.arena import plan
@@ -113,7 +113,7 @@ def test_any_shape_and_spelling(tmp_path_factory: pytest.TempPathFactory, shape:
 @given(shape=SHAPES, target=st.sampled_from(sorted(TARGETS)))
 def test_no_two_values_in_use_share_memory(tmp_path_factory: pytest.TempPathFactory, shape: Shape, target: str) -> None:
     bundle = make_bundle(tmp_path_factory.mktemp("plan") / "bundle", make_encoder(shape), shape)
-    program = lower(_import_encoder(bundle, lambda _: None), TARGETS[target])
+    program = lower(import_encoder(bundle, lambda _: None), TARGETS[target])
     offsets, size = plan(program)
     for a in program.buffers:
         assert offsets[a] >= 0 and offsets[a] % 4 == 0 and offsets[a] + a.floats <= size

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spedge.base.errors import UsageError
 from spedge.compile import TARGETS, CompileError, compile_bundle
-from spedge.compile.driver import _import_encoder
+from spedge.compile.driver import import_encoder
 from spedge.compile.graph.nodes import Linear
 from spedge.compile.graph.quantise import quantise, quantise_weight
 from spedge.compile.graph.reference import Runner, to_onnx
@@ -73,7 +73,7 @@ def test_the_exported_graph_computes_what_the_encoder_does(
     tmp_path_factory: pytest.TempPathFactory, shape: Shape
 ) -> None:
     bundle = make_bundle(tmp_path_factory.mktemp("export") / "bundle", make_encoder(shape), shape)
-    graph = _import_encoder(bundle, lambda _: None)
+    graph = import_encoder(bundle, lambda _: None)
     cases = random_cases(bundle, range(shape.tokens + 1))
     runner = Runner(to_onnx(graph), graph)
     got = np.stack([runner(rows, ["logits"])[0][0] for rows in cases])
@@ -126,7 +126,7 @@ def test_weights_are_packed_in_groups_of_an_output() -> None:
 def test_scales_cover_what_the_samples_reach(tmp_path: Path) -> None:
     shape = Shape(tokens=8, hidden=12, heads=2, layers=1)
     bundle = make_bundle(tmp_path / "bundle", make_encoder(shape), shape, samples=3)
-    graph = _import_encoder(bundle, lambda _: None)
+    graph = import_encoder(bundle, lambda _: None)
     samples = [v.embedded for v in bundle.vectors()]
     quantise(graph, "int8", samples)
     linears = [n for n in graph.nodes if isinstance(n, Linear)]

@@ -113,7 +113,7 @@ def test_options_that_cannot_be(
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
 
 
-@pytest.mark.parametrize("name", ["out.dat", "out", "out.es"])
+@pytest.mark.parametrize("name", ["out.aedat", "out", "out.es"])
 def test_targets_that_cannot_be_written(source: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(spedge.UsageError, match="cannot write"):
         convert(source, tmp_path / name)

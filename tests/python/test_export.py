@@ -14,12 +14,12 @@ from spedge.base.errors import UsageError
 from spedge.cli import execute
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.jobs.check_host import check_host
-from spedge.model.bundle import Bundle
+from spedge.model.bundle import CALIBRATION, Bundle
 from spedge.model.graph import graph_arrays, graph_columns, graph_inputs
 from spedge.model.parts import EventInput, Gnn, TokenInput, Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import Metric, ModelSpec
-from spedge.model.window import Windower
+from spedge.model.window import Windower, structure_inputs
 from spedge.training.presets import PRESETS, SIZES
 from tests.golden_models import Case, cases
 from tests.needs import needs
@@ -31,6 +31,8 @@ import torch  # noqa: E402
 
 from spedge.training.export.bundle import export_model, with_room  # noqa: E402
 from spedge.training.export.fixed import FixedEncoder  # noqa: E402
+from spedge.training.export.verify import noised  # noqa: E402
+from spedge.training.export.whole import whole_of  # noqa: E402
 from spedge.training.models.registry import make_model  # noqa: E402
 from spedge.training.represent.collate import Item, collate  # noqa: E402
 from spedge.training.represent.samples import Represent  # noqa: E402
@@ -91,16 +93,44 @@ def test_classifiers_of_all_kinds_are_exported(name: str, tmp_path: Path) -> Non
     spec = small(name)
     spec = replace(spec, training={"largest": len(Windower(spec).tokenize(examples[0]))})
     model = model_of(spec)
-    bundle = export_model(model, with_room(spec), examples, tmp_path)
-    reference = Reference(Bundle.load(tmp_path))
+    learned = [waving(seed, 4000) for seed in range(5, 8)]
+    bundle = export_model(model, with_room(spec), examples, tmp_path / "bundle", learned)
+    reference = Reference(Bundle.load(bundle.path))
     for events in (*examples, waving(2, 3000)):
         expected = by_torch(model, spec, events)
         assert np.abs(reference.compute(events).logits - expected).max() < 1e-4
         tokens = reference.compute(events).tokens
         assert np.abs(reference.encoded(tokens)["logits"] - expected).max() < 1e-4
-    assert check_host(bundle).passed
+    more = waving(3, 7000)  # than there is room for: the newest count, of events the first
+    assert np.abs(reference.compute(more).logits - by_torch(model, bundle.plain(), more)).max() < 1e-4
+    assert np.isfinite(reference.compute(more[:0]).logits).all()
+    report = check_host(bundle, [as_recording(waving(4, 3000), tmp_path)])
+    assert [sample.problem for sample in report.samples] == [None] * 3
     assert (graph_columns(bundle.model) == ()) == isinstance(bundle.model, Transformer)
     assert [len(vector.events) for vector in bundle.vectors()] == [4000, 2000]
+    assert [len(events) for events in bundle.calibration()] == [4000] * 3
+    in_8_bits(bundle, examples[0], tmp_path)
+
+
+def as_recording(events: np.ndarray, folder: Path, name: str = "events") -> Path:
+    path = folder / f"{name}.npz"
+    np.savez(path, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=128, height=128)
+    return path
+
+
+def in_8_bits(bundle: Bundle, events: np.ndarray, folder: Path) -> None:
+    """Close to fp32, in less than half of the memory; other samples that were learned give other ranges."""
+    needs("onnx")
+    from spedge.compile import quantised_encoder
+
+    graphs = [folder / "int8.onnx", folder / "few.onnx"]
+    few = changed(folder / "few", bundle, lambda _: None, {CALIBRATION: {"events_00": bundle.calibration()[0][:2000]}})
+    for whose, graph in zip((bundle, few), graphs, strict=True):
+        quantised_encoder(whose, "int8", graph, lambda _: None)
+    exact, rounded = (Reference(bundle, graph).compute(events).logits for graph in (None, graphs[0]))
+    assert 0 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+    assert graphs[0].stat().st_size < 0.45 * bundle.file("encoder.onnx").stat().st_size
+    assert graphs[0].read_bytes() != graphs[1].read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +145,7 @@ def test_what_takes_transformers_only_says_what_takes_all(
     pcn: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And that does."""
-    recording = tmp_path / "events.npz"
-    events = waving(3, 1000)
-    np.savez(recording, t=events["t"], x=events["x"], y=events["y"], p=events["p"], width=128, height=128)
+    recording = as_recording(waving(3, 1000), tmp_path)
     path = str(pcn.path)
     needs("tvm", "platformio")
     for given in (
@@ -131,6 +159,16 @@ def test_what_takes_transformers_only_says_what_takes_all(
         )
     assert execute(["check", path, str(recording), "--board", "host"]) == 0
     assert "host: 2 of 2 passed" in capsys.readouterr().out
+
+
+def test_a_recording_is_a_sample_that_begins_with_its_first_event(pcn: Bundle, tmp_path: Path) -> None:
+    """Whatever its clock says: it is a model's whose times count from a sample's start."""
+    checks = []
+    for start in (0, 10**9):
+        events = waving(3, 1000)
+        events["t"] += np.uint64(start)
+        checks.append(check_host(pcn, [as_recording(events, tmp_path, f"{start}")]).samples[-1])
+    assert replace(checks[0], name="", embedded_diff=0.0) == replace(checks[1], name="", embedded_diff=0.0)
 
 
 def test_a_changed_graph_is_named(pcn: Bundle, tmp_path: Path) -> None:
@@ -164,6 +202,26 @@ def test_a_graph_of_fixed_size_gives_the_authors_logits(name: str) -> None:
                 np.testing.assert_allclose(got, logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["DG-T-SP", "DG-GNN-E", "DG-PCN-SP"])
+@pytest.mark.parametrize("count", [0, 1, 7, 40])
+def test_what_lies_past_the_counts_is_never_looked_at(name: str, count: int) -> None:
+    spec = small(name).with_window(40) if name[-1] == "P" else small(name)
+    whole = whole_of(model_of(spec), spec)
+    random = np.random.default_rng(count)
+    positions = random.uniform(0, 1, (count, 3)) * (8, 8, 3)
+    graph = None if isinstance(spec.model, Transformer) else graph_arrays(positions, spec.model)
+    inputs = whole.oracle_example() | structure_inputs(spec, count, graph)
+    noisy = noised(inputs, count, spec, random)
+    assert count == 40 or any(not np.array_equal(noisy[part], inputs[part]) for part in inputs)
+    with torch.no_grad():
+        clean, other = (
+            whole.oracle(*(torch.from_numpy(part) for part in given.values()))[0] for given in (inputs, noisy)
+        )
+        expected = whole.logits(whole.embed(inputs)[:, :count], graph)
+    assert torch.allclose(clean, expected, atol=1e-5)
+    assert torch.allclose(clean, other, atol=1e-5)
+
+
 def test_the_bundle_says_for_how_many_tokens_it_has_room() -> None:
     spec = small("DG-T-SP")
     with pytest.raises(UsageError, match=r"tokens the samples of 'DG-T-SP' had is not known: .* with --tokens"):
@@ -180,3 +238,49 @@ def test_the_bundle_says_for_how_many_tokens_it_has_room() -> None:
             with_room(live, times=wrong)
     with pytest.raises(UsageError, match="takes events and has no window"):
         with_room(small("DG-GNN-E"), 40)
+
+
+# ---------------------------------------------------------------- 8 bits
+
+
+def test_what_cannot_be_rounded_is_refused(pcn: Bundle, tmp_path: Path) -> None:
+    from spedge.compile import CompileError, quantised_encoder
+
+    with pytest.raises(UsageError, match="a pcn is there in fp32 and int8, not in int8w"):
+        quantised_encoder(pcn, "int8w", tmp_path / "int8w.onnx", lambda _: None)
+    without = changed(tmp_path / "without", pcn, dict.clear)
+    with pytest.raises(CompileError, match="keeps none: export it again"):
+        quantised_encoder(without, "int8", tmp_path / "int8.onnx", lambda _: None)
+
+
+def test_a_whole_sample_is_compiled_when_its_times_count_from_the_window(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sentence that refuses the one is followed to the other."""
+    needs("tvm")
+    from spedge.training.checkpoint import Checkpoint
+
+    spec = small("DG-T-SP")
+    assert isinstance(spec.model, Transformer)
+    spec = replace(spec, model=replace(spec.model, layers=1), training={"largest": 12})
+    Checkpoint(tmp_path / "run" / "checkpoint.pt", spec, model_of(spec).state_dict(), (waving(0, 4000),)).save()
+    run, whole, live = (str(tmp_path / name) for name in ("run", "whole", "live"))
+    assert execute(["export", run, "--out", whole]) == 0
+    assert execute(["compile", whole, "--target", "native", "--out", str(tmp_path / "c")]) != 0
+    said = capsys.readouterr().err
+    assert "counts times from a sample's start" in said
+    assert "'spedge export --times window'" in said
+    assert execute(["export", run, "--out", live, "--times", "window"]) == 0
+    assert execute(["compile", live, "--target", "native", "--out", str(tmp_path / "c")]) == 0
+    events = waving(0, 4000)
+    assert np.abs(Reference(Bundle.load(whole)).compute(events).logits).max() > 0
+    assert execute(["check", live, "--board", "host"]) == 0
+
+
+def test_voxels_are_not_compiled_and_the_sentence_says_what_can() -> None:
+    from spedge.compile import CompileError
+    from spedge.compile.supported import supported
+
+    spec = replace(small("DG-T-V"), representation=replace(small("DG-T-V").token_input, window=40, origin="window"))
+    with pytest.raises(CompileError, match=r"by the continuous: .* or 'spedge check --board host'"):
+        supported(spec)

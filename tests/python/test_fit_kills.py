@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,21 @@ def test_two_machines(digits: Path, tmp_path: Path) -> None:  # noqa: F811
     runs = start_ranks(works, tmp_path / "log", nodes=True)
     assert [run.code() for run in runs] == [2, 2], [run.said for run in runs]
     assert "the run's folder has to be one that all machines see" in runs[0].said
+
+
+@pytest.mark.train
+def test_torchrun(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    """As docs/training.md says it, and again, which has nothing left to do."""
+    given = ["-m", "--", "spedge", *command(digits, tmp_path / "run", *TWO[2:]).args[0]]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *given]
+    for _ in range(2):
+        done = subprocess.run(launcher, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("nmnist-pico:") == 1
+        assert "in 2 processes, fp32" in done.stdout
+    runs = start_ranks([command(digits, tmp_path / "own", *TWO)] * 2, tmp_path / "log")
+    assert [run.code() for run in runs] == [0, 0], [run.said for run in runs]
+    assert_same(tmp_path / "run", tmp_path / "own", 1e-6)
 
 
 def test_an_interrupt_of_one_process_ends_all_after_the_same_step(digits: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -73,6 +73,7 @@ FOLLOWED = {
     "give its port, for example --device": "test_a_port_that_is_not_there_is_code_3",
     "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
     "choose another --precision": "told_apart",
+    "leave --checkpoint out": "test_int8_is_evaluated_beside_fp32",
     "or 'spedge check --board host'": "test_what_takes_transformers_only_says_what_takes_all",
     "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
@@ -223,7 +224,7 @@ def test_an_extra_brings_what_was_missing(repository: Path) -> None:
     missing = {  # a word of the sentence, or of the file that has it: the distribution
         "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib", "torch": "torch",
         "AEDAT 4": "lz4", "h5py": "h5py", "filter": "hdf5plugin", "rosbags": "rosbags",
-        "USB cameras": "neuromorphic-drivers",
+        "USB cameras": "neuromorphic-drivers", "8 bits": "onnx",
     }  # fmt: skip
     seen = 0
     for hint, installs in named.items():

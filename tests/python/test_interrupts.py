@@ -195,3 +195,40 @@ def test_moments_that_cannot_bear_it(what: str) -> None:
     program = MOMENTS.format(what=what)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (done.stdout, done.stderr) == ("interrupted 1\n", "")
+
+
+#: Ctrl-C inside each call that HDF5 makes to write, in a program that has said nothing of signals.
+IN_HDF5 = """
+import os, signal
+from pathlib import Path
+from spedge.recordings import write
+from spedge.recordings.hdf5_sink import Sink
+from spedge.training.data import store
+from tests.events import scattered
+calls = []
+def strike(self, data, write=Sink.write):
+    calls.append(len(data))
+    os.kill(os.getpid(), signal.SIGINT)
+    return write(self, data)
+Sink.write = strike
+events = scattered(5_000, 5_000_000)
+place = store.Place(Path({folder!r}), "a.h5", "a", "train", "key")
+columns = {{name: events[name] for name in "txyp"}}
+try:
+    {what}
+except KeyboardInterrupt:
+    print("interrupted", len(calls) > 3)
+"""
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["write(place.root / 'a.h5', events, 34, 34)", "store.write_file(place, columns, {})"],
+    ids=["convert", "store"],
+)
+def test_hdf5_does_not_crash_in_what_it_calls(what: str, tmp_path: Path) -> None:
+    needs("h5py")
+    program = IN_HDF5.format(folder=str(tmp_path), what=what)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted True\n", "")
+    assert list(tmp_path.iterdir()) == []

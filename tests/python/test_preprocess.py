@@ -207,7 +207,14 @@ def test_what_is_missing_is_said(gestures_root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["class,start,end\n1,2\n", "class,start,end\n12,0,9\n", "class,start,end\n1,9,2\n", "class,start,end\nx,1,2\n"],
+    [
+        "class,start,end\n1,2\n",
+        "class,start,end\n12,0,9\n",
+        "class,start,end\n1,9,2\n",
+        "class,start,end\nx,1,2\n",
+        "class,start,end\n",
+        "\n",
+    ],
 )
 def test_a_table_that_is_none_is_named_and_the_others_are_there(
     gestures_root: Path, tmp_path: Path, table: str

@@ -143,6 +143,25 @@ def test_with_processes_and_one_of_them_killed(raw: Path, undisturbed: dict[str,
     assert contents(out) == undisturbed
 
 
+def test_an_interrupt_ends_all_processes_and_one_speaks(raw: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    """A terminal's Ctrl-C goes to all of them."""
+    out = tmp_path / "store"
+    process = in_a_process(raw, out, slowly=0.2, jobs=2)
+    while len(workers_of(process.pid)) < 2 or not list(out.rglob("*.part")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate()[1]
+    assert process.returncode == -signal.SIGINT
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    assert "SpawnProcess" not in error
+    assert "spawn_main" not in error
+    assert not list(out.rglob("*.part"))
+    finished = len(list(out.rglob("*.h5")))
+    assert preprocess("gen1", raw, out).kept == finished < RECORDINGS
+    assert contents(out) == undisturbed
+
+
 def workers_of(pid: int) -> list[int]:
     """Processes that a pool has started, which have the pool's pipe in their command line."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -223,7 +242,8 @@ def test_a_cluster_makes_the_same_though_a_worker_is_killed(
         report = preprocess("gen1", raw, out, scheduler=address, on_progress=kill)
         assert killed
         assert processes[0].wait() == -signal.SIGKILL
-        assert (report.recordings, report.made) == (RECORDINGS, RECORDINGS)
+        assert report.recordings == report.made + report.kept == RECORDINGS
+        assert report.kept <= 3  # a result that was lost with the worker, whose file is there
         assert contents(out) == undisturbed
         given = ["preprocess", "gen1", "--data", str(raw), "--out", str(out), "--scheduler", address]
         assert execute(given) == 0
@@ -248,6 +268,12 @@ def test_a_cluster_that_is_not_there_is_said(
         assert f"The Dask scheduler at {address} has no workers" in capsys.readouterr().err
 
 
+def test_without_dask_the_extra_is_named(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"--scheduler needs Dask: pip install 'spedge\[cluster\]'"):
+        preprocess("gen1", raw, tmp_path / "store", scheduler="tcp://127.0.0.1:1")
+
+
 # ---------------------------------------------------------------- no room
 
 
@@ -258,7 +284,7 @@ def test_a_full_disk_is_said_and_what_is_done_is_kept(raw: Path, undisturbed: di
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "none", str(disk)], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        with pytest.raises(UsageError, match=r"\.h5: cannot be written: No space left on device"):
+        with pytest.raises(UsageError, match=r"\.h5: cannot be written: No space left on device; make room there and"):
             preprocess("gen1", raw, disk / "store")
         finished = len(list((disk / "store").rglob("*.h5")))
         assert 0 < finished < RECORDINGS
@@ -334,6 +360,29 @@ def test_what_is_stale_is_made_anew(raw: Path, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UsageError, match="was preprocessed by other code"):
         load_chunks("gen1", out)
     assert made(data, out) == (3, 0)
+
+
+def test_a_class_that_comes_before_the_others_makes_them_anew(tmp_path: Path) -> None:
+    """Labels are numbers of the classes in order."""
+    own(tmp_path / "raw", ["cat/1.raw", "dog/1.raw"])
+    preprocess("folder", tmp_path / "raw", tmp_path / "store")
+    own(tmp_path / "raw", ["ant/1.raw"])
+    assert preprocess("folder", tmp_path / "raw", tmp_path / "store").made == 3
+    dataset = load_dataset("folder", tmp_path / "store")
+    named = {sample.name.split("/")[0]: dataset.labels[sample.label] for sample in dataset.train}
+    assert named == {"ant": "ant", "cat": "cat", "dog": "dog"}
+
+
+def test_one_of_ones_own_recordings_is_damaged(tmp_path: Path) -> None:
+    own(tmp_path / "raw", ["cat/1.raw", "cat/2.raw", "dog/1.raw"])
+    (tmp_path / "raw/cat/1.raw").write_bytes(b"no recording")
+    report = preprocess("folder", tmp_path / "raw", tmp_path / "store")
+    assert (report.recordings, len(report.problems)) == (2, 1)
+    assert "cat/1.raw" in report.problems[0]
+    for file in (tmp_path / "raw").rglob("*.raw"):
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"1\.raw: the file is empty"):
+        preprocess("folder", tmp_path / "raw", tmp_path / "store")
 
 
 def test_files_of_a_class_and_a_name_that_join_alike_are_two(tmp_path: Path) -> None:

@@ -265,3 +265,32 @@ def test_schema_1_is_checked_as_well(change: Any, words: str) -> None:
     change(document)
     with pytest.raises((ValueError, InputError), match=words):
         from_document({name: value for name, value in document.items() if name not in ("files", "hash")})
+
+
+@pytest.mark.parametrize(("compat", "rule"), [(None, "nearest"), ("authors", "lowest")])
+def test_descriptions_from_before_origin_and_rule_are_read(compat: str | None, rule: str) -> None:
+    """What they say now followed from the window and the training."""
+    for representation, model in KINDS[:7]:
+        spec = replace(made(representation, model), training={"compat": compat} if compat else {})
+        document = json.loads(json.dumps(to_document(spec)))
+        document["representation"].pop("origin", None)
+        document["model"].pop("rule", None)
+        read = from_document(document)
+        if isinstance(read.representation, TokenInput):
+            assert read.representation.origin == ("sample" if read.representation.window is None else "window")
+        if isinstance(read.model, Gnn | Pcn):
+            assert read.model.rule == rule
+
+
+def test_times_and_rules_that_cannot_be_are_named() -> None:
+    for representation, model, words in (
+        (replace(tokens(window=4), origin="start"), TRANSFORMER, "times count from the 'start'"),
+        (
+            replace(tokens(window=4), origin="sample"),
+            replace(TRANSFORMER, attention="causal"),
+            "causal attention counts",
+        ),
+        (EventInput(9), replace(GNN, rule="oldest"), "by the rule 'oldest'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            made(representation, model)

@@ -215,6 +215,22 @@ def test_bundle_and_checkpoint_evaluate_alike(trained: Any, digits: Path) -> Non
         evaluate(report.bundle.path, digits, "test")
 
 
+def test_int8_is_evaluated_beside_fp32(trained: Any, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    needs("onnx")
+    given = ["evaluate", str(trained[0].bundle.path), "--data", str(digits)]
+    assert len(trained[0].bundle.calibration()) == 16
+    assert execute([*given, "--precision", "int8", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["precision"], told["fp32"]["top1"], told["samples"]) == ("int8", trained[0].top1, 40)
+    assert abs(told["top1"] - told["fp32"]["top1"]) <= 0.05
+    assert told["loss"] != told["fp32"]["loss"]
+    assert execute([*given, "--precision", "int8w"]) == 0
+    assert f"that is in int8w; in fp32 {trained[0].top1:.1%}" in capsys.readouterr().out
+    assert execute([*given, "--precision", "int8", "--checkpoint", "best"]) == 2
+    assert "leave --checkpoint out" in capsys.readouterr().err
+    assert execute([*given, "--precision", "int7"]) == 2
+
+
 def test_other_digits_are_all_unseen(trained: Any, tmp_path: Path) -> None:
     for label in range(10):
         (tmp_path / str(label)).mkdir()

@@ -112,7 +112,7 @@ def _missing(folder: Path, about: About, title: str, sources: list[Source], astr
     if packed:
         return [f"{folder} lacks {' and '.join(missing)} and holds packed archives ({packed[0]}): unpack them there."]
     if len(missing) == len(FOLDERS):
-        return [f"{folder} holds no {title} ({about.layout}): see {about.link}."]
+        return [f"{folder} holds no {title} ({about.layout}): {'see ' * about.link.startswith('http')}{about.link}."]
     if folder.name in FOLDERS:
         return [f"{folder} is only one part of {title}: give the folder above it."]
     return [f"{folder} lacks recordings of {' and '.join(missing)}: unpack their archives there."]

@@ -89,6 +89,11 @@ def slices(source: Source) -> Iterator[Slice]:
             raise InputError(
                 f"{source.files[1]} has a gesture of class {label} from {start} to {end} µs: copy it again."
             )
+        if not len(times) or start > times[-1] or end < times[0]:
+            raise InputError(
+                f"{source.files[1]} has a gesture from {start} to {end} µs, where {source.files[0].name} has no "
+                "events: they do not belong together; copy both again."
+            )
         first, last = times.searchsorted([start, end + 1])
         for piece in whole_seconds(events[first:last], start):
             yield Slice(piece, label - 1, f"{source.name} {label} {start}")

@@ -27,9 +27,21 @@ def find(folder: Path) -> Found:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: give the one that holds a folder for each class.")
     problems: list[str] = []
-    if any((folder / part).is_dir() for part in PARTS):
+    folders = sorted(child for child in folder.iterdir() if child.is_dir())
+    if any(child.name in PARTS for child in folders):
         found = [source for part in PARTS for source in _classes(folder / part, folder, lambda _, part=part: part)]
+        problems += [
+            f"{child} is no part: rename it to one of {', '.join(PARTS)}."
+            for child in folders
+            if child.name not in PARTS
+        ]
     else:
+        problems += [
+            f"{child} holds folders and no recordings: those of a class lie right in its folder, and parts are called "
+            f"{', '.join(PARTS)}."
+            for child in folders
+            if not any(_recordings(child)) and any(inner.is_dir() for inner in child.iterdir())
+        ]
         lists = _lists(folder, problems)
         found = list(_classes(folder, folder, lambda name: lists.get(name, "train" if not lists else "")))
         problems += [
@@ -55,7 +67,10 @@ def describe(found: Found) -> Description:
     labels = sorted({source.files[0].parent.name for source in found.sources})
     sensor: Sensor | None = None
     for source in found.sources:
-        recording = recordings.open(source.files[0])
+        try:
+            recording = recordings.open(source.files[0])
+        except InputError:
+            continue  # is said of it when it is to be read
         own = Sensor(recording.width, recording.height)
         if sensor is not None and own != sensor:
             raise InputError(
@@ -78,10 +93,13 @@ def _classes(folder: Path, root: Path, part_of) -> Iterator[Source]:  # type: ig
     if not folder.is_dir():
         return
     for label in sorted(child for child in folder.iterdir() if child.is_dir()):
-        for file in sorted(label.iterdir()):
-            if file.suffix in recordings.formats():
-                name = file.relative_to(root).as_posix()
-                yield Source(name, part_of(name), (file,))
+        for file in _recordings(label):
+            name = file.relative_to(root).as_posix()
+            yield Source(name, part_of(name), (file,))
+
+
+def _recordings(label: Path) -> Iterator[Path]:
+    return (file for file in sorted(label.iterdir()) if file.suffix in recordings.formats())
 
 
 def _lists(folder: Path, problems: list[str]) -> Mapping[str, str]:

@@ -76,9 +76,7 @@ def find(folder: Path) -> Found:
         digits = {PurePosixPath(source.name).parent.name for source in sources if source.part == part}
         if not digits:
             how = f"unpack {packed[0]} there" if packed else f"see {ABOUT.link}"
-            problems.append(
-                f"{folder} has no recordings of N-MNIST to {'learn from' if part == 'train' else part}: {how}."
-            )
+            problems.append(f"{folder} has no recordings of N-MNIST's {part.capitalize()}: {how}.")
         elif len(digits) < len(LABELS):
             lost = ", ".join(sorted(set(LABELS) - digits))
             problems.append(f"{folder} lacks the digits {lost} of {part.capitalize()}: unpack the archive again.")

@@ -48,7 +48,7 @@ class Found:
 
 
 class Published(Protocol):
-    """A data set with recordings on disk."""
+    """A data set with recordings on disk. With boxes it has `chunks` in the place of `slices`: `driving.DrivingSet`."""
 
     DESCRIPTION: Description
     ABOUT: About
@@ -56,6 +56,9 @@ class Published(Protocol):
 
     def find(self, folder: Path) -> Found:
         """What of it is in a folder."""
+
+    def glance(self, source: Source) -> None:
+        """Raises InputError, naming the file, for a recording whose beginning or labels cannot be read."""
 
     def slices(self, source: Source) -> Iterator[Slice]:
         """Its labelled slices. Raises InputError, naming the file, for what cannot be read."""
@@ -81,8 +84,10 @@ def read_sorted(path: Path, width: int, height: int) -> NDArray[Any]:
 
 
 def table_of(path: Path, columns: int) -> NDArray[np.int64]:
-    """Rows of whole numbers of a CSV file whose first line names the columns: int64 [n, columns]."""
+    """Rows of whole numbers, at least one, of a CSV file whose first line names the columns: int64 [n, columns]."""
     try:
+        if not any(line.strip() for line in path.read_text("utf-8-sig").splitlines()[1:]):
+            raise InputError(f"{path} holds no rows: copy it again.")
         rows = np.loadtxt(path, np.int64, delimiter=",", skiprows=1, ndmin=2, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a table of {columns} whole numbers a line ({error}): copy it again.") from None

@@ -73,10 +73,14 @@ def slices(source: Source) -> Iterator[Slice]:
             raise InputError(
                 f"{source.files[1]} has a sign of class {label} from event {first} to {end}: copy it again."
             )
+        if first >= len(events):
+            raise InputError(
+                f"{source.files[1]} has a sign from event {first} on, and {source.files[0].name} has {len(events)}: "
+                "they do not belong together; copy both again."
+            )
         sign = events[first:end]
-        if len(sign):
-            for piece in whole_seconds(sign, int(sign["t"][0])):
-                yield Slice(piece, label - 1, f"{source.name} {label} {first}")
+        for piece in whole_seconds(sign, int(sign["t"][0]) if len(sign) else 0):
+            yield Slice(piece, label - 1, f"{source.name} {label} {first}")
 
 
 def part_of(stem: str) -> str:

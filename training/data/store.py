@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError, SpedgeError, UsageError, line_of
 from spedge.base.files import whole
+from spedge.base.interrupts import held_back
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.parts import Sensor
 from spedge.recordings.hdf5_file import library
@@ -104,8 +106,8 @@ def write_file(place: Place, columns: Mapping[str, NDArray[Any]], tables: Mappin
     """
     h5py = library(place.path)
     place.path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(place.path, unique=True) as part, Sink(part) as sink:
-        with h5py.File(sink, "w", libver="latest") as file:
+    with _kept(), whole(place.path, unique=True) as part, Sink(part) as sink:
+        with held_back(), h5py.File(sink, "w", libver="latest") as file:
             for name, dtype in COLUMNS.items():
                 column = columns[name].astype(dtype, copy=False)
                 packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if len(column) else {}
@@ -114,6 +116,15 @@ def write_file(place: Place, columns: Mapping[str, NDArray[Any]], tables: Mappin
                 file.create_dataset(name, data=table, **_blocks(len(table)))
             file.attrs["schema"], file.attrs["key"] = SCHEMA, np.bytes_(place.key.encode())
         sink.check()
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """A file that cannot be written takes no others with it, and that is said."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{error}; make room there and run it again, which does only what is left.") from None
 
 
 def _blocks(rows: int) -> dict[str, Any]:
@@ -163,7 +174,7 @@ def write_index(
         "made_by": made_by,
         "recordings": [asdict(entry) for entry in entries],
     }
-    with whole(root / INDEX) as part:
+    with _kept(), whole(root / INDEX) as part:
         part.write_text(json.dumps({"digest": _digest(document), **document}) + "\n")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.bundle import CALIBRATION, Bundle, write_bundle
 from spedge.model.graph import graph_numbers
 from spedge.model.parts import MAX_WINDOW, ORIGINS, TokenInput
 from spedge.model.spec import ModelSpec
@@ -48,13 +48,18 @@ def export(
     window length that cannot be, or that has to be given.
     """
     from ..checkpoint import load_checkpoint
+    from ..models.detector import DetectorModel
 
     source = load_checkpoint(checkpoint)
+    model = source.model()
+    if isinstance(model, DetectorModel):
+        raise UsageError(f"'{source.spec.name}' is a detector, of which there are no bundles yet.")
     return export_model(
-        source.model(),
+        model,
         with_room(source.spec, tokens, times),
         source.examples,
         source.path.parent if out is None else Path(out),
+        source.calibration,
     )
 
 
@@ -93,9 +98,13 @@ def _with_times(spec: ModelSpec, times: str) -> ModelSpec:
 
 
 def export_model(
-    model: Classifier | GraphClassifier, spec: ModelSpec, examples: Sequence[NDArray[Any]], out: Path
+    model: Classifier | GraphClassifier,
+    spec: ModelSpec,
+    examples: Sequence[NDArray[Any]],
+    out: Path,
+    calibration: Sequence[NDArray[Any]] = (),
 ) -> Bundle:
-    """Write the bundle of a model. examples: events of a few samples, for the vectors."""
+    """Write the bundle of a model. examples: events of a few samples, for the vectors; calibration: of some learned."""
     import torch
 
     from .verify import verify
@@ -110,6 +119,8 @@ def export_model(
             "embedding.npz": _npz(whole.embedding_arrays()),
             "vectors.npz": _npz(vectors),
         }
+        if calibration:
+            files[CALIBRATION] = _npz({f"events_{i:02}": events for i, events in enumerate(calibration)})
         verify(whole, files["encoder.onnx"], files["model.onnx"], examples)
     return write_bundle(out, spec, files)
 

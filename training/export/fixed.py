@@ -63,7 +63,9 @@ class FixedGnn(nn.Module):
 
     def __init__(self, model: GnnClassifier) -> None:
         super().__init__()
-        self.layers, self.head = model.encoder.layers, model.head
+        self.norms = nn.ModuleList(layer.norm for layer in _layers(model))
+        self.weights = nn.ParameterList(_shared(layer.conv.weight.flatten(0, 1)) for layer in _layers(model))
+        self.head = model.head
 
     def forward(
         self,
@@ -78,14 +80,18 @@ class FixedGnn(nn.Module):
         kept: Tensor,
     ) -> Tensor:
         """x [N, features] to logits [1, classes]."""
-        layers, graph = self.layers, _SplineTable(near, near_count, near_relative)
-        x = graph.through(layers[1], graph.through(layers[0], x))
-        x = graph.through(layers[4], x + graph.through(layers[3], graph.through(layers[2], x)))
+        graph = _SplineTable(near, near_count, near_relative)
+        x = self._layer(1, self._layer(0, x, graph), graph)
+        x = self._layer(4, x + self._layer(3, self._layer(2, x, graph), graph), graph)
         there = _present(kept, len(sampled))
         x, graph = _gathered(x, torch.where(there, sampled, 0)), _SplineTable(far, far_count, far_relative)
-        x = x + graph.through(layers[6], graph.through(layers[5], x))
+        x = x + self._layer(6, self._layer(5, x, graph), graph)
         logits: Tensor = self.head(_largest(x, there))
         return logits.unsqueeze(0)
+
+    def _layer(self, number: int, x: Tensor, graph: _SplineTable) -> Tensor:
+        normed: Tensor = self.norms[number](F.elu(graph.mean(x, self.weights[number])))
+        return normed
 
 
 class FixedPcn(nn.Module):
@@ -127,13 +133,19 @@ class _SplineTable:
         hats = t[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
         self.weights = torch.where(there.unsqueeze(-1), hats.flatten(-3), 0.0).transpose(1, 2)  # [nodes, 64, columns]
 
-    def through(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """`GnnLayer` on this graph: x [nodes, inputs] to [nodes, outputs]."""
-        assert isinstance(layer, GnnLayer)
+    def mean(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`SplineConv` on this graph: x [nodes, inputs], weight [64 inputs, outputs], to [nodes, outputs]."""
         sums = torch.matmul(self.weights, _gathered(x, self.sources)).flatten(1)
-        mixed = torch.matmul(sums, layer.conv.weight.flatten(0, 1)) / self.degree
-        normed: Tensor = layer.norm(F.elu(mixed))
-        return normed
+        return torch.matmul(sums, weight) / self.degree
+
+
+def _layers(model: GnnClassifier) -> list[GnnLayer]:
+    return [layer for layer in model.encoder.layers if isinstance(layer, GnnLayer)]
+
+
+def _shared(weight: Tensor) -> nn.Parameter:
+    """The same memory in another shape."""
+    return nn.Parameter(weight.detach(), requires_grad=False)
 
 
 def _present(count: Tensor, columns: int) -> Tensor:

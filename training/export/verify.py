@@ -65,7 +65,7 @@ def _cases(spec: ModelSpec, examples: Sequence[NDArray[Any]]) -> Iterator[_Case]
     for events in examples:
         seen = windower.newest(events)
         graph = graph_of(seen, spec)
-        yield _Case(len(seen), _noised(oracle_inputs(spec, seen, graph), len(seen), spec, random), graph)
+        yield _Case(len(seen), noised(oracle_inputs(spec, seen, graph), len(seen), spec, random), graph)
     for count in sorted({0, 1, most // 2, most}):
         sensor, kind = spec.sensor, spec.representation
         patch = kind.tokenizer.patch_size if isinstance(kind, TokenInput) else 1
@@ -73,10 +73,10 @@ def _cases(spec: ModelSpec, examples: Sequence[NDArray[Any]]) -> Iterator[_Case]
         positions = random.uniform(0, 1, (count, 3)) * size
         graph = None if isinstance(spec.model, Transformer) else graph_arrays(positions, spec.model)
         inputs = oracle_inputs(spec, NO_TOKENS, graph_of(NO_TOKENS, spec)) | structure_inputs(spec, count, graph)
-        yield _Case(count, _noised(inputs, 0, spec, random), graph)
+        yield _Case(count, noised(inputs, 0, spec, random), graph)
 
 
-def _noised(
+def noised(
     inputs: dict[str, NDArray[Any]], count: int, spec: ModelSpec, random: np.random.Generator
 ) -> dict[str, NDArray[Any]]:
     """With noise in all that is past a count: features from row `count` on, and what no graph looks at."""

@@ -71,8 +71,8 @@ class CellLinear(nn.Linear):
 
     def of_cells(self, cells: Cells) -> Tensor:
         """The same without the empty cells: [n, features]."""
-        if len(cells.number) == 0:
-            return self.bias.expand(len(cells.starts), -1)
+        if len(cells.number) == 0:  # the weight takes part: processes of one training wait for its gradient
+            return (self.bias + 0.0 * self.weight.sum()).expand(len(cells.starts), -1)
         table = self.weight.t().contiguous()
         mapped = F.embedding_bag(
             cells.number, table, cells.starts, mode="sum", per_sample_weights=cells.log_count.to(table.dtype)

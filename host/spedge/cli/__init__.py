@@ -64,7 +64,7 @@ def name_of(module: ModuleType) -> str:
 
 
 for module in VERBS:
-    app.command(name_of(module))(module.command)
+    app.command(name_of(module), cls=getattr(module, "COMMAND", None))(module.command)
 app.add_typer(bench.app, name="bench")
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spedge.cli.common import JsonOption, print_json, progress, show, table
+from spedge.base.errors import UsageError
+from spedge.cli import boxes
+from spedge.cli.common import JsonOption, PrecisionOption, print_json, progress, show, table
 from spedge.cli.train import DataOption, run_folder
 
 if TYPE_CHECKING:
@@ -21,28 +26,41 @@ def command(
     data: DataOption = None,
     split: Annotated[str, typer.Option(help="unseen, test, validation, train or all.")] = "unseen",
     checkpoint: Annotated[str, typer.Option(help="Of a run: kept, best or last.")] = "kept",
+    precision: PrecisionOption = "fp32",
     picture: Annotated[
         Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", show_default=False)
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify a data set's recordings and say how many were right, class by class."""
-    from spedge.training import evaluate
+    """Classify a data set's recordings and say how many were right, class by class; or score the boxes of a detector.
 
-    with progress("Reading the data") as say:
-        report = evaluate(
-            run_folder(model),
-            data,
-            split,
-            checkpoint,
-            on_progress=lambda done, total: say(f"{done} of {total} samples"),
-        )
+    With --precision int8 or int8w a bundle is evaluated twice: as it is, and in that precision, calibrated on samples
+    that it has learned.
+    """
+    from spedge.training import evaluate
+    from spedge.training.opened import is_detector
+
+    folder = run_folder(model)
+    if is_detector(folder):
+        boxes.evaluate(folder, data, split, checkpoint, as_json)
+        return
+    with progress("Reading the data") as say, tempfile.TemporaryDirectory() as scratch:
+
+        def count(done: int, total: int) -> None:
+            say(f"{done} of {total} samples")
+
+        whole = None
+        encoder = None if precision == "fp32" else _quantised(folder, checkpoint, precision, Path(scratch), say)
+        if encoder is not None:
+            whole = evaluate(folder, data, split, checkpoint, on_progress=count)
+        report = evaluate(folder, data, split, checkpoint, on_progress=count, encoder=encoder)
     if picture is not None:
         from spedge.view.confusion import draw
 
         draw(report.confusion, report.labels, picture)
     if as_json:
-        print_json(_document(report))
+        both = {} if whole is None else {"precision": precision, "fp32": {"top1": whole.top1, "loss": whole.loss}}
+        print_json(_document(report) | both)
         return
     listing = table("", "class", "samples", "right", right=("samples", "right"))
     for index, label in enumerate(report.labels):
@@ -54,6 +72,24 @@ def command(
     print(
         f"{report.top1:.1%} of {report.samples} samples of {report.data} ({report.split}) right, loss {report.loss:.3f}"
     )
+    if whole is not None:
+        print(f"that is in {precision}; in fp32 {whole.top1:.1%}, loss {whole.loss:.3f}")
+
+
+def _quantised(folder: Path, checkpoint: str, precision: str, scratch: Path, say: Callable[[str], None]) -> Path:
+    """The encoder of a bundle in that precision."""
+    from spedge.model.bundle import Bundle
+
+    if checkpoint != "kept":
+        raise UsageError("--precision is for bundles, which have the kept checkpoint: leave --checkpoint out")
+    bundle = Bundle.load(folder)
+    if importlib.util.find_spec("onnx") is None:
+        raise UsageError("a model in 8 bits needs onnx: pip install 'spedge[compile]'")
+    from spedge.compile import quantised_encoder
+
+    encoder = scratch / "encoder.onnx"
+    quantised_encoder(bundle, precision, encoder, say)
+    return encoder
 
 
 def _show_confusion(report: EvaluationReport) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from spedge.cli.options import in_place_of
 
@@ -61,3 +62,21 @@ def changes_recipe(command: Callable[..., None]) -> Callable[..., None]:
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+class PresetCommand(TyperCommand):
+    """A verb whose help shows the values of the preset that is named beside --help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if set(args) & set(ctx.help_option_names):
+            self._show_values(args)
+        return super().parse_args(ctx, args)
+
+    def _show_values(self, args: list[str]) -> None:
+        from spedge.training.presets import PRESETS
+
+        recipe = next((PRESETS[name].recipe for name in args if name in PRESETS), None)
+        for option in self.params:
+            value = getattr(recipe, option.name or "", None)
+            if isinstance(option, TyperOption) and value is not None:
+                option.show_default = "yes" if value is True else "no" if value is False else str(value)

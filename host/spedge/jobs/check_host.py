@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
+from spedge.events.arrays import copied
 from spedge.jobs.check import LOGITS_TOLERANCE, token_difference
 from spedge.jobs.play import load_events
 from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle, Vector
-from spedge.model.graph import graph_numbers
+from spedge.model.graph import GnnArrays, PcnArrays, graph_numbers
 from spedge.model.parts import TokenInput
 from spedge.model.reference import Reference
 from spedge.recordings import PLAIN, Reading
@@ -102,7 +103,8 @@ def check_host(
         checked.append(_of_vector(reference, vector, f"sample {number}"))
     for path in recordings:
         say(f"computing {path.name}")
-        checked.append(_of_events(reference, load_events(path, bundle, reading), path.name))
+        events = _from_its_start(load_events(path, bundle, reading), bundle)
+        checked.append(_of_events(reference, events, path.name))
     return HostReport(bundle.name, tuple(checked))
 
 
@@ -111,9 +113,11 @@ def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
     tokens, graph = computed.tokens, reference.graph(computed.tokens)
     numbers = {} if graph is None else graph_numbers(graph)
     embedded = _difference(vector.embedded, reference.encoder_input(tokens))
-    own = computed.outputs | {f"{name} by encoder.onnx": v for name, v in reference.encoded(tokens).items()}
-    kept = {name: vector.outputs[name.partition(" ")[0]] for name in own}
-    diffs = {name: _difference(kept[name], values) for name, values in own.items()}
+    diffs = {
+        f"{output} by {road}": _difference(vector.outputs[output], values)
+        for road, outputs in (("model.onnx", computed.outputs), ("encoder.onnx", reference.encoded(tokens)))
+        for output, values in outputs.items()
+    }
 
     def problems() -> Iterator[str]:
         if not _same_tokens(vector.tokens, tokens):
@@ -127,10 +131,19 @@ def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
             if not diff <= LOGITS_TOLERANCE:
                 yield f"its {output} differ by {diff:.1e}, more than {LOGITS_TOLERANCE:.0e}"
 
-    edges = None if graph is None else sum(part.shape[1] for part in numbers.values() if part.ndim == 2)
     label, _ = reference.bundle.verdict(computed.logits)
-    worst = max(diffs.values())
-    return SampleCheck(name, len(vector.events), len(tokens), edges, embedded, worst, label, next(problems(), None))
+    sizes = (len(vector.events), len(tokens), _edges_of(graph))
+    return SampleCheck(name, *sizes, embedded, max(diffs.values()), label, next(problems(), None))
+
+
+def _from_its_start(events: NDArray[np.void], bundle: Bundle) -> NDArray[np.void]:
+    """A recording is a sample that begins with its first event, for a model whose times count from a sample's start."""
+    seen = bundle.representation
+    if isinstance(seen, TokenInput) and seen.origin == "window":
+        return events
+    shifted = copied(events)
+    shifted["t"] -= events["t"][0]
+    return shifted
 
 
 def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> SampleCheck:
@@ -146,10 +159,14 @@ def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> Sam
             if not diff <= LOGITS_TOLERANCE:
                 yield f"the {output} of model.onnx and of encoder.onnx differ by {diff:.1e}"
 
-    edges = None if graph is None else sum(part.shape[1] for part in graph_numbers(graph).values() if part.ndim == 2)
     label, _ = reference.bundle.verdict(computed.logits)
-    worst = max(diffs.values())
-    return SampleCheck(name, len(events), len(tokens), edges, float("nan"), worst, label, next(problems(), None))
+    sizes = (len(events), len(tokens), _edges_of(graph))
+    return SampleCheck(name, *sizes, float("nan"), max(diffs.values()), label, next(problems(), None))
+
+
+def _edges_of(graph: GnnArrays | PcnArrays | None) -> int | None:
+    """How many there are in all graphs of a sample."""
+    return None if graph is None else sum(part.shape[1] for part in graph_numbers(graph).values() if part.ndim == 2)
 
 
 def _as_on_devices(reference: Reference, events: NDArray[np.void], tokens: Tokens) -> Tokens:

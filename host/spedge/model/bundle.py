@@ -2,8 +2,8 @@
 
 Files: `bundle.json` (a `ModelSpec`, the files' hashes, and a hash over all of it), `encoder.onnx` (embedded tokens and
 length to the outputs), `model.onnx` (the oracle: volumes, positions and length to the outputs), `embedding.npz` (the
-token embedding) and `vectors.npz` (a few real samples with everything computed from them). Other files in the directory
-are ignored.
+token embedding), `vectors.npz` (a few real samples with everything computed from them) and, unless it is of an older
+spedge, `calibration.npz`. Other files in the directory are ignored.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from spedge.model.parts import TokenInput
 from spedge.model.spec import ModelSpec, from_document, to_document
 
 FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
+CALIBRATION = "calibration.npz"  #: which a bundle may lack: events of samples that the model has learned
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,12 @@ class Bundle(ModelSpec):
         except KeyError as error:
             raise InputError(f"{self.file('vectors.npz')} lacks {error}: {_REMEDY}") from None
 
+    def calibration(self) -> list[NDArray[Any]]:
+        """Events of samples that the model has learned, for ranges in 8 bits; none in older bundles."""
+        if CALIBRATION not in self.files:
+            return []
+        return list(_npz(self.file(CALIBRATION)).values())
+
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Bundle:
         """Read and check a bundle directory.
@@ -122,7 +129,7 @@ class Bundle(ModelSpec):
             ) from None
         if bundle.hash != _document_hash(document):
             raise InputError(f"{folder / 'bundle.json'} was changed after export (its hash does not match): {_REMEDY}")
-        for name in FILES:
+        for name in (*FILES, *(set(bundle.files) & {CALIBRATION})):
             _check_file(bundle, name)
         _embedding_arrays(bundle)
         return bundle
@@ -134,11 +141,11 @@ _REMEDY = "export or copy the bundle again."
 def write_bundle(path: str | os.PathLike[str], spec: ModelSpec, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle directory and load it back.
 
-    files: contents of every name in `FILES`. `bundle.json` is written last, so that an interrupted write is not
-    taken for a bundle. Other files in the directory stay.
+    files: contents of every name in `FILES`, and of CALIBRATION if there is one. `bundle.json` is written last, so that
+    an interrupted write is not taken for a bundle. Other files in the directory stay.
     """
-    if set(files) != set(FILES):
-        raise ValueError(f"a bundle has exactly the files {FILES}, got {sorted(files)}")
+    if set(files) - {CALIBRATION} != set(FILES):
+        raise ValueError(f"a bundle has exactly the files {FILES} and perhaps {CALIBRATION}, got {sorted(files)}")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bundle.json").unlink(missing_ok=True)
@@ -146,7 +153,9 @@ def write_bundle(path: str | os.PathLike[str], spec: ModelSpec, files: Mapping[s
         with whole(folder / name) as part:
             part.write_bytes(content)
     document = to_document(spec)
-    document["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in FILES}
+    document["files"] = {
+        name: hashlib.sha256(files[name]).hexdigest() for name in (*FILES, CALIBRATION) if name in files
+    }
     document["hash"] = _document_hash(document)
     with whole(folder / "bundle.json") as part:
         part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ from spedge.model.graph import GnnArrays, PcnArrays, padded
 from spedge.model.parts import Classification, EventInput, TokenInput, Transformer
 from spedge.model.window import (
     Window,
-    Windower,
+    events_as_tokens,
     graph_of,
     oracle_inputs,
     seen_of,
@@ -74,12 +74,17 @@ class Reference:
 
     def compute(self, events: NDArray[Any], pool_events: int | None = None) -> Computed:
         """Everything from events (structured t in µs, x, y, p; sorted)."""
-        if isinstance(self.bundle.representation, EventInput):
-            tokens = Windower(self.bundle).tokenize(events)
-            return Computed(tokens, _kept(len(events), len(tokens)), self.outputs(tokens))
+        tokens, stats = self.tokenize(events, pool_events)
+        return Computed(tokens, stats, self.outputs(tokens))
+
+    def tokenize(self, events: NDArray[Any], pool_events: int | None = None) -> tuple[Tokens, TokenizerStats]:
+        """The tokens of `compute`, and where the events went."""
+        seen = self.bundle.representation
+        if isinstance(seen, EventInput):
+            kept = events_as_tokens(events, seen)
+            return kept, _kept(len(events), len(kept))
         tokenizer = self.tokenizer(pool_events)
-        tokens = tokenizer.push(events)
-        return Computed(tokens, tokenizer.stats, self.outputs(tokens))
+        return tokenizer.push(events), tokenizer.stats
 
     def window(self, tokens: Tokens) -> Tokens:
         """The tokens that the model sees: `ModelSpec.window_tokens` of the newest."""
@@ -100,16 +105,28 @@ class Reference:
         positions, as bundles had it at first, cannot tell the times of a long pause apart: the embedding is computed
         here in float64 then, and the rest by encoder.onnx.
         """
+        return self.run(self.inputs(tokens))
+
+    def inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
+        """What is computed from the tokens before ONNX Runtime is asked, for `run`."""
         if self._quantised is not None:
-            return self.encoded(tokens)
+            return self.encoder_inputs(tokens)
         seen = self.window(tokens)
         if self._old_positions:
-            return self._encoded(self._embedded(window_of(seen, self.bundle.token_input)))
-        return self._run(self._oracle, oracle_inputs(self.bundle, seen, graph_of(seen, self.bundle)))
+            return self._encoder_inputs(self._embedded(window_of(seen, self.bundle.token_input)))
+        return oracle_inputs(self.bundle, seen, graph_of(seen, self.bundle))
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        """The outputs from `inputs`."""
+        return self._run(self._encoder if "tokens" in inputs else self._oracle, inputs)
 
     def encoded(self, tokens: Tokens) -> dict[str, NDArray[np.float32]]:
         """The same by the road that a device takes: embedded by the C library, and the rest by encoder.onnx."""
-        return self._encoded(self.encoder_input(tokens), self.graph(tokens))
+        return self._run(self._encoder, self.encoder_inputs(tokens))
+
+    def encoder_inputs(self, tokens: Tokens) -> dict[str, NDArray[Any]]:
+        """What encoder.onnx takes, by name."""
+        return self._encoder_inputs(self.encoder_input(tokens), self.graph(tokens))
 
     @cached_property
     def _old_positions(self) -> bool:
@@ -144,13 +161,12 @@ class Reference:
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T. Of a transformer."""
-        return self._encoded(rows)["logits"]
+        return self._run(self._encoder, self._encoder_inputs(rows))["logits"]
 
-    def _encoded(
+    def _encoder_inputs(
         self, rows: NDArray[np.float32], graph: GnnArrays | PcnArrays | None = None
-    ) -> dict[str, NDArray[np.float32]]:
-        structure = structure_inputs(self.bundle, len(rows), graph)
-        return self._run(self._encoder, {"tokens": padded(rows, self._rows), **structure})
+    ) -> dict[str, NDArray[Any]]:
+        return {"tokens": padded(rows, self._rows), **structure_inputs(self.bundle, len(rows), graph)}
 
     @cached_property
     def _oracle(self) -> Any:

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
+from spedge.base.interrupts import held_back
 from spedge.events.arrays import EVENT_DTYPE, Columns
 from spedge.recordings.base import Recording, Writer
 from spedge.recordings.hdf5_file import library
@@ -150,8 +151,12 @@ class Hdf5Writer(Writer):
         super().__init__(path, width, height)
         h5py = library(path)
         self._sink = Sink(path)
+        with held_back():
+            self._begin(h5py)
+
+    def _begin(self, h5py: Any) -> None:
         self._file = h5py.File(self._sink, "w")
-        self._file.attrs["geometry"] = f"{width}x{height}"
+        self._file.attrs["geometry"] = f"{self.width}x{self.height}"
         self._file.attrs["format"] = "EVENTS"
         self._events = self._file.create_dataset(
             "CD/events",
@@ -170,9 +175,10 @@ class Hdf5Writer(Writer):
         rows = np.empty(len(events), self._events.dtype)
         for name in Columns._fields:
             rows[name] = events[name]
-        start = len(self._events)
-        self._events.resize((start + len(rows),))
-        self._events[start:] = rows
+        with held_back():
+            start = len(self._events)
+            self._events.resize((start + len(rows),))
+            self._events[start:] = rows
         self._sink.check()
 
     def close(self) -> None:
@@ -180,5 +186,6 @@ class Hdf5Writer(Writer):
         self._sink.check()
 
     def discard(self) -> None:
-        self._file.close()
+        with held_back():
+            self._file.close()
         self._sink.close()
