@@ -169,6 +169,7 @@ def _arm(place: str, count: int) -> None:
             whole = io.BytesIO()
             torch.save(arguments[0], whole)
             path = arguments[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(path.name + ".part").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         if left == 0 and when == "at":
