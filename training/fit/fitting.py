@@ -248,6 +248,8 @@ class _Between(pl.Callback):
         _require_numbers(module)
         if not self._looked:
             self.look()
+            if self.curves is not None:
+                self.curves.add(module.step, {"val/accuracy": self.accuracy, "val/loss": self.loss})
         if trainer.is_global_zero:
             self.keep()
         if module.batches % self.in_epoch:
