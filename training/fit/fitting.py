@@ -249,7 +249,7 @@ class _Between(pl.Callback):
         if not self._looked:
             self.look()
             if self.curves is not None:
-                self.curves.add(module.step, {"val/accuracy": self.accuracy, "val/loss": self.loss})
+                self.curves.add(module.step, self._seen())
         if trainer.is_global_zero:
             self.keep()
         if module.batches % self.in_epoch:
@@ -267,7 +267,7 @@ class _Between(pl.Callback):
         if self.curves is not None:
             values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
             if looks:
-                values |= {"val/accuracy": self.accuracy, "val/loss": self.loss}
+                values |= self._seen()
             self.curves.add(self.module.step, values)
         if looks and trainer.is_global_zero:
             self.keep()
@@ -290,6 +290,10 @@ class _Between(pl.Callback):
         self.loss = predictions.loss
         self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
         self._looked = True
+
+    def _seen(self) -> dict[str, float]:
+        """What the last look gave, for the curves."""
+        return {"val/accuracy": self.accuracy, "val/loss": self.loss}
 
     def keep(self) -> None:
         """Write the last checkpoint, and the best one when it is that.

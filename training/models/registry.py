@@ -21,16 +21,10 @@ def make_model(spec: ModelSpec, dropout: float = 0.0) -> Classifier | GraphClass
 
         return GraphClassifier(len(task.labels), seen, model, dropout)
     if isinstance(task, Classification) and isinstance(model, Transformer) and isinstance(seen, TokenInput):
-        return make_transformer(spec, dropout)
+        from .transformer import Classifier
+
+        return Classifier(len(task.labels), seen, model, dropout)
     raise InputError(
         f"training takes classification by a transformer on tokens, or by a GNN or PCN; the model '{spec.name}' is "
         f"{task.type} by a {model.type} on {seen.type}: choose another preset."
     )
-
-
-def make_transformer(spec: ModelSpec, dropout: float = 0.0) -> Classifier:
-    """The same for what takes a transformer only, as the export of bundles. Raises InputError for another."""
-    from .transformer import Classifier
-
-    task, seen, model = spec.parts("a bundle", Classification, TokenInput, Transformer)
-    return Classifier(len(task.labels), seen, model, dropout)
