@@ -111,7 +111,8 @@ def test_what_goes_wrong_on_the_road_is_said_in_a_sentence(
     folder = dataset_files.dvsgesture(tmp_path, waves)
     for line, code, sentence in (
         ("preprocess dvsgesture --data nowhere --out x", 4, "nowhere: give the one where the data set was unpacked"),
-        ("train DG-PCN-SP --data DvsGesture --run pcn", 2, "DvsGesture is no preprocessed data set"),
+        ("train DG-PCN-SP --data DvsGesture --run pcn", 2, "with another --out where this is the data set itself"),
+        ("runs nowhere", 2, "There is no folder nowhere: give the one that holds the folders of runs"),
         ("train SL-PCN-SP --run pcn", 2, "give the folder that 'spedge preprocess slanimals' wrote"),
     ):
         assert (execute(line.split()), sentence in capsys.readouterr().err) == (code, True), line

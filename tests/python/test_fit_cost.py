@@ -54,6 +54,18 @@ def test_waiting_is_what_lies_between_a_step_and_its_batch() -> None:
     assert waiting.share == 0.2
 
 
+def test_the_last_look_is_in_the_curves(digits: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Of a run that ends within a time through the data, too."""
+    report = train("nmnist-pico", digits, tmp_path, recipe={**SMALL, "steps": 3}, bundle=False)
+    assert report is not None
+    with (tmp_path / "curves.csv").open(newline="") as file:
+        rows = [(int(row["step"]), row["val/accuracy"], row["val/loss"]) for row in csv.DictReader(file)]
+    (step, accuracy, loss), *_ = [row for row in rows if row[1]]
+    assert step == 3
+    assert float(accuracy) == pytest.approx(report.top1, abs=1e-5)
+    assert float(loss) > 0
+
+
 def test_waiting_is_in_the_curves(digits: Path, tmp_path: Path) -> None:  # noqa: F811
     told: list[float] = []
     train(

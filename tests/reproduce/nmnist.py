@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from spedge.compile import compile_bundle
+from spedge.compile import quantised_encoder
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.training.data.base import Sample
@@ -148,8 +148,8 @@ def counted(bundle: Bundle, digits: Sequence[Sample], precision: str) -> tuple[i
     with TemporaryDirectory() as folder:
         encoder = None
         if precision != "fp32":
-            compile_bundle(bundle, "native", folder, precision=precision)
-            encoder = Path(folder) / "reference.onnx"
+            encoder = Path(folder) / "encoder.onnx"
+            quantised_encoder(bundle, precision, encoder, lambda _: None)
         reference = Reference(bundle, encoder)
         right, tokens = 0, 0
         for digit in digits:

@@ -208,7 +208,7 @@ def read_index(root: str | os.PathLike[str], name: str) -> Index:
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"{folder} is no preprocessed data set, or one that is not finished: {again}, which goes on where it was "
-            "stopped."
+            "stopped; with another --out where this is the data set itself."
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / INDEX} is damaged ({line_of(error)}): {again} again.") from None

@@ -1,6 +1,6 @@
 """Which chunks of detection's recordings are a sample, and in what order: experiments.md B.
 
-Chunks are numbered in a recording as they are kept: those without events are left out, so a number is not a time.
+Chunks are numbered on a recording's grid of time, those without events among them (`chunks.ChunkedRecording`).
 """
 
 from __future__ import annotations

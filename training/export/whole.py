@@ -20,11 +20,8 @@ from ..models.transformer import Classifier
 from ..represent.collate_graph import gnn_batch, pcn_batch
 from .fixed import FixedEncoder, FixedModel, embedded
 
-FEATURES = (
-    "volumes",
-    "polarities",
-    "positions",
-)  #: inputs of model.onnx that encoder.onnx has `tokens` in the place of
+#: Inputs of model.onnx that encoder.onnx has `tokens` in the place of.
+FEATURES = ("volumes", "polarities", "positions")
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,8 @@ class _Between(pl.Callback):
         _require_numbers(module)
         if not self._looked:
             self.look()
+            if self.curves is not None:
+                self.curves.add(module.step, self._seen)
         if trainer.is_global_zero:
             self.keep()
         if module.batches % self.in_epoch:

@@ -22,7 +22,9 @@ def make_model(spec: ModelSpec, dropout: float = 0.0) -> Classifier | GraphClass
 
         return GraphClassifier(len(task.labels), seen, model, dropout)
     if isinstance(task, Classification) and isinstance(model, Transformer) and isinstance(seen, TokenInput):
-        return make_transformer(spec, dropout)
+        from .transformer import Classifier
+
+        return Classifier(len(task.labels), seen, model, dropout)
     if isinstance(task, Detection) and isinstance(model, Detector):
         from .detector import DetectorModel
 
@@ -31,11 +33,3 @@ def make_model(spec: ModelSpec, dropout: float = 0.0) -> Classifier | GraphClass
         f"training takes a transformer on tokens, or a GNN or PCN, alone or in a detector; the model '{spec.name}' is "
         f"{task.type} by a {model.type} on {seen.type}: choose another preset."
     )
-
-
-def make_transformer(spec: ModelSpec, dropout: float = 0.0) -> Classifier:
-    """The same for what takes a transformer only, as the export of bundles. Raises InputError for another."""
-    from .transformer import Classifier
-
-    task, seen, model = spec.parts("a bundle", Classification, TokenInput, Transformer)
-    return Classifier(len(task.labels), seen, model, dropout)

@@ -61,7 +61,7 @@ PRESETS = (
         "gestures-pico", "gestures", _tokens(TokenizerSettings(patch_size=16, threshold=192.0), 2, 50_000.0),
         transformer("pico"),
         _recipe(
-            20.0, 60_000,  # some 4 minutes of them to make the data
+            20.0, 120_000,  # some 4 minutes of them to make the data
             Augmentation(
                 shift_px=8.0, rotate_deg=8.0, shear=0.05, scale=0.15, drop=0.2,
                 time_scale=0.1, jitter_px=0.5, jitter_us=500.0, crop_us=500_000, crop_share=0.5,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from spedge.base.errors import UsageError
 from spedge.cli.common import JsonOption, print_json, show, table
 from spedge.cli.train import RUNS
 
@@ -17,6 +18,8 @@ def command(
     """List runs with how far they are and how good."""
     from spedge.training.run import list_runs
 
+    if folder != RUNS and not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}: give the one that holds the folders of runs.")
     runs = list_runs(folder)
     if as_json:
         print_json({"runs": runs})
