@@ -69,6 +69,7 @@ def told_image(path: Path) -> tuple[int, int]:
     which is told whole.
     """
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     content = path.read_bytes()
     if content[:4] == _ELF_MAGIC:
@@ -77,7 +78,7 @@ def told_image(path: Path) -> tuple[int, int]:
             found = {
                 name: symbol[0]["st_value"]
                 for name in ("link_image_start", "link_image_end")
-                if table is not None and (symbol := table.get_symbol_by_name(name))
+                if isinstance(table, SymbolTableSection) and (symbol := table.get_symbol_by_name(name))
             }
         if len(found) == 2:
             start, end = found["link_image_start"], found["link_image_end"]
