@@ -24,6 +24,11 @@ typedef struct sp_boxes_rule {
     uint16_t classes;       /* >= 1 */
 } sp_boxes_rule_t;
 
+/* A level of the boxes that a detector gives: its cells, row by row, `stride` pixels from one to the next. */
+typedef struct sp_boxes_level {
+    uint16_t stride, rows, columns;
+} sp_boxes_level_t;
+
 /* The boxes to keep among n, by falling score, of equals the lowest number first.
  * given[n]: centre x, centre y, width, height in pixels. scores[n * classes]. kept[capacity]: room for the candidates,
  * which are the `capacity` best ones of high enough a score; *left_out: how many more there were (may be NULL).

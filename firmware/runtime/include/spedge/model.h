@@ -2,6 +2,7 @@
 #ifndef SP_MODEL_H_INCLUDED
 #define SP_MODEL_H_INCLUDED
 
+#include "spedge/boxes.h"
 #include "spedge/embed.h"
 #include "spedge/tokenizer.h"
 
@@ -23,6 +24,18 @@ typedef struct sp_output {
     uint32_t offset; /* in the arena, bytes: where they lie after a run */
 } sp_output_t;
 
+/* Of a detector. outputs[0] is `head`: for every cell of every level, finest level first and each row by row, the numbers
+ * dx, dy, log w, log h in cells of its level, the objectness logit and a logit for each class. */
+enum { SP_DETECTION_LEVELS = 3 };
+
+typedef struct sp_detection {
+    uint16_t rows, columns; /* of the grid */
+    uint16_t cell;          /* side of the grid's cells, in patches */
+    uint32_t step_us;       /* stream time of a step */
+    sp_boxes_level_t levels[SP_DETECTION_LEVELS];
+    sp_boxes_rule_t rule; /* which boxes to keep; width, height and classes of the model */
+} sp_detection_t;
+
 typedef struct sp_model {
     uint8_t hash[32];                /* SHA-256 of the bundle, as in bundle.json */
     const char *name;                /* the bundle's, and "(int8)" or "(int8w)" behind it unless it computes in fp32 */
@@ -34,11 +47,16 @@ typedef struct sp_model {
     const sp_output_t *outputs; /* [output_count], in the bundle's order */
     uint32_t arena_bytes;       /* 16-byte aligned working memory, input and outputs included */
     uint32_t input_offset;      /* in the arena: float [tokens][hidden], written by the caller */
+    uint32_t cells_offset;      /* detectors: in the arena: uint16_t [tokens], the number of the grid's cell (its row *
+                                   columns + its column) that each row of the input lies in; written by the caller */
+    const sp_detection_t *detection; /* NULL for all but detectors */
     /* Run the encoder on the first `count` rows (0 <= count <= tokens) of the input in the arena. The outputs lie in
      * the arena then, until the input is written or the model runs again. Destroys the input. Returns SP_OK or an
      * SP_ERR_*. Never blocks; not reentrant. */
     int (*encode)(void *arena, uint32_t count);
-    /* Stateful models, NULL for others: the arena keeps what a token leaves behind for those after it.
+    /* Detectors have reset alone: it forgets all steps, encode runs one step on those before it, and the arena keeps
+     * what it leaves behind (but neither the input nor its cells).
+     * Stateful models, NULL for others: the arena keeps what a token leaves behind for those after it.
      * reset: begin a window; before the first step, and whenever the past is to be forgotten.
      * step: take in one embedded token, float [hidden], whose time counts from the window's first token. A window is
      * `tokens` long: the step after that begins a new one, as after reset.
