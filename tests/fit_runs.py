@@ -34,7 +34,7 @@ PLACES = {
     "before a batch": ("module.Fit.on_train_batch_start", "at"),
     "before a step": ("module.Fit.on_before_optimizer_step", "at"),
     "after a batch": ("module.Fit.count", "after"),
-    "while it looks": ("fitting.vote", "at"),
+    "while it looks": ("classifying.vote", "at"),
     "before a checkpoint": ("state.State.save", "at"),
     "in a checkpoint": ("state.save", "half"),
     "before the curves": ("curves.Curves.flush", "at"),

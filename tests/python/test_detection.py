@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spedge.base.errors import InputError, UsageError
+from spedge.base.errors import UsageError
 from spedge.cli import execute
 from spedge.events.arrays import empty_events
-from spedge.model.parts import Detector
+from spedge.model.parts import Detector, EventInput, Transformer
 from spedge.training.data.base import Sample
 from spedge.training.data.moving_digits import BBOX_DTYPE, parts_of, write
 from spedge.training.preprocess import preprocess
@@ -97,12 +97,18 @@ def test_a_run_that_is_stopped_ends_with_the_same_weights(store: Path, tmp_path:
 
 
 def tiny(name: str) -> Preset:
-    """A published preset on moving digits, its transformer pico and all after the encoder narrow."""
+    """A published preset on moving digits: its encoder and all after it narrow, and few events."""
     preset = PRESETS[name]
     preset = preset.with_size("pico") if "-T-" in name else preset
-    assert isinstance(preset.model, Detector)
+    model, seen = preset.model, preset.representation
+    assert isinstance(model, Detector)
+    if not isinstance(model.encoder, Transformer):
+        model = replace(model, encoder=replace(model.encoder, channels=(4, 8, 8)))
+        seen = replace(seen, count=200, features=4) if isinstance(seen, EventInput) else seen
+        seen = seen if isinstance(seen, EventInput) else replace(seen, embedding=replace(seen.embedding, hidden=4))
     recipe = replace(preset.recipe, steps=2, batch=2, workers=0, log_steps=1)
-    return replace(preset, dataset="nmnist-det", model=replace(preset.model, hidden=8, head=8), recipe=recipe)
+    model = replace(model, hidden=8, head=8)
+    return replace(preset, dataset="nmnist-det", representation=seen, model=model, recipe=recipe)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("G1-")])
@@ -158,7 +164,7 @@ def test_the_verbs(
     assert "nmnist-det-pico" in capsys.readouterr().out
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "all"]) == 2
     assert "one of the splits test, validation, train, not on 'all'" in capsys.readouterr().err
-    assert execute(["export", "runs/boxes"]) == 2
+    assert execute(["export", "runs/boxes", "--out", "bundle"]) == 2
     assert "is a detector, of which there are no bundles yet" in capsys.readouterr().err
 
 
@@ -170,7 +176,7 @@ def test_what_is_no_detection_set_or_no_detector_is_named(store: Path, raw: Path
         import_run(tmp_path / "none.ckpt", "G1-T-SP", tmp_path / "imported")
     with pytest.raises(UsageError, match="of which there are no bundles yet"):
         export(tmp_path / "run")
-    with pytest.raises(InputError, match=r"store|preprocess"):
+    with pytest.raises(UsageError, match="is no preprocessed data set"):
         train(small(), raw, tmp_path / "other")
     with pytest.raises(UsageError, match="chunks of 20 ms and 50 ms are asked for"):
         preprocess("nmnist-det", raw, tmp_path / "other-store", chunk_ms=20)
