@@ -194,6 +194,28 @@ static void on_stats(app_t *app, const sp_frame_t *request, app_reply_t *reply)
     app_put_stats(reply, app);
 }
 
+static void on_image(app_t *app, const sp_frame_t *request, app_reply_t *reply)
+{
+    (void)app;
+    (void)request;
+    app_put_image(reply);
+}
+
+/* Done once the reply is on its way. */
+static void on_reboot(app_t *app, const sp_frame_t *request, app_reply_t *reply)
+{
+    const uint8_t to = request->payload[0];
+    if (!port_can_reboot(to)) {
+        app_fail_with(reply, request->type, ERROR_VALUE,
+                      to == REBOOT_BOOTLOADER ? "this board has no bootloader that it could start"
+                                              : "this board cannot start that",
+                      to, 0);
+        return;
+    }
+    app->reboots = 1;
+    app->reboot_to = to;
+}
+
 /* ---- who may ask what, and when ----------------------------------------------------------------------------- */
 
 enum { ANY_SESSION = 0, OPENS_SESSION = 1, IN_SESSION = 2 };
@@ -219,6 +241,8 @@ static const command_t commands[] = {
     {on_results, 4, 4, IN_SESSION, MSG_RESULTS},
     {on_raw, 8, 8, IN_SESSION, MSG_RAW},
     {on_values, 8, 8, IN_SESSION, MSG_VALUES},
+    {on_image, 0, 0, ANY_SESSION, MSG_IMAGE},
+    {on_reboot, 1, 1, ANY_SESSION, MSG_REBOOT},
 };
 
 static const command_t *find_command(uint8_t type)

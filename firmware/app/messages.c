@@ -7,6 +7,7 @@
 #include "settings.h"
 #include "stream.h"
 
+#include "spedge/frame.h"
 #include "spedge/wire.h"
 
 #include <string.h>
@@ -23,12 +24,17 @@
 
 /* ---- pieces --------------------------------------------------------------------------------------------------- */
 
-static uint8_t *put_string(uint8_t *p, const char *text)
+/* A string's bytes, as many as it may have. */
+static uint8_t *put_short(uint8_t *p, const void *bytes, size_t n)
 {
-    size_t n = text != NULL ? strlen(text) : 0;
     n = n < MAX_STRING_BYTES ? n : MAX_STRING_BYTES;
     p = sp_put_u8(p, (uint8_t)n);
-    return n > 0 ? sp_put_bytes(p, text, n) : p;
+    return n > 0 ? sp_put_bytes(p, bytes, n) : p;
+}
+
+static uint8_t *put_string(uint8_t *p, const char *text)
+{
+    return put_short(p, text, text != NULL ? strlen(text) : 0);
 }
 
 void app_fail(app_reply_t *reply, uint8_t request, app_result_t error)
@@ -112,6 +118,16 @@ void app_put_hello(app_reply_t *reply)
     p = put_string(p, SP_FIRMWARE_BUILD);
     p = put_string(p, info->board);
     reply->at = put_string(p, sp_model.name);
+}
+
+void app_put_image(app_reply_t *reply)
+{
+    uint8_t id[MAX_STRING_BYTES];
+    const port_image_t image = port_image();
+    uint8_t *p = sp_put_u32(reply->at, (uint32_t)image.n);
+    p = sp_put_u32(p, image.n > 0 ? sp_crc32(0, image.bytes, image.n) : 0);
+    p = put_short(p, image.build_id, image.build_id_bytes);
+    reply->at = put_short(p, id, port_unique_id(id, sizeof id));
 }
 
 void app_put_outputs(app_reply_t *reply, uint16_t first)

@@ -20,6 +20,7 @@ app_settings_t app_get_settings(const uint8_t *payload);
 
 /* The bodies of replies, each behind what the reply has already. */
 void app_put_hello(app_reply_t *reply);
+void app_put_image(app_reply_t *reply);
 void app_put_outputs(app_reply_t *reply, uint16_t first);
 void app_put_configured(app_reply_t *reply, const app_t *app);
 void app_put_status(app_reply_t *reply, const app_t *app);

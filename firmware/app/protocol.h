@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 4u
+#define PROTOCOL_VERSION 5u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
@@ -20,6 +20,8 @@ enum {
     MSG_RESULTS = 0x0a,
     MSG_RAW = 0x0b,
     MSG_VALUES = 0x0c,
+    MSG_IMAGE = 0x0d,
+    MSG_REBOOT = 0x0e,
     MSG_RESULT_PUSH = 0x40, /* of the device, unasked */
     MSG_REPLY_BIT = 0x80,
     MSG_ERROR = 0xff
@@ -54,6 +56,9 @@ enum { REPRESENTATION_TOKENS = 0, REPRESENTATION_EVENTS = 1 };
 enum { FORMAT_EVT2 = 0, FORMAT_EVT3 = 3, FORMAT_EDVS = 16, FORMAT_EDVS_LAST = 20 };
 enum { MODE_LOSSLESS = 0, MODE_LIVE = 1 };
 enum { SOURCE_LINK = 0, SOURCE_CAMERA = 1, SOURCE_RAM = 2 };
+
+/* REBOOT: what runs next */
+enum { REBOOT_FIRMWARE = 0, REBOOT_BOOTLOADER = 1 };
 
 /* Why an inference was made */
 enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2 };

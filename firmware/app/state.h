@@ -93,8 +93,10 @@ typedef struct app {
     uint8_t opened_by;         /* that request's type */
     uint32_t found_session;    /* that the host which has the link found when it came: it is another's */
     uint16_t next_seq;         /* of EVENTS */
-    uint64_t repeated_frames;  /* EVENTS that had been taken before */
-    uint64_t refused_frames;   /* EVENTS after a gap, or beyond the credits */
+    uint8_t reboots;           /* to reboot_to, when the link is free */
+    uint8_t reboot_to;
+    uint64_t repeated_frames; /* EVENTS that had been taken before */
+    uint64_t refused_frames;  /* EVENTS after a gap, or beyond the credits */
 } app_t;
 
 /* Why a request is refused; detail as in SPEC.md. code 0: it is not. */

@@ -124,6 +124,28 @@ const uint8_t *port_ram_source(size_t *n)
     *n = sizeof words;
     return words;
 }
+port_image_t port_image(void)
+{
+    static const uint8_t image[] = "an image";
+    return (port_image_t){image, sizeof image, image, 2};
+}
+
+size_t port_unique_id(uint8_t *out, size_t capacity)
+{
+    memset(out, 7, capacity < 12 ? capacity : 12);
+    return 12;
+}
+
+int port_can_reboot(uint8_t to)
+{
+    return to == REBOOT_FIRMWARE;
+}
+
+void port_reboot(uint8_t to)
+{
+    FUZZ_REQUIRE(to == REBOOT_FIRMWARE);
+}
+
 void port_idle(void)
 {
 }
@@ -330,7 +352,7 @@ static void send_frame(input_t *in)
     uint8_t how = take(in);
     uint32_t new_session = 1u + take(in) % 4u;
     sp_frame_t frame =
-        {(uint8_t)(kind < 240 ? 1u + kind % 12u : take(in)), take(in), take(in), app.session, payload, 0};
+        {(uint8_t)(kind < 240 ? 1u + kind % 14u : take(in)), take(in), take(in), app.session, payload, 0};
     switch (frame.type) {
     case MSG_HELLO:
     case MSG_OUTPUTS:
@@ -365,6 +387,10 @@ static void send_frame(input_t *in)
         sp_put_u32(payload, how > 200 ? take(in) : app.outputs.there);
         sp_put_u32(payload + 4, how & 1u ? take(in) * 3u : take(in) * 0x1000001u);
         frame.length = 8;
+        break;
+    case MSG_REBOOT:
+        payload[0] = how & 3u;
+        frame.length = 1;
         break;
     case MSG_FLUSH:
         sp_put_u64(payload, app.loss.expected + take(in) - 8u);

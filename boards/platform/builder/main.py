@@ -51,7 +51,7 @@ script = board.get("build.ldscript", "")
 if script:
     port = Path(env.subst("$PROJECT_DIR")) / "port" / board.get("spedge.port")
     env.Replace(LDSCRIPT_PATH=str(port / script))
-    env.Append(LIBPATH=[str(port)])
+    env.Append(LIBPATH=[str(port)], LINKFLAGS=["-Wl,--build-id=sha1"])  # the script keeps it in the image
 env.Append(LINKFLAGS=["-Wl,-Map,${BUILD_DIR}/firmware.map"], LIBS=["m"])
 
 program = env.BuildProgram()

@@ -25,6 +25,7 @@ from spedge.link.protocol import (
     Configuration,
     Configured,
     Hello,
+    ImageInfo,
     RawPage,
     Result,
     TokenPage,
@@ -216,6 +217,18 @@ class Client:
 
     def stats(self) -> Stats:
         return Stats.unpack(self.link.request(Type.STATS).payload)
+
+    def image(self) -> ImageInfo:
+        """The program that the device runs, as it lies in its memory."""
+        return ImageInfo.unpack(self.link.request(Type.IMAGE, any_session=True).payload)
+
+    def reboot(self, to_bootloader: bool = False) -> None:
+        """Start the firmware anew, or the chip's bootloader, which is no `Device` any more.
+
+        The device has answered when this returns; close it, or go on with `resume`. Raises DeviceRefused where it
+        cannot.
+        """
+        self.link.request(Type.REBOOT, bytes([to_bootloader]), any_session=True)
 
     def tokens(self) -> NDArray:
         """All tokens of the session so far, as link.tokens.TOKEN_DTYPE [n]; times without `evt2.time_base`.

@@ -104,6 +104,26 @@ class Hello:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class ImageInfo:
+    """Reply to IMAGE: the program that the device runs, read from its own memory.
+
+    length: bytes, 0 when it cannot be read. crc: CRC-32 over them. build_id: by which the linker tells it from others;
+    unique_id: the chip's own number; both may be empty.
+    """
+
+    length: int
+    crc: int
+    build_id: bytes
+    unique_id: bytes
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> ImageInfo:
+        reader = Reader(payload, "IMAGE reply")
+        length, crc = reader.take("II")
+        return cls(length, crc, reader.short(), reader.short())
+
+
 _TOKENIZER = struct.Struct("<HHHBBdQQddQ")
 
 
