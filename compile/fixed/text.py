@@ -119,9 +119,7 @@ const sp_model_t sp_model = {{
 """
 
 
-def _encode(
-    program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tensor, str], check: Sequence[str]
-) -> str:
+def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tensor, str], check: Sequence[str]) -> str:
     lines = [*check]
     if program.length is None:
         lines += ["    (void)count; /* the whole input is computed in every run */"]

@@ -17,8 +17,8 @@ TAG_BYTES = 16  # in front: the first bytes of the SHA-256 of the rest
 TAG = constant_symbol("tag")
 
 _FILE = """\
-/* The constants are in weights.bin, in the order of model_internal.h, each at a multiple of {align} bytes: little-endian,
- * behind {tag_bytes} bytes that `encode` compares, the first of the SHA-256 of the rest:
+/* The constants are in weights.bin, in the order of model_internal.h, each at a multiple of {align} bytes,
+ * little-endian, behind {tag_bytes} bytes that `encode` compares, the first of the SHA-256 of the rest:
  * {tag}.
  * The assembler finds the file in this folder, which the compiler is told by -I. */
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

@@ -226,7 +226,7 @@ def test_report_and_model_describe_the_bundle(pico: Bundle, tmp_path: Path) -> N
 
 
 def _constant_sizes(path: Path) -> list[str]:
-    return [line.split("[")[1].split("]")[0] for line in path.read_text().splitlines() if line.startswith("extern const float ")]
+    return re.findall(r"^extern const float \w+\[(\d+)\]", path.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
