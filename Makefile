@@ -44,7 +44,7 @@ test-train: setup
 
 # The paper's 18 classifiers at full size: two steps, evaluated, exported; gigabytes of memory and of disk.
 test-presets: $(VENV)/all.stamp
-	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py
+	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py tests/python/test_every_detector.py
 
 bench: setup
 	$(BIN)/python -m tests.bench
