@@ -129,9 +129,7 @@ def test_a_detector_killed_at_every_place(moving: Path, tmp_path: Path) -> None:
         struck += code == KILLED
     assert struck == len(PLACES)
     for folder in ("k", "whole"):
-        run = start(
-            boxes(moving, tmp_path / folder, "--workers", workers, "--checkpoint-minutes", "0"), tmp_path / "log"
-        )
+        run = start(boxes(moving, tmp_path / folder, *options), tmp_path / "log")
         assert run.code() == 0, run.said
     assert_same(tmp_path / "k", tmp_path / "whole")
     ours, theirs = kept(tmp_path / "k")["carried"], kept(tmp_path / "whole")["carried"]
