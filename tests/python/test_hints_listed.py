@@ -223,7 +223,8 @@ def test_an_extra_brings_what_was_missing(repository: Path) -> None:
     brought = {name: " ".join(lines) for name, lines in extras.items()}
     named = {hint: re.findall(r"pip install '?(?:spedge\[([\w,]+)\]|(\w+))", hint.text) for hint in hints()}
     missing = {  # a word of the sentence, or of the file that has it: the distribution
-        "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib", "pictures and the page": "starlette", "torch": "torch",
+        "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib",
+        "pictures and the page": "starlette", "torch": "torch",
         "AEDAT 4": "lz4", "h5py": "h5py", "filter": "hdf5plugin", "rosbags": "rosbags",
         "USB cameras": "neuromorphic-drivers", "8 bits": "onnx",
     }  # fmt: skip

@@ -87,7 +87,8 @@ class Scene:
         fired = younger(self.tokens.t, t, TOKEN_FADES * fade_us)
         rows, columns = self.grid
         surface, patches = Surface(self.height, self.width), Surface(rows, columns)
-        surface.add(*(self.events[name][seen] for name in "xyt"), self.events["p"][seen])
+        shown = self.events[seen]
+        surface.add(shown["x"], shown["y"], shown["t"], shown["p"])
         patches.add(self.tokens.x[fired], self.tokens.y[fired], self.tokens.t[fired])
         return Frame(
             t=t,

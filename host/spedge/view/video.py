@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -67,14 +68,13 @@ def _image(frame: NDArray[np.uint8], colours: NDArray[np.uint8]) -> Image.Image:
     return image
 
 
-def _animated(
-    path: Path, images: Iterator[Image.Image], format: str, fps: float, step_ms: int, **given: object
-) -> None:
+def _animated(path: Path, images: Iterator[Image.Image], kind: str, fps: float, step_ms: int, **given: object) -> None:
+    """step_ms: what the format counts times in."""
     first = next(images)
     rest = list(images)
     ends = [round(number * 1000 / fps / step_ms) * step_ms for number in range(len(rest) + 2)]
-    times = [max(end - start, step_ms) for start, end in zip(ends, ends[1:], strict=False)]
-    first.save(path, format=format, save_all=True, append_images=rest, duration=times, loop=0, **given)
+    times = [max(end - start, step_ms) for start, end in itertools.pairwise(ends)]
+    first.save(path, format=kind, save_all=True, append_images=rest, duration=times, loop=0, **given)
 
 
 def _mp4(path: Path, frames: Frames, colours: NDArray[np.uint8], fps: float) -> None:
@@ -83,7 +83,8 @@ def _mp4(path: Path, frames: Frames, colours: NDArray[np.uint8], fps: float) -> 
     size = f"{first.shape[1]}x{first.shape[0]}"
     command = [
         "ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24",
-        "-s", size, "-r", f"{fps:g}", "-i", "-", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(path),
+        "-s", size, "-r", f"{fps:g}", "-i", "-", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4",
+        str(path),
     ]  # fmt: skip
     with subprocess.Popen(guarded(command), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stderr is not None
@@ -98,9 +99,8 @@ def _mp4(path: Path, frames: Frames, colours: NDArray[np.uint8], fps: float) -> 
             raise
         said = process.stderr.read().decode(errors="replace")
     if process.returncode:
-        raise UsageError(
-            f"ffmpeg did not write the video: {said.strip().splitlines()[-1] if said.strip() else 'no reason given'}"
-        )
+        why = said.strip().rpartition("\n")[2] or "it does not say why"
+        raise UsageError(f"ffmpeg did not write the video: {why}")
 
 
 WRITERS: dict[str, Callable[[Path, Frames, NDArray[np.uint8], float], None]] = {
