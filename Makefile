@@ -75,6 +75,7 @@ format: $(VENV)/all.stamp
 
 setup: $(VENV)/all.stamp boards-packages
 	@sh tools/apt.sh --optional "the board jetson is left out" $(AGENT_PACKAGES)
+	@sh tools/apt.sh --optional "videos are left out" ffmpeg
 	@sh tools/apt.sh --optional "the board rv32-virt is left out" $(RISCV_PACKAGES)
 
 clean:
