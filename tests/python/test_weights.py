@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from spedge.boards.build import build
 from spedge.boards.manifest import load_board
@@ -54,7 +56,7 @@ def code_of_encode(folder: Path) -> str:
 def test_every_element_comes_back_and_is_aligned() -> None:
     rng = np.random.default_rng(3)
     bits = rng.integers(0, 2**32, 37, np.uint64).astype(np.uint32)  # any float: also infinite, subnormal, no number
-    given = {
+    given: dict[str, NDArray[Any]] = {
         "one": bits.view(np.float32),
         "two": rng.integers(-128, 128, (3, 7)).astype(np.int8),
         "none": np.zeros((0, 4), np.float32),
