@@ -44,7 +44,7 @@ test-train: setup
 
 # The paper's 18 classifiers at full size: two steps, evaluated, exported; gigabytes of memory and of disk.
 test-presets: $(VENV)/all.stamp
-	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py
+	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py tests/python/test_every_detector.py
 
 bench: setup
 	$(BIN)/python -m tests.bench
@@ -75,6 +75,7 @@ format: $(VENV)/all.stamp
 
 setup: $(VENV)/all.stamp boards-packages
 	@sh tools/apt.sh --optional "the board jetson is left out" $(AGENT_PACKAGES)
+	@sh tools/apt.sh --optional "videos are left out" ffmpeg
 	@sh tools/apt.sh --optional "the board rv32-virt is left out" $(RISCV_PACKAGES)
 
 clean:

@@ -91,7 +91,7 @@ class LearnSteps(IterableDataset[StepBatch]):
 
     def __iter__(self) -> Iterator[StepBatch]:
         info = get_worker_info()
-        worker = 0 if info is None else info.id
+        worker = (self._first + (0 if info is None else info.id)) % self.workers  # the loader begins with process 0
         slots: dict[int, _Slot] = {}
         pieces = self._pieces(worker)
         for number in range(worker, self._last, self.workers):

@@ -34,6 +34,7 @@ from spedge.cli import (
     info,
     preprocess,
     presets,
+    render,
     run,
     runs,
     stream,
@@ -53,7 +54,7 @@ app = typer.Typer(
 )
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, datasets,
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, render, stream, run, check, datasets,
     preprocess, presets, train, import_, runs, evaluate, export, compile,
 )  # fmt: skip
 

@@ -236,6 +236,17 @@ def require_torch() -> None:
         raise UsageError("training and its data need torch: pip install 'spedge[train]'")
 
 
+def require_view(*packages: str) -> None:
+    """Raises UsageError, naming the extra, when one of these is not installed."""
+    import importlib.util
+
+    from spedge.base.errors import UsageError
+
+    modules = {"pillow": "PIL"}
+    if any(importlib.util.find_spec(modules.get(name, name)) is None for name in packages):
+        raise UsageError("pictures and the page need more: pip install 'spedge[view]'")
+
+
 @contextlib.contextmanager
 def opened_device(
     board: Board,
