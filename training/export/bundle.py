@@ -21,6 +21,7 @@ from spedge.model.graph import graph_numbers
 from spedge.model.parts import MAX_WINDOW, ORIGINS, TokenInput
 from spedge.model.spec import ModelSpec
 from spedge.model.window import Windower, graph_of, oracle_inputs, seen_of
+from spedge.tokens.tokenizer import Tokens
 
 if TYPE_CHECKING:
     from ..models.on_graphs import GraphClassifier
@@ -52,15 +53,15 @@ def export(
 
     source = load_checkpoint(checkpoint)
     model = source.model()
+    folder = source.path.parent if out is None else Path(out)
+    kept = source.examples, folder, source.calibration
     if isinstance(model, DetectorModel):
-        raise UsageError(f"'{source.spec.name}' is a detector, of which there are no bundles yet.")
-    return export_model(
-        model,
-        with_room(source.spec, tokens, times),
-        source.examples,
-        source.path.parent if out is None else Path(out),
-        source.calibration,
-    )
+        from .detector_bundle import export_detector
+
+        if times is not None:
+            raise UsageError(f"The times of '{source.spec.name}' count back from its steps: leave --times out.")
+        return export_detector(model, with_room(source.spec, tokens), *kept)
+    return export_model(model, with_room(source.spec, tokens, times), *kept)
 
 
 def with_room(spec: ModelSpec, tokens: int | None = None, times: str | None = None) -> ModelSpec:
@@ -108,24 +109,38 @@ def export_model(
     import torch
 
     from .verify import verify
-    from .whole import whole_of
+    from .whole import embedding_arrays, whole_of
 
     whole = whole_of(model.eval(), spec)
     with torch.no_grad():
         vectors = _vectors(whole, examples)
-        files = {
-            "encoder.onnx": _onnx(whole.encoder, whole.encoder_example()),
-            "model.onnx": _onnx(whole.oracle, whole.oracle_example()),
-            "embedding.npz": _npz(whole.embedding_arrays()),
-            "vectors.npz": _npz(vectors),
-        }
-        if calibration:
-            files[CALIBRATION] = _npz({f"events_{i:02}": events for i, events in enumerate(calibration)})
+        graphs = (whole.encoder, whole.encoder_example()), (whole.oracle, whole.oracle_example())
+        files = files_of(graphs, ("logits",), embedding_arrays(whole.model.embedding), vectors, calibration)
         verify(whole, files["encoder.onnx"], files["model.onnx"], examples)
     return write_bundle(out, spec, files)
 
 
-def _onnx(module: Any, inputs: dict[str, NDArray[Any]]) -> bytes:
+def files_of(
+    graphs: tuple[tuple[Any, dict[str, NDArray[Any]]], tuple[Any, dict[str, NDArray[Any]]]],
+    outputs: Sequence[str],
+    embedding: dict[str, NDArray[np.float32]],
+    vectors: dict[str, NDArray[Any]],
+    calibration: Sequence[NDArray[Any]],
+) -> dict[str, bytes]:
+    """Contents of a bundle's files. graphs: encoder.onnx and model.onnx, each a module and inputs of it by name."""
+    encoder, oracle = (_onnx(module, inputs, outputs) for module, inputs in graphs)
+    files = {
+        "encoder.onnx": encoder,
+        "model.onnx": oracle,
+        "embedding.npz": _npz(embedding),
+        "vectors.npz": _npz(vectors),
+    }
+    if calibration:
+        files[CALIBRATION] = _npz({f"events_{i:02}": events for i, events in enumerate(calibration)})
+    return files
+
+
+def _onnx(module: Any, inputs: dict[str, NDArray[Any]], outputs: Sequence[str]) -> bytes:
     import torch
 
     with _quiet():
@@ -133,7 +148,7 @@ def _onnx(module: Any, inputs: dict[str, NDArray[Any]]) -> bytes:
             module,
             tuple(map(torch.from_numpy, inputs.values())),
             input_names=list(inputs),
-            output_names=["logits"],
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -175,12 +190,17 @@ def _vectors(whole: Whole, examples: Sequence[NDArray[Any]]) -> dict[str, NDArra
         seen = seen_of(tokens, spec)
         graph = graph_of(seen, spec)
         rows = whole.embed(oracle_inputs(spec, seen, graph))[:, : len(seen)]
-        table = np.zeros(len(tokens.t), TOKEN_DTYPE)
-        table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
         vectors[f"events_{i}"] = events
-        vectors[f"tokens_{i}"] = table
+        vectors[f"tokens_{i}"] = token_table(tokens)
         vectors[f"embedded_{i}"] = rows[0].numpy()
         vectors[f"logits_{i}"] = whole.logits(rows, graph).numpy()
         if graph is not None:
             vectors |= {f"{name}_{i}": numbers for name, numbers in graph_numbers(graph).items()}
     return vectors
+
+
+def token_table(tokens: Tokens) -> NDArray[Any]:
+    """TOKEN_DTYPE of tokens."""
+    table = np.zeros(len(tokens.t), TOKEN_DTYPE)
+    table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    return table

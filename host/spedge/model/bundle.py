@@ -22,10 +22,14 @@ from numpy.typing import NDArray
 from spedge.base.errors import InputError
 from spedge.base.files import whole
 from spedge.model.graph import graph_columns
-from spedge.model.parts import TokenInput
+from spedge.model.parts import Detection, TokenInput
 from spedge.model.spec import ModelSpec, from_document, to_document
 
 FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
+#: A box of a step: its number among those of the sample, then as in `spedge.model.boxes`.
+STEP_BOX_DTYPE = np.dtype(
+    [("step", "<u4"), *((name, "<f4") for name in ("x", "y", "w", "h", "score")), ("label", "<u4")]
+)
 CALIBRATION = "calibration.npz"  #: which a bundle may lack: events of samples that the model has learned
 
 
@@ -36,6 +40,9 @@ class Vector:
     events: structured (t u8, x u2, y u2, p u1); tokens: structured (x u2, y u2, t u8, n u4), all of them, or the events
     that are kept, each a token of its own; embedded: float32 [n, hidden], the window's rows, of a transformer with
     positions added; outputs: float32, by name; graph: what `graph_numbers` gives, of a GNN or PCN.
+
+    Of a detector embedded, outputs and graph are those of the last step, to which the state was carried from the first;
+    times: uint64 [steps], when they were, µs; boxes: STEP_BOX_DTYPE, of all of them.
     """
 
     events: NDArray[Any]
@@ -43,6 +50,8 @@ class Vector:
     embedded: NDArray[np.float32]
     outputs: Mapping[str, NDArray[np.float32]]
     graph: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    times: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    boxes: NDArray[Any] = field(default_factory=lambda: np.zeros(0, STEP_BOX_DTYPE))
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -99,7 +108,8 @@ class Bundle(ModelSpec):
                     arrays[f"tokens_{i}"],
                     arrays[f"embedded_{i}"],
                     {output.name: arrays[f"{output.name}_{i}"] for output in self.outputs},
-                    {name: arrays[f"{name}_{i}"] for name in graph_columns(self.model)},
+                    {name: arrays[f"{name}_{i}"] for name in graph_columns(self.encoder)},
+                    **{name: arrays[f"{name}_{i}"] for name in ("times", "boxes") if isinstance(self.task, Detection)},
                 )
                 for i in range(count)
             ]

@@ -19,6 +19,7 @@ from spedge.base.errors import InputError
 from spedge.model.bundle import Bundle
 from spedge.model.graph import GnnArrays, PcnArrays, padded
 from spedge.model.parts import Classification, EventInput, TokenInput, Transformer
+from spedge.model.spec import ModelSpec
 from spedge.model.window import (
     Window,
     events_as_tokens,
@@ -62,7 +63,7 @@ class Reference:
         self.bundle = bundle
         if not isinstance(bundle.task, Classification):
             raise InputError(
-                f"the host's reference takes classifiers, and the model {bundle.name!r} is for {bundle.task.type}"
+                f"this takes classifiers, and the model {bundle.name!r} is for {bundle.task.type}: choose a classifier"
             )
         self._rows = bundle.tokens
         self._quantised = encoder
@@ -148,16 +149,9 @@ class Reference:
 
         float32 [n, hidden]. Equal, bit for bit, to what sp_pipeline_window hands to it where sin, cos, log and pow are.
         """
-        seen, config = self.window(tokens), self.bundle.representation
-        if not isinstance(config, TokenInput):
-            rows: NDArray[np.float32] = self._weight.T[seen.events["p"]] + self._bias
-            return rows
-        embedding = config.embedding
-        rows = embed(seen, self._weight, self._bias, config.tokenizer.patch_size, embedding.buckets)
-        if not isinstance(self.bundle.model, Transformer):
-            return rows
-        since = seen.t - seen.t[:1] if config.origin == "window" else seen.t
-        return rows + position_embedding(seen.x, seen.y, since, embedding.hidden, embedding.time_scale_us)
+        seen = self.window(tokens)
+        of_window = isinstance(self.bundle.representation, TokenInput) and self.bundle.representation.origin == "window"
+        return embedded_rows(self.bundle, seen, seen.t - seen.t[:1] if of_window else seen.t, self._weight, self._bias)
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T. Of a transformer."""
@@ -170,11 +164,11 @@ class Reference:
 
     @cached_property
     def _oracle(self) -> Any:
-        return _session(self.bundle.file("model.onnx"))
+        return onnx_session(self.bundle.file("model.onnx"))
 
     @cached_property
     def _encoder(self) -> Any:
-        return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
+        return onnx_session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
 
     def _run(self, session: Any, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         names = [output.name for output in self.bundle.outputs]
@@ -187,14 +181,36 @@ class Reference:
         return {name: np.asarray(tensor[0], np.float32) for name, tensor in zip(names, given, strict=True)}
 
 
+def embedded_rows(
+    spec: ModelSpec,
+    seen: Tokens,
+    times: NDArray[np.uint64],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """What an encoder takes for the tokens or events that the model sees, by the C library: float32 [n, features].
+
+    times: of the tokens, µs, for a transformer's positions. weight, bias: the bundle's `embedding_arrays`.
+    """
+    config = spec.representation
+    if not isinstance(config, TokenInput):
+        rows: NDArray[np.float32] = weight.T[seen.events["p"]] + bias
+        return rows
+    embedding = config.embedding
+    rows = embed(seen, weight, bias, config.tokenizer.patch_size, embedding.buckets)
+    if not isinstance(spec.encoder, Transformer):
+        return rows
+    return rows + position_embedding(seen.x, seen.y, times, embedding.hidden, embedding.time_scale_us)
+
+
 def _kept(events: int, kept: int) -> TokenizerStats:
     """Where the events of a model on events went."""
     return TokenizerStats(events, kept, 0, 0, events - kept, 0, 0, 0, kept, 0, 0)
 
 
-def _session(path: Path, fuse: bool = True) -> Any:
-    """fuse: let ONNX Runtime replace groups of nodes. It makes of 8-bit weights a product that rounds activations,
-    which is not what the graph says."""
+def onnx_session(path: Path, fuse: bool = True) -> Any:
+    """A graph for ONNX Runtime. fuse: let it replace groups of nodes. It makes of 8-bit weights a product that rounds
+    activations, which is not what the graph says."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
