@@ -65,9 +65,10 @@ def command(
     graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
     way, too: each result must come when it is due, with the host's window and logits.
 
-    --board host needs no board and takes all classifiers: samples that the bundle keeps are computed again and compared
-    with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and recordings, if any, by
-    the road of training and by that of a device.
+    --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed again
+    and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and recordings,
+    if any, by the road of training and by that of a device. Of detectors the head within 1e-4 and boxes one to one (class
+    equal, IoU 0.999, score within 1e-3), the state carried over the whole recording.
     The exit code is 1 when a recording fails.
     """
     from spedge.boards.manifest import load_board
@@ -113,8 +114,12 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
 
     from spedge.jobs.check_host import check_host
     from spedge.model.bundle import Bundle
+    from spedge.model.parts import Detection
 
     loaded = Bundle.load(bundle)
+    if isinstance(loaded.task, Detection):
+        _check_host_boxes(loaded, recordings, reading, as_json)
+        return
     with progress("Computing") as say:
         report = check_host(loaded, recordings, reading, say)
     if as_json:
@@ -127,6 +132,33 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
             embedded = "" if s.embedded_diff != s.embedded_diff else f"{s.embedded_diff:.1e}"
             cells = (s.name, f"{s.events:,}", f"{s.tokens:,}", edges, embedded, f"{s.logits_diff:.1e}", s.label)
             listing.add_row(*map(Text, cells), "FAILED" if s.problem else "passed")
+        show(listing)
+        for s in report.samples:
+            if s.problem:
+                print(f"{s.name}: {s.problem}")
+        print(f"host: {sum(s.problem is None for s in report.samples)} of {len(report.samples)} passed")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _check_host_boxes(bundle: Bundle, recordings: list[Path], reading: Reading, as_json: bool) -> None:
+    from rich.text import Text
+
+    from spedge.jobs.check_host_boxes import check_host_boxes
+
+    with progress("Computing") as say:
+        report = check_host_boxes(bundle, recordings, reading, say)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        from spedge.model.parts import TokenInput
+
+        seen = "tokens" if isinstance(bundle.representation, TokenInput) else "events seen"
+        numbers = ("events", "steps", seen, "boxes", "largest Δ head")
+        listing = table(f"{report.bundle} on this machine", "", *numbers, "verdict", right=numbers)
+        for s in report.samples:
+            counts = (f"{count:,}" for count in (s.events, s.steps, s.tokens, s.boxes))
+            listing.add_row(Text(s.name), *counts, f"{s.head_diff:.1e}", "FAILED" if s.problem else "passed")
         show(listing)
         for s in report.samples:
             if s.problem:

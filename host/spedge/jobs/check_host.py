@@ -112,15 +112,15 @@ def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
     computed = reference.compute(vector.events)
     tokens, graph = computed.tokens, reference.graph(computed.tokens)
     numbers = {} if graph is None else graph_numbers(graph)
-    embedded = _difference(vector.embedded, reference.encoder_input(tokens))
+    embedded = difference(vector.embedded, reference.encoder_input(tokens))
     diffs = {
-        f"{output} by {road}": _difference(vector.outputs[output], values)
+        f"{output} by {road}": difference(vector.outputs[output], values)
         for road, outputs in (("model.onnx", computed.outputs), ("encoder.onnx", reference.encoded(tokens)))
         for output, values in outputs.items()
     }
 
     def problems() -> Iterator[str]:
-        if not _same_tokens(vector.tokens, tokens):
+        if not same_tokens(vector.tokens, tokens):
             yield f"its tokens are not those that were kept: {len(vector.tokens)} then, {len(tokens)} here"
         for part, there in vector.graph.items():
             if not np.array_equal(numbers[part], there):
@@ -150,7 +150,7 @@ def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> Sam
     computed = reference.compute(events)
     tokens, graph = computed.tokens, reference.graph(computed.tokens)
     there, device = reference.encoded(tokens), _as_on_devices(reference, events, tokens)
-    diffs = {output: _difference(values, there[output]) for output, values in computed.outputs.items()}
+    diffs = {output: difference(values, there[output]) for output, values in computed.outputs.items()}
 
     def problems() -> Iterator[str]:
         if difference := token_difference(as_reported(tokens), as_reported(device)):
@@ -178,10 +178,11 @@ def _as_on_devices(reference: Reference, events: NDArray[np.void], tokens: Token
     return reference.tokenizer(len(events) + blocks_of_16).push(events)
 
 
-def _same_tokens(kept: NDArray[Any], tokens: Tokens) -> bool:
+def same_tokens(kept: NDArray[Any], tokens: Tokens) -> bool:
+    """Whether they are those that a bundle keeps."""
     return len(kept) == len(tokens) and all(np.array_equal(kept[name], getattr(tokens, name)) for name in "xytn")
 
 
-def _difference(kept: NDArray[np.float32], here: NDArray[np.float32]) -> float:
+def difference(kept: NDArray[np.float32], here: NDArray[np.float32]) -> float:
     """Largest absolute difference; nan where the shapes differ or a number is none."""
     return float(np.abs(kept - here).max(initial=0)) if kept.shape == here.shape else float("nan")
