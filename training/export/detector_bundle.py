@@ -27,8 +27,8 @@ from ..models.on_graphs import EventFeatures
 from ..models.transformer import TokenEmbedding
 from ..represent.collate_steps import Sequenced, collate_steps
 from ..represent.steps import Stepper
-from .bundle import files_of, token_table
 from .detector import FixedDetector, FixedDetectorModel
+from .files import files_of, token_table
 from .fixed import embedded
 from .verify import noised, session
 from .whole import FEATURES, embedding_arrays

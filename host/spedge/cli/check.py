@@ -26,6 +26,7 @@ from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
     from spedge.jobs.check import CheckReport, RecordingCheck
+    from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
 
 

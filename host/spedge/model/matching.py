@@ -32,9 +32,7 @@ def box_difference(expected: NDArray[Any], given: NDArray[Any]) -> str | None:
 
 def overlaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """IoU of each box of a with each of b: float64 [n, m]. Fields x, y, w, h."""
-    (x1, y1, w1, h1), (x2, y2, w2, h2) = (
-        [boxes[side].astype(np.float64) for side in "xywh"] for boxes in (a, b)
-    )
+    (x1, y1, w1, h1), (x2, y2, w2, h2) = ([boxes[side].astype(np.float64) for side in "xywh"] for boxes in (a, b))
     w = np.minimum((x1 + w1)[:, None], x2 + w2) - np.maximum(x1[:, None], x2)
     h = np.minimum((y1 + h1)[:, None], y2 + h2) - np.maximum(y1[:, None], y2)
     both = np.clip(w, 0, None) * np.clip(h, 0, None)

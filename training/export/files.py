@@ -1,0 +1,87 @@
+"""The files of a bundle, as bytes: ONNX graphs and arrays."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.model.bundle import CALIBRATION
+from spedge.tokens.tokenizer import Tokens
+
+OPSET = 18
+TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
+
+
+def files_of(
+    graphs: tuple[tuple[Any, dict[str, NDArray[Any]]], tuple[Any, dict[str, NDArray[Any]]]],
+    outputs: Sequence[str],
+    embedding: dict[str, NDArray[np.float32]],
+    vectors: dict[str, NDArray[Any]],
+    calibration: Sequence[NDArray[Any]],
+) -> dict[str, bytes]:
+    """Contents of a bundle's files. graphs: encoder.onnx and model.onnx, each a module and inputs of it by name."""
+    encoder, oracle = (_onnx(module, inputs, outputs) for module, inputs in graphs)
+    files = {
+        "encoder.onnx": encoder,
+        "model.onnx": oracle,
+        "embedding.npz": _npz(embedding),
+        "vectors.npz": _npz(vectors),
+    }
+    if calibration:
+        files[CALIBRATION] = _npz({f"events_{i:02}": events for i, events in enumerate(calibration)})
+    return files
+
+
+def _onnx(module: Any, inputs: dict[str, NDArray[Any]], outputs: Sequence[str]) -> bytes:
+    import torch
+
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            tuple(map(torch.from_numpy, inputs.values())),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    for message in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        del message.metadata_props[:]  # torch's traces: they hold paths of this machine and change from run to run
+        message.doc_string = ""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter warns about packages that are not needed here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def token_table(tokens: Tokens) -> NDArray[Any]:
+    """TOKEN_DTYPE of tokens."""
+    table = np.zeros(len(tokens.t), TOKEN_DTYPE)
+    table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    return table
