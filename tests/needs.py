@@ -28,9 +28,12 @@ EXTRAS = {
     "platformio": "firmware",
     "pycocotools": "dev",
     "safetensors": "train",
+    "starlette": "view",
     "torch": "train",
     "tvm": "compile",
+    "uvicorn": "view",
     "wandb": "wandb",
+    "wsproto": "view",
 }
 SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.

@@ -80,6 +80,7 @@ FOLLOWED = {
     "(spedge export --tokens)": "test_export_with_a_shorter_window",
     "'spedge export' wrote": "test_our_own_bundles_are_whole",
     # what is to be installed
+    "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
     "pip install 'spedge[": "test_an_extra_brings_what_was_missing",
     "pip install hdf5plugin": "test_an_extra_brings_what_was_missing",
