@@ -79,7 +79,7 @@ def evaluate_boxes(
     steps = LookSteps(recordings, spec, _SLOTS)
     start = time.perf_counter()
     seen = detect(opened.model.eval(), looked(steps), steps.states, task, spec.sensor)
-    found = by_recording(seen, len(recordings))
+    found = by_recording(seen, recordings)
     whole = time.perf_counter() - start
     rules = box_rules(name)
     return DetectionReport(

@@ -95,7 +95,8 @@ class Detecting(Work):
         """Mean average precision over the held-out recordings; each process looks at its share."""
         rank, ranks = rank_of_ranks()
         own = np.array_split(np.arange(len(self.held)), ranks)[rank].tolist()
-        steps = LookSteps([self.held[i] for i in own], self.spec, _LOOK_SLOTS, workers=min(2, self.recipe.workers))
+        mine = [self.held[i] for i in own]
+        steps = LookSteps(mine, self.spec, _LOOK_SLOTS, workers=min(2, self.recipe.workers))
         loader = _loader(steps, min(2, self.recipe.workers), False)
         training = model.training
         model.eval()
@@ -106,7 +107,7 @@ class Detecting(Work):
             seen = list(detect(model, moved, steps.states, self._task, self.spec.sensor))
         finally:
             model.train(training)
-        parts = all_of((by_recording(seen, len(own)), counts))
+        parts = all_of((by_recording(seen, mine), counts))
         recordings = [recording for part, _ in parts for recording in part]
         found = mean_average_precision(recordings, len(self.spec.labels), self.rule)
         points = sum(own_counts[0] for _, own_counts in parts)

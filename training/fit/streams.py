@@ -26,9 +26,12 @@ _RANDOM, _STREAM = 1, 2  # so that their draws differ
 
 
 class Recording(Protocol):
-    """Chunks of a recording on its grid of time, and the numbers of those with boxes, ascending."""
+    """Chunks of a recording on its grid of time, the numbers of those with boxes, ascending, and all its boxes."""
 
     labelled: Any
+
+    @property
+    def boxes(self) -> Any: ...
 
     def __len__(self) -> int: ...
 
