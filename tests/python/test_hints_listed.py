@@ -229,7 +229,7 @@ def test_an_extra_brings_what_was_missing(repository: Path) -> None:
         "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib",
         "pictures and the page": "starlette", "torch": "torch",
         "AEDAT 4": "lz4", "h5py": "h5py", "filter": "hdf5plugin", "rosbags": "rosbags",
-        "USB cameras": "neuromorphic-drivers", "8 bits": "onnx",
+        "USB cameras": "neuromorphic-drivers", "8 bits": "onnx", "ONNX file": "onnx",
     }  # fmt: skip
     seen = 0
     for hint, installs in named.items():
