@@ -78,6 +78,9 @@ FOLLOWED = {
     "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "(spedge export --tokens)": "test_export_with_a_shorter_window",
+    "--provider is for --board host": "test_sentences_about_providers_are_followed",
+    "--board host computes the bundle's own encoder": "test_sentences_about_providers_are_followed",
+    "in the place of onnxruntime": "test_sentences_about_providers_are_followed",
     "'spedge export' wrote": "test_our_own_bundles_are_whole",
     # what is to be installed
     "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
