@@ -32,7 +32,8 @@ def test_frames_by_quality() -> None:
     )  # fmt: skip
     found = boxes(
         (600, 0, 0, 20, 20, 1, 0.9), (600, 0, 0, 20, 20, 1, 0.2), (700, 0, 0, 20, 20, 1, 0.5),
-        (700, 0, 0, 20, 20, 1, 0.4), (725, 50, 50, 10, 10, 0, 0.8), (726, 0, 0, 20, 20, 1, 0.8), (800, 0, 0, 20, 20, 0, 0.9),
+        (700, 0, 0, 20, 20, 1, 0.4), (725, 50, 50, 10, 10, 0, 0.8), (726, 0, 0, 20, 20, 1, 0.8),
+        (800, 0, 0, 20, 20, 0, 0.9),
     )  # fmt: skip
     frames = scored_frames([(labels[:0], found), (labels, found)], RULE)
     assert [(f.recording, f.t, f.right, f.missed, f.wrong) for f in frames] == [
