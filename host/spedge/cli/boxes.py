@@ -31,7 +31,7 @@ def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, pictur
             on_progress=lambda done, total: say(f"{done} of {total} steps"),
         )
     if picture is not None:
-        _draw(report, picture)
+        draw(report, picture)
     if as_json:
         print_json(document(report))
         return
@@ -51,7 +51,8 @@ def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, pictur
     print(f"{figures or 'no label counts'}: {report.precision.labels} labels of {report.data} ({report.split})")
 
 
-def _draw(report: DetectionReport, picture: Path) -> None:
+def draw(report: DetectionReport, picture: Path) -> None:
+    """The best and the worst frames, into a PNG file."""
     from spedge.view.frames import Shot, draw_frames
 
     rows = []
