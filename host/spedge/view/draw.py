@@ -161,16 +161,7 @@ class Drawer:
         up, down = self._factors
         high, wide = self._panel
         panel = canvas[self._tops[0] : self._tops[0] + high, MARGIN : MARGIN + wide]
-        left, top = int(box["x"] * up / down), int(box["y"] * up / down)
-        right, bottom = int((box["x"] + box["w"]) * up / down), int((box["y"] + box["h"]) * up / down)
-        colour = line_of(int(box["label"])) + STEPS - 1
-        left, top, right, bottom = max(left, 0), max(top, 0), min(right, wide - 1), min(bottom, high - 1)
-        if right <= left or bottom <= top:
-            return
-        for edge in (top, bottom - 1):
-            panel[edge : edge + 2, left : right + 1] = colour
-        for edge in (left, right - 1):
-            panel[top : bottom + 1, edge : edge + 2] = colour
+        outline(panel, box, up / down, line_of(int(box["label"])) + STEPS - 1)
 
     def _strips(self, canvas: Canvas, frame: Frame) -> None:
         """Rates, and what the model says, up to now."""
@@ -209,6 +200,20 @@ class Drawer:
             write(strip, names, top + 1, labels[number][:20], INK if number == best else FAINT, size=11)
             strip[top + 4 : top + ROW - 3, bars : bars + _BAR] = EDGE
             strip[top + 4 : top + ROW - 3, bars : bars + round(_BAR * float(shares[number]))] = colour
+
+
+def outline(panel: Canvas, box: np.void, factor: float, colour: int, thick: int = 2) -> None:
+    """Draw a box (x, y, w, h in the sensor's pixels) on a panel that is `factor` times as large, cut at its edges."""
+    high, wide = panel.shape
+    left, top = int(box["x"] * factor), int(box["y"] * factor)
+    right, bottom = int((box["x"] + box["w"]) * factor), int((box["y"] + box["h"]) * factor)
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, wide - 1), min(bottom, high - 1)
+    if right <= left or bottom <= top:
+        return
+    for edge in (top, max(top, bottom - thick + 1)):
+        panel[edge : edge + thick, left : right + 1] = colour
+    for edge in (left, max(left, right - thick + 1)):
+        panel[top : bottom + 1, edge : edge + thick] = colour
 
 
 def _even(number: int) -> int:
