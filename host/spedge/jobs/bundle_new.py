@@ -96,9 +96,7 @@ def _load(path: Path) -> onnx.ModelProto:
     try:
         import onnx
     except ImportError:
-        raise UsageError(
-            "making a bundle of an ONNX file needs onnx: pip install 'spedge[compile]'"
-        ) from None
+        raise UsageError("making a bundle of an ONNX file needs onnx: pip install 'spedge[compile]'") from None
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
