@@ -1,7 +1,9 @@
-"""What `spedge evaluate` does with a detector: mean average precision by Prophesee's protocol."""
+"""What `spedge evaluate` does with a detector, and boxes of files for `spedge render`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ from spedge.cli.common import print_json, progress, require_view, show, table
 
 if TYPE_CHECKING:
     from spedge.training.evaluate_boxes import DetectionReport
+    from spedge.view.scene import Scene
 
 _SIZES = {"all": "of all", "S": "below 32² px", "M": "to 96² px", "L": "above"}
 
@@ -70,6 +73,22 @@ def draw(report: DetectionReport, picture: Path) -> None:
         ]
         rows.append((title, shots))
     draw_frames(rows, report.size, report.labels, picture)
+
+
+def shown(files: Sequence[Path], scene: Scene) -> Scene:
+    """A scene with boxes of files: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
+    from spedge.training.data.boxes import read_boxes
+    from spedge.view.boxes import said_boxes, together, truths
+
+    names = scene.results.labels if scene.results is not None else scene.names
+    parts = []
+    for file in files:
+        if file.suffix == ".npy":
+            parts.append(truths(read_boxes(file, None, None)))
+        else:
+            said, names = said_boxes(file, names)
+            parts.append(said)
+    return replace(scene, boxes=together(parts), names=names)
 
 
 def document(report: DetectionReport) -> dict[str, Any]:
