@@ -65,7 +65,7 @@ class Step:
 def steps_of(
     events: NDArray[np.void], pool: int | None = None, made: Container[int] | None = None, most: int = 1000
 ) -> list[Step]:
-    """All steps of a stream. made: times of those that are made, the others are left out; None: all. most: candidates."""
+    """All steps of a stream. made: times of those that are made, None: of all. most: candidates for a box."""
     tokenizer = Tokenizer(
         width=WIDTH, height=HEIGHT, patch_size=PATCH, threshold=THRESHOLD, kind="continuous", pool_events=pool
     )

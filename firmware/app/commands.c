@@ -54,8 +54,8 @@ static void on_configure(app_t *app, const sp_frame_t *request, app_reply_t *rep
         app_fail_with(reply, request->type, ERROR_VALUE, "this firmware makes tokens, nothing else", p[16 + 7], 0);
         return;
     }
-    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW | CONFIGURE_HOLD)) != 0 || !is_format(settings.format) ||
-        settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
+    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW | CONFIGURE_HOLD)) != 0 ||
+        !is_format(settings.format) || settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
         app_fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
         return;
     }

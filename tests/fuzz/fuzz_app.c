@@ -28,7 +28,7 @@ static size_t write_most = 64; /* a link that takes little at a time */
 static sp_frame_reader_t host;
 static uint8_t host_buffer[2048];
 static unsigned replies, pushes, pages; /* of VALUES, with numbers */
-static unsigned found, left_out;         /* results with boxes, sessions that left steps out */
+static unsigned found, left_out;        /* results with boxes, sessions that left steps out */
 static uint8_t camera[256];
 static size_t camera_first, camera_filled;
 static sp_frame_t last_reply;
@@ -469,8 +469,8 @@ int main(int argc, char **argv)
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }
-    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages, %u found, %u left out\n", runs, bytes, replies, pushes,
-           pages, found, left_out);
+    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages, %u found, %u left out\n", runs, bytes, replies,
+           pushes, pages, found, left_out);
     return 0;
 }
 #endif

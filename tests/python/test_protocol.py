@@ -117,8 +117,8 @@ def test_noise_without_end_does_not_fill_memory() -> None:
 def test_cut_messages_are_protocol_errors(length: int, rng: random.Random) -> None:
     payload = VERSION.to_bytes(2, "little") + rng.randbytes(length)
     for unpack in (
-        Error.unpack, Status.unpack, TokenPage.unpack, result_of, step_of, Stats.unpack, ValuesPage.unpack, BoxesPage.unpack,
-        unpack_outputs,
+        Error.unpack, Status.unpack, TokenPage.unpack, result_of, step_of, Stats.unpack, ValuesPage.unpack,
+        BoxesPage.unpack, unpack_outputs,
     ):  # fmt: skip
         with contextlib.suppress(ProtocolError):
             unpack(payload)

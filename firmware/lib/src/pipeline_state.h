@@ -26,9 +26,9 @@ struct sp_pipeline {
     uint32_t steps;
     uint32_t columns; /* of a detector's grid */
     size_t scratch_size;
-    uint64_t tokens; /* embedded since reset; the newest is at (tokens - 1) % rows */
-    uint32_t rows;   /* of the ring: T, or 1 with one_by_one */
-    uint64_t origin; /* with one_by_one: time of the window's first token */
+    uint64_t tokens;                         /* embedded since reset; the newest is at (tokens - 1) % rows */
+    uint32_t rows;                           /* of the ring: T, or 1 with one_by_one */
+    uint64_t origin;                         /* with one_by_one: time of the window's first token */
     uint64_t stepped_tokens, stepped_events; /* as many there were when the last step was taken */
     uint64_t cost_tokenize, cost_embed;
     sp_clock_fn clock;
@@ -38,7 +38,7 @@ struct sp_pipeline {
 
     /* in the caller's memory, behind this struct */
     sp_intake_t *intake; /* NULL: EVT2 words that go straight to the tokenizer */
-    uint64_t *times;  /* [rows] */
+    uint64_t *times;     /* [rows] */
     void *scratch;
     uint64_t *xy_turns;  /* [(xy_size + 1) / 2], sp_embed_position_steps */
     uint64_t *t_turns;   /* [(t_size + 1) / 2] */
