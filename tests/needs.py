@@ -21,6 +21,7 @@ EXTRAS = {
     "h5py": "recordings",
     "lightning": "train",
     "matplotlib": "view",
+    "PIL": "view",
     "neuromorphic_drivers": "cameras",
     "onnx": "compile",
     "onnxscript": "train",

@@ -78,6 +78,9 @@ FOLLOWED = {
     "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "(spedge export --tokens)": "test_export_with_a_shorter_window",
+    "--provider is for --board host": "test_sentences_about_providers_are_followed",
+    "--board host computes the bundle's own encoder": "test_sentences_about_providers_are_followed",
+    "in the place of onnxruntime": "test_sentences_about_providers_are_followed",
     "'spedge export' wrote": "test_our_own_bundles_are_whole",
     # flashing
     "say which one by --serial": "test_of_several_probes_one_has_to_be_named",
@@ -88,6 +91,7 @@ FOLLOWED = {
     "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
     "pip install esptool": "test_esptool_writes_and_is_read_back",
+    "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
     "pip install 'spedge[": "test_an_extra_brings_what_was_missing",
     "pip install hdf5plugin": "test_an_extra_brings_what_was_missing",
     "apt-get install": "test_packages_are_those_of_the_boards_manifests",
@@ -230,9 +234,10 @@ def test_an_extra_brings_what_was_missing(repository: Path) -> None:
     brought = {name: " ".join(lines) for name, lines in extras.items()}
     named = {hint: re.findall(r"pip install '?(?:spedge\[([\w,]+)\]|(\w+))", hint.text) for hint in hints()}
     missing = {  # a word of the sentence, or of the file that has it: the distribution
-        "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib", "torch": "torch",
+        "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib",
+        "pictures and the page": "starlette", "torch": "torch",
         "AEDAT 4": "lz4", "h5py": "h5py", "filter": "hdf5plugin", "rosbags": "rosbags",
-        "USB cameras": "neuromorphic-drivers", "8 bits": "onnx",
+        "USB cameras": "neuromorphic-drivers", "8 bits": "onnx", "ONNX file": "onnx",
         "spedge[flash]": "pyocd", "install esptool": "esptool",
     }  # fmt: skip
     seen = 0

@@ -48,10 +48,14 @@ def export(
     window length that cannot be, or that has to be given.
     """
     from ..checkpoint import load_checkpoint
+    from ..models.detector import DetectorModel
 
     source = load_checkpoint(checkpoint)
+    model = source.model()
+    if isinstance(model, DetectorModel):
+        raise UsageError(f"'{source.spec.name}' is a detector, of which there are no bundles yet.")
     return export_model(
-        source.model(),
+        model,
         with_room(source.spec, tokens, times),
         source.examples,
         source.path.parent if out is None else Path(out),

@@ -44,11 +44,13 @@ class Qemu:
 @dataclass(frozen=True)
 class Process:
     """How a board's program is started on this machine: its arguments, and the `emulator` that runs it where this
-    is not a `machine` (as uname says it) itself; both None when it was built for this machine."""
+    is not a `machine` (as uname says it) itself; both None when it was built for this machine. start_seconds: how long
+    it may take to say where its link is."""
 
     arguments: tuple[str, ...] = ()
     machine: str | None = None
     emulator: str | None = None
+    start_seconds: float = 5.0
 
     @property
     def emulated(self) -> bool:

@@ -1,0 +1,64 @@
+"""Recordings to scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from spedge.jobs.along import Said, along
+from spedge.jobs.play import load_events
+from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
+from spedge.recordings import PLAIN, Reading
+from spedge.tokens.tokenizer import Tokenizer
+from spedge.view.scene import Results, Scene
+
+
+def open_scene(
+    path: Path,
+    reading: Reading = PLAIN,
+    bundle: Path | None = None,
+    patch_size: int = 16,
+    threshold: float = 64.0,
+    every_us: int = 50_000,
+    on_progress: Callable[[str], None] | None = None,
+) -> Scene:
+    """A recording with its tokens: a bundle's, and what its model says each `every_us`, or those of a continuous
+    tokenizer with the other parameters.
+
+    Raises UsageError for wrong parameters and a bundle for another sensor, InputError for a damaged or empty recording
+    and for a bundle that the host's reference does not take.
+    """
+    say = on_progress or (lambda _: None)
+    if bundle is None:
+        recording = reading.open(path)
+        tokenizer = Tokenizer(
+            width=recording.width, height=recording.height, patch_size=patch_size, threshold=threshold
+        )
+        events = recording.events()
+        if not len(events):
+            raise recording.no_events()
+        return Scene(recording.width, recording.height, events, patch_size, tokenizer.push(events))
+    loaded = Bundle.load(bundle)
+    events = load_events(path, loaded, reading)
+    reference = Reference(loaded)
+    said = []
+    for one in along(reference, events, every_us):
+        said.append(one)
+        say(f"Computing: {len(said)} results")
+    tokens, _ = reference.tokenize(events)
+    sensor = loaded.sensor
+    return Scene(sensor.width, sensor.height, events, patch_of(loaded), tokens, results_of(said, loaded.labels))
+
+
+def patch_of(bundle: Bundle) -> int:
+    """Pixels of a patch's side; 1 of a model on events."""
+    return int(getattr(getattr(bundle.representation, "tokenizer", None), "patch_size", 1))
+
+
+def results_of(said: list[Said], labels: tuple[str, ...]) -> Results:
+    """As arrays."""
+    logits = np.array([one.logits for one in said], np.float32).reshape(len(said), len(labels))
+    return Results(labels, np.array([one.t for one in said], np.int64), logits)
