@@ -27,6 +27,7 @@ EXTRAS = {
     "onnxscript": "train",
     "platformio": "firmware",
     "pycocotools": "dev",
+    "pyocd": "flash",
     "safetensors": "train",
     "torch": "train",
     "tvm": "compile",

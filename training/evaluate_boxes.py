@@ -131,14 +131,16 @@ class _Looked:
     def __init__(self, total: int, on_progress: Callable[[int, int], None] | None) -> None:
         self._total, self._on_progress = total, on_progress
         self.tokens: list[int] = []
+        self._done = 0
         self.loading = 0.0
 
     def __call__(self, batches: Iterable[StepBatch]) -> Iterator[StepBatch]:
         start = time.perf_counter()
         for batch in batches:
             self.loading += time.perf_counter() - start
-            self.tokens += batch.tokens.tolist()
+            self.tokens += batch.tokens[batch.made].tolist()
+            self._done += batch.samples
             yield batch
             if self._on_progress is not None:
-                self._on_progress(len(self.tokens), self._total)
+                self._on_progress(self._done, self._total)
             start = time.perf_counter()

@@ -96,7 +96,7 @@ def test_the_verbs(
     picture = tmp_path / "frames.png"
     assert execute(["evaluate", "boxes", "--data", str(store), "--picture", str(picture)]) == 0
     with Image.open(picture) as image:
-        assert image.size == (2 * 16 + 4 * (304 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 240 + 16) - 16)
+        assert image.size == (2 * 16 + 4 * (608 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 480 + 16) - 16)
     assert execute(["evaluate", "boxes", "--data", str(store), "--picture", "frames.gif"]) == 2
     assert "frames are drawn as .png" in capsys.readouterr().err
     assert execute(["runs"]) == 0

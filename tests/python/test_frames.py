@@ -62,18 +62,18 @@ def test_what_is_drawn(tmp_path: Path) -> None:
     draw_frames([("best", [shot, shot]), ("worst", [])], (140, 105), ["car", "dog"], tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         seen = np.asarray(image.convert("RGB"))
-    assert seen.shape == (2 * 16 + 2 * (30 + 20 + 3 * 105 + 16) - 16, 2 * 16 + 2 * (3 * 140 + 16) - 16, 3)
+    assert seen.shape == (2 * 16 + 2 * (30 + 20 + 4 * 105 + 16) - 16, 2 * 16 + 2 * (4 * 140 + 16) - 16, 3)
     table = colours("dark")
-    for left in (MARGIN, MARGIN + 3 * 140 + 16):
-        panel = seen[MARGIN + 50 : MARGIN + 50 + 315, left : left + 420]
-        newest = panel[3 * 40 : 3 * 41, 3 * 31 : 3 * 32].reshape(-1, 3)
+    for left in (MARGIN, MARGIN + 4 * 140 + 16):
+        panel = seen[MARGIN + 50 : MARGIN + 50 + 420, left : left + 560]
+        newest = panel[4 * 40 : 4 * 41, 4 * 31 : 4 * 32].reshape(-1, 3)
         assert (newest == table[ON + SHADES - 1]).all()
-        assert tuple(panel[3 * 40, 3 * 30]) != tuple(table[ON + SHADES - 1])
-        for y, x in ((60, 150), (60, 270), (150, 200), (149, 269)):
+        assert tuple(panel[4 * 40, 4 * 30]) != tuple(table[ON + SHADES - 1])
+        for y, x in ((80, 200), (80, 360), (200, 260), (199, 359)):
             assert tuple(panel[y, x]) == tuple(table[INK + STEPS - 1])
-        for y, x in ((180, 30), (240, 60), (200, 90)):
+        for y, x in ((240, 40), (320, 70), (270, 120)):
             assert tuple(panel[y, x]) == tuple(table[line_of(1) + STEPS - 1])
-        assert tuple(panel[100, 200]) == tuple(table[0])
+        assert tuple(panel[130, 260]) == tuple(table[0])
 
 
 # ---------------------------------------------------------------- boxes over time

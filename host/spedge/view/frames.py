@@ -15,7 +15,7 @@ from spedge.view.palette import CAPTION, EDGE, FAINT, GAP, HEADER, INK, MARGIN, 
 from spedge.view.scene import Surface
 from spedge.view.video import write_video
 
-_WIDE = 420  # pixels of a frame, about
+_WIDE = 500  # pixels of a frame, about
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def draw_frames(
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: frames are drawn as .png")
     width, height = size
-    up, down = max(1, _WIDE // width), -(-width // (2 * _WIDE))
+    up, down = max(1, round(_WIDE / width)), -(-width // (2 * _WIDE))
     wide, high = up * -(-width // down), up * -(-height // down)
     columns = max(1, *(len(shots) for _, shots in rows))
     each = HEADER + CAPTION + high + GAP
