@@ -1,4 +1,4 @@
-# make demo | test | quick | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -49,7 +49,7 @@ test-train: setup
 
 # The paper's 18 classifiers at full size: two steps, evaluated, exported; gigabytes of memory and of disk.
 test-presets: $(VENV)/all.stamp
-	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py
+	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py tests/python/test_every_detector.py
 
 bench: setup
 	$(BIN)/python -m tests.bench
@@ -61,6 +61,10 @@ reproduce-clips: $(VENV)/all.stamp
 # Trains six models on 800 digits, an hour of a core; begun again, it goes on.
 reproduce-nmnist: $(VENV)/all.stamp
 	$(BIN)/python -m tests.reproduce.nmnist
+
+# Makes a detection set of moving digits, learns it and scores boxes, half an hour of two cores; begun again, it goes on.
+reproduce-detection: $(VENV)/all.stamp
+	$(BIN)/python -m tests.reproduce.detection
 
 # SECONDS (600) for each decoder, parser and reader, five hours of a core; needs clang. Findings are left in tests/fuzz/build.
 fuzz: setup

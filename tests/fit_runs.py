@@ -29,12 +29,12 @@ _CONTEXT.set_forkserver_preload(
     ["tests.fit_runs", "spedge.cli", "spedge.training.fit.fitting", "spedge.training.export"]
 )
 
-#: Where a training can be ended: what is called there, and whether it has begun to write.
+#: Where a training can be ended: what is called there (by any of some names), and whether it has begun to write.
 PLACES = {
     "before a batch": ("module.Fit.on_train_batch_start", "at"),
     "before a step": ("module.Fit.on_before_optimizer_step", "at"),
     "after a batch": ("module.Fit.count", "after"),
-    "while it looks": ("classifying.vote", "at"),
+    "while it looks": ("classifying.vote detecting.mean_average_precision", "at"),
     "before a checkpoint": ("state.State.save", "at"),
     "in a checkpoint": ("state.save", "half"),
     "before the curves": ("curves.Curves.flush", "at"),
@@ -159,29 +159,32 @@ def _child(work: Callable[[], Any], log: Path, strike: tuple[str, int] | None, e
 
 def _arm(place: str, count: int) -> None:
     """End this process when it comes to that place for the nth time."""
-    path, when = PLACES[place]
-    module, *names, name = path.split(".")
-    owner: Any = import_module(f"spedge.training.fit.{module}")
-    for inner in names:
-        owner = getattr(owner, inner)
-    real = getattr(owner, name)
+    paths, when = PLACES[place]
     left = count
 
-    def struck(*arguments: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0 and when == "half":
-            whole = io.BytesIO()
-            torch.save(arguments[0], whole)
-            path = arguments[1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(path.name + ".part").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        if left == 0 and when == "at":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*arguments, **options)
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+    def armed(real: Any) -> Any:
+        def struck(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and when == "half":
+                whole = io.BytesIO()
+                torch.save(arguments[0], whole)
+                path = arguments[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.with_name(path.name + ".part").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            if left == 0 and when == "at":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*arguments, **options)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
 
-    setattr(owner, name, struck)
+        return struck
+
+    for path in paths.split():
+        module, *names, name = path.split(".")
+        owner: Any = import_module(f"spedge.training.fit.{module}")
+        for inner in names:
+            owner = getattr(owner, inner)
+        setattr(owner, name, armed(getattr(owner, name)))

@@ -27,6 +27,7 @@ EXTRAS = {
     "onnxscript": "train",
     "platformio": "firmware",
     "pycocotools": "dev",
+    "pyocd": "flash",
     "safetensors": "train",
     "starlette": "view",
     "torch": "train",

@@ -16,7 +16,8 @@ from spedge.model.spec import ModelSpec
 
 from ..data.base import Description
 from ..metrics.coco import Rule, mean_average_precision
-from ..models.detector import DetectorModel, GridState
+from ..models.detector import DetectorModel, GridState, StepInputs
+from ..models.inputs import GraphBatch
 from ..models.yolox import centres
 from ..presets.base import Recipe
 from ..represent.collate_steps import StepBatch
@@ -32,7 +33,7 @@ _LOOK_SLOTS = 8
 @dataclass
 class Detecting(Work):
     """learn, held: recordings to learn from and to look at. rule: which boxes count. rank, ranks: of the processes that
-    train; each carries the state of its own streams, and a checkpoint keeps that of the first."""
+    train, each with streams of its own."""
 
     spec: ModelSpec
     recipe: Recipe
@@ -76,32 +77,37 @@ class Detecting(Work):
     def loss(self, model: DetectorModel, batch: StepBatch) -> Tensor | None:
         """None of a batch without labels, after which the state is that of its steps."""
         state = model.start(self._steps.states) if self._state is None else self._state
-        wanted = batch.counts > 0
-        raw, state = model(
-            batch.inputs, batch.steps, GridState(*(part.to(state_device(model)) for part in state)), wanted
-        )
+        inputs = batch.inputs
+        if isinstance(inputs.batch, GraphBatch) and not inputs.batch.can_be_normed:
+            inputs = StepInputs(None, inputs.places[:0], inputs.step[:0], inputs.steps)
+        state = GridState(*(part.to(device_of(model)) for part in state))
+        raw, state = model(inputs, batch.steps, state, batch.counts > 0)
         self._state = GridState(*(part.detach() for part in state))
         labels = [own for own in batch.labels_of() if len(own)]
         if not labels:
             return None
-        return losses(raw, labels, Cells(*(part.to(raw.device) for part in self._cells))).total
+        total = losses(raw, labels, Cells(*(part.to(raw.device) for part in self._cells))).total
+        if inputs.batch is None and self.ranks > 1:  # each process has to give a gradient of each weight
+            total = total + 0 * torch.stack([weight.sum() for weight in model.encoder.parameters()]).sum()
+        return total
 
     def look(self, model: DetectorModel, counted: Counted) -> Look:
         """Mean average precision over the held-out recordings; each process looks at its share."""
         rank, ranks = rank_of_ranks()
         own = np.array_split(np.arange(len(self.held)), ranks)[rank].tolist()
-        steps = LookSteps([self.held[i] for i in own], self.spec, _LOOK_SLOTS, workers=min(2, self.recipe.workers))
+        mine = [self.held[i] for i in own]
+        steps = LookSteps(mine, self.spec, _LOOK_SLOTS, workers=min(2, self.recipe.workers))
         loader = _loader(steps, min(2, self.recipe.workers), False)
         training = model.training
         model.eval()
         counts = [0, 0]
         try:
-            device = state_device(model)
+            device = device_of(model)
             moved = (_seen(counts, move_data_to_device(batch, device)) for batch in counted(loader))
             seen = list(detect(model, moved, steps.states, self._task, self.spec.sensor))
         finally:
             model.train(training)
-        parts = all_of((by_recording(seen, len(own)), counts))
+        parts = all_of((by_recording(seen, mine), counts))
         recordings = [recording for part, _ in parts for recording in part]
         found = mean_average_precision(recordings, len(self.spec.labels), self.rule)
         points = sum(own_counts[0] for _, own_counts in parts)
@@ -109,16 +115,23 @@ class Detecting(Work):
         return Look(max(0.0, found.best_by), curves, points, len(self.held), max(c[1] for _, c in parts))
 
     def carried(self) -> dict[str, Tensor]:
-        """The LSTM's state of all streams."""
-        return {} if self._state is None else {"hidden": self._state.hidden.cpu(), "cell": self._state.cell.cpu()}
+        """The LSTM's state of all streams, those of one process after another's."""
+        own = {} if self._state is None else {name: part.cpu() for name, part in self._state._asdict().items()}
+        every = all_of(own)
+        return {name: torch.cat([state[name] for state in every]) for name in own}
 
     def carry_on(self, carried: dict[str, Tensor]) -> None:
-        """Go on with it."""
-        if carried and self.rank == 0:
-            self._state = GridState(carried["hidden"], carried["cell"])
+        """Go on with this process's part of it. Raises ValueError where it is not of so many streams, or cells."""
+        if not carried:
+            return
+        grid, own = self.spec.state[0].shape, self._steps.states
+        every = GridState(carried["hidden"], carried["cell"])
+        if any(part.shape != (self.ranks * own, *grid) for part in every):
+            raise ValueError(f"a state of {tuple(every.hidden.shape)}")
+        self._state = GridState(*(part[self.rank * own : (self.rank + 1) * own] for part in every))
 
 
-def state_device(model: DetectorModel) -> torch.device:
+def device_of(model: DetectorModel) -> torch.device:
     """Where a model is."""
     return next(model.parameters()).device
 

@@ -202,7 +202,7 @@ class _Between(pl.Callback):
         epoch = module.batches // self.in_epoch
         if ended := epoch > self._epoch:
             self._epoch_ends(trainer, epoch)
-        elif trainer.is_global_zero and time.monotonic() - self._kept >= 60 * self.plan.keep_minutes:
+        elif self._is_due(trainer, told):
             self.keep()
         if told or ended or trainer.world_size == 1:  # asking the others is waiting for them
             some = trainer.strategy.reduce_boolean_decision
@@ -226,8 +226,7 @@ class _Between(pl.Callback):
             self.look()
             if self.curves is not None:
                 self.curves.add(module.step, self._seen)
-        if trainer.is_global_zero:
-            self.keep()
+        self.keep()
         if module.batches % self.in_epoch:
             self._say(math.ceil(module.batches / self.in_epoch), module.mean_loss(), self.accuracy)
         if self.curves is not None:
@@ -245,7 +244,7 @@ class _Between(pl.Callback):
             if looks:
                 values |= self._seen
             self.curves.add(self.module.step, values)
-        if looks and trainer.is_global_zero:
+        if looks:
             self.keep()
         self._say(epoch, loss, self.accuracy if looks else None)
         self._fit_budget(trainer)
@@ -263,11 +262,15 @@ class _Between(pl.Callback):
         self._looked = True
 
     def keep(self) -> None:
-        """Write the last checkpoint, and the best one when it is that.
+        """Write the last checkpoint, and the best one when it is that: the first process does, with what all carry.
 
         Raises TrainingError rather than keep weights that are no numbers.
         """
         if self.plan.folder is None:
+            return
+        self._kept = time.monotonic()
+        carried = self.module.work.carried()
+        if not self.module.trainer.is_global_zero:
             return
         _require_numbers(self.module)
         better = self.accuracy > self.best
@@ -275,12 +278,19 @@ class _Between(pl.Callback):
         write_run(self.plan.folder, self.plan.document)
         if self.curves is not None:  # first: what is too much is taken out when the run goes on, what lacks is lost
             self.curves.flush()
-        state = self.module.state(self.cpu(), self.best, self.accuracy)
+        state = self.module.state(self.cpu(), self.best, self.accuracy, carried)
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
         state.save(self.plan.folder / "checkpoints" / LAST)
         write_progress(self.plan.folder, state.step, state.steps, self.accuracy, self.best)
-        self._kept = time.monotonic()
+
+    def _is_due(self, trainer: Any, told: bool) -> bool:
+        """Whether a checkpoint is, which of several processes the first says, now and then."""
+        minutes = self.plan.keep_minutes
+        due = time.monotonic() - self._kept >= 60 * minutes
+        if trainer.world_size == 1 or minutes <= 0:
+            return due
+        return math.isfinite(minutes) and told and bool(trainer.strategy.broadcast(due))
 
     def result(self, first: bool) -> Fitted:
         """The weights that are kept, and how good they are."""

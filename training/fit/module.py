@@ -42,9 +42,9 @@ class Fit(pl.LightningModule):
             self.model.load_state_dict(state.model)
             if self.averaged is not self.model:
                 self.averaged.load_state_dict(state.averaged)
-        except (RuntimeError, TypeError, AttributeError):
+            self.work.carry_on(state.carried)
+        except (RuntimeError, TypeError, AttributeError, ValueError, KeyError):
             raise _of_another(path) from None
-        self.work.carry_on(state.carried)
         self.step, self.batches, self.seen, self.steps = state.step, state.batches, state.seen, state.steps
         self.largest = state.largest
         self._resumed = state, path
@@ -118,7 +118,7 @@ class Fit(pl.LightningModule):
         losses, self.losses = self.losses, []
         return float(torch.stack(losses).mean()) if losses else float("nan")
 
-    def state(self, cpu_seconds: float, best: float, accuracy: float) -> State:
+    def state(self, cpu_seconds: float, best: float, accuracy: float, carried: dict[str, Tensor]) -> State:
         """What has to be kept."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
@@ -135,7 +135,7 @@ class Fit(pl.LightningModule):
             best,
             accuracy,
             self.largest,
-            self.work.carried(),
+            carried,
         )
 
 

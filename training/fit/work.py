@@ -45,7 +45,7 @@ class Work(ABC):
 
     @abstractmethod
     def carried(self) -> dict[str, Tensor]:
-        """What goes on from batch to batch besides weights: a checkpoint keeps it."""
+        """What goes on from batch to batch besides weights: a checkpoint keeps it. All processes ask together."""
 
     @abstractmethod
     def carry_on(self, carried: dict[str, Tensor]) -> None:

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 BOTTLENECKS = 3
 PRIOR = -math.log(99)  #: start of the class and objectness biases: a probability of 1 %
-OTHERS = 5  #: numbers of a box besides its classes: centre x, y, width, height, objectness
 
 Levels = tuple[Tensor, Tensor, Tensor]
 

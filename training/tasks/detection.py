@@ -6,7 +6,7 @@ Boxes are centre x, centre y, width, height in pixels. Labels of a step: float32
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -141,51 +141,48 @@ def outputs(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Seen(NamedTuple):
-    """What was found in a step, and its labels: SCORED_DTYPE, both at the step's time."""
+    """What was found in a step of a recording at `t`, µs: SCORED_DTYPE."""
 
     recording: int
+    t: int
     found: NDArray[Any]
-    labels: NDArray[Any]
+
+
+class Labelled(Protocol):
+    """A recording whose labels are known. boxes: fields t (µs), x, y of the upper left corner, w, h, label."""
+
+    @property
+    def boxes(self) -> NDArray[Any]: ...
 
 
 def detect(
     model: DetectorModel, batches: Iterable[StepBatch], states: int, task: Detection, sensor: Sensor
 ) -> Iterator[Seen]:
-    """Go through batches whose slots follow on one another. states: how many slots there are."""
+    """Go through batches whose slots follow on one another; chunks without events make no step. states: how many slots
+    there are."""
     state = model.start(states)
     with torch.no_grad():
         for batch in batches:
             raw, state = model(batch.inputs, batch.steps, state)
             boxes, scores = (part.float().cpu().numpy() for part in outputs(raw))
-            for i, labels in enumerate(batch.labels_of()):
+            for i in torch.nonzero(batch.made).flatten().tolist():
                 t = int(batch.time[i])
-                found = scored(keep(boxes[i], scores[i], task, sensor).boxes, t)
-                yield Seen(int(batch.recording[i]), found, _of_labels(labels.cpu().numpy(), t))
+                yield Seen(int(batch.recording[i]), t, scored(keep(boxes[i], scores[i], task, sensor).boxes, t))
 
 
-def scored(boxes: NDArray[Any], t: int) -> NDArray[Any]:
-    """BOX_DTYPE of `spedge.model.boxes` as SCORED_DTYPE."""
+def scored(boxes: NDArray[Any], t: int | NDArray[np.int64]) -> NDArray[Any]:
+    """Boxes as SCORED_DTYPE: those of `spedge.model.boxes`, or labels, whose score is 0. t: their time, µs."""
     out = np.zeros(len(boxes), SCORED_DTYPE)
     out["t"] = t
     for name in ("x", "y", "w", "h", "label", "score"):
-        out[name] = boxes[name]
+        out[name] = boxes[name] if name in (boxes.dtype.names or ()) else 0
     return out
 
 
-def _of_labels(labels: NDArray[np.float32], t: int) -> NDArray[Any]:
-    out = np.zeros(len(labels), SCORED_DTYPE)
-    out["t"], out["label"] = t, labels[:, 0]
-    out["x"], out["y"] = labels[:, 1] - labels[:, 3] / 2, labels[:, 2] - labels[:, 4] / 2
-    out["w"], out["h"] = labels[:, 3], labels[:, 4]
-    return out
-
-
-def by_recording(seen: Iterable[Seen], recordings: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Labels and what was found, of each recording."""
-    labels: list[list[NDArray[Any]]] = [[] for _ in range(recordings)]
-    found: list[list[NDArray[Any]]] = [[] for _ in range(recordings)]
+def by_recording(seen: Iterable[Seen], recordings: Sequence[Labelled]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Labels at their own times, which may fall between two steps, and what was found, of each recording."""
+    found: list[list[NDArray[Any]]] = [[np.zeros(0, SCORED_DTYPE)] for _ in recordings]
     for step in seen:
-        labels[step.recording].append(step.labels)
         found[step.recording].append(step.found)
-    none = np.zeros(0, SCORED_DTYPE)
-    return [(np.concatenate([none, *a]), np.concatenate([none, *b])) for a, b in zip(labels, found, strict=True)]
+    labels = (scored(recording.boxes, recording.boxes["t"]) for recording in recordings)
+    return [(own, np.concatenate(parts)) for own, parts in zip(labels, found, strict=True)]

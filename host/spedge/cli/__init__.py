@@ -21,6 +21,7 @@ from spedge.cli import (
     bench,
     boards,
     build,
+    bundle,
     check,
     compile,
     convert,
@@ -68,6 +69,7 @@ def name_of(module: ModuleType) -> str:
 for module in VERBS:
     app.command(name_of(module), cls=getattr(module, "COMMAND", None))(module.command)
 app.add_typer(bench.app, name="bench")
+app.add_typer(bundle.app, name="bundle")
 
 
 def _version(wanted: bool) -> None:

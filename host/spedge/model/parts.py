@@ -51,8 +51,10 @@ class Classification:
 
 @dataclass(frozen=True)
 class Detection:
-    """Boxes of the labels' classes, at every step of stream time. Outputs: boxes (n, 4) in pixels, centre and size, and
-    scores (n, classes), from which those of at least `score` are kept and thinned class by class at `nms_iou`.
+    """Boxes of the labels' classes, at every step of stream time. Output: head (n, 5 + classes), a row for each cell of
+    each level, finest first and row by row: dx, dy, log w, log h in cells of its level, the logit of an object's being
+    there, and one for each class. Boxes of a score of at least `score` are kept and thinned class by class at `nms_iou`
+    (`spedge.model.boxes`).
 
     strides: pixels between the cells of each level of boxes, finest first. step_us: stream time of a step.
     reverse_time: a token's or event's time counts back from the step's end.
