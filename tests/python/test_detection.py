@@ -18,9 +18,10 @@ from spedge.training.run import made_compatible
 from tests.detection_sets import digits_store, moving_digits
 from tests.needs import needs
 
-needs("torch", "lightning", "h5py", "faster_coco_eval")
+needs("torch", "lightning", "h5py", "faster_coco_eval", "PIL")
 
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from spedge.training import evaluate, export, import_run, train  # noqa: E402
 from spedge.training.opened import open_trained  # noqa: E402
@@ -92,6 +93,12 @@ def test_the_verbs(
     assert {"mAP", "mAP@.50", "mAP@S", "recall", "tokens_per_step"} <= set(told)
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "train"]) == 0
     assert "labels of nmnist-det (train)" in capsys.readouterr().out
+    picture = tmp_path / "frames.png"
+    assert execute(["evaluate", "boxes", "--data", str(store), "--picture", str(picture)]) == 0
+    with Image.open(picture) as image:
+        assert image.size == (2 * 16 + 4 * (608 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 480 + 16) - 16)
+    assert execute(["evaluate", "boxes", "--data", str(store), "--picture", "frames.gif"]) == 2
+    assert "frames are drawn as .png" in capsys.readouterr().err
     assert execute(["runs"]) == 0
     assert "nmnist-det-pico" in capsys.readouterr().out
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "all"]) == 2

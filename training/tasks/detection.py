@@ -158,14 +158,16 @@ class Labelled(Protocol):
 def detect(
     model: DetectorModel, batches: Iterable[StepBatch], states: int, task: Detection, sensor: Sensor
 ) -> Iterator[Seen]:
-    """Go through batches whose slots follow on one another. states: how many slots there are."""
+    """Go through batches whose slots follow on one another; chunks without events make no step. states: how many slots
+    there are."""
     state = model.start(states)
     with torch.no_grad():
         for batch in batches:
             raw, state = model(batch.inputs, batch.steps, state)
             boxes, scores = (part.float().cpu().numpy() for part in outputs(raw))
-            for i, (recording, t) in enumerate(zip(batch.recording.tolist(), batch.time.tolist(), strict=True)):
-                yield Seen(recording, t, scored(keep(boxes[i], scores[i], task, sensor).boxes, t))
+            for i in torch.nonzero(batch.made).flatten().tolist():
+                t = int(batch.time[i])
+                yield Seen(int(batch.recording[i]), t, scored(keep(boxes[i], scores[i], task, sensor).boxes, t))
 
 
 def scored(boxes: NDArray[Any], t: int | NDArray[np.int64]) -> NDArray[Any]:

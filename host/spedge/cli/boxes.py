@@ -1,20 +1,28 @@
-"""What `spedge evaluate` does with a detector: mean average precision by Prophesee's protocol."""
+"""What `spedge evaluate` does with a detector, and boxes of files for `spedge render`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spedge.cli.common import print_json, progress, show, table
+from spedge.cli.common import print_json, progress, require_view, show, table
 
 if TYPE_CHECKING:
     from spedge.training.evaluate_boxes import DetectionReport
+    from spedge.view.scene import Scene
 
 _SIZES = {"all": "of all", "S": "below 32² px", "M": "to 96² px", "L": "above"}
 
 
-def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, as_json: bool) -> None:
-    """Detect in all recordings of the split, and say how good the boxes are. `unseen` is the test part."""
+def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, picture: Path | None, as_json: bool) -> None:
+    """Detect in all recordings of the split, and say how good the boxes are. `unseen` is the test part.
+
+    picture: a PNG file for the best and the worst frames.
+    """
+    if picture is not None:
+        require_view("pillow")
     from spedge.training.evaluate_boxes import evaluate_boxes
     from spedge.training.opened import open_trained
 
@@ -25,6 +33,8 @@ def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, as_jso
             "test" if split == "unseen" else split,
             on_progress=lambda done, total: say(f"{done} of {total} steps"),
         )
+    if picture is not None:
+        draw(report, picture)
     if as_json:
         print_json(document(report))
         return
@@ -42,6 +52,43 @@ def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, as_jso
         f"{1000 * sum(report.seconds.values()) / report.steps:.1f} ms a step"
     )
     print(f"{figures or 'no label counts'}: {report.precision.labels} labels of {report.data} ({report.split})")
+
+
+def draw(report: DetectionReport, picture: Path) -> None:
+    """The best and the worst frames, into a PNG file."""
+    from spedge.view.frames import Shot, draw_frames
+
+    rows = []
+    for title, frames in (("best frames", report.best), ("worst frames", report.worst)):
+        shots = [
+            Shot(
+                f"{frame.recording}, {frame.score.t / 1e6:.3f} s: "
+                f"{frame.score.right} right, {frame.score.missed} missed, {frame.score.wrong} wrong",
+                frame.score.t,
+                frame.events,
+                frame.score.labels,
+                frame.score.found,
+            )
+            for frame in frames
+        ]
+        rows.append((title, shots))
+    draw_frames(rows, report.size, report.labels, picture)
+
+
+def shown(files: Sequence[Path], scene: Scene) -> Scene:
+    """A scene with boxes of files: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
+    from spedge.training.data.boxes import read_boxes
+    from spedge.view.boxes import said_boxes, together, truths
+
+    names = scene.results.labels if scene.results is not None else scene.names
+    parts = []
+    for file in files:
+        if file.suffix == ".npy":
+            parts.append(truths(read_boxes(file, None, None)))
+        else:
+            said, names = said_boxes(file, names)
+            parts.append(said)
+    return replace(scene, boxes=together(parts), names=names)
 
 
 def document(report: DetectionReport) -> dict[str, Any]:

@@ -37,6 +37,14 @@ DeviceOption = Annotated[
         "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
     ),
 ]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="With --board host: ONNX Runtime's execution providers, the best one first, as in tensorrt,cuda,cpu.",
+        show_default=False,
+    ),
+]
 FaultOption = Annotated[
     str | None,
     typer.Option(
@@ -247,6 +255,21 @@ def require_view(*packages: str) -> None:
         raise UsageError("pictures and the page need more: pip install 'spedge[view]'")
 
 
+def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) -> Board:
+    """The board of that name, which may be this machine itself."""
+    from spedge.base.errors import UsageError
+    from spedge.boards.host import HOST, host_board
+    from spedge.boards.manifest import load_board
+
+    if name != HOST:
+        if provider is not None:
+            raise UsageError(f"--provider is for --board host, and {name} computes by itself")
+        return load_board(name)
+    if precision != "fp32":
+        raise UsageError("--board host computes the bundle's own encoder, in fp32")
+    return host_board(bundle, provider or "cpu")
+
+
 @contextlib.contextmanager
 def opened_device(
     board: Board,
@@ -261,6 +284,7 @@ def opened_device(
     fault: what shall go wrong on the line, as in Faults.parse.
     """
     from spedge.boards.build import build
+    from spedge.boards.host import HOST, IMAGE
     from spedge.device.open import Device, open_board
     from spedge.jobs.play import require_precision
     from spedge.link.faults import Faults
@@ -273,7 +297,9 @@ def opened_device(
                 require_precision(device, bundle, precision)
             yield device
         return
-    image = build(board, bundle, say, precision).path if board.runs != "serial" else None
+    image = IMAGE if board.name == HOST else None
+    if image is None and board.runs != "serial":
+        image = build(board, bundle, say, precision).path
     say(f"Starting {board.name}")
     with open_board(board, image, faults=faults) as device:
         yield device

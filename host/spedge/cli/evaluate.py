@@ -28,7 +28,11 @@ def command(
     checkpoint: Annotated[str, typer.Option(help="Of a run: kept, best or last.")] = "kept",
     precision: PrecisionOption = "fp32",
     picture: Annotated[
-        Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Draw the confusion matrix, or a detector's best and worst frames, into this PNG file.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +46,7 @@ def command(
 
     folder = run_folder(model)
     if is_detector(folder):
-        boxes.evaluate(folder, data, split, checkpoint, as_json)
+        boxes.evaluate(folder, data, split, checkpoint, picture, as_json)
         return
     with progress("Reading the data") as say, tempfile.TemporaryDirectory() as scratch:
 

@@ -22,6 +22,8 @@ from spedge.cli.common import (
     ModeOption,
     PlayOption,
     PrecisionOption,
+    ProviderOption,
+    board_of,
     causes,
     interruptible,
     opened_device,
@@ -69,6 +71,7 @@ def command(
         float, typer.Option(help="A result each so many milliseconds of the stream's time; 0: none by time.")
     ] = 100.0,
     precision: PrecisionOption = "fp32",
+    provider: ProviderOption = None,
     every_tokens: Annotated[int, typer.Option(help="A result each so many tokens; 0: none by tokens.")] = 0,
     window_ms: Annotated[
         float, typer.Option(help="Only tokens of the last so many milliseconds count; 0: of any age.")
@@ -96,12 +99,13 @@ def command(
 ) -> None:
     """Run a bundle's model on a board, on events from a recording or a camera, and print its results as they come.
 
+    --board host needs no compiler: ONNX Runtime computes the encoder on this machine, by any --provider that it has.
+
     Ends when the source does, or with Ctrl-C, with a result on all that came, and then says what became of every event.
     With --json, a line of JSON
     for each result and one for the summary.
     """
     from spedge.base.errors import UsageError
-    from spedge.boards.manifest import load_board
     from spedge.jobs.run import Session, require_sensor
     from spedge.model.bundle import Bundle
     from spedge.sources import open_source
@@ -111,8 +115,8 @@ def command(
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
-    known = load_board(board)
     loaded = Bundle.load(bundle)
+    known = board_of(board, loaded, provider, precision)
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(out.open("w")) if out else None
         events = stack.enter_context(open_source(name, speed=speed, reading=reading)) if name != "board" else None
