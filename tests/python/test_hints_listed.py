@@ -91,6 +91,7 @@ FOLLOWED = {
     "give --host user@name": "test_the_machine_has_to_be_named",
     "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
+    "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "pip install esptool": "test_esptool_writes_and_is_read_back",
     "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
     "pip install 'spedge[": "test_an_extra_brings_what_was_missing",
