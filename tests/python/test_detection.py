@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spedge.base.errors import UsageError
 from spedge.cli import execute
 from spedge.model.parts import Detector, Pcn
+from spedge.training.data.registry import load_chunks
 from spedge.training.preprocess import preprocess
 from spedge.training.presets import PRESETS, Preset
 from spedge.training.run import made_compatible
@@ -140,3 +142,32 @@ def test_authors_crop_an_odd_grid(store: Path, tmp_path: Path) -> None:
     assert (graph.odd_grid, graph.encoder.rule) == ("crop", "lowest")
     with pytest.raises(UsageError, match="no compatibility with 'nobody'"):
         made_compatible(PRESETS["G1-T-SP"].spec(), "nobody")
+
+
+def test_boxes_that_a_device_has_found(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scored as the model's own are; one file for each recording, beside nothing else of a model."""
+    trained(small(steps=1), store, tmp_path / "run")
+    (test,) = load_chunks("nmnist-det", store).part("test")
+    file = tmp_path / "said" / f"{test.name}.jsonl"
+    file.parent.mkdir(parents=True)
+    lines = []
+    for t in np.unique(test.boxes["t"]).tolist():
+        own = test.boxes[test.boxes["t"] == t]
+        boxes = [
+            {**{side: float(box[side]) for side in "xywh"}, "score": 0.9, "label": str(box["label"])} for box in own
+        ]
+        lines.append(json.dumps({"t_us": t, "boxes": boxes}))
+    file.write_text("\n".join(lines))
+    command = ["evaluate", str(tmp_path / "run"), "--data", str(store), "--boxes", str(tmp_path / "said")]
+    assert execute([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["mAP"] == told["mAP@.50"] == pytest.approx(1)
+    assert told["steps"] == 0
+    assert execute(command) == 0
+    assert "mAP 1.000" in capsys.readouterr().out
+    file.write_text('{"t_us": 5, "boxes": [{"x": 1, "y": 2, "w": 3, "h": 4, "score": 0.5, "label": "car"}]}')
+    assert execute(command) == 4
+    assert "has boxes of other classes than 0, 1, 2" in capsys.readouterr().err
+    file.unlink()
+    assert execute(command) == 4
+    assert "cannot be read" in capsys.readouterr().err

@@ -74,6 +74,7 @@ FOLLOWED = {
     "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
     "choose another --precision": "told_apart",
     "leave --checkpoint out": "test_int8_is_evaluated_beside_fp32",
+    "leave --boxes out": "test_from_published_files_to_an_accuracy",
     "or 'spedge check --board host'": "test_what_takes_transformers_only_says_what_takes_all",
     "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
