@@ -7,20 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spedge.base.errors import UsageError
 from spedge.cli import execute
 from spedge.model.parts import Detector, Pcn
+from spedge.training.data.registry import load_chunks
 from spedge.training.preprocess import preprocess
 from spedge.training.presets import PRESETS, Preset
 from spedge.training.run import made_compatible
 from tests.detection_sets import digits_store, moving_digits
 from tests.needs import needs
 
-needs("torch", "lightning", "h5py", "faster_coco_eval")
+needs("torch", "lightning", "h5py", "faster_coco_eval", "PIL")
 
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from spedge.training import evaluate, export, import_run, train  # noqa: E402
 from spedge.training.opened import open_trained  # noqa: E402
@@ -92,6 +95,12 @@ def test_the_verbs(
     assert {"mAP", "mAP@.50", "mAP@S", "recall", "tokens_per_step"} <= set(told)
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "train"]) == 0
     assert "labels of nmnist-det (train)" in capsys.readouterr().out
+    picture = tmp_path / "frames.png"
+    assert execute(["evaluate", "boxes", "--data", str(store), "--picture", str(picture)]) == 0
+    with Image.open(picture) as image:
+        assert image.size == (2 * 16 + 4 * (608 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 480 + 16) - 16)
+    assert execute(["evaluate", "boxes", "--data", str(store), "--picture", "frames.gif"]) == 2
+    assert "frames are drawn as .png" in capsys.readouterr().err
     assert execute(["runs"]) == 0
     assert "nmnist-det-pico" in capsys.readouterr().out
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "all"]) == 2
@@ -133,3 +142,32 @@ def test_authors_crop_an_odd_grid(store: Path, tmp_path: Path) -> None:
     assert (graph.odd_grid, graph.encoder.rule) == ("crop", "lowest")
     with pytest.raises(UsageError, match="no compatibility with 'nobody'"):
         made_compatible(PRESETS["G1-T-SP"].spec(), "nobody")
+
+
+def test_boxes_that_a_device_has_found(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scored as the model's own are; one file for each recording, beside nothing else of a model."""
+    trained(small(steps=1), store, tmp_path / "run")
+    (test,) = load_chunks("nmnist-det", store).part("test")
+    file = tmp_path / "said" / f"{test.name}.jsonl"
+    file.parent.mkdir(parents=True)
+    lines = []
+    for t in np.unique(test.boxes["t"]).tolist():
+        own = test.boxes[test.boxes["t"] == t]
+        boxes = [
+            {**{side: float(box[side]) for side in "xywh"}, "score": 0.9, "label": str(box["label"])} for box in own
+        ]
+        lines.append(json.dumps({"t_us": t, "boxes": boxes}))
+    file.write_text("\n".join(lines))
+    command = ["evaluate", str(tmp_path / "run"), "--data", str(store), "--boxes", str(tmp_path / "said")]
+    assert execute([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["mAP"] == told["mAP@.50"] == pytest.approx(1)
+    assert told["steps"] == 0
+    assert execute(command) == 0
+    assert "mAP 1.000" in capsys.readouterr().out
+    file.write_text('{"t_us": 5, "boxes": [{"x": 1, "y": 2, "w": 3, "h": 4, "score": 0.5, "label": "car"}]}')
+    assert execute(command) == 4
+    assert "has boxes of other classes than 0, 1, 2" in capsys.readouterr().err
+    file.unlink()
+    assert execute(command) == 4
+    assert "cannot be read" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from spedge.training.data.boxes import BOX_DTYPE, clean_boxes, read_boxes
 from spedge.training.data.chunks import open_chunks
 from spedge.training.data.registry import load_chunks, look_at
 from spedge.training.preprocess import preprocess
-from tests.detection_sets import write_driving
+from tests.detection_sets import box_table, write_driving
 from tests.golden_models import Case, cases
 from tests.needs import needs
 from tests.python.test_preprocess import hash_of, unpack
@@ -281,3 +281,31 @@ def test_a_set_of_boxes_is_no_set_of_classes(driving: Path, tmp_path: Path) -> N
         load_chunks("dvsgesture", tmp_path / "store")
     with pytest.raises(UsageError, match=r"There is no part 'val'. Choose one of: train, validation, test"):
         load_chunks("gen1", tmp_path / "store").part("val")
+
+
+def test_boxes_that_stand_in_a_file_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in some of GEN1's files: counted by info, and dropped where that is asked for; of other tracks, too."""
+    table = box_table(6)
+    table["ts"] = [99_999, 99_999, 99_999, 99_999, 149_999, 149_999]
+    table["x"], table["y"], table["w"], table["h"] = [10, 10, 10, 60, 10, 10], 20, 40, 40
+    table["class_id"], table["track_id"] = [0, 0, 1, 0, 0, 0], [1, 2, 3, 4, 1, 1]
+    for part in ("train", "val", "test"):
+        write_driving(tmp_path / f"raw/{part}/{part}_td.dat", some(0, 500_000, (304, 240)), table)
+    assert execute(["info", str(tmp_path / "raw/train/train_bbox.npy"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["boxes"], told["times"], told["tracks"], told["duplicates"]) == (6, 2, 4, 2)
+    assert (told["per_class"], told["first_us"], told["last_us"]) == ({"0": 5, "1": 1}, 99_999, 149_999)
+    assert execute(["info", str(tmp_path / "raw/train/train_bbox.npy")]) == 0
+    assert "duplicates" in capsys.readouterr().out
+    given = ["preprocess", "gen1", "--data", str(tmp_path / "raw"), "--out", str(tmp_path / "store")]
+    for options, tracks in (([], [1, 2, 3, 4, 1, 1]), (["--drop-duplicates"], [1, 3, 4, 1])):
+        assert execute([*given, *options, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["made"] == 3  # never what was made in the other way
+        store = load_chunks("gen1", tmp_path / "store")
+        assert store.part("train")[0].boxes["track"].tolist() == tracks
+        assert ("--drop-duplicates" in store.command) == bool(options)
+    with pytest.raises(UsageError, match="--chunk-duration-ms 20 --drop-duplicates"):
+        load_chunks("gen1", tmp_path / "store", 20)
+    (tmp_path / "none_bbox.npy").write_bytes(b"no boxes")
+    assert execute(["info", str(tmp_path / "none_bbox.npy")]) == 4
+    assert "is no table of boxes" in capsys.readouterr().err

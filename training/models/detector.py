@@ -21,11 +21,13 @@ from .yolox import Head, Levels, Neck, Pyramid
 class Steps(NamedTuple):
     """Which steps a batch has: those of one slot after another's, each slot's in order of time.
 
-    slot: int64 [steps], whose state goes on. reset: bool [steps], whether it begins anew before the step.
+    slot: int64 [steps], whose state goes on. reset: bool [steps], whether it begins anew before the step. still: bool
+    [steps], whether it stays as it is, as on a device where no event is no step; None: nowhere.
     """
 
     slot: Tensor
     reset: Tensor
+    still: Tensor | None = None
 
 
 class StepInputs(NamedTuple):
@@ -150,9 +152,12 @@ class GridLstm(nn.Module):
         for number in _at_once(steps.slot):
             slot, kept = steps.slot[number], (~steps.reset[number]).to(hidden.dtype)[:, None, None, None]
             h, c = hidden[slot] * kept, cell[slot] * kept
-            shape = h.shape
+            shape, before = h.shape, (h, c)
             h, c = self.lstm(grid[number].flatten(0, 2), (h.flatten(0, 2), c.flatten(0, 2)))
             h, c = h.view(shape), c.view(shape)
+            if steps.still is not None and bool(steps.still[number].any()):
+                stays = steps.still[number][:, None, None, None]
+                h, c = (torch.where(stays, old, new) for old, new in zip(before, (h, c), strict=True))
             hidden, cell = hidden.index_copy(0, slot, h.to(hidden.dtype)), cell.index_copy(0, slot, c.to(cell.dtype))
             for place, i in enumerate(number.tolist()):
                 out[i] = h[place]

@@ -15,6 +15,8 @@ from spedge.cli.common import (
     FaultOption,
     JsonOption,
     PrecisionOption,
+    ProviderOption,
+    board_of,
     opened_device,
     print_json,
     progress,
@@ -37,6 +39,7 @@ def command(
     board: Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'. host: none.")] = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
+    provider: ProviderOption = None,
     fault: FaultOption = None,
     camera: Annotated[
         str | None,
@@ -66,13 +69,13 @@ def command(
     graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
     way, too: each result must come when it is due, with the host's window and logits.
 
-    --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed again
-    and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and recordings,
-    if any, by the road of training and by that of a device. Of detectors the head within 1e-4 and boxes one to one (class
-    equal, IoU 0.999, score within 1e-3), the state carried over the whole recording.
+    --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed
+    again and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and
+    recordings, if any, by the road of training and by that of a device. Of detectors heads are compared, and boxes one
+    to one (class equal, IoU of 0.999, score within 1e-3), at every step. With --provider it is a device like others:
+    the application of boards as a process, whose encoder ONNX Runtime computes by that provider.
     The exit code is 1 when a recording fails.
     """
-    from spedge.boards.manifest import load_board
     from spedge.events.formats import format_name
     from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
     from spedge.jobs.check_host import HOST
@@ -83,15 +86,17 @@ def command(
     require_range("--every-ms", every_ms)
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
-    if board == HOST:
+    if board == HOST and provider is None:
         if device or fault or camera or every_ms or every_tokens or window_ms or precision != "fp32":
-            raise UsageError("--board host has no device and computes in fp32: give it recordings, and nothing else")
+            raise UsageError(
+                "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
+            )
         _check_host(bundle, recordings or [], reading, as_json)
         return
     if not recordings:
         raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
-    known = load_board(board)
     loaded = Bundle.load(bundle)
+    known = board_of(board, loaded, provider, precision)
     events = require_recordings(loaded, recordings, reading)
     with progress("Preparing") as say:
         encoder = encoder_of(loaded, known.target, precision, say)

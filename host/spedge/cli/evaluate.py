@@ -28,7 +28,19 @@ def command(
     checkpoint: Annotated[str, typer.Option(help="Of a run: kept, best or last.")] = "kept",
     precision: PrecisionOption = "fp32",
     picture: Annotated[
-        Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Draw the confusion matrix, or a detector's best and worst frames, into this PNG file.",
+            show_default=False,
+        ),
+    ] = None,
+    said: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            help="Score boxes that a device has found, FOLDER/RECORDING.jsonl, in the place of the model's.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,8 +54,10 @@ def command(
 
     folder = run_folder(model)
     if is_detector(folder):
-        boxes.evaluate(folder, data, split, checkpoint, as_json)
+        boxes.evaluate(folder, data, split, checkpoint, picture, said, as_json)
         return
+    if said is not None:
+        raise UsageError(f"{folder} is no detector: leave --boxes out.")
     with progress("Reading the data") as say, tempfile.TemporaryDirectory() as scratch:
 
         def count(done: int, total: int) -> None:

@@ -9,11 +9,14 @@ import numpy as np
 
 from spedge.jobs.along import Said, along
 from spedge.jobs.play import load_events
+from spedge.jobs.run import Session
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import PLAIN, Reading
+from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
 from spedge.view.scene import Results, Scene
+from spedge.view.stage import RecordingStage
 
 
 def open_scene(
@@ -51,6 +54,36 @@ def open_scene(
     tokens, _ = reference.tokenize(events)
     sensor = loaded.sensor
     return Scene(sensor.width, sensor.height, events, patch_of(loaded), tokens, results_of(said, loaded.labels))
+
+
+def open_stage(
+    path: Path,
+    reading: Reading = PLAIN,
+    bundle: Path | None = None,
+    patch_size: int = 16,
+    threshold: float = 64.0,
+    every_us: int = 50_000,
+    on_progress: Callable[[str], None] | None = None,
+) -> RecordingStage:
+    """The same for a page. Raises the same, and InputError for a model on events, which has no tokens."""
+    scene = open_scene(path, reading, bundle, patch_size, threshold, every_us, on_progress)
+    if bundle is None:
+        settings = TokenizerSettings.of(
+            width=scene.width, height=scene.height, patch_size=patch_size, threshold=threshold
+        )
+        return RecordingStage(path.name, scene, settings)
+    return RecordingStage(path.name, scene, Bundle.load(bundle).token_input.tokenizer)
+
+
+def follow(
+    session: Session, stage: RecordingStage, name: str, on_progress: Callable[[str], None] | None = None
+) -> None:
+    """Run a session on the stage's recording to its end, and show its results. name: the board's. Raises as it does."""
+    for state in session.run():
+        if on_progress is not None:
+            on_progress(f"{name}: {state.events:,} events")
+        for outcome in state.outcomes:
+            stage.device(name, outcome.t, outcome.logits, outcome.latency, outcome.cost_unit)
 
 
 def patch_of(bundle: Bundle) -> int:
