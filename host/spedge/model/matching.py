@@ -11,7 +11,7 @@ IOU, SCORE = 0.999, 1e-3  #: the least IoU of two boxes that are one, and by how
 
 
 def box_difference(expected: NDArray[Any], given: NDArray[Any]) -> str | None:
-    """None when each box has one of its own among the others: of its class, IoU of at least `IOU`, score within `SCORE`.
+    """None when each box has one of its own among the others: of its class, IoU at least `IOU`, score within `SCORE`.
 
     Else a sentence on the first that has none. expected, given: fields x, y, w, h, score, label, in any order.
     """
