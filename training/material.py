@@ -107,8 +107,8 @@ def _boxes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> Ma
         "held-out",
         True,
         work,
-        lambda: _first_labelled(held),
-        lambda: (),
+        lambda: _first_labelled(held, EXAMPLES),
+        lambda: _within(_first_labelled(learn, CALIBRATION)),
     )
 
 
@@ -143,8 +143,14 @@ def calibration_of(learn: Sequence[Sample]) -> tuple[NDArray[Any], ...]:
     return tuple(learn[number].events for number in (some if len(some) else numbers[:1]).tolist())
 
 
-def _first_labelled(held: Sequence[ChunkedRecording]) -> list[NDArray[Any]]:
+def _within(pieces: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    """As many of the first ones, one at least, as have no more events than are kept for ranges in 8 bits."""
+    fits = int((np.cumsum([len(piece) for piece in pieces]) <= CALIBRATION_EVENTS).sum())
+    return tuple(pieces[: max(1, fits)])
+
+
+def _first_labelled(part: Sequence[ChunkedRecording], most: int) -> list[NDArray[Any]]:
     """Events of half a second around the first label of a few recordings."""
-    there = [recording for recording in held if len(recording.labelled)][:EXAMPLES]
+    there = [recording for recording in part if len(recording.labelled)][:most]
     firsts = [max(0, int(recording.labelled[0]) + 1 - _EXAMPLE_CHUNKS) for recording in there]
     return [own.events(first, first + _EXAMPLE_CHUNKS) for own, first in zip(there, firsts, strict=True)]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from spedge.model.bundle import Bundle
+from spedge.cli import execute
+from spedge.jobs.check_host_boxes import check_host_boxes
+from spedge.model.bundle import STEP_BOX_DTYPE, Bundle
 from spedge.model.detecting import DetectorReference
+from spedge.model.matching import box_difference
 from spedge.model.parts import Embedding, EventInput, Gnn, Pcn, Sensor, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 from spedge.model.steps import steps_of, tokens_in
 from spedge.tokens.settings import TokenizerSettings
 from tests.detector_bundles import STEP_US, bundle_of, model_of, moving, tiny
 from tests.needs import needs
+from tests.python.test_check_host import changed
 
 needs("torch")
 
@@ -120,3 +125,63 @@ def test_steps_are_chunks_that_hold_events() -> None:
     assert sum(len(step.seen) + step.left_out for step in steps) == len(tokens)
     sparse = np.concatenate([events[:1], events[-1:]])
     assert [len(step.seen) for step in steps_of(sparse, tokens_in(sparse, spec), spec)] == [0, 0]
+
+
+def as_recording(events: np.ndarray, bundle: Bundle, path: Path) -> Path:
+    size = {"width": bundle.sensor.width, "height": bundle.sensor.height}
+    np.savez(path, **{name: events[name] for name in "txyp"}, **size)  # type: ignore[arg-type]
+    return path
+
+
+def test_a_bundle_is_checked_on_this_machine(
+    exported: tuple[Any, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its samples and a recording, by both roads."""
+    _, bundle = exported
+    recording = as_recording(moving(5, sensor=bundle.sensor), bundle, tmp_path / "moving.npz")
+    report = check_host_boxes(bundle, [recording])
+    assert [sample.problem for sample in report.samples] == [None, None]
+    assert [sample.steps for sample in report.samples] == [5, 5]
+    assert all(sample.boxes > 0 and sample.tokens > 0 for sample in report.samples)
+    assert execute(["check", str(bundle.path), str(recording), "--board", "host"]) == 0
+    assert "host: 2 of 2 passed" in capsys.readouterr().out
+
+
+CHANGES: list[tuple[Any, str]] = [
+    (lambda kept: kept["head_0"].__setitem__((3, 4), kept["head_0"][3, 4] + 0.01), "last step's head by model.onnx"),
+    (lambda kept: kept["boxes_0"]["w"].__imul__(np.float32(1.01)), "has no box like the one at"),
+    (lambda kept: kept["boxes_0"]["score"].__iadd__(np.float32(0.002)), "has no box like the one at"),
+    (lambda kept: kept.update(boxes_0=kept["boxes_0"][1:]), " boxes, not "),
+    (lambda kept: kept["times_0"].__iadd__(np.uint64(1)), "steps are not those that were kept"),
+    (lambda kept: kept["embedded_0"].__iadd__(np.float32(0.01)), "embedded tokens differ by"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGES, ids=[words.strip() for _, words in CHANGES])
+def test_what_is_not_what_training_computed_is_told(
+    exported: tuple[Any, Bundle], tmp_path: Path, change: Any, words: str
+) -> None:
+    other = changed(tmp_path / "other", exported[1], change)
+    (sample,) = check_host_boxes(other).samples
+    assert sample.problem is not None
+    assert words in sample.problem
+
+
+def test_boxes_that_are_the_same_and_not() -> None:
+    random = np.random.default_rng(0)
+    boxes = np.zeros(30, STEP_BOX_DTYPE)
+    boxes["x"], boxes["y"] = random.uniform(0, 200, (2, 30))
+    boxes["w"], boxes["h"], boxes["score"] = 20, 30, random.uniform(0.2, 1, 30)
+    assert box_difference(boxes, boxes[::-1]) is None
+    assert box_difference(boxes[:0], boxes[:0]) is None
+    near = boxes.copy()
+    near["x"], near["score"] = near["x"] + 0.005, near["score"] + 0.0009
+    assert box_difference(boxes, near) is None
+    for name, by in (("x", 0.1), ("score", 0.0011), ("label", 1)):
+        far = boxes.copy()
+        far[name][7] += by
+        assert str(box_difference(boxes, far)).startswith("no box like the one at")
+    twice = boxes.copy()
+    twice[3] = twice[4]  # one of the others may not answer for two
+    assert box_difference(twice, boxes) is not None
+    assert box_difference(boxes, boxes[1:]) == "29 boxes, not 30"

@@ -1,4 +1,4 @@
-"""spedge view: a recording on a page of this machine's browser."""
+"""spedge view: a recording or a camera on a page of this machine's browser."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from spedge.cli.common import (
     PrecisionOption,
     ThresholdOption,
     interruptible,
+    open_browser,
     opened_device,
     progress,
     require_range,
     require_view,
+    shown_live,
 )
 from spedge.cli.reading import reads
 
@@ -28,10 +30,18 @@ if TYPE_CHECKING:
     from spedge.recordings import Reading
     from spedge.view.stage import RecordingStage
 
+_LIVE = ("camera", "edvs", "serial")
+
 
 @reads
 def command(
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A recording; camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H.",
+        ),
+    ],
     bundle: Annotated[
         Path | None, typer.Argument(metavar="[BUNDLE]", help="Show what its model says, too.", show_default=False)
     ] = None,
@@ -51,7 +61,7 @@ def command(
     *,
     reading: Reading,
 ) -> None:
-    """Show a recording on a page of the browser: events, tokens, what the model says, until Ctrl-C.
+    """Show a recording or a camera on a page of the browser: events, tokens, what the model says, until Ctrl-C.
 
     The page is for this machine only: on 127.0.0.1, behind a token in its address.
     """
@@ -61,6 +71,12 @@ def command(
     from spedge.view.server import Server
 
     require_range("--every-ms", every_ms)
+    if source.partition(":")[0] in _LIVE and ":" in source:
+        if bundle is not None:
+            raise UsageError("of a camera the page shows events and tokens; with a model: spedge run BUNDLE --view")
+        _camera(source, reading, patch_size, threshold)
+        return
+    recording = Path(source)
     if (board or device) and bundle is None:
         raise UsageError("a board runs the model of a bundle: give a BUNDLE behind the recording")
     every_us = round(every_ms * 1000)
@@ -72,7 +88,7 @@ def command(
         stack.enter_context(interruptible(ended.set))
         print(f"{recording.name} is at {server.address} until Ctrl-C", flush=True)
         if browser:
-            _open(server.address)
+            open_browser(server.address)
         if bundle is not None and (board or device):
             _ask(stage, recording, reading, bundle, board or "sim", device, precision, every_us, say)
         say(f"Showing {recording.name}")
@@ -80,11 +96,18 @@ def command(
             pass
 
 
-def _open(address: str) -> None:
-    """A browser that cannot be started is no error: the address has been said."""
-    import webbrowser
+def _camera(name: str, reading: Reading, patch_size: int, threshold: float) -> None:
+    """Show what happens now, until the camera ends or Ctrl-C."""
+    from spedge.sources import open_source
+    from spedge.tokens.settings import TokenizerSettings
 
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    with open_source(name, reading=reading) as events:
+        settings = TokenizerSettings.of(
+            width=events.width, height=events.height, patch_size=patch_size, threshold=threshold
+        )
+        with shown_live(name, settings) as stage, interruptible(events.stop):
+            for packet in events.packets():
+                stage.offer(packet)
 
 
 def _ask(

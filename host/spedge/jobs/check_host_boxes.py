@@ -1,8 +1,8 @@
 """Is a detector's bundle on this machine what training computed? `check_host` of detectors, whose state is carried.
 
-Of the samples that the bundle keeps: are tokens, boxes of all steps, and the last step's graph, embedding and head
-what torch and the C library computed when it was exported? Of recordings: do the road of training (fast tokenizer,
-model.onnx) and that of a device (its tokenizer, its embedding in C, encoder.onnx) meet at every step?
+Of the samples that the bundle keeps: are tokens, boxes of all steps, and the last step's graph, embedding and head what
+torch and the C library computed when it was exported? Of recordings: do the road of training (fast tokenizer, model)
+and that of a device (its tokenizer, its embedding in C, encoder.onnx) meet at every step?
 """
 
 from __future__ import annotations

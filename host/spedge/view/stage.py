@@ -138,10 +138,8 @@ class RecordingStage(Stage):
 
     def _tokenizer(self, asked: dict[str, Any]) -> Answer:
         """Tokens of other parameters, or of those at first where none are given."""
-        given = asked.get("settings")
-        if given is not None and not isinstance(given, dict):
-            raise UsageError("settings are names and numbers")
-        wanted = self._first_settings if given is None else replace(self._settings, **_numbers(given))
+        with self._lock:
+            wanted = changed(self._settings, self._first_settings, asked)
         tokenizer = Tokenizer(**asdict(replace(wanted, pool_events=None)))
         tokens = tokenizer.push(self.scene.events)
         with self._lock:
@@ -224,6 +222,16 @@ def whole(asked: dict[str, Any], name: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise UsageError(f"{name} must be a number from {low} to {high}")
     return int(value)
+
+
+def changed(now: TokenizerSettings, first: TokenizerSettings, asked: dict[str, Any]) -> TokenizerSettings:
+    """The settings that a page asks for: some of them others than now, or, without any, those at first."""
+    given = asked.get("settings")
+    if given is None:
+        return first
+    if not isinstance(given, dict):
+        raise UsageError("settings are names and numbers")
+    return replace(now, **_numbers(given)).checked()
 
 
 def _numbers(given: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ async function loop() {
       else if (frame) {
         view.frame = frame;
         view.frames++;
-        if (view.about.live) view.t = frame.t;
+        if (view.about.live) Object.assign(view, { t: frame.t }).about.first = frame.first;
         if (frame.version !== view.version) told(await wire.ask({ op: "series" }));
         show();
       }
