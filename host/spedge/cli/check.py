@@ -20,6 +20,7 @@ from spedge.cli.common import (
     opened_device,
     print_json,
     progress,
+    require_board,
     require_range,
     show,
     table,
@@ -95,6 +96,7 @@ def command(
         return
     if not recordings:
         raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
+    require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision)
     events = require_recordings(loaded, recordings, reading)

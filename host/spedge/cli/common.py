@@ -257,6 +257,15 @@ def require_view(*packages: str) -> None:
         raise UsageError("pictures and the page need more: pip install 'spedge[view]'")
 
 
+def require_board(name: str) -> None:
+    """Raises UsageError for one that there is not, before anything is read."""
+    from spedge.boards.host import HOST
+    from spedge.boards.manifest import load_board
+
+    if name != HOST:
+        load_board(name)
+
+
 def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) -> Board:
     """The board of that name, which may be this machine itself."""
     from spedge.base.errors import UsageError

@@ -31,6 +31,7 @@ from spedge.cli.common import (
     print_json_line,
     print_pairs,
     progress,
+    require_board,
     require_range,
     require_view,
     shown_live,
@@ -122,6 +123,7 @@ def command(
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
+    require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision)
     with contextlib.ExitStack() as stack:
