@@ -126,11 +126,6 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     return both / (union + 1e-16)
 
 
-def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of each box of a with each of b: [n, 4] and [m, 4] to [n, m]."""
-    return paired_iou(a[:, None], b[None])
-
-
 # ---------------------------------------------------------------- boxes
 
 
