@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from spedge.base.errors import InputError
 from spedge.model.boxes import Kept, decode, levels_of
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Detection
-from spedge.model.reference import embedded_rows, onnx_session
+from spedge.model.reference import BundleGraphs, embedded_rows
 from spedge.model.steps import (
     Step,
     ages_of,
@@ -39,7 +38,7 @@ class Detected(NamedTuple):
     state: dict[str, NDArray[np.float32]]
 
 
-class DetectorReference:
+class DetectorReference(BundleGraphs):
     """A bundle's detector on the host, of any family: a stateful sequence over a whole recording.
 
     encoder: a quantised encoder (`reference.onnx` of a compiled model) to use on the embedded tokens instead of the
@@ -47,13 +46,12 @@ class DetectorReference:
     """
 
     def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
-        self.bundle = bundle
         if not isinstance(bundle.task, Detection):
             raise InputError(
                 f"this takes detectors, and the model {bundle.name!r} is for {bundle.task.type}: choose a detector"
             )
-        self._task, self._levels, self._quantised = bundle.task, levels_of(bundle), encoder
-        self._weight, self._bias = bundle.embedding_arrays()
+        super().__init__(bundle, encoder)
+        self._task, self._levels = bundle.task, levels_of(bundle)
 
     def steps(self, events: NDArray[Any], tokens: Tokens | None = None) -> list[Step]:
         """The steps of a recording. tokens: of another tokenizer than that of `tokens_in`."""
@@ -88,23 +86,10 @@ class DetectorReference:
         return embedded_rows(self.bundle, step.seen, ages_of(step), self._weight, self._bias)
 
     def _run(self, session: Any, inputs: Any, steps: list[Step]) -> Iterator[Detected]:
-        names = [output.name for output in session.get_outputs()]
-        wanted = {output.name for output in self.bundle.outputs} | {state.output for state in self.bundle.state}
-        if missing := wanted - set(names):
-            raise InputError(
-                f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
-                "export it again"
-            )
+        names = [part.name for part in self.bundle.outputs] + [part.output for part in self.bundle.state]
+        self._require_outputs(session, names)
         state = zero_state(self.bundle)
         for step in steps:
             outputs = dict(zip(names, session.run(names, inputs(step) | state), strict=True))
             state = carried(self.bundle, outputs)
             yield Detected(step, outputs["head"], self.boxes(outputs["head"]), state)
-
-    @cached_property
-    def _oracle(self) -> Any:
-        return onnx_session(self.bundle.file("model.onnx"))
-
-    @cached_property
-    def _encoder(self) -> Any:
-        return onnx_session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)

@@ -6,7 +6,7 @@ what runs on a device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,35 @@ class Computed:
         return self.outputs["logits"]
 
 
-class Reference:
+class BundleGraphs:
+    """A bundle's graphs for ONNX Runtime, opened when they are first asked for, and its embedding.
+
+    encoder: a quantised encoder (`reference.onnx` of a compiled model) in the place of the bundle's own.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
+        self.bundle = bundle
+        self._quantised = encoder
+        self._weight, self._bias = bundle.embedding_arrays()
+
+    @cached_property
+    def _oracle(self) -> Any:
+        return onnx_session(self.bundle.file("model.onnx"))
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return onnx_session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
+
+    def _require_outputs(self, session: Any, names: Iterable[str]) -> None:
+        """Raises InputError for a graph that does not give all of these."""
+        if missing := set(names) - {output.name for output in session.get_outputs()}:
+            raise InputError(
+                f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
+                "export it again"
+            )
+
+
+class Reference(BundleGraphs):
     """A bundle's classifier on the host, of any family.
 
     Logits are those of the window that `window` gives, times counted as the bundle says. encoder: a quantised encoder
@@ -60,14 +88,12 @@ class Reference:
     """
 
     def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
-        self.bundle = bundle
         if not isinstance(bundle.task, Classification):
             raise InputError(
                 f"this takes classifiers, and the model {bundle.name!r} is for {bundle.task.type}: choose a classifier"
             )
+        super().__init__(bundle, encoder)
         self._rows = bundle.tokens
-        self._quantised = encoder
-        self._weight, self._bias = bundle.embedding_arrays()
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
         """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
@@ -162,21 +188,9 @@ class Reference:
     ) -> dict[str, NDArray[Any]]:
         return {"tokens": padded(rows, self._rows), **structure_inputs(self.bundle, len(rows), graph)}
 
-    @cached_property
-    def _oracle(self) -> Any:
-        return onnx_session(self.bundle.file("model.onnx"))
-
-    @cached_property
-    def _encoder(self) -> Any:
-        return onnx_session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
-
     def _run(self, session: Any, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         names = [output.name for output in self.bundle.outputs]
-        if missing := set(names) - {output.name for output in session.get_outputs()}:
-            raise InputError(
-                f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
-                "export it again"
-            )
+        self._require_outputs(session, names)
         given = session.run(names, dict(inputs))
         return {name: np.asarray(tensor[0], np.float32) for name, tensor in zip(names, given, strict=True)}
 
