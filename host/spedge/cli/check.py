@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,8 +28,11 @@ from spedge.cli.common import (
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from spedge.jobs.check import CheckReport, RecordingCheck
-    from spedge.model.bundle import Bundle
+    from spedge.jobs.check_host import HostReport, SampleCheck
+    from spedge.jobs.check_host_boxes import SequenceCheck
     from spedge.recordings import Reading
 
 
@@ -118,28 +121,24 @@ def command(
 
 
 def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json: bool) -> None:
-    from rich.text import Text
-
     from spedge.jobs.check_host import check_host
+    from spedge.jobs.check_host_boxes import check_host_boxes
     from spedge.model.bundle import Bundle
-    from spedge.model.parts import Detection
+    from spedge.model.parts import Detection, TokenInput
 
     loaded = Bundle.load(bundle)
-    if isinstance(loaded.task, Detection):
-        _check_host_boxes(loaded, recordings, reading, as_json)
-        return
+    report: HostReport[Any]
     with progress("Computing") as say:
-        report = check_host(loaded, recordings, reading, say)
+        if isinstance(loaded.task, Detection):
+            seen = "tokens" if isinstance(loaded.representation, TokenInput) else "events seen"
+            sequences = check_host_boxes(loaded, recordings, reading, say)
+            report, listing = sequences, _sequences(sequences, seen)
+        else:
+            samples = check_host(loaded, recordings, reading, say)
+            report, listing = samples, _samples(samples)
     if as_json:
         print_json(report.to_json())
     else:
-        numbers = ("events", "tokens", "edges", "largest Δ embedded", "largest Δ logit")
-        listing = table(f"{report.bundle} on this machine", "", *numbers, "label", "verdict", right=numbers)
-        for s in report.samples:
-            edges = "" if s.edges is None else f"{s.edges:,}"
-            embedded = "" if s.embedded_diff != s.embedded_diff else f"{s.embedded_diff:.1e}"
-            cells = (s.name, f"{s.events:,}", f"{s.tokens:,}", edges, embedded, f"{s.logits_diff:.1e}", s.label)
-            listing.add_row(*map(Text, cells), "FAILED" if s.problem else "passed")
         show(listing)
         for s in report.samples:
             if s.problem:
@@ -149,31 +148,30 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
         raise typer.Exit(1)
 
 
-def _check_host_boxes(bundle: Bundle, recordings: list[Path], reading: Reading, as_json: bool) -> None:
+def _samples(report: HostReport[SampleCheck]) -> Table:
+    """Of a classifier, a row each."""
     from rich.text import Text
 
-    from spedge.jobs.check_host_boxes import check_host_boxes
+    numbers = ("events", "tokens", "edges", "largest Δ embedded", "largest Δ logit")
+    listing = table(f"{report.bundle} on this machine", "", *numbers, "label", "verdict", right=numbers)
+    for s in report.samples:
+        edges = "" if s.edges is None else f"{s.edges:,}"
+        embedded = "" if s.embedded_diff != s.embedded_diff else f"{s.embedded_diff:.1e}"
+        cells = (s.name, f"{s.events:,}", f"{s.tokens:,}", edges, embedded, f"{s.logits_diff:.1e}", s.label)
+        listing.add_row(*map(Text, cells), "FAILED" if s.problem else "passed")
+    return listing
 
-    with progress("Computing") as say:
-        report = check_host_boxes(bundle, recordings, reading, say)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        from spedge.model.parts import TokenInput
 
-        seen = "tokens" if isinstance(bundle.representation, TokenInput) else "events seen"
-        numbers = ("events", "steps", seen, "boxes", "largest Δ head")
-        listing = table(f"{report.bundle} on this machine", "", *numbers, "verdict", right=numbers)
-        for s in report.samples:
-            counts = (f"{count:,}" for count in (s.events, s.steps, s.tokens, s.boxes))
-            listing.add_row(Text(s.name), *counts, f"{s.head_diff:.1e}", "FAILED" if s.problem else "passed")
-        show(listing)
-        for s in report.samples:
-            if s.problem:
-                print(f"{s.name}: {s.problem}")
-        print(f"host: {sum(s.problem is None for s in report.samples)} of {len(report.samples)} passed")
-    if not report.passed:
-        raise typer.Exit(1)
+def _sequences(report: HostReport[SequenceCheck], seen: str) -> Table:
+    """Of a detector, a row each. seen: what its model sees in a step."""
+    from rich.text import Text
+
+    numbers = ("events", "steps", seen, "boxes", "largest Δ head")
+    listing = table(f"{report.bundle} on this machine", "", *numbers, "verdict", right=numbers)
+    for s in report.samples:
+        counts = (f"{count:,}" for count in (s.events, s.steps, s.tokens, s.boxes))
+        listing.add_row(Text(s.name), *counts, f"{s.head_diff:.1e}", "FAILED" if s.problem else "passed")
+    return listing
 
 
 def print_report(report: CheckReport) -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
 from spedge.jobs.check import LOGITS_TOLERANCE, token_difference
-from spedge.jobs.check_host import HOST, SCHEMA, difference, same_tokens
-from spedge.jobs.play import load_events
+from spedge.jobs.check_host import HostReport, check_each, difference, number_or_none, room_for, same_tokens
 from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle, Vector
 from spedge.model.detecting import Detected, DetectorReference
@@ -46,35 +45,15 @@ class SequenceCheck:
     head_diff: float
     problem: str | None
 
-
-@dataclass(frozen=True)
-class BoxesReport:
-    """All samples of the bundle, then the recordings."""
-
-    bundle: str
-    samples: tuple[SequenceCheck, ...]
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.samples) and all(sample.problem is None for sample in self.samples)
-
     def to_json(self) -> dict[str, Any]:
-        """The report as a JSON document. A difference that is no number is null."""
-        rows = [
-            {
-                "name": s.name,
-                "passed": s.problem is None,
-                "problem": s.problem,
-                "events": s.events,
-                "steps": s.steps,
-                "tokens": s.tokens,
-                "boxes": s.boxes,
-                "embedded_max_abs_diff": s.embedded_diff if np.isfinite(s.embedded_diff) else None,
-                "head_max_abs_diff": s.head_diff if np.isfinite(s.head_diff) else None,
-            }
-            for s in self.samples
-        ]
-        return {"schema": SCHEMA, "board": HOST, "bundle": self.bundle, "passed": self.passed, "samples": rows}
+        return {
+            "events": self.events,
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "boxes": self.boxes,
+            "embedded_max_abs_diff": number_or_none(self.embedded_diff),
+            "head_max_abs_diff": number_or_none(self.head_diff),
+        }
 
 
 def check_host_boxes(
@@ -82,21 +61,11 @@ def check_host_boxes(
     recordings: Sequence[Path] = (),
     reading: Reading = PLAIN,
     on_progress: Callable[[str], None] | None = None,
-) -> BoxesReport:
+) -> HostReport[SequenceCheck]:
     """Compute a detector's samples again, and recordings by two roads; raises as `check_host` does."""
-    say = on_progress or (lambda _: None)
     reference = DetectorReference(bundle)
-    vectors = bundle.vectors()
-    if not vectors and not recordings:
-        raise InputError(f"the bundle {bundle.name!r} keeps no samples to compare with: export it again")
-    checked = []
-    for number, vector in enumerate(vectors, 1):
-        say(f"sample {number} of {len(vectors)}")
-        checked.append(_of_vector(reference, vector, f"sample {number}"))
-    for path in recordings:
-        say(f"computing {path.name}")
-        checked.append(_of_events(reference, load_events(path, bundle, reading), path.name))
-    return BoxesReport(bundle.name, tuple(checked))
+    of_sample, of_recording = partial(_of_vector, reference), partial(_of_events, reference)
+    return check_each(bundle, recordings, reading, on_progress, of_sample, of_recording)
 
 
 def _of_vector(reference: DetectorReference, vector: Vector, name: str) -> SequenceCheck:
@@ -142,8 +111,7 @@ def _of_events(reference: DetectorReference, events: NDArray[np.void], name: str
     tokens = tokens_in(events, bundle)
     device = tokens
     if isinstance(bundle.representation, TokenInput):
-        settings = bundle.representation.tokenizer
-        device = tokens_in(events, bundle, len(events) + 16 * settings.columns * settings.rows)
+        device = tokens_in(events, bundle, room_for(len(events), bundle.representation.tokenizer))
     found: list[Detected] = []
     worst, problem = 0.0, token_difference(as_reported(tokens), as_reported(device))
     if problem is not None:
