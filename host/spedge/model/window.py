@@ -3,7 +3,7 @@ host."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Windower:
 
 def tokenizer_of(representation: TokenInput, pool_events: int | None = None) -> Tokenizer:
     """A new tokenizer as the model says; pool_events as a device has it, None for no limit."""
-    return Tokenizer(**asdict(replace(representation.tokenizer, pool_events=pool_events)))
+    return Tokenizer.by(representation.tokenizer, pool_events)
 
 
 def events_as_tokens(events: NDArray[Any], seen: EventInput) -> Tokens:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from spedge.jobs.run import Progress
 from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
 from spedge.view.scene import SEEN_DTYPE, TOKEN_FADES, Frame, Surface
-from spedge.view.stage import CHANGEABLE, Answer, Stage, changed, frame_answer, series, whole
+from spedge.view.stage import Answer, Stage, changed, frame_answer, series, tokenizer_document, whole
 
 _MOST_EVENTS = 1 << 22  # that wait to be looked at; of more, the page shows none
 _MOST_RESULTS = 600
@@ -105,7 +104,7 @@ class LiveStage(Stage):
         self._t, self._seen, self._fired = last, self._seen + len(events), self._fired + len(tokens)
 
     def _begin_tokens(self) -> None:
-        self._tokenizer = Tokenizer(**asdict(replace(self._settings, pool_events=None)))
+        self._tokenizer = Tokenizer.by(self._settings)
         self._tokens = Surface(self._settings.rows, self._settings.columns)
         self._fired = 0
 
@@ -143,14 +142,7 @@ class LiveStage(Stage):
         )
 
     def _series(self, _: dict[str, Any]) -> Answer:
-        document: dict[str, Any] = {
-            "version": self._version,
-            "settings": {name: getattr(self._settings, name) for name in CHANGEABLE},
-            "own": self._settings == self._first_settings,
-            "patch_size": self._settings.patch_size,
-            "tokens": self._fired,
-            "problem": "",
-        }
+        document = tokenizer_document(self._version, self._settings, self._first_settings, self._fired)
         if self._labels:
             logits = np.array([row for _, row in self._results], np.float32).reshape(-1, len(self._labels))
             times = np.array([t for t, _ in self._results], np.int64)

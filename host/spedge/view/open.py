@@ -34,26 +34,9 @@ def open_scene(
     Raises UsageError for wrong parameters and a bundle for another sensor, InputError for a damaged or empty recording
     and for a bundle that the host's reference does not take.
     """
-    say = on_progress or (lambda _: None)
     if bundle is None:
-        recording = reading.open(path)
-        tokenizer = Tokenizer(
-            width=recording.width, height=recording.height, patch_size=patch_size, threshold=threshold
-        )
-        events = recording.events()
-        if not len(events):
-            raise recording.no_events()
-        return Scene(recording.width, recording.height, events, patch_size, tokenizer.push(events))
-    loaded = Bundle.load(bundle)
-    events = load_events(path, loaded, reading)
-    reference = Reference(loaded)
-    said = []
-    for one in along(reference, events, every_us):
-        said.append(one)
-        say(f"Computing: {len(said)} results")
-    tokens, _ = reference.tokenize(events)
-    sensor = loaded.sensor
-    return Scene(sensor.width, sensor.height, events, patch_of(loaded), tokens, results_of(said, loaded.labels))
+        return _plain(path, reading, patch_size, threshold)[0]
+    return _of_model(path, reading, Bundle.load(bundle), every_us, on_progress)
 
 
 def open_stage(
@@ -66,13 +49,38 @@ def open_stage(
     on_progress: Callable[[str], None] | None = None,
 ) -> RecordingStage:
     """The same for a page. Raises the same, and InputError for a model on events, which has no tokens."""
-    scene = open_scene(path, reading, bundle, patch_size, threshold, every_us, on_progress)
     if bundle is None:
-        settings = TokenizerSettings.of(
-            width=scene.width, height=scene.height, patch_size=patch_size, threshold=threshold
-        )
-        return RecordingStage(path.name, scene, settings)
-    return RecordingStage(path.name, scene, Bundle.load(bundle).token_input.tokenizer)
+        return RecordingStage(path.name, *_plain(path, reading, patch_size, threshold))
+    loaded = Bundle.load(bundle)
+    settings = loaded.token_input.tokenizer
+    return RecordingStage(path.name, _of_model(path, reading, loaded, every_us, on_progress), settings)
+
+
+def _plain(path: Path, reading: Reading, patch_size: int, threshold: float) -> tuple[Scene, TokenizerSettings]:
+    """A recording with the tokens of a continuous tokenizer."""
+    recording = reading.open(path)
+    tokenizer = Tokenizer(width=recording.width, height=recording.height, patch_size=patch_size, threshold=threshold)
+    events = recording.events()
+    if not len(events):
+        raise recording.no_events()
+    scene = Scene(recording.width, recording.height, events, patch_size, tokenizer.push(events))
+    return scene, tokenizer.config
+
+
+def _of_model(
+    path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None
+) -> Scene:
+    """A recording with a bundle's tokens, and what its model says."""
+    say = on_progress or (lambda _: None)
+    events = load_events(path, bundle, reading)
+    reference = Reference(bundle)
+    said = []
+    for one in along(reference, events, every_us):
+        said.append(one)
+        say(f"Computing: {len(said)} results")
+    tokens, _ = reference.tokenize(events)
+    sensor = bundle.sensor
+    return Scene(sensor.width, sensor.height, events, patch_of(bundle), tokens, results_of(said, bundle.labels))
 
 
 def follow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,14 +119,7 @@ class RecordingStage(Stage):
             scene, version, device = self.scene, self._version, list(self._device)
             name, unit, problem, settings = self._device_name, self._unit, self._problem, self._settings
         host = scene.results
-        document: dict[str, Any] = {
-            "version": version,
-            "settings": {name: getattr(settings, name) for name in CHANGEABLE},
-            "own": settings == self._first_settings,
-            "patch_size": scene.patch_size,
-            "tokens": len(scene.tokens),
-            "problem": problem,
-        }
+        document = tokenizer_document(version, settings, self._first_settings, len(scene.tokens), problem)
         if host is not None:
             document |= {"labels": list(host.labels), "host": series(host.t, host.logits)}
             there = np.array([logits for _, logits, _ in device], np.float32).reshape(len(device), len(host.labels))
@@ -140,8 +133,7 @@ class RecordingStage(Stage):
         """Tokens of other parameters, or of those at first where none are given."""
         with self._lock:
             wanted = changed(self._settings, self._first_settings, asked)
-        tokenizer = Tokenizer(**asdict(replace(wanted, pool_events=None)))
-        tokens = tokenizer.push(self.scene.events)
+        tokens = Tokenizer.by(wanted).push(self.scene.events)
         with self._lock:
             self._settings = wanted
             self.scene = replace(self.scene, tokens=tokens, patch_size=wanted.patch_size)
@@ -167,6 +159,20 @@ class RecordingStage(Stage):
             raise UsageError("a step is an event, a token or a result")
         at = int(np.searchsorted(times, np.array(t, times.dtype), "left" if back else "right")) - back
         return Answer({"t": int(times[at]) if 0 <= at < len(times) else None})
+
+
+def tokenizer_document(
+    version: int, settings: TokenizerSettings, first: TokenizerSettings, tokens: int, problem: str = ""
+) -> dict[str, Any]:
+    """What a page is told of the tokenizer as it is. tokens: that it has made. problem: of a device, a sentence."""
+    return {
+        "version": version,
+        "settings": {name: getattr(settings, name) for name in CHANGEABLE},
+        "own": settings == first,
+        "patch_size": settings.patch_size,
+        "tokens": tokens,
+        "problem": problem,
+    }
 
 
 def series(t: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, Any]:
