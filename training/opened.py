@@ -56,11 +56,11 @@ def open_trained(model: str | os.PathLike[str], checkpoint: str = "kept", encode
 
 
 def is_detector(model: str | os.PathLike[str]) -> bool:
-    """Whether that is one, from what its bundle or its run says, without its weights."""
+    """Whether that is one, from what its bundle or its run says: nothing else is read."""
     path = Path(model)
     folder = path if path.is_dir() else path.parent
     if path.is_dir() and (path / "bundle.json").exists():
-        return isinstance(Bundle.load(path).task, Detection)
+        return isinstance(Bundle.described(path).task, Detection)
     return (folder / RUN).exists() and isinstance(spec_of(folder).task, Detection)
 
 

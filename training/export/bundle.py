@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.bundle import Bundle, token_table, write_bundle
 from spedge.model.graph import graph_numbers
 from spedge.model.parts import MAX_WINDOW, ORIGINS, TokenInput
 from spedge.model.spec import ModelSpec
 from spedge.model.window import Windower, graph_of, oracle_inputs, seen_of
 
-from .files import files_of, token_table
+from .files import files_of
 
 if TYPE_CHECKING:
     from ..models.on_graphs import GraphClassifier

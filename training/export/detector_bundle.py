@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import CheckFailed
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.boxes import decode, levels_of
-from spedge.model.bundle import STEP_BOX_DTYPE, Bundle, write_bundle
+from spedge.model.bundle import STEP_BOX_DTYPE, Bundle, token_table, write_bundle
 from spedge.model.graph import graph_numbers
 from spedge.model.parts import Detection
 from spedge.model.spec import ModelSpec
@@ -28,7 +28,7 @@ from ..models.transformer import TokenEmbedding
 from ..represent.collate_steps import Sequenced, collate_steps
 from ..represent.steps import Stepper
 from .detector import FixedDetector, FixedDetectorModel
-from .files import files_of, token_table
+from .files import files_of
 from .fixed import embedded
 from .verify import noised, session
 from .whole import FEATURES, embedding_arrays

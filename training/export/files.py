@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.model.bundle import CALIBRATION
-from spedge.tokens.tokenizer import Tokens
+from spedge.model.bundle import CALIBRATION, npz_bytes
 
 OPSET = 18
-TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
 def files_of(
@@ -31,11 +28,11 @@ def files_of(
     files = {
         "encoder.onnx": encoder,
         "model.onnx": oracle,
-        "embedding.npz": _npz(embedding),
-        "vectors.npz": _npz(vectors),
+        "embedding.npz": npz_bytes(embedding),
+        "vectors.npz": npz_bytes(vectors),
     }
     if calibration:
-        files[CALIBRATION] = _npz({f"events_{i:02}": events for i, events in enumerate(calibration)})
+        files[CALIBRATION] = npz_bytes({f"events_{i:02}": events for i, events in enumerate(calibration)})
     return files
 
 
@@ -72,16 +69,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def token_table(tokens: Tokens) -> NDArray[Any]:
-    """TOKEN_DTYPE of tokens."""
-    table = np.zeros(len(tokens.t), TOKEN_DTYPE)
-    table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
-    return table

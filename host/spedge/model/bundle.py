@@ -9,6 +9,7 @@ spedge, `calibration.npz`. Other files in the directory are ignored.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,12 @@ from spedge.base.files import whole
 from spedge.model.graph import graph_columns
 from spedge.model.parts import Detection, TokenInput
 from spedge.model.spec import ModelSpec, from_document, to_document
+from spedge.tokens.tokenizer import Tokens
 
 FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
+KEPT_TOKEN_DTYPE = np.dtype(
+    [("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")]
+)  #: a token of a sample; n: its events
 #: A box of a step: its number among those of the sample, then as in `spedge.model.boxes`.
 STEP_BOX_DTYPE = np.dtype(
     [("step", "<u4"), *((name, "<f4") for name in ("x", "y", "w", "h", "score")), ("label", "<u4")]
@@ -129,6 +134,15 @@ class Bundle(ModelSpec):
         Raises InputError, naming the file and what to do, when a file is missing, does not match its hash,
         or says something that cannot be.
         """
+        bundle = Bundle.described(path)
+        for name in (*FILES, *(set(bundle.files) & {CALIBRATION})):
+            _check_file(bundle, name)
+        _embedding_arrays(bundle)
+        return bundle
+
+    @staticmethod
+    def described(path: str | os.PathLike[str]) -> Bundle:
+        """A bundle by its description alone: the other files are not looked at. Raises as `load`."""
         folder = Path(path)
         document = _read_document(folder)
         try:
@@ -139,9 +153,6 @@ class Bundle(ModelSpec):
             ) from None
         if bundle.hash != _document_hash(document):
             raise InputError(f"{folder / 'bundle.json'} was changed after export (its hash does not match): {_REMEDY}")
-        for name in (*FILES, *(set(bundle.files) & {CALIBRATION})):
-            _check_file(bundle, name)
-        _embedding_arrays(bundle)
         return bundle
 
 
@@ -170,6 +181,20 @@ def write_bundle(path: str | os.PathLike[str], spec: ModelSpec, files: Mapping[s
     with whole(folder / "bundle.json") as part:
         part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return Bundle.load(folder)
+
+
+def token_table(tokens: Tokens) -> NDArray[Any]:
+    """KEPT_TOKEN_DTYPE [n], as vectors.npz keeps tokens."""
+    table = np.zeros(len(tokens), KEPT_TOKEN_DTYPE)
+    table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    return table
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An .npz file's content."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def _document_hash(document: Mapping[str, Any]) -> str:
