@@ -54,8 +54,8 @@ typedef struct app_loss {
     uint64_t seen_at;       /* stream time then */
     sp_evt2_t clock;        /* live over the link: follows the frames as they come */
     uint64_t clock_time;
-    uint64_t
-        chunk_end;  /* of a detector's chunks: the end of that of the newest event that came; SP_NO_TIME: no detector */
+    /* Of a detector's chunks: the end of that of the newest event that came; SP_NO_TIME: no detector. */
+    uint64_t chunk_end;
     uint64_t whole; /* the end of the one before that held events; 0: none */
     uint8_t any;    /* since and until are of a loss */
 } app_loss_t;
@@ -100,9 +100,9 @@ typedef struct app {
     app_outputs_t outputs;
     app_steps_t steps;
     app_detect_t detect;
-    uint64_t
-        boundary; /* stream time of the next result by every_us, or end of a detector's chunk under way; 0: time has
-                           not begun, SP_NO_TIME: none */
+    /* Stream time of the next result by every_us, or end of a detector's chunk under way; 0: time has not begun,
+     * SP_NO_TIME: none. */
+    uint64_t boundary;
     const uint8_t *ram; /* source RAM: what is left of it */
     size_t ram_left;
     uint32_t session;          /* 0: none yet */

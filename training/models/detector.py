@@ -15,7 +15,7 @@ from .inputs import GraphBatch, TokenBatch
 from .on_graphs import embedded_points, point_embedding
 from .pcn import PcnEncoder, PcnGraph
 from .transformer import Rows, TokenEmbedding, start_of
-from .yolox import Head, Neck, Pyramid
+from .yolox import Head, Levels, Neck, Pyramid
 
 
 class Steps(NamedTuple):
@@ -192,8 +192,16 @@ class GridDetector(nn.Module):
 
     def boxes(self, grid: Tensor) -> Tensor:
         """Of the LSTM's output [steps, rows, columns, hidden]: [steps, cells, 5 + classes], as `Head`."""
-        out: Tensor = self.head(self.neck(self.pyramid(grid.permute(0, 3, 1, 2))))
+        out: Tensor = self.head(self._levels(grid))
         return out
+
+    def raw(self, grid: Tensor) -> Tensor:
+        """The same before boxes are in pixels: the output `head` of a model's description."""
+        return torch.cat(self.head.raw(self._levels(grid)), dim=1)
+
+    def _levels(self, grid: Tensor) -> Levels:
+        levels: Levels = self.neck(self.pyramid(grid.permute(0, 3, 1, 2)))
+        return levels
 
 
 class DetectorModel(nn.Module):
