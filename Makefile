@@ -1,4 +1,4 @@
-# make demo | test | quick | test-cuts | test-onnx | test-train | test-presets | bench | reproduce-clips | reproduce-nmnist | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-cuts test-onnx test-train test-presets bench reproduce-clips reproduce-nmnist fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -38,13 +38,18 @@ test-cuts: $(VENV)/all.stamp
 test-onnx: setup
 	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_*.py
 
+# The page in a headless Chromium, which this installs; `make test` runs them, too, where there is one.
+test-view: setup
+	@sh tools/apt.sh chromium
+	$(BIN)/python -m pytest -n 2 tests/python/test_view_*.py
+
 # Trainings whose processes are started anew, by torchrun too, and tools/gpu-check on the CPU: some minutes.
 test-train: setup
 	$(BIN)/python -m pytest -n 2 -m train tests/python
 
 # The paper's 18 classifiers at full size: two steps, evaluated, exported; gigabytes of memory and of disk.
 test-presets: $(VENV)/all.stamp
-	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py
+	$(BIN)/python -m pytest -n 2 -m presets --durations 0 tests/python/test_every_preset.py tests/python/test_every_detector.py
 
 bench: setup
 	$(BIN)/python -m tests.bench
@@ -56,6 +61,10 @@ reproduce-clips: $(VENV)/all.stamp
 # Trains six models on 800 digits, an hour of a core; begun again, it goes on.
 reproduce-nmnist: $(VENV)/all.stamp
 	$(BIN)/python -m tests.reproduce.nmnist
+
+# Makes a detection set of moving digits, learns it and scores boxes, half an hour of two cores; begun again, it goes on.
+reproduce-detection: $(VENV)/all.stamp
+	$(BIN)/python -m tests.reproduce.detection
 
 # SECONDS (600) for each decoder, parser and reader, five hours of a core; needs clang. Findings are left in tests/fuzz/build.
 fuzz: setup
@@ -75,6 +84,7 @@ format: $(VENV)/all.stamp
 
 setup: $(VENV)/all.stamp boards-packages
 	@sh tools/apt.sh --optional "the board jetson is left out" $(AGENT_PACKAGES)
+	@sh tools/apt.sh --optional "videos are left out" ffmpeg
 	@sh tools/apt.sh --optional "the board rv32-virt is left out" $(RISCV_PACKAGES)
 
 clean:

@@ -100,26 +100,28 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     program, offsets, arena_bytes = _plan(graph, target)
     names = emit.Names.of(program)
     prefix = {"prefix": graph.source.prefix} if graph.prefix else {}
-    weights = _embedding(bundle)
-    constants: dict[str, Stored] = {**prefix, **program.constants, **weights}
+    embedding = _embedding(bundle)
+    constants: dict[str, Stored] = {**prefix, **program.constants, **embedding}
+    weights = emit.finite_weights(constants)
     say(f"generating C for {len(names.kernels)} kernels")
     if isinstance(program, StatefulProgram):
-        model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision)
+        model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision, weights.check)
         sites = 0
     else:
-        model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, probes)
+        model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, weights.check, probes)
         sites = program.calls if probes else 0
     files |= {
         "model.h": emit.model_header(bundle, arena_bytes, sites),
         "model.c": model,
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
-        "weights.c": emit.weights_source(constants),
+        "weights.c": weights.source,
+        "weights.bin": weights.blob,
     }
     used = [*emit.kernel_headers(names), "spedge/model.h"]
     files |= {**headers(used), "example/main.c": example(target)}
     kernels = _kernels(program, names.kernels)
-    report = _report(bundle, target, precision, kernels, constants, weights, arena_bytes, sorted(files))
+    report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
     files["report.json"] = report.to_json()
     files["README.md"] = bundle_readme(bundle, target, report)
     return Result(files, report, graph, program)

@@ -9,7 +9,9 @@ it, or where it is empty, the firmware has no model and only makes tokens. Nothi
 for a model. Runs inside SCons for every platform, ours or PlatformIO's.
 """
 
+import hashlib
 import os
+import sys
 from pathlib import Path
 
 from SCons.Script import DefaultEnvironment, SetOption
@@ -38,6 +40,11 @@ env.Append(
         ("SP_FIRMWARE_VERSION", env.StringifyMacro(os.environ.get("SPEDGE_VERSION", "dev"))),
     ],
 )
+if has_model and Path(model, "weights.bin").is_file():
+    weights = Path(model, "weights.bin").read_bytes()
+    tag = hashlib.sha256(weights[16:]).digest()[:16]
+    if tag != weights[:16] or tag.hex() not in Path(model, "weights.c").read_text():
+        sys.exit(f"error: {model}/weights.bin is not what the compiler wrote: compile the model again")
 if model:
     env.Append(CPPPATH=[model])
 if has_model:

@@ -29,12 +29,12 @@ _CONTEXT.set_forkserver_preload(
     ["tests.fit_runs", "spedge.cli", "spedge.training.fit.fitting", "spedge.training.export"]
 )
 
-#: Where a training can be ended: what is called there, and whether it has begun to write.
+#: Where a training can be ended: what is called there (by any of some names), and whether it has begun to write.
 PLACES = {
     "before a batch": ("module.Fit.on_train_batch_start", "at"),
     "before a step": ("module.Fit.on_before_optimizer_step", "at"),
     "after a batch": ("module.Fit.count", "after"),
-    "while it looks": ("fitting.vote", "at"),
+    "while it looks": ("classifying.vote detecting.mean_average_precision", "at"),
     "before a checkpoint": ("state.State.save", "at"),
     "in a checkpoint": ("state.save", "half"),
     "before the curves": ("curves.Curves.flush", "at"),
@@ -72,6 +72,7 @@ def small(name: str) -> Preset:
 
 def fit_made(name: str, folder: Path | None, accelerator: str = "cpu", **recipe: Any) -> Any:
     """Fit a preset to a made-up data set; what `fit` gives."""
+    from spedge.training.fit.classifying import Classifying
     from spedge.training.fit.fitting import Plan, fit
     from spedge.training.fit.machine import Machine, place_of
 
@@ -80,7 +81,11 @@ def fit_made(name: str, folder: Path | None, accelerator: str = "cpu", **recipe:
     spec = preset.spec()
     made = Made(len(spec.labels))
     document = {"schema": 1, "preset": name}
-    plan = Plan(spec, chosen, made.about, made.samples, made.samples[:4], 0, folder=folder, document=document)
+
+    def work(place: Any) -> Classifying:
+        return Classifying(spec, chosen, made.about, made.samples, made.samples[:4], 0, place.rank, place.processes)
+
+    plan = Plan(spec, chosen, work, 0, folder=folder, document=document)
     return fit(plan, place_of(Machine(accelerator), chosen.precision), None, time.process_time())
 
 
@@ -154,29 +159,32 @@ def _child(work: Callable[[], Any], log: Path, strike: tuple[str, int] | None, e
 
 def _arm(place: str, count: int) -> None:
     """End this process when it comes to that place for the nth time."""
-    path, when = PLACES[place]
-    module, *names, name = path.split(".")
-    owner: Any = import_module(f"spedge.training.fit.{module}")
-    for inner in names:
-        owner = getattr(owner, inner)
-    real = getattr(owner, name)
+    paths, when = PLACES[place]
     left = count
 
-    def struck(*arguments: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0 and when == "half":
-            whole = io.BytesIO()
-            torch.save(arguments[0], whole)
-            path = arguments[1]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(path.name + ".part").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        if left == 0 and when == "at":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*arguments, **options)
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+    def armed(real: Any) -> Any:
+        def struck(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and when == "half":
+                whole = io.BytesIO()
+                torch.save(arguments[0], whole)
+                path = arguments[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.with_name(path.name + ".part").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            if left == 0 and when == "at":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*arguments, **options)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
 
-    setattr(owner, name, struck)
+        return struck
+
+    for path in paths.split():
+        module, *names, name = path.split(".")
+        owner: Any = import_module(f"spedge.training.fit.{module}")
+        for inner in names:
+            owner = getattr(owner, inner)
+        setattr(owner, name, armed(getattr(owner, name)))

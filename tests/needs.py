@@ -21,15 +21,20 @@ EXTRAS = {
     "h5py": "recordings",
     "lightning": "train",
     "matplotlib": "view",
+    "PIL": "view",
     "neuromorphic_drivers": "cameras",
     "onnx": "compile",
     "onnxscript": "train",
     "platformio": "firmware",
     "pycocotools": "dev",
+    "pyocd": "flash",
     "safetensors": "train",
+    "starlette": "view",
     "torch": "train",
     "tvm": "compile",
+    "uvicorn": "view",
     "wandb": "wandb",
+    "wsproto": "view",
 }
 SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.

@@ -24,7 +24,7 @@ FOLDERS = {
     "boards": "a manifest for each board, with all its flags; its pins and memories; the PlatformIO platform",
     "host/spedge": "the Python package, in rooms",
     "host/native": "the host's fast engine in C, an implementation of its own that tests find equal to `firmware/lib`",
-    "host/binding": "the Cython bindings of both",
+    "host/binding": "the Cython bindings of both, and of the device application, for a board that is this machine",
     "compile": "`spedge.compile`: a bundle or an ONNX file to plain C",
     "training": "`spedge.training`: data sets, models, training, export",
     "tests": "C, Python and emulated tests, fuzzers, benchmarks",
@@ -90,7 +90,7 @@ C_ROOMS: dict[str, tuple[str, ...]] = {
     "firmware/bench/": (
         "firmware/lib/include/", "firmware/runtime/include/", "firmware/app/", "firmware/port/port.h",
     ),
-    "host/binding/": ("firmware/lib/include/", "host/native/"),
+    "host/binding/": ("firmware/lib/include/", "firmware/runtime/include/", "host/native/"),
     "host/native/": ("firmware/lib/include/",),
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from .models.registry import make_model
 from .run import NAME as RUN
 
 if TYPE_CHECKING:
+    from .models.detector import DetectorModel
     from .models.on_graphs import GraphClassifier
     from .models.transformer import Classifier
 
@@ -43,7 +44,7 @@ class Checkpoint:
     examples: tuple[NDArray[Any], ...]
     calibration: tuple[NDArray[Any], ...] = ()
 
-    def model(self) -> Classifier | GraphClassifier:
+    def model(self) -> Classifier | GraphClassifier | DetectorModel:
         """The model, ready to evaluate."""
         model = make_model(self.spec)
         try:

@@ -14,20 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import Bundle
-from spedge.model.parts import Transformer
+from spedge.model.parts import Detection, Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec
 
-from .checkpoint import load_checkpoint
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
 from .metrics.top1 import Votes, top1
+from .opened import open_trained
 from .presets import preset as find_preset
-from .run import NAME as RUN
 
 SPLITS = ("unseen", "all", "test", "validation", "train")
-CHECKPOINTS = ("kept", "best", "last")
 _PERCENTILES = (50, 90, 99)
 _STAGES = ("tokenize", "collate", "forward")
 
@@ -101,9 +98,11 @@ def evaluate(
     """
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}'. Choose one of: {', '.join(SPLITS)}.")
-    if checkpoint not in CHECKPOINTS:
-        raise UsageError(f"There is no checkpoint '{checkpoint}'. Choose one of: {', '.join(CHECKPOINTS)}.")
-    path, spec, look = _open(Path(model), checkpoint, encoder)
+    opened = open_trained(model, checkpoint, encoder)
+    path, spec = opened.path, opened.spec
+    if isinstance(spec.task, Detection):
+        raise UsageError(f"{model} is a detector, which is scored by its boxes: use evaluate_boxes.")
+    look = _by_reference(opened.model) if isinstance(opened.model, Reference) else _by_torch(spec, opened.model)
     parts = {"unseen": ("test",), "test": ("test",), "validation": ("validation",)}.get(split, ("train", "test"))
     dataset = load_dataset(find_preset(spec.preset).dataset, data, parts)
     if dataset.labels != spec.labels or (dataset.width, dataset.height) != (spec.sensor.width, spec.sensor.height):
@@ -175,33 +174,6 @@ def _choose(dataset: Dataset, spec: ModelSpec, split: str) -> tuple[Sequence[Sam
     if split == "all":
         return (every[0] if len(every) == 1 else [s for part in every for s in part]), split
     return {"test": dataset.test, "train": dataset.train, "validation": dataset.validation}[split], split
-
-
-def _open(path: Path, checkpoint: str, encoder: Path | None) -> tuple[Path, ModelSpec, Callable[[NDArray[Any]], _Look]]:
-    if checkpoint != "kept" and encoder is None:
-        return _of_run(path, checkpoint)
-    if path.is_dir() and ((path / "bundle.json").exists() or not (path / "checkpoint.pt").exists()):
-        if (path / RUN).exists() and not (path / "bundle.json").exists():
-            return _of_run(path, "last")
-        bundle = Bundle.load(path)
-        return path, bundle, _by_reference(Reference(bundle, encoder))
-    if encoder is not None:
-        raise UsageError(f"{path} is no bundle, which one of reduced precision is made of: export it first.")
-    source = load_checkpoint(path)
-    return source.path, source.spec, _by_torch(source.spec, source.model())
-
-
-def _of_run(path: Path, checkpoint: str) -> tuple[Path, ModelSpec, Callable[[NDArray[Any]], _Look]]:
-    from .fit.state import State
-    from .models.registry import make_model
-    from .run import spec_of
-
-    spec = spec_of(path)
-    file = path / "checkpoints" / f"{checkpoint}.ckpt"
-    state = State.load(file)
-    model = make_model(spec)
-    model.load_state_dict(state.averaged or state.model)
-    return file, spec, _by_torch(spec, model.eval())
 
 
 def _by_reference(reference: Reference) -> Callable[[NDArray[Any]], _Look]:

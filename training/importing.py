@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spedge.base.errors import InputError
+from spedge.base.errors import InputError, UsageError
+from spedge.model.parts import Detector
 from spedge.model.spec import ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .data.registry import load_dataset
-from .presets import PRESETS, Preset, trainable
+from .material import calibration_of, examples_of
+from .presets import PRESETS, Preset
+from .presets import preset as find_preset
 from .run import check_same, imported_document, made_compatible, write
-from .train import calibration_of, examples_of
 
 if TYPE_CHECKING:
     from .weights.reading import Pickled
@@ -59,7 +61,9 @@ def import_run(
     from .weights.authors import weights_of
     from .weights.reading import read_pickle, sha256_of
 
-    chosen = trainable(preset)
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
+    if isinstance(chosen.model, Detector):
+        raise UsageError(f"The preset '{chosen.name}' is a detector, whose checkpoints cannot be imported yet.")
     chosen = chosen if size is None else chosen.with_size(size)
     path = Path(file)
     pickled = read_pickle(path)

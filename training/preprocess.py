@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spedge.base.errors import InputError, UsageError
 from spedge.base.store import locked_if_free
@@ -72,6 +73,7 @@ class _Task:
     source: Source
     root: Path
     chunk_us: int
+    drop_duplicates: bool
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,15 @@ def preprocess(
     out: str | os.PathLike[str],
     *,
     chunk_ms: float = chunks.CHUNK_MS,
+    drop_duplicates: bool = False,
     jobs: int = 1,
     scheduler: str | None = None,
     on_progress: Callable[[PreprocessProgress], None] | None = None,
 ) -> PreprocessReport:
     """Preprocess a data set into the folder `out`. The same call again does what is left, or what has changed.
 
-    chunk_ms: length of the chunks of a detection set, in milliseconds. jobs: processes on this machine. scheduler:
+    chunk_ms: length of the chunks of a detection set, in milliseconds. drop_duplicates: of boxes that a file holds
+    several times one is kept. jobs: processes on this machine. scheduler:
     address of a Dask scheduler (tcp://HOST:PORT) whose workers see the same paths, in their place.
 
     A recording that cannot be read is left out, and the report's problems say so. Raises UsageError or InputError for a
@@ -112,7 +116,7 @@ def preprocess(
     if not found.sources:
         raise InputError(_said(found.problems))
     about = describe_found(module, found)
-    tasks = [_Task(name, about, source, root, round(chunk_ms * 1000)) for source in found.sources]
+    tasks = [_Task(name, about, source, root, round(chunk_ms * 1000), drop_duplicates) for source in found.sources]
     done: list[_Done] = []
     with _store_of_ones_own(Path(out), root), workers(jobs, scheduler) as run:
         (root / store.INDEX).unlink(missing_ok=True)  # until all is there again
@@ -125,7 +129,9 @@ def preprocess(
         if not entries:
             raise InputError(_said(problems))
         _check_there(root, entries)
-        settings = {"chunk_us": tasks[0].chunk_us} if has_boxes(name) else {}
+        settings: dict[str, Any] = {"chunk_us": tasks[0].chunk_us} if has_boxes(name) else {}
+        if drop_duplicates and has_boxes(name):
+            settings["drop_duplicates"] = True
         store.write_index(root, about, Path(data).resolve(), settings, made_by(name), entries)
     kept = sum(d.kept for d in done)
     samples, events = sum(entry.samples for entry in entries), sum(entry.events for entry in entries)
@@ -141,6 +147,7 @@ def _one(task: _Task) -> _Done:
     boxes = has_boxes(task.name)
     seen = (part, task.about.sensor, task.about.labels)  # those of a folder change with what else is in it
     by = f"{made_by(task.name)}, {seen}" + (f", chunks of {task.chunk_us} µs" if boxes else "")
+    by += ", no box twice" if boxes and task.drop_duplicates else ""
     place = store.Place(task.root, file, source.name, part)
     try:
         place = place.made_from(store.key_of(source.files, by))
@@ -148,7 +155,7 @@ def _one(task: _Task) -> _Done:
         if before is not None:
             return _Done(before, kept=True)
         if boxes:
-            return _Done(chunks.write(place, module.chunks(source, task.chunk_us)))
+            return _Done(chunks.write(place, module.chunks(source, task.chunk_us, task.drop_duplicates)))
         cut = module.slices(source, task.about) if hasattr(module, "describe") else module.slices(source)
         return _Done(slices.write(place, list(cut)))
     except InputError as error:

@@ -12,8 +12,8 @@ from typing import Any
 
 from spedge.base.errors import InputError, UsageError
 from spedge.base.files import whole
-from spedge.model.parts import Gnn, Pcn
-from spedge.model.spec import ModelSpec, from_document, to_document
+from spedge.model.parts import Detector, Encoder, Transformer
+from spedge.model.spec import ModelSpec, describe, from_document, to_document
 
 from .presets import Preset
 
@@ -25,12 +25,20 @@ COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
 
 def made_compatible(spec: ModelSpec, compat: str | None) -> ModelSpec:
     """The description of a model that does as those of COMPATIBLE do: of a graph's neighbours those of the lowest index
-    stay. Raises UsageError for any other."""
+    stay, and a detector's odd grid is cropped. Raises UsageError for any other."""
     if compat is None:
         return spec
     if compat not in COMPATIBLE:
         raise UsageError(f"There is no compatibility with '{compat}'. Choose one of: {', '.join(COMPATIBLE)}.")
-    return replace(spec, model=replace(spec.model, rule="lowest")) if isinstance(spec.model, Gnn | Pcn) else spec
+    model = spec.model
+    if isinstance(model, Detector):
+        model = replace(model, encoder=_with_rule(model.encoder), odd_grid="crop")
+        return describe(spec.name, spec.preset, spec.sensor, spec.labels, spec.representation, model)
+    return spec if isinstance(model, Transformer) else replace(spec, model=_with_rule(model))
+
+
+def _with_rule(model: Encoder) -> Encoder:
+    return model if isinstance(model, Transformer) else replace(model, rule="lowest")
 
 
 def document_of(
@@ -42,7 +50,11 @@ def document_of(
     processes: int,
     precision: str,
 ) -> dict[str, Any]:
-    """What was asked for, and what of it the machine could: how many processes share a batch, and the precision."""
+    """What was asked for, and what of it the machine could: how many processes share a batch, and the precision.
+
+    A detector's batches are those of processes that load, each with streams of its own.
+    """
+    streams = {"number_of_loaders": max(1, preset.recipe.workers)} if isinstance(preset.model, Detector) else {}
     return {
         "schema": SCHEMA,
         "preset": preset.name,
@@ -51,6 +63,7 @@ def document_of(
         "seed": seed,
         "compat": compat,
         "number_of_processes": processes,
+        **streams,
         "precision": precision,
         "data": {name: data[name] for name in ("name", "fingerprint", "learned", "held_out")},
     }

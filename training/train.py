@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Transformer
+from spedge.model.parts import Detector, Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
-from .data.base import Dataset, Sample, pack_digests, sizes_of
-from .data.registry import describe_data, load_dataset
 from .export.bundle import export_model, with_room
-from .presets import Preset, trainable
+from .material import Material, material_of
+from .presets import Preset
+from .presets import preset as find_preset
 from .progress import Progress, TrainingError
 from .run import check_same, document_of, made_compatible, read
 
@@ -32,14 +32,13 @@ if TYPE_CHECKING:
 
 _HIGHEST_RATE = 1e20  # far beyond what any model bears, and within float32
 KEEP_MINUTES = 10.0  #: between two checkpoints, where looks at the held-out samples are farther apart
-EXAMPLES = 3  #: held-out samples kept for the bundle's vectors
-CALIBRATION, CALIBRATION_EVENTS = 16, 1 << 20  #: learned samples kept for ranges in 8 bits, and their events in all
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What came out. top1: share of the held-out recordings that the kept model classifies right. bundle: None where
-    none was asked for. precision: what it was trained in, which is fp32 where fp16 was asked for without a GPU."""
+    """What came out. score: how good the kept model is on the held-out part, in terms of `metric`: top1, the share of
+    recordings that are classified right, or mAP@.50. bundle: None where none was asked for, or there is none yet.
+    precision: what it was trained in, which is fp32 where fp16 was asked for without a GPU."""
 
     preset: str
     seed: int
@@ -52,9 +51,16 @@ class TrainReport:
     held_out_samples: int
     epochs: int
     steps: int
-    top1: float
+    metric: str
+    score: float
     cpu_seconds: float
     interrupted: bool
+
+    @property
+    def top1(self) -> float:
+        """The score of a classifier."""
+        assert self.metric == "top1", self.metric
+        return self.score
 
 
 def train(
@@ -109,16 +115,12 @@ def train(
     spec = made_compatible(chosen.spec(name or (f"{chosen.name}-causal" if causal else chosen.name)), compat)
     folder = None if debug else Path(out)
     begun_with, begin = _start(start, spec, folder)
-    dataset = load_dataset(chosen.dataset, data)
-    learn, held = dataset.split(chosen.recipe.holdout, seed)
-    made_of = _data(dataset, learn, held)
-    document = document_of(chosen, spec, seed, compat, made_of, place.processes, place.precision) | begun_with
+    material = material_of(chosen, data, seed)
+    document = document_of(chosen, spec, seed, compat, material.made_of, place.processes, place.precision) | begun_with
     if folder is not None:
         check_same(folder, document)
-    best = bool(dataset.validation)
-    about = describe_data(chosen.dataset)
-    wandb = None if debug else wandb
-    plan = Plan(spec, chosen.recipe, about, learn, held, seed, folder, document, begin, best, wandb, keep_minutes)
+    work, wandb = partial(material.work, spec), None if debug else wandb
+    plan = Plan(spec, chosen.recipe, work, seed, folder, document, begin, material.best, wandb, keep_minutes)
     fitted = fit(plan, place, on_progress, started)
     fitted_at = time.process_time()
     if not fitted.first:
@@ -132,9 +134,9 @@ def train(
         )
     spec = replace(
         spec,
-        metric=Metric("top1", fitted.accuracy, "test" if dataset.test and not best else "held-out", len(held)),
+        metric=Metric(material.metric, fitted.accuracy, material.split, material.held),
         training={
-            "data": made_of,
+            "data": material.made_of,
             "seed": seed,
             "precision": place.precision,
             "epochs": fitted.epochs,
@@ -146,17 +148,15 @@ def train(
             **(begun_with if start else {}),
         },
     )
-    examples = tuple(sample.events for sample in examples_of(held))
+    examples = tuple(material.examples())
     checkpoint = Path(out) / NAME
     written = None
     if not debug:
-        calibration = calibration_of(learn)
+        calibration = material.calibration()
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
-        if bundle:
+        if bundle and not isinstance(spec.model, Detector):  # whose bundle 'spedge export' writes
             written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
-    return _report(
-        chosen, seed, compat, place, checkpoint, written, learn, held, fitted, time.process_time() - fitted_at
-    )
+    return _report(chosen, seed, compat, place, checkpoint, written, material, fitted, time.process_time() - fitted_at)
 
 
 def _start(
@@ -186,7 +186,7 @@ def _chosen(
     holdout: float | None,
 ) -> Preset:
     """The preset with what is asked for in its place."""
-    chosen = trainable(preset)
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
     chosen = chosen if size is None else chosen.with_size(size)
     chosen = chosen if attention is None else chosen.with_attention(attention)
     chosen = chosen if tokens is None else chosen.with_tokens(tokens)
@@ -218,8 +218,7 @@ def _report(
     place: Place,
     checkpoint: Path,
     bundle: Bundle | None,
-    learn: Sequence[Sample],
-    held: Sequence[Sample],
+    material: Material,
     fitted: Fitted,
     after: float,
 ) -> TrainReport:
@@ -232,45 +231,15 @@ def _report(
         precision=place.precision,
         processes=place.processes,
         compat=compat,
-        learned_samples=len(learn),
-        held_out_samples=len(held),
+        learned_samples=material.learned,
+        held_out_samples=material.held,
         epochs=fitted.epochs,
         steps=fitted.step,
-        top1=fitted.accuracy,
+        metric=material.metric,
+        score=fitted.accuracy,
         cpu_seconds=fitted.cpu_seconds + after,
         interrupted=fitted.interrupted,
     )
-
-
-def _data(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> dict[str, Any]:
-    """What a bundle says of the recordings that its model was made with."""
-    return {
-        "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "learned": len(learn),
-        "held_out": len(held),
-        "digests": "" if dataset.test or dataset.validation else pack_digests(learn),
-    }
-
-
-def examples_of(held: Sequence[Sample]) -> list[Sample]:
-    """A few held-out samples of different classes, rather short ones to keep the bundle small."""
-    sizes = sizes_of(held)
-    first: dict[int, Sample] = {}
-    for number in np.argsort(sizes, kind="stable")[len(held) // 8 :]:
-        sample = held[int(number)]
-        first.setdefault(sample.label, sample)
-        if len(first) == EXAMPLES:
-            break
-    return sorted(first.values(), key=lambda sample: sample.label)
-
-
-def calibration_of(learn: Sequence[Sample]) -> tuple[NDArray[Any], ...]:
-    """Events of some of the samples, from all over the part."""
-    sizes = sizes_of(learn)
-    numbers = np.unique(np.linspace(0, len(learn) - 1, CALIBRATION).round().astype(int))
-    some = numbers[np.cumsum(sizes[numbers]) <= CALIBRATION_EVENTS]
-    return tuple(learn[number].events for number in (some if len(some) else numbers[:1]).tolist())
 
 
 def _versions() -> dict[str, str]:

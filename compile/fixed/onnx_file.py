@@ -56,7 +56,7 @@ def compile_onnx(
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     say(f"generating C for {len(program.kernels)} kernels")
     rows = given.shape[1] if given.counted else 1
-    files = {
+    files: dict[str, str | bytes] = {
         **headers(["spedge/kernel_math.h", "spedge/model.h"]),
         "example/main.c": example(chosen, labels=False),
     }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..targets import Target
 from ..text import c_text
 from ..text.c_text import NOTICE, constant_symbol
+from ..text.weights import weights
 from .model import C_TYPES
 from .program import FixedProgram, Step, Tensor, constants_used
 
@@ -24,19 +24,21 @@ _TITLE = """\
 """
 
 
-def sources(program: FixedProgram, model: Mapping[str, Any], target: Target) -> dict[str, str]:
-    """The C files by name. model: name, hash (hex), rows (tokens of a `length`, else 1)."""
+def sources(program: FixedProgram, model: Mapping[str, Any], target: Target) -> dict[str, str | bytes]:
+    """The C files and their data by name. model: name, hash (hex), rows (tokens of a `length`, else 1)."""
     offsets, floats = program.plan()
     signatures = {step.kernel: _signature(step, program) for step in program.steps}
     constants = constants_used(program)
+    data = weights(constants)
     return {
         "model.h": _header(program, model, 4 * floats),
-        "model.c": _model(program, model, offsets, 4 * floats),
+        "model.c": _model(program, model, offsets, 4 * floats, data.check),
         "model_internal.h": c_text.internal_header(
             signatures.values(), [_declaration(n, a) for n, a in constants.items()]
         ),
         "kernels.c": _kernels(program, signatures, target),
-        "weights.c": c_text.weights_source((_declaration(n, a), _numbers(a)) for n, a in constants.items()),
+        "weights.c": data.source,
+        "weights.bin": data.blob,
     }
 
 
@@ -74,12 +76,6 @@ def _definition(signature: str, body: str) -> str:
     return f"{signature} {{\n{unused}{body.removeprefix('{').lstrip()}"
 
 
-def _numbers(array: NDArray[Any]) -> str:
-    if array.dtype != np.float32:
-        return c_text.integers(array, 12)
-    return c_text.floats(array)
-
-
 def _header(program: FixedProgram, model: Mapping[str, Any], arena_bytes: int) -> str:
     size, shape = program.input.elements, " x ".join(map(str, program.input.shape))
     outputs = " x ".join(map(str, program.given.shape))
@@ -94,7 +90,13 @@ def _header(program: FixedProgram, model: Mapping[str, Any], arena_bytes: int) -
     )
 
 
-def _model(program: FixedProgram, model: Mapping[str, Any], offsets: Mapping[Tensor, int], arena_bytes: int) -> str:
+def _model(
+    program: FixedProgram,
+    model: Mapping[str, Any],
+    offsets: Mapping[Tensor, int],
+    arena_bytes: int,
+    check: Sequence[str],
+) -> str:
     names = {t: f"AT_{t.name.upper()}" for t in program.tensors}
     return f"""{NOTICE}#include "model.h"
 
@@ -102,7 +104,7 @@ def _model(program: FixedProgram, model: Mapping[str, Any], offsets: Mapping[Ten
 
 /* Where each value lies in the arena, in floats. */
 {c_text.places({names[t]: offsets[t] for t in program.tensors})}
-{_encode(program, model, names)}
+{_encode(program, model, names, check)}
 {c_text.outputs([program.given], [names[program.output]])}
 const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bytes.fromhex(model["hash"]))}}},
@@ -117,8 +119,8 @@ const sp_model_t sp_model = {{
 """
 
 
-def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tensor, str]) -> str:
-    lines = []
+def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tensor, str], check: Sequence[str]) -> str:
+    lines = [*check]
     if program.length is None:
         lines += ["    (void)count; /* the whole input is computed in every run */"]
     else:

@@ -1,10 +1,10 @@
-"""Write a program as C: model.h, model.c (configuration and executor), kernels.c, weights.c."""
+"""Write a program as C: model.h, model.c (configuration and executor), kernels.c, and its constants."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from ..supported import supported
 from ..targets import Target
 from . import c_text
 from .c_text import NOTICE, constant_symbol
+from .weights import Weights, weights
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -84,15 +85,12 @@ def internal_header(names: Names, constants: dict[str, Stored]) -> str:
     return c_text.internal_header(signatures, [_declaration(n, a) for n, a in constants.items()])
 
 
-def weights_source(constants: dict[str, Stored]) -> str:
-    """weights.c: the constants."""
-    return c_text.weights_source((_declaration(n, a), _numbers(n, a)) for n, a in constants.items())
-
-
-def _numbers(name: str, array: Stored) -> str:
-    if not np.all(np.isfinite(array)):
-        raise CompileError(f"the constant {name} holds a value that is not a finite number")
-    return c_text.integers(array) if array.dtype == np.int8 else c_text.floats(array)
+def finite_weights(constants: dict[str, Stored]) -> Weights:
+    """The constants as data. Raises CompileError for one that is not of finite numbers."""
+    for name, array in constants.items():
+        if not np.all(np.isfinite(array)):
+            raise CompileError(f"the constant {name} holds a value that is not a finite number")
+    return weights(constants)
 
 
 def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
@@ -130,9 +128,13 @@ def model_source(
     offsets: dict[Buffer, int],
     arena_bytes: int,
     precision: str,
+    check: Sequence[str],
     probes: bool = False,
 ) -> str:
-    """model.c: the executor and `sp_model`; probes: with calls of sp_probe_begin and sp_probe_end."""
+    """model.c: the executor and `sp_model`.
+
+    check: lines that see to it that the constants are ours. probes: with calls of sp_probe_begin and sp_probe_end.
+    """
     prefix = program.graph.prefix
     hidden = program.graph.source.out.width
     return "\n".join(
@@ -140,7 +142,7 @@ def model_source(
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
-            _executor(program, names, prefix, hidden, itertools.count() if probes else None),
+            _executor(program, names, prefix, hidden, check, itertools.count() if probes else None),
             _labels(bundle.labels),
             c_text.outputs(bundle.outputs, [_place(program.output, names)]),
             _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
@@ -148,7 +150,9 @@ def model_source(
     )
 
 
-def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: Iterator[int] | None) -> str:
+def _executor(
+    program: Program, names: Names, prefix: int, hidden: int, check: Sequence[str], sites: Iterator[int] | None
+) -> str:
     rows, source = program.rows, names.buffers[program.source]
     lines = [
         "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
@@ -162,6 +166,7 @@ def _executor(program: Program, names: Names, prefix: int, hidden: int, sites: I
         f"    if (count > {program.graph.capacity}u) {{",
         "        return SP_ERR_CAPACITY;",
         "    }",
+        *check,
     ]
     if prefix:
         lines += [
@@ -206,6 +211,7 @@ def stateful_source(
     offsets: dict[Buffer, int],
     arena_bytes: int,
     precision: str,
+    check: Sequence[str],
 ) -> str:
     """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
     model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
@@ -215,7 +221,7 @@ def stateful_source(
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
             c_text.places(places),
-            _steps(program, names),
+            _steps(program, names, check),
             _labels(bundle.labels),
             c_text.outputs(bundle.outputs, [_place(program.output, names)]),
             model.replace("    .encode = encode,\n", f"    .encode = encode,\n{_STATEFUL}"),
@@ -223,11 +229,12 @@ def stateful_source(
     )
 
 
-def _steps(program: StatefulProgram, names: Names) -> str:
+def _steps(program: StatefulProgram, names: Names, check: Sequence[str]) -> str:
     graph, at = program.graph, names.buffers
     hidden, width = graph.source.out.width, program.total.row
     token = "\n".join(_items(program.token, names, "    ", None, "block"))
     head = "\n".join(_items(program.head, names, "    ", None, "0"))
+    checked = "".join(f"{line}\n" for line in check)
     unused = "" if "tiles" in token else "    (void)tiles;\n"
     return f"""static void reset(void *arena)
 {{
@@ -265,7 +272,7 @@ static int read_out(void *arena)
 static int step(void *arena, const float *token)
 {{
     uint32_t *const count = (uint32_t *)arena + AT_COUNT;
-    *count = *count < {graph.capacity}u ? *count : 0; /* a full window: the next one begins */
+{checked}    *count = *count < {graph.capacity}u ? *count : 0; /* a full window: the next one begins */
     take((float *)arena, (int32_t)*count, token);
     *count += 1;
     return SP_OK;
@@ -277,7 +284,7 @@ static int encode(void *arena, uint32_t count)
     if (count > {graph.capacity}u) {{
         return SP_ERR_CAPACITY;
     }}
-    reset(arena);
+{checked}    reset(arena);
     for (uint32_t i = 0; i < count; ++i) {{
         step(arena, rows + i * {hidden}u); /* overwrites row i at the earliest after it has been copied */
     }}

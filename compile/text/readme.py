@@ -74,7 +74,7 @@ Written by `spedge compile` from {origin}: plain C99, no allocation, no librarie
 | `model.h` | sizes for static memory; includes `spedge/model.h`, which declares `sp_model` |
 | `model.c` | {model_c} |
 | `kernels.c` | the kernels that TVM generated |
-| `weights.c` | constants, for flash |
+| `weights.bin`, `weights.c` | constants, for flash: as data, and where each of them lies |
 | `model_internal.h` | what these files know of each other |
 | `include/spedge/` | the headers that these files need |
 | `example/main.c` | a program that runs the model once |
@@ -82,7 +82,8 @@ Written by `spedge compile` from {origin}: plain C99, no allocation, no librarie
 
 Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {work}
 
-The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions:
+The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions, for ELF; the
+assembler takes `weights.bin` from where `-I` says:
 
     {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c
 

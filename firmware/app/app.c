@@ -1,6 +1,7 @@
 #include "app.h"
 
 #include "commands.h"
+#include "port.h"
 #include "stream.h"
 
 #include <string.h>
@@ -23,6 +24,10 @@ int app_step(app_t *app)
             busy = 1;
         }
         app_link_send(&app->link);
+    }
+    if (app->reboots && !app_link_is_busy(&app->link)) {
+        app->reboots = 0;
+        port_reboot(app->reboot_to);
     }
     return app_stream_step(app) || busy;
 }

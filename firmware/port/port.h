@@ -36,6 +36,25 @@ uint64_t port_counter(void);
 /* The memory for pools, reports and the model's arena: one block, 16-byte aligned, the same at every call. */
 void *port_memory(size_t *size);
 
+/* The program as it lies in the device's memory, from its first byte to the last of its initial values. n 0: it cannot
+ * be read. build_id: by which the linker tells it from others; none: 0 bytes. */
+typedef struct port_image {
+    const uint8_t *bytes;
+    size_t n;
+    const uint8_t *build_id;
+    size_t build_id_bytes;
+} port_image_t;
+
+port_image_t port_image(void);
+
+/* The number that no other chip of the kind has. Returns its bytes, 0 when there is none. */
+size_t port_unique_id(uint8_t *out, size_t capacity);
+
+/* Start the firmware (0) anew, or the chip's bootloader (1): whether that can be, and do it; the numbers are on the wire.
+ * What was written to the link goes out before. Returns where it fails. */
+int port_can_reboot(uint8_t to);
+void port_reboot(uint8_t to);
+
 /* ---- the camera port: a second line, whose bytes are a camera's. A board without one: no_camera.h ------------- */
 
 /* Whether there is a camera port that can run at that rate, to 2 %; 0: at its own. */

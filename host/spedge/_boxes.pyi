@@ -14,3 +14,12 @@ def keep(
     height: int,
     capacity: int,
 ) -> tuple[NDArray[Any], int]: ...
+def decode(
+    head: NDArray[np.float32],
+    levels: NDArray[np.uint16],
+    score: float,
+    iou: float,
+    width: int,
+    height: int,
+    capacity: int,
+) -> tuple[NDArray[Any], int]: ...

@@ -99,6 +99,30 @@ TEST(boxes_without_room_are_the_worst_and_are_counted)
     CHECK_EQ(sp_boxes_keep(&one, apart, of_one, 0, kept, 3, NULL), 0);
 }
 
+TEST(boxes_of_a_head_are_decoded_where_their_cells_are)
+{
+    static const sp_boxes_level_t levels[2] = {{8, 1, 2}, {16, 1, 1}};
+    static const float head[3][6] = {
+        {0.5f, 0.5f, 0.0f, 0.0f, -20.0f, 9.0f},        /* nothing there */
+        {0.5f, 0.25f, 0.69314718f, 0.0f, 0.0f, 20.0f}, /* the second cell: 16x8 around (12, 2), half a score */
+        {2.0f, 1.0f, 0.0f, -0.69314718f, 20.0f,
+         1.09861229f}, /* the next level's: 16x8 around (32, 16), three quarters */
+    };
+    const sp_boxes_rule_t one = {.score = 0.1f, .iou = 0.5f, .width = 100, .height = 80, .classes = 1};
+    sp_box_t kept[3];
+    uint32_t left_out = 9;
+    CHECK_EQ(sp_boxes_decode(&one, levels, 2, &head[0][0], kept, 3, &left_out), 2);
+    CHECK_EQ(left_out, 0);
+    CHECK_EQ(kept[0].number, 2);
+    CHECK(fabsf(kept[0].x - 24) < 1e-4f && fabsf(kept[0].y - 12) < 1e-4f);
+    CHECK(fabsf(kept[0].w - 16) < 1e-4f && fabsf(kept[0].h - 8) < 1e-4f && fabsf(kept[0].score - 0.75f) < 1e-5f);
+    CHECK_EQ(kept[1].number, 1);
+    CHECK(fabsf(kept[1].x - 4) < 1e-4f && kept[1].y == 0.0f); /* cut at the sensor's edge */
+    CHECK(fabsf(kept[1].w - 16) < 1e-4f && fabsf(kept[1].h - 6) < 1e-4f && fabsf(kept[1].score - 0.5f) < 1e-5f);
+    CHECK_EQ(sp_boxes_decode(&one, levels, 2, &head[0][0], kept, 1, &left_out), 1);
+    CHECK_EQ(left_out, 1);
+}
+
 TEST(boxes_of_no_class_are_misuse)
 {
     sp_boxes_rule_t none = rule;

@@ -100,6 +100,7 @@ def source_of(folders: Mapping[str, Path]) -> str:
         )
         text = declared + "".join((folder / name).read_text() for name in SOURCES)
         text = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)  # what they include is included once
+        text = text.replace('\\"weights.bin\\"', f'\\"{folder / "weights.bin"}\\"')
         parts.append(f'#line 1 "{label}"\n' + re.sub(rf"\b({names})\b", rf"\1_{i}", text))
     table = ", ".join(f"&sp_model_{i}" for i in range(len(folders)))
     parts.append(f'#line 1 "driver"\nstatic const sp_model_t *const models[] = {{{table}}};\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,7 +173,7 @@ def test_no_allocation_no_runtime_no_mutable_data(small: Bundle, tmp_path: Path)
     for name in ("model", "kernels", "weights"):
         object_file = tmp_path / f"{name}.o"
         firmware = Path(__file__).resolve().parents[2] / "firmware"
-        includes = [f"-I{firmware / part / 'include'}" for part in ("lib", "runtime")]
+        includes = [f"-I{firmware / part / 'include'}" for part in ("lib", "runtime")] + [f"-I{tmp_path / 'model'}"]
         source = str(tmp_path / "model" / f"{name}.c")
         subprocess.run(
             ["cc", "-std=c99", "-O2", "-fno-pic", *includes, "-c", source, "-o", str(object_file)], check=True
@@ -217,7 +218,7 @@ def test_report_and_model_describe_the_bundle(pico: Bundle, tmp_path: Path) -> N
     rows = 129
     layer = rows * (4 * 64 * 64 + 2 * 64 * 128) + 2 * rows * rows * 64
     assert layer < document["macs"] < 2 * layer
-    floats = sum(int(s) for s in _constant_sizes(tmp_path / "model/weights.c"))
+    floats = sum(int(s) for s in _constant_sizes(tmp_path / "model/model_internal.h"))
     assert document["flash_bytes"] == 4 * floats
     assert document["flash_bytes"] == document["encoder_weight_bytes"] + document["embedding_weight_bytes"]
     model = (tmp_path / "model/model.c").read_text()
@@ -225,7 +226,7 @@ def test_report_and_model_describe_the_bundle(pico: Bundle, tmp_path: Path) -> N
 
 
 def _constant_sizes(path: Path) -> list[str]:
-    return [line.split("[")[1].split("]")[0] for line in path.read_text().splitlines() if "const float" in line]
+    return re.findall(r"^extern const float \w+\[(\d+)\]", path.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -248,10 +249,14 @@ def test_the_folder_builds_alone_and_its_example_is_right(tmp_path: Path, precis
 
 def test_the_embedding_is_stored_by_cell(small: Bundle, tmp_path: Path) -> None:
     compile_bundle(small, "native", tmp_path / "model")
-    text = (tmp_path / "model/weights.c").read_text()
-    body = text.split("sp_w_embedding_weight[")[1].split("{")[1].split("}")[0]
-    stored = np.array([float(v.strip().rstrip("f")) for v in body.split(",") if v.strip()], np.float32)
     weight, _ = small.embedding_arrays()
+    place = re.search(
+        rf"size sp_w_embedding_weight, {weight.nbytes}\\n.*sp_w_begin \+ (\d+)",
+        (tmp_path / "model/weights.c").read_text(),
+    )
+    assert place
+    blob = (tmp_path / "model/weights.bin").read_bytes()
+    stored = np.frombuffer(blob, "<f4", weight.size, int(place[1]))
     np.testing.assert_array_equal(stored.reshape(weight.shape[::-1]), weight.T)
 
 

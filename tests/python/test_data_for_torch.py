@@ -18,9 +18,10 @@ from spedge.training import data
 from spedge.training.data.boxes import BOX_DTYPE
 from spedge.training.data.registry import load_chunks
 from spedge.training.preprocess import preprocess
+from tests.detection_sets import write_driving
 from tests.needs import needs
 from tests.python.test_preprocess import own
-from tests.python.test_preprocess_boxes import boxes_at, some, write
+from tests.python.test_preprocess_boxes import boxes_at, some
 
 needs("torch", "h5py")
 
@@ -34,7 +35,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own(root / "raw", NAMES)
     preprocess("folder", root / "raw", root / "own")
     for seed in range(2):
-        write(root / f"gen1-raw/train/{seed}_td.dat", some(seed, 300_000, (304, 240), (2,)), boxes_at(99_999, 149_999))
+        write_driving(
+            root / f"gen1-raw/train/{seed}_td.dat", some(seed, 300_000, (304, 240), (2,)), boxes_at(99_999, 149_999)
+        )
     preprocess("gen1", root / "gen1-raw", root / "gen1")
     return root
 

@@ -21,6 +21,7 @@ import torch  # noqa: E402
 
 from spedge.cli import execute  # noqa: E402
 from spedge.training.fit.processes import GONE  # noqa: E402
+from tests.detection_sets import digits_store  # noqa: E402
 from tests.fit_runs import PLACES, fit_made, start, start_ranks  # noqa: E402
 from tests.python.test_training import digits  # noqa: E402, F401
 
@@ -95,6 +96,82 @@ def test_a_graph_network_with_loader_workers(tmp_path: Path) -> None:
     assert run.code() == 0, run.said
     assert any("running_mean" in name for name in kept(tmp_path / "k")["model"])
     assert_same(tmp_path / "k", tmp_path / "whole")
+
+
+# ---------------------------------------------------------------- detectors
+
+#: Epochs of 11 batches, of three windows and three streams each.
+BOXES = ["--batch", "6", "--steps", "30", "--log-steps", "2", "--augment", "--seed", "2"]
+
+
+def boxes(store: Path, run: Path, *more: str) -> Any:
+    return functools.partial(
+        execute, ["train", "nmnist-det-pico", "--data", str(store), "--run", str(run), "--no-bundle", *BOXES, *more]
+    )
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs("h5py", "faster_coco_eval")
+    return digits_store(tmp_path_factory.mktemp("moving"))
+
+
+def test_a_detector_killed_at_every_place(moving: Path, tmp_path: Path) -> None:
+    """What the cells' LSTMs and the streams' tokenizers carry goes on, too, whichever worker's turn it was."""
+    draw = random.Random("boxes")
+    options = ("--workers", "2", "--checkpoint-minutes", "0")
+    struck = 0
+    for place in draw.sample(list(PLACES), len(PLACES)):
+        strike = (place, draw.randint(2, 5) if "batch" in place or "step" in place else 1)
+        run = start(boxes(moving, tmp_path / "k", *options), tmp_path / "log", strike)
+        code = run.code()
+        assert code in (0, KILLED), run.said
+        struck += code == KILLED
+    assert struck == len(PLACES)
+    for folder in ("k", "whole"):
+        run = start(boxes(moving, tmp_path / folder, *options), tmp_path / "log")
+        assert run.code() == 0, run.said
+    assert_same(tmp_path / "k", tmp_path / "whole")
+    ours, theirs = kept(tmp_path / "k")["carried"], kept(tmp_path / "whole")["carried"]
+    assert set(ours) == {"hidden", "cell"}
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert ours["hidden"].abs().max() > 0
+
+
+def test_a_detector_of_two_processes(moving: Path, tmp_path: Path) -> None:
+    """Each has streams of its own; what all carry is in the checkpoint."""
+
+    def ended(folder: str, strikes: dict[int, tuple[str, int]] | None = None) -> list[int]:
+        works = [boxes(moving, tmp_path / folder, *TWO, "--workers", "0", "--checkpoint-minutes", "0")] * 2
+        return [run.code() for run in start_ranks(works, tmp_path / "log", strikes)]
+
+    assert ended("whole") == [0, 0]
+    assert ended("k", {0: ("before a step", 4), 1: ("before a step", 4)}) == [KILLED, KILLED]
+    assert ended("k") == [0, 0]
+    assert_same(tmp_path / "k", tmp_path / "whole", 1e-6)
+    ours, theirs = kept(tmp_path / "k")["carried"], kept(tmp_path / "whole")["carried"]
+    assert ours["hidden"].shape == (2 * 6, 15, 19, 32)
+    assert all(bool(half.abs().max() > 0) for half in ours["hidden"].split(6))
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-5)
+
+
+def test_a_detector_goes_on_with_as_many_loaders(
+    moving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a batch holds depends on it. A state that is not of so many streams is another run's."""
+    run = tmp_path / "run"
+    assert boxes(moving, run, "--workers", "0", "--steps", "1")() == 0
+    capsys.readouterr()
+    assert boxes(moving, run, "--workers", "2", "--steps", "1")() == 2
+    assert "holds a run with another number of loaders (1, and not 2)" in capsys.readouterr().err
+    last = run / "checkpoints" / "last.ckpt"
+    state = torch.load(last, weights_only=True)
+    for part in state["carried"]:
+        state["carried"][part] = state["carried"][part][:2]
+    torch.save(state, last)
+    assert boxes(moving, run, "--workers", "0", "--steps", "1")() == 4
+    assert "is of another model than the run's" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- two processes

@@ -19,6 +19,7 @@ from spedge.training.data.boxes import BOX_DTYPE, clean_boxes, read_boxes
 from spedge.training.data.chunks import open_chunks
 from spedge.training.data.registry import load_chunks, look_at
 from spedge.training.preprocess import preprocess
+from tests.detection_sets import box_table, write_driving
 from tests.golden_models import Case, cases
 from tests.needs import needs
 from tests.python.test_preprocess import hash_of, unpack
@@ -93,31 +94,14 @@ def boxes_at(*times: int, side: float = 40.0, field: str = "ts", label: int = 0)
     return table
 
 
-def write(path: Path, events: NDArray[Any], boxes: NDArray[Any]) -> None:
-    """A recording by its ending, and its boxes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".dat":
-        records = np.zeros(len(events), [("t", "<u4"), ("address", "<u4")])
-        records["t"] = events["t"]
-        records["address"] = (
-            events["x"].astype("<u4") | events["y"].astype("<u4") << 14 | events["p"].astype("<u4") << 28
-        )
-        path.write_bytes(b"% Version 2\n\x00\x08" + records.tobytes())  # files of these sets may not say the size
-    else:
-        import h5py
-
-        with h5py.File(path, "w") as file:
-            for name in "xytp":
-                file[f"events/{name}"] = events[name].astype(np.int64 if name == "t" else np.int16)
-    np.save(path.with_name(path.stem.removesuffix("_td") + "_bbox.npy"), boxes)
-
-
 @pytest.fixture
 def driving(tmp_path: Path) -> Path:
     """GEN1 of a recording in each part, unpacked one folder down."""
     root = tmp_path / "raw" / "detection_dataset"
     for seed, part in enumerate(("train", "val", "test")):
-        write(root / part / f"a{seed}_td.dat", some(seed, 500_000, (304, 240), (2, 3)), boxes_at(99_999, 149_999))
+        write_driving(
+            root / part / f"a{seed}_td.dat", some(seed, 500_000, (304, 240), (2, 3)), boxes_at(99_999, 149_999)
+        )
     return tmp_path / "raw"
 
 
@@ -150,7 +134,7 @@ def test_chunks_without_events_keep_their_place_in_time(driving: Path, tmp_path:
 
 
 def test_a_label_after_the_last_event_is_kept(tmp_path: Path) -> None:
-    write(tmp_path / "raw/train/a_td.dat", some(0, 120_000, (304, 240)), boxes_at(149_999, 199_999))
+    write_driving(tmp_path / "raw/train/a_td.dat", some(0, 120_000, (304, 240)), boxes_at(149_999, 199_999))
     preprocess("gen1", tmp_path / "raw", tmp_path / "store")
     (recording,) = load_chunks("gen1", tmp_path / "store").part("train")
     assert (len(recording), recording.labelled.tolist()) == (4, [2, 3])
@@ -158,8 +142,8 @@ def test_a_label_after_the_last_event_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_labels_or_events_is_one(tmp_path: Path) -> None:
-    write(tmp_path / "raw/train/a_td.dat", some(0, 120_000, (304, 240)), boxes_at())
-    write(tmp_path / "raw/train/b_td.dat", some(0, 120_000, (304, 240))[:0], boxes_at())
+    write_driving(tmp_path / "raw/train/a_td.dat", some(0, 120_000, (304, 240)), boxes_at())
+    write_driving(tmp_path / "raw/train/b_td.dat", some(0, 120_000, (304, 240))[:0], boxes_at())
     preprocess("gen1", tmp_path / "raw", tmp_path / "store")
     a, b = load_chunks("gen1", tmp_path / "store").part("train")
     assert (len(a), len(a.boxes), len(b)) == (3, 0, 0)
@@ -170,17 +154,17 @@ def test_the_megapixel_sets_are_read_by_their_own_rules(tmp_path: Path) -> None:
     """1Mpx leaves out classes, eTraM has none to leave out; its parts are told by names, too."""
     table = np.concatenate([boxes_at(70_000, field="t", side=90, label=k) for k in (0, 2, 3, 6)])
     events = some(0, 200_000, (1280, 720))
-    write(tmp_path / "1mpx/train/moorea_td.dat", events, table)
+    write_driving(tmp_path / "1mpx/train/moorea_td.dat", events, table)
     assert preprocess("1mpx", tmp_path / "1mpx", tmp_path / "a").recordings == 1
     (recording,) = load_chunks("1mpx", tmp_path / "a").part("train")
     assert recording.boxes["label"].tolist() == [0, 2]
     np.testing.assert_array_equal(recording.events(0, 4), events)
     for folder in ("Static/HDF5", "Static/HDF5/train_h5_1", "train"):
         name = "a_td.h5" if folder == "train" else "train_day_1_td.h5"
-        write(tmp_path / "etram" / folder / name, events, boxes_at(70_000, field="t", side=90))
+        write_driving(tmp_path / "etram" / folder / name, events, boxes_at(70_000, field="t", side=90))
         assert {source.part for source in etram.find(tmp_path / "etram").sources} == {"train"}
     assert preprocess("etram", tmp_path / "etram", tmp_path / "b").recordings == 3
-    write(tmp_path / "etram/test/b_td.h5", events, table)
+    write_driving(tmp_path / "etram/test/b_td.h5", events, table)
     report = preprocess("etram", tmp_path / "etram", tmp_path / "b")
     assert report.kept == 3
     assert any("b_bbox.npy has a box of class 6 and the data set has classes 0 to 2" in p for p in report.problems)
@@ -205,7 +189,7 @@ def test_the_training_part_has_boxes_of_its_own(driving: Path, tmp_path: Path) -
     """A recording that moves to another part is cleaned anew."""
     wide = boxes_at(99_999, side=100)
     wide["w"], wide["x"] = 290, 0
-    write(driving / "detection_dataset/train/a0_td.dat", some(0, 500_000, (304, 240)), wide)
+    write_driving(driving / "detection_dataset/train/a0_td.dat", some(0, 500_000, (304, 240)), wide)
     preprocess("gen1", driving, tmp_path / "store")
     assert len(load_chunks("gen1", tmp_path / "store").part("train")[0].boxes) == 0
     for file in (driving / "detection_dataset/train").iterdir():
@@ -297,3 +281,31 @@ def test_a_set_of_boxes_is_no_set_of_classes(driving: Path, tmp_path: Path) -> N
         load_chunks("dvsgesture", tmp_path / "store")
     with pytest.raises(UsageError, match=r"There is no part 'val'. Choose one of: train, validation, test"):
         load_chunks("gen1", tmp_path / "store").part("val")
+
+
+def test_boxes_that_stand_in_a_file_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in some of GEN1's files: counted by info, and dropped where that is asked for; of other tracks, too."""
+    table = box_table(6)
+    table["ts"] = [99_999, 99_999, 99_999, 99_999, 149_999, 149_999]
+    table["x"], table["y"], table["w"], table["h"] = [10, 10, 10, 60, 10, 10], 20, 40, 40
+    table["class_id"], table["track_id"] = [0, 0, 1, 0, 0, 0], [1, 2, 3, 4, 1, 1]
+    for part in ("train", "val", "test"):
+        write_driving(tmp_path / f"raw/{part}/{part}_td.dat", some(0, 500_000, (304, 240)), table)
+    assert execute(["info", str(tmp_path / "raw/train/train_bbox.npy"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["boxes"], told["times"], told["tracks"], told["duplicates"]) == (6, 2, 4, 2)
+    assert (told["per_class"], told["first_us"], told["last_us"]) == ({"0": 5, "1": 1}, 99_999, 149_999)
+    assert execute(["info", str(tmp_path / "raw/train/train_bbox.npy")]) == 0
+    assert "duplicates" in capsys.readouterr().out
+    given = ["preprocess", "gen1", "--data", str(tmp_path / "raw"), "--out", str(tmp_path / "store")]
+    for options, tracks in (([], [1, 2, 3, 4, 1, 1]), (["--drop-duplicates"], [1, 3, 4, 1])):
+        assert execute([*given, *options, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["made"] == 3  # never what was made in the other way
+        store = load_chunks("gen1", tmp_path / "store")
+        assert store.part("train")[0].boxes["track"].tolist() == tracks
+        assert ("--drop-duplicates" in store.command) == bool(options)
+    with pytest.raises(UsageError, match="--chunk-duration-ms 20 --drop-duplicates"):
+        load_chunks("gen1", tmp_path / "store", 20)
+    (tmp_path / "none_bbox.npy").write_bytes(b"no boxes")
+    assert execute(["info", str(tmp_path / "none_bbox.npy")]) == 4
+    assert "is no table of boxes" in capsys.readouterr().err

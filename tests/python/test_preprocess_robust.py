@@ -25,9 +25,10 @@ from spedge.training import workers
 from spedge.training.data import dvsgesture, gen1, registry
 from spedge.training.data.registry import load_chunks, load_dataset
 from spedge.training.preprocess import preprocess
+from tests.detection_sets import write_driving
 from tests.needs import needs
 from tests.python.test_preprocess import hash_of, own
-from tests.python.test_preprocess_boxes import boxes_at, some, write
+from tests.python.test_preprocess_boxes import boxes_at, some
 
 needs("h5py")
 
@@ -40,7 +41,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("raw")
     for seed in range(RECORDINGS):
         part = ("train", "val", "test")[seed % 3]
-        write(root / part / f"{seed}_td.dat", some(seed, 500_000, (304, 240)), boxes_at(99_999, 149_999))
+        write_driving(root / part / f"{seed}_td.dat", some(seed, 500_000, (304, 240)), boxes_at(99_999, 149_999))
     return root
 
 
@@ -334,7 +335,7 @@ def test_what_is_stale_is_made_anew(raw: Path, tmp_path: Path, monkeypatch: pyte
     """Content, size, labels, settings, code: each by itself."""
     data, out = tmp_path / "raw", tmp_path / "store"
     for name in ("train/0", "val/1", "test/2"):
-        write(data / f"{name}_td.dat", some(int(name[-1]), 500_000, (304, 240)), boxes_at(99_999))
+        write_driving(data / f"{name}_td.dat", some(int(name[-1]), 500_000, (304, 240)), boxes_at(99_999))
     file = data / "train" / "0_td.dat"
     assert made(data, out) == (3, 0)
     assert made(data, out) == (0, 3)

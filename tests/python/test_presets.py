@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from spedge.base.errors import UsageError
-from spedge.cli import execute
 from spedge.model.parts import Detector, EventInput, TokenInput, Transformer
 from spedge.model.spec import from_document, to_document
 from spedge.training.data.registry import MODULES, describe_data, load_dataset
-from spedge.training.presets import PRESETS, SIZES, Preset, preset, trainable
+from spedge.training.presets import PRESETS, SIZES, Preset, preset
 from tests.needs import needs
 
 PAPER = {name: p for name, p in PRESETS.items() if name[:2] in ("DG", "SL", "G1")}
+DETECTORS = [name for name in PRESETS if name[:2] in ("G1", "ET", "MP")]
 
 
 def test_the_paper_has_27_experiments() -> None:
@@ -34,7 +34,7 @@ def test_every_preset_describes_a_model_that_can_be(name: str) -> None:
     assert from_document(json.loads(json.dumps(to_document(spec)))) == spec
     data = describe_data(PRESETS[name].dataset)
     assert (spec.sensor, spec.labels) == (data.sensor, data.labels)
-    assert isinstance(spec.model, Detector) == name.startswith("G1")
+    assert isinstance(spec.model, Detector) == (name in [*DETECTORS, "nmnist-det-pico"])
     assert isinstance(spec.representation, EventInput) == name.endswith("-E")
 
 
@@ -98,15 +98,30 @@ def test_parameters_of_transformers_of_other_sizes(size: str) -> None:
     assert tuple(count(PRESETS[f"{data}-T-V"].with_size(size)) for data in ("DG", "SL")) == SIZE_COUNTS[size]
 
 
-def test_what_cannot_be_trained_yet_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in PRESETS:
-        if not name.startswith("G1"):
-            assert trainable(name) is PRESETS[name]
-            continue
-        with pytest.raises(UsageError, match=f"'{name}' is a detector.* Choose one of: nmnist-pico, gestures-pico"):
-            trainable(name)
-    assert execute(["train", "--preset", "G1-T-SP", "--out", "nowhere"]) == 2
-    assert "cannot be trained here yet" in capsys.readouterr().err
+#: Parameters of a detector's encoder, and of what stands on it.
+ENCODER_COUNTS = {
+    "T-SP": 88_989_696, "T-V": 88_989_696, "T-F": 88_989_696, "GNN-SP": 2_610_192, "GNN-V": 2_610_192,
+    "GNN-E": 2_589_728, "PCN-SP": 78_688, "PCN-V": 78_688, "PCN-E": 58_224,
+}  # fmt: skip
+ABOVE = {"T": 51_371_541, "GNN": 8_408_981, "PCN": 8_408_981}
+_OF_A_CLASS = 3 * 257  # each level has a weight for each of 256 features, and a bias
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_parameters_of_the_papers_detectors(name: str) -> None:
+    kind = name.split("-", 1)[1]
+    more_classes = len(PRESETS[name].spec().labels) - 2  # than GEN1, of which the counts are
+    assert count(PRESETS[name]) == ENCODER_COUNTS[kind] + ABOVE[kind.split("-")[0]] + more_classes * _OF_A_CLASS
+
+
+def test_larger_sensors_have_gen1s_detector() -> None:
+    ours = PRESETS["G1-T-SP"]
+    for name, data in (("ET-T-SP", "etram"), ("MP-T-SP", "1mpx")):
+        assert PRESETS[name] == replace(ours, name=name, dataset=data)
+        assert PRESETS[name].spec().sensor != ours.spec().sensor
+
+
+def test_a_preset_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="There is no preset 'DG-T-XL'"):
         preset("DG-T-XL")
 
@@ -150,13 +165,19 @@ def test_other_sizes_attention_and_windows_are_for_those_that_have_them() -> Non
     with pytest.raises(UsageError, match="no window of tokens"):
         PRESETS["DG-GNN-E"].with_tokens(64)
     for name in PRESETS:
-        if "-T-" in name and not name.startswith("G1"):
+        if name in DETECTORS and "-T-" in name:
+            detector = PRESETS[name].with_size("nano").spec()
+            assert isinstance(detector.model, Detector)
+            assert (detector.model.encoder, detector.model.hidden) == (Transformer(*SIZES["nano"]), 128)
+            assert PRESETS[name].with_size("base") == PRESETS[name]
+        elif "-T-" in name:
             nano = PRESETS[name].with_size("nano").spec()
             assert (nano.model, nano.token_input.embedding.hidden) == (Transformer(*SIZES["nano"]), 128)
             assert PRESETS[name].with_size("base") == PRESETS[name]
     assert causal.with_size("tiny").model == replace(Transformer(*SIZES["tiny"]), attention="causal")
     with pytest.raises(UsageError, match=r"no size 'huge'\. Choose one of: pico, nano, tiny, small, base"):
         causal.with_size("huge")
-    with pytest.raises(UsageError, match="'SL-PCN-V' is a pcn, which has no size to choose"):
-        PRESETS["SL-PCN-V"].with_size("nano")
+    for data in ("SL", "G1"):
+        with pytest.raises(UsageError, match=f"'{data}-PCN-V' is a pcn, which has no size to choose"):
+            PRESETS[f"{data}-PCN-V"].with_size("nano")
     assert PRESETS["DG-T-SP"].with_tokens(200).spec().window == 200

@@ -138,7 +138,7 @@ def test_a_preset_and_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     preset = replace(presets.preset("nmnist-pico"), name="corners-pico", dataset="corners")
     monkeypatch.setitem(presets.PRESETS, "corners-pico", preset)
 
-    found = presets.trainable("corners-pico")
+    found = presets.preset("corners-pico")
     spec = found.spec()
     assert (spec.sensor, spec.labels, spec.preset) == (Sensor(40, 30), labels, "corners-pico")
     learn, held = registry.load_dataset(found.dataset, None).split(0.2, 0)

@@ -87,15 +87,22 @@ def test_a_document_says_the_sensor_once() -> None:
 def test_outputs_and_state_of_a_detector() -> None:
     """GEN1: 15x19 patches, padded to 16x20 and in three sizes; the state is of the grid as it is."""
     boxes = 32 * 40 + 16 * 20 + 8 * 10
-    assert DETECTOR.outputs == (Output("boxes", (boxes, 4)), Output("scores", (boxes, 2)))
+    assert DETECTOR.outputs == (Output("head", (boxes, 7)),)
     assert DETECTOR.state == (State("hidden", "hidden_next", (15, 19, 128)), State("cell", "cell_next", (15, 19, 128)))
     assert DETECTOR.task == Detection(LABELS, (8, 16, 32))
     cropped = made(tokens(), Detector(TRANSFORMER, 128, odd_grid="crop"))
-    assert cropped.outputs[0].shape == (28 * 36 + 14 * 18 + 7 * 9, 4)
+    assert cropped.outputs[0].shape == (28 * 36 + 14 * 18 + 7 * 9, 7)
     events = made(*KINDS[9])
     assert isinstance(events.model, Detector)
     assert events.model.grid(SENSOR, events.representation) == (30, 38)
     assert events.task == Detection(LABELS, (4, 8, 16))
+
+
+def test_a_detector_said_to_give_boxes_and_scores_is_read() -> None:
+    document = to_document(DETECTOR)
+    boxes = DETECTOR.outputs[0].shape[0]
+    document["outputs"] = [{"name": "boxes", "shape": [boxes, 4]}, {"name": "scores", "shape": [boxes, 2]}]
+    assert from_document(document) == DETECTOR
 
 
 def changed(spec: ModelSpec, **values: Any) -> ModelSpec:
@@ -147,8 +154,10 @@ REFUSED: list[tuple[ModelSpec, str]] = [
     (changed(DETECTOR, task__strides=(4, 8, 16)), "its grid gives (8, 16, 32)"),
     (changed(DETECTOR, task__nms_iou=1.5), "which are 0 to 1"),
     (changed(DETECTOR, task__step_us=0), "detection.step_us is 0"),
-    (changed(DETECTOR, outputs=(DETECTOR.outputs[0], Output("scores", (7, 2)))), "of the same n"),
-    (changed(DETECTOR, state=(State("boxes", "x", (1,)),)), "each needs a name of its own"),
+    (changed(DETECTOR, outputs=(Output("head", (1680, 6)),)), "gives an output 'head' of shape (1680, 7)"),
+    (changed(DETECTOR, outputs=(Output("boxes", (1680, 7)),)), "gives an output 'head' of shape (1680, 7)"),
+    (changed(DETECTOR, state=()), "carries a state of"),
+    (changed(DETECTOR, state=(State("head", "x", (1,)),)), "each needs a name of its own"),
 ]  # fmt: skip
 
 

@@ -44,11 +44,48 @@ class BoxRules:
     kept_classes: int | None = None
 
 
-def read_boxes(path: Path, labels: int, rules: BoxRules) -> NDArray[Any]:
+@dataclass(frozen=True)
+class BoxInfo:
+    """What a file of boxes holds. times: how many different ones. per_class: boxes by the file's class numbers.
+    duplicates: boxes that stand in it already, with the same time, class and place, whatever their track."""
+
+    boxes: int
+    times: int
+    first_us: int | None
+    last_us: int | None
+    per_class: dict[int, int]
+    tracks: int
+    duplicates: int
+
+
+def box_info(path: Path) -> BoxInfo:
+    """Count the boxes of a `_bbox.npy`, as it is. Raises InputError as `read_boxes`."""
+    boxes = read_boxes(path, None, None)
+    classes, counts = np.unique(boxes["label"], return_counts=True)
+    return BoxInfo(
+        len(boxes),
+        len(np.unique(boxes["t"])),
+        int(boxes["t"][0]) if len(boxes) else None,
+        int(boxes["t"][-1]) if len(boxes) else None,
+        dict(zip(classes.tolist(), counts.tolist(), strict=True)),
+        len(np.unique(boxes["track"])),
+        len(boxes) - len(without_duplicates(boxes)),
+    )
+
+
+def without_duplicates(boxes: NDArray[Any]) -> NDArray[Any]:
+    """Of the boxes (BOX_DTYPE) that have the same time, class and place the first one, in their order."""
+    _, firsts = np.unique(boxes[["t", "x", "y", "w", "h", "label"]], return_index=True)
+    kept: NDArray[Any] = boxes[np.sort(firsts)]
+    return kept
+
+
+def read_boxes(path: Path, labels: int | None, rules: BoxRules | None) -> NDArray[Any]:
     """All boxes of a file whose class is used: BOX_DTYPE [n], sorted by time, equal times as in the file.
 
-    labels: how many the data set has. Raises InputError, naming the file, for one that is no such table, for numbers
-    that are none, and for a class that the data set does not have.
+    labels: how many the data set has; None: any class is one. rules: None: all boxes are used. Raises InputError,
+    naming the file, for one that is no such table, for numbers that are none, and for a class that the data set does
+    not have.
     """
     try:
         table = np.load(path, allow_pickle=False)
@@ -66,9 +103,9 @@ def read_boxes(path: Path, labels: int, rules: BoxRules) -> NDArray[Any]:
         boxes[field] = _OPTIONAL[field] if source is None else table[source]
     if not all(np.isfinite(boxes[side]).all() for side in "xywh") or (boxes["t"] < 0).any():
         raise InputError(f"{path} has boxes whose places or times are no numbers: copy it again.")
-    if rules.kept_classes is not None:
+    if rules is not None and rules.kept_classes is not None:
         boxes = boxes[boxes["label"] < rules.kept_classes]
-    if (boxes["label"] >= labels).any():
+    if labels is not None and (boxes["label"] >= labels).any():
         raise InputError(
             f"{path} has a box of class {int(boxes['label'].max())} and the data set has classes 0 to {labels - 1}: "
             "it is of another data set, or damaged."

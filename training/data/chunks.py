@@ -194,7 +194,7 @@ def open_chunks(root: str | os.PathLike[str], name: str, chunk_ms: float | None 
     index = store.read_index(root, name)
     chunk_us = int(index.settings["chunk_us"])
     if chunk_ms is not None and round(chunk_ms * 1000) != chunk_us:
-        settings = {"chunk_us": round(chunk_ms * 1000)}
+        settings = {**index.settings, "chunk_us": round(chunk_ms * 1000)}
         raise UsageError(
             f"{root} has chunks of {chunk_us / 1000:g} ms and {chunk_ms:g} ms are asked for: run "
             f"'{store.command_of(root, name, replace(index, settings=settings))}', which makes it anew."

@@ -13,7 +13,7 @@ from spedge import recordings
 from spedge.base.errors import InputError
 
 from .base import About, Description
-from .boxes import BoxRules, clean_boxes, read_boxes
+from .boxes import BoxRules, clean_boxes, read_boxes, without_duplicates
 from .published import Found, Source, read_sorted
 
 #: Folders of the parts, as published, and what they are called here.
@@ -78,16 +78,18 @@ class DrivingSet:
         recordings.open(source.files[0], width=self.about.sensor.width, height=self.about.sensor.height)
         self._boxes(source)
 
-    def chunks(self, source: Source, chunk_us: int) -> Chunked:
+    def chunks(self, source: Source, chunk_us: int, drop_duplicates: bool = False) -> Chunked:
         """A recording's events and boxes. Each event is in the chunk of its own time, wherever it stands in the file.
 
         Labels belong to the chunk that contains their time, with events or without: the authors look for a chunk that
-        ends at it, and lose all labels behind one that has none (experiments.md, fault 3).
+        ends at it, and lose all labels behind one that has none (experiments.md, fault 3). drop_duplicates: of boxes
+        that stand in the file several times, as some of GEN1's do, only the first one counts.
         Raises InputError for what cannot be read, and for boxes that are all later than the recording.
         """
         sensor = self.about.sensor
         events = read_sorted(source.files[0], sensor.width, sensor.height)
         boxes = self._boxes(source)
+        boxes = without_duplicates(boxes) if drop_duplicates else boxes
         end = int(events["t"][-1]) if len(events) else -1
         if len(boxes) and int(boxes["t"][0]) // chunk_us > end // chunk_us + 1:
             raise InputError(

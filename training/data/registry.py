@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from spedge.base.errors import InputError, UsageError
 
 from .base import Dataset, Description
+from .boxes import BoxRules
 from .chunks import ChunkStore, open_chunks
 from .published import Found
 from .slices import Store, open_store
@@ -138,6 +139,12 @@ def describe_found(module: Any, found: Found) -> Description:
     """Sensor and labels of what was found of a published data set."""
     description: Description = module.describe(found) if hasattr(module, "describe") else module.DESCRIPTION
     return description
+
+
+def box_rules(name: str) -> BoxRules:
+    """Which boxes of a data set are too small to count."""
+    rules: BoxRules = _module(name).RULES
+    return rules
 
 
 def _given(name: str, data: str | os.PathLike[str] | None) -> str | os.PathLike[str]:

@@ -219,6 +219,8 @@ def command_of(root: str | os.PathLike[str], name: str, index: Index) -> str:
     words = ["spedge", "preprocess", name, "--data", index.data, "--out", str(root)]
     if "chunk_us" in index.settings:
         words += ["--chunk-duration-ms", f"{index.settings['chunk_us'] / 1000:g}"]
+    if index.settings.get("drop_duplicates"):
+        words += ["--drop-duplicates"]
     return shlex.join(words)
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,33 +17,27 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.distributed
-from torch.utils.data import DataLoader
 
 from spedge.base.errors import UsageError
 from spedge.model.spec import ModelSpec
 
-from ..data.base import Description, Sample, sizes_of
-from ..metrics.top1 import top1
 from ..models.registry import make_model
 from ..presets.base import Recipe
 from ..progress import Progress, TrainingError
-from ..represent.collate import Batch
 from ..run import write as write_run
 from ..run import write_progress
-from ..tasks.classification import vote
 from .curves import Curves
 from .faults import in_a_sentence
-from .loading import LearnItems, LookItems, in_order, loader, plain_errors, threads
-from .looking import looked_at, require_points
+from .loading import plain_errors, threads
+from .looking import require_points
 from .machine import PRECISIONS, Place
 from .module import Fit
 from .processes import together
-from .sampler import Batches, batches_in_epoch
 from .state import BEST, LAST, State
-from .together import all_of, of_all, rank_of_ranks, take_the_firsts
+from .together import all_of, take_the_firsts
 from .waiting import Waiting
+from .work import Work
 
-_LOOK_BATCH = 64
 _NO_NUMBER = (
     "Training came to nothing: after {} steps the loss was no number any more. "
     "Train with a lower --learning-rate, or with --precision fp32."
@@ -76,9 +70,7 @@ class Plan:
 
     spec: ModelSpec
     recipe: Recipe
-    about: Description
-    learn: Sequence[Sample]
-    held: Sequence[Sample]
+    work: Callable[[Place], Work]
     seed: int
     folder: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -101,13 +93,14 @@ def fit(plan: Plan, place: Place, on_progress: Callable[[Progress], None] | None
         plan.begin(model)
     averaged = make_model(plan.spec) if recipe.average_samples else model
     averaged.load_state_dict(model.state_dict())
-    module = Fit(model, averaged, recipe, plan.seed)
+    work = plan.work(place)
+    module = Fit(model, averaged, work, recipe, plan.seed)
     state = State.empty()
     last = plan.folder / "checkpoints" / LAST if plan.folder else None
     if last is not None and last.exists():
         state = State.load(last)
         module.resume(state, last)
-    between = _Between(plan, module, on_progress if place.rank == 0 else None, started, state, place.processes)
+    between = _Between(plan, module, on_progress if place.rank == 0 else None, started, state)
     threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // place.devices)
     with threads(threads_each), _quiet(), between.interruptible(), plain_errors(), in_a_sentence(recipe.batch):
         used = state.cpu_seconds if place.processes > 1 else between.cpu()  # all processes have to decide alike
@@ -123,25 +116,10 @@ def _fit(plan: Plan, place: Place, module: Fit, between: _Between) -> None:
     trainer = _trainer(place, plan.recipe)
     trainer.callbacks.append(between)
     try:
-        trainer.fit(module, _learning(plan, place, module))
+        last = module.steps * plan.recipe.accumulate
+        trainer.fit(module, module.work.learning(module.batches, last, place.gpu))
     except SystemExit:  # what Lightning makes of an interrupt in a loader
         raise KeyboardInterrupt from None
-
-
-def _learning(plan: Plan, place: Place, module: Fit) -> DataLoader[Any]:
-    recipe = plan.recipe
-    items = LearnItems(plan.learn, plan.spec, plan.about, recipe, plan.seed)
-    batches = Batches(
-        sizes_of(plan.learn),
-        recipe.batch,
-        plan.seed,
-        pool=recipe.pool,
-        first=module.batches,
-        last=module.steps * recipe.accumulate,
-        rank=place.rank,
-        ranks=place.processes,
-    )
-    return loader(items, batches, recipe.workers, pin=place.gpu)
 
 
 def _trainer(place: Place, recipe: Recipe) -> Any:
@@ -175,21 +153,19 @@ class _Between(pl.Callback):
         on_progress: Callable[[Progress], None] | None,
         started: float,
         state: State,
-        ranks: int,
     ) -> None:
         self.plan, self.module, self.on_progress = plan, module, on_progress
         self.started = started - state.cpu_seconds
         self.best, self.accuracy = state.best, state.accuracy
-        self.loss = math.nan  # of a held-out slice
+        self._seen: dict[str, float] = {}  # at the last look, for the curves
         self.interrupted = False  # as all processes have agreed
         self._asked_to_stop = False
-        self.in_epoch = batches_in_epoch(len(plan.learn), plan.recipe.batch, ranks)
+        self.in_epoch = module.work.in_epoch
         self.curves: Curves | None = None
         self.waiting = Waiting()
         self.loading = 0.0  # CPU seconds of processes that load
         self.pace = math.inf  # CPU seconds a step
         self._mark = (0.0, 0)
-        self._looking: DataLoader[Any] | None = None
         self._epoch = module.batches // self.in_epoch  # the last whole one that was told of
         self._looked = False  # at the weights as they are
         self._kept = time.monotonic()
@@ -226,7 +202,7 @@ class _Between(pl.Callback):
         epoch = module.batches // self.in_epoch
         if ended := epoch > self._epoch:
             self._epoch_ends(trainer, epoch)
-        elif trainer.is_global_zero and time.monotonic() - self._kept >= 60 * self.plan.keep_minutes:
+        elif self._is_due(trainer, told):
             self.keep()
         if told or ended or trainer.world_size == 1:  # asking the others is waiting for them
             some = trainer.strategy.reduce_boolean_decision
@@ -249,9 +225,8 @@ class _Between(pl.Callback):
         if not self._looked:
             self.look()
             if self.curves is not None:
-                self.curves.add(module.step, self._seen())
-        if trainer.is_global_zero:
-            self.keep()
+                self.curves.add(module.step, self._seen)
+        self.keep()
         if module.batches % self.in_epoch:
             self._say(math.ceil(module.batches / self.in_epoch), module.mean_loss(), self.accuracy)
         if self.curves is not None:
@@ -267,9 +242,9 @@ class _Between(pl.Callback):
         if self.curves is not None:
             values = {"train/epoch_loss": loss, "train/waiting": self.waiting.share}
             if looks:
-                values |= self._seen()
+                values |= self._seen
             self.curves.add(self.module.step, values)
-        if looks and trainer.is_global_zero:
+        if looks:
             self.keep()
         self._say(epoch, loss, self.accuracy if looks else None)
         self._fit_budget(trainer)
@@ -277,30 +252,25 @@ class _Between(pl.Callback):
     # ------------------------------------------------------------ parts
 
     def look(self) -> None:
-        """How many of the held-out recordings the averaged weights get right; each process looks at its share."""
-        if self._looking is None:
-            items = LookItems(self.plan.held, self.plan.spec)
-            workers = 0 if self.plan.recipe.workers == 0 else min(2, self.plan.recipe.workers)
-            batches = in_order(len(self.plan.held), _LOOK_BATCH, *rank_of_ranks())
-            self._looking = loader(items, batches, workers)
-        take_the_firsts(self.module.averaged)
-        predictions = of_all(looked_at(self.module.averaged, self._counted(self._looking)))
-        require_points(predictions.points, len(self.plan.held))
-        self.module.largest = max(predictions.largest, *all_of(self.module.largest))
-        self.loss = predictions.loss
-        self.accuracy = top1(vote(predictions, self.plan.held, len(self.plan.spec.labels)))
+        """How good the averaged weights are."""
+        module = self.module
+        take_the_firsts(module.averaged)
+        look = module.work.look(module.averaged, self._counted)
+        require_points(look.points, look.samples)
+        module.largest = max(look.largest, *all_of(module.largest))
+        self.accuracy, self._seen = look.score, look.curves
         self._looked = True
 
-    def _seen(self) -> dict[str, float]:
-        """What the last look gave, for the curves."""
-        return {"val/accuracy": self.accuracy, "val/loss": self.loss}
-
     def keep(self) -> None:
-        """Write the last checkpoint, and the best one when it is that.
+        """Write the last checkpoint, and the best one when it is that: the first process does, with what all carry.
 
         Raises TrainingError rather than keep weights that are no numbers.
         """
         if self.plan.folder is None:
+            return
+        self._kept = time.monotonic()
+        carried = self.module.work.carried()
+        if not self.module.trainer.is_global_zero:
             return
         _require_numbers(self.module)
         better = self.accuracy > self.best
@@ -308,12 +278,19 @@ class _Between(pl.Callback):
         write_run(self.plan.folder, self.plan.document)
         if self.curves is not None:  # first: what is too much is taken out when the run goes on, what lacks is lost
             self.curves.flush()
-        state = self.module.state(self.cpu(), self.best, self.accuracy)
+        state = self.module.state(self.cpu(), self.best, self.accuracy, carried)
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
         state.save(self.plan.folder / "checkpoints" / LAST)
         write_progress(self.plan.folder, state.step, state.steps, self.accuracy, self.best)
-        self._kept = time.monotonic()
+
+    def _is_due(self, trainer: Any, told: bool) -> bool:
+        """Whether a checkpoint is, which of several processes the first says, now and then."""
+        minutes = self.plan.keep_minutes
+        due = time.monotonic() - self._kept >= 60 * minutes
+        if trainer.world_size == 1 or minutes <= 0:
+            return due
+        return math.isfinite(minutes) and told and bool(trainer.strategy.broadcast(due))
 
     def result(self, first: bool) -> Fitted:
         """The weights that are kept, and how good they are."""
@@ -331,7 +308,7 @@ class _Between(pl.Callback):
         """CPU seconds that the run has used, those of processes that load among them."""
         return time.process_time() - self.started + self.loading
 
-    def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def _counted(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The batches; what making them cost is added up."""
         for batch in batches:
             self.loading += batch.cpu_seconds

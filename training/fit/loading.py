@@ -88,7 +88,7 @@ def loader(items: Dataset[Any], batches: Any, workers: int, pin: bool = False) -
         collate_fn=_Collate(),
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=_begin,
+        worker_init_fn=begin_worker,
         pin_memory=pin,
     )
 
@@ -144,7 +144,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _begin(_: int) -> None:
+def begin_worker(_: int) -> None:
     """An interrupt is for the process that trains, which ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""One LightningModule around any classifier."""
+"""One LightningModule around any task."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from spedge.base.errors import InputError
 
-from ..models.inputs import GraphBatch
 from ..presets.base import Recipe
-from ..represent.collate import Batch
-from ..tasks.classification import loss_of
 from .schedule import learning_rate
 from .state import State
+from .work import Work
 
 
 class Fit(pl.LightningModule):
@@ -26,9 +24,9 @@ class Fit(pl.LightningModule):
     from the run's.
     """
 
-    def __init__(self, model: nn.Module, averaged: nn.Module, recipe: Recipe, seed: int) -> None:
+    def __init__(self, model: nn.Module, averaged: nn.Module, work: Work, recipe: Recipe, seed: int) -> None:
         super().__init__()
-        self.model, self.averaged, self.recipe, self.seed = model, averaged, recipe, seed
+        self.model, self.averaged, self.work, self.recipe, self.seed = model, averaged, work, recipe, seed
         if averaged is not model:
             averaged.requires_grad_(False)
         self.step = self.batches = self.seen = self.points = self.largest = 0
@@ -44,7 +42,8 @@ class Fit(pl.LightningModule):
             self.model.load_state_dict(state.model)
             if self.averaged is not self.model:
                 self.averaged.load_state_dict(state.averaged)
-        except (RuntimeError, TypeError, AttributeError):
+            self.work.carry_on(state.carried)
+        except (RuntimeError, TypeError, AttributeError, ValueError, KeyError):
             raise _of_another(path) from None
         self.step, self.batches, self.seen, self.steps = state.step, state.batches, state.seen, state.steps
         self.largest = state.largest
@@ -76,24 +75,24 @@ class Fit(pl.LightningModule):
         ]
         return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Learning rate and dropout are functions of the step and batch."""
         rate = learning_rate(self.step, self.steps, self.recipe)
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group["lr"] = rate
         torch.manual_seed((self.seed * 1_000_003 + self.batches) * 4_099 + self.global_rank)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """A batch that nothing can be learned from gives no gradient; of several processes each has to give one."""
-        if batch.inputs is None or (isinstance(batch.inputs, GraphBatch) and not batch.inputs.can_be_normed):
+        loss = self.work.loss(self.model, batch)
+        if loss is None:
             if self.trainer.world_size == 1:
                 return None
             return torch.stack([p.sum() for p in self.model.parameters()]).sum() * 0.0
-        loss = loss_of(self.model.of_batch(batch.inputs), batch.labels, self.recipe.label_smoothing)  # type: ignore[operator]
         self.losses.append(loss.detach())
         return loss
 
-    def count(self, batch: Batch, batch_idx: int) -> None:
+    def count(self, batch: Any, batch_idx: int) -> None:
         """After a batch: count it, and average the weights after a step."""
         self.batches += 1
         self.points += batch.points
@@ -119,7 +118,7 @@ class Fit(pl.LightningModule):
         losses, self.losses = self.losses, []
         return float(torch.stack(losses).mean()) if losses else float("nan")
 
-    def state(self, cpu_seconds: float, best: float, accuracy: float) -> State:
+    def state(self, cpu_seconds: float, best: float, accuracy: float, carried: dict[str, Tensor]) -> State:
         """What has to be kept."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
@@ -136,6 +135,7 @@ class Fit(pl.LightningModule):
             best,
             accuracy,
             self.largest,
+            carried,
         )
 
 

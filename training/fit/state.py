@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class State:
     seen: samples. cpu_seconds: used so far. model: weights. averaged: their average, when one is kept. optimizer,
     scaler: torch's. best: the highest accuracy so far; accuracy: the last one.
     largest: tokens or events of the sample that had the most of those learned from or looked at.
+    carried: what else goes on from batch to batch (`Work.carried`).
     """
 
     step: int
@@ -38,6 +39,7 @@ class State:
     best: float
     accuracy: float
     largest: int = 0
+    carried: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> State:

@@ -26,9 +26,12 @@ _RANDOM, _STREAM = 1, 2  # so that their draws differ
 
 
 class Recording(Protocol):
-    """Chunks of a recording on its grid of time, and the numbers of those with boxes, ascending."""
+    """Chunks of a recording on its grid of time, the numbers of those with boxes, ascending, and all its boxes."""
 
     labelled: Any
+
+    @property
+    def boxes(self) -> Any: ...
 
     def __len__(self) -> int: ...
 
@@ -91,7 +94,7 @@ class LearnSteps(IterableDataset[StepBatch]):
 
     def __iter__(self) -> Iterator[StepBatch]:
         info = get_worker_info()
-        worker = 0 if info is None else info.id
+        worker = (self._first + (0 if info is None else info.id)) % self.workers  # the loader begins with process 0
         slots: dict[int, _Slot] = {}
         pieces = self._pieces(worker)
         for number in range(worker, self._last, self.workers):

@@ -1,7 +1,6 @@
 """Presets by name: ours, and the paper's."""
 
 from spedge.base.errors import UsageError
-from spedge.model.parts import Detector
 
 from . import paper, pico
 from .base import SIZES, Preset, Recipe
@@ -17,15 +16,4 @@ def preset(name: str) -> Preset:
         raise UsageError(f"There is no preset '{name}'. Choose one of: {', '.join(PRESETS)}.") from None
 
 
-def trainable(name: str | Preset) -> Preset:
-    """A preset that can be trained here. Raises UsageError for another, naming those that can."""
-    chosen = preset(name) if isinstance(name, str) else name
-    if not isinstance(chosen.model, Detector):
-        return chosen
-    ours = ", ".join(p.name for p in PRESETS.values() if not isinstance(p.model, Detector))
-    raise UsageError(
-        f"The preset '{chosen.name}' is a detector, which cannot be trained here yet. Choose one of: {ours}."
-    )
-
-
-__all__ = ["PRESETS", "SIZES", "Preset", "Recipe", "preset", "trainable"]
+__all__ = ["PRESETS", "SIZES", "Preset", "Recipe", "preset"]

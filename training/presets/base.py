@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spedge.base.errors import UsageError
-from spedge.model.parts import ATTENTIONS, EventInput, Model, Representation, Transformer
+from spedge.model.parts import ATTENTIONS, Detector, EventInput, Model, Representation, Transformer
 from spedge.model.spec import ModelSpec, describe
 
 from ..augment.recipe import Augmentation
@@ -77,10 +77,12 @@ class Preset:
         """The same with the transformer of another of SIZES. Raises UsageError where there is none of that size."""
         if size not in SIZES:
             raise UsageError(f"There is no size '{size}'. Choose one of: {', '.join(SIZES)}.")
-        if not isinstance(self.model, Transformer) or isinstance(self.representation, EventInput):
-            raise UsageError(f"The preset '{self.name}' is a {self.model.type}, which has no size to choose.")
-        model = replace(transformer(size), attention=self.model.attention)
-        embedding = replace(self.representation.embedding, hidden=model.hidden)
+        encoder = self.model.encoder if isinstance(self.model, Detector) else self.model
+        if not isinstance(encoder, Transformer) or isinstance(self.representation, EventInput):
+            raise UsageError(f"The preset '{self.name}' is a {encoder.type}, which has no size to choose.")
+        sized = replace(transformer(size), attention=encoder.attention)
+        embedding = replace(self.representation.embedding, hidden=sized.hidden)
+        model = replace(self.model, encoder=sized, hidden=sized.hidden) if isinstance(self.model, Detector) else sized
         return replace(self, model=model, representation=replace(self.representation, embedding=embedding))
 
     def with_tokens(self, tokens: int) -> Preset:

@@ -1,7 +1,8 @@
-"""The paper's 27 experiments (arXiv 2510.26614) as one table, to be held beside the paper's own.
+"""The paper's 27 experiments (arXiv 2510.26614) as one table, to be held beside the paper's own; and its detector of
+GEN1 on larger sensors.
 
-Names: data set (DG DvsGesture, SL SL-Animals-DVS, G1 GEN1), model, representation (SP Spiking Patches, V voxels,
-F frames, E raw events). Of detectors the grid's cell is a patch, or 8 pixels of raw events.
+Names: data set (DG DvsGesture, SL SL-Animals-DVS, G1 GEN1; ours are ET eTraM and MP 1Mpx), model, representation (SP
+Spiking Patches, V voxels, F frames, E raw events). Of detectors the grid's cell is a patch, or 8 pixels of raw events.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from spedge.tokens.settings import TokenizerSettings
 
 from .base import SIZES, Preset, Recipe
 
-_DATA = {"DG": "dvsgesture", "SL": "slanimals", "G1": "gen1"}
+_DATA = {"DG": "dvsgesture", "SL": "slanimals", "G1": "gen1", "ET": "etram", "MP": "1mpx"}
+_DETECTION = ("G1", "ET", "MP")
 _BUCKETS = 10
 _FEATURES = 16  # of a token or an event, for a GNN or PCN
 _EVENT_CELL = 8
@@ -64,6 +66,8 @@ _TABLE: tuple[tuple[str, tuple[int, TokenizerSettings | str], int, Encoder, int,
     ("DG-PCN-E", (10_000, "first"), 10_000, _PCN_E, 72, 1, 20_000, 4),
     ("SL-PCN-E", (10_000, "first"), 10_000, _PCN_E, 72, 1, 30_000, 4),
     ("G1-T-SP", (16, _spikes(250, absolute_us=25_000)), 50_000, _BASE, 16, 1, 400_000, 4),
+    ("ET-T-SP", (16, _spikes(250, absolute_us=25_000)), 50_000, _BASE, 16, 1, 400_000, 4),
+    ("MP-T-SP", (16, _spikes(250, absolute_us=25_000)), 50_000, _BASE, 16, 1, 400_000, 4),
     ("G1-T-V", (16, _voxels(1, 50)), 50_000, _BASE, 16, 1, 400_000, 4),
     ("G1-T-F", (16, _voxels(0, 50)), 50_000, _BASE, 16, 1, 400_000, 4),
     ("G1-GNN-SP", (8, _spikes(50)), 10_000, _GNN_G1, 16, 1, 400_000, 4),
@@ -94,7 +98,7 @@ def _preset(
     workers: int,
 ) -> Preset:
     data = name[:2]
-    detects = data == "G1"
+    detects = data in _DETECTION
     cell = _EVENT_CELL if isinstance(seen[1], str) else 1
     rule = Recipe(
         batch=batch,

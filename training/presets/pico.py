@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spedge.model.parts import Embedding, TokenInput
+from spedge.model.parts import Detector, Embedding, TokenInput
 from spedge.tokens.settings import TokenizerSettings
 
 from ..augment.recipe import Augmentation
@@ -74,6 +74,19 @@ PRESETS = (
         name="nmnist-pico-voxel",
         representation=_tokens(
             TokenizerSettings(kind="voxel", patch_size=4, threshold=16.0, duration_us=75_000), 6, 10_000.0
+        ),
+    ),
+    # Boxes of digits that move over a sensor of GEN1's size; small enough to be learned on two cores.
+    Preset(
+        "nmnist-det-pico",
+        "nmnist-det",
+        # As many events as a step of 50 ms brings of a digit in a patch: fewer of them tell digits less well.
+        TokenInput(TokenizerSettings(patch_size=16, threshold=128.0), Embedding(5, _HIDDEN, 50_000.0), 96),
+        Detector(transformer("pico"), 32, head=32),
+        Recipe(
+            batch=4, steps=12_000, learning_rate=2e-3, optimizer="adamw", weight_decay=0.01, warm_up=0.05,
+            last_divide=500.0, clip=10.0, dropout=0.0, average_samples=10_000, workers=1, validate_epochs=1,
+            augment=False, log_steps=50, minutes=60.0,
         ),
     ),
 )  # fmt: skip

@@ -27,7 +27,8 @@ class Sequenced(NamedTuple):
 
 class StepBatch(NamedTuple):
     """inputs: what the encoder takes. steps: whose they are. labels: float32 [n, 5], of all steps; counts: int64
-    [steps], of each. recording, time: int64 [steps]; µs."""
+    [steps], of each. recording, time: int64 [steps]; µs. tokens: int64 [steps], or
+    events. cpu_seconds: that a process of its own has used for it."""
 
     inputs: StepInputs
     steps: Steps
@@ -35,6 +36,19 @@ class StepBatch(NamedTuple):
     counts: Tensor
     recording: Tensor
     time: Tensor
+    tokens: Tensor
+    cpu_seconds: float = 0.0
+
+    @property
+    def made(self) -> Tensor:
+        """bool [steps]: whether a device makes the step."""
+        assert self.steps.still is not None
+        return ~self.steps.still
+
+    @property
+    def largest(self) -> int:
+        """Tokens or events of the step that has the most."""
+        return int(self.tokens.max())
 
     @property
     def samples(self) -> int:
@@ -58,11 +72,16 @@ def collate_steps(sequences: Sequence[Sequenced]) -> StepBatch:
     reset = [sequence.reset and i == 0 for sequence in sequences for i in range(len(sequence.steps))]
     return StepBatch(
         _inputs(steps),
-        Steps(torch.tensor(_each([s.slot for s in sequences], counts)), torch.tensor(reset)),
+        Steps(
+            torch.tensor(_each([s.slot for s in sequences], counts)),
+            torch.tensor(reset),
+            torch.tensor([step.still for step in steps]),
+        ),
         torch.from_numpy(np.concatenate([step.labels for step in steps])),
         torch.tensor([len(step.labels) for step in steps]),
         torch.tensor(_each([s.recording for s in sequences], counts)),
         torch.tensor([step.time for step in steps]),
+        torch.tensor([0 if step.arrays is None else step.arrays.points for step in steps]),
     )
 
 

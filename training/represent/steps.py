@@ -19,8 +19,8 @@ from .samples import Arrays, Represent
 
 
 class Chunked(Protocol):
-    """What a recording holds from start_us to before end_us: events, EVENT_DTYPE, and boxes (fields x, y of the upper
-    left corner, w, h, label)."""
+    """What a recording holds from start_us to before end_us: events, EVENT_DTYPE, and boxes (fields t, x, y of the
+    upper left corner, w, h, label)."""
 
     start_us: int
     end_us: int
@@ -30,11 +30,12 @@ class Chunked(Protocol):
 
 class Step(NamedTuple):
     """One step at `time`, µs. arrays: what the encoder takes; None: nothing. labels: float32 [n, 5], class, centre x,
-    centre y, width, height in pixels."""
+    centre y, width, height in pixels. still: its chunk has no events, and a device makes no step."""
 
     time: int
     arrays: Arrays | None
     labels: NDArray[np.float32]
+    still: bool = False
 
 
 class Stepper:
@@ -76,8 +77,8 @@ class Stepper:
             cuts = [0, *tokens.t.searchsorted(ends, "right").tolist()]  # what comes after the last step falls away
             parts = [tokens.between(a, b) for a, b in pairwise(cuts)]
         return [
-            Step(int(end), self._represent.at(part, int(end), random), own)
-            for part, end, own in zip(parts, ends, labels, strict=True)
+            Step(int(end), self._represent.at(part, int(end), random), own, not len(chunk.events))
+            for part, end, own, chunk in zip(parts, ends, labels, chunks, strict=True)
         ]
 
     def undone(self, before: Sequence[Step], after: Sequence[Step]) -> bool:
@@ -91,8 +92,9 @@ class Stepper:
         self, chunks: Sequence[Chunked], change: BoxedChange | None
     ) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
         events = np.concatenate([chunk.events for chunk in chunks])
-        boxes = np.concatenate([chunk.boxes for chunk in chunks])
-        of = np.repeat(np.arange(len(chunks)), [len(chunk.boxes) for chunk in chunks])
+        newest = [_newest(chunk.boxes) for chunk in chunks]
+        boxes = np.concatenate(newest)
+        of = np.repeat(np.arange(len(chunks)), [len(own) for own in newest])
         corners = np.stack([boxes[side].astype(np.float64) for side in "xywh"], axis=1)
         if change is not None:
             sensor = self._spec.sensor
@@ -100,6 +102,11 @@ class Stepper:
             boxes, of = boxes[kept], of[kept]
         labels = np.concatenate([boxes["label"][:, None], corners[:, :2] + corners[:, 2:] / 2, corners[:, 2:]], axis=1)
         return events, [labels[of == i].astype(np.float32) for i in range(len(chunks))]
+
+
+def _newest(boxes: NDArray[Any]) -> NDArray[Any]:
+    """Those nearest to the chunk's end, where labels come more often than steps (1Mpx, eTraM)."""
+    return boxes[boxes["t"] == boxes["t"].max()] if len(boxes) else boxes
 
 
 def _points(step: Step) -> int:

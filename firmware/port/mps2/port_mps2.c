@@ -3,6 +3,9 @@
  * (1 ns an instruction) ticks once in 40 instructions, or 31.25. Memory and RAM source: the PSRAM, by symbols of the linker
  * script. board.h has what differs. */
 #include "port.h"
+
+#include "linked_image.h"
+#include "no_reboot.h"
 #include "ring.h"
 
 #include "board.h"

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 
 #include "port.h"
+#include "program.h"
 #include "tcp.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ void port_init(int argc, char **argv)
 {
     const char *address = SP_PORT_LISTEN;
     int next = 1;
+    program_init(argv);
     for (int i = 0; i < GUESTS; i++)
         guests[i].fd = -1;
     if (argc > 2 && strcmp(argv[1], "--listen") == 0) {
@@ -252,6 +254,18 @@ void *port_memory(size_t *size)
 {
     *size = sizeof memory;
     return memory;
+}
+
+/* An agent: a board that was started for one host ends with it. */
+int port_can_reboot(uint8_t to)
+{
+    return to == 0 && listener >= 0;
+}
+
+void port_reboot(uint8_t to)
+{
+    if (port_can_reboot(to))
+        program_restart();
 }
 
 /* ---- camera port -------------------------------------------------------------------------------------------- */

@@ -27,6 +27,11 @@ int counter_start(void)
     return has_cycles;
 }
 
+int counter_is_of_silicon(void)
+{
+    return has_cycles;
+}
+
 void port_tick(void)
 {
 } /* ends a WFI */

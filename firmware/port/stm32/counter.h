@@ -5,5 +5,6 @@
 
 /* Whether the DWT counts: on silicon. */
 int counter_start(void);
+int counter_is_of_silicon(void);
 
 #endif

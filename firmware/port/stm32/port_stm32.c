@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "counter.h"
 #include "gpio.h"
+#include "reboot.h"
 #include "usart.h"
 
 #ifndef SP_LINK_BAUD
@@ -36,6 +37,7 @@ void port_init(int argc, char **argv)
     static const pin_t lines[] = {BOARD_LINES};
     (void)argc;
     (void)argv;
+    reboot_as_wished();
     const int emulated = !counter_start();
     clock_start(emulated);
     clock_enable(BOARD_LINK_USART);

@@ -7,6 +7,9 @@
 
 #define SP_STM32F4 1
 
+#define CHIP_BOOTLOADER 0x1fff0000u
+#define CHIP_UNIQUE_ID 0x1fff7a10u
+
 #define APB1 0x40000000u
 #define APB2 0x40010000u
 #define AHB1 0x40020000u
@@ -31,6 +34,7 @@
 #define USART_SR(usart) REG(usart + 0x00)
 #define USART_SR_ORE (1u << 3)
 #define USART_SR_RXNE (1u << 5)
+#define USART_SR_TC (1u << 6)
 #define USART_SR_TXE (1u << 7)
 #define USART_DR(usart) REG(usart + 0x04)
 #define USART_BRR(usart) REG(usart + 0x08)

@@ -63,6 +63,14 @@ void usart_receive(usart_t *usart)
     }
 }
 
+#define DRAIN_POLLS 1000000u /* two bytes at 9,600 baud are 2 ms */
+
+void usart_drain(uint32_t at)
+{
+    for (uint32_t i = 0; i < DRAIN_POLLS && (USART_SR(at) & USART_SR_TC) == 0; i++) {
+    }
+}
+
 size_t usart_write(const usart_t *usart, const uint8_t *data, size_t n)
 {
     size_t done = 0;

@@ -31,6 +31,9 @@ void usart_unmask(const usart_t *usart);
  * usart_unmask. */
 void usart_receive(usart_t *usart);
 
+/* Wait until what was written is on the line, for as long as that can take. */
+void usart_drain(uint32_t at);
+
 /* Returns how many bytes were taken. */
 size_t usart_write(const usart_t *usart, const uint8_t *data, size_t n);
 

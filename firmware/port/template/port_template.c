@@ -3,6 +3,7 @@
 
 /* With a camera port: a receive interrupt that calls port_ring_put (ring.h), as in stm32/. */
 #include "no_camera.h"
+#include "no_reboot.h"
 
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "template"
@@ -50,6 +51,11 @@ void *port_memory(size_t *size)
 {
     *size = sizeof memory;
     return memory;
+}
+
+port_image_t port_image(void)
+{
+    return (port_image_t){0}; /* with the symbols that linked_image.h names: include it instead */
 }
 
 void port_idle(void)

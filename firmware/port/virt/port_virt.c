@@ -2,7 +2,9 @@
  * Memory: a part of the RAM, by symbols of the linker script. */
 #include "port.h"
 
+#include "linked_image.h"
 #include "no_camera.h"
+#include "no_reboot.h"
 
 #ifndef SP_BOARD_NAME
 #define SP_BOARD_NAME "virt"

@@ -138,6 +138,8 @@ class Started:
 
 
 class _Process(Started):
+    start_seconds = Process.start_seconds
+
     def boot(self) -> None:
         lines = self._said(2)
         if len(lines) < 2:
@@ -152,7 +154,7 @@ class _Process(Started):
     def _said(self, lines: int) -> list[str]:
         """That many first lines of its standard output; fewer when it ends or takes too long."""
         assert self.process.stdout
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         text = b""
         while text.count(b"\n") < lines:
             left = max(deadline - time.monotonic(), 0)
@@ -210,7 +212,10 @@ def _scratch() -> Path:
 def _process(board: Board, image: Path, ram: Path | None) -> Started:
     process = board.process or Process()
     emulator = [process.emulator] if process.emulator and process.emulated else []
-    return _Process(board.name, [*emulator, str(image), *process.arguments, *([str(ram)] if ram else [])], _scratch())
+    command = [*emulator, str(image), *process.arguments, *([str(ram)] if ram else [])]
+    started = _Process(board.name, command, _scratch())
+    started.start_seconds = process.start_seconds
+    return started
 
 
 def _require_emulator(board: Board) -> None:

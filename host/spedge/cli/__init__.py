@@ -21,6 +21,7 @@ from spedge.cli import (
     bench,
     boards,
     build,
+    bundle,
     check,
     compile,
     convert,
@@ -34,12 +35,14 @@ from spedge.cli import (
     info,
     preprocess,
     presets,
+    render,
     run,
     runs,
     stream,
     tokenize,
     train,
     udev,
+    view,
 )
 
 app = typer.Typer(
@@ -53,7 +56,7 @@ app = typer.Typer(
 )
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, stream, run, check, datasets,
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, view, render, stream, run, check, datasets,
     preprocess, presets, train, import_, runs, evaluate, export, compile,
 )  # fmt: skip
 
@@ -66,6 +69,7 @@ def name_of(module: ModuleType) -> str:
 for module in VERBS:
     app.command(name_of(module), cls=getattr(module, "COMMAND", None))(module.command)
 app.add_typer(bench.app, name="bench")
+app.add_typer(bundle.app, name="bundle")
 
 
 def _version(wanted: bool) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spedge.device.open import Device
     from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
+    from spedge.tokens.settings import TokenizerSettings
+    from spedge.view.live import LiveStage
 
 SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
@@ -35,6 +37,14 @@ DeviceOption = Annotated[
     str | None,
     typer.Option(
         "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
+    ),
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="With --board host: ONNX Runtime's execution providers, the best one first, as in tensorrt,cuda,cpu.",
+        show_default=False,
     ),
 ]
 FaultOption = Annotated[
@@ -236,6 +246,62 @@ def require_torch() -> None:
         raise UsageError("training and its data need torch: pip install 'spedge[train]'")
 
 
+def require_view(*packages: str) -> None:
+    """Raises UsageError, naming the extra, when one of these is not installed."""
+    import importlib.util
+
+    from spedge.base.errors import UsageError
+
+    modules = {"pillow": "PIL"}
+    if any(importlib.util.find_spec(modules.get(name, name)) is None for name in packages):
+        raise UsageError("pictures and the page need more: pip install 'spedge[view]'")
+
+
+def require_board(name: str) -> None:
+    """Raises UsageError for one that there is not, before anything is read."""
+    from spedge.boards.host import HOST
+    from spedge.boards.manifest import load_board
+
+    if name != HOST:
+        load_board(name)
+
+
+def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) -> Board:
+    """The board of that name, which may be this machine itself."""
+    from spedge.base.errors import UsageError
+    from spedge.boards.host import HOST, host_board
+    from spedge.boards.manifest import load_board
+
+    if name != HOST:
+        if provider is not None:
+            raise UsageError(f"--provider is for --board host, and {name} computes by itself")
+        return load_board(name)
+    if precision != "fp32":
+        raise UsageError("--board host computes the bundle's own encoder, in fp32")
+    return host_board(bundle, provider or "cpu")
+
+
+def open_browser(address: str) -> None:
+    """One that cannot be started is no error: the address has been said."""
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def shown_live(
+    name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = ""
+) -> Iterator[LiveStage]:
+    """A page on a source while the block runs; its address is said on stderr."""
+    from spedge.view.live import LiveStage
+    from spedge.view.server import Server
+
+    with LiveStage(name, settings, labels, device) as stage, Server(stage) as server:
+        print(f"{name} is at {server.address}", file=sys.stderr, flush=True)
+        open_browser(server.address)
+        yield stage
+
+
 @contextlib.contextmanager
 def opened_device(
     board: Board,
@@ -250,6 +316,7 @@ def opened_device(
     fault: what shall go wrong on the line, as in Faults.parse.
     """
     from spedge.boards.build import build
+    from spedge.boards.host import HOST, IMAGE
     from spedge.device.open import Device, open_board
     from spedge.jobs.play import require_precision
     from spedge.link.faults import Faults
@@ -262,7 +329,9 @@ def opened_device(
                 require_precision(device, bundle, precision)
             yield device
         return
-    image = build(board, bundle, say, precision).path if board.runs != "serial" else None
+    image = IMAGE if board.name == HOST else None
+    if image is None and board.runs != "serial":
+        image = build(board, bundle, say, precision).path
     say(f"Starting {board.name}")
     with open_board(board, image, faults=faults) as device:
         yield device

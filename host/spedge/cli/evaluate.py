@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.base.errors import UsageError
+from spedge.cli import boxes
 from spedge.cli.common import JsonOption, PrecisionOption, print_json, progress, show, table
 from spedge.cli.train import DataOption, run_folder
 
@@ -27,18 +28,38 @@ def command(
     checkpoint: Annotated[str, typer.Option(help="Of a run: kept, best or last.")] = "kept",
     precision: PrecisionOption = "fp32",
     picture: Annotated[
-        Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Draw the confusion matrix, or a detector's best and worst frames, into this PNG file.",
+            show_default=False,
+        ),
+    ] = None,
+    said: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            help="Score boxes that a device has found, FOLDER/RECORDING.jsonl, in the place of the model's.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify a data set's recordings and say how many were right, class by class.
+    """Classify a data set's recordings and say how many were right, class by class; or score the boxes of a detector.
 
     With --precision int8 or int8w a bundle is evaluated twice: as it is, and in that precision, calibrated on samples
     that it has learned.
     """
     from spedge.training import evaluate
+    from spedge.training.opened import is_detector
 
     folder = run_folder(model)
+    if is_detector(folder):
+        if precision != "fp32":
+            raise UsageError(f"{folder} is a detector, which is evaluated in fp32: leave --precision out.")
+        boxes.evaluate(folder, data, split, checkpoint, picture, said, as_json)
+        return
+    if said is not None:
+        raise UsageError(f"{folder} is no detector: leave --boxes out.")
     with progress("Reading the data") as say, tempfile.TemporaryDirectory() as scratch:
 
         def count(done: int, total: int) -> None:

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 @reads
 def command(
     path: Annotated[
-        Path, typer.Argument(metavar="RECORDING|BUNDLE", help="A recording's file or a bundle's directory.")
+        Path,
+        typer.Argument(
+            metavar="RECORDING|BOXES|BUNDLE",
+            help="A recording's file, one of boxes (*_bbox.npy), or a bundle.",
+        ),
     ],
     *,
     reading: Reading,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a recording or a bundle holds.
+    """Show what a recording, a file of boxes, or a bundle holds.
 
     A recording that is damaged or cut off is counted up to there, and the exit code is 4.
     """
@@ -43,6 +47,11 @@ def command(
         from spedge.model.bundle import Bundle
 
         _print(_bundle_document(Bundle.load(path)), as_json)
+        return
+    if path.name.endswith("_bbox.npy"):
+        from spedge.training.data.boxes import box_info
+
+        _print({"path": str(path), **asdict(box_info(path))}, as_json)
         return
     from spedge.recordings.info import recording_info
 

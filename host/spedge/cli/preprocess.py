@@ -17,6 +17,9 @@ def command(
     data: Annotated[Path, typer.Option(help="Folder where it was unpacked.")],
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
     chunk_duration_ms: Annotated[float, typer.Option(help="Length of the chunks of a data set with boxes.")] = 50.0,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Keep one of boxes that a file holds several times.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     scheduler: Annotated[
         str | None,
@@ -37,6 +40,7 @@ def command(
             data,
             out,
             chunk_ms=chunk_duration_ms,
+            drop_duplicates=drop_duplicates,
             jobs=jobs,
             scheduler=scheduler,
             on_progress=lambda p: say(

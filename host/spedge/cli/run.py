@@ -22,6 +22,8 @@ from spedge.cli.common import (
     ModeOption,
     PlayOption,
     PrecisionOption,
+    ProviderOption,
+    board_of,
     causes,
     interruptible,
     opened_device,
@@ -29,7 +31,10 @@ from spedge.cli.common import (
     print_json_line,
     print_pairs,
     progress,
+    require_board,
     require_range,
+    require_view,
+    shown_live,
 )
 from spedge.cli.reading import reads
 
@@ -69,6 +74,7 @@ def command(
         float, typer.Option(help="A result each so many milliseconds of the stream's time; 0: none by time.")
     ] = 100.0,
     precision: PrecisionOption = "fp32",
+    provider: ProviderOption = None,
     every_tokens: Annotated[int, typer.Option(help="A result each so many tokens; 0: none by tokens.")] = 0,
     window_ms: Annotated[
         float, typer.Option(help="Only tokens of the last so many milliseconds count; 0: of any age.")
@@ -91,28 +97,35 @@ def command(
     ] = None,
     *,
     reading: Reading,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show events, tokens and results on a page meanwhile: docs/view.md.")
+    ] = False,
     fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a bundle's model on a board, on events from a recording or a camera, and print its results as they come.
+
+    --board host needs no compiler: ONNX Runtime computes the encoder on this machine, by any --provider that it has.
 
     Ends when the source does, or with Ctrl-C, with a result on all that came, and then says what became of every event.
     With --json, a line of JSON
     for each result and one for the summary.
     """
     from spedge.base.errors import UsageError
-    from spedge.boards.manifest import load_board
     from spedge.jobs.run import Session, require_sensor
     from spedge.model.bundle import Bundle
     from spedge.sources import open_source
 
+    if view:
+        require_view("starlette", "uvicorn", "wsproto", "pillow")
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
-    known = load_board(board)
+    require_board(board)
     loaded = Bundle.load(bundle)
+    known = board_of(board, loaded, provider, precision)
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(out.open("w")) if out else None
         events = stack.enter_context(open_source(name, speed=speed, reading=reading)) if name != "board" else None
@@ -124,7 +137,10 @@ def command(
         say(f"{name} on {known.name}")
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
         ended = stack.enter_context(playing(link, play, camera_format, reading))
-        summary = _follow(session, loaded, say, lines, as_json, seconds, ended)
+        if view:
+            shown = stack.enter_context(shown_live(name, loaded.token_input.tokenizer, loaded.labels, known.name))
+            session.watch = shown.offer
+        summary = _follow(session, loaded, say, lines, as_json, seconds, ended, shown.progress if view else None)
     _end(summary, as_json)
     if not summary.accounted:
         raise typer.Exit(1)
@@ -166,11 +182,14 @@ def _follow(
     as_json: bool,
     seconds: float | None,
     ended: Callable[[int], bool],
+    show: Callable[[Progress], None] | None,
 ) -> Summary:
     """Run to the end, showing what comes. Ctrl-C is an end like any other."""
     last: Outcome | None = None
     with interruptible(session.stop):
         for state in session.run():
+            if show is not None:
+                show(state)
             for outcome in state.outcomes:
                 last = outcome
                 document = _document(outcome, bundle)

@@ -127,7 +127,11 @@ def command(
     print(
         f"{report.preset}: {state} {report.epochs} epochs ({report.steps} steps) in "
         f"{report.cpu_seconds / 60:.1f} min of CPU time, "
-        f"{report.top1:.1%} of {report.held_out_samples} held-out samples right"
+        + (
+            f"{report.score:.1%} of {report.held_out_samples} held-out samples right"
+            if report.metric == "top1"
+            else f"{report.metric} {report.score:.3f} on {report.held_out_samples} held-out recordings"
+        )
     )
     how = f"{report.processes} processes, {report.precision}" if report.processes > 1 else report.precision
     print(f"in {how}" + (f", as the {report.compat} do" if report.compat else ""))
@@ -165,7 +169,7 @@ def _document(report: TrainReport) -> dict[str, Any]:
         "held_out_samples": report.held_out_samples,
         "epochs": report.epochs,
         "steps": report.steps,
-        "top1": report.top1,
+        report.metric: report.score,
         "cpu_seconds": report.cpu_seconds,
         "interrupted": report.interrupted,
     }

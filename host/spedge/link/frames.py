@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spedge._frames import encode_frame
 from spedge.base.errors import DeviceRefused
 
-VERSION = 4
+VERSION = 6
 REPLY_BIT = 0x80
 FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 
@@ -38,6 +38,9 @@ class Type(enum.IntEnum):
     RESULTS = 0x0A
     RAW = 0x0B
     VALUES = 0x0C
+    IMAGE = 0x0D
+    REBOOT = 0x0E
+    BOXES = 0x0F
     RESULT_PUSH = 0x40  #: of the device, unasked
     ERROR = 0xFF
 
@@ -131,8 +134,12 @@ class Reader:
         return bytes(self.take(f"{n}s")[0])
 
     def string(self) -> str:
+        return self.short().decode("utf-8", "replace")
+
+    def short(self) -> bytes:
+        """A string's bytes."""
         (n,) = self.take("B")
-        return self.raw(n).decode("utf-8", "replace")
+        return self.raw(n)
 
     def numbers(self) -> NDArray[np.float32]:
         """float32 to the end of the payload."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from spedge import _boxes
 from spedge.base.errors import UsageError
-from spedge.model.parts import Detection, Sensor
+from spedge.model.parts import Detection, Detector, Sensor
+from spedge.model.spec import OTHERS, ModelSpec
 
 #: A box: upper left corner and size in pixels (x, y, w, h), score, label's number, and number among those given.
 BOX_DTYPE: np.dtype[Any] = _boxes.DTYPE
@@ -36,3 +37,25 @@ def keep(boxes: NDArray[Any], scores: NDArray[Any], task: Detection, sensor: Sen
             f"boxes [n, 4] go with scores [n, {len(task.labels)}], not {list(given.shape)} with {list(of.shape)}"
         )
     return Kept(*_boxes.keep(given, of, task.score, task.nms_iou, sensor.width, sensor.height, most))
+
+
+def levels_of(spec: ModelSpec) -> NDArray[np.uint16]:
+    """Stride in pixels, rows and columns of each of a detector's levels, finest first: uint16 [levels, 3]."""
+    assert isinstance(spec.model, Detector)
+    rows, columns = spec.model.even_grid(spec.sensor, spec.representation)
+    sizes = (2 * rows, 2 * columns), (rows, columns), (rows // 2, columns // 2)
+    strides = spec.model.strides(spec.representation)
+    return np.array([(stride, *size) for stride, size in zip(strides, sizes, strict=True)], np.uint16)
+
+
+def decode(head: NDArray[Any], levels: NDArray[Any], task: Detection, sensor: Sensor, most: int = MOST) -> Kept:
+    """The boxes of a step from its head's numbers: float32 [n, 5 + classes], as `Detection` says; levels: `levels_of`.
+
+    A box's centre is (place + d) * stride, its size exp(log) * stride, its score sigmoid(objectness) * sigmoid(class)
+    for the class of the highest logit, of equals the first; then as `keep`. Raises UsageError for other shapes.
+    """
+    given, cells = np.ascontiguousarray(head, np.float32), np.ascontiguousarray(levels, np.uint16)
+    wanted = int((cells[:, 1].astype(int) * cells[:, 2]).sum()), OTHERS + len(task.labels)
+    if given.shape != wanted:
+        raise UsageError(f"the head of these levels and labels has the shape {list(wanted)}, not {list(given.shape)}")
+    return Kept(*_boxes.decode(given, cells, task.score, task.nms_iou, sensor.width, sensor.height, most))

@@ -51,8 +51,10 @@ class Classification:
 
 @dataclass(frozen=True)
 class Detection:
-    """Boxes of the labels' classes, at every step of stream time. Outputs: boxes (n, 4) in pixels, centre and size, and
-    scores (n, classes), from which those of at least `score` are kept and thinned class by class at `nms_iou`.
+    """Boxes of the labels' classes, at every step of stream time. Output: head (n, 5 + classes), a row for each cell of
+    each level, finest first and row by row: dx, dy, log w, log h in cells of its level, the logit of an object's being
+    there, and one for each class. Boxes of a score of at least `score` are kept and thinned class by class at `nms_iou`
+    (`spedge.model.boxes`).
 
     strides: pixels between the cells of each level of boxes, finest first. step_us: stream time of a step.
     reverse_time: a token's or event's time counts back from the step's end.
@@ -293,11 +295,15 @@ class Detector:
         side = self.cell_pixels(representation)
         return -(-sensor.height // side), -(-sensor.width // side)
 
-    def boxes(self, sensor: Sensor, representation: Representation) -> int:
-        """How many boxes the head gives, of all levels together."""
+    def even_grid(self, sensor: Sensor, representation: Representation) -> tuple[int, int]:
+        """Rows and columns of the middle level: the grid, filled up or cropped where a side is odd."""
         rows, columns = self.grid(sensor, representation)
         change = 1 if self.odd_grid == "pad" else -1
-        rows, columns = rows + change * (rows % 2), columns + change * (columns % 2)
+        return rows + change * (rows % 2), columns + change * (columns % 2)
+
+    def boxes(self, sensor: Sensor, representation: Representation) -> int:
+        """How many boxes the head gives, of all levels together."""
+        rows, columns = self.even_grid(sensor, representation)
         return 4 * rows * columns + rows * columns + (rows // 2) * (columns // 2)
 
     def problems(self) -> Iterator[str]:

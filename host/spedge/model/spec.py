@@ -31,6 +31,7 @@ from spedge.model.parts import (
 )
 
 SCHEMA = 2
+OTHERS = 5  #: numbers of a detector's box besides its classes' logits: dx, dy, log w, log h, objectness
 
 
 # ---------------------------------------------------------------- the whole
@@ -120,6 +121,11 @@ class ModelSpec:
             other = ", or 'spedge check --board host', which takes all classifiers"
         raise InputError(f"{taker} takes {takes}, and the model '{self.name}' is {has}: choose another preset{other}.")
 
+    @property
+    def encoder(self) -> Transformer | Gnn | Pcn:
+        """The family that takes the tokens or events: the model, or what a detector is around."""
+        return self.model.encoder if isinstance(self.model, Detector) else self.model
+
     def window_tokens(self, count: int) -> int:
         """How many of the newest tokens (or events) the model sees when there are `count` since the stream's start.
 
@@ -161,10 +167,7 @@ def describe(
         logits = Output("logits", (len(labels),))
         spec = ModelSpec(name, preset, sensor, Classification(labels), representation, model, (logits,))
     else:
-        count = model.boxes(sensor, representation)
-        outputs = Output("boxes", (count, 4)), Output("scores", (count, len(labels)))
-        cells = (*model.grid(sensor, representation), model.hidden)
-        state = tuple(State(name, f"{name}_next", cells) for name in ("hidden", "cell"))
+        outputs, state = _of_detector(sensor, representation, model, len(labels))
         task = Detection(labels, model.strides(representation))
         spec = ModelSpec(name, preset, sensor, task, representation, model, outputs, state)
     spec.check()
@@ -198,7 +201,7 @@ def _fit_problems(spec: ModelSpec) -> Iterator[str]:
     if isinstance(spec.task, Detection) != isinstance(m, Detector):
         yield f"{spec.task.type} by a {m.type}: detection needs a detector around its {m.type}, classification none"
         return
-    encoder = m.encoder if isinstance(m, Detector) else m
+    encoder = spec.encoder
     if isinstance(encoder, Transformer) and isinstance(r, EventInput):
         yield "a transformer takes tokens, not raw events"
     if isinstance(encoder, Transformer) and encoder.attention == "causal":
@@ -230,9 +233,21 @@ def _output_problems(spec: ModelSpec) -> Iterator[str]:
         if shapes.get("logits") != (classes,):
             yield f"{classes} labels, and no output 'logits' of shape ({classes},)"
         return
-    boxes, scores = shapes.get("boxes", ()), shapes.get("scores", ())
-    if boxes[1:] != (4,) or scores != (*boxes[:1], classes):
-        yield f"detection needs outputs 'boxes' (n, 4) and 'scores' (n, {classes}) of the same n, not {shapes}"
+    if isinstance(spec.model, Detector):
+        outputs, state = _of_detector(spec.sensor, spec.representation, spec.model, classes)
+        if shapes.get("head") != outputs[0].shape:
+            yield f"its detector gives an output 'head' of shape {outputs[0].shape}, not {shapes}"
+        if spec.state != state:
+            yield f"its detector carries a state of {state}, not {spec.state}"
+
+
+def _of_detector(
+    sensor: Sensor, representation: Representation, model: Detector, classes: int
+) -> tuple[tuple[Output, ...], tuple[State, ...]]:
+    """What its steps give, and what they carry on."""
+    cells = (*model.grid(sensor, representation), model.hidden)
+    state = tuple(State(name, f"{name}_next", cells) for name in ("hidden", "cell"))
+    return (Output("head", (model.boxes(sensor, representation), OTHERS + classes)),), state
 
 
 # ---------------------------------------------------------------- written and read
@@ -273,7 +288,14 @@ def from_document(content: Mapping[str, Any]) -> ModelSpec:
 
 
 def _as_written_now(body: dict[str, Any]) -> dict[str, Any]:
-    """Descriptions from before `origin` and `rule` were written, which both followed from something else."""
+    """Descriptions from before `origin` and `rule` were written, which both followed from something else.
+
+    And of detectors whose outputs were said to be boxes and scores.
+    """
+    outputs = body.get("outputs")
+    if isinstance(outputs, list) and [o.get("name") for o in outputs if isinstance(o, Mapping)] == ["boxes", "scores"]:
+        (count, _), (_, classes) = outputs[0]["shape"], outputs[1]["shape"]
+        body["outputs"] = [{"name": "head", "shape": [count, OTHERS + classes]}]
     seen, model, training = body.get("representation"), body.get("model"), body.get("training")
     if isinstance(seen, Mapping) and seen.get("type") == TokenInput.type and "window" in seen:
         body["representation"] = {"origin": "sample" if seen["window"] is None else "window", **seen}

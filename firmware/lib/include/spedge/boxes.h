@@ -37,6 +37,12 @@ typedef struct sp_boxes_level {
 uint32_t sp_boxes_keep(const sp_boxes_rule_t *rule, const float (*given)[4], const float *scores, uint32_t n,
                        sp_box_t *kept, uint32_t capacity, uint32_t *left_out);
 
+/* The same from what a head gives: for every cell of every level, row by row, dx, dy, log w, log h in cells of its level, the
+ * objectness logit and a logit for each class. Centre (place + d) * stride, size exp(log) * stride, score
+ * sigmoid(objectness) * sigmoid(class). */
+uint32_t sp_boxes_decode(const sp_boxes_rule_t *rule, const sp_boxes_level_t *levels, uint32_t level_count,
+                         const float *head, sp_box_t *kept, uint32_t capacity, uint32_t *left_out);
+
 #ifdef __cplusplus
 }
 #endif
