@@ -141,7 +141,9 @@ class _Parts:
 
     def aside(self, at: int) -> list[Any]:
         """Nodes up to number `at` of the state alone."""
-        return [n for n in self.nodes[: at + 1] if n.output and not self.needs(n.output[0], "tokens", "length", "cells")]
+        return [
+            n for n in self.nodes[: at + 1] if n.output and not self.needs(n.output[0], "tokens", "length", "cells")
+        ]
 
     def check_pooling(self, at: int, rows: str, pooled: str, prefix: int) -> None:
         """Compute the pooling of random rows. Raises CompileError when it is not what is compiled."""

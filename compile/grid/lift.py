@@ -159,7 +159,11 @@ class _Lifter:
         sizes = x[3] if len(x) > 3 and x[3] is not None else np.array(x[0].shape) * np.asarray(x[2], np.float64)
         wanted = (*x[0].shape[:2], 2 * x[0].shape[2], 2 * x[0].shape[3])
         mode = a.get("coordinate_transformation_mode", "half_pixel"), a.get("nearest_mode", "round_prefer_floor")
-        exact = mode in (("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil"))
+        exact = mode in (
+            ("asymmetric", "floor"),
+            ("half_pixel", "round_prefer_floor"),
+            ("half_pixel", "round_prefer_ceil"),
+        )
         if a.get("mode", "nearest") != "nearest" or not exact or tuple(int(n) for n in sizes) != wanted:
             raise unsupported(node, " of another kind than nearest to twice the size", "nearest, asymmetric, floor, 2x")
         return x[0].repeat(2, axis=2).repeat(2, axis=3)
@@ -184,11 +188,11 @@ class _Lifter:
         pads = a.get("pads", [0, 0, 0, 0])
         fine = len(kernel) == 2 and a.get("group", 1) == 1 and set(a.get("dilations", [1])) == {1}
         if not fine or a.get("auto_pad", "NOTSET") != "NOTSET" or len(set(strides)) != 1:
-            raise unsupported(node, " of groups, dilations, unequal strides or auto_pad", "a plain convolution of an image")
+            raise unsupported(
+                node, " of groups, dilations, unequal strides or auto_pad", "a plain convolution of an image"
+            )
         bias = np.float32(0) if len(x) < 3 else x[2]
-        height, width = (
-            (x[0].shape[2 + i] + pads[i] + pads[2 + i] - kernel[i]) // strides[0] + 1 for i in (0, 1)
-        )
+        height, width = ((x[0].shape[2 + i] + pads[i] + pads[2 + i] - kernel[i]) // strides[0] + 1 for i in (0, 1))
         view = self.view(x[0].transpose(0, 2, 3, 1), node)
         out = self.conv(view, x[1].transpose(2, 3, 1, 0), bias, strides[0], pads, (height, width))
         return self.numbers(out).transpose(2, 0, 1)[None]
@@ -205,7 +209,9 @@ class _Lifter:
         return self.numbers(out).transpose(2, 0, 1)[None]
 
     def op_MaxPool(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
-        plain = list(a["kernel_shape"]) == [2, 2] and list(a.get("strides", [])) == [2, 2] and not any(a.get("pads", []))
+        plain = (
+            list(a["kernel_shape"]) == [2, 2] and list(a.get("strides", [])) == [2, 2] and not any(a.get("pads", []))
+        )
         if not plain or len(node.output) > 1 or a.get("ceil_mode") or set(a.get("dilations", [1])) != {1}:
             raise unsupported(node, " other than 2x2 with stride 2", "a kernel of 2x2 with strides of 2 and no padding")
         view = self.view(x[0].transpose(0, 2, 3, 1), node)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..graph.nodes import Array
-from ..precision import Quant
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ class Conv(Node):
     """out[y, x] = after(bias + sum over dy, dx: view[y * stride + dy - top, x * stride + dx - left] @ weight[dy, dx]).
 
     weight: [kernel rows, kernel columns, view.width, out.width]; outside the view is 0. after: elementwise operations of
-    one operand, in their order. quant: as of graph.nodes.Linear, for weight.reshape(-1, out.width).
+    one operand, in their order.
     """
 
     view: View
@@ -118,7 +117,6 @@ class Conv(Node):
     top: int = 0
     left: int = 0
     after: tuple[str, ...] = ()
-    quant: Quant | None = None
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -141,7 +139,6 @@ class Spread(Node):
     view: View
     weight: Array
     bias: Array
-    quant: Quant | None = None
 
     @property
     def views(self) -> tuple[View, ...]:

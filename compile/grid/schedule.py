@@ -1,8 +1,8 @@
 """In which order a detector's lines are computed, and how many lines of each field are there at a time.
 
-The finest level, which has the most lines, leads: its lines are computed one after the other, and what they need is computed
-when they need it. What follows from the finest level (its way back to the coarser ones) is computed as soon as it can be. So
-of most fields a few lines are kept, as many as the convolutions reach.
+The finest level, which has the most lines, comes first, line by line: what a line needs is computed when it needs it. So of
+most fields a few lines are kept, as many as the convolutions reach. What leads from it to the next level, which has a
+quarter of its cells, is computed as soon as it can be; then that level comes, and so on.
 """
 
 from __future__ import annotations
@@ -46,26 +46,22 @@ class _Order:
     def steps(self) -> list[Step]:
         for _, new in self.graph.state:  # they are kept whole whatever the order
             self.pull(self.number[new], self.graph.nodes[self.number[new]].steps)
-        most = max(t.field.rows for t in self.graph.head)
-        leaders = [self.number[t.field] for t in self.graph.head if t.field.rows == most]
-        ahead = self.ancestors(leaders)
-        for line in range(most):
-            for leader in leaders:
-                self.pull(leader, line + 1)
-            self.push([i for i in range(len(self.done)) if i not in ahead])
-        for target in self.graph.head:
-            self.pull(self.number[target.field], target.field.rows)
+        for rows in sorted({t.field.rows for t in self.graph.head}, reverse=True):
+            leaders = [self.number[t.field] for t in self.graph.head if t.field.rows == rows]
+            followers = self.followers(rows)
+            for line in range(rows):
+                for leader in leaders:
+                    self.pull(leader, line + 1)
+                self.push(followers)
         return self.found
 
-    def ancestors(self, numbers: Sequence[int]) -> set[int]:
-        found: set[int] = set()
-        work = list(numbers)
-        while work:
-            number = work.pop()
-            if number not in found:
-                found.add(number)
-                work += [self.number[f] for f in self.graph.nodes[number].fields if f in self.number]
-        return found
+    def followers(self, rows: int) -> list[int]:
+        """Nodes that read fields of so many rows and give fewer."""
+        return [
+            i
+            for i, node in enumerate(self.graph.nodes)
+            if node.out.rows < rows and any(field.rows == rows for field in node.fields)
+        ]
 
     def pull(self, number: int, steps: int) -> None:
         """Compute a node's steps up to so many, and all that they need."""
