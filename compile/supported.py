@@ -68,7 +68,8 @@ def _window(spec: ModelSpec, tokens: TokenInput, others: str) -> int:
     if tokens.tokenizer.kind != "continuous":
         raise CompileError(
             f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer, and a compiled one "
-            f"by the continuous: choose a preset of Spiking Patches, or 'spedge check --board host', which takes {others}"
+            "by the continuous: choose a preset of Spiking Patches, or 'spedge check --board host', which takes "
+            f"{others}"
         )
     if tokens.window is None:
         raise CompileError(f"the model '{spec.name}' has no window: a compiled one has a number of tokens that it sees")

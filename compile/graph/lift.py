@@ -231,7 +231,7 @@ class _Lifter:
         return self.scaled(self.select(view.value, columns), view.factor)
 
     def split_index(self, view: View, what: str) -> tuple[int | None, Index]:
-        """The fixed row (None: all rows in order, or all tokens') and the columns of a view of the shape [..., width]."""
+        """The fixed row (None: all rows in order, or all tokens') and the columns of a view of shape [..., width]."""
         width = view.value.width
         index = view.index
         flat = index.reshape(-1, index.shape[-1])

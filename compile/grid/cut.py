@@ -114,19 +114,19 @@ class _Parts:
         entered = {
             i
             for node in self.nodes
-            if any(self.needs(i, "cells") for i in node.input) or node.output and self.needs(node.output[0], "cells")
+            if any(self.needs(name, "cells") for name in (*node.input, *node.output))
             for i in node.input
             if self.needs(i, "tokens") and not self.needs(i, "cells")
         }
         if len(entered) != 1:
             raise CompileError(f"the pooling into the grid reads {', '.join(sorted(entered)) or 'no tokens'}")
-        name = entered.pop()
+        name: str = entered.pop()
         makers = {o: node for node in self.nodes for o in node.output}
         while name in makers and makers[name].op_type in _MASKING:
             reads = [i for i in makers[name].input if self.needs(i, "tokens")]
             if len(reads) != 1 or self.shapes.get(reads[0], [])[-2:-1] < self.shapes["tokens"][1:2]:
                 break
-            name = reads[0]
+            name = str(reads[0])
         return name
 
     def behind(self, names: Collection[str], until: Collection[str] = ()) -> list[Any]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DetectorProgram:
-    """program: of the encoder, whose output are rows. graph: of the grid. functions: of its nodes. names: of all kernels."""
+    """program: of the encoder, whose output are rows. graph: of the grid. functions: of its nodes. names: of all
+    kernels."""
 
     encoder: Graph
     program: Program

@@ -1,8 +1,7 @@
 """From the ONNX graph of a detector's grid part to fields.
 
-Every tensor is an array of the numbers of its elements: which field's, and which of its. Operators that move numbers about
-are carried out on these; how a node's operand lies is read from them (`_View`), so that it does not matter how it came
-about.
+Every tensor is an array of the numbers of its elements: which field's, and which of its. Operators that move numbers
+about are carried out on these; how a node's operand lies is read from them: it does not matter how it came about.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .nodes import Conv, Each, Field, GridGraph, Leaf, Node, Piece, Pool, Spread
 if TYPE_CHECKING:
     import onnx
 
-Numbers = NDArray[np.int64]  # field * BASE + element; ZERO
+Numbers = NDArray[Any]  # field * BASE + element, or ZERO; of constants their values
 BASE, ZERO = 1 << 40, -1
 UNARY = {
     "Abs": "abs", "Erf": "erf", "Exp": "exp", "Neg": "negative", "Relu": "relu", "Sigmoid": "sigmoid", "Sqrt": "sqrt",
@@ -73,8 +72,7 @@ class _Lifter:
             tuple(zip(self.state, new, strict=True)),
             self.nodes,
             self.targets(head),
-            *head.shape,
-            len(self.fields),
+            *map(int, head.shape),
         )
 
     def node(self, node: onnx.NodeProto) -> None:
@@ -101,42 +99,39 @@ class _Lifter:
         return self.tensors[name] if name in self.tensors else self.constants[name]
 
     # -- what moves numbers
-    def op_Identity(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Identity(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         return x[0]
 
-    def op_Reshape(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Reshape(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         sizes = [x[0].shape[i] if n == 0 and not a.get("allowzero") else int(n) for i, n in enumerate(x[1])]
         return x[0].reshape(sizes)
 
-    def op_Flatten(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Flatten(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         return x[0].reshape(int(np.prod(x[0].shape[: a.get("axis", 1)])), -1)
 
-    def op_Squeeze(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Squeeze(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         return np.squeeze(x[0], None if len(x) < 2 else tuple(int(v) for v in x[1]))
 
-    def op_Unsqueeze(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Unsqueeze(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         return np.expand_dims(x[0], tuple(int(v) for v in x[1]))
 
-    def op_Transpose(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Transpose(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         return x[0].transpose(a.get("perm"))
 
-    def op_Gather(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Gather(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         return np.take(x[0], x[1], axis=a.get("axis", 0))
 
-    def op_Concat(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Concat(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         if any(name not in self.tensors for name in node.input):
             raise unsupported(node, ", which puts a constant beside a field", "fields alone")
         return np.concatenate(x, axis=a["axis"])
 
-    def op_Split(self, node: Any, x: list[Any], a: dict[str, Any]) -> tuple[Numbers, ...]:
-        sizes = x[1] if len(x) > 1 else None
-        axis = a.get("axis", 0)
-        if sizes is None:
-            part = -(-x[0].shape[axis] // len(node.output))
-            sizes = [part] * (len(node.output) - 1)
-        return tuple(np.split(x[0], np.cumsum(sizes)[: len(node.output) - 1], axis=axis))
+    def op_Split(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> tuple[Numbers, ...]:
+        axis, parts = a.get("axis", 0), len(node.output)
+        sizes = x[1] if len(x) > 1 else np.full(parts, -(-x[0].shape[axis] // parts))
+        return tuple(np.split(x[0], np.cumsum(sizes)[: parts - 1], axis=axis))
 
-    def op_Slice(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Slice(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         begin, end = x[1], x[2]
         axes = range(len(begin)) if len(x) < 4 or x[3] is None else x[3]
         steps = np.ones(len(begin), np.int64) if len(x) < 5 else x[4]
@@ -145,7 +140,7 @@ class _Lifter:
             cut[int(axis)] = slice(int(b), int(e), int(s))
         return x[0][tuple(cut)]
 
-    def op_Pad(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Pad(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         value = 0 if len(x) < 3 or x[2] is None else float(np.asarray(x[2]).reshape(()))
         axes = range(x[0].ndim) if len(x) < 4 or x[3] is None else [int(v) for v in x[3]]
         pads = np.zeros((x[0].ndim, 2), np.int64)
@@ -155,7 +150,7 @@ class _Lifter:
             raise unsupported(node, " of another kind than zeros around a field", "constant zeros")
         return np.pad(x[0], pads, constant_values=ZERO)
 
-    def op_Resize(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Resize(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         sizes = x[3] if len(x) > 3 and x[3] is not None else np.array(x[0].shape) * np.asarray(x[2], np.float64)
         wanted = (*x[0].shape[:2], 2 * x[0].shape[2], 2 * x[0].shape[3])
         mode = a.get("coordinate_transformation_mode", "half_pixel"), a.get("nearest_mode", "round_prefer_floor")
@@ -169,13 +164,13 @@ class _Lifter:
         return x[0].repeat(2, axis=2).repeat(2, axis=3)
 
     # -- what computes
-    def op_MatMul(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_MatMul(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         if node.input[1] in self.tensors or x[1].ndim != 2:
             raise unsupported(node, ", whose second operand is no constant matrix", "a constant weight")
         out = self.conv(self.view(x[0], node), x[1][None, None])
         return self.numbers(out).reshape(*x[0].shape[:-1], out.width)
 
-    def op_Gemm(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Gemm(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         if a.get("transA") or node.input[1] in self.tensors or any(i in self.tensors for i in node.input[2:]):
             raise unsupported(node, ", whose operands are not a field and a constant", "a constant weight")
         weight = (x[1].T if a.get("transB") else x[1]) * np.float32(a.get("alpha", 1))
@@ -183,7 +178,7 @@ class _Lifter:
         out = self.conv(self.view(x[0], node), weight[None, None], bias)
         return self.numbers(out).reshape(*x[0].shape[:-1], out.width)
 
-    def op_Conv(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_Conv(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         kernel, strides = x[1].shape[2:], a.get("strides", [1, 1])
         pads = a.get("pads", [0, 0, 0, 0])
         fine = len(kernel) == 2 and a.get("group", 1) == 1 and set(a.get("dilations", [1])) == {1}
@@ -197,7 +192,7 @@ class _Lifter:
         out = self.conv(view, x[1].transpose(2, 3, 1, 0), bias, strides[0], pads, (height, width))
         return self.numbers(out).transpose(2, 0, 1)[None]
 
-    def op_ConvTranspose(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_ConvTranspose(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         plain = x[1].shape[2:] == (2, 2) and a.get("strides") == [2, 2] and a.get("group", 1) == 1
         if not plain or any(a.get("pads", [])) or any(a.get("output_padding", [])) or "output_shape" in a:
             raise unsupported(node, " other than 2x2 with stride 2", "a kernel of 2x2 with strides of 2 and no padding")
@@ -208,7 +203,7 @@ class _Lifter:
         self.nodes.append(Spread(out, view, weight, bias))
         return self.numbers(out).transpose(2, 0, 1)[None]
 
-    def op_MaxPool(self, node: Any, x: list[Any], a: dict[str, Any]) -> Numbers:
+    def op_MaxPool(self, node: Any, x: list[Numbers], a: dict[str, Any]) -> Numbers:
         plain = (
             list(a["kernel_shape"]) == [2, 2] and list(a.get("strides", [])) == [2, 2] and not any(a.get("pads", []))
         )
@@ -251,7 +246,7 @@ class _Lifter:
         self,
         view: View,
         weight: NDArray[Any],
-        bias: Any = np.float32(0),
+        bias: Any = 0,
         stride: int = 1,
         pads: Sequence[int] = (0, 0),
         size: tuple[int, int] | None = None,

@@ -23,7 +23,7 @@ TILE = 4  # rows and columns of a tile of sums where there are no wide vectors: 
 
 @dataclass(frozen=True)
 class Line:
-    """A node's function: its name, what it computes, its main kernel, how often it runs, multiply-accumulates of all runs."""
+    """A node's function: its name, what it computes, its main kernel, how often it runs, multiply-accumulates."""
 
     function: str
     computes: str
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True)
 class _Run:
-    """Cells that are read and written at even distances, in floats: from `x` on every `x_step`, to `out` every `out_step`."""
+    """Cells that are read from `x` on every `x_step`, and written to `out` and on every `out_step`; in floats."""
 
     cells: int
     x: int

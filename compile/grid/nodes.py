@@ -1,13 +1,14 @@
 """A detector's grid part as a graph of fields.
 
-A field is `rows` x `columns` cells of `width` features. What only moves numbers about (concatenation, splitting, padding,
-cropping, nearest-neighbour upsampling, changes of layout) is no node: it is part of how a node reads its fields, a View.
+A field is `rows` x `columns` cells of `width` features. What only moves numbers about (concatenation, splitting,
+padding, cropping, nearest-neighbour upsampling, changes of layout) is no node: it is part of how a node reads its
+fields, a View.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..graph.nodes import Array
 
@@ -106,8 +107,8 @@ class Node:
 class Conv(Node):
     """out[y, x] = after(bias + sum over dy, dx: view[y * stride + dy - top, x * stride + dx - left] @ weight[dy, dx]).
 
-    weight: [kernel rows, kernel columns, view.width, out.width]; outside the view is 0. after: elementwise operations of
-    one operand, in their order.
+    weight: [kernel rows, kernel columns, view.width, out.width]; outside the view is 0. after: elementwise operations
+    of one operand, in their order.
     """
 
     view: View
@@ -226,7 +227,6 @@ class GridGraph:
     head: tuple[Target, ...]
     head_rows: int
     head_width: int
-    fresh: int = field(default=0)
 
     def producer(self, value: Field) -> Node | None:
         """None: an input."""

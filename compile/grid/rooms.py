@@ -33,8 +33,8 @@ class Room:
 
 @dataclass(frozen=True)
 class Layout:
-    """steps: in the order of the run. rooms: of all fields. offsets: of the encoder's buffers and of the rooms' by name, in
-    floats; arena_bytes: all of it."""
+    """steps: in the order of the run. rooms: of all fields. offsets: of the encoder's buffers and, by name, of the
+    rooms, in floats."""
 
     steps: list[Step]
     rooms: Mapping[Field, Room]
@@ -68,7 +68,8 @@ def lay_out(graph: GridGraph, program: Program) -> Layout:
         if room.name not in spans:
             spans[room.name] = (_floats(field, rooms), began + keeping[field].first, began + keeping[field].last)
     offsets, floats = place(spans, lambda key: key if isinstance(key, str) else key.name)
-    whole = {**offsets, **{b: offsets[root] for b, root in buffers.items()}}
+    whole = dict(offsets)
+    whole.update((b, offsets[root]) for b, root in buffers.items())
     return Layout(steps, rooms, whole, 4 * (-(-floats // ALIGN) * ALIGN))
 
 
@@ -84,7 +85,9 @@ def _rooms(graph: GridGraph, keeping: Mapping[Field, Kept]) -> dict[Field, Room]
         columns, width = target.field.columns, graph.head_width
         start = target.row * width + target.column
         rooms[target.field] = Room(HEAD, start, target.field.rows, columns * width, width)
-    inputs = {graph.grid: GRID} | {f: old.name for pair in graph.state for old in pair[:1] for f in pair}
+    inputs: dict[Field, str] = {graph.grid: GRID}
+    for old, new in graph.state:
+        inputs[old] = inputs[new] = old.name
     for field, name in inputs.items():
         if field in rooms:
             raise CompileError("the detector's state is a part of its head")

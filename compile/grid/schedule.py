@@ -1,8 +1,8 @@
 """In which order a detector's lines are computed, and how many lines of each field are there at a time.
 
-The finest level, which has the most lines, comes first, line by line: what a line needs is computed when it needs it. So of
-most fields a few lines are kept, as many as the convolutions reach. What leads from it to the next level, which has a
-quarter of its cells, is computed as soon as it can be; then that level comes, and so on.
+The finest level, which has the most lines, comes first, line by line: what a line needs is computed when it needs it.
+So of most fields a few lines are kept, as many as the convolutions reach. What leads from it to the next level, which
+has a quarter of its cells, is computed as soon as it can be; then that level comes, and so on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Kept:
-    """ring: lines of a field that there is room for; line y lies at y % ring. first, last: steps between which it is used."""
+    """ring: lines of a field that there is room for; line y lies at y % ring. first, last: steps that use it."""
 
     ring: int
     first: int
@@ -121,7 +121,7 @@ def _ring(made: Sequence[int], read: Sequence[int]) -> int:
 def _check_state(
     graph: GridGraph, steps: Sequence[Step], made: dict[Field, list[int]], read: dict[Field, list[int]]
 ) -> None:
-    """A new state is written in the place of the old one: a line only when that has been read, or element by element."""
+    """A new state is written in the old one's place: a line only when that has been read, or element by element."""
     for old, new in graph.state:
         for last, at in zip(read[old], made[new], strict=True):
             itself: Node = graph.nodes[steps[at].node]

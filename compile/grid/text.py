@@ -30,7 +30,7 @@ def detector_source(
     names: emit.Names,
     check: Sequence[str],
 ) -> str:
-    """model.c. functions: of the graph's nodes, in their order. check: lines that see to it that the constants are ours."""
+    """model.c. functions: of the graph's nodes, in their order. check: lines that see to it that constants are ours."""
     of = {key: place_name(key) if isinstance(key, str) else names.buffers[key] for key in layout.offsets}
     return "\n".join(
         [

@@ -6,7 +6,6 @@ convolutions, so that a device's flash holds weights and not code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +163,7 @@ class PoolKernel(Kernel):
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         whole = min(self.cells, self.inside // 2)
 
-        def write(i: Any, c: Any, candidates: Sequence[Any]) -> None:
+        def write(i: Any, c: Any, candidates: list[Any]) -> None:
             at = i * self.steps[1] + c
             for one in candidates[1:] + ([p["out"][at]] if self.more else []):
                 candidates = [b.local(b.maximum(candidates[0], one))]

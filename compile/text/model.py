@@ -355,7 +355,7 @@ def labels_table(labels: Iterable[str]) -> str:
 
 
 def model_struct(bundle: Bundle, source: str, arena_bytes: int, precision: str, more: Sequence[str] = ()) -> str:
-    """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of its other fields."""
+    """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of other fields."""
     model = supported(bundle)
     others = "".join(f"    {line},\n" for line in more)
     t, e = model.input.tokenizer, model.input.embedding
