@@ -83,13 +83,13 @@ def command(
     recordings, if any, by the road of training and by that of a device. Of detectors heads are compared, and boxes one
     to one (class equal, IoU of 0.999, score within 1e-3), at every step.
 
-    A detector on a board makes a step every 50 ms of the recording. At each of them the head's raw numbers and the state
-    must be within 1e-4 of the host's, and the boxes the same ones, one to one. --board host with --provider is a device
+    A detector on a board makes a step every 50 ms of the recording. Then the head's raw numbers and the state
+    must be within 1e-4 of the host's, and the boxes the same, one to one. --board host with --provider is a device
     like others: the application of boards as a process, whose encoder ONNX Runtime computes by that provider.
     The exit code is 1 when a recording fails.
     """
     from spedge.events.formats import format_name
-    from spedge.jobs.check import CheckReport, check, encoder_of, require_recordings, tolerance_of
+    from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
     from spedge.jobs.check_boxes import check_boxes
     from spedge.jobs.check_host import HOST
     from spedge.model.bundle import Bundle
@@ -114,7 +114,7 @@ def command(
     detects = isinstance(loaded.task, Detection)
     if detects and (every_ms or every_tokens or window_ms):
         raise UsageError(
-            "a detector has its own steps, all of which are checked: --every-ms, --every-tokens and --window-ms are for "
+            "a detector has its own steps, and all are checked: --every-ms, --every-tokens and --window-ms are for "
             "classifiers"
         )
     known = board_of(board, loaded, provider, precision)
@@ -221,9 +221,9 @@ def print_report(report: CheckReport[Any]) -> None:
     from spedge.jobs.check_boxes import StepsCheck
 
     detects = any(isinstance(recording, StepsCheck) for recording in report.recordings)
-    said = ("steps", "boxes", "at an edge", "largest Δ head", "largest Δ state")
-    if not detects:
-        said = ("largest Δ logit", "label host", "label device")
+    said: tuple[str, ...] = ("largest Δ logit", "label host", "label device")
+    if detects:
+        said = ("steps", "boxes", "at an edge", "largest Δ head", "largest Δ state")
     before, after = ("events", "dropped", "tokens"), ("tokenize", "embed", "encode")
     listing = table(
         f"{report.board} (costs in {report.cost_unit})",
@@ -246,9 +246,8 @@ def print_report(report: CheckReport[Any]) -> None:
         print(_line(report))
     passed = sum(recording.passed for recording in report.recordings)
     if results := sum(recording.results for recording in report.recordings):
-        print(
-            f"{report.board}: {results:,} {'steps' if detects else 'results on the way'}, all compared with the host's"
-        )
+        what = "steps" if detects else "results on the way"
+        print(f"{report.board}: {results:,} {what}, all compared with the host's")
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -26,6 +27,11 @@ _PIECE_WORDS = 1 << 16
 
 def _nothing() -> None:
     pass
+
+
+def _share(say: Say, first: int, words: int, done: int) -> None:
+    """done: bytes, of the words from the first on."""
+    say(f"{(first + done / 4) / words:.0%} sent")
 
 
 class Feed(Protocol):
@@ -59,7 +65,7 @@ class LinkFeed:
         words = encode_words(events)
         for at in range(0, len(words), _PIECE_WORDS):
             piece = words[at : at + _PIECE_WORDS]
-            self._device.send(piece, lambda done, at=at: say(f"{at / len(words) + done / (4 * len(words)):.0%} sent"))
+            self._device.send(piece, partial(_share, say, at, len(words)))
             between()
 
 
