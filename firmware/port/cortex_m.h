@@ -16,11 +16,20 @@
 #define SCB_VTOR REG(0xe000ed08u)
 #define SCB_AIRCR REG(0xe000ed0cu)
 #define SCB_AIRCR_RESET (0x05fau << 16 | 1u << 2)
+#define SCB_CCR REG(0xe000ed14u)
+#define SCB_CCR_DATA_CACHE (1u << 16)
+#define SCB_CCR_CODE_CACHE (1u << 17)
+#define SCB_CCSIDR REG(0xe000ed80u)
+#define SCB_CSSELR REG(0xe000ed84u)
+#define SCB_ICIALLU REG(0xe000ef50u)
+#define SCB_DCISW REG(0xe000ef60u)
 #define SCB_CFSR REG(0xe000ed28u)
 #define SCB_CPACR REG(0xe000ed88u)
 #define DEMCR REG(0xe000edfcu)
 #define DEMCR_TRCENA (1u << 24)
 #define DWT_CTRL REG(0xe0001000u)
+#define DWT_LAR REG(0xe0001fb0u)
+#define DWT_LAR_UNLOCK 0xc5acce55u /* a Cortex-M7's is locked */
 #define DWT_CYCCNT REG(0xe0001004u)
 
 #endif

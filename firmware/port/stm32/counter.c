@@ -15,6 +15,7 @@ void port_tick(void);
 int counter_start(void)
 {
     DEMCR |= DEMCR_TRCENA;
+    DWT_LAR = DWT_LAR_UNLOCK;
     DWT_CYCCNT = 0;
     DWT_CTRL |= 1u;
     __asm volatile("nop\n\tnop\n\tnop\n\tnop");

@@ -4,6 +4,7 @@
 #include "port.h"
 
 #include "board.h"
+#include "caches.h"
 #include "clock.h"
 #include "counter.h"
 #include "gpio.h"
@@ -27,7 +28,7 @@ static usart_t camera_line = {.at = BOARD_CAMERA_USART, .irq = BOARD_CAMERA_IRQ}
 static const pin_t camera_stop = BOARD_CAMERA_STOP;
 static int write_blocked;
 
-extern uint8_t link_memory_start[], link_memory_end[]; /* linker script */
+extern uint8_t link_memory_start[], link_memory_end[], link_vectors_start[]; /* linker script */
 
 void port_link_received(void);
 void port_camera_received(void);
@@ -38,6 +39,8 @@ void port_init(int argc, char **argv)
     (void)argc;
     (void)argv;
     reboot_as_wished();
+    SCB_VTOR = (uint32_t)link_vectors_start; /* a bootloader may have left its own */
+    caches_enable();
     const int emulated = !counter_start();
     clock_start(emulated);
     clock_enable(BOARD_LINK_USART);
@@ -127,7 +130,7 @@ void port_camera_open(uint32_t baud, int hold)
 {
     port_camera_close();
     usart_open(&camera_line, rate_of(baud));
-    (void)USART_DR(BOARD_CAMERA_USART);
+    (void)USART_RDR(BOARD_CAMERA_USART);
     camera_line.holds = hold;
     port_ring_init(&camera_line.ring, camera_bytes, sizeof camera_bytes);
     tell_camera();
