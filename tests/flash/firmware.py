@@ -64,9 +64,7 @@ class Firmware:
         payload = b""
         kind = frame.type | REPLY_BIT
         if frame.type == Type.HELLO:
-            numbers = struct.pack(
-                "<HBBHHIIHHHBBI", VERSION, bool(self.model_hash), 3, 1024, 4, 65536, 0, 0, 0, 0, 0, 0, 0
-            )
+            numbers = struct.pack("<HBBHHIIHHHBBIII", VERSION, bool(self.model_hash), 3, 1024, 4, 65536, *[0] * 9)
             texts = b"".join(map(short, (b"1.2.3", b"gcc", self.board.encode(), b"a model")))
             payload = numbers + self.model_hash.ljust(32, b"\0") + texts
         elif frame.type == Type.IMAGE and self.tells:

@@ -73,7 +73,9 @@ FOLLOWED = {
     "give its port, for example --device": "test_a_port_that_is_not_there_is_code_3",
     "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
     "choose another --precision": "told_apart",
+    "is evaluated in fp32: leave --precision out": "test_the_verbs",
     "leave --checkpoint out": "test_int8_is_evaluated_beside_fp32",
+    "leave --boxes out": "test_from_published_files_to_an_accuracy",
     "or 'spedge check --board host'": "test_what_takes_transformers_only_says_what_takes_all",
     "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
@@ -90,6 +92,8 @@ FOLLOWED = {
     "give --host user@name": "test_the_machine_has_to_be_named",
     "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
+    "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",
+    "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "pip install esptool": "test_esptool_writes_and_is_read_back",
     "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
     "pip install 'spedge[": "test_an_extra_brings_what_was_missing",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.flash.image import Image, read_elf, told_image
+from spedge.boards.flash.image import told_image
 from spedge.boards.flash.way import FlashError, Way
 from spedge.boards.flash.ways import choose
 from spedge.boards.flash.write import UNVERIFIED, VERIFIED, Tell, Written, write
@@ -52,14 +52,13 @@ def flash(
     Raises FlashError, which names the step and what is on the board now, UsageError for a board that is not written.
     """
     way = choose(board, method)(board, serial, address)
-    content = Image(0, image.read_bytes()) if way.name == "ssh" else read_elf(image)
 
     def ask_bootloader(say: Tell) -> None:
         say("Asking the firmware to start its bootloader")
         _to_bootloader(way)
 
-    written = write(way, content, tell, dry_run, ask_bootloader)
-    if dry_run or way.name == "ssh":  # a digest was compared there, and systemd has started it
+    written = write(way, way.image_of(image), tell, dry_run, ask_bootloader)
+    if dry_run or not way.answers:
         return Flashed(written, None, not dry_run)
     tell("Waiting for the firmware")
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from spedge.boards.flash.image import Image
-from spedge.boards.flash.programs import IN_USE, LINE, PLUG_IN, RIGHTS, TROUBLES, run
+from spedge.boards.flash.programs import IN_USE, LINE, PLUG_IN, RIGHTS, TROUBLES, dumped, run
 from spedge.boards.flash.way import Chip, Count, FlashError, Need, Way
 
 _TROUBLES = (
@@ -42,11 +42,11 @@ class EspTool(Way):
         return Chip(None, int(size[1]) << 20 if size else None, self.serial, self.port or "a port that esptool found")
 
     def read(self, address: int, n: int, count: Count) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
-            path = Path(folder) / "read.bin"
-            self._call("verify", "read-flash", f"0x{address:x}", str(n), str(path), after="no-reset")
-            count(n)
-            return path.read_bytes() if path.is_file() else b""
+        data = dumped(
+            lambda path: self._call("verify", "read-flash", f"0x{address:x}", str(n), str(path), after="no-reset")
+        )
+        count(n)
+        return data
 
     def write(self, image: Image, count: Count) -> None:
         def on_line(line: str) -> None:

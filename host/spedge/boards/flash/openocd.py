@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from spedge.boards.flash.image import Image
-from spedge.boards.flash.programs import LINE, TROUBLES, run
+from spedge.boards.flash.programs import LINE, TROUBLES, dumped, run
 from spedge.boards.flash.way import Chip, Count, FlashError, Need, Way
 
 _PIECE_BYTES = 32 << 10  # written at once, so that progress can be told
@@ -34,11 +34,9 @@ class OpenOcd(Way):
         return Chip(identity & 0xFFF, kilobytes << 10, self.serial, "a probe that OpenOCD found")
 
     def read(self, address: int, n: int, count: Count) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
-            path = Path(folder) / "read.bin"
-            self._call("verify", f"dump_image {{{path}}} 0x{address:08x} {n}")
-            count(n)
-            return path.read_bytes() if path.is_file() else b""
+        data = dumped(lambda path: self._call("verify", f"dump_image {{{path}}} 0x{address:08x} {n}"))
+        count(n)
+        return data
 
     def write(self, image: Image, count: Count) -> None:
         with tempfile.TemporaryDirectory(prefix="spedge-") as folder:

@@ -8,8 +8,10 @@ import re
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from spedge.base.children import guarded
 from spedge.boards.flash.way import FlashError
@@ -90,6 +92,14 @@ def run(
     if process.returncode:
         raise explained(step, command[0], output, troubles)
     return output
+
+
+def dumped(dump: Callable[[Path], object]) -> bytes:
+    """What a program has written to the file whose path `dump` gives it; nothing where it wrote none."""
+    with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
+        path = Path(folder) / "read.bin"
+        dump(path)
+        return path.read_bytes() if path.is_file() else b""
 
 
 def _follow(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from spedge.boards.flash.image import Image
-from spedge.boards.flash.programs import PLUG_IN, TROUBLES, explained, run
+from spedge.boards.flash.programs import PLUG_IN, TROUBLES, dumped, explained, run
 from spedge.boards.flash.way import Chip, Count, FlashError, Need, Way
 
 
@@ -41,11 +41,9 @@ class StFlash(Way):
         return Chip(identity, int(probe.get("flash", "0").split()[0]), probe.get("serial"), "an ST-LINK")
 
     def read(self, address: int, n: int, count: Count) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
-            path = Path(folder) / "read.bin"
-            self._call("verify", "read", str(path), f"0x{address:08x}", str(n))
-            count(n)
-            return path.read_bytes() if path.is_file() else b""
+        data = dumped(lambda path: self._call("verify", "read", str(path), f"0x{address:08x}", str(n)))
+        count(n)
+        return data
 
     def write(self, image: Image, count: Count) -> None:
         def on_line(line: str) -> None:

@@ -7,10 +7,11 @@ import importlib.util
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from spedge.base.errors import DeviceError
-from spedge.boards.flash.image import Image
+from spedge.boards.flash.image import Image, read_elf
 from spedge.boards.manifest import Board, Flash
 
 #: What is done, in this order.
@@ -65,6 +66,10 @@ class Way(abc.ABC):
     reads: ClassVar[bool] = True
     #: Whether the board has to be in its bootloader, so that the running firmware is asked to go there.
     in_bootloader: ClassVar[bool] = False
+    #: Whether a part of an image can be compared with what is there; else only all of it.
+    compares_parts: ClassVar[bool] = True
+    #: Whether the board answers HELLO when it has started; else the way has seen itself that the program runs.
+    answers: ClassVar[bool] = True
 
     def __init__(self, board: Board, serial: str | None = None, port: str | None = None) -> None:
         assert board.flash
@@ -73,6 +78,11 @@ class Way(abc.ABC):
         self.settings: dict[str, Any] = board.flash.methods[self.name]
         self.serial = serial
         self.port = port
+
+    @staticmethod
+    def image_of(path: Path) -> Image:
+        """What is written of a build: the bytes that its ELF file puts into flash."""
+        return read_elf(path)
 
     def find_tool(self) -> str:
         """What writes, with its version. Raises FlashError, with the command that brings it."""

@@ -105,7 +105,7 @@ def _holds(way: Way, image: Image, tell: Tell) -> bool:
     tell("Comparing with what is there")
     first = Image(image.address, image.data[:_FIRST_BYTES])
     try:
-        if way.difference(first if way.name != "ssh" else image, lambda _: None) is not None:
+        if way.compares_parts and way.difference(first, lambda _: None) is not None:
             return False
         return way.difference(image, _counter("Comparing", len(image.data), tell)) is None
     except FlashError as error:
