@@ -1,8 +1,15 @@
-"""A model of an STM32F746 or H743 in Unicorn that runs an image as it is flashed: python -m tests.chips.stm32 CHIP ELF.
+"""A double of an STM32F746 or H743 that runs an image as it is flashed: python -m tests.chips.stm32 CHIP ELF OPTION...
 
-Prints where the link is, a pseudo-terminal. A register that is not in the table below is a failure, and so is a write to one
-that has to be unlocked first. What is not modelled: caches, time (the cycle counter runs by the host's clock), and
-interrupts in the middle of a function: one is taken where the main loop begins a round.
+Unicorn is its core; around it are the parts of parts.py. It is a program of its own, because Unicorn's licence is the
+GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
+pseudo-terminals (a line each), then a line for each thing that happens: "clock HZ" (the core's), "reset", "watchdog",
+"bootloader". It ends with status 1 and a sentence when something is used as no chip would have it.
+
+Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), dead=NAME (a flag that never comes: hse,
+pll, voltage), hurry=N (the watchdog runs N times as fast).
+
+Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
+clock), an interrupt elsewhere than where a function begins.
 """
 
 from __future__ import annotations
@@ -11,212 +18,368 @@ import os
 import pty
 import select
 import sys
+import threading
 import time
 import tty
-from collections import deque
 from pathlib import Path
+from typing import Any
 
 from elftools.elf.elffile import ELFFile
-from unicorn import UC_ARCH_ARM, UC_HOOK_CODE, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError
-from unicorn.arm_const import UC_ARM_REG_LR, UC_ARM_REG_PC, UC_ARM_REG_SP, UC_CPU_ARM_CORTEX_M7
+from unicorn import UC_ARCH_ARM, UC_HOOK_CODE, UC_HOOK_INSN_INVALID, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError
+from unicorn.arm_const import (
+    UC_ARM_REG_D0,
+    UC_ARM_REG_FPSCR,
+    UC_ARM_REG_LR,
+    UC_ARM_REG_PC,
+    UC_ARM_REG_PRIMASK,
+    UC_ARM_REG_R0,
+    UC_ARM_REG_R1,
+    UC_ARM_REG_R2,
+    UC_ARM_REG_R3,
+    UC_ARM_REG_R12,
+    UC_ARM_REG_S0,
+    UC_ARM_REG_SP,
+    UC_ARM_REG_XPSR,
+    UC_CPU_ARM_CORTEX_M7,
+)
+from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
+
+from tests.chips import fpu, parts
 
 PAD = 0x1FFF0000  # where handlers return to
-PPB = 0xE0000000
-WFI, NOP = b"\x30\xbf", b"\x00\xbf"
-RXNE, TC_TXE, RXNEIE, RE = 1 << 5, 1 << 6 | 1 << 7, 1 << 5, 1 << 2
-GPIO = {0x00, 0x08, 0x0C, 0x18, 0x20, 0x24}
-#: Registers that hold what is written and do nothing.
-PLAIN_PPB = {
-    0xED08, 0xED14, 0xED28, 0xED84, 0xED88, 0xEDFC, 0xEF50, 0xEF60, 0xE010, 0xE014, 0x1000, *range(0xE100, 0xE200, 4)
-}  # fmt: skip
-MEMORIES = {
-    "f746": ((0x08000000, 1 << 20), (0x20000000, 320 << 10), (0x1FF0F000, 0x1000)),
-    "h743": ((0x08000000, 2 << 20), (0x20000000, 128 << 10), (0x24000000, 512 << 10), (0x1FF1E000, 0x1000)),
-}
-UNIQUE_ID = {"f746": 0x1FF0F420, "h743": 0x1FF1E800}
-LINK = {"f746": (0x40011000, 37), "h743": (0x40004800, 39)}
-CAMERA = 0x40011400
-GPIO_PORTS = {"f746": (0x40020000, 11), "h743": (0x58020000, 11)}
-PLAIN = {
-    "f746": {0x40023804, 0x40023830, 0x40023840, 0x40023844, 0x40023C00, 0x40000000, 0x40000024, 0x4000002C},
+HARD_FAULT, TICK, FIRST_IRQ = 3, 15, 16
+LOOK_SECONDS = 0.25  # a program that neither calls a function nor uses a register for so long is looked at
+LOOK_EVERY = 256  # calls, at the timer
+FLASH = 0x08000000
+WFI = b"\x30\xbf"
+FOREVER = b"\xfe\xe7"
+PUSHED = (UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3, UC_ARM_REG_R12, UC_ARM_REG_LR, UC_ARM_REG_PC)
+BUS_FAULT, FETCH_FAULT, UNDEFINED = 1 << 9 | 1 << 15, 1 << 8, 1 << 16
+#: Of each chip. doubles: it has an FPU for them. link, camera: USART, where, interrupt, pins.
+CHIPS: dict[str, dict[str, Any]] = {
+    "f746": {
+        "memories": ((FLASH, 1 << 20), (0x20000000, 320 << 10), (0x1FF0F000, 0x1000), (0x1FF00000, 0x1000)),
+        "unique_id": 0x1FF0F420,
+        "bootloader": 0x1FF00000,
+        "sets": 32,
+        "doubles": False,
+        "gpio": 0x40020000,
+        "link": ("USART1", 0x40011000, 37, (("A", 9, 7), ("B", 7, 7))),
+        "camera": ("USART6", 0x40011400, 71, (("C", 6, 8), ("C", 7, 8))),
+        "clocks": (parts.ClocksF7, 0x40023800),
+        "power": (parts.PowerF7, 0x40007000),
+        "flash": (parts.FlashF7, 0x40023C00),
+        "watchdog": 0x40003000,
+    },
     "h743": {
-        0x58024418, 0x5802441C, 0x58024420, 0x58024428, 0x5802442C, 0x58024430, 0x580244E0, 0x580244E8, 0x580244F0,
-        0x5802480C, 0x52002000, 0x40000000, 0x40000024, 0x4000002C,
+        "memories": (
+            (FLASH, 2 << 20), (0x20000000, 128 << 10), (0x24000000, 512 << 10), (0x1FF1E000, 0x1000),
+            (0x1FF09000, 0x1000),
+        ),
+        "unique_id": 0x1FF1E800,
+        "bootloader": 0x1FF09800,
+        "sets": 128,
+        "doubles": True,
+        "gpio": 0x58020000,
+        "link": ("USART3", 0x40004800, 39, (("D", 8, 7), ("D", 9, 7))),
+        "camera": ("USART6", 0x40011400, 71, (("C", 6, 7), ("C", 7, 7))),
+        "clocks": (parts.ClocksH7, 0x58024400),
+        "power": (parts.PowerH7, 0x58024800),
+        "flash": (parts.FlashH7, 0x52002000),
+        "watchdog": 0x58004800,
     },
 }  # fmt: skip
-REGIONS = ((0x40000000, 0x30000), (0x58020000, 0x10000), (0x52000000, 0x10000))
+REGIONS = ((0x40000000, 0x30000), (0x52000000, 0x10000), (0x58000000, 0x30000), (0xE0000000, 0x100000))
+UNIQUE_ID = bytes(range(1, 13))
 
 
-class Unknown(Exception):
-    """A register that the model has not."""
+def say(what: str) -> None:
+    print(what, flush=True)
+
+
+class Line:
+    """A pseudo-terminal for a USART."""
+
+    def __init__(self, usart: parts.Usart) -> None:
+        self.usart = usart
+        self.fd, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.path = os.ttyname(self.slave)
+        os.set_blocking(self.fd, False)
+        usart.out = self.write
+
+    def write(self, byte: int) -> None:
+        if select.select([], [self.fd], [], 1)[1]:  # else nobody listens
+            os.write(self.fd, bytes([byte]))
+
+
+class FloatRegisters:
+    """The core's, for tests.chips.fpu."""
+
+    def __init__(self, uc: Any) -> None:
+        self.uc = uc
+
+    def d(self, number: int) -> int:
+        return int(self.uc.reg_read(UC_ARM_REG_D0 + number))
+
+    def set_d(self, number: int, value: int) -> None:
+        self.uc.reg_write(UC_ARM_REG_D0 + number, value)
+
+    def s(self, number: int) -> int:
+        return int(self.uc.reg_read(UC_ARM_REG_S0 + number))
+
+    def set_s(self, number: int, value: int) -> None:
+        self.uc.reg_write(UC_ARM_REG_S0 + number, value)
+
+    def flags(self) -> int:
+        return int(self.uc.reg_read(UC_ARM_REG_XPSR)) >> 28
+
+    def set_float_flags(self, flags: int) -> None:
+        self.uc.reg_write(UC_ARM_REG_FPSCR, self.uc.reg_read(UC_ARM_REG_FPSCR) & 0x0FFFFFFF | flags << 28)
 
 
 class Stm32:
-    """faults: names of flags that never come: "hse", "pll"."""
-
-    def __init__(self, chip: str, elf: Path, faults: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-        self.chip, self.faults = chip, faults
-        self.values: dict[int, int] = {}
-        self.received: deque[int] = deque()
-        self.problem: str | None = None
-        self.unlocked = False
-        self.begin = time.perf_counter()
-        self.uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
+    def __init__(self, chip: str, elf: Path, crystal: int = 25_000_000, fed: bool = False, **options: Any) -> None:
+        about = CHIPS[chip]
+        dead: set[str] = options.get("dead", set())
+        self.about, self.problem, self.in_fault = about, "", False
+        self.clocks: parts.Clocks = about["clocks"][0](about["clocks"][1], dead, crystal, fed)
+        self.clocks.power = about["power"][0](about["power"][1])
+        self.clocks.power.dead = dead
+        self.clocks.flash = about["flash"][0](about["flash"][1])
+        gpio = {
+            letter: parts.Gpio(about["gpio"] + 0x400 * number, f"GPIO{letter}", self.clocks)
+            for number, letter in enumerate("ABCDEFGHIJK")
+        }
+        self.lines = []
+        for name, at, irq, pins in (about["link"], about["camera"]):
+            usart = parts.Usart(at, name, self.clocks)
+            usart.irq, usart.pins = irq, tuple((gpio[port], pin, function) for port, pin, function in pins)
+            self.lines.append(Line(usart))
+        self.lines[0].usart.baud = 115_200
+        self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
+        self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
+        self.parts: list[parts.Part] = [
+            self.clocks, self.clocks.power, self.clocks.flash, *gpio.values(), self.watchdog, self.system,
+            parts.Timer(0x40000000, "TIM2", self.clocks), *(line.usart for line in self.lines),
+        ]  # fmt: skip
+        self.uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M7)
-        for address, size in (*MEMORIES[chip], (PAD, 0x1000)):
-            self.uc.mem_map(address, size)
-        for address, size in (*REGIONS, (PPB, 0x100000)):
-            self._map(address, size)
-        self.uc.mem_write(UNIQUE_ID[chip], bytes(range(1, 13)))
-        self.symbols = self._load(elf)
-        self.master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.link = os.ttyname(slave)
-        os.set_blocking(self.master, False)
-        self.uc.hook_add(UC_HOOK_CODE, self._round, begin=self.symbols["app_step"], end=self.symbols["app_step"])
-        self.uc.hook_add(UC_HOOK_CODE, self._idle, begin=self.symbols["port_idle"], end=self.symbols["port_idle"])
+        self.uc.hook_add(UC_HOOK_INSN_INVALID, self._undefined)
+        self.registers = FloatRegisters(self.uc)
+        self.doubles = 0
+        self._map(elf)
+        self.news = threading.Event()
+        self.attention, self.calls, self.uses = False, 0, 0
+        threading.Thread(target=self._hear, daemon=True).start()
+        threading.Thread(target=self._look, daemon=True).start()
 
-    def _load(self, elf: Path) -> dict[str, int]:
+    def _map(self, elf: Path) -> None:
+        for address, size in (*self.about["memories"], (PAD, 0x1000)):
+            self.uc.mem_map(address, size)
+        for base, size in REGIONS:
+            self.uc.mmio_map(base, size, self._read, base, self._write, base)
+        self.uc.mem_write(self.about["unique_id"], UNIQUE_ID)
+        bootloader = self.about["bootloader"]
+        self.uc.mem_write(
+            bootloader, (0x20001000).to_bytes(4, "little") + (bootloader + 9).to_bytes(4, "little") + FOREVER
+        )
+        self.uc.hook_add(UC_HOOK_CODE, self._bootloader, begin=bootloader + 8, end=bootloader + 8)
         with elf.open("rb") as stream:
             file = ELFFile(stream)
             for segment in file.iter_segments("PT_LOAD"):
                 if segment["p_filesz"]:
                     self.uc.mem_write(segment["p_paddr"], segment.data())
-            table = list(file.get_section_by_name(".symtab").iter_symbols())  # type: ignore[union-attr]
-        symbols = {symbol.name: symbol["st_value"] & ~1 for symbol in table}
-        size = next(symbol["st_size"] for symbol in table if symbol.name == "port_idle")
-        code = bytes(self.uc.mem_read(symbols["port_idle"], size))
+            table: Any = file.get_section_by_name(".symtab")
+            functions = {s["st_value"] & ~1 for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC"}
+            (idle,) = table.get_symbol_by_name("port_idle")
+        for at in functions:  # where an interrupt may come: Unicorn cannot be stopped at a load or store of a register
+            self.uc.hook_add(UC_HOOK_CODE, self._called, begin=at, end=at)
+        at = idle["st_value"] & ~1
+        code = bytes(self.uc.mem_read(at, idle["st_size"]))
         assert code.count(WFI) == 1
-        self.uc.mem_write(symbols["port_idle"], code.replace(WFI, NOP))  # Unicorn would end there
-        return symbols
+        self.wfi = at + code.index(WFI)
+        self.uc.hook_add(UC_HOOK_CODE, self._sleep, begin=self.wfi, end=self.wfi)
 
-    def run(self) -> None:
-        """Until something fails."""
-        stack, start = (int.from_bytes(self.uc.mem_read(0x08000000 + 4 * i, 4), "little") for i in (0, 1))
+    # ---- running -----------------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Until something is wrong: what."""
+        self.reset()
+        while not self.problem:
+            self._go()
+            if self.watchdog.bites:
+                say("watchdog")
+                self.reset()
+                self.clocks.values[self.clocks.CSR] |= 1 << self.clocks.RESET_BY_WATCHDOG
+            elif self.system.wants_reset:
+                say("reset")
+                self.reset()
+            elif not self.in_fault:
+                self._interrupts()
+        return self.problem
+
+    def reset(self) -> None:
+        """RAM stays as it is."""
+        self.hz = self.clocks.HSI
+        for part in self.parts:
+            part.reset()
+        self.in_fault = False
+        stack, start = (int.from_bytes(self.uc.mem_read(FLASH + 4 * i, 4), "little") for i in (0, 1))
+        self.uc.reg_write(UC_ARM_REG_PRIMASK, 0)
         self.uc.reg_write(UC_ARM_REG_SP, stack)
-        while self.problem is None:
-            try:
-                self.uc.emu_start(start | 1, 0xFFFFFFFE)
-            except UcError as error:
-                self.problem = self.problem or f"{error} at 0x{self.uc.reg_read(UC_ARM_REG_PC):08x}"
-                return
-            start = self.uc.reg_read(UC_ARM_REG_PC)
-            if self._pending():
-                self._interrupt(LINK[self.chip][1])
+        self.uc.reg_write(UC_ARM_REG_PC, start)
 
-    # ---- interrupts --------------------------------------------------------------------------------------------
+    def _go(self, count: int = 0) -> None:
+        try:
+            self.uc.emu_start(self.uc.reg_read(UC_ARM_REG_PC) | 1, PAD, 0, count)
+        except UcError as error:
+            self._fault(error)
 
-    def _round(self, *_: object) -> None:
-        self._hear(0.0)
-        if self._pending():
-            self.uc.emu_stop()
+    def _fault(self, error: UcError) -> None:
+        if self.in_fault:
+            self.problem = self.problem or f"{error} in the handler of a fault"
+            return
+        self.in_fault = True
+        cause = {UC_ERR_FETCH_UNMAPPED: FETCH_FAULT, UC_ERR_INSN_INVALID: UNDEFINED}.get(error.errno, BUS_FAULT)
+        self.system.values[0xED28] |= cause
+        frame = [self.uc.reg_read(register) for register in (*PUSHED, UC_ARM_REG_XPSR)]
+        stack = (self.uc.reg_read(UC_ARM_REG_SP) & ~7) - 32
+        self.uc.mem_write(stack, b"".join(word.to_bytes(4, "little") for word in frame))
+        self.uc.reg_write(UC_ARM_REG_SP, stack)
+        self.uc.reg_write(UC_ARM_REG_LR, 0xFFFFFFF9)
+        self.uc.reg_write(UC_ARM_REG_PC, self._handler(HARD_FAULT))
 
-    def _idle(self, *_: object) -> None:
-        self._hear(0.0 if self.received else 0.02)
+    def _undefined(self, *_: object) -> bool:
+        """Whether it was an instruction in double precision, which is done now."""
+        at = self.uc.reg_read(UC_ARM_REG_PC)
+        low, high = (int.from_bytes(self.uc.mem_read(at + i, 2), "little") for i in (2, 0))
+        if not self.about["doubles"] or not fpu.run(high << 16 | low, self.registers):
+            return False
+        self.doubles += 1
+        status = self.uc.reg_read(UC_ARM_REG_XPSR)
+        block = status >> 25 & 3 | (status >> 10 & 0x3F) << 2
+        if block:  # of an IT instruction: this was one of those that it leads
+            block = block & 0xE0 | block << 1 & 0x1F if block & 7 else 0
+            status = status & ~(3 << 25 | 0x3F << 10) | (block & 3) << 25 | (block >> 2) << 10
+            self.uc.reg_write(UC_ARM_REG_XPSR, status)
+        self.uc.reg_write(UC_ARM_REG_PC, at + 4 | 1)
+        return True
 
-    def _hear(self, seconds: float) -> None:
-        if len(self.received) < 4096 and select.select([self.master], [], [], seconds)[0]:
-            self.received.extend(os.read(self.master, 4096))
+    def _handler(self, exception: int) -> int:
+        return int.from_bytes(self.uc.mem_read(self.system.values[0xED08] + 4 * exception, 4), "little")
 
-    def _pending(self) -> bool:
-        usart, irq = LINK[self.chip]
-        enabled = self.values.get(PPB + 0xE100 + irq // 32 * 4, 0) >> irq % 32 & 1
-        return bool(self.received and enabled and self.values.get(usart, 0) & RXNEIE)
+    def _dues(self) -> list[int]:
+        """The numbers of exceptions that wait to be taken."""
+        wanting = [line.usart.irq for line in self.lines if line.usart.wants and self.system.enabled(line.usart.irq)]
+        return [FIRST_IRQ + irq for irq in wanting] + [TICK] * self.system.ticks
 
-    def _interrupt(self, irq: int) -> None:
-        vector = self.values[PPB + 0xED08] + 4 * (16 + irq)
-        handler = int.from_bytes(self.uc.mem_read(vector, 4), "little")
-        before = self.uc.context_save()
-        self.uc.reg_write(UC_ARM_REG_LR, PAD | 1)
-        self.uc.emu_start(handler, PAD)
-        self.uc.context_restore(before)
+    def _interrupts(self) -> None:
+        for due in self._dues():
+            while self.uc.reg_read(UC_ARM_REG_PRIMASK) and not self.problem:
+                self._go(count=1)
+            if due == TICK:
+                self.system.ticked()
+            before = self.uc.context_save()
+            self.uc.reg_write(UC_ARM_REG_LR, PAD | 1)
+            self.uc.reg_write(UC_ARM_REG_PC, self._handler(due))
+            while self.uc.reg_read(UC_ARM_REG_PC) != PAD and not self.problem:
+                self._go()
+                if self.in_fault:
+                    return
+            self.uc.context_restore(before)
+            for line in self.lines:
+                line.usart.allowance = line.usart.AT_ONCE
+
+    def _called(self, *_: object) -> None:
+        self.calls += 1
+        if self.attention or self.calls % LOOK_EVERY == 0:
+            self.attention = False
+            if self._dues() or self.watchdog.bites:
+                self.uc.emu_stop()
+
+    def _sleep(self, *_: object) -> None:
+        """WFI ends when an exception waits, masked or not."""
+        self.news.clear()
+        while not self._dues() and not self.watchdog.bites:
+            self.news.wait(0.01)
+            self.news.clear()
+        self.uc.reg_write(UC_ARM_REG_PC, self.wfi + len(WFI) | 1)
+        self.uc.emu_stop()
+
+    def _bootloader(self, *_: object) -> None:
+        say("bootloader")
+        self.problem = "the bootloader was entered"
+        self.uc.emu_stop()
+
+    def _hear(self) -> None:
+        """A thread of its own, which ends the core's slice when bytes come."""
+        by_fd = {line.fd: line for line in self.lines}
+        while True:
+            for fd in select.select(list(by_fd), [], [])[0]:
+                usart = by_fd[fd].usart
+                while len(usart.received) > 1 << 16:
+                    time.sleep(0.001)
+                usart.received.extend(os.read(fd, 4096))
+            self.attention = True
+            self.news.set()
+
+    def _look(self) -> None:
+        """Stop a program that hangs. Not at a register's load or store, which Unicorn would do twice."""
+        before = None
+        while True:
+            time.sleep(LOOK_SECONDS)
+            if before == (now := (self.calls, self.uses)):
+                self.uc.emu_stop()
+            before = now
 
     # ---- registers ---------------------------------------------------------------------------------------------
 
-    def _map(self, base: int, size: int) -> None:
-        def read(_: Uc, offset: int, __: int, ___: object) -> int:
-            return self._guarded(self.read, base + offset)
+    def _part(self, address: int) -> parts.Part:
+        for part in self.parts:
+            if part.base <= address < part.base + part.size:
+                return part
+        raise parts.Wrong(f"there is nothing at 0x{address:08x}")
 
-        def write(_: Uc, offset: int, __: int, value: int, ___: object) -> None:
-            self._guarded(self.write, base + offset, value)
-
-        self.uc.mmio_map(base, size, read, None, write, None)
-
-    def _guarded(self, act, address: int, *value: int) -> int:  # type: ignore[no-untyped-def]
+    def _read(self, _: Uc, offset: int, __: int, base: int) -> int:
+        self.uses += 1
         try:
-            return int(act(address, *value) or 0)
-        except Unknown as error:
-            self.problem = self.problem or f"{error} 0x{address:08x}"
-            self.uc.emu_stop()
+            part = self._part(base + offset)
+            return part.read(base + offset - part.base)
+        except parts.Wrong as error:
+            self._wrong(error)
             return 0
 
-    def read(self, address: int) -> int:
-        usarts = (LINK[self.chip][0], CAMERA)
-        if address == PPB + 0x1004:
-            running = self.values.get(PPB + 0x1000, 0) & 1 and self.unlocked
-            return int((time.perf_counter() - self.begin) * 216e6) + 1 & 0xFFFFFFFF if running else 0
-        if address == PPB + 0xED80:
-            return 31 << 13 | 3 << 3  # 4 KB of data cache
-        for usart in usarts:
-            if address == usart + 0x1C:
-                return TC_TXE | (RXNE if usart == usarts[0] and self.received else 0)
-            if address == usart + 0x24:
-                return self.received.popleft() if usart == usarts[0] and self.received else 0
-        self._require(address)
-        return self._flags(address, self.values.get(address, 0))
-
-    def write(self, address: int, value: int) -> None:
-        usart = LINK[self.chip][0]
-        if address == usart + 0x28:
-            os.write(self.master, bytes([value & 0xFF]))
+    def _write(self, _: Uc, offset: int, __: int, value: int, base: int) -> None:
+        self.uses += 1
+        try:
+            part = self._part(base + offset)
+            part.write(base + offset - part.base, value)
+        except parts.Wrong as error:
+            self._wrong(error)
             return
-        if address == PPB + 0x1FB0:
-            self.unlocked = value == 0xC5ACCE55
-            return
-        if address in (PPB + 0x1004, usart + 0x20, CAMERA + 0x20):
-            return
-        self._require(address)
-        if PPB + 0xE100 <= address < PPB + 0xE180:
-            value |= self.values.get(address, 0)
-        elif PPB + 0xE180 <= address < PPB + 0xE200:
-            address, value = address - 0x80, self.values.get(address - 0x80, 0) & ~value
-        self.values[address] = value
+        self.attention = True
+        if isinstance(part, parts.Clocks) and self.hz != part.core():
+            self.hz = part.core()
+            say(f"clock {self.hz}")
+        if self.system.wants_reset:
+            self.uc.emu_stop()
 
-    def _require(self, address: int) -> None:
-        ports, many = GPIO_PORTS[self.chip]
-        known = (
-            address in PLAIN[self.chip]
-            or (address - PPB in PLAIN_PPB)
-            or (ports <= address < ports + many * 0x400 and address % 0x400 in GPIO)
-            or any(address in (usart, usart + 0x0C) for usart in (LINK[self.chip][0], CAMERA))
-            or address in {"f746": (0x40023800, 0x40023808, 0x40007000, 0x40007004), "h743": (
-                0x58024400, 0x58024410, 0x58024804, 0x58024818)}[self.chip]
-        )  # fmt: skip
-        if not known:
-            raise Unknown("no such register is modelled:")
-
-    def _flags(self, address: int, value: int) -> int:
-        """What the hardware adds to what was written."""
-        if address in (0x40023800, 0x58024400):  # RCC_CR
-            hse = value >> 16 & 1 and "hse" not in self.faults
-            pll = value >> 24 & 1 and "pll" not in self.faults
-            return value | bool(hse) << 17 | bool(pll) << 25
-        if address == 0x40023808:  # RCC_CFGR
-            return value | (value & 3) << 2
-        if address == 0x58024410:
-            return value | (value & 7) << 3
-        if address == 0x40007004:  # PWR_CSR1: the overdrive is ready
-            return value | self.values.get(0x40007000, 0) & 3 << 16
-        if address in (0x58024804, 0x58024818):
-            return value | 1 << 13
-        return value
+    def _wrong(self, error: parts.Wrong) -> None:
+        self.problem = self.problem or f"at 0x{self.uc.reg_read(UC_ARM_REG_PC):08x}: {error}"
+        self.uc.emu_stop()
 
 
-def main(chip: str, elf: str, *faults: str) -> int:
-    double = Stm32(chip, Path(elf), set(faults))
-    print(double.link, flush=True)
-    double.run()
-    print(double.problem, file=sys.stderr, flush=True)
+def main(chip: str, elf: str, *given: str) -> int:
+    options: dict[str, Any] = {"dead": {option[5:] for option in given if option.startswith("dead=")}}
+    for option in given:
+        name, _, value = option.partition("=")
+        if name != "dead":
+            options[name] = float(value) if name == "hurry" else int(value or "1")
+    double = Stm32(chip, Path(elf), **options)
+    for line in double.lines:
+        say(line.path)
+    print(double.run(), file=sys.stderr, flush=True)
     return 1
 
 

@@ -8,6 +8,7 @@
 
 #define RCC 0x40023800u
 #define RCC_CR REG(RCC + 0x00)
+#define RCC_CR_HSIRDY (1u << 1)
 #define RCC_CR_HSEON (1u << 16)
 #define RCC_CR_HSERDY (1u << 17)
 #define RCC_CR_PLLON (1u << 24)
@@ -72,8 +73,18 @@ static int raise_voltage(void)
 #endif
 }
 
-void clock_start(int emulated) /* to QEMU's UARTs all rates are one */
+int clock_is_emulated(void)
 {
+#if defined(SP_STM32F4)
+    return (RCC_CR & (RCC_CR_HSIRDY | RCC_CR_HSERDY)) == 0;
+#else
+    return 0; /* QEMU has no such chip */
+#endif
+}
+
+void clock_start(void) /* to QEMU's UARTs all rates are one */
+{
+    const int emulated = clock_is_emulated();
     RCC_CR |= RCC_CR_HSEON;
     const int crystal = !emulated && wait_for(&RCC_CR, RCC_CR_HSERDY, RCC_CR_HSERDY);
     const uint32_t to_1_mhz = crystal ? BOARD_CRYSTAL_MHZ | RCC_PLLCFGR_HSE : INTERNAL_MHZ;

@@ -55,9 +55,13 @@ static int wait_for(volatile uint32_t *reg, uint32_t mask, uint32_t value)
     return 0;
 }
 
-void clock_start(int emulated)
+int clock_is_emulated(void)
 {
-    (void)emulated; /* QEMU has no such chip */
+    return 0; /* QEMU has no such chip */
+}
+
+void clock_start(void)
+{
     PWR_CR3 = PWR_CR3_LDO;
     if (!wait_for(&PWR_CSR1, PWR_READY, PWR_READY))
         return;

@@ -7,7 +7,9 @@
 #include "caches.h"
 #include "clock.h"
 #include "counter.h"
+#include "end.h"
 #include "gpio.h"
+#include "mpu.h"
 #include "reboot.h"
 #include "usart.h"
 
@@ -39,10 +41,13 @@ void port_init(int argc, char **argv)
     (void)argc;
     (void)argv;
     reboot_as_wished();
+    end_recall();
     SCB_VTOR = (uint32_t)link_vectors_start; /* a bootloader may have left its own */
+    mpu_enable();
     caches_enable();
-    const int emulated = !counter_start();
-    clock_start(emulated);
+    counter_start();
+    clock_start();
+    watchdog_start();
     clock_enable(BOARD_LINK_USART);
     clock_enable(BOARD_CAMERA_USART);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
@@ -88,6 +93,7 @@ void port_link_received(void)
 
 size_t port_read(uint8_t *out, size_t capacity)
 {
+    watchdog_feed();
     usart_mask(&link_line);
     port_ring_lost(&link_line.ring); /* nobody asks: the frame's CRC tells */
     const size_t n = port_ring_take(&link_line.ring, out, capacity);
@@ -97,6 +103,7 @@ size_t port_read(uint8_t *out, size_t capacity)
 
 size_t port_write(const uint8_t *data, size_t n)
 {
+    watchdog_feed();
     const size_t done = usart_write(&link_line, data, n);
     write_blocked = done < n;
     return done;

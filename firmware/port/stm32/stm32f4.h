@@ -1,5 +1,5 @@
 /* The registers of an STM32F4 that are used here. Where a name stands in another family's header, too, the family's
- * files (usart.c, gpio.c, counter.c) work with either; what is the F4's alone is in clock_f4.c. */
+ * files (usart.c, gpio.c, counter.c) work with either; what is not is in clock_f4_f7.c. */
 #ifndef SP_STM32F4_H_INCLUDED
 #define SP_STM32F4_H_INCLUDED
 
@@ -10,6 +10,10 @@
 
 #define CHIP_BOOTLOADER 0x1fff0000u
 #define CHIP_UNIQUE_ID 0x1fff7a10u
+#define CHIP_WATCHDOG 0x40003000u
+#define CHIP_RESET_FLAGS REG(0x40023874u)
+#define CHIP_RESET_BY_WATCHDOG (1u << 29)
+#define CHIP_RESET_FLAGS_CLEAR (1u << 24)
 
 #define APB1 0x40000000u
 #define APB2 0x40010000u
