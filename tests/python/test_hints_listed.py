@@ -94,6 +94,7 @@ FOLLOWED = {
     "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
     "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",
+    "--debug keeps nothing, and the page": "test_the_command_refuses_what_means_nothing",
     "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "pip install esptool": "test_esptool_writes_and_is_read_back",
     "pip install 'spedge[{}]'": "test_extras_are_brought_by_their_names",

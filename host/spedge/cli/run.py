@@ -33,9 +33,8 @@ from spedge.cli.common import (
     progress,
     require_board,
     require_range,
-    require_view,
-    shown_live,
 )
+from spedge.cli.pages import require_page, shown_live
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def command(
     from spedge.sources import open_source
 
     if view:
-        require_view("starlette", "uvicorn", "wsproto", "pillow")
+        require_page()
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
     name = _source_name(recording, source)
