@@ -111,7 +111,7 @@ def command(
         encoder = encoder_of(loaded, known.target, precision, say)
         with opened_device(known, loaded, device, say, precision, fault) as link:
             report = check(
-                loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
+                loaded, recordings, link, None if device else known.name, say, encoder, tolerance_of(precision), camera,
                 every_us, every_tokens, window_us, reading, events,
             )  # fmt: skip
             hello = link.hello
