@@ -30,7 +30,7 @@ int main(void)
     for (i = 0; i < @INPUTS@; ++i) {
         input[i] = (float)(i % 17u) / 8.0f - 1.0f;
     }
-    if (sp_model.encode(arena.bytes, count) != SP_OK) {
+@CELLS@    if (sp_model.encode(arena.bytes, count) != SP_OK) {
         return 1;
     }
     output = sp_model_output(arena.bytes, &sp_model.outputs[0]);
@@ -60,13 +60,24 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def example(target: Target, labels: bool = True) -> str:
-    """example/main.c; labels: of a model with tokens and labels, else of one with a fixed shape."""
+_CELLS = """\
+    for (i = 0; i < count; ++i) {
+        ((uint16_t *)(void *)(arena.bytes + sp_model.cells_offset))[i] =
+            (uint16_t)(i % ((uint32_t)sp_model.detection->rows * sp_model.detection->columns));
+    }
+    sp_model.reset(arena.bytes);
+"""
+
+
+def example(target: Target, kind: str = "classifier") -> str:
+    """example/main.c. kind: of a "classifier" by tokens, of a "detector", or of a "file" with a fixed shape."""
+    labels, tokens = kind == "classifier", kind != "file"
     words = {
         "@COMPILER@": target.compiler,
         "@FLAGS@": " ".join(target.flags),
-        "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if labels else "your own",
-        "@INPUTS@": "count * SP_MODEL_HIDDEN" if labels else "SP_MODEL_INPUT_FLOATS",
+        "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if tokens else "your own",
+        "@INPUTS@": "count * SP_MODEL_HIDDEN" if tokens else "SP_MODEL_INPUT_FLOATS",
+        "@CELLS@": _CELLS if kind == "detector" else "",
         "@FORMAT@": "%s" if labels else "%lu",
         "@LABEL@": "sp_model_labels[i]" if labels else "(unsigned long)i",
     }

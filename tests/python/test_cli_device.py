@@ -85,8 +85,10 @@ def test_check_passes_and_reports_as_promised(
         assert 0 <= entry["logits_max_abs_diff"] <= 1e-4
         assert entry["label_host"] == entry["label_device"]
         assert set(entry["instructions"]) == {"tokenize", "embed", "encode"}
-    code, out, _ = call(capsys, "check", bundle.path, *paths)
+    code, out, _ = call(capsys, "check", bundle.path, *paths, "--html", tmp_path / "report.html")
     assert code == 0
+    written = (tmp_path / "report.html").read_text()
+    assert "2 of 2 passed" in written and "model on the device" in written and written.count("<polyline") > 4
     assert "2 of 2 recordings passed" in out and "1.raw" in out and "3,000" in out
 
 

@@ -14,6 +14,7 @@ from spedge.cli.common import (
     BundleArgument,
     DeviceOption,
     FaultOption,
+    HtmlOption,
     JsonOption,
     PrecisionOption,
     ProviderOption,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from spedge.jobs.check import CheckReport, RecordingCheck
     from spedge.jobs.check_host import HostReport, SampleCheck
     from spedge.jobs.check_host_boxes import SequenceCheck
+    from spedge.link.protocol import Hello
+    from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
 
 
@@ -70,6 +73,7 @@ def command(
     ] = False,
     *,
     reading: Reading,
+    html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -100,7 +104,7 @@ def command(
             raise UsageError(
                 "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
             )
-        _check_host(bundle, recordings or [], reading, as_json)
+        _check_host(bundle, recordings or [], reading, html, as_json)
         return
     if not recordings:
         raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
@@ -119,10 +123,14 @@ def command(
         with progress("Preparing") as say:
             encoder = encoder_of(loaded, known.target, precision, say)
             with opened_device(known, loaded, device, say, precision, fault) as link:
+                board_name = None if device else known.name
                 report = check(
-                    loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
+                    loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
                     every_us, every_tokens, window_us, reading, events, watch,
                 )  # fmt: skip
+                hello = link.hello
+        if html is not None:
+            _write_html(html, report, loaded, recordings, reading, hello)
         if as_json:
             print_json(report.to_json())
         else:
@@ -135,7 +143,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json: bool) -> None:
+def _check_host(bundle: Path, recordings: list[Path], reading: Reading, html: Path | None, as_json: bool) -> None:
     from spedge.jobs.check_host import check_host
     from spedge.jobs.check_host_boxes import check_host_boxes
     from spedge.model.bundle import Bundle
@@ -151,6 +159,8 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
         else:
             samples = check_host(loaded, recordings, reading, say)
             report, listing = samples, _samples(samples)
+    if html is not None:
+        _write_html(html, report, loaded, recordings, reading)
     if as_json:
         print_json(report.to_json())
     else:
@@ -161,6 +171,21 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
         print(f"host: {sum(s.problem is None for s in report.samples)} of {len(report.samples)} passed")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _write_html(
+    path: Path,
+    report: CheckReport | HostReport[Any],
+    bundle: Bundle,
+    recordings: list[Path],
+    reading: Reading,
+    hello: Hello | None = None,
+) -> None:
+    from spedge.view.reports import check_page, scenes, write
+
+    document = report.to_json()
+    with progress("Drawing"):
+        write(path, check_page(document, bundle, scenes(bundle, recordings, document, reading), hello))
 
 
 def _samples(report: HostReport[SampleCheck]) -> Table:

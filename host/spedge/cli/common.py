@@ -51,6 +51,14 @@ FaultOption = Annotated[
         "--fault", metavar="drop=P,flip=P,...", help="Make the line bad: drop, flip, dup, delay, cut, seed; for tests."
     ),
 ]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a report, too: one file that a browser shows, with everything in it.",
+        show_default=False,
+    ),
+]
 # A tokenizer's parameters.
 KindOption = Annotated[str, typer.Option(help="continuous, discrete or voxel.")]
 PatchSizeOption = Annotated[int, typer.Option(help="Pixels.")]
