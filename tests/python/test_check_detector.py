@@ -164,7 +164,10 @@ def test_the_command_checks_and_runs_it(bundle: Bundle, image: Path, recordings:
     document = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert document["passed"] and [r["steps"] for r in document["recordings"]] == [STEPS] * 3
     assert all(r["head_max_abs_diff"] < 1e-5 and r["steps_at_an_edge"] == 0 for r in document["recordings"])
-    shown = subprocess.run(cli_command(image, "check", bundle.path, recordings[0]), capture_output=True, text=True)
+    page = tmp_path / "page.html"
+    command = cli_command(image, "check", bundle.path, recordings[0], "--html", page)
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "1 of 1 passed" in page.read_text()
     assert shown.returncode == 0 and "1 of 1 recordings passed" in shown.stdout and "at an edge" in shown.stdout
     refused = cli_command(image, "check", bundle.path, recordings[0], "--every-ms", "10")
     done = subprocess.run(refused, capture_output=True, text=True, check=False)

@@ -32,6 +32,7 @@ NAMES = re.compile(
     r"(?<![\w-])--[a-z][a-z-]*(?![\w={-])|\b(?:pip|apt-get) install\b|\bsudo \w|\b[a-z_]+=(?:True\b|['\"])"
     rf"|\bspedge (?:{_VERBS})\b"
 )
+MARKUP = re.compile(r'</?[a-z!]|^\s*[a-z]+="[^"]*"( |$)')
 #: Calls whose texts are no sentences: what options are, and what is run.
 NO_SENTENCES = ("Option", "Argument", "Typer", "add_typer", "run", "Popen", "_call", "require_range")
 OPTIONS_OF_RECORDINGS = {"--" + name.replace("_", "-") for name in Reading.__dataclass_fields__}
@@ -61,6 +62,8 @@ FOLLOWED = {
     "--play is for the source board": "test_stream_board_writes_what_the_camera_sent",
     "--play is for boards": "test_stream_board_writes_what_the_camera_sent",
     "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
+    "--every-ms, --every-tokens": "test_the_command_checks_and_runs_it",
+    "by 'spedge check --board host' alone": "test_detectors_of_other_kinds_are_refused_with_what_to_do",
     "--measure goes with --report": "test_the_command_adds_it_to_the_report",
     "and --precision are for bundles": "test_an_onnx_file_takes_no_options_of_bundles",
     "lists the ports": "test_devices_lists_ports_and_what_answers",
@@ -128,7 +131,7 @@ def found(source: str, file: str) -> Iterator[Hint]:
 
 
 def _is_hint(text: str) -> bool:
-    return " " in text and not text.startswith("#") and NAMES.search(text) is not None
+    return " " in text and not text.startswith("#") and not MARKUP.search(text) and NAMES.search(text) is not None
 
 
 def _name(function: ast.expr) -> str:
