@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.base.errors import UsageError
+from spedge.model.parts import Transformer
 
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .kernels.base import Kernel
     from .plan.program import Buffer, Program, Stored
     from .plan.stateful import StatefulProgram
+    from .points.lowering import PointProgram
+    from .text.model import Names
+    from .text.weights import Weights
 
 Progress = Callable[[str], None]
 
@@ -73,8 +77,8 @@ class Result:
 
     files: dict[str, str | bytes]
     report: CompileReport
-    graph: Graph
-    program: Program | StatefulProgram
+    graph: Graph | None  # None of a model on graphs
+    program: Program | StatefulProgram | PointProgram
 
 
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
@@ -84,9 +88,11 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .graph.reference import to_onnx
     from .plan.stateful import StatefulProgram
     from .text import model as emit
-    from .text.package import example, headers
-    from .text.readme import bundle_readme
 
+    if not isinstance(bundle.model, Transformer):
+        if probes:
+            raise CompileError(f"there is no report by kernel of a {bundle.model.type}")
+        return _generate_points(bundle, target, say, precision)
     graph = import_encoder(bundle, say)
     _check_attention(bundle, graph)
     if graph.stateful and probes:
@@ -103,28 +109,82 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     embedding = _embedding(bundle)
     constants: dict[str, Stored] = {**prefix, **program.constants, **embedding}
     weights = emit.finite_weights(constants)
-    say(f"generating C for {len(names.kernels)} kernels")
     if isinstance(program, StatefulProgram):
         model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision, weights.check)
         sites = 0
     else:
         model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, weights.check, probes)
         sites = program.calls if probes else 0
-    files |= {
+    say(f"generating C for {len(names.kernels)} kernels")
+    files |= _sources(bundle, target, names, constants, weights, model, arena_bytes, sites)
+    kernels = _kernels(program, names.kernels)
+    report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
+    return Result({**files, **_told(bundle, target, report)}, report, graph, program)
+
+
+def _sources(
+    bundle: Bundle,
+    target: Target,
+    names: Names,
+    constants: dict[str, Stored],
+    weights: Weights,
+    model: str,
+    arena_bytes: int,
+    sites: int = 0,
+) -> dict[str, str | bytes]:
+    """The files but those that say what the others are. model: model.c."""
+    from .text import model as emit
+    from .text.package import POINTS_HEADERS, example, headers, points_example
+
+    used = [*emit.kernel_headers(names), "spedge/model.h"]
+    if isinstance(bundle.model, Transformer):
+        programs = example(target)
+    else:
+        programs = points_example(target)
+        used += POINTS_HEADERS
+    return {
         "model.h": emit.model_header(bundle, arena_bytes, sites),
         "model.c": model,
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": weights.source,
         "weights.bin": weights.blob,
+        **headers(used),
+        **programs,
     }
-    used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target)}
-    kernels = _kernels(program, names.kernels)
-    report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
-    files["report.json"] = report.to_json()
-    files["README.md"] = bundle_readme(bundle, target, report)
-    return Result(files, report, graph, program)
+
+
+def _told(bundle: Bundle, target: Target, report: CompileReport) -> dict[str, str | bytes]:
+    from .text.readme import bundle_readme
+
+    return {"report.json": report.to_json(), "README.md": bundle_readme(bundle, target, report)}
+
+
+def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: str) -> Result:
+    """Of a GNN or PCN."""
+    from .points.lift import lift
+    from .points.lowering import lower
+    from .points.report import kernel_reports
+    from .points.text import model_source
+    from .text import model as emit
+
+    if precision != "fp32":
+        raise CompileError(f"a {bundle.model.type} is compiled in fp32, not in {precision}: leave --precision out")
+    say("importing the encoder")
+    network = lift(bundle.file("encoder.onnx"), bundle)
+    say("planning kernels and memory")
+    program = lower(network, supported(bundle).window, target)
+    offsets, floats = program.plan()
+    names = emit.Names.of(program)
+    embedding = _embedding(bundle)
+    constants: dict[str, Stored] = {**program.constants, **embedding}
+    weights = emit.finite_weights(constants)
+    model = model_source(bundle, program, names, offsets, 4 * floats, weights.check)
+    say(f"generating C for {len(names.kernels)} kernels")
+    files = _sources(bundle, target, names, constants, weights, model, 4 * floats)
+    kernels = kernel_reports(program, names.kernels)
+    report = _report(bundle, target, precision, kernels, constants, embedding, 4 * floats, sorted(files))
+    return Result({**files, **_told(bundle, target, report)}, report, None, program)
 
 
 def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:
@@ -144,10 +204,10 @@ def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict
 
 
 def _check_attention(bundle: Bundle, graph: Graph) -> None:
-    attention = supported(bundle).model.attention
-    if (attention == "causal") != graph.stateful:
+    causal = supported(bundle).causal
+    if causal != graph.stateful:
         raise CompileError(
-            f"the bundle says {attention!r} attention, but encoder.onnx "
+            f"the bundle says {'causal' if causal else 'full'!r} attention, but encoder.onnx "
             + ("is causal" if graph.stateful else "is not causal with a mean over the rows present")
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.model.parts import Classification, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 
 from .errors import CompileError
@@ -12,13 +12,18 @@ from .errors import CompileError
 
 @dataclass(frozen=True)
 class Supported:
-    """A classifier by a transformer on windows of tokens."""
+    """A classifier on windows of tokens."""
 
     task: str
     labels: tuple[str, ...]
     input: TokenInput
     window: int
-    model: Transformer
+    model: Transformer | Gnn | Pcn
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is computed token by token."""
+        return isinstance(self.model, Transformer) and self.model.attention == "causal"
 
 
 def transformer_on_tokens(spec: ModelSpec) -> tuple[Classification, TokenInput, Transformer]:
@@ -28,7 +33,7 @@ def transformer_on_tokens(spec: ModelSpec) -> tuple[Classification, TokenInput, 
 
 def supported(spec: ModelSpec) -> Supported:
     """The parts of a model that can be compiled. Raises InputError or CompileError, saying what can, for another."""
-    task, tokens, model = transformer_on_tokens(spec)
+    task, tokens, model = spec.parts("the compiler", Classification, TokenInput, Transformer, Gnn, Pcn)
     if tokens.tokenizer.kind != "continuous":
         raise CompileError(
             f"the model '{spec.name}' goes by the {tokens.tokenizer.kind} tokenizer, and a compiled one "

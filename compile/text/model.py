@@ -14,10 +14,11 @@ from ..errors import CompileError
 from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
-from ..kernels.panel import PanelKernel, RowLinearKernel
+from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
+from ..points.kernels import GraphKernel
 from ..supported import supported
 from ..targets import Target
 from . import c_text
@@ -26,6 +27,8 @@ from .weights import Weights, weights
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
+
+    from ..points.lowering import PointProgram
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Names:
     buffers: dict[Buffer, str]
 
     @staticmethod
-    def of(program: Program | StatefulProgram) -> Names:
+    def of(program: Program | StatefulProgram | PointProgram) -> Names:
         kernels: dict[Kernel, str] = {}
         for item, _ in program.items():
             for call in item.calls if isinstance(item, HeadLoop) else (item,):
@@ -58,9 +61,11 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
+    panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
     uses = (
+        ("kernel_graph", graphs),
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
@@ -143,9 +148,9 @@ def model_source(
             "/* Where each value lies in the arena, in floats. */",
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
             _executor(program, names, prefix, hidden, check, itertools.count() if probes else None),
-            _labels(bundle.labels),
-            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
-            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
+            labels_source(bundle.labels),
+            c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
+            model_struct(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
         ]
     )
 
@@ -185,9 +190,9 @@ def _executor(
         lines.append(f"    /* {phase.label} */")
         if phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
-            lines += _items(phase.blocks, names, "        ", sites, "block")
+            lines += item_lines(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
-        lines += _items(phase.once, names, "    ", sites, "0")
+        lines += item_lines(phase.once, names, "    ", sites, "0")
         uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
     if not uses_tiles:
         lines.append("    (void)tiles;")
@@ -195,7 +200,7 @@ def _executor(
     return "\n".join(lines)
 
 
-def _place(output: Arg, names: Names) -> str:
+def output_place(output: Arg, names: Names) -> str:
     """Where an output lies in the arena, in floats."""
     assert output.buffer is not None
     return f"{names.buffers[output.buffer]} + {output.offset}"
@@ -214,7 +219,7 @@ def stateful_source(
     check: Sequence[str],
 ) -> str:
     """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
-    model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
+    model = model_struct(bundle, names.buffers[program.input], 0, arena_bytes, precision)
     places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
     return "\n".join(
         [
@@ -222,8 +227,8 @@ def stateful_source(
             "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
             c_text.places(places),
             _steps(program, names, check),
-            _labels(bundle.labels),
-            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
+            labels_source(bundle.labels),
+            c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
             model.replace("    .encode = encode,\n", f"    .encode = encode,\n{_STATEFUL}"),
         ]
     )
@@ -232,8 +237,8 @@ def stateful_source(
 def _steps(program: StatefulProgram, names: Names, check: Sequence[str]) -> str:
     graph, at = program.graph, names.buffers
     hidden, width = graph.source.out.width, program.total.row
-    token = "\n".join(_items(program.token, names, "    ", None, "block"))
-    head = "\n".join(_items(program.head, names, "    ", None, "0"))
+    token = "\n".join(item_lines(program.token, names, "    ", None, "block"))
+    head = "\n".join(item_lines(program.head, names, "    ", None, "0"))
     checked = "".join(f"{line}\n" for line in check)
     unused = "" if "tiles" in token else "    (void)tiles;\n"
     return f"""static void reset(void *arena)
@@ -293,7 +298,8 @@ static int encode(void *arena, uint32_t count)
 """
 
 
-def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+def item_lines(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+    """The calls of items. sites: numbers for probes around them; block: the number of the block at hand, in C."""
     lines: list[str] = []
     for item in items:
         if isinstance(item, HeadLoop):
@@ -316,7 +322,10 @@ def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, 
 
 
 def _call(call: Call, names: Names, indent: str) -> str:
-    args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
+    args = [
+        a.symbol if p.kind == "int" else _typed(_arg(a, names), a, p)
+        for a, p in zip(call.args, call.kernel.parameters, strict=True)
+    ]
     return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
 
 
@@ -328,8 +337,6 @@ def _typed(text: str, arg: Arg, parameter: Parameter) -> str:
 
 
 def _arg(arg: Arg, names: Names) -> str:
-    if arg.buffer is None and arg.symbol in ("keys", "tiles"):
-        return arg.symbol
     base = constant_symbol(arg.symbol) if arg.buffer is None else f"a + {names.buffers[arg.buffer]}"
     if arg.offset:
         base += f" + {arg.offset}"
@@ -337,15 +344,19 @@ def _arg(arg: Arg, names: Names) -> str:
         base += f" + block * {arg.per_block}"
     if arg.per_head:
         base += f" + head * {arg.per_head}"
+    if arg.per_centre:
+        base += f" + centre * {arg.per_centre}"
     return base
 
 
-def _labels(labels: Iterable[str]) -> str:
+def labels_source(labels: Iterable[str]) -> str:
+    """The names of the classes."""
     texts = "".join(f"    {c_text.string(label)},\n" for label in labels)
     return f"const char *const sp_model_labels[SP_MODEL_CLASSES] = {{\n{texts}}};\n"
 
 
-def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
+def model_struct(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
+    """`sp_model`. source: of the arena, what the input lies at, and input_offset floats behind it."""
     model = supported(bundle)
     t, e = model.input.tokenizer, model.input.embedding
     return f"""const sp_model_t sp_model = {{

@@ -41,6 +41,21 @@ int main(void)
 }
 """
 
+#: Of the library: what makes the graphs of a model on graphs.
+GRAPH_SOURCES = ("graph.c", "graph_plan.c", "graph_points.h")
+POINTS_HEADERS = ("spedge/assert.h", "spedge/error.h", "spedge/graph.h")  #: what these include
+POINTS = """\
+    double *const points = (double *)(void *)(arena.bytes + sp_model.graph->tables[0].points_offset);
+    for (i = 0; i < count; ++i) { /* column, row and time, in units of the model's time scale */
+        points[3 * i] = (double)(i % 5u);
+        points[3 * i + 1] = (double)(i % 3u);
+        points[3 * i + 2] = 0.25 * i;
+    }
+    if (sp_graph_build(sp_model.graph, arena.bytes, count) != SP_OK) {
+        return 1;
+    }
+"""
+
 
 def headers(names: Iterable[str]) -> dict[str, str]:
     """The runtime's and the library's headers of these names ("spedge/model.h") and all that they include.
@@ -60,7 +75,7 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def example(target: Target, labels: bool = True) -> str:
+def example(target: Target, labels: bool = True) -> dict[str, str]:
     """example/main.c; labels: of a model with tokens and labels, else of one with a fixed shape."""
     words = {
         "@COMPILER@": target.compiler,
@@ -70,7 +85,27 @@ def example(target: Target, labels: bool = True) -> str:
         "@FORMAT@": "%s" if labels else "%lu",
         "@LABEL@": "sp_model_labels[i]" if labels else "(unsigned long)i",
     }
-    text = EXAMPLE
+    return {"example/main.c": _filled(EXAMPLE, words)}
+
+
+def points_example(target: Target) -> dict[str, str]:
+    """Of a model on graphs: example/main.c, and the library's sources that make them."""
+    words = {
+        "@COMPILER@": target.compiler,
+        "@FLAGS@": " ".join((*target.flags, "-Iexample/graph")),
+        "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN], and their points",
+        "example/main.c": "example/main.c example/graph/*.c",
+        "@INPUTS@": "count * SP_MODEL_HIDDEN",
+        "@FORMAT@": "%s",
+        "@LABEL@": "sp_model_labels[i]",
+        "    if (sp_model.encode": POINTS + "    if (sp_model.encode",
+    }
+    library = firmware_dir() / "lib" / "src"
+    sources = {f"example/graph/{name}": (library / name).read_text() for name in GRAPH_SOURCES}
+    return {"example/main.c": _filled(EXAMPLE, words), **sources}
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
     for word, value in words.items():
         text = text.replace(word, value)
     return text

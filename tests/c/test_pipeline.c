@@ -114,6 +114,50 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     token_list_check_equal(&tokens, &expected);
 }
 
+/* Rows without positions, and these beside them, of the same tokens; none that is older than asked for. */
+TEST(pipeline_points_are_those_of_the_window)
+{
+    sp_pipeline_config_t c = config();
+    const sp_event_t *events = random_events(4, EVENTS, 34, 34, 1u << 20);
+    const uint8_t *bytes = encode(events, EVENTS);
+    token_list_t tokens = token_list();
+    float rows[WINDOW * HIDDEN], expected[HIDDEN];
+    double points[WINDOW][3];
+    size_t used;
+
+    c.points = 1;
+    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_points(pipe, 0, points), 0);
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    sp_embed_config_t embed = c.embed;
+    embed.patch_size = P;
+    const size_t size = sp_embed_scratch_size(&embed);
+    uint8_t *scratch = memset(harness_alloc(size), 0, size);
+    const uint64_t ages[] = {0, tokens.tokens[tokens.count - WINDOW / 2].t};
+    for (size_t k = 0; k < 2; k++) {
+        const uint32_t count = sp_pipeline_points(pipe, ages[k], points);
+        const size_t first = tokens.count - count;
+        CHECK_EQ(sp_pipeline_window(pipe, ages[k], rows), count);
+        CHECK(k == 0 ? count == WINDOW : count < WINDOW);
+        for (uint32_t i = 0; i < count; i++) {
+            const sp_token_t *token = &tokens.tokens[first + i];
+            const sp_event_t *of_token = tokens.events;
+            for (size_t before = 0; before < first + i; before++)
+                of_token += tokens.tokens[before].n;
+            CHECK(points[i][0] == token->x && points[i][1] == token->y);
+            CHECK(points[i][2] == (double)(token->t - tokens.tokens[first].t) / (double)c.embed.time_scale_us);
+            CHECK_EQ(sp_embed_events(&embed, of_token, token->n, scratch, size, expected), SP_OK);
+            CHECK(memcmp(&rows[i * HIDDEN], expected, sizeof expected) == 0);
+        }
+    }
+    c.one_by_one = 1;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+    c.one_by_one = 0;
+    c.cell = 1;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+}
+
 /* Positions of the first columns are kept, those behind them computed: both are the same. */
 TEST(pipeline_positions_of_a_wide_sensor)
 {

@@ -15,7 +15,7 @@ from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.model.parts import Classification, Gnn, Pcn, TokenInput, Transformer
 from spedge.recordings import PLAIN, Reading
 
 
@@ -80,7 +80,7 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
 def require_model(device: Device, bundle: Bundle) -> None:
     """Raises DeviceError, naming both, when the device does not hold the bundle's model, and InputError for a model of
     a kind that devices do not run."""
-    bundle.parts("a device", Classification, TokenInput, Transformer)
+    bundle.parts("a device", Classification, TokenInput, Transformer, Gnn, Pcn)
     if device.hello.model_hash == bundle.hash_bytes:
         return
     held = device.hello.model_hash
