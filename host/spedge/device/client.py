@@ -414,10 +414,8 @@ class Client:
     def graph_words(self, result: Result) -> NDArray[np.uint32] | None:
         """The tables of the graphs that a model on graphs went by, uint32 (`spedge.model.graph.DeviceWords`).
 
-        None when the device does not have them any more: it has those of its last run. Empty for a model of another
-        kind."""
-        words = 0 if self.session.detects else self.hello.state
-        numbers = self._read_numbers(result.run, self.hello.numbers, words)
+        None when the device has gone on since: it has those of its last run. Empty for a model of another kind."""
+        numbers = self._read_numbers(result.run, self.hello.numbers, 0 if self.session.detects else self.hello.state)
         return None if numbers is None else numbers.view(np.uint32)
 
     def _note(self, progress: bool) -> None:
