@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.base.errors import UsageError
-from spedge.model.parts import Transformer
+from spedge.model.parts import Gnn, Pcn, Transformer
 
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
@@ -89,10 +89,10 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .plan.stateful import StatefulProgram
     from .text import model as emit
 
+    if supported(bundle).detector:
+        return _generate_detector(bundle, target, say, precision, probes)
     if not isinstance(bundle.model, Transformer):
-        if probes:
-            raise CompileError(f"there is no report by kernel of a {bundle.model.type}")
-        return _generate_points(bundle, target, say, precision)
+        return _generate_points(bundle, target, say, precision, probes)
     graph = import_encoder(bundle, say)
     _check_attention(bundle, graph)
     if graph.stateful and probes:
@@ -109,17 +109,17 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     embedding = _embedding(bundle)
     constants: dict[str, Stored] = {**prefix, **program.constants, **embedding}
     weights = emit.finite_weights(constants)
+    say(f"generating C for {len(names.kernels)} kernels")
     if isinstance(program, StatefulProgram):
         model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision, weights.check)
         sites = 0
     else:
         model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, weights.check, probes)
         sites = program.calls if probes else 0
-    say(f"generating C for {len(names.kernels)} kernels")
-    files |= _sources(bundle, target, names, constants, weights, model, arena_bytes, sites)
+    files |= _sources(bundle, target, names, constants, weights, arena_bytes, sites) | {"model.c": model}
     kernels = _kernels(program, names.kernels)
     report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
-    return Result({**files, **_told(bundle, target, report)}, report, graph, program)
+    return Result(_described(bundle, target, files, report), report, graph, program)
 
 
 def _sources(
@@ -128,40 +128,64 @@ def _sources(
     names: Names,
     constants: dict[str, Stored],
     weights: Weights,
-    model: str,
     arena_bytes: int,
     sites: int = 0,
 ) -> dict[str, str | bytes]:
-    """The files but those that say what the others are. model: model.c."""
+    """The files of a folder but for model.c and what describes it."""
     from .text import model as emit
-    from .text.package import POINTS_HEADERS, example, headers, points_example
+    from .text.package import example, headers, points_example
 
     used = [*emit.kernel_headers(names), "spedge/model.h"]
-    if isinstance(bundle.model, Transformer):
-        programs = example(target)
+    if isinstance(bundle.model, Gnn | Pcn):
+        examples = points_example(target)
     else:
-        programs = points_example(target)
-        used += POINTS_HEADERS
+        examples = {"example/main.c": example(target, "detector" if supported(bundle).detector else "classifier")}
     return {
         "model.h": emit.model_header(bundle, arena_bytes, sites),
-        "model.c": model,
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": weights.source,
         "weights.bin": weights.blob,
         **headers(used),
-        **programs,
+        **examples,
     }
 
 
-def _told(bundle: Bundle, target: Target, report: CompileReport) -> dict[str, str | bytes]:
+def _described(
+    bundle: Bundle, target: Target, files: dict[str, str | bytes], report: CompileReport
+) -> dict[str, str | bytes]:
     from .text.readme import bundle_readme
 
-    return {"report.json": report.to_json(), "README.md": bundle_readme(bundle, target, report)}
+    return {**files, "report.json": report.to_json(), "README.md": bundle_readme(bundle, target, report)}
 
 
-def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: str) -> Result:
-    """Of a GNN or PCN."""
+def _generate_detector(bundle: Bundle, target: Target, say: Progress, precision: str, probes: bool) -> Result:
+    from .grid.detector import detector_program
+    from .grid.text import detector_source
+    from .text import model as emit
+
+    if precision != "fp32":
+        raise CompileError(f"a detector is compiled in fp32, not in {precision}")
+    if probes:
+        raise CompileError("there is no report by kernel of a detector")
+    say("importing the detector")
+    whole = detector_program(bundle, target)
+    embedding = _embedding(bundle)
+    constants: dict[str, Stored] = {**whole.constants, **embedding}
+    weights = emit.finite_weights(constants)
+    say(f"generating C for {len(whole.names.kernels)} kernels")
+    model = detector_source(
+        bundle, whole.program, whole.graph, whole.layout, whole.lines, whole.functions, whole.names, weights.check
+    )
+    kernels = _kernels(whole.program, whole.names.kernels)
+    kernels += [KernelReport(line.kernel, line.computes, line.runs, line.macs) for line in whole.functions]
+    arena_bytes = whole.layout.arena_bytes
+    files = _sources(bundle, target, whole.names, constants, weights, arena_bytes) | {"model.c": model}
+    report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
+    return Result(_described(bundle, target, files, report), report, whole.encoder, whole.program)
+
+
+def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: str, probes: bool) -> Result:
     from .points.lift import lift
     from .points.lowering import lower
     from .points.report import kernel_reports
@@ -169,7 +193,9 @@ def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: s
     from .text import model as emit
 
     if precision != "fp32":
-        raise CompileError(f"a {bundle.model.type} is compiled in fp32, not in {precision}: leave --precision out")
+        raise CompileError(f"a {bundle.model.type} is compiled in fp32, not in {precision}")
+    if probes:
+        raise CompileError(f"there is no report by kernel of a {bundle.model.type}")
     say("importing the encoder")
     network = lift(bundle.file("encoder.onnx"), bundle)
     say("planning kernels and memory")
@@ -179,12 +205,12 @@ def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: s
     embedding = _embedding(bundle)
     constants: dict[str, Stored] = {**program.constants, **embedding}
     weights = emit.finite_weights(constants)
-    model = model_source(bundle, program, names, offsets, 4 * floats, weights.check)
     say(f"generating C for {len(names.kernels)} kernels")
-    files = _sources(bundle, target, names, constants, weights, model, 4 * floats)
+    model = model_source(bundle, program, names, offsets, 4 * floats, weights.check)
+    files = _sources(bundle, target, names, constants, weights, 4 * floats) | {"model.c": model}
     kernels = kernel_reports(program, names.kernels)
     report = _report(bundle, target, precision, kernels, constants, embedding, 4 * floats, sorted(files))
-    return Result({**files, **_told(bundle, target, report)}, report, None, program)
+    return Result(_described(bundle, target, files, report), report, None, program)
 
 
 def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:

@@ -83,6 +83,7 @@ def train(
     wandb: str | None = None,
     bundle: bool = True,
     debug: bool = False,
+    watched: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainReport | None:
     """Train a preset in the run's folder `out`; the same call again goes on where it was stopped.
@@ -98,8 +99,9 @@ def train(
     do differently and we do not copy. start: ViT-MAE's weights, which a new transformer of size base begins with in
     the place of random ones: a file, or a repository of the Hugging Face hub. machine: where; by default one process,
     on a GPU where there is one. keep_minutes: how much is lost at most when the process is killed; 0 keeps every step.
-    wandb: project to log to. bundle: write one. debug: keep and log nothing. An interrupt
-    (Ctrl-C) ends training early with the weights so far.
+    wandb: project to log to. bundle: write one. debug: keep and log nothing.
+    watched: write the curves as they come, for who looks at the folder. An interrupt (Ctrl-C) ends training early with
+    the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
     ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number,
@@ -120,7 +122,8 @@ def train(
     if folder is not None:
         check_same(folder, document)
     work, wandb = partial(material.work, spec), None if debug else wandb
-    plan = Plan(spec, chosen.recipe, work, seed, folder, document, begin, material.best, wandb, keep_minutes)
+    kept = (folder, document, begin, material.best, wandb, keep_minutes, watched)
+    plan = Plan(spec, chosen.recipe, work, seed, *kept)
     fitted = fit(plan, place, on_progress, started)
     fitted_at = time.process_time()
     if not fitted.first:

@@ -27,17 +27,16 @@ def model_source(
 ) -> str:
     """model.c: the executor, the graphs' plan and `sp_model`. check: lines that see to it that constants are ours."""
     source = names.buffers[program.source]
-    model = emit.model_struct(bundle, source, 0, arena_bytes, "fp32")
     return "\n".join(
         [
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
             _executor(program, names, check),
-            emit.labels_source(bundle.labels),
+            emit.labels_table(bundle.labels),
             _plan(program, names),
             c_text.outputs(bundle.outputs, [emit.output_place(program.output, names)]),
-            model.replace("    .encode = encode,\n", "    .graph = &graph,\n    .encode = encode,\n"),
+            emit.model_struct(bundle, source, arena_bytes, "fp32", [".graph = &graph"]),
         ]
     )
 

@@ -14,6 +14,7 @@ from ..errors import CompileError
 from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
+from ..kernels.lines import VectorSumsKernel
 from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
@@ -60,7 +61,9 @@ def kernels_source(names: Names, target: Target) -> str:
 def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
-    vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
+    vectors = any(
+        isinstance(kernel, VectorLinearKernel | VectorMixKernel | VectorSumsKernel) for kernel in names.kernels
+    )
     panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
@@ -140,28 +143,33 @@ def model_source(
 
     check: lines that see to it that the constants are ours. probes: with calls of sp_probe_begin and sp_probe_end.
     """
-    prefix = program.graph.prefix
-    hidden = program.graph.source.out.width
     return "\n".join(
         [
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
-            _executor(program, names, prefix, hidden, check, itertools.count() if probes else None),
-            labels_source(bundle.labels),
+            executor("encode", program, names, check, itertools.count() if probes else None),
+            labels_table(bundle.labels),
             c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
-            model_struct(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
+            model_struct(bundle, input_offset(program, names), arena_bytes, precision),
         ]
     )
 
 
-def _executor(
-    program: Program, names: Names, prefix: int, hidden: int, check: Sequence[str], sites: Iterator[int] | None
+def input_offset(program: Program, names: Names) -> str:
+    """Where the caller writes the tokens' rows: behind the constant ones; in floats."""
+    return f"{names.buffers[program.source]} + {program.graph.prefix * program.graph.source.out.width}"
+
+
+def executor(
+    title: str, program: Program, names: Names, check: Sequence[str], sites: Iterator[int] | None = None
 ) -> str:
+    """The function that runs the encoder: int title(void *arena, uint32_t count)."""
     rows, source = program.rows, names.buffers[program.source]
+    prefix, hidden = program.graph.prefix, program.graph.source.out.width
     lines = [
         "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
-        "static int encode(void *arena, uint32_t count)",
+        f"static int {title}(void *arena, uint32_t count)",
         "{",
         "    float *const a = (float *)arena;",
         f"    const int32_t keys = (int32_t)count + {prefix};",
@@ -206,7 +214,7 @@ def output_place(output: Arg, names: Names) -> str:
     return f"{names.buffers[output.buffer]} + {output.offset}"
 
 
-_STATEFUL = "    .reset = reset,\n    .step = step,\n    .read = read_out,\n"
+_STATEFUL = (".reset = reset", ".step = step", ".read = read_out")
 
 
 def stateful_source(
@@ -219,7 +227,7 @@ def stateful_source(
     check: Sequence[str],
 ) -> str:
     """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
-    model = model_struct(bundle, names.buffers[program.input], 0, arena_bytes, precision)
+    model = model_struct(bundle, names.buffers[program.input], arena_bytes, precision, _STATEFUL)
     places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
     return "\n".join(
         [
@@ -227,9 +235,9 @@ def stateful_source(
             "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
             c_text.places(places),
             _steps(program, names, check),
-            labels_source(bundle.labels),
+            labels_table(bundle.labels),
             c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
-            model.replace("    .encode = encode,\n", f"    .encode = encode,\n{_STATEFUL}"),
+            model,
         ]
     )
 
@@ -349,15 +357,16 @@ def _arg(arg: Arg, names: Names) -> str:
     return base
 
 
-def labels_source(labels: Iterable[str]) -> str:
-    """The names of the classes."""
+def labels_table(labels: Iterable[str]) -> str:
+    """`sp_model_labels`."""
     texts = "".join(f"    {c_text.string(label)},\n" for label in labels)
     return f"const char *const sp_model_labels[SP_MODEL_CLASSES] = {{\n{texts}}};\n"
 
 
-def model_struct(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
-    """`sp_model`. source: of the arena, what the input lies at, and input_offset floats behind it."""
+def model_struct(bundle: Bundle, source: str, arena_bytes: int, precision: str, more: Sequence[str] = ()) -> str:
+    """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of other fields."""
     model = supported(bundle)
+    others = "".join(f"    {line},\n" for line in more)
     t, e = model.input.tokenizer, model.input.embedding
     return f"""const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bundle.hash_bytes)}}},
@@ -385,7 +394,7 @@ def model_struct(bundle: Bundle, source: str, input_offset: int, arena_bytes: in
     .output_count = {len(bundle.outputs)},
     .outputs = outputs,
     .arena_bytes = {arena_bytes}u,
-    .input_offset = {source} * 4 + {4 * input_offset},
+    .input_offset = 4 * ({source}),
     .encode = encode,
-}};
+{others}}};
 """

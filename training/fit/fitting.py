@@ -26,6 +26,7 @@ from ..presets.base import Recipe
 from ..progress import Progress, TrainingError
 from ..run import write as write_run
 from ..run import write_progress
+from ..seen import Seen, write_seen
 from .curves import Curves
 from .faults import in_a_sentence
 from .loading import plain_errors, threads
@@ -38,6 +39,7 @@ from .together import all_of, take_the_firsts
 from .waiting import Waiting
 from .work import Work
 
+_SHOWN_SECONDS = 0.5  # between two times that the curves are written for who looks on
 _NO_NUMBER = (
     "Training came to nothing: after {} steps the loss was no number any more. "
     "Train with a lower --learning-rate, or with --precision fp32."
@@ -66,6 +68,7 @@ class Plan:
     folder: of the run, where it goes on from; None: nothing is kept. document: what `run.json` says of it. begin: what
     is done to a new model, whose weights are random, before it is trained. best: keep the weights of the best look at
     `held`, in the place of the last ones. keep_minutes: between two checkpoints, where looks are farther apart.
+    watched: write the curves as they come, for who looks at the folder.
     """
 
     spec: ModelSpec
@@ -78,6 +81,7 @@ class Plan:
     best: bool = False
     wandb: str | None = None
     keep_minutes: float = math.inf
+    watched: bool = False
 
 
 def fit(plan: Plan, place: Place, on_progress: Callable[[Progress], None] | None, started: float) -> Fitted:
@@ -158,6 +162,8 @@ class _Between(pl.Callback):
         self.started = started - state.cpu_seconds
         self.best, self.accuracy = state.best, state.accuracy
         self._seen: dict[str, float] = {}  # at the last look, for the curves
+        self._shown: Seen | None = None  # by the last look, until it is kept
+        self._told = -math.inf  # when the curves were written the last time
         self.interrupted = False  # as all processes have agreed
         self._asked_to_stop = False
         self.in_epoch = module.work.in_epoch
@@ -180,6 +186,8 @@ class _Between(pl.Callback):
         self._require_same_start()
         folder = self.plan.folder if trainer.is_global_zero else None
         self.curves = Curves(folder, self.module.step, self.plan.wandb, self.plan.document)
+        if folder is not None and self.plan.watched:
+            write_run(folder, self.plan.document)
         self._mark = (self.cpu(), self.module.step)
         self._kept = time.monotonic()
 
@@ -199,6 +207,7 @@ class _Between(pl.Callback):
         told = module.step % recipe.log_steps == 0
         if told and self.curves is not None:
             self.curves.add(module.step, {"train/loss": self._loss(), "learning_rate": self._rate()})
+            self._show(self.curves)
         epoch = module.batches // self.in_epoch
         if ended := epoch > self._epoch:
             self._epoch_ends(trainer, epoch)
@@ -258,7 +267,7 @@ class _Between(pl.Callback):
         look = module.work.look(module.averaged, self._counted)
         require_points(look.points, look.samples)
         module.largest = max(look.largest, *all_of(module.largest))
-        self.accuracy, self._seen = look.score, look.curves
+        self.accuracy, self._seen, self._shown = look.score, look.curves, look.seen
         self._looked = True
 
     def keep(self) -> None:
@@ -278,11 +287,22 @@ class _Between(pl.Callback):
         write_run(self.plan.folder, self.plan.document)
         if self.curves is not None:  # first: what is too much is taken out when the run goes on, what lacks is lost
             self.curves.flush()
+        if self._shown is not None:
+            write_seen(self.plan.folder, self.module.step, self._shown)
+            self._shown = None
         state = self.module.state(self.cpu(), self.best, self.accuracy, carried)
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
         state.save(self.plan.folder / "checkpoints" / LAST)
         write_progress(self.plan.folder, state.step, state.steps, self.accuracy, self.best)
+
+    def _show(self, curves: Curves) -> None:
+        """Write them now and then for who looks on, which does not count against the budget."""
+        if self.plan.watched and time.monotonic() - self._told >= _SHOWN_SECONDS:
+            begun = time.process_time()
+            curves.flush()
+            self._told = time.monotonic()
+            self.started += time.process_time() - begun
 
     def _is_due(self, trainer: Any, told: bool) -> bool:
         """Whether a checkpoint is, which of several processes the first says, now and then."""

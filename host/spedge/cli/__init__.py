@@ -28,6 +28,7 @@ from spedge.cli import (
     datasets,
     demo,
     devices,
+    doctor,
     evaluate,
     export,
     flash,
@@ -56,8 +57,8 @@ app = typer.Typer(
 )
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, view, render, stream, run, check, datasets,
-    preprocess, presets, train, import_, runs, evaluate, export, compile,
+    demo, doctor, boards, devices, udev, build, flash, info, convert, tokenize, view, render, stream, run, check,
+    datasets, preprocess, presets, train, import_, runs, evaluate, export, compile,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +28,15 @@ def evaluate(
     checkpoint: str,
     picture: Path | None,
     said: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Detect in all recordings of the split, and say how good the boxes are. `unseen` is the test part.
 
-    picture: a PNG file for the best and the worst frames. said: a folder with what another has found.
+    picture: a PNG file for the best and the worst frames. said: a folder with what another has found. html: a file for
+    a report.
     """
-    if picture is not None:
+    if picture is not None or html is not None:
         require_view("pillow")
     from spedge.training.evaluate_boxes import evaluate_boxes
     from spedge.training.opened import open_trained
@@ -49,6 +52,8 @@ def evaluate(
         )
     if picture is not None:
         draw(report, picture)
+    if html is not None:
+        _write_html(html, report)
     if as_json:
         print_json(document(report))
         return
@@ -82,6 +87,15 @@ def _reader(folder: Path, labels: Sequence[str]) -> Callable[[str], NDArray[np.v
         return boxes
 
     return read
+
+
+def _write_html(path: Path, report: DetectionReport) -> None:
+    from spedge.view.reports import detection_page, write
+
+    with tempfile.TemporaryDirectory() as scratch:
+        picture = Path(scratch) / "frames.png"
+        draw(report, picture)
+        write(path, detection_page(document(report), picture.read_bytes()))
 
 
 def draw(report: DetectionReport, picture: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from spedge.cli.common import (
     BundleArgument,
     DeviceOption,
     FaultOption,
+    HtmlOption,
     JsonOption,
     PrecisionOption,
     ProviderOption,
@@ -25,6 +27,7 @@ from spedge.cli.common import (
     show,
     table,
 )
+from spedge.cli.pages import require_page, shown_until_interrupted
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from spedge.jobs.check import CheckReport, RecordingCheck
     from spedge.jobs.check_host import HostReport, SampleCheck
     from spedge.jobs.check_host_boxes import SequenceCheck
+    from spedge.link.protocol import Hello
+    from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
 
 
@@ -63,8 +68,12 @@ def command(
     window_ms: Annotated[
         float, typer.Option(metavar="W", help="How old the tokens of an inference may be; 0: any.")
     ] = 0.0,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show host and device over each other on a page: docs/view.md.")
+    ] = False,
     *,
     reading: Reading,
+    html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
@@ -92,36 +101,50 @@ def command(
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     if board == HOST and provider is None:
-        if device or fault or camera or every_ms or every_tokens or window_ms or precision != "fp32":
+        if device or fault or camera or every_ms or every_tokens or window_ms or view or precision != "fp32":
             raise UsageError(
                 "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
             )
-        _check_host(bundle, recordings or [], reading, as_json)
+        _check_host(bundle, recordings or [], reading, html, as_json)
         return
     if not recordings:
         raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
+    if view:
+        require_page()
+        from spedge.view.checking import CheckStage
     require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision)
     events = require_recordings(loaded, recordings, reading)
-    with progress("Preparing") as say:
-        encoder = encoder_of(loaded, known.target, precision, say)
-        with opened_device(known, loaded, device, say, precision, fault) as link:
-            report = check(
-                loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
-                every_us, every_tokens, window_us, reading, events,
-            )  # fmt: skip
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_report(report)
-        if known.process and known.process.emulated and not device:
-            print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
+    with contextlib.ExitStack() as stack:
+        watch = None
+        if view:
+            stage = CheckStage(loaded.name, loaded.token_input.tokenizer, known.name, len(recordings))
+            stay, watch = stack.enter_context(shown_until_interrupted(loaded.name, stage)), stage.add
+        with progress("Preparing") as say:
+            encoder = encoder_of(loaded, known.target, precision, say)
+            with opened_device(known, loaded, device, say, precision, fault) as link:
+                board_name = None if device else known.name
+                report = check(
+                    loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
+                    every_us, every_tokens, window_us, reading, events, watch,
+                )  # fmt: skip
+                hello = link.hello
+        if html is not None:
+            _write_html(html, report, loaded, recordings, reading, hello)
+        if as_json:
+            print_json(report.to_json())
+        else:
+            print_report(report)
+            if known.process and known.process.emulated and not device:
+                print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
+        if view:
+            stay()
     if not report.passed:
         raise typer.Exit(1)
 
 
-def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json: bool) -> None:
+def _check_host(bundle: Path, recordings: list[Path], reading: Reading, html: Path | None, as_json: bool) -> None:
     from spedge.jobs.check_host import check_host
     from spedge.jobs.check_host_boxes import check_host_boxes
     from spedge.model.bundle import Bundle
@@ -137,6 +160,8 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
         else:
             samples = check_host(loaded, recordings, reading, say)
             report, listing = samples, _samples(samples)
+    if html is not None:
+        _write_html(html, report, loaded, recordings, reading)
     if as_json:
         print_json(report.to_json())
     else:
@@ -147,6 +172,21 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
         print(f"host: {sum(s.problem is None for s in report.samples)} of {len(report.samples)} passed")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _write_html(
+    path: Path,
+    report: CheckReport | HostReport[Any],
+    bundle: Bundle,
+    recordings: list[Path],
+    reading: Reading,
+    hello: Hello | None = None,
+) -> None:
+    from spedge.view.reports import check_page, scenes, write
+
+    document = report.to_json()
+    with progress("Drawing"):
+        write(path, check_page(document, bundle, scenes(bundle, recordings, document, reading), hello))
 
 
 def _samples(report: HostReport[SampleCheck]) -> Table:

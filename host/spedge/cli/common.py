@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from spedge.device.open import Device
     from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
-    from spedge.tokens.settings import TokenizerSettings
-    from spedge.view.live import LiveStage
 
 SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
@@ -51,6 +49,14 @@ FaultOption = Annotated[
     str | None,
     typer.Option(
         "--fault", metavar="drop=P,flip=P,...", help="Make the line bad: drop, flip, dup, delay, cut, seed; for tests."
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a report, too: one file that a browser shows, with everything in it.",
+        show_default=False,
     ),
 ]
 # A tokenizer's parameters.
@@ -279,27 +285,6 @@ def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) ->
     if precision != "fp32":
         raise UsageError("--board host computes the bundle's own encoder, in fp32")
     return host_board(bundle, provider or "cpu")
-
-
-def open_browser(address: str) -> None:
-    """One that cannot be started is no error: the address has been said."""
-    import webbrowser
-
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-
-
-@contextlib.contextmanager
-def shown_live(
-    name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = ""
-) -> Iterator[LiveStage]:
-    """A page on a source while the block runs; its address is said on stderr."""
-    from spedge.view.live import LiveStage
-    from spedge.view.server import Server
-
-    with LiveStage(name, settings, labels, device) as stage, Server(stage) as server:
-        print(f"{name} is at {server.address}", file=sys.stderr, flush=True)
-        open_browser(server.address)
-        yield stage
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
+from spedge.cli.pages import require_page, shown_run
 from spedge.cli.recipe import PresetCommand, changes_recipe
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def command(
     ] = None,
     bundle: Annotated[bool, typer.Option(help="Write a bundle, where the model has one.")] = True,
     debug: Annotated[bool, typer.Option(help="Keep and log nothing.")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show curves and what is taken for what on a page meanwhile: docs/view.md.")
+    ] = False,
     as_json: JsonOption = False,
     *,
     recipe: dict[str, Any],
@@ -97,7 +101,12 @@ def command(
     folder = run_folder(run or Path(chosen))
     minutes, holdout = recipe.pop("minutes", None), recipe.pop("holdout", None)
     first = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0  # of several processes
-    with progress("Reading the data") if first else nullcontext(lambda _: None) as say:
+    if view:
+        require_page()
+        if debug:
+            raise UsageError("--debug keeps nothing, and the page shows what is kept: leave one of the two out")
+    shown = shown_run(folder, data) if view and first else nullcontext()
+    with shown, progress("Reading the data") if first else nullcontext(lambda _: None) as say:
         report = train(
             chosen,
             data,
@@ -116,6 +125,7 @@ def command(
             wandb=wandb,
             bundle=bundle,
             debug=debug,
+            watched=view,
             on_progress=lambda state: say(_describe(state)),
         )
     if report is None:  # one of several processes: the first one tells

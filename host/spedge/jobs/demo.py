@@ -90,8 +90,7 @@ def demo(
     panels: list[Panel] = []
     runnable = [board for board in boards if not board.missing]
     if not runnable:
-        packages = " ".join(boards[0].packages_missing)
-        raise BuildError(f"no board can run here: sudo apt-get install {packages}")
+        raise BuildError(f"no board can run here: {boards[0].bring}")
     for board in runnable:
         firmware = build(board, bundle, say, precision)
         encoder = encoder_of(bundle, board.target, precision, say)

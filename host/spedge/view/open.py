@@ -36,7 +36,7 @@ def open_scene(
     """
     if bundle is None:
         return _plain(path, reading, patch_size, threshold)[0]
-    return _of_model(path, reading, Bundle.load(bundle), every_us, on_progress)
+    return scene_of(path, reading, Bundle.load(bundle), every_us, on_progress)
 
 
 def open_stage(
@@ -53,7 +53,7 @@ def open_stage(
         return RecordingStage(path.name, *_plain(path, reading, patch_size, threshold))
     loaded = Bundle.load(bundle)
     settings = loaded.token_input.tokenizer
-    return RecordingStage(path.name, _of_model(path, reading, loaded, every_us, on_progress), settings)
+    return RecordingStage(path.name, scene_of(path, reading, loaded, every_us, on_progress), settings)
 
 
 def _plain(path: Path, reading: Reading, patch_size: int, threshold: float) -> tuple[Scene, TokenizerSettings]:
@@ -67,8 +67,8 @@ def _plain(path: Path, reading: Reading, patch_size: int, threshold: float) -> t
     return scene, tokenizer.config
 
 
-def _of_model(
-    path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None
+def scene_of(
+    path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None = None
 ) -> Scene:
     """A recording with a bundle's tokens, and what its model says."""
     say = on_progress or (lambda _: None)
