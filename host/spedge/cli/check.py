@@ -79,9 +79,10 @@ def command(
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
 
-    Tokens must be equal field by field, logits within 1e-4 (0.1 for int8, against ONNX Runtime on the quantised
-    graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
-    way, too: each result must come when it is due, with the host's window and logits.
+    Tokens must be equal field by field, and the edges and samples of a GNN's or PCN's graphs; logits within 1e-4 (0.1
+    for int8, against ONNX Runtime on the quantised graph), labels the same, and every event accounted for. With
+    --every-ms or --every-tokens the board infers on the way, too: each result must come when it is due, with the host's
+    window and logits.
 
     --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed
     again and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and
@@ -234,6 +235,7 @@ def print_report(report: CheckReport[Any]) -> None:
     """A row per recording, and a line for each that fails."""
     from rich.text import Text
 
+    from spedge.jobs.check import RecordingCheck
     from spedge.jobs.check_boxes import StepsCheck
 
     detects = any(isinstance(recording, StepsCheck) for recording in report.recordings)
@@ -264,6 +266,9 @@ def print_report(report: CheckReport[Any]) -> None:
     if results := sum(recording.results for recording in report.recordings):
         what = "steps" if detects else "results on the way"
         print(f"{report.board}: {results:,} {what}, all compared with the host's")
+    edges = [r.edges for r in report.recordings if isinstance(r, RecordingCheck) and r.edges is not None and r.passed]
+    if edges:
+        print(f"{report.board}: {sum(edges):,} edges of the last windows' graphs, all equal to the host's")
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 
@@ -272,7 +277,7 @@ def _of_labels(r: RecordingCheck) -> tuple[str, ...]:
 
 
 def _of_steps(r: StepsCheck) -> tuple[str, ...]:
-    counts = (f"{count:,}" for count in (r.steps, r.boxes, r.edges))
+    counts = (f"{count:,}" for count in (r.steps, r.boxes, r.at_an_edge))
     return *counts, f"{r.head_max_abs_diff:.1e}", f"{r.state_max_abs_diff:.1e}"
 
 

@@ -43,15 +43,16 @@ from spedge.recordings import PLAIN, Reading
 class StepsCheck(DeviceCheck):
     """Of a detector. steps, boxes: of the whole recording. head_max_abs_diff, state_max_abs_diff: of all steps.
 
-    edges: steps in which the boxes are not one to one, though head and state agree, and the device's boxes are those of
-    its own head: a score, an overlap or an order is as near to where a rule changes its mind as the heads are apart.
+    at_an_edge: steps in which the boxes are not one to one, though head and state agree, and the device's boxes are
+    those of its own head: a score, an overlap or an order is as near to where a rule changes its mind as the heads are
+    apart.
     """
 
     steps: int
     boxes: int
     head_max_abs_diff: float
     state_max_abs_diff: float
-    edges: int
+    at_an_edge: int
 
     def differences(self) -> dict[str, Any]:
         return {
@@ -59,7 +60,7 @@ class StepsCheck(DeviceCheck):
             "boxes": self.boxes,
             "head_max_abs_diff": number_or_none(self.head_max_abs_diff),
             "state_max_abs_diff": number_or_none(self.state_max_abs_diff),
-            "steps_at_an_edge": self.edges,
+            "steps_at_an_edge": self.at_an_edge,
         }
 
 
@@ -133,7 +134,7 @@ class _Session:
             boxes=steps.boxes,
             head_max_abs_diff=steps.head,
             state_max_abs_diff=steps.state,
-            edges=steps.edges,
+            at_an_edge=steps.at_an_edge,
         )
 
 
@@ -143,7 +144,7 @@ class _Steps:
     def __init__(self, session: _Session, expected: Iterator[Detected]) -> None:
         self._session, self._expected = session, expected
         self._levels = levels_of(session.bundle)
-        self.count = self.boxes = self.edges = self._left_out = 0
+        self.count = self.boxes = self.at_an_edge = self._left_out = 0
         self.head = self.state = 0.0
         self.costs = StageCosts(0, 0, 0)
         self.problem: str | None = None
@@ -205,5 +206,5 @@ class _Steps:
             return f"the device's boxes are not those of its own head: {problem}"
         if own.left_out != result.step.boxes_left_out:
             return f"the device has left out {result.step.boxes_left_out} candidates of its head's, not {own.left_out}"
-        self.edges += box_difference(ours.boxes, result.step.boxes) is not None
+        self.at_an_edge += box_difference(ours.boxes, result.step.boxes) is not None
         return None
