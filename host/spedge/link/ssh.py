@@ -56,7 +56,7 @@ class SshTransport(FdTransport):
             stack.enter_context(ours)
             with theirs, self._said.open("wb") as said:
                 self._process = subprocess.Popen(
-                    guarded(command), stdin=theirs, stdout=theirs, stderr=said, process_group=0
+                    guarded(command), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=said, process_group=0
                 )
             stack.callback(self._process.wait)
             stack.callback(self._process.kill)
