@@ -177,6 +177,7 @@ def test_what_is_no_folder_of_classes_is_what_it_was(labelled: Path, tmp_path: P
 
 
 @pytest.mark.train
+@pytest.mark.timeout(1500)
 def test_the_page_on_learning_is_followed_to_a_checked_model(repository: Path, tmp_path: Path) -> None:
     """docs/learn.md, as it stands: ten gestures from the emulated camera, trained, exported, compiled, checked."""
     needs("torch", "lightning", "tvm", "platformio", "cc", "h5py")

@@ -121,6 +121,7 @@ def command(
             ended = stack.enter_context(playing(None, None, camera_format))
         stack.enter_context(interruptible(events.stop))
 
+        kind = InputError if isinstance(events, RecordingSource) else DeviceError
         if labels is not None:
             labeller = labeller_of(labels, out, events, keep_seconds)
             end = None if seconds is None else time.monotonic() + seconds
@@ -130,11 +131,7 @@ def command(
             )  # fmt: skip
             print_labelled(labelled, labeller, as_json)
             if labelled.problem:
-                raise (
-                    InputError(labelled.problem)
-                    if isinstance(events, RecordingSource)
-                    else DeviceError(labelled.problem)
-                )
+                raise kind(labelled.problem)
             return
 
         def follow(state: Captured) -> None:
@@ -156,7 +153,6 @@ def command(
         document["lost"] = causes(done.lost, "none that it knows of")
         print_pairs(document)
     if done.problem:
-        kind = InputError if isinstance(events, RecordingSource) else DeviceError
         raise kind(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
 
 
