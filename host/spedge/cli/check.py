@@ -19,6 +19,8 @@ from spedge.cli.common import (
     PrecisionOption,
     ProviderOption,
     board_of,
+    known_boards,
+    known_recordings,
     opened_device,
     print_json,
     progress,
@@ -44,8 +46,13 @@ if TYPE_CHECKING:
 @reads
 def command(
     bundle: BundleArgument,
-    recordings: Annotated[list[Path] | None, typer.Argument(metavar="RECORDING...", show_default=False)] = None,
-    board: Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'. host: none.")] = "sim",
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(metavar="RECORDING...", show_default=False, autocompletion=known_recordings)
+    ] = None,
+    board: Annotated[
+        str,
+        typer.Option("--board", "-b", help="Board name; see 'spedge boards'. host: none.", autocompletion=known_boards),
+    ] = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
@@ -78,9 +85,10 @@ def command(
 ) -> None:
     """Play recordings to a board and compare what it computes with the host.
 
-    Tokens must be equal field by field, logits within 1e-4 (0.1 for int8, against ONNX Runtime on the quantised
-    graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
-    way, too: each result must come when it is due, with the host's window and logits.
+    Tokens must be equal field by field, and the edges and samples of a GNN's or PCN's graphs; logits within 1e-4 (0.1
+    for int8, against ONNX Runtime on the quantised graph), labels the same, and every event accounted for. With
+    --every-ms or --every-tokens the board infers on the way, too: each result must come when it is due, with the host's
+    window and logits.
 
     --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed
     again and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and
@@ -246,6 +254,9 @@ def print_report(report: CheckReport) -> None:
     passed = sum(recording.passed for recording in report.recordings)
     if results := sum(recording.results for recording in report.recordings):
         print(f"{report.board}: {results:,} results on the way, all compared with the host's")
+    edges = [recording.edges for recording in report.recordings if recording.edges is not None and recording.passed]
+    if edges:
+        print(f"{report.board}: {sum(edges):,} edges of the last windows' graphs, all equal to the host's")
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 

@@ -93,6 +93,7 @@ def command(
     With --labels the last second is kept each time that a label's key is pressed, here or on the page: a folder for
     each label in --out, which 'spedge train --data' takes.
 
+    What came until a second ago is in OUT.part, or OUT.raw.part, whatever ends this program, and is read as it stands.
     When the camera breaks off, what had come is kept and the exit code is 3; 4 when a recording is damaged or cut off.
     """
     from spedge.base.errors import DeviceError, InputError, UsageError

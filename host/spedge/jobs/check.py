@@ -23,6 +23,7 @@ from spedge.link.link import LineCounts
 from spedge.link.protocol import Configuration, Result
 from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
+from spedge.model.graph import device_words, edges_of
 from spedge.model.reference import Computed, Reference
 from spedge.recordings import PLAIN, Reading
 from spedge.tokens.tokenizer import TokenizerStats, Tokens
@@ -60,6 +61,7 @@ class RecordingCheck:
     line: what the line did to the frames, and what was sent again for it.
     outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
     results: inferences that the device made on the way, all of them checked.
+    edges: of a model on graphs, in all graphs of its last window; those of the device are the same where it passed.
     """
 
     path: Path
@@ -79,6 +81,7 @@ class RecordingCheck:
     costs: StageCosts
     problem: str | None
     results: int = 0
+    edges: int | None = None
     line: LineCounts = field(default_factory=LineCounts)
 
     @property
@@ -160,6 +163,7 @@ class CheckReport:
             "frames_resent": r.line.resent,
             "line": asdict(r.line),
             "results": r.results,
+            "edges": r.edges,
         }
 
 
@@ -277,7 +281,9 @@ class _Session:
         tokens = self.device.tokens()
         say("inferring")
         result = self.device.infer()
+        edges, graph = self._graph(self._seen(events, computed.tokens), result)
         checked = self._compare(path, events, computed, tokens, result, self.device.stats())
+        checked = replace(checked, edges=edges, problem=checked.problem or graph)
         results: Sequence[Result] = ()
         if self.configuration.infers:
             results = self.device.take_results()
@@ -307,6 +313,15 @@ class _Session:
             (*device, (last, results[-1].logits)),
         )
 
+    def _graph(self, tokens: Tokens, result: Result) -> tuple[int | None, str | None]:
+        """Of a model on graphs: edges on the host, and a sentence where the device's graphs are others."""
+        graph = self.reference.graph(tokens)
+        if graph is None:
+            return None, None
+        table, words = device_words(self.bundle.encoder, self.bundle.tokens), self.device.graph_words(result)
+        problem = f"the device does not have the graphs of its run {result.run} any more"
+        return edges_of(graph), problem if words is None else table.difference(graph, words)
+
     def events_of(self, path: Path) -> NDArray[np.void]:
         """A recording's, read now if it was not before."""
         events = self.events.get(path)
@@ -317,9 +332,14 @@ class _Session:
         computed = self.reference.compute(events, self.pool)
         if not self.configuration.window_us:
             return computed
+        return replace(computed, outputs=self.reference.outputs(self._seen(events, computed.tokens)))
+
+    def _seen(self, events: NDArray[Any], tokens: Tokens) -> Tokens:
+        """Those that are young enough after the last event."""
+        if not self.configuration.window_us:
+            return tokens
         since = max(int(events["t"][-1]) - self.configuration.window_us, 0)
-        seen = window_of(self.reference, computed.tokens, len(computed.tokens), since)
-        return replace(computed, outputs=self.reference.outputs(seen))
+        return window_of(self.reference, tokens, len(tokens), since)
 
     def _compare(
         self, path: Path, events: NDArray[Any], computed: Computed, tokens: NDArray[Any], result: Result, stats: Stats
