@@ -19,6 +19,8 @@ from spedge.cli.common import (
     PrecisionOption,
     ProviderOption,
     board_of,
+    known_boards,
+    known_recordings,
     opened_device,
     print_json,
     progress,
@@ -44,8 +46,13 @@ if TYPE_CHECKING:
 @reads
 def command(
     bundle: BundleArgument,
-    recordings: Annotated[list[Path] | None, typer.Argument(metavar="RECORDING...", show_default=False)] = None,
-    board: Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'. host: none.")] = "sim",
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(metavar="RECORDING...", show_default=False, autocompletion=known_recordings)
+    ] = None,
+    board: Annotated[
+        str,
+        typer.Option("--board", "-b", help="Board name; see 'spedge boards'. host: none.", autocompletion=known_boards),
+    ] = "sim",
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
