@@ -40,6 +40,7 @@ from .waiting import Waiting
 from .work import Work
 
 _SHOWN_SECONDS = 0.5  # between two times that the curves are written for who looks on
+_PACES = 20  # at least so often in a run it is seen whether the budget is enough, and told how far it is
 _NO_NUMBER = (
     "Training came to nothing: after {} steps the loss was no number any more. "
     "Train with a lower --learning-rate, or with --precision fp32."
@@ -211,8 +212,12 @@ class _Between(pl.Callback):
         epoch = module.batches // self.in_epoch
         if ended := epoch > self._epoch:
             self._epoch_ends(trainer, epoch)
-        elif self._is_due(trainer, told):
-            self.keep()
+        else:
+            if self._is_due(trainer, told):
+                self.keep()
+            if module.step - self._mark[1] >= recipe.steps / _PACES:
+                self._fit_budget(trainer)
+                self._say(epoch + 1, self._loss(), None)
         if told or ended or trainer.world_size == 1:  # asking the others is waiting for them
             some = trainer.strategy.reduce_boolean_decision
             self.interrupted = some(self._asked_to_stop, all=False)
@@ -346,19 +351,20 @@ class _Between(pl.Callback):
         return None if minutes is None else 60 * minutes
 
     def _fit_budget(self, trainer: Any) -> None:
-        """Shorten the schedule when, at the pace of the fastest epoch so far, it would exceed the budget.
-
-        The first process says to how many steps.
+        """Shorten the schedule when it would exceed the budget at the pace of the fastest epoch so far, or part of one
+        that is long beside the schedule. The first process says to how many steps.
         """
         seconds, step = self._mark
         now, module, budget = self.cpu(), self.module, self._budget()
-        if budget is None or module.step == step:
+        if module.step == step:
+            return
+        self._mark = (now, module.step)
+        if budget is None:
             return
         self.pace = min(self.pace, (now - seconds) / (module.step - step))
         fits = module.step + max(0.0, budget - now) / self.pace
         steps = min(self.plan.recipe.steps, max(module.step, math.floor(fits)))
         module.steps = trainer.strategy.broadcast(steps)
-        self._mark = (now, module.step)
 
     def _require_same_start(self) -> None:
         module = self.module
