@@ -162,6 +162,20 @@ def test_a_fault_of_the_core_is_reported(bundle: Bundle, image: Path, tmp_path: 
             device.infer()
 
 
+@pytest.mark.parametrize("board", ["netduinoplus2"], scope="module")
+def test_a_stack_that_runs_over_is_a_fault_and_no_damage(bundle: Bundle, image: Path, tmp_path: Path) -> None:
+    """The MPU keeps the end of the stack: the application's block below it is not written to."""
+    deep = "static int deep(volatile int *from) { volatile int here[8] = {*from}; "
+    deep += "return *from < 0 ? 0 : deep(here) + here[1]; }"
+    source = model_source(bundle).replace("static int encode(", deep + "\nstatic int encode(")
+    source = source.replace("double sum = 0;", "volatile int one = 1; double sum = deep(&one);")
+    with open_board(load_board(image.name), build_firmware(image.name, tmp_path / "firmware", source)) as device:
+        device.configure(Configuration())
+        device.send(encode_words(some_events(500)))
+        with pytest.raises(DeviceError, match=r"the core took a fault; .*\(0x00000000, 0x00000092\)"):
+            device.infer()
+
+
 def test_a_stopped_emulator_is_given_up_and_leaves_no_process(image: Path) -> None:
     device = open_board(load_board(image.name), image, timeouts=Timeouts(silence=1.5))
     pid = _emulator(image)

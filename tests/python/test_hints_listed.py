@@ -32,6 +32,7 @@ NAMES = re.compile(
     r"(?<![\w-])--[a-z][a-z-]*(?![\w={-])|\b(?:pip|apt-get) install\b|\bsudo \w|\b[a-z_]+=(?:True\b|['\"])"
     rf"|\bspedge (?:{_VERBS})\b"
 )
+MARKUP = re.compile(r'</?[a-z!]|^\s*[a-z]+="[^"]*"( |$)')
 #: Calls whose texts are no sentences: what options are, and what is run.
 NO_SENTENCES = ("Option", "Argument", "Typer", "add_typer", "run", "Popen", "_call", "require_range")
 OPTIONS_OF_RECORDINGS = {"--" + name.replace("_", "-") for name in Reading.__dataclass_fields__}
@@ -128,7 +129,7 @@ def found(source: str, file: str) -> Iterator[Hint]:
 
 
 def _is_hint(text: str) -> bool:
-    return " " in text and not text.startswith("#") and NAMES.search(text) is not None
+    return " " in text and not text.startswith("#") and not MARKUP.search(text) and NAMES.search(text) is not None
 
 
 def _name(function: ast.expr) -> str:

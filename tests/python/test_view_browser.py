@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import spedge
 from spedge.base.paths import assets_dir
 from spedge.events.arrays import EVENT_DTYPE
+from spedge.jobs.check import Compared
 from spedge.tokens.settings import TokenizerSettings
 from tests.browser import browser, missing, until
 from tests.needs import needs
@@ -21,6 +23,7 @@ needs("PIL", "starlette", "uvicorn", "wsproto")
 if why := missing():
     pytest.skip(why, allow_module_level=True)
 
+from spedge.view.checking import CheckStage  # noqa: E402
 from spedge.view.open import open_stage  # noqa: E402
 from spedge.view.palette import SHADES, TOKEN, colours  # noqa: E402
 from spedge.view.scene import Scene  # noqa: E402
@@ -247,6 +250,36 @@ def test_a_training_is_shown_and_its_recordings(chromium: Any) -> None:
         assert page.locator("#events-panel").is_visible()
         page.set_viewport_size({"width": 360, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_check_is_shown_with_its_verdicts(chromium: Any) -> None:
+    events, settings = spedge.open(WAVE).events(), TokenizerSettings.of(width=128, height=128, threshold=192)
+    stage = CheckStage("gestures", settings, "sim", 2)
+    tokens = spedge.Tokenizer(width=128, height=128, threshold=192).push(events)
+    said = [(int(t), np.array([1, 2], np.float32)) for t in events["t"][1000::4000]]
+
+    def add(name: str, problem: str | None) -> None:
+        verdict: Any = SimpleNamespace(
+            path=Path(name), passed=problem is None, problem=problem, label_host="clap", label_device="wave",
+            logits_max_abs_diff=1e-6,
+        )  # fmt: skip
+        stage.add(Compared(verdict, events, tokens, ("clap", "wave"), said, said))
+
+    with Server(stage) as server, opened(chromium, server, "still") as page:
+        until(page, "view.shelf")
+        add("a.raw", None)
+        until(page, "view.frame && view.series")
+        assert page.locator("#list-note").inner_text() == "1 of 1 passed, 1 to come"
+        assert f"sim equals the host: {len(said)} of {len(said)} results" in page.locator("#verdict").inner_text()
+        add("b.raw", "token 3 differs in x")
+        until(page, "document.querySelectorAll('#list button').length === 2")
+        page.locator("#list button").nth(1).click()
+        until(page, "document.querySelector('#verdict').classList.contains('bad')")
+        assert page.locator("#verdict").inner_text() == "sim DIFFERS FROM the host: token 3 differs in x"
+        assert page.locator("#list button").nth(1).inner_text() == "✗ b.raw · clap / wave"
+        page.keyboard.press("End")
+        until(page, "document.querySelectorAll('.class.best').length === 1")
+        assert page.locator(".class.best .name").inner_text() == "wave"
 
 
 def test_nothing_is_loaded_from_elsewhere(chromium: Any, stage: RecordingStage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ from spedge.cli.common import (
     show,
     table,
 )
+from spedge.cli.pages import require_page, shown_until_interrupted
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
@@ -66,6 +68,9 @@ def command(
     window_ms: Annotated[
         float, typer.Option(metavar="W", help="How old the tokens of an inference may be; 0: any.")
     ] = 0.0,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show host and device over each other on a page: docs/view.md.")
+    ] = False,
     *,
     reading: Reading,
     html: HtmlOption = None,
@@ -95,7 +100,7 @@ def command(
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     if board == HOST and provider is None:
-        if device or fault or camera or every_ms or every_tokens or window_ms or precision != "fp32":
+        if device or fault or camera or every_ms or every_tokens or window_ms or view or precision != "fp32":
             raise UsageError(
                 "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
             )
@@ -103,26 +108,37 @@ def command(
         return
     if not recordings:
         raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
+    if view:
+        require_page()
+        from spedge.view.checking import CheckStage
     require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision)
     events = require_recordings(loaded, recordings, reading)
-    with progress("Preparing") as say:
-        encoder = encoder_of(loaded, known.target, precision, say)
-        with opened_device(known, loaded, device, say, precision, fault) as link:
-            report = check(
-                loaded, recordings, link, known.name, say, encoder, tolerance_of(precision), camera,
-                every_us, every_tokens, window_us, reading, events,
-            )  # fmt: skip
-            hello = link.hello
-    if html is not None:
-        _write_html(html, report, loaded, recordings, reading, hello)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_report(report)
-        if known.process and known.process.emulated and not device:
-            print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
+    with contextlib.ExitStack() as stack:
+        watch = None
+        if view:
+            stage = CheckStage(loaded.name, loaded.token_input.tokenizer, known.name, len(recordings))
+            stay, watch = stack.enter_context(shown_until_interrupted(loaded.name, stage)), stage.add
+        with progress("Preparing") as say:
+            encoder = encoder_of(loaded, known.target, precision, say)
+            with opened_device(known, loaded, device, say, precision, fault) as link:
+                board_name = None if device else known.name
+                report = check(
+                    loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
+                    every_us, every_tokens, window_us, reading, events, watch,
+                )  # fmt: skip
+                hello = link.hello
+        if html is not None:
+            _write_html(html, report, loaded, recordings, reading, hello)
+        if as_json:
+            print_json(report.to_json())
+        else:
+            print_report(report)
+            if known.process and known.process.emulated and not device:
+                print(f"{known.name}: emulated by {known.emulator} on this machine, its times are the emulator's")
+        if view:
+            stay()
     if not report.passed:
         raise typer.Exit(1)
 

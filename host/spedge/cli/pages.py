@@ -92,12 +92,30 @@ def run_stage(folder: Path, data: Path | None) -> Stage:
     return TrainingStage(folder.name, WatchedRun(folder, data))
 
 
+@contextlib.contextmanager
+def shown_until_interrupted(name: str, stage: Stage) -> Iterator[Callable[[], None]]:
+    """A page while the block runs; its address is said on stderr. What is yielded waits for Ctrl-C."""
+    from spedge.view.server import Server
+
+    with Server(stage) as server:
+        print(f"{name} is at {server.address} until Ctrl-C", file=sys.stderr, flush=True)
+        open_browser(server.address)
+        yield _until_interrupted
+
+
+def _until_interrupted() -> None:
+    ended = threading.Event()
+    with interruptible(ended.set):
+        while not ended.wait(3600):
+            pass
+
+
 def stay(name: str, stage: Stage, port: int, browser: bool, meanwhile: Callable[[], None] = lambda: None) -> None:
     """Show a page until Ctrl-C. meanwhile: what is done once it is there."""
     from spedge.view.server import Server
 
     ended = threading.Event()
-    with Server(stage, port) as server, interruptible(ended.set):
+    with Server(stage, port) as server, interruptible(ended.set):  # before the address is said
         print(f"{name} is at {server.address} until Ctrl-C", flush=True)
         if browser:
             open_browser(server.address)

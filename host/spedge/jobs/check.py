@@ -17,7 +17,7 @@ from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
-from spedge.jobs.results import check_results, largest_difference, output_difference, window_of
+from spedge.jobs.results import check_results, largest_difference, output_difference, seen_outputs, window_of
 from spedge.link.counts import Stats
 from spedge.link.link import LineCounts
 from spedge.link.protocol import Configuration, Result
@@ -84,6 +84,20 @@ class RecordingCheck:
     @property
     def passed(self) -> bool:
         return self.problem is None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A recording that was checked, for who looks on. events: EVENT_DTYPE, with the times that the device has. tokens:
+    the host's. labels: of the logits. host, device: of each result its time, µs, and its logits; those that have none,
+    or that the host cannot compute, are missing."""
+
+    check: RecordingCheck
+    events: NDArray[np.void]
+    tokens: Tokens
+    labels: tuple[str, ...]
+    host: Sequence[tuple[int, NDArray[np.float32]]]
+    device: Sequence[tuple[int, NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -197,6 +211,7 @@ def check(
     window_us: int = 0,
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
+    watch: Callable[[Compared], None] | None = None,
 ) -> CheckReport:
     """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
@@ -209,6 +224,7 @@ def check(
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
     outputs.
     reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
+    watch: is given each recording once it is checked.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -222,7 +238,7 @@ def check(
             feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
-        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events)
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events, watch)
         before = device.line_counts()
         for number, path in enumerate(recordings, 1):
             checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
@@ -250,6 +266,7 @@ class _Session:
     tolerance: float
     reading: Reading
     events: Mapping[Path, NDArray[np.void]]
+    watch: Callable[[Compared], None] | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
@@ -261,11 +278,34 @@ class _Session:
         say("inferring")
         result = self.device.infer()
         checked = self._compare(path, events, computed, tokens, result, self.device.stats())
-        if not self.configuration.infers:
-            return checked
-        results = self.device.take_results()
-        problem = checked.problem or self._wrong_result(events, computed.tokens, results)
-        return replace(checked, problem=problem, results=len(results))
+        results: Sequence[Result] = ()
+        if self.configuration.infers:
+            results = self.device.take_results()
+            problem = checked.problem or self._wrong_result(events, computed.tokens, results)
+            checked = replace(checked, problem=problem, results=len(results))
+        if self.watch is not None:
+            self.watch(self._compared(checked, events, computed, (*results, result)))
+        return checked
+
+    def _compared(
+        self, checked: RecordingCheck, events: NDArray[Any], computed: Computed, results: Sequence[Result]
+    ) -> Compared:
+        """What there is to see of it."""
+        host = [
+            (result.t, seen_outputs(self.reference, computed.tokens, result, self.configuration.window_us)["logits"])
+            for result in results[:-1]
+            if result.newest <= len(computed.tokens)
+        ]
+        device = [(result.t, result.outputs["logits"]) for result in results[:-1] if "logits" in result.outputs]
+        last = int(events["t"][-1])
+        return Compared(
+            checked,
+            events,
+            computed.tokens,
+            self.bundle.labels,
+            (*host, (last, computed.logits)),
+            (*device, (last, results[-1].logits)),
+        )
 
     def events_of(self, path: Path) -> NDArray[np.void]:
         """A recording's, read now if it was not before."""

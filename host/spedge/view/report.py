@@ -21,6 +21,10 @@ _POINTS = 400  # of a curve; more than a picture has pixels for
 _WIDE, _HIGH = 640, 150  # of a chart, in units of its own; it is as wide as the page
 _STYLE = Path(__file__).with_name("report.css")
 _OWN = "--"  # before names of our own in style sheets
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+"""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing is loaded from elsewhere
 
 
@@ -36,9 +40,7 @@ def page(title: str, passed: bool | None, summary: str, parts: Iterable[tuple[st
     verdict = "" if passed is None else _verdict(passed)
     sections = "".join(f"<section><h2>{escape(name)}</h2>{part.html}</section>\n" for name, part in parts)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'{_HEAD}<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{escape(title)}</title>\n<style>{_colours()}{_STYLE.read_text()}</style></head><body>\n"
         f"<header><h1>{escape(title)}</h1>{verdict}</header>\n<p>{escape(summary)}</p>\n{sections}</body></html>\n"
     )

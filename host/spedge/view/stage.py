@@ -49,14 +49,18 @@ class Stage(ABC):
 class RecordingStage(Stage):
     """A recording. scene: its events, with tokens of `settings` and what the host's model says of it, if anything.
 
-    The model's results are of its own tokens, whatever settings the page tries.
+    The model's results are of its own tokens, whatever settings the page tries. verdict: of who has compared host and
+    device, in the place of our own; see `verdict`.
     """
 
-    def __init__(self, name: str, scene: Scene, settings: TokenizerSettings) -> None:
+    def __init__(
+        self, name: str, scene: Scene, settings: TokenizerSettings, verdict: dict[str, Any] | None = None
+    ) -> None:
         self.name = name
         self.scene = scene
         self._settings = self._first_settings = settings
         self._version = 0
+        self._verdict = verdict
         self._lock = threading.Lock()
         self._device: list[tuple[int, NDArray[np.float32], int]] = []
         self._device_name = self._unit = ""
@@ -126,7 +130,7 @@ class RecordingStage(Stage):
             times = np.array([t for t, _, _ in device], np.int64)
             document["device"] = series(times, there) | {"name": name, "unit": unit}
             document["device"]["latency"] = [late for *_, late in device]
-            document["verdict"] = verdict(host, times, there)
+            document["verdict"] = self._verdict or verdict(host, times, there)
         return Answer(document)
 
     def _tokenizer(self, asked: dict[str, Any]) -> Answer:
@@ -176,8 +180,8 @@ def tokenizer_document(
 
 
 def series(t: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, Any]:
-    """For the page: times in µs, and a row of logits for each."""
-    return {"t": t.tolist(), "logits": np.round(logits.astype(float), 5).tolist()}
+    """For the page: times in µs, and a row of logits for each; what is no number is 0, as JSON has none."""
+    return {"t": t.tolist(), "logits": np.round(np.nan_to_num(logits.astype(float)), 5).tolist()}
 
 
 def verdict(host: Results, t: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, Any] | None:

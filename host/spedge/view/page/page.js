@@ -183,7 +183,7 @@ function model() {
   const name = series.device?.name || "the device";
   $("verdict").className = `verdict ${verdict ? (verdict.equal ? "good" : "bad") : "plain"}`;
   $("verdict").textContent = verdict
-    ? `${name} ${verdict.equal ? "equals" : "DIFFERS FROM"} the host: ${verdict.compared} of ${verdict.of} results, largest Δ ${verdict.largest.toExponential(1)}`
+    ? `${name} ${verdict.equal ? "equals" : "DIFFERS FROM"} the host: ${verdict.problem || `${verdict.compared} of ${verdict.of} results, largest Δ ${verdict.largest?.toExponential(1)}`}`
     : (series.note ?? (series.device?.t.length ? `from ${name}` : "computed on this machine"));
 }
 

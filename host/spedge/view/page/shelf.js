@@ -29,6 +29,7 @@ export class Shelf {
 
   show() {
     const { state } = this;
+    if (state.checks) return this.checks(state);
     this.problem(state.problem || (state.begun ? "" : "has not begun yet"), !state.problem);
     if (!state.begun) return;
     $("run-step").textContent = `step ${state.step.toLocaleString()} of ${state.steps.toLocaleString()}`;
@@ -37,9 +38,18 @@ export class Shelf {
     else if (state.precision.length) this.precision(state);
   }
 
+  // Of a check: each recording with its verdict. The first is opened as it comes.
+  checks({ checks, board, of }) {
+    const passed = checks.filter((one) => one.passed).length;
+    $("list-title").textContent = `${board} against the host`;
+    this.list(checks, (one) => `${one.passed ? "✓" : "✗"} ${one.name} · ${one.host === one.device ? one.host : `${one.host} / ${one.device}`}`);
+    $("list-note").textContent = `${passed} of ${checks.length} passed` + (checks.length < of ? `, ${of - checks.length} to come` : "");
+    if (this.shown === null && checks.length) this.choose(0);
+  }
+
   draw() {
     const { curves } = this.state;
-    if (!curves) return;
+    if (!curves) return; // nothing yet, or a check
     $("curves-panel").hidden = false;
     $("score-title").textContent = "val/mAP" in curves ? "Precision" : "Accuracy";
     for (const [id, names] of FIGURES) {
@@ -117,16 +127,18 @@ export class Shelf {
     $("list").replaceChildren(...recordings.map((one) => {
       const button = Object.assign(document.createElement("button"), { textContent: title(one) });
       button.dataset.number = one.number;
+      if (one.problem) button.title = one.problem;
+      if ("passed" in one) button.className = one.passed ? "good" : "bad";
+      button.setAttribute("aria-pressed", one.number === this.shown);
       button.addEventListener("click", () => this.choose(one.number));
       return button;
     }));
   }
 
   async choose(number) {
-    $("list-note").textContent = "reading";
     const answer = await this.wire.ask({ op: "show", number });
     if (!answer) return;
-    $("list-note").textContent = answer.error ?? "";
+    this.problem(answer.error ?? "", !answer.error);
     if (answer.error) return;
     this.shown = number;
     for (const button of $("list").children) button.setAttribute("aria-pressed", Number(button.dataset.number) === number);
