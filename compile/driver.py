@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.base.errors import UsageError
+from spedge.model.parts import Gnn, Pcn, Transformer
 
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .kernels.base import Kernel
     from .plan.program import Buffer, Program, Stored
     from .plan.stateful import StatefulProgram
+    from .points.lowering import PointProgram
     from .text.model import Names
     from .text.weights import Weights
 
@@ -75,8 +77,8 @@ class Result:
 
     files: dict[str, str | bytes]
     report: CompileReport
-    graph: Graph
-    program: Program | StatefulProgram
+    graph: Graph | None  # None of a model on graphs
+    program: Program | StatefulProgram | PointProgram
 
 
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
@@ -89,6 +91,8 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
 
     if supported(bundle).detector:
         return _generate_detector(bundle, target, say, precision, probes)
+    if not isinstance(bundle.model, Transformer):
+        return _generate_points(bundle, target, say, precision, probes)
     graph = import_encoder(bundle, say)
     _check_attention(bundle, graph)
     if graph.stateful and probes:
@@ -129,9 +133,13 @@ def _sources(
 ) -> dict[str, str | bytes]:
     """The files of a folder but for model.c and what describes it."""
     from .text import model as emit
-    from .text.package import example, headers
+    from .text.package import example, headers, points_example
 
     used = [*emit.kernel_headers(names), "spedge/model.h"]
+    if isinstance(bundle.model, Gnn | Pcn):
+        examples = points_example(target)
+    else:
+        examples = {"example/main.c": example(target, "detector" if supported(bundle).detector else "classifier")}
     return {
         "model.h": emit.model_header(bundle, arena_bytes, sites),
         "model_internal.h": emit.internal_header(names, constants),
@@ -139,7 +147,7 @@ def _sources(
         "weights.c": weights.source,
         "weights.bin": weights.blob,
         **headers(used),
-        "example/main.c": example(target, "detector" if supported(bundle).detector else "classifier"),
+        **examples,
     }
 
 
@@ -177,6 +185,34 @@ def _generate_detector(bundle: Bundle, target: Target, say: Progress, precision:
     return Result(_described(bundle, target, files, report), report, whole.encoder, whole.program)
 
 
+def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: str, probes: bool) -> Result:
+    from .points.lift import lift
+    from .points.lowering import lower
+    from .points.report import kernel_reports
+    from .points.text import model_source
+    from .text import model as emit
+
+    if precision != "fp32":
+        raise CompileError(f"a {bundle.model.type} is compiled in fp32, not in {precision}")
+    if probes:
+        raise CompileError(f"there is no report by kernel of a {bundle.model.type}")
+    say("importing the encoder")
+    network = lift(bundle.file("encoder.onnx"), bundle)
+    say("planning kernels and memory")
+    program = lower(network, supported(bundle).window, target)
+    offsets, floats = program.plan()
+    names = emit.Names.of(program)
+    embedding = _embedding(bundle)
+    constants: dict[str, Stored] = {**program.constants, **embedding}
+    weights = emit.finite_weights(constants)
+    say(f"generating C for {len(names.kernels)} kernels")
+    model = model_source(bundle, program, names, offsets, 4 * floats, weights.check)
+    files = _sources(bundle, target, names, constants, weights, 4 * floats) | {"model.c": model}
+    kernels = kernel_reports(program, names.kernels)
+    report = _report(bundle, target, precision, kernels, constants, embedding, 4 * floats, sorted(files))
+    return Result(_described(bundle, target, files, report), report, None, program)
+
+
 def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:
     """The program, where its buffers lie in the arena (floats), and the arena's size (bytes)."""
     from .plan.arena import plan
@@ -194,10 +230,10 @@ def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict
 
 
 def _check_attention(bundle: Bundle, graph: Graph) -> None:
-    attention = supported(bundle).model.attention
-    if (attention == "causal") != graph.stateful:
+    causal = supported(bundle).causal
+    if causal != graph.stateful:
         raise CompileError(
-            f"the bundle says {attention!r} attention, but encoder.onnx "
+            f"the bundle says {'causal' if causal else 'full'!r} attention, but encoder.onnx "
             + ("is causal" if graph.stateful else "is not causal with a mean over the rows present")
         )
 

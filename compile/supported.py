@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spedge.model.parts import Classification, Detection, Detector, TokenInput, Transformer
+from spedge.model.parts import Classification, Detection, Detector, Gnn, Pcn, TokenInput, Transformer
 from spedge.model.spec import ModelSpec
 
 from .errors import CompileError
@@ -12,17 +12,22 @@ from .errors import CompileError
 
 @dataclass(frozen=True)
 class Supported:
-    """A classifier by a transformer on windows of tokens, or a detector around one.
+    """A classifier on windows of tokens, or a detector around a transformer.
 
-    model: the transformer. detector: what is around it, None for a classifier.
+    model: of a detector its transformer. detector: what is around it, None for a classifier.
     """
 
     task: str
     labels: tuple[str, ...]
     input: TokenInput
     window: int
-    model: Transformer
+    model: Transformer | Gnn | Pcn
     detector: Detector | None = None
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is computed token by token."""
+        return isinstance(self.model, Transformer) and self.model.attention == "causal"
 
 
 def transformer_on_tokens(spec: ModelSpec) -> tuple[Classification, TokenInput, Transformer]:
@@ -34,7 +39,7 @@ def supported(spec: ModelSpec) -> Supported:
     """The parts of a model that can be compiled. Raises InputError or CompileError, saying what can, for another."""
     if isinstance(spec.task, Detection):
         return _detector(spec)
-    task, tokens, model = transformer_on_tokens(spec)
+    task, tokens, model = spec.parts("the compiler", Classification, TokenInput, Transformer, Gnn, Pcn)
     window = _window(spec, tokens, "all classifiers")
     if tokens.origin != "window":
         raise CompileError(

@@ -15,10 +15,11 @@ from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.lines import VectorSumsKernel
-from ..kernels.panel import PanelKernel, RowLinearKernel
+from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
+from ..points.kernels import GraphKernel
 from ..supported import supported
 from ..targets import Target
 from . import c_text
@@ -27,6 +28,8 @@ from .weights import Weights, weights
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
+
+    from ..points.lowering import PointProgram
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Names:
     buffers: dict[Buffer, str]
 
     @staticmethod
-    def of(program: Program | StatefulProgram) -> Names:
+    def of(program: Program | StatefulProgram | PointProgram) -> Names:
         kernels: dict[Kernel, str] = {}
         for item, _ in program.items():
             for call in item.calls if isinstance(item, HeadLoop) else (item,):
@@ -61,9 +64,11 @@ def kernel_headers(names: Names) -> list[str]:
     vectors = any(
         isinstance(kernel, VectorLinearKernel | VectorMixKernel | VectorSumsKernel) for kernel in names.kernels
     )
-    panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
+    panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
     uses = (
+        ("kernel_graph", graphs),
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
@@ -145,7 +150,7 @@ def model_source(
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
             executor("encode", program, names, check, itertools.count() if probes else None),
             labels_table(bundle.labels),
-            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
+            c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
             model_struct(bundle, input_offset(program, names), arena_bytes, precision),
         ]
     )
@@ -193,9 +198,9 @@ def executor(
         lines.append(f"    /* {phase.label} */")
         if phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
-            lines += _items(phase.blocks, names, "        ", sites, "block")
+            lines += item_lines(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
-        lines += _items(phase.once, names, "    ", sites, "0")
+        lines += item_lines(phase.once, names, "    ", sites, "0")
         uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
     if not uses_tiles:
         lines.append("    (void)tiles;")
@@ -203,7 +208,7 @@ def executor(
     return "\n".join(lines)
 
 
-def _place(output: Arg, names: Names) -> str:
+def output_place(output: Arg, names: Names) -> str:
     """Where an output lies in the arena, in floats."""
     assert output.buffer is not None
     return f"{names.buffers[output.buffer]} + {output.offset}"
@@ -231,7 +236,7 @@ def stateful_source(
             c_text.places(places),
             _steps(program, names, check),
             labels_table(bundle.labels),
-            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
+            c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
             model,
         ]
     )
@@ -240,8 +245,8 @@ def stateful_source(
 def _steps(program: StatefulProgram, names: Names, check: Sequence[str]) -> str:
     graph, at = program.graph, names.buffers
     hidden, width = graph.source.out.width, program.total.row
-    token = "\n".join(_items(program.token, names, "    ", None, "block"))
-    head = "\n".join(_items(program.head, names, "    ", None, "0"))
+    token = "\n".join(item_lines(program.token, names, "    ", None, "block"))
+    head = "\n".join(item_lines(program.head, names, "    ", None, "0"))
     checked = "".join(f"{line}\n" for line in check)
     unused = "" if "tiles" in token else "    (void)tiles;\n"
     return f"""static void reset(void *arena)
@@ -301,7 +306,8 @@ static int encode(void *arena, uint32_t count)
 """
 
 
-def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+def item_lines(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+    """The calls of items. sites: numbers for probes around them; block: the number of the block at hand, in C."""
     lines: list[str] = []
     for item in items:
         if isinstance(item, HeadLoop):
@@ -324,7 +330,10 @@ def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, 
 
 
 def _call(call: Call, names: Names, indent: str) -> str:
-    args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
+    args = [
+        a.symbol if p.kind == "int" else _typed(_arg(a, names), a, p)
+        for a, p in zip(call.args, call.kernel.parameters, strict=True)
+    ]
     return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
 
 
@@ -336,8 +345,6 @@ def _typed(text: str, arg: Arg, parameter: Parameter) -> str:
 
 
 def _arg(arg: Arg, names: Names) -> str:
-    if arg.buffer is None and arg.symbol in ("keys", "tiles"):
-        return arg.symbol
     base = constant_symbol(arg.symbol) if arg.buffer is None else f"a + {names.buffers[arg.buffer]}"
     if arg.offset:
         base += f" + {arg.offset}"
@@ -345,6 +352,8 @@ def _arg(arg: Arg, names: Names) -> str:
         base += f" + block * {arg.per_block}"
     if arg.per_head:
         base += f" + head * {arg.per_head}"
+    if arg.per_centre:
+        base += f" + centre * {arg.per_centre}"
     return base
 
 

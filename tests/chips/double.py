@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,13 @@ class Double:
         assert self.process.stdout and self.process.stderr
         line = self.process.stdout.readline().strip()
         return line or self.process.stderr.read().strip()
+
+    def stack(self) -> int:
+        """Bytes of stack that its program has used so far."""
+        self.process.send_signal(signal.SIGUSR1)
+        while not (line := self.hear()).startswith("stack"):
+            assert line
+        return int(line.split()[1])
 
     def open(self, silence: float = 5.0) -> Device:
         device = Device.open(self.link, timeouts=Timeouts(silence=silence, work=silence))

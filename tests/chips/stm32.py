@@ -3,7 +3,8 @@
 Unicorn is its core; around it are the parts of parts.py. It is a program of its own, because Unicorn's licence is the
 GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
 pseudo-terminals (a line each), then a line for each thing that happens: "clock HZ" (the core's), "reset", "watchdog",
-"bootloader". It ends with status 1 and a sentence when something is used as no chip would have it.
+"bootloader", and "stack BYTES" for each SIGUSR1: what was used so far. It ends with status 1 and a sentence when
+something is used as no chip would have it.
 
 Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), dead=NAME (a flag that never comes: hse,
 pll, voltage), hurry=N (the watchdog runs N times as fast).
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import threading
 import time
@@ -90,6 +92,7 @@ CHIPS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 REGIONS = ((0x40000000, 0x30000), (0x52000000, 0x10000), (0x58000000, 0x30000), (0xE0000000, 0x100000))
+UNUSED = b"\xa5"  # stack
 UNIQUE_ID = bytes(range(1, 13))
 
 
@@ -192,6 +195,7 @@ class Stm32:
                     self.uc.mem_write(segment["p_paddr"], segment.data())
             table: Any = file.get_section_by_name(".symtab")
             functions = {s["st_value"] & ~1 for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC"}
+            self.stack = [table.get_symbol_by_name(f"link_stack_{end}")[0]["st_value"] for end in ("bottom", "top")]
             (idle,) = table.get_symbol_by_name("port_idle")
         for at in functions:  # where an interrupt may come: Unicorn cannot be stopped at a load or store of a register
             self.uc.hook_add(UC_HOOK_CODE, self._called, begin=at, end=at)
@@ -205,6 +209,8 @@ class Stm32:
 
     def run(self) -> str:
         """Until something is wrong: what."""
+        bottom, top = self.stack
+        self.uc.mem_write(bottom, UNUSED * (top - bottom))
         self.reset()
         while not self.problem:
             self._go()
@@ -218,6 +224,12 @@ class Stm32:
             elif not self.in_fault:
                 self._interrupts()
         return self.problem
+
+    def stack_used(self, *_: object) -> None:
+        """For a signal."""
+        bottom, top = self.stack
+        content = bytes(self.uc.mem_read(bottom, top - bottom))
+        say(f"stack {len(content.lstrip(UNUSED))}")
 
     def reset(self) -> None:
         """RAM stays as it is."""
@@ -379,6 +391,7 @@ def main(chip: str, elf: str, *given: str) -> int:
     double = Stm32(chip, Path(elf), **options)
     for line in double.lines:
         say(line.path)
+    signal.signal(signal.SIGUSR1, double.stack_used)
     print(double.run(), file=sys.stderr, flush=True)
     return 1
 

@@ -15,12 +15,14 @@ from spedge.base.paths import assets_dir
 from spedge.boards.build import build
 from spedge.boards.flash.image import told_image
 from spedge.boards.manifest import load_board
+from spedge.boards.stack import worst_stack
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
 from tests.chips.double import BOARDS, Double
+from tests.emulated import budgets
 from tests.emulated.test_golden import give_the_reference
 from tests.events import scattered
 from tests.needs import needs
@@ -54,6 +56,10 @@ def test_check_passes_on_the_image_that_is_flashed(
         assert report["board"] == board and report["recordings"][0]["tokens_device"] > 30
         assert report["line"]["damaged_there"] == report["line"]["damaged_here"] == 0
         assert double.hear() == f"clock {FULL_SPEED[board]}"
+
+
+def test_the_image_takes_what_is_recorded(board: str, image: Path) -> None:
+    budgets.require_within(board, "tiny", budgets.sizes(board, image))
 
 
 @pytest.mark.parametrize(
@@ -139,8 +145,11 @@ def gestures(board: str) -> Path:
 def test_gestures_pico_checks(board: str, gestures: Path, camera: str | None) -> None:
     bundle = Bundle.load(assets_dir() / "gestures-pico")
     recordings = sorted((assets_dir() / "recordings").glob("*.raw"))[: 1 if camera else 3]
-    with Double(board, gestures) as double, double.open(30) as device:
-        report = check(bundle, recordings, device, camera=camera)
+    with Double(board, gestures) as double:
+        with double.open(30) as device:
+            report = check(bundle, recordings, device, camera=camera)
+        bound = worst_stack(load_board(board), gestures)
+        assert bound and 600 < double.stack() <= bound.bytes
     assert [recording.problem for recording in report.recordings] == [None] * len(recordings)
     assert all(recording.tokens_device > 50 for recording in report.recordings)
     for recording in report.to_json()["recordings"]:
@@ -151,3 +160,12 @@ def test_gestures_pico_checks(board: str, gestures: Path, camera: str | None) ->
 def test_the_golden_tokens(shared: Path, board: str, gestures: Path) -> None:
     with Double(board, gestures) as double, double.open(30) as device:
         give_the_reference(device, shared)
+
+
+@pytest.mark.chips
+@pytest.mark.parametrize("name", budgets.SHIPPED)
+@pytest.mark.parametrize("board", [board for board in budgets.BARE if board != "netduinoplus2"])
+def test_the_shipped_models_take_what_is_recorded(board: str, name: str) -> None:
+    require_compiled(board)
+    found = budgets.sizes_of(build(load_board(board), Bundle.load(assets_dir() / name)))
+    budgets.require_within(board, name, found)

@@ -59,11 +59,13 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 
 
 def test_build_and_flash_say_what_they_made(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(capsys, "build", bundle.path, "--board", "sim", "--json")
+    code, out, _ = call(capsys, "build", bundle.path, "--board", "sim", "--report", "--json")
     document = json.loads(out)
     assert code == 0
     assert document["model_hash"] == bundle.hash
     assert Path(document["image"]).is_file()
+    assert document["report"]["flash_bytes"] == document["flash_bytes"]
+    assert document["report"]["stack_bytes"] is None  # it has an operating system
     code, out, _ = call(capsys, "flash", bundle.path, "--board", "sim")
     assert code == 0
     assert "nothing to flash" in out and document["image"] in out

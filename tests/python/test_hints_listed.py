@@ -62,6 +62,7 @@ FOLLOWED = {
     "--play is for the source board": "test_stream_board_writes_what_the_camera_sent",
     "--play is for boards": "test_stream_board_writes_what_the_camera_sent",
     "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
+    "--every-ms, --every-tokens": "test_the_command_checks_and_runs_it",
     "--measure goes with --report": "test_the_command_adds_it_to_the_report",
     "and --precision are for bundles": "test_an_onnx_file_takes_no_options_of_bundles",
     "lists the ports": "test_devices_lists_ports_and_what_answers",

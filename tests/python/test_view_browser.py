@@ -25,8 +25,8 @@ if why := missing():
 
 from spedge.view.checking import CheckStage  # noqa: E402
 from spedge.view.open import open_stage  # noqa: E402
-from spedge.view.palette import SHADES, TOKEN, colours  # noqa: E402
-from spedge.view.scene import Scene  # noqa: E402
+from spedge.view.palette import INK, SHADES, STEPS, TOKEN, colours, line_of  # noqa: E402
+from spedge.view.scene import SEEN_DTYPE, Scene  # noqa: E402
 from spedge.view.server import Server  # noqa: E402
 from spedge.view.stage import RecordingStage  # noqa: E402
 from spedge.view.training import TrainingStage  # noqa: E402
@@ -280,6 +280,34 @@ def test_a_check_is_shown_with_its_verdicts(chromium: Any) -> None:
         page.keyboard.press("End")
         until(page, "document.querySelectorAll('.class.best').length === 1")
         assert page.locator(".class.best .name").inner_text() == "wave"
+
+
+def test_boxes_are_drawn_as_what_they_are(chromium: Any) -> None:
+    """A truth thick and in the colour of letters, what was found in its class's, a device's dashed."""
+    events = np.zeros(2, EVENT_DTYPE)
+    events["t"] = [0, 1000]
+    boxes = np.array([(900, 20, 20, 40, 30, 1, 0), (900, 70, 20, 40, 30, 0.75, 1)], SEEN_DTYPE)
+    scene = Scene(128, 128, events, boxes=boxes, names=("car", "two-wheeler"), steps=np.array([900]))
+    stage = RecordingStage("boxes", scene, TokenizerSettings.of(width=128, height=128))
+    device = boxes[1:].copy()
+    device["y"] = 70
+    stage.device_boxes("sim", 900, device)
+    edge = """([x, y, length]) => { const c = document.querySelector('#over'), s = c.width / 128;
+        const data = c.getContext('2d').getImageData(x * s - 1, y * s, 3, length * s).data, seen = [];
+        for (let i = 4; i < data.length; i += 12)
+            seen.push(data[i + 3] > 200 ? Array.from(data.slice(i, i + 3)) : null);
+        return seen; }"""
+    with Server(stage) as server, opened(chromium, server, "still") as page:
+        until(page, "view.frame && view.series && document.documentElement.dataset.theme")
+        seek(page, 1000)
+        until(page, "view.frame.boxes.length === 3")
+        ink, second = (colours("dark")[first + STEPS - 1].tolist() for first in (INK, line_of(1)))
+        assert page.evaluate(edge, [20, 22, 26]).count(ink) > 40
+        found = page.evaluate(edge, [70, 22, 26])
+        assert found.count(second) > 0.9 * len(found)
+        dashed = page.evaluate(edge, [70, 72, 26])
+        assert 0.3 * len(dashed) < dashed.count(None) < 0.7 * len(dashed)
+        assert "sim DIFFERS FROM the host: at 900 µs no box like the one" in page.locator("#boxes-verdict").inner_text()
 
 
 def test_nothing_is_loaded_from_elsewhere(chromium: Any, stage: RecordingStage) -> None:

@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from spedge.training.evaluate_boxes import DetectionReport
     from spedge.view.scene import Scene
 
+BoxesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Draw the boxes of a file: labels (*_bbox.npy), or JSON lines of a detector. May be given again.",
+        show_default=False,
+    ),
+]
 _SIZES = {"all": "of all", "S": "below 32² px", "M": "to 96² px", "L": "above"}
 
 
@@ -122,13 +130,19 @@ def draw(report: DetectionReport, picture: Path) -> None:
     draw_frames(rows, report.size, report.labels, picture)
 
 
+def beside(recording: Path) -> list[Path]:
+    """The labels that lie beside a recording, as detection sets have them: NAME_bbox.npy of NAME_td.dat, or of NAME."""
+    file = recording.with_name(f"{recording.stem.removesuffix('_td')}_bbox.npy")
+    return [file] if file.is_file() else []
+
+
 def shown(files: Sequence[Path], scene: Scene) -> Scene:
-    """A scene with boxes of files: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
+    """A scene with boxes of files, besides its own: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
     from spedge.training.data.boxes import read_boxes
     from spedge.view.boxes import said_boxes, together, truths
 
     names = scene.results.labels if scene.results is not None else scene.names
-    parts = []
+    parts = [scene.boxes]
     for file in files:
         if file.suffix == ".npy":
             parts.append(truths(read_boxes(file, None, None)))

@@ -27,14 +27,41 @@ SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-BoardOption = Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.")]
+
+
+def known_boards(begun: str) -> list[str]:
+    """What a name of a board may become."""
+    from spedge.boards.manifest import board_names
+
+    return [name for name in board_names() if name.startswith(begun)]
+
+
+def known_bundles(begun: str) -> list[str]:
+    """The same for bundles that come with spedge; shells add files."""
+    from spedge.base.paths import bundle_names
+
+    return [name for name in bundle_names() if name.startswith(begun)]
+
+
+def known_recordings(begun: str) -> list[str]:
+    """The same for recordings."""
+    from spedge.base.paths import recording_names
+
+    return [name for name in recording_names() if name.startswith(begun)]
+
+
+BoardOption = Annotated[
+    str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.", autocompletion=known_boards)
+]
 PrecisionOption = Annotated[
     str, typer.Option(help="fp32, int8w (weights in 8 bits) or int8 (weights and activations).")
 ]
 DeviceOption = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
+        "--device",
+        metavar="ADDRESS",
+        help="Where the board already runs: a serial port, tcp://HOST:PORT, or ssh://USER@NAME.",
     ),
 ]
 ProviderOption = Annotated[
@@ -92,7 +119,12 @@ ModeOption = Annotated[
     ),
 ]
 BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Bundle directory, as 'spedge export' writes it.")
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="Bundle directory, as 'spedge export' writes it, or a name of 'spedge models'.",
+        autocompletion=known_bundles,
+    ),
 ]
 
 

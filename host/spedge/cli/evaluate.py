@@ -13,7 +13,7 @@ import typer
 from spedge.base.errors import UsageError
 from spedge.cli import boxes
 from spedge.cli.common import HtmlOption, JsonOption, PrecisionOption, print_json, progress, show, table
-from spedge.cli.train import DataOption, run_folder
+from spedge.cli.train import DataOption, model_folder
 
 if TYPE_CHECKING:
     from spedge.training.evaluate import EvaluationReport
@@ -53,7 +53,7 @@ def command(
     from spedge.training import evaluate
     from spedge.training.opened import is_detector
 
-    folder = run_folder(model)
+    folder = model_folder(model)
     if is_detector(folder):
         if precision != "fp32":
             raise UsageError(f"{folder} is a detector, which is evaluated in fp32: leave --precision out.")

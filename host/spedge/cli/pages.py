@@ -38,13 +38,13 @@ def open_browser(address: str) -> None:
 
 @contextlib.contextmanager
 def shown_live(
-    name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = ""
+    name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = "", detects: bool = False
 ) -> Iterator[LiveStage]:
-    """A page on a source while the block runs; its address is said on stderr."""
+    """A page on a source while the block runs; its address is said on stderr. The rest is as for `LiveStage`."""
     from spedge.view.live import LiveStage
     from spedge.view.server import Server
 
-    with LiveStage(name, settings, labels, device) as stage, Server(stage) as server:
+    with LiveStage(name, settings, labels, device, detects) as stage, Server(stage) as server:
         print(f"{name} is at {server.address}", file=sys.stderr, flush=True)
         open_browser(server.address)
         yield stage

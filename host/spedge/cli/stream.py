@@ -67,6 +67,7 @@ def command(
 ) -> None:
     """Record what a camera or a board sends, until Ctrl-C.
 
+    What came until a second ago is in OUT.part, or OUT.raw.part, whatever ends this program, and is read as it stands.
     When the camera breaks off, what had come is kept and the exit code is 3; 4 when a recording is damaged or cut off.
     """
     from spedge.base.errors import DeviceError, InputError, UsageError

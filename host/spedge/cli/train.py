@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.base.errors import UsageError
+from spedge.base.paths import bundle_named
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
 from spedge.cli.pages import require_page, shown_run
 from spedge.cli.recipe import PresetCommand, changes_recipe
@@ -151,6 +152,12 @@ def command(
 def run_folder(run: Path) -> Path:
     """A run that is given by its name alone is in `runs`, unless there is a file or folder of that name here."""
     return run if len(run.parts) != 1 or run.exists() else RUNS / run
+
+
+def model_folder(name: Path) -> Path:
+    """The same for what is only read, which may also be a bundle that comes with spedge: a path first, then a run."""
+    found = run_folder(name)
+    return found if found.exists() else bundle_named(name)
 
 
 def _describe(state: Progress) -> str:

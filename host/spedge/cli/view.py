@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spedge.cli.boxes import BoxesOption, beside, shown
 from spedge.cli.common import (
     DeviceOption,
     PatchSizeOption,
@@ -54,6 +55,7 @@ def command(
     every_ms: Annotated[float, typer.Option(help="A result of the model each so many milliseconds.")] = 50.0,
     patch_size: PatchSizeOption = 16,
     threshold: ThresholdOption = 64.0,
+    boxes: BoxesOption = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Of a run: what it is trained on, to show recordings of it.", show_default=False),
@@ -91,6 +93,7 @@ def command(
     every_us = round(every_ms * 1000)
     with progress(f"Reading {recording.name}") as say:
         stage = open_stage(recording, reading, bundle, patch_size, threshold, every_us, say)
+        stage.scene = shown(boxes or beside(recording), stage.scene)
 
         def ask() -> None:
             if bundle is not None and (board or device):

@@ -64,7 +64,8 @@ class Hello:
     """Who the device is. `memory_bytes` is the block it carves sessions from; `model_hash` is None without a model.
 
     task: what the model is for, one of TASKS. outputs: tensors that a result has; numbers: in all of them together.
-    state: numbers of a detector's state that can be read; step_us: stream time of its steps, 0 of other models.
+    state: numbers of a detector's state, or words of the graphs of a model on graphs, that can be read; step_us: stream
+    time of a detector's steps, 0 of other models.
     ended: what ended the firmware before it was started this time, where it was not told to; else empty.
     """
 

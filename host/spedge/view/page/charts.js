@@ -115,17 +115,23 @@ export function patches(canvas, { rows, columns, data }, size, sensor, part, cho
   }
 }
 
+// Truths are thick and named below, what was found is thin and in the class's colour: solid the host's, dashed a device's.
 export function boxes(canvas, found, sensor, part, labels, look) {
   const { context, wide, high, ratio } = fresh(canvas);
   const view = part ?? { x: 0, y: 0, width: sensor.width, height: sensor.height };
   context.font = `${12 * ratio}px system-ui, sans-serif`;
-  for (const [, left, top, width, height, score, label] of found) {
+  for (const [left, top, width, height, score, label, whose] of found) {
     const x = ((left - view.x) / view.width) * wide;
     const y = ((top - view.y) / view.height) * high;
-    context.strokeStyle = context.fillStyle = look.line(label);
-    context.lineWidth = 2 * ratio;
-    context.strokeRect(x, y, (width / view.width) * wide, (height / view.height) * high);
-    context.fillText(`${labels[label] ?? label} ${Math.round(100 * score)}%`, x + 2 * ratio, y - 3 * ratio);
+    const [w, h] = [(width / view.width) * wide, (height / view.height) * high];
+    const truth = whose === "truth";
+    context.strokeStyle = context.fillStyle = truth ? look.whole(look.ink) : look.line(label);
+    context.lineWidth = (truth ? 3 : 1.5) * ratio;
+    context.setLineDash(whose === "device" ? [5 * ratio, 4 * ratio] : []);
+    context.strokeRect(x, y, w, h);
+    const name = labels[label] ?? `class ${label}`;
+    context.textAlign = whose === "device" ? "right" : "left";
+    context.fillText(truth ? name : `${name} ${score.toFixed(2)}`, whose === "device" ? x + w : x, truth ? y + h + 14 * ratio : y - 4 * ratio);
   }
 }
 

@@ -84,7 +84,7 @@ function show() {
   field.draw(frame.events);
   const size = view.series?.patch_size ?? 16;
   charts.patches($("tokens"), frame.tokens, size, about, part, view.chosen, look);
-  charts.boxes($("over"), frame.boxes, about, part, view.series?.labels ?? [], look);
+  charts.boxes($("over"), frame.boxes, about, part, view.series?.names ?? view.series?.labels ?? [], look);
   $("time").textContent = `${((frame.t - about.first) / 1e6).toFixed(3)} s`;
   $("event-count").textContent = `${frame.event_count.toLocaleString()} in ${(fade() / 1000).toLocaleString()} ms` +
     (part ? ` · crop ${part.width}×${part.height} at ${part.x},${part.y}` : "") + (frame.note ? ` · ${frame.note}` : "");
@@ -122,6 +122,10 @@ function told(series, about = view.about) {
   $("tokenizer-note").classList.remove("bad");
   $("tokenizer-note").textContent = `${series.tokens.toLocaleString()} tokens` +
     (about.model && series.own === false ? "; the model saw those of its own tokenizer" : "");
+  const { boxes_verdict: judged, boxes_of: device } = series;
+  $("boxes-verdict").className = `verdict ${judged ? (judged.equal ? "good" : "bad") : "plain"}`;
+  $("boxes-verdict").textContent = !device ? "" : !judged ? `boxes of ${device}` :
+    `${device} ${judged.equal ? "equals" : "DIFFERS FROM"} the host: ${judged.problem || `${judged.compared} of ${judged.of} steps`}`;
   classes();
 }
 
