@@ -15,7 +15,7 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Detector, Transformer
+from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
@@ -159,7 +159,7 @@ def train(
     if not debug:
         calibration = material.calibration()
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
-        if bundle and not isinstance(spec.model, Detector):  # whose bundle 'spedge export' writes
+        if bundle:
             written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
     return _report(chosen, seed, compat, place, checkpoint, written, material, fitted, time.process_time() - fitted_at)
 
