@@ -97,6 +97,8 @@ FOLLOWED = {
     # what is to be installed
     "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",
     "--debug keeps nothing, and the page": "test_the_command_refuses_what_means_nothing",
+    "--keep and --view are for labelled samples": "test_what_means_nothing_is_refused",
+    "written in EVT2: leave --encoding out": "test_what_means_nothing_is_refused",
     "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "pip install esptool": "test_esptool_writes_and_is_read_back",
     "pip install 'spedge[{}]'": "test_extras_are_brought_by_their_names",

@@ -321,13 +321,29 @@ function listen() {
   window.addEventListener("resize", show);
 }
 
+function labels(keys) {
+  view.keys = Object.fromEntries(keys.map(([key], number) => [key, number]));
+  $("label-panel").hidden = !keys.length;
+  $("label-keys").replaceChildren(...keys.map(([key, label], number) => {
+    const button = Object.assign(document.createElement("button"), { textContent: `${key} · ${label}` });
+    button.addEventListener("click", () => keep(number));
+    return button;
+  }));
+}
+
+async function keep(number) {
+  const answer = await wire.ask({ op: "label", number }, `label ${performance.now()}`); // none takes another's place
+  if (answer) $("label-note").textContent = answer.error ?? `kept ${answer.kept}`;
+}
+
 function swap() { theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); }
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
   if (event.target.matches("select, input[type=range]:not(#scrub)") && event.key.startsWith("Arrow")) return;
   if (event.target.matches("button, select") && event.key === " ") return;
-  const does = {
+  const label = event.repeat ? undefined : view.keys?.[event.key.toLowerCase()];
+  const does = label !== undefined ? () => keep(label) : {
     " ": () => play(), ArrowLeft: () => step(event.shiftKey ? "token" : "frame", true),
     ArrowRight: () => step(event.shiftKey ? "token" : "frame", false), ",": () => step("result", true),
     ".": () => step("result", false), "-": () => speed(-1), "+": () => speed(1), "=": () => speed(1),
@@ -358,6 +374,7 @@ async function opened(about) { // in the place of what was shown before
   told(await wire.ask({ op: "series" }), about);
   Object.assign(view, { about, t: about.first });
   document.body.classList.toggle("live", about.live);
+  labels(about.keys ?? []);
   $("scrub").max = about.last - about.first;
   $("time").title = about.name;
   zoom(null);
