@@ -1,4 +1,4 @@
-"""A compiled detector on a microcontroller and on 64-bit Arm Linux, both emulated: every step, on a line that is cut."""
+"""A compiled detector on a microcontroller and on 64-bit Arm Linux, emulated: every step, on a line that is cut."""
 
 from __future__ import annotations
 
