@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from spedge.compile.grid.lift import lift
 from spedge.compile.supported import supported
 from spedge.compile.targets import find_target
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Gnn, Sensor, Transformer
+from spedge.model.parts import Detector, Gnn, Sensor, Transformer
 from spedge.model.reference import onnx_session
+from spedge.model.spec import ModelSpec, describe
 from spedge.training.presets import preset
 from tests.detector_bundles import kept_bundle, tiny
 from tests.needs import needs
@@ -30,9 +32,6 @@ from .generated import SANITIZERS, WARNINGS
 
 needs("tvm", "cc", "torch")
 
-#: An encoder whose rows are no multiple of four, widths that no tile divides, and a grid with odd sides.
-ODD = {"encoder": Transformer(14, 20, 2, 1), "classes": 3, "hidden": 10, "head": 6, "window": 9}
-SMALL = Sensor(80, 48)
 TOLERANCE = 1e-5
 FORGET = 0xFFFFFFFF
 
@@ -85,6 +84,21 @@ int main(void)
 """
 
 Step = tuple[NDArray[Any], NDArray[Any]]  # rows [n, features], cells [n]; no features: forget
+
+
+def cropped() -> ModelSpec:
+    """Widths that no tile divides, and a grid of 3x5 cells that is cropped, as the authors do."""
+    return tiny(Transformer(14, 20, 2, 1), 3, 10, 6, 9, sensor=Sensor(80, 48), odd_grid="crop")
+
+
+def narrow(name: str) -> ModelSpec:
+    """A preset of the paper's, all widths apart: of tokens as it has them, and a grid that is padded."""
+    whole = preset(name).spec()
+    assert isinstance(whole.model, Detector)
+    tokens = whole.token_input
+    seen = replace(tokens, window=48, embedding=replace(tokens.embedding, hidden=24))
+    model = replace(whole.model, encoder=Transformer(24, 48, 4, 2), hidden=12, head=12)
+    return describe(name, name, whole.sensor, whole.labels, seen, model)
 
 
 def sequence(bundle: Bundle, counts: Sequence[int], seed: int = 0) -> list[Step | None]:
@@ -152,12 +166,14 @@ def build(folder: Path, flags: Sequence[str]) -> Path:
     return folder / "driver"
 
 
-@pytest.mark.parametrize(("target", "grid"), [("native", "pad"), ("cortex-m7", "crop"), ("rv32", "wide")])
+@pytest.mark.parametrize(("target", "grid"), [("native", "G1-T-SP"), ("cortex-m7", "crop"), ("rv32", "wide")])
 def test_steps_are_those_of_the_graph_and_a_reset_forgets_them(target: str, grid: str, tmp_path: Path) -> None:
     if grid == "wide":
         bundle = kept_bundle(tiny(sensor=Sensor(96, 64), cell=2, hidden=8, head=8))
+    elif grid == "crop":
+        bundle = kept_bundle(cropped())
     else:
-        bundle = kept_bundle(tiny(sensor=SMALL, odd_grid=grid, **ODD))  # type: ignore[arg-type]
+        bundle = kept_bundle(narrow(grid))
     report = compile_bundle(bundle, target, tmp_path / "model")
     assert report.outputs == {"head": bundle.outputs[0].shape}
     program = build(tmp_path / "model", ["-O1", *SANITIZERS])
@@ -208,14 +224,14 @@ def changed(bundle: Bundle, change: str) -> onnx.ModelProto:
     ],
 )
 def test_what_cannot_be_compiled_is_named(change: str, said: str) -> None:
-    bundle = kept_bundle(tiny(sensor=SMALL, odd_grid="pad", **ODD))  # type: ignore[arg-type]
+    bundle = kept_bundle(cropped())
     with pytest.raises(CompileError, match=said):
         lift(cut(changed(bundle, change)))
 
 
 def test_detectors_of_other_kinds_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    bundle = kept_bundle(tiny(sensor=SMALL, odd_grid="pad", **ODD))  # type: ignore[arg-type]
+    bundle = kept_bundle(cropped())
     with pytest.raises(CompileError, match="a detector is compiled in fp32, not in int8"):
         compile_bundle(bundle, "native", tmp_path / "model", precision="int8")
     with pytest.raises(InputError, match=r"around a gnn, .* runs by 'spedge check --board host' alone"):
-        supported(tiny(Gnn(3.0, 4.0, 0.5, (8, 8, 8), 4), sensor=SMALL))
+        supported(tiny(Gnn(3.0, 4.0, 0.5, (8, 8, 8), 4), sensor=Sensor(80, 48)))
