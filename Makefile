@@ -1,4 +1,4 @@
-# make demo | test | quick | test-cuts | test-onnx | test-train | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-cuts test-onnx test-train test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -37,6 +37,11 @@ test-cuts: $(VENV)/all.stamp
 # Node tests of package onnx, models exported by torch in every operator set, our own; `make test` runs most of them.
 test-onnx: setup
 	$(BIN)/pytest -n 2 -m "" tests/python/test_onnx_*.py
+
+# The page in a headless Chromium, which this installs; `make test` runs them, too, where there is one.
+test-view: setup
+	@sh tools/apt.sh chromium
+	$(BIN)/python -m pytest -n 2 tests/python/test_view_*.py
 
 # Trainings whose processes are started anew, by torchrun too, and tools/gpu-check on the CPU: some minutes.
 test-train: setup

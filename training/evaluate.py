@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.model.parts import Transformer
+from spedge.model.parts import Detection, Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec
 
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
 from .metrics.top1 import Votes, top1
-from .opened import is_detector, open_trained
+from .opened import open_trained
 from .presets import preset as find_preset
 
 SPLITS = ("unseen", "all", "test", "validation", "train")
@@ -98,10 +98,10 @@ def evaluate(
     """
     if split not in SPLITS:
         raise UsageError(f"There is no split '{split}'. Choose one of: {', '.join(SPLITS)}.")
-    if is_detector(model):
-        raise UsageError(f"{model} is a detector, which is scored by its boxes: use evaluate_boxes.")
     opened = open_trained(model, checkpoint, encoder)
     path, spec = opened.path, opened.spec
+    if isinstance(spec.task, Detection):
+        raise UsageError(f"{model} is a detector, which is scored by its boxes: use evaluate_boxes.")
     look = _by_reference(opened.model) if isinstance(opened.model, Reference) else _by_torch(spec, opened.model)
     parts = {"unseen": ("test",), "test": ("test",), "validation": ("validation",)}.get(split, ("train", "test"))
     dataset = load_dataset(find_preset(spec.preset).dataset, data, parts)

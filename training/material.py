@@ -14,7 +14,7 @@ from spedge.base.errors import InputError
 from spedge.model.parts import Detection, Detector
 from spedge.model.spec import ModelSpec
 
-from .data.base import Dataset, Sample, pack_digests, sizes_of
+from .data.base import Sample, pack_digests, sizes_of
 from .data.chunks import ChunkedRecording
 from .data.registry import box_rules, describe_data, load_chunks, load_dataset
 from .metrics.coco import Rule
@@ -63,8 +63,9 @@ def _classes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> 
 
         return Classifying(spec, preset.recipe, about, learn, held, seed, place.rank, place.processes)
 
+    digests = "" if dataset.test or dataset.validation else pack_digests(learn)
     return Material(
-        _made_of(dataset, learn, held),
+        _made_of(dataset.name, dataset.fingerprint, learn, held, digests),
         len(learn),
         len(held),
         "top1",
@@ -92,34 +93,30 @@ def _boxes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> Ma
         rule = Rule(rules.side, rules.diagonal)
         return Detecting(spec, preset.recipe, store.about, learn, held, rule, seed, place.rank, place.processes)
 
-    made_of = {
-        "name": preset.dataset,
-        "fingerprint": store.fingerprint,
-        "learned": len(learn),
-        "held_out": len(held),
-        "digests": "",
-    }
     return Material(
-        made_of,
+        _made_of(preset.dataset, store.fingerprint, learn, held),
         len(learn),
         len(held),
         "mAP@.50",
         "held-out",
         True,
         work,
-        lambda: _first_labelled(held),
-        lambda: (),
+        lambda: _first_labelled(held, EXAMPLES),
+        lambda: _calibration(_first_labelled(learn, CALIBRATION)),
     )
 
 
-def _made_of(dataset: Dataset, learn: Sequence[Sample], held: Sequence[Sample]) -> dict[str, Any]:
-    """What a bundle says of the recordings that its model was made with."""
+def _made_of(
+    name: str, fingerprint: str, learn: Sequence[Any], held: Sequence[Any], digests: str = ""
+) -> dict[str, Any]:
+    """What a bundle says of the recordings that its model was made with. digests: of those that it learned from, where
+    no part of the data set is set aside."""
     return {
-        "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
+        "name": name,
+        "fingerprint": fingerprint,
         "learned": len(learn),
         "held_out": len(held),
-        "digests": "" if dataset.test or dataset.validation else pack_digests(learn),
+        "digests": digests,
     }
 
 
@@ -137,14 +134,21 @@ def examples_of(held: Sequence[Sample]) -> list[Sample]:
 
 def calibration_of(learn: Sequence[Sample]) -> tuple[NDArray[Any], ...]:
     """Events of some of the samples, from all over the part."""
-    sizes = sizes_of(learn)
     numbers = np.unique(np.linspace(0, len(learn) - 1, CALIBRATION).round().astype(int))
-    some = numbers[np.cumsum(sizes[numbers]) <= CALIBRATION_EVENTS]
-    return tuple(learn[number].events for number in (some if len(some) else numbers[:1]).tolist())
+    return tuple(learn[number].events for number in numbers[: _kept(sizes_of(learn)[numbers])].tolist())
 
 
-def _first_labelled(held: Sequence[ChunkedRecording]) -> list[NDArray[Any]]:
+def _kept(events: Any) -> int:
+    """Of pieces with so many events each: as many of the first, one at least, as are kept for ranges in 8 bits."""
+    return max(1, int((np.cumsum(events) <= CALIBRATION_EVENTS).sum()))
+
+
+def _calibration(pieces: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    return tuple(pieces[: _kept([len(piece) for piece in pieces])])
+
+
+def _first_labelled(part: Sequence[ChunkedRecording], most: int) -> list[NDArray[Any]]:
     """Events of half a second around the first label of a few recordings."""
-    there = [recording for recording in held if len(recording.labelled)][:EXAMPLES]
+    there = [recording for recording in part if len(recording.labelled)][:most]
     firsts = [max(0, int(recording.labelled[0]) + 1 - _EXAMPLE_CHUNKS) for recording in there]
     return [own.events(first, first + _EXAMPLE_CHUNKS) for own, first in zip(there, firsts, strict=True)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
+from spedge.model.detecting import DetectorReference
 from spedge.model.parts import Detection
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec
@@ -22,7 +23,8 @@ CHECKPOINTS = ("kept", "best", "last")
 
 @dataclass(frozen=True)
 class Opened:
-    """path: the file or folder that was read. model: a torch module, or a bundle's `Reference`, without torch."""
+    """path: the file or folder that was read. model: a torch module, or, without torch, a bundle's `Reference` or
+    `DetectorReference`."""
 
     path: Path
     spec: ModelSpec
@@ -45,7 +47,8 @@ def open_trained(model: str | os.PathLike[str], checkpoint: str = "kept", encode
         if (path / RUN).exists() and not (path / "bundle.json").exists():
             return _of_run(path, "last")
         bundle = Bundle.load(path)
-        return Opened(path, bundle, Reference(bundle, encoder))
+        detects = isinstance(bundle.task, Detection)
+        return Opened(path, bundle, (DetectorReference if detects else Reference)(bundle, encoder))
     if encoder is not None:
         raise UsageError(f"{path} is no bundle, which one of reduced precision is made of: export it first.")
     source = load_checkpoint(path)
@@ -53,9 +56,11 @@ def open_trained(model: str | os.PathLike[str], checkpoint: str = "kept", encode
 
 
 def is_detector(model: str | os.PathLike[str]) -> bool:
-    """Whether that is one, from what its run says, without its weights. Where no run is, it is none that we make."""
+    """Whether that is one, from what its bundle or its run says: nothing else is read."""
     path = Path(model)
     folder = path if path.is_dir() else path.parent
+    if path.is_dir() and (path / "bundle.json").exists():
+        return isinstance(Bundle.described(path).task, Detection)
     return (folder / RUN).exists() and isinstance(spec_of(folder).task, Detection)
 
 

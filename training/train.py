@@ -154,7 +154,7 @@ def train(
     if not debug:
         calibration = material.calibration()
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
-        if bundle and not isinstance(spec.model, Detector):  # of which there are no bundles yet
+        if bundle and not isinstance(spec.model, Detector):  # whose bundle 'spedge export' writes
             written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
     return _report(chosen, seed, compat, place, checkpoint, written, material, fitted, time.process_time() - fitted_at)
 

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* How full the receiver may be, of 255, before something is left out. */
+#define APP_CAMERA_CROWDED 64u
+
 /* Whether this board has a camera port that can run at that rate; 0: at the board's own. */
 int app_camera_can(uint32_t baud);
 

@@ -48,13 +48,14 @@ static void on_configure(app_t *app, const sp_frame_t *request, app_reply_t *rep
     sp_tokenizer_config_t tokenizer = app_get_tokenizer(p + 16);
     settings.push = (flags & CONFIGURE_PUSH) != 0;
     settings.raw = (flags & CONFIGURE_RAW) != 0;
+    settings.hold = (flags & CONFIGURE_HOLD) != 0;
     settings.tokenizer = (flags & CONFIGURE_MODEL) != 0 ? NULL : &tokenizer;
     if (p[16 + 7] != REPRESENTATION_TOKENS) {
         app_fail_with(reply, request->type, ERROR_VALUE, "this firmware makes tokens, nothing else", p[16 + 7], 0);
         return;
     }
-    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW)) != 0 || !is_format(settings.format) ||
-        settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
+    if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW | CONFIGURE_HOLD)) != 0 ||
+        !is_format(settings.format) || settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
         app_fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
         return;
     }
@@ -127,13 +128,6 @@ static void on_tokens(app_t *app, const sp_frame_t *request, app_reply_t *reply)
     app_put_tokens(reply, app, first, most);
 }
 
-/* Whether a run of the model would take numbers away that lossless mode keeps for the host. */
-static int is_being_read(const app_t *app)
-{
-    return app->setup.settings.mode == MODE_LOSSLESS && app->outputs.numbers > app->results.numbers &&
-           app->results.total > app->results.oldest;
-}
-
 static void on_infer(app_t *app, const sp_frame_t *request, app_reply_t *reply)
 {
     if (app->setup.arena == NULL) {
@@ -144,7 +138,7 @@ static void on_infer(app_t *app, const sp_frame_t *request, app_reply_t *reply)
     }
     if (!app->asked.done || app->asked.seq != request->seq) {
         app_process(app, APP_QUEUE_BYTES);
-        if (app->queue.filled > 0 || sp_pipeline_waiting(app->setup.pipe) > 0 || is_being_read(app)) {
+        if (app->queue.filled > 0 || sp_pipeline_waiting(app->setup.pipe) > 0 || app_is_being_read(app)) {
             uint32_t unread = app->report.total - app->report.oldest + app->results.total - app->results.oldest;
             app_fail_with(reply, request->type, ERROR_UNREAD,
                           "unread tokens or results hold up the events before this inference", unread, app_queued(app));
@@ -175,6 +169,11 @@ static void on_results(app_t *app, const sp_frame_t *request, app_reply_t *reply
 static void on_values(app_t *app, const sp_frame_t *request, app_reply_t *reply)
 {
     app_put_values(reply, app, sp_get_u32(request->payload), sp_get_u32(request->payload + 4));
+}
+
+static void on_boxes(app_t *app, const sp_frame_t *request, app_reply_t *reply)
+{
+    app_put_boxes(reply, app, sp_get_u32(request->payload), sp_get_u32(request->payload + 4));
 }
 
 static void on_raw(app_t *app, const sp_frame_t *request, app_reply_t *reply)
@@ -243,6 +242,7 @@ static const command_t commands[] = {
     {on_values, 8, 8, IN_SESSION, MSG_VALUES},
     {on_image, 0, 0, ANY_SESSION, MSG_IMAGE},
     {on_reboot, 1, 1, ANY_SESSION, MSG_REBOOT},
+    {on_boxes, 8, 8, IN_SESSION, MSG_BOXES},
 };
 
 static const command_t *find_command(uint8_t type)
@@ -306,7 +306,7 @@ int app_push_result(app_t *app)
     app_results_t *results = &app->results;
     if (!app->setup.settings.push || results->pushed == results->total)
         return 0;
-    const app_inference_t *inference = app_results_at(results, results->pushed);
+    app_inference_t *inference = app_results_at(results, results->pushed);
     reply.at = reply.start;
     app_put_result(&reply, app, inference);
     results->pushed++;

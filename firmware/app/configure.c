@@ -10,6 +10,11 @@
 #define ALIGNMENT 16u
 #define BLOCK_EVENTS 16u
 
+/* Candidates for a box that a detector's step looks at, the best ones. */
+#ifndef SP_APP_BOXES
+#define SP_APP_BOXES 256u
+#endif
+
 /* A larger pool than this only makes a reset slower. */
 #ifndef SP_APP_POOL_EVENTS
 #define SP_APP_POOL_EVENTS 262144u
@@ -71,6 +76,12 @@ static app_result_t refuse(const app_settings_t *settings)
         return (app_result_t){ERROR_NO_MODEL, "this firmware has no model", {0, 0}};
     if (unasked && !with_model)
         return (app_result_t){ERROR_NO_MODEL, "results need the model", {0, 0}};
+    if (with_model && sp_model.detection != NULL) {
+        if (settings->every_us > 0 || settings->every_tokens > 0 || settings->window_us > 0)
+            return (app_result_t){ERROR_VALUE, "a detector's results and windows are those of its steps", {0, 0}};
+        if (sp_model.tokenizer.kind == SP_KIND_VOXEL)
+            return (app_result_t){ERROR_VALUE, "a detector on voxels is not for devices", {0, 0}};
+    }
     if (settings->window_us > 0 && with_model && sp_model.step != NULL)
         return (app_result_t){ERROR_VALUE, "the windows of a stateful model cannot be limited by age", {0, 0}};
     if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK && settings->format != FORMAT_EVT2)
@@ -88,22 +99,40 @@ static app_result_t refuse(const app_settings_t *settings)
 
 /* The parts of a session's memory, one behind the other; the pipeline takes the rest. */
 typedef struct plan {
-    size_t arena, token, results, tap;
+    size_t arena, token, boxes, results, tap;
     uint32_t results_kept;
-    uint32_t numbers;      /* of a result */
-    uint32_t numbers_kept; /* with each result */
+    uint32_t numbers;                  /* of a result, that can be read */
+    uint32_t numbers_kept, boxes_kept; /* with each result */
+    uint32_t candidates;
+    uint8_t holds; /* the arena has the rest of one result only, and that is to be read */
 } plan_t;
+
+static void plan_detector(plan_t *plan, sp_pipeline_config_t *config)
+{
+    const uint32_t cells = sp_model.outputs[0].shape[0];
+    config->cell = sp_model.detection->cell;
+    plan->candidates = cells < SP_APP_BOXES ? cells : SP_APP_BOXES;
+    plan->boxes = plan->candidates * sizeof(sp_box_t);
+    plan->boxes_kept = plan->candidates < APP_RESULT_BOXES ? plan->candidates : APP_RESULT_BOXES;
+}
 
 static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_settings_t *settings)
 {
+    const int unasked = settings->every_us > 0 || settings->every_tokens > 0 || sp_model.detection != NULL;
     config->embed = sp_model.embed;
     config->window_tokens = sp_model.tokens;
     plan->arena = sp_model.arena_bytes;
-    plan->numbers = app_outputs_numbers();
-    plan->numbers_kept = plan->numbers < APP_RESULT_NUMBERS ? plan->numbers : APP_RESULT_NUMBERS;
-    if (settings->every_us > 0 || settings->every_tokens > 0) /* the arena has the rest of one result only */
-        plan->results_kept = plan->numbers > plan->numbers_kept ? 1u : SP_APP_RESULTS;
-    plan->results = app_results_size(plan->results_kept, plan->numbers_kept);
+    plan->numbers = app_outputs_numbers() + app_outputs_state();
+    plan->holds = settings->hold;
+    if (sp_model.detection != NULL) {
+        plan_detector(plan, config);
+    } else {
+        plan->numbers_kept = plan->numbers < APP_RESULT_NUMBERS ? plan->numbers : APP_RESULT_NUMBERS;
+        plan->holds |= plan->numbers > plan->numbers_kept;
+    }
+    if (unasked)
+        plan->results_kept = plan->holds ? 1u : SP_APP_RESULTS;
+    plan->results = app_results_size(plan->results_kept, plan->numbers_kept, plan->boxes_kept);
     if (sp_model.step != NULL) {
         config->one_by_one = 1;
         plan->token = sp_model.embed.hidden * sizeof(float);
@@ -112,8 +141,8 @@ static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_set
 
 static uint64_t plan_size(const plan_t *plan, uint32_t report_tokens)
 {
-    return (uint64_t)align_up(plan->arena) + align_up(plan->token) + align_up(plan->results) + align_up(plan->tap) +
-           (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
+    return (uint64_t)align_up(plan->arena) + align_up(plan->token) + align_up(plan->boxes) + align_up(plan->results) +
+           align_up(plan->tap) + (uint64_t)report_tokens * sizeof(app_report_entry_t) + ALIGNMENT;
 }
 
 static void configure_stream(sp_pipeline_config_t *config, const app_settings_t *settings)
@@ -157,7 +186,8 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     }
 
     uint8_t *token = memory + align_up(plan.arena);
-    uint8_t *results = token + align_up(plan.token);
+    uint8_t *boxes = token + align_up(plan.token);
+    uint8_t *results = boxes + align_up(plan.boxes);
     uint8_t *tap = results + align_up(plan.results);
     uint8_t *entries = tap + align_up(plan.tap);
     uint8_t *rest = entries + align_up(app_report_size(settings->report_tokens));
@@ -166,6 +196,7 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     setup.arena = plan.arena > 0 ? memory : NULL;
     setup.memory_used = (size_t)needed;
     setup.token = plan.token > 0 ? (float *)(void *)token : NULL;
+    setup.holds = plan.holds;
     if (app->setup.settings.source == SOURCE_CAMERA)
         app_camera_stop();
     if (sp_pipeline_init(&setup.pipe, config, rest, available - (size_t)(rest - memory)) != SP_OK) {
@@ -173,7 +204,8 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
         return (app_result_t){ERROR_VALUE, "the pipeline refused its configuration", {0, 0}};
     }
     app_report_init(&app->report, settings->report_tokens, entries);
-    app_results_init(&app->results, plan.results_kept, plan.numbers_kept, results);
+    app_results_init(&app->results, plan.results_kept, plan.numbers_kept, plan.boxes_kept, results);
+    app->detect = (app_detect_t){.boxes = (sp_box_t *)(void *)boxes, .capacity = plan.candidates};
     app->outputs.numbers = plan.numbers;
     app_tap_init(&app->tap, plan.tap, tap);
     app->setup = setup;

@@ -1,5 +1,6 @@
 #include "infer.h"
 
+#include "detect.h"
 #include "loss.h"
 #include "outputs.h"
 #include "port.h"
@@ -35,6 +36,14 @@ static int run_encoder(app_t *app, app_inference_t *out)
     return code;
 }
 
+/* What the model makes of the stream so far, or of the step at t. Returns its code. */
+static int run_model(app_t *app, app_inference_t *out)
+{
+    if (app_detects(app))
+        return app_detect_step(app, out->t, out);
+    return app->setup.token != NULL ? read_state(app, out) : run_encoder(app, out);
+}
+
 /* Keep the first of the numbers that the model gave; all of them stay in the arena for a while. */
 static void keep_numbers(app_t *app, app_inference_t *out)
 {
@@ -51,18 +60,28 @@ static void infer(app_t *app, app_inference_t *out, uint8_t cause, uint64_t t, u
 {
     out->cause = cause;
     out->t = t;
+    out->ran = !app_detects(app) || app_detect_has_step(app);
     out->newest = (uint32_t)sp_pipeline_tokens(app->setup.pipe);
-    out->run = ++app->outputs.runs;
-    app->outputs.there = 0;
-    int code = app->setup.token != NULL ? read_state(app, out) : run_encoder(app, out);
-    if (code >= 0) {
-        app->outputs.there = out->run;
-        keep_numbers(app, out);
+    out->boxes = out->boxes_left_out = 0;
+    int code = SP_OK;
+    if (out->ran) {
+        app->outputs.runs++;
+        app->outputs.there = 0;
+        code = run_model(app, out);
+        app->outputs.there = code >= 0 ? app->outputs.runs : 0;
+    } else {
+        out->rows = 0;
+        out->cost_window = out->cost_encode = 0;
     }
+    out->run = app->outputs.runs;
+    if (code >= 0)
+        keep_numbers(app, out);
     out->latency = arrived > 0 ? port_counter() - arrived : 0;
     out->code = (int16_t)(code >= 0 ? 0 : code < INT16_MIN ? INT16_MIN : code);
     for (uint32_t i = 0; code < 0 && i < app->results.numbers; i++)
         out->numbers[i] = NAN;
+    out->tokens_left_out = app->detect.tokens_left_out;
+    out->steps_left_out = app->detect.steps_left_out;
     sp_pipeline_costs(app->setup.pipe, &out->cost_tokenize, &out->cost_embed);
     app_loss_watch(app);
     app_loss_read(app, &out->loss);
@@ -73,7 +92,10 @@ int app_infer_asked(app_t *app, uint16_t seq)
 {
     app_inference_t *out = app_results_asked(&app->results);
     out->index = app->results.total;
-    infer(app, out, CAUSE_ASKED, sp_pipeline_time(app->setup.pipe), app_queue_arrival(&app->queue, 0));
+    uint64_t t = sp_pipeline_time(app->setup.pipe);
+    if (app_detects(app)) /* the chunk under way is over, whatever comes */
+        t = app->boundary > 0 ? app->boundary - 1u : 0;
+    infer(app, out, CAUSE_ASKED, t, app_queue_arrival(&app->queue, 0));
     app->asked.seq = seq;
     app->asked.done = out->code >= 0;
     return out->code;
@@ -94,11 +116,24 @@ void app_after_token(app_t *app)
         infer_unasked(app, CAUSE_EVERY_TOKENS, sp_pipeline_time(app->setup.pipe), 0);
 }
 
+/* A detector's chunk is over: without events it makes no step, in live mode a late one none either. */
+static void end_chunk(app_t *app)
+{
+    if (!app_detect_has_step(app))
+        return;
+    if (app_detect_is_late(app))
+        app_detect_leave_out(app);
+    else
+        infer_unasked(app, CAUSE_STEP, app->boundary - 1u, 1);
+}
+
 void app_at_time(app_t *app)
 {
-    uint64_t every = app->setup.settings.every_us;
+    uint64_t every = app_interval(app);
     uint64_t reached = sp_pipeline_reached(app->setup.pipe);
-    if (app->boundary > 0) /* else the stream's time has just begun */
+    if (app_detects(app))
+        end_chunk(app);
+    else if (app->boundary > 0) /* else the stream's time has just begun */
         infer_unasked(app, CAUSE_EVERY_US, reached - reached % every, 1);
     app->boundary = reached < SP_NO_TIME - every ? reached - reached % every + every : SP_NO_TIME;
 }

@@ -20,6 +20,7 @@ void app_loss_reset(app_t *app)
 {
     memset(&app->loss, 0, sizeof app->loss);
     app->loss.sensor_before = app_camera_lost();
+    app->loss.chunk_end = sp_model.detection != NULL && app->setup.arena != NULL ? 0 : SP_NO_TIME;
     sp_evt2_init(&app->loss.clock);
 }
 
@@ -84,6 +85,14 @@ static long count_events(const uint8_t *words, size_t n)
     return events;
 }
 
+/* Of a detector: another chunk has begun, and the one before, which held events, is whole. */
+static void note_chunk(app_loss_t *loss, uint64_t t)
+{
+    const uint64_t step = sp_model.detection->step_us;
+    loss->whole = loss->chunk_end;
+    loss->chunk_end = t < SP_NO_TIME - step ? t - t % step + step : SP_NO_TIME;
+}
+
 /* Stream time at the end of these words. */
 static uint64_t follow(app_loss_t *loss, const uint8_t *words, size_t bytes)
 {
@@ -92,6 +101,9 @@ static uint64_t follow(app_loss_t *loss, const uint8_t *words, size_t bytes)
     for (int rc = SP_MORE; rc == SP_MORE; words += used, bytes -= used) {
         rc = sp_evt2_decode(&loss->clock, words, bytes, &used, events, EVENTS_AT_ONCE, &got);
         loss->clock_time = got > 0 ? events[got - 1u].t : loss->clock.time_base;
+        for (size_t i = 0; i < got; i++)
+            if (events[i].t >= loss->chunk_end)
+                note_chunk(loss, events[i].t);
     }
     return loss->clock_time;
 }

@@ -1,6 +1,7 @@
 #include "messages.h"
 
 #include "camera.h"
+#include "detect.h"
 #include "loss.h"
 #include "outputs.h"
 #include "port.h"
@@ -113,6 +114,8 @@ void app_put_hello(app_reply_t *reply)
     p = sp_put_u8(p, sp_model.task);
     p = sp_put_u8(p, sp_model.output_count);
     p = sp_put_u32(p, app_outputs_numbers());
+    p = sp_put_u32(p, app_outputs_state());
+    p = sp_put_u32(p, sp_model.detection != NULL ? sp_model.detection->step_us : 0);
     p = sp_put_bytes(p, sp_model.hash, sizeof sp_model.hash);
     p = put_string(p, SP_FIRMWARE_VERSION);
     p = put_string(p, SP_FIRMWARE_BUILD);
@@ -174,7 +177,8 @@ void app_put_configured(app_reply_t *reply, const app_t *app)
     p = sp_put_u8(p, setup->config.embed.buckets);
     p = sp_put_u8(p, setup->arena != NULL ? CONFIGURE_MODEL : 0);
     p = sp_put_u8(p, 0);
-    reply->at = sp_put_u8(p, (uint8_t)app->results.capacity);
+    p = sp_put_u8(p, (uint8_t)app->results.capacity);
+    reply->at = sp_put_u16(p, (uint16_t)app->detect.capacity);
 }
 
 void app_put_tokens(app_reply_t *reply, const app_t *app, uint32_t first, uint32_t most)
@@ -197,7 +201,33 @@ void app_put_tokens(app_reply_t *reply, const app_t *app, uint32_t first, uint32
     reply->at = p;
 }
 
-void app_put_result(app_reply_t *reply, const app_t *app, const app_inference_t *inference)
+static uint8_t *put_boxes(uint8_t *p, const sp_box_t *boxes, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        p = sp_put_f32(p, boxes[i].x);
+        p = sp_put_f32(p, boxes[i].y);
+        p = sp_put_f32(p, boxes[i].w);
+        p = sp_put_f32(p, boxes[i].h);
+        p = sp_put_f32(p, boxes[i].score);
+        p = sp_put_u16(p, (uint16_t)boxes[i].label);
+    }
+    return p;
+}
+
+/* A detector's step: what was left out, and boxes. */
+static uint8_t *put_step(uint8_t *p, const app_t *app, app_inference_t *inference)
+{
+    p = sp_put_u32(p, inference->tokens_left_out);
+    p = sp_put_u32(p, inference->steps_left_out);
+    p = sp_put_u32(p, inference->boxes_left_out);
+    p = sp_put_u16(p, (uint16_t)inference->boxes);
+    p = sp_put_u8(p, inference->ran);
+    p = sp_put_u8(p, 0);
+    uint32_t n = inference->boxes < app->results.boxes ? inference->boxes : app->results.boxes;
+    return put_boxes(p, app_results_boxes(inference), n);
+}
+
+void app_put_result(app_reply_t *reply, const app_t *app, app_inference_t *inference)
 {
     app_put_status(reply, app);
     uint8_t *p = sp_put_u32(reply->at, inference->rows);
@@ -214,6 +244,8 @@ void app_put_result(app_reply_t *reply, const app_t *app, const app_inference_t 
     p = sp_put_u32(p, inference->newest);
     p = sp_put_u64(p, inference->latency);
     p = put_loss(p, &inference->loss);
+    if (app_detects(app))
+        p = put_step(p, app, inference);
     for (uint32_t i = 0; i < app->results.numbers; i++)
         p = sp_put_f32(p, inference->numbers[i]);
     reply->at = p;
@@ -237,6 +269,17 @@ void app_put_values(app_reply_t *reply, const app_t *app, uint32_t run, uint32_t
         count -= n;
     }
     reply->at = p;
+}
+
+void app_put_boxes(app_reply_t *reply, const app_t *app, uint32_t run, uint32_t first)
+{
+    const uint32_t there = app->outputs.there, boxes = app->detect.count;
+    const uint32_t most = (SP_APP_PAYLOAD_BYTES - VALUES_FIXED_BYTES) / BOX_BYTES;
+    uint32_t count = there != 0 && run == there && first < boxes ? boxes - first : 0;
+    count = count < most ? count : most;
+    uint8_t *p = sp_put_u32(reply->at, there);
+    p = sp_put_u32(p, first);
+    reply->at = count > 0 ? put_boxes(p, app->detect.boxes + first, count) : p;
 }
 
 void app_put_raw(app_reply_t *reply, const app_t *app)
@@ -276,6 +319,8 @@ void app_put_stats(app_reply_t *reply, const app_t *app)
     p = sp_put_u32(p, (uint32_t)memory);
     p = sp_put_u32(p, app->results.total);
     p = sp_put_u32(p, app->results.total - app->results.oldest);
+    p = sp_put_u32(p, app->detect.tokens_left_out);
+    p = sp_put_u32(p, app->detect.steps_left_out);
     app_losses_t loss;
     app_loss_read(app, &loss);
     reply->at = put_loss(p, &loss);

@@ -24,12 +24,15 @@ void app_put_image(app_reply_t *reply);
 void app_put_outputs(app_reply_t *reply, uint16_t first);
 void app_put_configured(app_reply_t *reply, const app_t *app);
 void app_put_status(app_reply_t *reply, const app_t *app);
-void app_put_result(app_reply_t *reply, const app_t *app, const app_inference_t *inference);
+void app_put_result(app_reply_t *reply, const app_t *app, app_inference_t *inference);
 void app_put_raw(app_reply_t *reply, const app_t *app);
 void app_put_stats(app_reply_t *reply, const app_t *app);
 
 /* Numbers of that run from first on, as many as fit; none when they are not in the arena. */
 void app_put_values(app_reply_t *reply, const app_t *app, uint32_t run, uint32_t first);
+
+/* Boxes of that run from first on, as many as fit; none when they are not there any more. */
+void app_put_boxes(app_reply_t *reply, const app_t *app, uint32_t run, uint32_t first);
 
 /* Reported tokens from first on (oldest <= first <= total), at most that many and what fits. */
 void app_put_tokens(app_reply_t *reply, const app_t *app, uint32_t first, uint32_t most);

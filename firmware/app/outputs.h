@@ -7,7 +7,11 @@
 /* Numbers in the row: all outputs, one behind the other in the model's order. */
 uint32_t app_outputs_numbers(void);
 
-/* Number `first` of the row, below its length, after a run; n: how many follow each other there, itself included. */
+/* Numbers of a detector's state, which follow those: hidden, then cell; 0: there are none to be read. */
+uint32_t app_outputs_state(void);
+
+/* Number `first` of outputs and state, below their length, after a run; n: how many follow each other there, itself
+ * included. */
 const float *app_outputs_at(const void *arena, uint32_t first, uint32_t *n);
 
 #endif

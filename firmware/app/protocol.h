@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 5u
+#define PROTOCOL_VERSION 6u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
@@ -22,6 +22,7 @@ enum {
     MSG_VALUES = 0x0c,
     MSG_IMAGE = 0x0d,
     MSG_REBOOT = 0x0e,
+    MSG_BOXES = 0x0f,
     MSG_RESULT_PUSH = 0x40, /* of the device, unasked */
     MSG_REPLY_BIT = 0x80,
     MSG_ERROR = 0xff
@@ -46,7 +47,8 @@ enum {
 enum {
     CONFIGURE_MODEL = 1, /* take tokenizer, embedding and window from the linked model */
     CONFIGURE_PUSH = 2,  /* send results unasked */
-    CONFIGURE_RAW = 4    /* keep the bytes of the source on the board for RAW */
+    CONFIGURE_RAW = 4,   /* keep the bytes of the source on the board for RAW */
+    CONFIGURE_HOLD = 8   /* lossless: compute nothing while a result is unread, so that VALUES has its numbers */
 };
 
 /* What the session makes of its events: a bundle's representation */
@@ -61,7 +63,7 @@ enum { SOURCE_LINK = 0, SOURCE_CAMERA = 1, SOURCE_RAM = 2 };
 enum { REBOOT_FIRMWARE = 0, REBOOT_BOOTLOADER = 1 };
 
 /* Why an inference was made */
-enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2 };
+enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2, CAUSE_STEP = 3 };
 
 /* Of HELLO's frame: leave the device to the host that has it, if there is another one */
 enum { FLAG_YIELD = 1 };
@@ -76,6 +78,8 @@ enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4 };
 #define LOSS_BYTES 72u
 #define RESULT_FIXED_BYTES (STATUS_BYTES + 68u + LOSS_BYTES) /* all of a RESULT but the numbers */
 #define VALUES_FIXED_BYTES 8u
+#define STEP_BYTES 16u /* of a detector's RESULT, behind the fixed part and before the boxes */
+#define BOX_BYTES 22u
 #define LIVE_HEAD_BYTES 12u /* of EVENTS in live mode, before the words */
 
 #endif

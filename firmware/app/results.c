@@ -1,16 +1,17 @@
 #include "results.h"
 
-size_t app_results_size(uint32_t capacity, uint32_t numbers)
+size_t app_results_size(uint32_t capacity, uint32_t numbers, uint32_t boxes)
 {
-    size_t entry = (offsetof(app_inference_t, numbers) + numbers * sizeof(float) + 7u) & ~(size_t)7u;
-    return entry * (capacity + 1u);
+    size_t entry = offsetof(app_inference_t, numbers) + numbers * sizeof(float) + boxes * sizeof(sp_box_t);
+    return ((entry + 7u) & ~(size_t)7u) * (capacity + 1u);
 }
 
-void app_results_init(app_results_t *results, uint32_t capacity, uint32_t numbers, void *mem)
+void app_results_init(app_results_t *results, uint32_t capacity, uint32_t numbers, uint32_t boxes, void *mem)
 {
     results->entries = mem;
-    results->entry_bytes = app_results_size(0, numbers);
+    results->entry_bytes = app_results_size(0, numbers, boxes);
     results->numbers = numbers;
+    results->boxes = boxes;
     results->capacity = capacity;
     app_results_reset(results);
 }

@@ -12,8 +12,9 @@
 #include "spedge/model.h"
 #include "spedge/pipeline.h"
 
-/* Numbers that a RESULT holds at most; the host reads those behind them with VALUES. */
+/* Numbers and boxes that a RESULT holds at most; the host reads those behind them with VALUES and BOXES. */
 #define APP_RESULT_NUMBERS ((SP_APP_PAYLOAD_BYTES - RESULT_FIXED_BYTES) / 4u)
+#define APP_RESULT_BOXES ((SP_APP_PAYLOAD_BYTES - RESULT_FIXED_BYTES - STEP_BYTES) / BOX_BYTES)
 
 /* What CONFIGURE asks for; numbers as in protocol.h. */
 typedef struct app_settings {
@@ -28,7 +29,8 @@ typedef struct app_settings {
     uint8_t mode;
     uint8_t source;
     uint8_t push;
-    uint8_t raw; /* keep the source's bytes for the host */
+    uint8_t raw;  /* keep the source's bytes for the host */
+    uint8_t hold; /* lossless: compute nothing while a result is unread */
 } app_settings_t;
 
 /* What CONFIGURE made of the port's memory. pipe NULL: not configured. */
@@ -38,6 +40,7 @@ typedef struct app_setup {
     app_settings_t settings;
     uint8_t *arena; /* NULL: no model in this session */
     float *token;   /* [hidden], for a stateful model */
+    uint8_t holds;  /* in lossless mode nothing is computed while a result is unread */
     size_t memory_used;
 } app_setup_t;
 
@@ -51,7 +54,10 @@ typedef struct app_loss {
     uint64_t seen_at;       /* stream time then */
     sp_evt2_t clock;        /* live over the link: follows the frames as they come */
     uint64_t clock_time;
-    uint8_t any; /* since and until are of a loss */
+    /* Of a detector's chunks: the end of that of the newest event that came; SP_NO_TIME: no detector. */
+    uint64_t chunk_end;
+    uint64_t whole; /* the end of the one before that held events; 0: none */
+    uint8_t any;    /* since and until are of a loss */
 } app_loss_t;
 
 /* The last INFER, so that a repeated one is answered and not computed again. */
@@ -62,10 +68,18 @@ typedef struct app_asked {
 
 /* What the model gives. The arena is the only place where all of it lies. */
 typedef struct app_outputs {
-    uint32_t numbers; /* in a result: of all outputs, one behind the other */
+    uint32_t numbers; /* that can be read: of all outputs, one behind the other, and of a detector's state */
     uint32_t runs;    /* of the model in this session */
     uint32_t there;   /* the run whose numbers lie in the arena; 0: none */
 } app_outputs_t;
+
+/* A detector's last step, and what was left out in the session. */
+typedef struct app_detect {
+    sp_box_t *boxes;   /* [capacity] */
+    uint32_t capacity; /* candidates of a step */
+    uint32_t count;    /* boxes of the last step */
+    uint32_t steps_left_out, tokens_left_out;
+} app_detect_t;
 
 /* A stateful model's share of the work: done token by token, reported with an inference. */
 typedef struct app_steps {
@@ -85,7 +99,10 @@ typedef struct app {
     app_asked_t asked;
     app_outputs_t outputs;
     app_steps_t steps;
-    uint64_t boundary;  /* stream time of the next result by every_us; 0: time has not begun, SP_NO_TIME: none */
+    app_detect_t detect;
+    /* Stream time of the next result by every_us, or end of a detector's chunk under way; 0: time has not begun,
+     * SP_NO_TIME: none. */
+    uint64_t boundary;
     const uint8_t *ram; /* source RAM: what is left of it */
     size_t ram_left;
     uint32_t session;          /* 0: none yet */
@@ -110,6 +127,20 @@ typedef struct app_result {
 static inline int app_has_model(void)
 {
     return sp_model.encode != NULL;
+}
+
+/* Stream time from one result to the next; 0: they do not come by time. */
+static inline uint32_t app_interval(const app_t *app)
+{
+    return app->setup.arena != NULL && sp_model.detection != NULL ? sp_model.detection->step_us
+                                                                  : app->setup.settings.every_us;
+}
+
+/* Whether what the model gave is still to be read, and lossless mode keeps it for the host. */
+static inline int app_is_being_read(const app_t *app)
+{
+    return app->setup.settings.mode == MODE_LOSSLESS && app->results.total > app->results.oldest &&
+           (app->setup.holds || app->detect.count > app->results.boxes);
 }
 
 /* Whether the host says how many events there are (SPEC.md, section 4.2). */

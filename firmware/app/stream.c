@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include "camera.h"
+#include "detect.h"
 #include "infer.h"
 #include "loss.h"
 #include "port.h"
@@ -16,16 +17,13 @@
 /* Turns in which a whole queue is worked off, unless bins take longer. */
 #define QUEUE_TURNS (2u * APP_QUEUE_BYTES / SLICE_BYTES)
 
-/* How full the camera's receiver may be, of 255, before events are left out. */
-#define THINNING_LEVEL 64u
-
 /* Whether what another token or boundary brings can be kept. Live mode waits for nobody, but it lets a link that is
  * free take the results that are to go out. */
 static int has_room(const app_t *app)
 {
     if (app->setup.settings.mode == MODE_LIVE)
         return !app->setup.settings.push || app_link_is_busy(&app->link) || app_results_has_sent_room(&app->results);
-    return app_report_has_room(&app->report) && app_results_has_room(&app->results);
+    return app_report_has_room(&app->report) && app_results_has_room(&app->results) && !app_is_being_read(app);
 }
 
 void app_make_room(app_t *app)
@@ -74,7 +72,8 @@ int app_process(app_t *app, size_t bytes)
 /* The less room the camera's bytes have, the fewer events are kept. */
 static uint32_t keep_at(uint32_t level)
 {
-    uint32_t keep = level <= THINNING_LEVEL ? SP_THIN_ALL : (255u - level) * SP_THIN_ALL / (255u - THINNING_LEVEL);
+    uint32_t most = 255u - APP_CAMERA_CROWDED;
+    uint32_t keep = level <= APP_CAMERA_CROWDED ? SP_THIN_ALL : (255u - level) * SP_THIN_ALL / most;
     return keep > 2u ? keep : 2u;
 }
 
@@ -114,12 +113,14 @@ void app_reset_stream(app_t *app)
     app->next_seq = 0;
     app->asked.done = 0;
     app->outputs.runs = app->outputs.there = 0;
-    app->boundary = settings->every_us > 0 ? 0 : SP_NO_TIME;
+    app->boundary = app_interval(app) > 0 ? 0 : SP_NO_TIME;
     app->repeated_frames = app->refused_frames = 0;
     memset(&app->steps, 0, sizeof app->steps);
     if (app->setup.pipe != NULL)
         sp_pipeline_reset(app->setup.pipe);
-    if (app->setup.token != NULL)
+    if (app_detects(app))
+        app_detect_reset(app);
+    else if (app->setup.token != NULL)
         sp_model.reset(app->setup.arena);
     app->ram = NULL;
     app->ram_left = 0;

@@ -103,9 +103,10 @@ TEST(boxes_of_a_head_are_decoded_where_their_cells_are)
 {
     static const sp_boxes_level_t levels[2] = {{8, 1, 2}, {16, 1, 1}};
     static const float head[3][6] = {
-        {0.5f, 0.5f, 0.0f, 0.0f, -20.0f, 9.0f},               /* nothing there */
-        {0.5f, 0.25f, 0.69314718f, 0.0f, 0.0f, 20.0f},        /* the second cell: 16x8 around (12, 2), half a score */
-        {2.0f, 1.0f, 0.0f, -0.69314718f, 20.0f, 1.09861229f}, /* the next level's: 16x8 around (32, 16), three quarters */
+        {0.5f, 0.5f, 0.0f, 0.0f, -20.0f, 9.0f},        /* nothing there */
+        {0.5f, 0.25f, 0.69314718f, 0.0f, 0.0f, 20.0f}, /* the second cell: 16x8 around (12, 2), half a score */
+        {2.0f, 1.0f, 0.0f, -0.69314718f, 20.0f,
+         1.09861229f}, /* the next level's: 16x8 around (32, 16), three quarters */
     };
     const sp_boxes_rule_t one = {.score = 0.1f, .iou = 0.5f, .width = 100, .height = 80, .classes = 1};
     sp_box_t kept[3];

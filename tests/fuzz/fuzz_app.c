@@ -2,10 +2,12 @@
  *
  * The input is a little program: noise, and good frames of any type, session, number and payload. After every step
  * what the device wrote has to be good frames, one a request and results that were not asked for, and what did not come
- * in a good frame of the present session or from the camera must not have changed the state.
+ * in a good frame of the present session or from the camera must not have changed the state. With FUZZ_DETECTOR the model
+ * is a detector.
  *
  * Standalone: fuzz_app [RUNS [SEED]] makes its own inputs. With -DLIBFUZZER it is a libFuzzer target. */
 #include "app.h"
+#include "detect.h"
 #include "fuzz_model.h"
 #include "loss.h"
 #include "port.h"
@@ -26,6 +28,7 @@ static size_t write_most = 64; /* a link that takes little at a time */
 static sp_frame_reader_t host;
 static uint8_t host_buffer[2048];
 static unsigned replies, pushes, pages; /* of VALUES, with numbers */
+static unsigned found, left_out;        /* results with boxes, sessions that left steps out */
 static uint8_t camera[256];
 static size_t camera_first, camera_filled;
 static sp_frame_t last_reply;
@@ -54,6 +57,8 @@ size_t port_read(uint8_t *out, size_t capacity)
     return n;
 }
 
+static void check_result(const sp_frame_t *frame);
+
 size_t port_write(const uint8_t *data, size_t n)
 {
     n = n < write_most ? n : write_most;
@@ -62,6 +67,7 @@ size_t port_write(const uint8_t *data, size_t n)
         if (!sp_frame_reader_feed(&host, data + at, n - at, &used, &frame))
             continue;
         if (frame.type == MSG_RESULT_PUSH) {
+            check_result(&frame);
             pushes++;
             continue;
         }
@@ -192,6 +198,7 @@ typedef struct state {
     uint32_t oldest, total;
     uint32_t results_oldest, results_total;
     uint64_t expected, link;
+    app_detect_t detect;
 } state_t;
 
 static void observe(state_t *state)
@@ -206,6 +213,7 @@ static void observe(state_t *state)
     state->results_total = app.results.total;
     state->expected = app.loss.expected;
     state->link = app.loss.link;
+    state->detect = app.detect;
     if (app.setup.pipe != NULL)
         sp_pipeline_stats(app.setup.pipe, &state->stats);
 }
@@ -263,6 +271,10 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
         sp_put_u32(more + 8, which & 4u ? take(in) * 8u : 0);
         sp_put_u32(more + 12, which & 8u ? 1u + take(in) * 8u : 0);
         sp_put_u32(more + 16, which & 16u ? 1u + take(in) % 9u : 0);
+        if (sp_model.detection != NULL && which % 16u != 3u) { /* they are refused */
+            p[4] |= (uint8_t)(which & 8u ? CONFIGURE_HOLD : CONFIGURE_PUSH);
+            memset(more + 8, 0, 12);
+        }
     }
     return CONFIGURE_BYTES;
 }
@@ -307,6 +319,9 @@ static void check_state(const state_t *state)
                  t->in_tokens + t->pending + t->refractory + t->decayed + t->pool_lost + t->outside + t->backwards);
     FUZZ_REQUIRE(state->total - state->oldest <= app.report.capacity);
     FUZZ_REQUIRE(state->results_total - state->results_oldest <= app.results.capacity);
+    FUZZ_REQUIRE(app.setup.settings.mode == MODE_LIVE || state->detect.steps_left_out == 0);
+    FUZZ_REQUIRE(state->detect.count <= state->detect.capacity);
+    left_out += state->detect.steps_left_out > 0;
     FUZZ_REQUIRE(app.outputs.there == 0 || (encoded == good && app.outputs.there == app.outputs.runs));
     if (app.setup.pipe == NULL)
         return;
@@ -323,27 +338,7 @@ static void check_state(const state_t *state)
     }
 }
 
-static float get_f32(const uint8_t *p)
-{
-    uint32_t bits = sp_get_u32(p);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Numbers are those of the run that was asked for, or none. */
-static void check_values(uint32_t run, uint32_t first)
-{
-    const uint8_t *p = last_reply.payload;
-    FUZZ_REQUIRE(last_reply.length >= VALUES_FIXED_BYTES && (last_reply.length - VALUES_FIXED_BYTES) % 4u == 0);
-    FUZZ_REQUIRE(sp_get_u32(p) == app.outputs.there && sp_get_u32(p + 4) == first);
-    size_t n = (last_reply.length - VALUES_FIXED_BYTES) / 4u;
-    FUZZ_REQUIRE((n > 0) == (run != 0 && run == app.outputs.there && first < numbers_of_all()));
-    pages += n > 0;
-    FUZZ_REQUIRE(n == 0 || first + n == numbers_of_all() || last_reply.length + 3u >= SP_APP_PAYLOAD_BYTES);
-    for (size_t i = 0; i < n; i++)
-        FUZZ_REQUIRE(get_f32(p + VALUES_FIXED_BYTES + 4u * i) == number(good, first + (uint32_t)i));
-}
+#include "fuzz_replies.h"
 
 static void send_frame(input_t *in)
 {
@@ -352,7 +347,7 @@ static void send_frame(input_t *in)
     uint8_t how = take(in);
     uint32_t new_session = 1u + take(in) % 4u;
     sp_frame_t frame =
-        {(uint8_t)(kind < 240 ? 1u + kind % 14u : take(in)), take(in), take(in), app.session, payload, 0};
+        {(uint8_t)(kind < 240 ? 1u + kind % 15u : take(in)), take(in), take(in), app.session, payload, 0};
     switch (frame.type) {
     case MSG_HELLO:
     case MSG_OUTPUTS:
@@ -384,6 +379,7 @@ static void send_frame(input_t *in)
         frame.length = 8;
         break;
     case MSG_VALUES:
+    case MSG_BOXES:
         sp_put_u32(payload, how > 200 ? take(in) : app.outputs.there);
         sp_put_u32(payload + 4, how & 1u ? take(in) * 3u : take(in) * 0x1000001u);
         frame.length = 8;
@@ -418,6 +414,11 @@ static void send_frame(input_t *in)
     check_state(&after);
     if (last_reply.type == (MSG_VALUES | MSG_REPLY_BIT))
         check_values(sp_get_u32(payload), sp_get_u32(payload + 4));
+    if (last_reply.type == (MSG_BOXES | MSG_REPLY_BIT))
+        check_boxes_page(sp_get_u32(payload), sp_get_u32(payload + 4));
+    if (last_reply.type == (MSG_INFER | MSG_REPLY_BIT) ||
+        (last_reply.type == (MSG_RESULTS | MSG_REPLY_BIT) && last_reply.length > 0))
+        check_result(&last_reply);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -468,7 +469,8 @@ int main(int argc, char **argv)
         LLVMFuzzerTestOneInput(data, n);
         bytes += n;
     }
-    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages\n", runs, bytes, replies, pushes, pages);
+    printf("%ld inputs, %llu bytes, %u replies, %u results, %u pages, %u found, %u left out\n", runs, bytes, replies,
+           pushes, pages, found, left_out);
     return 0;
 }
 #endif

@@ -34,6 +34,7 @@ SESSIONS = (
     (4, 0, 0, 4, 40, 30, 4, 3, 0, 50, 7),
 )
 HELLO, OUTPUTS, CONFIGURE, RESET, EVENTS, FLUSH, TOKENS, INFER, STATS, RESULTS, RAW, VALUES = range(1, 13)
+BOXES = 15
 
 
 def evt2(rng: random.Random, n: int) -> bytes:
@@ -115,7 +116,9 @@ def app(rng: random.Random, n: int, configuration: tuple[int, ...]) -> bytes:
     data = frame(HELLO, 3, 3) + frame(OUTPUTS, 0, 0) + frame(CONFIGURE, *configuration)
     for _ in range(n // 8):
         data += frame(EVENTS, *events(), 0) + bytes([40, 124]) + rng.randbytes(124)  # the latter from the camera
-        data += frame(TOKENS, 0, 9) + frame(INFER) + frame(VALUES, 80) + frame(RESULTS, 0) + frame(RAW, 0)
+        data += (
+            frame(TOKENS, 0, 9) + frame(INFER) + frame(VALUES, 80) + frame(BOXES, 0) + frame(RESULTS, 0) + frame(RAW, 0)
+        )
         data += frame(STATS) + frame(FLUSH, 8)
     return data + frame(RESET)
 
@@ -137,8 +140,9 @@ def main() -> None:
             head = bytes(plan[2:]) if name == "frame" else bytes(plan)
             (folder / f"seed{i}").write_bytes(head + make(random.Random(i), (40, 8, 60, 100)[i]))
     for i, configuration in enumerate(SESSIONS):
-        (FOLDER / "app").mkdir(parents=True, exist_ok=True)
-        (FOLDER / "app" / f"seed{i}").write_bytes(app(random.Random(i), 24, configuration))
+        for name in ("app", "app_detector"):
+            (FOLDER / name).mkdir(parents=True, exist_ok=True)
+            (FOLDER / name / f"seed{i}").write_bytes(app(random.Random(i), 24, configuration))
     for format in recording_files.FORMATS:
         (READERS / format).mkdir(parents=True, exist_ok=True)
         recording_files.write(READERS / format / "seed0", format, recording_files.some_events(60, 34, 34))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import replace
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import pytest
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
 from spedge.boards import build as builder
-from spedge.boards.build import build, image_size, upload
-from spedge.boards.manifest import Board, Serial, board_names, load_board
-from spedge.boards.platformio import BuildError, Workspace, run
-from spedge.cli import execute
+from spedge.boards import platformio
+from spedge.boards.build import build, image_size
+from spedge.boards.manifest import board_names, load_board
+from spedge.boards.platformio import BuildError, Workspace, run, workspace
 from tests.needs import needs
 
 
@@ -236,35 +236,16 @@ def test_any_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not list(scratch.iterdir())
 
 
-@pytest.mark.parametrize("where", ["build", "flash"])
-def test_writing_to_a_board_builds_once(
-    tiny: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A board on a cable whose upload puts the image into a folder."""
-    written = tiny.parent / "written"
-    with (tiny.parent / "boards" / "platform" / "builder" / "main.py").open("a") as more:
-        more.write(f'\nAlwaysBuild(env.Alias("upload", program, "cp $SOURCE {written} && echo to $UPLOAD_PORT"))\n')
-    manifest = tiny.parent / "boards" / "sim.json"
-    manifest.write_text(manifest.read_text().replace('"how": "process"', '"how": "serial"'))
-    board = replace(load_board("sim"), runs="serial", serial=Serial())
-    monkeypatch.setattr("spedge.boards.manifest.load_board", lambda _: board)
-    runs: list[list[str]] = []
-
-    def counted(work: Workspace, board: Board, program: str, _: object, *to: Any) -> None:
-        said: list[str] = []
-        runs.append(said)
-        run(work, board, program, said.append, *to)
-
-    monkeypatch.setattr(builder, "run", counted)
-    if where == "build":
-        assert output(upload(board, None, "/dev/nowhere").path) == "sim first 0"
-    else:
-        assert execute(["flash", "--board", "sim", "--device", "/dev/nowhere"]) == 0
-        assert "written to sim" in capsys.readouterr().out
-    built, wrote = runs
-    assert "Compiling main.o" in built
-    assert wrote == []
-    assert output(written) == "sim first 0"
+def test_pio_uploads_as_spedge_flash_does(tiny: Path) -> None:
+    """`pio run -t upload` ends in the same command, with the image that it has built."""
+    board = load_board("sim")
+    with workspace("upload", tiny, None) as work:
+        run(work, board, "app", lambda _: None)
+        command = [sys.executable, "-m", "platformio", "run", "-d", str(tiny), "-e", "sim", "-t", "upload"]
+        environment = platformio._environment(work, "app")
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "nothing to flash: sim is a process on this machine" in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 0
 
 
 def test_a_missing_compiler_is_named_with_its_packages(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,11 +274,6 @@ def test_a_compiled_model_is_linked_in(tiny: Path, tmp_path: Path) -> None:
         assert firmware.report == ({"answer": answer} if answer else {})
         answers.append(output(firmware.path))
     assert answers == [f"sim first {answer}" for answer in (42, 43, 0, 42)]
-
-
-def test_only_a_board_on_a_cable_can_be_written_to(tiny: Path) -> None:
-    with pytest.raises(UsageError, match="runs on this machine"):
-        upload(load_board("sim"), None)
 
 
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc")

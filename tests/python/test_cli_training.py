@@ -90,6 +90,8 @@ def test_from_published_files_to_an_accuracy(
         assert seen["top1"] == seen["accuracy"] == seen["f1"] == report["top1"]
         assert set(seen["milliseconds"]) == {"load", "tokenize", "collate", "forward"}
         assert seen["tokens_per_slice"] > 0
+    assert execute(["evaluate", "pcn", "--data", str(store), "--boxes", str(tmp_path)]) == 2
+    assert "is no detector: leave --boxes out" in capsys.readouterr().err
     with (tmp_path / "runs" / "pcn" / "curves.csv").open(newline="") as file:
         curves = list(csv.DictReader(file))
     assert float(curves[-1]["val/loss"]) == pytest.approx(seen["loss"], rel=1e-4)  # slice by slice, as in batches

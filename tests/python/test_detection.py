@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spedge.base.errors import UsageError
 from spedge.cli import execute
+from spedge.model.bundle import Bundle
 from spedge.model.parts import Detector, Pcn
+from spedge.training.data.registry import load_chunks
 from spedge.training.preprocess import preprocess
 from spedge.training.presets import PRESETS, Preset
 from spedge.training.run import made_compatible
@@ -96,15 +99,41 @@ def test_the_verbs(
     picture = tmp_path / "frames.png"
     assert execute(["evaluate", "boxes", "--data", str(store), "--picture", str(picture)]) == 0
     with Image.open(picture) as image:
-        assert image.size == (2 * 16 + 4 * (304 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 240 + 16) - 16)
+        assert image.size == (2 * 16 + 4 * (608 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 480 + 16) - 16)
     assert execute(["evaluate", "boxes", "--data", str(store), "--picture", "frames.gif"]) == 2
     assert "frames are drawn as .png" in capsys.readouterr().err
     assert execute(["runs"]) == 0
     assert "nmnist-det-pico" in capsys.readouterr().out
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "all"]) == 2
     assert "one of the splits test, validation, train, not on 'all'" in capsys.readouterr().err
-    assert execute(["export", "runs/boxes", "--out", "bundle"]) == 2
-    assert "is a detector, of which there are no bundles yet" in capsys.readouterr().err
+    assert execute(["evaluate", "boxes", "--data", str(store), "--precision", "int8"]) == 2
+    assert "is evaluated in fp32: leave --precision out" in capsys.readouterr().err
+
+
+def test_a_bundle_is_scored_as_its_run_is(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exported, checked on this machine, and evaluated, by the verbs."""
+    preset = small(steps=2)
+    monkeypatch.setitem(PRESETS, preset.name, preset)
+    monkeypatch.chdir(tmp_path)
+    trained(preset, store, tmp_path / "run")
+    assert execute(["export", "run", "--out", "bundle", "--times", "window"]) == 2
+    assert "count back from its steps: leave --times out" in capsys.readouterr().err
+    assert execute(["export", "run", "--out", "bundle"]) == 0
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert len(bundle.vectors()) == 1
+    assert len(bundle.calibration()) == 3
+    assert execute(["check", "bundle", "--board", "host", "--json"]) == 0
+    capsys.readouterr()
+    assert execute(["evaluate", "bundle", "--data", str(store), "--json"]) == 0
+    by_bundle = json.loads(capsys.readouterr().out)
+    assert execute(["evaluate", "run", "--data", str(store), "--json"]) == 0
+    by_torch = json.loads(capsys.readouterr().out)
+    for name in ("recordings", "steps", "labels"):
+        assert by_bundle[name] == by_torch[name] > 0
+    for name in ("mAP", "mAP@.50"):
+        assert by_bundle[name] == pytest.approx(by_torch[name], abs=1e-3)
 
 
 def test_what_is_no_detection_set_or_no_detector_is_named(store: Path, raw: Path, tmp_path: Path) -> None:
@@ -113,8 +142,8 @@ def test_what_is_no_detection_set_or_no_detector_is_named(store: Path, raw: Path
         evaluate(report.checkpoint.parent, store)
     with pytest.raises(UsageError, match="is a detector, whose checkpoints cannot be imported"):
         import_run(tmp_path / "none.ckpt", "G1-T-SP", tmp_path / "imported")
-    with pytest.raises(UsageError, match="of which there are no bundles yet"):
-        export(tmp_path / "run")
+    with pytest.raises(UsageError, match="count back from its steps: leave --times out"):
+        export(tmp_path / "run", times="window")
     with pytest.raises(UsageError, match="is no preprocessed data set"):
         train(small(), raw, tmp_path / "other")
     with pytest.raises(UsageError, match="chunks of 20 ms and 50 ms are asked for"):
@@ -140,3 +169,32 @@ def test_authors_crop_an_odd_grid(store: Path, tmp_path: Path) -> None:
     assert (graph.odd_grid, graph.encoder.rule) == ("crop", "lowest")
     with pytest.raises(UsageError, match="no compatibility with 'nobody'"):
         made_compatible(PRESETS["G1-T-SP"].spec(), "nobody")
+
+
+def test_boxes_that_a_device_has_found(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scored as the model's own are; one file for each recording, beside nothing else of a model."""
+    trained(small(steps=1), store, tmp_path / "run")
+    (test,) = load_chunks("nmnist-det", store).part("test")
+    file = tmp_path / "said" / f"{test.name}.jsonl"
+    file.parent.mkdir(parents=True)
+    lines = []
+    for t in np.unique(test.boxes["t"]).tolist():
+        own = test.boxes[test.boxes["t"] == t]
+        boxes = [
+            {**{side: float(box[side]) for side in "xywh"}, "score": 0.9, "label": str(box["label"])} for box in own
+        ]
+        lines.append(json.dumps({"t_us": t, "boxes": boxes}))
+    file.write_text("\n".join(lines))
+    command = ["evaluate", str(tmp_path / "run"), "--data", str(store), "--boxes", str(tmp_path / "said")]
+    assert execute([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["mAP"] == told["mAP@.50"] == pytest.approx(1)
+    assert told["steps"] == 0
+    assert execute(command) == 0
+    assert "mAP 1.000" in capsys.readouterr().out
+    file.write_text('{"t_us": 5, "boxes": [{"x": 1, "y": 2, "w": 3, "h": 4, "score": 0.5, "label": "car"}]}')
+    assert execute(command) == 4
+    assert "has boxes of other classes than 0, 1, 2" in capsys.readouterr().err
+    file.unlink()
+    assert execute(command) == 4
+    assert "cannot be read" in capsys.readouterr().err

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spedge.base.errors import InputError
+from spedge.cli import execute
 from spedge.events.arrays import empty_events
 from spedge.training.metrics.coco import SCORED_DTYPE, Rule
 from spedge.training.metrics.frames import scored_frames
+from tests.detection_sets import driving
 from tests.needs import needs
 
 RULE = Rule(side=5, diagonal=5)
@@ -59,15 +62,101 @@ def test_what_is_drawn(tmp_path: Path) -> None:
     draw_frames([("best", [shot, shot]), ("worst", [])], (140, 105), ["car", "dog"], tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         seen = np.asarray(image.convert("RGB"))
-    assert seen.shape == (2 * 16 + 2 * (30 + 20 + 3 * 105 + 16) - 16, 2 * 16 + 2 * (3 * 140 + 16) - 16, 3)
+    assert seen.shape == (2 * 16 + 2 * (30 + 20 + 4 * 105 + 16) - 16, 2 * 16 + 2 * (4 * 140 + 16) - 16, 3)
     table = colours("dark")
-    for left in (MARGIN, MARGIN + 3 * 140 + 16):
-        panel = seen[MARGIN + 50 : MARGIN + 50 + 315, left : left + 420]
-        newest = panel[3 * 40 : 3 * 41, 3 * 31 : 3 * 32].reshape(-1, 3)
+    for left in (MARGIN, MARGIN + 4 * 140 + 16):
+        panel = seen[MARGIN + 50 : MARGIN + 50 + 420, left : left + 560]
+        newest = panel[4 * 40 : 4 * 41, 4 * 31 : 4 * 32].reshape(-1, 3)
         assert (newest == table[ON + SHADES - 1]).all()
-        assert tuple(panel[3 * 40, 3 * 30]) != tuple(table[ON + SHADES - 1])
-        for y, x in ((60, 150), (60, 270), (150, 200), (149, 269)):
+        assert tuple(panel[4 * 40, 4 * 30]) != tuple(table[ON + SHADES - 1])
+        for y, x in ((80, 200), (80, 360), (200, 260), (199, 359)):
             assert tuple(panel[y, x]) == tuple(table[INK + STEPS - 1])
-        for y, x in ((180, 30), (240, 60), (200, 90)):
+        for y, x in ((240, 40), (320, 70), (270, 120)):
             assert tuple(panel[y, x]) == tuple(table[line_of(1) + STEPS - 1])
-        assert tuple(panel[100, 200]) == tuple(table[0])
+        assert tuple(panel[130, 260]) == tuple(table[0])
+
+
+# ---------------------------------------------------------------- boxes over time
+
+LINES = """{"t_us": 99999, "boxes": [{"x": 20, "y": 10, "w": 9, "h": 6, "score": 1.0, "label": "dog"}]}
+{"t_us": 149999, "boxes": []}
+
+{"summary": {"results": 2}}
+{"t_us": 49999, "boxes": [{"x": 1, "y": 2, "w": 3, "h": 4, "score": 0.25, "label": "cat"},
+"""
+
+
+def test_boxes_of_files(tmp_path: Path) -> None:
+    """By time, truths and others each; names as they are given, and then as they come."""
+    from spedge.view.boxes import said_boxes, together, truths
+    from spedge.view.scene import boxes_at
+
+    file = tmp_path / "said.jsonl"
+    file.write_text(LINES.rstrip(",\n") + ', {"x": 9, "y": 9, "w": 3, "h": 4, "score": 0.5, "label": 1}]}\n')
+    said, names = said_boxes(file, ["car"])
+    assert names == ("car", "dog", "cat")
+    assert said["t"].tolist() == [49_999, 49_999, 99_999]
+    assert said["label"].tolist() == [2, 1, 1]
+    assert said["score"][0] == 0.25
+    assert 0.999 < said["score"][2] < 1  # of a truth it is 1
+    every = together([said, truths(boxes((40, 5, 6, 7, 8, 0, 0)))])
+    assert every["t"].tolist() == [40_000, 49_999, 49_999, 99_999]
+    for t, seen in (
+        (39_999, []),
+        (40_000, [5]),
+        (60_000, [5, 1, 9]),
+        (100_000, [5, 20]),
+        (190_001, [20]),
+        (250_000, []),
+    ):
+        assert boxes_at(every, t)["x"].tolist() == seen
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"boxes": []}',
+        '{"t_us": 5, "boxes": [{"x": 1}]}',
+        "no JSON",
+        "[1",
+        '"boxes"',
+        '{"t_us": "a", "boxes": [1]}',
+        '{"t_us": 5, "boxes": [{"x": 1, "y": 2, "w": NaN, "h": 4, "score": 0.5, "label": "a"}]}',
+        '{"t_us": 5, "boxes": [{"x": 1, "y": 2, "w": 3, "h": 4, "score": 0.5, "label": -1}]}',
+    ],
+)
+def test_lines_that_are_no_boxes(line: str, tmp_path: Path) -> None:
+    from spedge.view.boxes import said_boxes
+
+    (tmp_path / "said.jsonl").write_text('{"t_us": 5, "boxes": []}\n' + line + "\n")
+    with pytest.raises(InputError, match=r"said.jsonl, line 2 has no boxes with their time .*: give a file of"):
+        said_boxes(tmp_path / "said.jsonl")
+    with pytest.raises(InputError, match=r"none.jsonl cannot be read .*: give a file of"):
+        said_boxes(tmp_path / "none.jsonl")
+
+
+def test_boxes_on_the_frames_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    needs("PIL", "matplotlib")
+    from PIL import Image
+
+    from spedge.view.palette import INK, STEPS, colours, line_of
+
+    driving(tmp_path, "gen1", 2)
+    recording = tmp_path / "detection_dataset_duration_60s/train/a0_td.dat"
+    labels = recording.with_name("a0_bbox.npy")
+    (tmp_path / "said.jsonl").write_text(
+        '{"t_us": 749999, "boxes": [{"x": 200, "y": 200, "w": 50, "h": 30, "score": 0.5, "label": "car"}]}\n'
+    )
+    command = ["render", str(recording), str(tmp_path / "a.png"), "--to-ms", "760", "--width", "304", "--height", "240"]
+    assert execute(command) == 0
+    with Image.open(tmp_path / "a.png") as image:
+        before = np.asarray(image.convert("RGB")).astype(int)
+    assert execute([*command, "--boxes", str(labels), "--boxes", str(tmp_path / "said.jsonl")]) == 0
+    with Image.open(tmp_path / "a.png") as image:
+        after = np.asarray(image.convert("RGB")).astype(int)
+    new = {tuple(pixel) for pixel in after[(before != after).any(axis=2)].tolist()}
+    table = colours("dark")
+    assert tuple(table[INK + STEPS - 1].tolist()) in new
+    assert tuple(table[line_of(0) + STEPS - 1].tolist()) in new
+    assert execute([*command, "--boxes", str(tmp_path / "none.jsonl")]) == 4
+    assert "cannot be read" in capsys.readouterr().err

@@ -33,7 +33,7 @@ NAMES = re.compile(
     rf"|\bspedge (?:{_VERBS})\b"
 )
 #: Calls whose texts are no sentences: what options are, and what is run.
-NO_SENTENCES = ("Option", "Argument", "Typer", "add_typer", "run", "Popen", "require_range")
+NO_SENTENCES = ("Option", "Argument", "Typer", "add_typer", "run", "Popen", "_call", "require_range")
 OPTIONS_OF_RECORDINGS = {"--" + name.replace("_", "-") for name in Reading.__dataclass_fields__}
 
 #: A part of a sentence, and the test that does what the sentence says, or that runs into what it is about.
@@ -73,7 +73,9 @@ FOLLOWED = {
     "give its port, for example --device": "test_a_port_that_is_not_there_is_code_3",
     "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
     "choose another --precision": "told_apart",
+    "is evaluated in fp32: leave --precision out": "test_the_verbs",
     "leave --checkpoint out": "test_int8_is_evaluated_beside_fp32",
+    "leave --boxes out": "test_from_published_files_to_an_accuracy",
     "or 'spedge check --board host'": "test_what_takes_transformers_only_says_what_takes_all",
     "--board host has no device": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
     "--board host needs none": "test_options_of_boards_are_refused_and_a_board_needs_a_recording",
@@ -82,7 +84,17 @@ FOLLOWED = {
     "--board host computes the bundle's own encoder": "test_sentences_about_providers_are_followed",
     "in the place of onnxruntime": "test_sentences_about_providers_are_followed",
     "'spedge export' wrote": "test_our_own_bundles_are_whole",
+    # flashing
+    "say which one by --serial": "test_of_several_probes_one_has_to_be_named",
+    "or its probe by --serial": "test_of_several_probes_one_has_to_be_named",
+    "give its port by --device": "test_a_board_that_does_not_start_is_told_from_one_that_was_not_written",
+    "name its port by --device": "test_a_board_that_does_not_start_is_told_from_one_that_was_not_written",
+    "give --host user@name": "test_the_machine_has_to_be_named",
+    "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
+    "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",
+    "--port 0 takes any": "test_what_cannot_be_shown_is_said",
+    "pip install esptool": "test_esptool_writes_and_is_read_back",
     "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
     "pip install 'spedge[": "test_an_extra_brings_what_was_missing",
     "pip install hdf5plugin": "test_an_extra_brings_what_was_missing",
@@ -230,6 +242,7 @@ def test_an_extra_brings_what_was_missing(repository: Path) -> None:
         "pictures and the page": "starlette", "torch": "torch",
         "AEDAT 4": "lz4", "h5py": "h5py", "filter": "hdf5plugin", "rosbags": "rosbags",
         "USB cameras": "neuromorphic-drivers", "8 bits": "onnx", "ONNX file": "onnx",
+        "spedge[flash]": "pyocd", "install esptool": "esptool",
     }  # fmt: skip
     seen = 0
     for hint, installs in named.items():

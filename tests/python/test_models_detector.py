@@ -201,10 +201,10 @@ def test_assignment_losses_and_gradient_are_the_authors(name: str) -> None:
     raw = torch.from_numpy(case["raw"]).requires_grad_()
     assert len(cells.centre) == raw.shape[1]
     labels = [torch.from_numpy(rows[(rows != 0).any(axis=1)]) for rows in case["labels"]]
-    for i, given in enumerate(labels):
-        found = assign(raw[i].detach(), given, cells)
-        np.testing.assert_array_equal(found.label.numpy(), case["assigned"][i])
-        np.testing.assert_allclose(found.iou.numpy(), case["matched_iou"][i], rtol=1e-4, atol=1e-6)
+    given = torch.from_numpy(case["labels"])
+    found = assign(raw.detach(), given, (given != 0).any(dim=2), cells)
+    np.testing.assert_array_equal(found.label.numpy(), case["assigned"])
+    np.testing.assert_allclose(found.iou.numpy(), case["matched_iou"], rtol=1e-4, atol=1e-6)
     got = losses(raw, labels, cells)
     terms = [float(term) for term in (x.detach() for x in got[:4])] + [got.positives]
     np.testing.assert_allclose(terms, case["terms"], rtol=1e-4)
@@ -212,6 +212,33 @@ def test_assignment_losses_and_gradient_are_the_authors(name: str) -> None:
     assert raw.grad is not None
     scale = float(np.abs(case["gradient"]).max())
     np.testing.assert_allclose(raw.grad.numpy(), case["gradient"], rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_what_a_step_is_assigned_depends_on_nothing_else() -> None:
+    """Neither on the steps beside it, one of them without labels, nor on what far cells give, as boxes without end."""
+    from spedge.training.models.yolox import centres
+    from spedge.training.tasks.detection import Cells, losses
+
+    torch.manual_seed(3)
+    cells = Cells(*centres(4, 6, (8, 16, 32)))
+    raw = torch.randn(3, len(cells.centre), 5 + 4)
+    raw[..., :2] = cells.centre + 4 * raw[..., :2]
+    raw[..., 2:4] = 20 * raw[..., 2:4].exp()
+    labels = [
+        torch.tensor([[1, 20.0, 20, 18, 22], [3, 30, 24, 20, 20]]),
+        torch.zeros(0, 5),
+        torch.tensor([[0, 60.0, 40, 9, 9]]),
+    ]
+    together = losses(raw, labels, cells)
+    alone = [losses(raw[i : i + 1], [labels[i]], cells) for i in (0, 2)]
+    counts = [one.positives * len(own) for one, own in zip(alone, (labels[0], labels[2]), strict=True)]
+    box = sum(float(one.box) * count for one, count in zip(alone, counts, strict=True)) / sum(counts)
+    assert float(together.box) == pytest.approx(box, rel=1e-5)
+    assert together.positives == pytest.approx(sum(counts) / 3)
+    far = (cells.centre - torch.tensor([60.0, 40.0])).abs().amax(dim=1) > 1.5 * 32
+    raw[2, far, 2:4] = torch.inf
+    assert bool(far.any())
+    assert float(losses(raw, labels, cells).box) == pytest.approx(box, rel=1e-5)
 
 
 PARAMETERS = [  # experiments.md D: encoder, and what comes after it

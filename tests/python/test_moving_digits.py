@@ -70,7 +70,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_the_same_seed_makes_the_same_files_and_another_others(tmp_path: Path) -> None:
     parts = parts_of(DIGITS, [], 0)
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
-        assert write(tmp_path / name, parts, seed, seconds=1.0, rounds={"train": 2}) == 8
+        assert write(tmp_path / name, parts, seed, seconds=1.0, per_recording=10, rounds={"train": 2}) == 8
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert files(tmp_path / "a") != files(tmp_path / "c")
 
@@ -104,12 +104,12 @@ def test_the_command_makes_a_set_that_is_found_and_preprocessed(
     out = tmp_path / "set"
     monkeypatch.setattr(sys, "argv", ["moving_digits", str(tmp_path / "nmnist"), str(out), "--rounds", "1"])
     moving_digits.main()
-    assert capsys.readouterr().out == f"5 recordings in {out}\n"
+    assert capsys.readouterr().out == f"3 recordings in {out}\n"
     report = preprocess("nmnist-det", out, tmp_path / "store", chunk_ms=50)
-    assert (report.recordings, report.problems) == (5, ())
+    assert (report.recordings, report.problems) == (3, ())
     store = load_chunks("nmnist-det", tmp_path / "store", 50)
     (validation,) = store.part("validation")
-    raw = spedge.open(out / "val/digits_0003_td.dat").events()
+    raw = spedge.open(out / "val/digits_0001_td.dat").events()
     np.testing.assert_array_equal(np.concatenate([chunk.events for chunk in validation]), raw)
     boxes = np.concatenate([chunk.boxes for chunk in validation])
     assert len(boxes) > 3

@@ -83,7 +83,10 @@ def test_udev_prints_the_rules_and_writes_nothing(capsys: pytest.CaptureFixture[
         'SUBSYSTEM=="tty", ATTRS{idVendor}=="0483", ATTRS{idProduct}=="374b", MODE="0660", TAG+="uaccess", '
         'ENV{ID_MM_DEVICE_IGNORE}="1"'
     ) in lines
-    assert all(line.startswith('SUBSYSTEM=="tty", ATTRS{idVendor}=="') for line in lines)
+    kinds = ("tty", "usb", "hidraw")
+    assert all(any(line.startswith(f'SUBSYSTEM=="{kind}", ATTRS{{idVendor}}=="') for kind in kinds) for line in lines)
+    probe = 'ATTRS{idVendor}=="0483", ATTRS{idProduct}=="374e", MODE="0660", TAG+="uaccess"'
+    assert {f'SUBSYSTEM=="{kind}", {probe}' for kind in ("usb", "hidraw")} <= set(lines)
     assert "nothing was written" in printed.err
 
 

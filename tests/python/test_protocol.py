@@ -22,6 +22,7 @@ from spedge.events.evt2 import encode_words
 from spedge.link.counts import Loss, Stats, Status
 from spedge.link.frames import REPLY_BIT, VERSION, Frame, FrameReader, ProtocolError, Type
 from spedge.link.protocol import (
+    BOXES,
     Configuration,
     Error,
     Hello,
@@ -32,15 +33,21 @@ from spedge.link.protocol import (
     pack_tokenizer,
     unpack_outputs,
 )
+from spedge.link.steps import WIRE_BOX_DTYPE, BoxesPage, StepResult
 from spedge.link.stream import EventSender, RetryTimer
 from spedge.link.tokens import TOKEN_DTYPE
 from spedge.tokens.settings import TokenizerSettings
 
 LOGITS = (Output("logits", (2,)),)
+HEAD = (Output("head", (6, 7)), Output("state", (8,)))
 
 
 def result_of(payload: bytes) -> Result:
     return Result.unpack(payload, LOGITS)
+
+
+def step_of(payload: bytes) -> Result:
+    return Result.unpack(payload, HEAD, detects=True)
 
 
 def vectors(repository: Path) -> list[tuple[Frame, bytes]]:
@@ -110,7 +117,8 @@ def test_noise_without_end_does_not_fill_memory() -> None:
 def test_cut_messages_are_protocol_errors(length: int, rng: random.Random) -> None:
     payload = VERSION.to_bytes(2, "little") + rng.randbytes(length)
     for unpack in (
-        Error.unpack, Status.unpack, TokenPage.unpack, result_of, Stats.unpack, ValuesPage.unpack, unpack_outputs
+        Error.unpack, Status.unpack, TokenPage.unpack, result_of, step_of, Stats.unpack, ValuesPage.unpack,
+        BoxesPage.unpack, unpack_outputs,
     ):  # fmt: skip
         with contextlib.suppress(ProtocolError):
             unpack(payload)
@@ -131,6 +139,7 @@ def test_layouts_have_the_sizes_of_the_specification() -> None:
     assert len(pack_tokenizer(TokenizerSettings())) == 56
     assert TOKEN_DTYPE.itemsize == 20
     assert len(Configuration().pack(1)) == 92
+    assert WIRE_BOX_DTYPE.itemsize == 22
     assert struct.calcsize("<" + Loss.LAYOUT) == 72
 
 
@@ -254,12 +263,19 @@ def test_token_pages_hold_what_was_packed() -> None:
 
 
 def test_messages_are_those_of_the_vectors(repository: Path) -> None:
-    """Fields of protocol 4 against frames that were packed by hand."""
+    """Fields of the protocol against frames that were packed by hand."""
     payloads = {(frame.type, frame.session): frame.payload for frame, _ in vectors(repository)}
     session = 0xA1B2C3D4
     settings = TokenizerSettings(34, 34, 4, 12.0)
     configuration = Configuration(settings, mode="live", window_us=200_000, every_us=50_000, push=True)
     assert configuration.pack(session) == payloads[Type.CONFIGURE, 0]
+    step = step_of(payloads[Type.RESULT_PUSH, session + 1])
+    boxes = [(1.5, 2.0, 30.25, 8.0, 0.875, 1), (0.0, 100.0, 4.0, 5.0, 0.5, 65535)]
+    assert (step.cause, step.t, step.run, step.outputs) == ("step", 149_999, 3, {})
+    assert step.step and replace(step.step, boxes=None) == StepResult(None, 3, True, 70, 2, 1)  # type: ignore[arg-type]
+    assert (step.boxes.tolist(), step.gone) == (boxes, (BOXES, "head", "state"))
+    page = BoxesPage.unpack(payloads[Type.BOXES | REPLY_BIT, session + 1])
+    assert (page.run, page.first, page.boxes.tolist()) == (3, 2, boxes[:1])
     result = result_of(payloads[Type.RESULT_PUSH, session])
     assert result.status == Status(4, 7, 0, 20, 0, 3, 0)
     assert (result.window, result.cost_tokenize, result.cost_embed) == (3, 1000, 2000)

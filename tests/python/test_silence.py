@@ -216,9 +216,9 @@ def test_noise_is_not_an_answer() -> None:
 
 
 def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
-    hello = struct.pack("<HBBHHIIHHHBBI", VERSION, 0, 0, 1024, 2, 0, 0, 0, 0, 0, 0, 0, 0) + bytes(32) + bytes(4)
+    hello = struct.pack("<HBBHHIIHHHBBIII", VERSION, 0, 0, 1024, 2, *[0] * 10) + bytes(32) + bytes(4)
     stuck = struct.pack("<HHIQQII", 0, 0, 100, 0, 0, 0, 0)
-    payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(76), Type.FLUSH: stuck, Type.EVENTS: stuck}
+    payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(78), Type.FLUSH: stuck, Type.EVENTS: stuck}
 
     def answer(out: bytes) -> bytes:
         replies = []

@@ -203,7 +203,8 @@ def test_a_streamed_evaluation_in_pieces_equals_one_in_a_single_pass(kind: str, 
             steps = stepper(recording, stepper.tokenizer())
         batch = collate_steps([Sequenced(number, 0, True, steps)])
         whole = list(detect(model, [batch], 1, task, spec.sensor))
-        assert len(whole) == len(got[number]) == len(recording)
+        assert [step.t for step in whole] == [chunk.end_us - 1 for chunk in recording if len(chunk.events)]
+        assert len(whole) == len(got[number]) < len(recording)
         for one, other in zip(whole, got[number], strict=True):
             assert (one.recording, one.t) == (other.recording, other.t)
             assert len(one.found) == len(other.found)
@@ -232,3 +233,29 @@ def test_labels_that_come_more_often_than_steps() -> None:
     ((labels, seen),) = by_recording([Seen(0, 49_999, found[:0]), Seen(0, 99_999, found)], [many])
     np.testing.assert_array_equal(labels, boxes)
     np.testing.assert_array_equal(seen, found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_without_events_are_no_steps(kind: str) -> None:
+    """The state after them is that before them, as on a device, which does not hear of them; a range may begin with
+    one."""
+    from spedge.training.models.detector import DetectorModel
+    from spedge.training.represent.collate_steps import Sequenced, collate_steps
+    from spedge.training.represent.steps import Stepper
+
+    torch.manual_seed(2)
+    spec = spec_of(kind)
+    assert isinstance(spec.model, Detector)
+    model = DetectorModel(spec.sensor, 2, spec.representation, spec.model).eval()
+    stepper = Stepper(spec)
+    steps = stepper(PART[0][:10], stepper.tokenizer())
+    assert [step.still for step in steps] == [k % 5 == 0 for k in range(10)]
+    with torch.no_grad():
+        batch = collate_steps([Sequenced(0, 0, True, steps)])
+        raw, state = model(batch.inputs, batch.steps, model.start(1))
+        heard = collate_steps([Sequenced(0, 0, True, [step for step in steps if not step.still])])
+        other, after = model(heard.inputs, heard.steps, model.start(1))
+    torch.testing.assert_close(raw[batch.made], other, rtol=0, atol=1e-5)
+    for part, wanted in zip(state, after, strict=True):
+        torch.testing.assert_close(part, wanted, rtol=0, atol=1e-6)
+    assert not torch.equal(raw[1], raw[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ needs("torch")
 
 import torch  # noqa: E402
 
-from spedge.training import train  # noqa: E402
+from spedge.training import material, train  # noqa: E402
 from spedge.training.train import TrainingError  # noqa: E402
-
-training = import_module("spedge.training.train")  # the package has a function of that name
 
 
 def sample(label: int, number: int, events: int = 400) -> Sample:
@@ -45,7 +42,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a data set in the place of what would be read."""
 
     def put(made: Dataset) -> None:
-        monkeypatch.setattr(training, "load_dataset", lambda *_: made)
+        monkeypatch.setattr(material, "load_dataset", lambda *_: made)
 
     put(dataset())
     return put

@@ -79,7 +79,7 @@ def test_patches_of_tokens_are_lit_when_they_fire() -> None:
 
 def test_a_picture_has_events_tokens_and_boxes_where_they_are() -> None:
     events = events_of([(t, 12, 3, 1) for t in range(100, 104)])
-    boxes = np.array([(90, 0, 0, 5, 5, 1, 0), (103, 20, 10, 9, 6, 0.5, 2), (300, 1, 1, 3, 3, 1, 1)], SEEN_DTYPE)
+    boxes = np.array([(90, 0, 0, 5, 5, 0.9, 0), (103, 20, 10, 9, 6, 0.5, 2), (300, 1, 1, 3, 3, 1, 1)], SEEN_DTYPE)
     scene = scene_of(events, boxes=boxes)
     drawer = Drawer(scene, 100, 203, "a", scale=4)
     picture = drawer.draw(scene.frame(103, 100))

@@ -19,7 +19,7 @@ from typing import Any
 
 from spedge.cli import boxes
 from spedge.training.data import nmnist
-from spedge.training.data.moving_digits import parts_of, write
+from spedge.training.data.moving_digits import ROUNDS, parts_of, write
 from spedge.training.evaluate_boxes import DetectionReport, evaluate_boxes
 from spedge.training.opened import open_trained
 from spedge.training.preprocess import preprocess
@@ -27,7 +27,6 @@ from spedge.training.train import TrainReport, train
 
 DATA = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data/nmnist-800.zip"
 PRESET = "nmnist-det-pico"
-ROUNDS = 4  #: flights of each digit that is learned from
 #: What is claimed of digits and paths that were never seen.
 LEAST = {"mAP": 0.45, "mAP@.50": 0.75}
 

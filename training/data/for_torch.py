@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
@@ -83,7 +82,7 @@ class TokenVolumes:
 
     def __call__(self, events: Any) -> tuple[Tensor, Tensor]:
         if self._tokenizer is None:  # in each process its own
-            self._tokenizer = Tokenizer(**asdict(self.settings))
+            self._tokenizer = Tokenizer.by(self.settings, self.settings.pool_events)
         self._tokenizer.reset()
         tokens = self._tokenizer.push(events)
         places = np.stack([tokens.x.astype(np.int64), tokens.y.astype(np.int64), tokens.t.astype(np.int64)], axis=1)

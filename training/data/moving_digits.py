@@ -26,7 +26,7 @@ from .base import About, Description, Sample
 from .boxes import BoxRules
 from .driving import DrivingSet
 
-VERSION = 1
+VERSION = 2
 SENSOR = Sensor(304, 240)
 DESCRIPTION = Description("nmnist-det", "moving digits of N-MNIST", SENSOR, nmnist.LABELS)
 ABOUT = About(
@@ -40,6 +40,8 @@ _SET = DrivingSet(DESCRIPTION, ABOUT, RULES, ".dat")
 find, glance, chunks = _SET.find, _SET.glance, _SET.chunks
 STEP_US = 50_000
 LABEL_EVERY = 2  #: steps from one label to the next
+FULL, SCENE = 24, 10  #: digits of a recording to learn from, which teach more in the same time, and of others
+ROUNDS = 10  #: flights of each digit that is learned from
 NOISE_HZ = 0.1  #: events of each pixel that show nothing
 #: A box as Prophesee's files have it.
 BBOX_DTYPE = np.dtype(
@@ -133,21 +135,22 @@ def write(
     seed: int,
     *,
     seconds: float = 6.0,
-    per_recording: int = 10,
+    per_recording: int | None = None,
     rounds: Mapping[str, int] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> int:
     """Write recordings of the digits of each part (train, val, test); returns how many.
 
-    per_recording: digits of a recording. rounds: how often each digit of a part is used, each time anew; once without
-    it. The same digits and seed give the same files.
+    per_recording: digits of a recording; without it FULL of train, SCENE of others. rounds: how often each digit of a
+    part is used, each time anew; once without it. The same digits and seed give the same files.
     """
     chosen: list[tuple[str, int, list[Sample]]] = []
     for part, digits in parts.items():
         for turn in range((rounds or {}).get(part, 1)):
             order = np.random.default_rng((seed, len(chosen), turn)).permutation(len(digits))
-            for start in range(0, len(order), per_recording):
-                chosen.append((part, len(chosen), [digits[i] for i in order[start : start + per_recording]]))
+            many = per_recording or (FULL if part == "train" else SCENE)
+            for start in range(0, len(order), many):
+                chosen.append((part, len(chosen), [digits[i] for i in order[start : start + many]]))
     for part, number, digits in chosen:
         events, boxes = scene(digits, seconds, np.random.default_rng((seed, number, 1)))
         path = Path(folder) / part / f"digits_{number:04d}_td.dat"
@@ -166,7 +169,7 @@ def main() -> None:
     parser.add_argument("digits", help="N-MNIST, a folder or a zip file")
     parser.add_argument("out", help="the folder to write")
     parser.add_argument("--seed", type=int, default=0, help="of the paths (0)")
-    parser.add_argument("--rounds", type=int, default=4, help="how often each digit of train is used (4)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each digit of train is used ({ROUNDS})")
     given = parser.parse_args()
     digits = nmnist.load(given.digits)
     count = write(

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.model.bundle import CALIBRATION, Bundle, write_bundle
+from spedge.model.bundle import Bundle, token_table, write_bundle
 from spedge.model.graph import graph_numbers
 from spedge.model.parts import MAX_WINDOW, ORIGINS, TokenInput
 from spedge.model.spec import ModelSpec
 from spedge.model.window import Windower, graph_of, oracle_inputs, seen_of
 
+from .files import files_of
+
 if TYPE_CHECKING:
     from ..models.on_graphs import GraphClassifier
     from ..models.transformer import Classifier
     from .whole import Whole
-
-OPSET = 18
-TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 
 
 def export(
@@ -52,15 +46,15 @@ def export(
 
     source = load_checkpoint(checkpoint)
     model = source.model()
+    folder = source.path.parent if out is None else Path(out)
+    kept = source.examples, folder, source.calibration
     if isinstance(model, DetectorModel):
-        raise UsageError(f"'{source.spec.name}' is a detector, of which there are no bundles yet.")
-    return export_model(
-        model,
-        with_room(source.spec, tokens, times),
-        source.examples,
-        source.path.parent if out is None else Path(out),
-        source.calibration,
-    )
+        from .detector_bundle import export_detector
+
+        if times is not None:
+            raise UsageError(f"The times of '{source.spec.name}' count back from its steps: leave --times out.")
+        return export_detector(model, with_room(source.spec, tokens), *kept)
+    return export_model(model, with_room(source.spec, tokens, times), *kept)
 
 
 def with_room(spec: ModelSpec, tokens: int | None = None, times: str | None = None) -> ModelSpec:
@@ -108,62 +102,15 @@ def export_model(
     import torch
 
     from .verify import verify
-    from .whole import whole_of
+    from .whole import embedding_arrays, whole_of
 
     whole = whole_of(model.eval(), spec)
     with torch.no_grad():
         vectors = _vectors(whole, examples)
-        files = {
-            "encoder.onnx": _onnx(whole.encoder, whole.encoder_example()),
-            "model.onnx": _onnx(whole.oracle, whole.oracle_example()),
-            "embedding.npz": _npz(whole.embedding_arrays()),
-            "vectors.npz": _npz(vectors),
-        }
-        if calibration:
-            files[CALIBRATION] = _npz({f"events_{i:02}": events for i, events in enumerate(calibration)})
+        graphs = (whole.encoder, whole.encoder_example()), (whole.oracle, whole.oracle_example())
+        files = files_of(graphs, ("logits",), embedding_arrays(whole.model.embedding), vectors, calibration)
         verify(whole, files["encoder.onnx"], files["model.onnx"], examples)
     return write_bundle(out, spec, files)
-
-
-def _onnx(module: Any, inputs: dict[str, NDArray[Any]]) -> bytes:
-    import torch
-
-    with _quiet():
-        program = torch.onnx.export(
-            module,
-            tuple(map(torch.from_numpy, inputs.values())),
-            input_names=list(inputs),
-            output_names=["logits"],
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    for message in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
-        del message.metadata_props[:]  # torch's traces: they hold paths of this machine and change from run to run
-        message.doc_string = ""
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch's exporter warns about packages that are not needed here."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def _vectors(whole: Whole, examples: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -175,10 +122,8 @@ def _vectors(whole: Whole, examples: Sequence[NDArray[Any]]) -> dict[str, NDArra
         seen = seen_of(tokens, spec)
         graph = graph_of(seen, spec)
         rows = whole.embed(oracle_inputs(spec, seen, graph))[:, : len(seen)]
-        table = np.zeros(len(tokens.t), TOKEN_DTYPE)
-        table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
         vectors[f"events_{i}"] = events
-        vectors[f"tokens_{i}"] = table
+        vectors[f"tokens_{i}"] = token_table(tokens)
         vectors[f"embedded_{i}"] = rows[0].numpy()
         vectors[f"logits_{i}"] = whole.logits(rows, graph).numpy()
         if graph is not None:

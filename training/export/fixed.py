@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models.gnn import GnnClassifier, GnnLayer
-from ..models.graph import KERNEL, SetAbstraction
+from ..models.gnn import GnnClassifier, GnnEncoder, GnnLayer
+from ..models.graph import KERNEL, PointMlp, SetAbstraction
 from ..models.inputs import CellLinear
 from ..models.on_graphs import EventFeatures, GraphClassifier
-from ..models.pcn import PcnClassifier
+from ..models.pcn import PcnClassifier, PcnEncoder
 
 
 class FixedEncoder(nn.Module):
@@ -63,9 +63,21 @@ class FixedGnn(nn.Module):
 
     def __init__(self, model: GnnClassifier) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(layer.norm for layer in _layers(model))
-        self.weights = nn.ParameterList(_shared(layer.conv.weight.flatten(0, 1)) for layer in _layers(model))
-        self.head = model.head
+        self.nodes, self.head = GnnNodes(model.encoder), model.head
+
+    def forward(self, x: Tensor, *graph: Tensor) -> Tensor:
+        """x [N, features] to logits [1, classes]."""
+        logits: Tensor = self.head(_largest(*self.nodes(x, *graph)))
+        return logits.unsqueeze(0)
+
+
+class GnnNodes(nn.Module):
+    """`GnnEncoder` on tables."""
+
+    def __init__(self, encoder: GnnEncoder) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(layer.norm for layer in _layers(encoder))
+        self.weights = nn.ParameterList(_shared(layer.conv.weight.flatten(0, 1)) for layer in _layers(encoder))
 
     def forward(
         self,
@@ -78,16 +90,14 @@ class FixedGnn(nn.Module):
         far_relative: Tensor,
         sampled: Tensor,
         kept: Tensor,
-    ) -> Tensor:
-        """x [N, features] to logits [1, classes]."""
+    ) -> tuple[Tensor, Tensor]:
+        """x [N, features] to features of the sampled nodes, [m, features], and which of these there are, bool [m]."""
         graph = _SplineTable(near, near_count, near_relative)
         x = self._layer(1, self._layer(0, x, graph), graph)
         x = self._layer(4, x + self._layer(3, self._layer(2, x, graph), graph), graph)
         there = _present(kept, len(sampled))
         x, graph = _gathered(x, torch.where(there, sampled, 0)), _SplineTable(far, far_count, far_relative)
-        x = x + self._layer(6, self._layer(5, x, graph), graph)
-        logits: Tensor = self.head(_largest(x, there))
-        return logits.unsqueeze(0)
+        return x + self._layer(6, self._layer(5, x, graph), graph), there
 
     def _layer(self, number: int, x: Tensor, graph: _SplineTable) -> Tensor:
         normed: Tensor = self.norms[number](F.elu(graph.mean(x, self.weights[number])))
@@ -99,11 +109,23 @@ class FixedPcn(nn.Module):
 
     def __init__(self, model: PcnClassifier) -> None:
         super().__init__()
-        self.stages, self.radii = model.encoder.stages, model.encoder.radii
-        self.points, self.head = model.points, model.head
+        self.nodes, self.head = PcnNodes(model.encoder, model.points), model.head
 
     def forward(self, x: Tensor, *graph: Tensor) -> Tensor:
         """x [N, features] to logits [1, classes]."""
+        logits: Tensor = self.head(_largest(*self.nodes(x, *graph)))
+        return logits.unsqueeze(0)
+
+
+class PcnNodes(nn.Module):
+    """`PcnEncoder`, and the MLP on the last centres' features and positions, on tables."""
+
+    def __init__(self, encoder: PcnEncoder, points: PointMlp) -> None:
+        super().__init__()
+        self.stages, self.radii, self.points = encoder.stages, encoder.radii, points
+
+    def forward(self, x: Tensor, *graph: Tensor) -> tuple[Tensor, Tensor]:
+        """x [N, features] to features of the last centres, [m, features], and which of these there are, bool [m]."""
         *tables, position, kept = graph
         for stage, radius, table in zip(self.stages, self.radii, _threes(tables), strict=True):
             sources, count, relative = table
@@ -111,9 +133,8 @@ class FixedPcn(nn.Module):
             seen = torch.cat([_gathered(x, torch.where(there, sources, 0)), relative * radius], dim=-1)
             assert isinstance(stage, SetAbstraction)
             x = _largest(stage.mlp(seen.flatten(0, 1)).unflatten(0, sources.shape), there)
-        points = self.points(torch.cat([x, position], dim=-1))
-        logits: Tensor = self.head(_largest(points, _present(kept, len(position))))
-        return logits.unsqueeze(0)
+        points: Tensor = self.points(torch.cat([x, position], dim=-1))
+        return points, _present(kept, len(position))
 
 
 class _SplineTable:
@@ -139,8 +160,8 @@ class _SplineTable:
         return torch.matmul(sums, weight) / self.degree
 
 
-def _layers(model: GnnClassifier) -> list[GnnLayer]:
-    return [layer for layer in model.encoder.layers if isinstance(layer, GnnLayer)]
+def _layers(encoder: GnnEncoder) -> list[GnnLayer]:
+    return [layer for layer in encoder.layers if isinstance(layer, GnnLayer)]
 
 
 def _shared(weight: Tensor) -> nn.Parameter:

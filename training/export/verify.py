@@ -33,7 +33,7 @@ def verify(whole: Whole, encoder: bytes, oracle: bytes, examples: Sequence[NDArr
 
     Raises CheckFailed, naming the graph, when they differ.
     """
-    run_encoder, run_oracle = _session(encoder), _session(oracle)
+    run_encoder, run_oracle = session(encoder), session(oracle)
     for case in _cases(whole.spec, examples):
         rows = whole.embed(case.inputs)
         expected = whole.logits(rows[:, : case.count], case.graph).numpy()
@@ -51,7 +51,8 @@ def verify(whole: Whole, encoder: bytes, oracle: bytes, examples: Sequence[NDArr
                 )
 
 
-def _session(graph: bytes) -> Any:
+def session(graph: bytes) -> Any:
+    """For ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -71,7 +72,7 @@ def _cases(spec: ModelSpec, examples: Sequence[NDArray[Any]]) -> Iterator[_Case]
         patch = kind.tokenizer.patch_size if isinstance(kind, TokenInput) else 1
         size = (-(-sensor.width // patch), -(-sensor.height // patch), _DEEP)
         positions = random.uniform(0, 1, (count, 3)) * size
-        graph = None if isinstance(spec.model, Transformer) else graph_arrays(positions, spec.model)
+        graph = None if isinstance(spec.encoder, Transformer) else graph_arrays(positions, spec.encoder)
         inputs = oracle_inputs(spec, NO_TOKENS, graph_of(NO_TOKENS, spec)) | structure_inputs(spec, count, graph)
         yield _Case(count, noised(inputs, 0, spec, random), graph)
 
@@ -81,9 +82,9 @@ def noised(
 ) -> dict[str, NDArray[Any]]:
     """With noise in all that is past a count: features from row `count` on, and what no graph looks at."""
     ends = {name: np.array([count]) for name in FEATURES}
-    if not isinstance(spec.model, Transformer):
+    if not isinstance(spec.encoder, Transformer):
         ends |= dict.fromkeys(("sampled", "position"), inputs["kept"])
-        for room in rooms(spec.model, spec.window or 0):
+        for room in rooms(spec.encoder, spec.window or 0):
             ends |= dict.fromkeys((room.name, f"{room.name}_relative"), inputs[f"{room.name}_count"])
     return {
         name: _past(name, values, ends[name], random) if name in ends else values for name, values in inputs.items()

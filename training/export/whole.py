@@ -15,8 +15,9 @@ from spedge.model.spec import ModelSpec
 from spedge.model.window import graph_of, oracle_inputs, structure_inputs
 from spedge.tokens.tokenizer import NO_TOKENS
 
+from ..models.inputs import CellLinear
 from ..models.on_graphs import EventFeatures, GraphClassifier
-from ..models.transformer import Classifier
+from ..models.transformer import Classifier, TokenEmbedding
 from ..represent.collate_graph import gnn_batch, pcn_batch
 from .fixed import FixedEncoder, FixedModel, embedded
 
@@ -61,14 +62,16 @@ class Whole:
         of_graph: Tensor = self.model.classifier(rows[0], batch, 1)[0]
         return of_graph
 
-    def embedding_arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What embedding.npz holds. Of polarities a column each, and no bias."""
-        embedding = self.model.embedding
-        if isinstance(embedding, EventFeatures):
-            weight = embedding.weight.detach().numpy().T
-            return {"weight": np.ascontiguousarray(weight, np.float32), "bias": np.zeros(len(weight), np.float32)}
-        linear = embedding.linear if isinstance(self.model, Classifier) else embedding
-        return {name: getattr(linear, name).detach().numpy().astype(np.float32) for name in ("weight", "bias")}
+
+def embedding_arrays(
+    embedding: TokenEmbedding | CellLinear | EventFeatures,
+) -> dict[str, NDArray[np.float32]]:
+    """What embedding.npz holds. Of polarities a column each, and no bias."""
+    if isinstance(embedding, EventFeatures):
+        weight = embedding.weight.detach().numpy().T
+        return {"weight": np.ascontiguousarray(weight, np.float32), "bias": np.zeros(len(weight), np.float32)}
+    linear = embedding.linear if isinstance(embedding, TokenEmbedding) else embedding
+    return {name: getattr(linear, name).detach().numpy().astype(np.float32) for name in ("weight", "bias")}
 
 
 def whole_of(model: Classifier | GraphClassifier, spec: ModelSpec) -> Whole:

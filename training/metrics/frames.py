@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.model.matching import overlaps
+
 from .coco import Rule
 
 SHOWN = 0.3  #: boxes of a lower score are not looked at
@@ -46,23 +48,12 @@ def scored_frames(recordings: Sequence[tuple[NDArray[Any], NDArray[Any]]], rule:
 def _scored(recording: int, t: int, labels: NDArray[Any], found: NDArray[Any]) -> FrameScore:
     free = np.ones(len(labels), bool)
     total, right = 0.0, 0
-    for box in found[np.argsort(-found["score"], kind="stable")]:
-        overlap = np.where(free & (labels["label"] == box["label"]), overlaps(box, labels), 0.0)
+    best_first = found[np.argsort(-found["score"], kind="stable")]
+    for box, shares in zip(best_first, overlaps(best_first, labels), strict=True):
+        overlap = np.where(free & (labels["label"] == box["label"]), shares, 0.0)
         best = int(overlap.argmax())
         if overlap[best] >= MATCHED:
             free[best] = False
             total, right = total + float(overlap[best]), right + 1
     missed, wrong = len(labels) - right, len(found) - right
     return FrameScore(recording, t, labels, found, right, missed, wrong, total / (right + (missed + wrong) / 2))
-
-
-def overlaps(box: Any, boxes: NDArray[Any]) -> NDArray[np.float64]:
-    """IoU of a box with each of some, float64 [n]."""
-    both = np.ones(len(boxes))
-    for corner, side in (("x", "w"), ("y", "h")):
-        low = np.maximum(boxes[corner].astype(float), float(box[corner]))
-        high = np.minimum(boxes[corner].astype(float) + boxes[side], float(box[corner]) + float(box[side]))
-        both *= np.clip(high - low, 0, None)
-    areas = boxes["w"].astype(float) * boxes["h"] + float(box["w"]) * float(box["h"])
-    shares: NDArray[np.float64] = both / np.maximum(areas - both, 1e-12)
-    return shares

@@ -15,17 +15,19 @@ from .inputs import GraphBatch, TokenBatch
 from .on_graphs import embedded_points, point_embedding
 from .pcn import PcnEncoder, PcnGraph
 from .transformer import Rows, TokenEmbedding, start_of
-from .yolox import Head, Neck, Pyramid
+from .yolox import Head, Levels, Neck, Pyramid
 
 
 class Steps(NamedTuple):
     """Which steps a batch has: those of one slot after another's, each slot's in order of time.
 
-    slot: int64 [steps], whose state goes on. reset: bool [steps], whether it begins anew before the step.
+    slot: int64 [steps], whose state goes on. reset: bool [steps], whether it begins anew before the step. still: bool
+    [steps], whether it stays as it is, as on a device where no event is no step; None: nowhere.
     """
 
     slot: Tensor
     reset: Tensor
+    still: Tensor | None = None
 
 
 class StepInputs(NamedTuple):
@@ -150,9 +152,12 @@ class GridLstm(nn.Module):
         for number in _at_once(steps.slot):
             slot, kept = steps.slot[number], (~steps.reset[number]).to(hidden.dtype)[:, None, None, None]
             h, c = hidden[slot] * kept, cell[slot] * kept
-            shape = h.shape
+            shape, before = h.shape, (h, c)
             h, c = self.lstm(grid[number].flatten(0, 2), (h.flatten(0, 2), c.flatten(0, 2)))
             h, c = h.view(shape), c.view(shape)
+            if steps.still is not None and bool(steps.still[number].any()):
+                stays = steps.still[number][:, None, None, None]
+                h, c = (torch.where(stays, old, new) for old, new in zip(before, (h, c), strict=True))
             hidden, cell = hidden.index_copy(0, slot, h.to(hidden.dtype)), cell.index_copy(0, slot, c.to(cell.dtype))
             for place, i in enumerate(number.tolist()):
                 out[i] = h[place]
@@ -187,8 +192,16 @@ class GridDetector(nn.Module):
 
     def boxes(self, grid: Tensor) -> Tensor:
         """Of the LSTM's output [steps, rows, columns, hidden]: [steps, cells, 5 + classes], as `Head`."""
-        out: Tensor = self.head(self.neck(self.pyramid(grid.permute(0, 3, 1, 2))))
+        out: Tensor = self.head(self._levels(grid))
         return out
+
+    def raw(self, grid: Tensor) -> Tensor:
+        """The same before boxes are in pixels: the output `head` of a model's description."""
+        return torch.cat(self.head.raw(self._levels(grid)), dim=1)
+
+    def _levels(self, grid: Tensor) -> Levels:
+        levels: Levels = self.neck(self.pyramid(grid.permute(0, 3, 1, 2)))
+        return levels
 
 
 class DetectorModel(nn.Module):

@@ -141,12 +141,15 @@ class Head(nn.Module):
         """Levels [N, inputs, rows, columns] to [N, cells, 5 + classes]: centre x, y, width and height in pixels,
         objectness logit, class logits. Cells of the finest level row by row, then those of the next."""
         parts = []
-        for head, x, stride in zip(self.levels, levels, self.strides, strict=True):
-            out = head(x)
+        for x, out, stride in zip(levels, self.raw(levels), self.strides, strict=True):
             place = _cells(x.shape[-2], x.shape[-1]).to(out)
             centre, size = (out[..., :2] + place) * stride, torch.exp(out[..., 2:4]) * stride
             parts.append(torch.cat([centre, size, out[..., 4:]], dim=-1))
         return torch.cat(parts, dim=1)
+
+    def raw(self, levels: Levels) -> list[Tensor]:
+        """Of each level what `LevelHead` gives."""
+        return [head(x) for head, x in zip(self.levels, levels, strict=True)]
 
 
 def _cells(rows: int, columns: int) -> Tensor:

@@ -80,7 +80,8 @@ PRESETS = (
     Preset(
         "nmnist-det-pico",
         "nmnist-det",
-        TokenInput(TokenizerSettings(patch_size=16, threshold=48.0), Embedding(5, _HIDDEN, 50_000.0), 96),
+        # As many events as a step of 50 ms brings of a digit in a patch: fewer of them tell digits less well.
+        TokenInput(TokenizerSettings(patch_size=16, threshold=128.0), Embedding(5, _HIDDEN, 50_000.0), 96),
         Detector(transformer("pico"), 32, head=32),
         Recipe(
             batch=4, steps=12_000, learning_rate=2e-3, optimizer="adamw", weight_decay=0.01, warm_up=0.05,

@@ -40,6 +40,12 @@ class StepBatch(NamedTuple):
     cpu_seconds: float = 0.0
 
     @property
+    def made(self) -> Tensor:
+        """bool [steps]: whether a device makes the step."""
+        assert self.steps.still is not None
+        return ~self.steps.still
+
+    @property
     def largest(self) -> int:
         """Tokens or events of the step that has the most."""
         return int(self.tokens.max())
@@ -66,7 +72,11 @@ def collate_steps(sequences: Sequence[Sequenced]) -> StepBatch:
     reset = [sequence.reset and i == 0 for sequence in sequences for i in range(len(sequence.steps))]
     return StepBatch(
         _inputs(steps),
-        Steps(torch.tensor(_each([s.slot for s in sequences], counts)), torch.tensor(reset)),
+        Steps(
+            torch.tensor(_each([s.slot for s in sequences], counts)),
+            torch.tensor(reset),
+            torch.tensor([step.still for step in steps]),
+        ),
         torch.from_numpy(np.concatenate([step.labels for step in steps])),
         torch.tensor([len(step.labels) for step in steps]),
         torch.tensor(_each([s.recording for s in sequences], counts)),

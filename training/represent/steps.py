@@ -30,11 +30,12 @@ class Chunked(Protocol):
 
 class Step(NamedTuple):
     """One step at `time`, µs. arrays: what the encoder takes; None: nothing. labels: float32 [n, 5], class, centre x,
-    centre y, width, height in pixels."""
+    centre y, width, height in pixels. still: its chunk has no events, and a device makes no step."""
 
     time: int
     arrays: Arrays | None
     labels: NDArray[np.float32]
+    still: bool = False
 
 
 class Stepper:
@@ -76,8 +77,8 @@ class Stepper:
             cuts = [0, *tokens.t.searchsorted(ends, "right").tolist()]  # what comes after the last step falls away
             parts = [tokens.between(a, b) for a, b in pairwise(cuts)]
         return [
-            Step(int(end), self._represent.at(part, int(end), random), own)
-            for part, end, own in zip(parts, ends, labels, strict=True)
+            Step(int(end), self._represent.at(part, int(end), random), own, not len(chunk.events))
+            for part, end, own, chunk in zip(parts, ends, labels, chunks, strict=True)
         ]
 
     def undone(self, before: Sequence[Step], after: Sequence[Step]) -> bool:

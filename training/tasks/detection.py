@@ -37,7 +37,7 @@ class Cells(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Of one step. label: int64 [cells], which label a cell answers for, -1 none. iou: float32 [cells], with it."""
+    """label: int64 [steps, cells], which of its step's labels a cell answers for, -1 none. iou: float32, with it."""
 
     label: Tensor
     iou: Tensor
@@ -56,66 +56,65 @@ class Losses(NamedTuple):
 def losses(raw: Tensor, labels: Sequence[Tensor], cells: Cells) -> Losses:
     """raw: [steps, cells, 5 + classes], as `yolox.Head` gives it. labels: of each step."""
     raw = raw.float()
-    classes = raw.shape[-1] - 5
-    found = [assign(step.detach(), given, cells) for step, given in zip(raw, labels, strict=True)]
-    box = raw.new_zeros(())
-    kind = raw.new_zeros(())
-    positives = 0
-    answers = raw.new_zeros(raw.shape[:2])
-    for i, (step, given, assignment) in enumerate(zip(raw, labels, found, strict=True)):
-        cell = torch.nonzero(assignment.label >= 0).squeeze(1)
-        if len(cell) == 0:
-            continue
-        own = given[assignment.label[cell]]
-        answers[i, cell] = 1.0
-        positives += len(cell)
-        box = box + (1 - paired_iou(step[cell, :4], own[:, 1:]) ** 2).sum()
-        target = F.one_hot(own[:, 0].long(), classes) * assignment.iou[cell, None]
-        kind = kind + F.binary_cross_entropy_with_logits(step[cell, 5:], target, reduction="sum")
+    given, there = _padded(labels, raw)
+    answering = assign(raw.detach(), given, there, cells)
+    step, cell = torch.nonzero(answering.label >= 0, as_tuple=True)
+    found, own = raw[step, cell], given[step, answering.label[step, cell]]
+    box = (1 - paired_iou(found[:, :4], own[:, 1:]) ** 2).sum()
+    target = F.one_hot(own[:, 0].long(), raw.shape[-1] - 5) * answering.iou[step, cell][:, None]
+    kind = F.binary_cross_entropy_with_logits(found[:, 5:], target, reduction="sum")
+    answers = (answering.label >= 0).to(raw.dtype)
     objectness = F.binary_cross_entropy_with_logits(raw[..., 4], answers, reduction="sum")
-    share = 1 / max(positives, 1)
+    share = 1 / max(len(step), 1)
     parts = (BOX_WEIGHT * box * share, objectness * share, kind * share)
-    return Losses(sum(parts, raw.new_zeros(())), *parts, positives / max(sum(map(len, labels)), 1))
+    return Losses(sum(parts, raw.new_zeros(())), *parts, len(step) / max(sum(map(len, labels)), 1))
+
+
+def _padded(labels: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels of all steps, [steps, most, 5], and which of them there are, bool [steps, most]."""
+    counts = torch.tensor([len(own) for own in labels], device=like.device)
+    padded = torch.nn.utils.rnn.pad_sequence([own.to(like) for own in labels], batch_first=True)
+    return padded, torch.arange(padded.shape[1], device=like.device) < counts[:, None]
 
 
 @torch.no_grad()
-def assign(raw: Tensor, labels: Tensor, cells: Cells) -> Assignment:
-    """SimOTA, of one step. raw: [cells, 5 + classes]; labels: [n, 5].
+def assign(raw: Tensor, labels: Tensor, there: Tensor, cells: Cells) -> Assignment:
+    """SimOTA, of all steps at once. raw: [steps, cells, 5 + classes]; labels: [steps, n, 5]; there: bool [steps, n].
 
     The sum of a label's best IoUs says how many cells answer for it; these are the cheapest. The IoUs are over the
-    cells in reach of any label (experiments.md H). A cell that two labels want goes to the one for which it is cheaper.
+    cells in reach of any label of the step (experiments.md H). A cell that two labels want goes to the one for which it
+    is cheaper.
     """
-    label = torch.full((len(raw),), -1, dtype=torch.int64, device=raw.device)
-    iou = raw.new_zeros(len(raw))
-    if len(labels) == 0:
-        return Assignment(label, iou)
-    away = (cells.centre[None] - labels[:, None, 1:3]).abs().amax(dim=2)
-    own_zone = away < ZONE * cells.stride
-    in_reach = torch.nonzero(own_zone.any(dim=0)).squeeze(1)
-    if len(in_reach) == 0:
-        return Assignment(label, iou)
-    near, own_zone = raw[in_reach], own_zone[:, in_reach]
-    overlap = pairwise_iou(labels[:, 1:], near[:, :4])
-    cost = _class_cost(near, labels) - IOU_COST * torch.log(overlap + 1e-8) + OUTSIDE_COST * ~own_zone
-    chosen = torch.zeros_like(own_zone)
-    wanted = overlap.topk(min(BEST, len(in_reach)), dim=1).values.sum(dim=1).int().clamp(min=1)
-    for row, count in enumerate(wanted.tolist()):
-        chosen[row, cost[row].topk(min(count, len(in_reach)), largest=False).indices] = True
-    twice = chosen.sum(dim=0) > 1
-    chosen[:, twice] = F.one_hot(cost[:, twice].argmin(dim=0), len(labels)).T.bool()
-    taken = torch.nonzero(chosen.any(dim=0)).squeeze(1)
-    which = chosen[:, taken].int().argmax(dim=0)
-    label[in_reach[taken]] = which
-    iou[in_reach[taken]] = overlap[which, taken]
-    return Assignment(label, iou)
+    steps, count = labels.shape[:2]
+    best = min(BEST, raw.shape[1])
+    if steps == 0 or count == 0:
+        return Assignment(torch.full(raw.shape[:2], -1, device=raw.device), raw.new_zeros(raw.shape[:2]))
+    away = (cells.centre - labels[:, :, None, 1:3]).abs().amax(dim=3)
+    own_zone = (away < ZONE * cells.stride) & there[:, :, None]
+    in_reach = own_zone.any(dim=1, keepdim=True)
+    overlap = torch.where(in_reach, paired_iou(labels[:, :, None, 1:], raw[:, None, :, :4]), 0.0)
+    cost = _class_cost(raw, labels) - IOU_COST * torch.log(overlap + 1e-8) + OUTSIDE_COST * ~own_zone
+    cost = cost.masked_fill(~in_reach | ~there[:, :, None], torch.inf)
+    wanted = overlap.topk(best, dim=2).values.sum(dim=2).int().clamp(min=1)
+    cheapest = cost.topk(best, dim=2, largest=False)
+    few = (torch.arange(best, device=raw.device) < wanted[:, :, None]) & cheapest.values.isfinite()
+    chosen = torch.zeros_like(own_zone).scatter(2, cheapest.indices, few)
+    twice = chosen.sum(dim=1, keepdim=True) > 1
+    cheaper = F.one_hot(cost.argmin(dim=1), count).movedim(2, 1).bool()
+    chosen = torch.where(twice, cheaper, chosen)
+    which = chosen.int().argmax(dim=1)
+    taken = chosen.any(dim=1)
+    iou = overlap.gather(1, which[:, None])[:, 0]
+    return Assignment(torch.where(taken, which, -1), torch.where(taken, iou, 0.0))
 
 
-def _class_cost(near: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of √(class · objectness) with each label's class, [labels, cells]."""
-    probability = (torch.sigmoid(near[:, 5:]) * torch.sigmoid(near[:, 4:5])).sqrt()
-    target = F.one_hot(labels[:, 0].long(), near.shape[1] - 5).to(probability)
-    shape = (len(labels), *probability.shape)
-    return F.binary_cross_entropy(probability.expand(shape), target[:, None].expand(shape), reduction="none").sum(dim=2)
+def _class_cost(raw: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of √(class · objectness) with each label's class, [steps, labels, cells]."""
+    probability = (torch.sigmoid(raw[..., 5:]) * torch.sigmoid(raw[..., 4:5])).sqrt()
+    no = -torch.log1p(-probability).clamp(min=-100)
+    yes = -torch.log(probability).clamp(min=-100)
+    of_label = labels[:, :, None, 0].long().expand(-1, -1, raw.shape[1])
+    return no.sum(dim=2)[:, None] + (yes - no).movedim(2, 1).gather(1, of_label)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -125,11 +124,6 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     both = (high - low).clamp(min=0).prod(dim=-1)
     union = a[..., 2:].prod(dim=-1) + b[..., 2:].prod(dim=-1) - both
     return both / (union + 1e-16)
-
-
-def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of each box of a with each of b: [n, 4] and [m, 4] to [n, m]."""
-    return paired_iou(a[:, None], b[None])
 
 
 # ---------------------------------------------------------------- boxes
@@ -158,14 +152,16 @@ class Labelled(Protocol):
 def detect(
     model: DetectorModel, batches: Iterable[StepBatch], states: int, task: Detection, sensor: Sensor
 ) -> Iterator[Seen]:
-    """Go through batches whose slots follow on one another. states: how many slots there are."""
+    """Go through batches whose slots follow on one another; chunks without events make no step. states: how many slots
+    there are."""
     state = model.start(states)
     with torch.no_grad():
         for batch in batches:
             raw, state = model(batch.inputs, batch.steps, state)
             boxes, scores = (part.float().cpu().numpy() for part in outputs(raw))
-            for i, (recording, t) in enumerate(zip(batch.recording.tolist(), batch.time.tolist(), strict=True)):
-                yield Seen(recording, t, scored(keep(boxes[i], scores[i], task, sensor).boxes, t))
+            for i in torch.nonzero(batch.made).flatten().tolist():
+                t = int(batch.time[i])
+                yield Seen(int(batch.recording[i]), t, scored(keep(boxes[i], scores[i], task, sensor).boxes, t))
 
 
 def scored(boxes: NDArray[Any], t: int | NDArray[np.int64]) -> NDArray[Any]:

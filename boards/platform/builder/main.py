@@ -56,4 +56,10 @@ env.Append(LINKFLAGS=["-Wl,-Map,${BUILD_DIR}/firmware.map"], LIBS=["m"])
 
 program = env.BuildProgram()
 AlwaysBuild(env.Alias("size", program, env.VerboseAction("$SIZEPRINTCMD", "Calculating size $SOURCE")))
+
+# What `pio run -t upload` does is what `spedge flash` does.
+upload = f"$PYTHONEXE -m spedge flash --board {env['PIOENV']} --image $SOURCE"
+if env.subst("$UPLOAD_PORT"):
+    upload += " --device $UPLOAD_PORT"
+AlwaysBuild(env.Alias("upload", program, env.VerboseAction(upload, "Writing $SOURCE")))
 Default([program, "size"])

@@ -1,54 +1,28 @@
 #include "spedge/pipeline.h"
 
 #include "evt2_words.h"
+#include "pipeline_state.h"
 #include "spedge/assert.h"
-#include "tokenizer_state.h"
 
 #include <string.h>
 
 #define POSITION_BYTES_MAX 4096u
-#define EVENTS_AT_ONCE 32u
-
-/* Between decoder and tokenizer, where the words do not go straight from one to the other. */
-typedef struct intake {
-    sp_decoder_t decoder;
-    sp_thin_t thin;
-    uint32_t keep; /* in SP_THIN_ALL */
-    uint64_t thinned;
-    uint32_t first, count; /* events[first .. count - 1] wait */
-    sp_event_t events[EVENTS_AT_ONCE];
-} intake_t;
-
-struct sp_pipeline {
-    sp_pipeline_config_t config;
-    sp_evt2_t decoder; /* without an intake */
-    sp_tokenizer_t *tokenizer;
-    uint64_t reached;
-    uint16_t xy_size, t_size;
-    uint32_t steps;
-    size_t scratch_size;
-    uint64_t tokens; /* embedded since reset; the newest is at (tokens - 1) % rows */
-    uint32_t rows;   /* of the ring: T, or 1 with one_by_one */
-    uint64_t origin; /* with one_by_one: time of the window's first token */
-    uint64_t cost_tokenize, cost_embed;
-    sp_clock_fn clock;
-    void *clock_context;
-    sp_token_fn on_token;
-    void *token_context;
-
-    /* in the caller's memory, behind this struct */
-    intake_t *intake; /* NULL: EVT2 words that go straight to the tokenizer */
-    uint64_t *times;  /* [rows] */
-    void *scratch;
-    uint64_t *xy_turns;  /* [(xy_size + 1) / 2], sp_embed_position_steps */
-    uint64_t *t_turns;   /* [(t_size + 1) / 2] */
-    float *xy_positions; /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
-    float *ring;         /* [rows][hidden]: linear embedding and the positions of x and y */
-};
 
 static int has_embedding(const sp_pipeline_config_t *config)
 {
     return config->embed.weight != NULL;
+}
+
+/* Cells along a side of that many pixels. */
+static uint32_t cells_along(const sp_pipeline_config_t *c, uint32_t pixels)
+{
+    const uint32_t side = (uint32_t)c->cell * c->tokenizer.patch_size;
+    return (pixels + side - 1u) / side;
+}
+
+static uint64_t cells_of(const sp_pipeline_config_t *c)
+{
+    return (uint64_t)cells_along(c, c->tokenizer.width) * cells_along(c, c->tokenizer.height);
 }
 
 static int check(const sp_pipeline_config_t *config, sp_pipeline_config_t *full)
@@ -64,6 +38,8 @@ static int check(const sp_pipeline_config_t *config, sp_pipeline_config_t *full)
             rc = SP_ERR_CONFIG;
     }
     if (c.format >= SP_FORMATS)
+        rc = SP_ERR_CONFIG;
+    if (c.cell > 0 && (!has_embedding(&c) || c.one_by_one || cells_of(&c) > UINT16_MAX + 1u))
         rc = SP_ERR_CONFIG;
     if (rc == SP_OK)
         *full = c;
@@ -109,8 +85,9 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
     const uint32_t steps = embeds ? steps_of(c, xy_size) : 0;
     const uint32_t turns = (xy_size + 1u) / 2u + (t_size + 1u) / 2u;
     const uint64_t ring_at = round8(turns_at + turns * sizeof(uint64_t) + (uint64_t)steps * xy_size * sizeof(float));
-    const uint64_t intake_at = round8(ring_at + window * hidden * sizeof(float));
-    const uint64_t debts_at = intake_at + (has_intake(c) ? round8(sizeof(intake_t)) : 0);
+    const uint64_t cells_at = ring_at + window * hidden * sizeof(float);
+    const uint64_t intake_at = round8(cells_at + (c->cell > 0 ? window * sizeof(uint16_t) : 0));
+    const uint64_t debts_at = intake_at + (has_intake(c) ? round8(sizeof(sp_intake_t)) : 0);
     const sp_tokenizer_config_t *t = &c->tokenizer;
     *tokenizer_at = round8(debts_at + (has_intake(c) ? sp_thin_size(t->width, t->height, t->patch_size) : 0));
     if (pipe) {
@@ -126,8 +103,9 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
         pipe->xy_positions = (float *)(void *)(pipe->xy_turns + turns);
         pipe->steps = steps;
         pipe->ring = (float *)(void *)(base + ring_at);
+        pipe->cells = c->cell > 0 ? (uint16_t *)(void *)(base + cells_at) : NULL;
         if (has_intake(c)) {
-            pipe->intake = (intake_t *)(void *)(base + intake_at);
+            pipe->intake = (sp_intake_t *)(void *)(base + intake_at);
             sp_thin_init(&pipe->intake->thin, t->width, t->height, t->patch_size, base + debts_at);
         }
     }
@@ -164,6 +142,7 @@ int sp_pipeline_init(sp_pipeline_t **out, const sp_pipeline_config_t *config, vo
     if (rc != SP_OK)
         return rc;
     memset(pipe->scratch, 0, pipe->scratch_size);
+    pipe->columns = pipe->cells ? cells_along(&pipe->config, pipe->config.tokenizer.width) : 0;
     sp_embed_position_steps(pipe->xy_size, 1.0f, pipe->xy_turns);
     sp_embed_position_steps(pipe->t_size, pipe->config.embed.time_scale_us, pipe->t_turns);
     memset(pipe->xy_positions, 0, (size_t)pipe->steps * pipe->xy_size * sizeof *pipe->xy_positions);
@@ -188,6 +167,7 @@ void sp_pipeline_reset(sp_pipeline_t *pipe)
     sp_tokenizer_reset(pipe->tokenizer);
     pipe->reached = 0;
     pipe->tokens = 0;
+    pipe->stepped_tokens = pipe->stepped_events = 0;
     pipe->cost_tokenize = 0;
     pipe->cost_embed = 0;
 }
@@ -230,6 +210,8 @@ static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
     add_step(pipe, token->x, row);
     add_step(pipe, token->y, row + pipe->xy_size);
     pipe->times[at] = token->t;
+    if (pipe->cells)
+        pipe->cells[at] = (uint16_t)(token->y / pipe->config.cell * pipe->columns + token->x / pipe->config.cell);
     if (pipe->tokens % pipe->config.window_tokens == 0)
         pipe->origin = token->t;
     pipe->tokens++;
@@ -286,7 +268,7 @@ static int feed_words(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *
 }
 
 /* How many of the waiting events come before until. */
-static size_t events_before(const intake_t *intake, uint64_t until)
+static size_t events_before(const sp_intake_t *intake, uint64_t until)
 {
     uint32_t i = intake->first;
 
@@ -296,10 +278,10 @@ static size_t events_before(const intake_t *intake, uint64_t until)
 }
 
 /* Fill the empty buffer. Returns 0 when there is nothing left to decode. */
-static int decode_some(intake_t *intake, const uint8_t *in, size_t n, size_t *used)
+static int decode_some(sp_intake_t *intake, const uint8_t *in, size_t n, size_t *used)
 {
     size_t got;
-    const int rc = sp_decoder_decode(&intake->decoder, in, n, used, intake->events, EVENTS_AT_ONCE, &got);
+    const int rc = sp_decoder_decode(&intake->decoder, in, n, used, intake->events, SP_INTAKE_EVENTS, &got);
     const size_t kept = sp_thin_events(&intake->thin, intake->events, got, intake->keep);
 
     intake->thinned += got - kept;
@@ -310,7 +292,7 @@ static int decode_some(intake_t *intake, const uint8_t *in, size_t n, size_t *us
 
 static int feed_intake(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used, uint64_t until)
 {
-    intake_t *intake = pipe->intake;
+    sp_intake_t *intake = pipe->intake;
 
     *used = 0;
     for (;;) {
@@ -359,7 +341,7 @@ int sp_pipeline_feed(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *u
 
 uint32_t sp_pipeline_waiting(const sp_pipeline_t *pipe)
 {
-    const intake_t *intake = pipe->intake;
+    const sp_intake_t *intake = pipe->intake;
     return intake ? intake->count - intake->first + (intake->decoder.mask != 0) : 0;
 }
 

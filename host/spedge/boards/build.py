@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
 from spedge.base.store import digest_of, stored
+from spedge.boards.flash.image import read_elf, write_outputs
 from spedge.boards.manifest import Board
 from spedge.boards.platformio import BuildError, Progress, Workspace, run, workspace
 from spedge.model.bundle import Bundle
@@ -78,28 +79,6 @@ def build(
     return _build(board, bundle, model, say, program)
 
 
-def upload(
-    board: Board,
-    bundle: Bundle | None,
-    port: str | None = None,
-    on_progress: Progress | None = None,
-    precision: str = "fp32",
-) -> Firmware:
-    """Build and write the image to a board on a cable, at `port` or where PlatformIO finds it; see `build`.
-
-    Raises UsageError for an emulated board, and what `build` raises.
-    """
-    if board.runs != "serial":
-        raise UsageError(f"{board.name} runs on this machine: there is nothing to write it to")
-    say = on_progress or (lambda _: None)
-    _require_compiler(board)
-    model = compile_model(bundle, board.target, say, precision) if bundle else None
-    firmware = _build(board, bundle, model, say, "app")
-    with _workspace(board, model, "app") as work:
-        run(work, board, "app", say, "upload", port)  # of what lies there from the build
-    return firmware
-
-
 def _build(board: Board, bundle: Bundle | None, model: Path | None, say: Progress, program: str) -> Firmware:
     """The image, with the model that was compiled to a folder."""
     inputs = _inputs(board, model, program)
@@ -112,6 +91,8 @@ def _build(board: Board, bundle: Bundle | None, model: Path | None, say: Progres
             if not built.is_file():
                 raise BuildError(f"PlatformIO ended without error but wrote no {built}; see {work.log}")
             shutil.copy2(built, folder)
+            if board.flash and built.suffix == ".elf":
+                write_outputs(read_elf(built), folder, built.stem, board.flash.uf2_family)
             shutil.copy2(work.log, folder / _LOG)
             if _inputs(board, model, program) != inputs:
                 raise BuildError(f"the sources changed while the firmware for {board.name} was built: build it again")

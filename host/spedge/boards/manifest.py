@@ -66,6 +66,22 @@ class Serial:
 
 
 @dataclass(frozen=True)
+class Flash:
+    """How a board's flash is written: where it begins, how its chip is known, and the methods, the preferred first.
+
+    chip_id: what the lowest 12 bits at id_at hold, which a bootloader tells, too; size_at: the size of the flash in KB.
+    uf2_family: the chip's number in UF2 files. methods: settings of each, as `spedge.boards.flash` names them.
+    """
+
+    address: int
+    methods: dict[str, dict[str, Any]]
+    chip_id: int | None = None
+    id_at: int = 0
+    size_at: int = 0
+    uf2_family: int | None = None
+
+
+@dataclass(frozen=True)
 class Tool:
     """A program a board needs on this machine, and the Debian packages that bring it."""
 
@@ -102,6 +118,7 @@ class Board:
     process: Process | None = None
     qemu: Qemu | None = None
     serial: Serial | None = None
+    flash: Flash | None = None
 
     @property
     def environment(self) -> str:
@@ -180,6 +197,7 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Board:
         process=_process(run) if runs == "process" else None,
         qemu=_qemu(run) if runs == "qemu" else None,
         serial=_serial(run) if runs == "serial" else None,
+        flash=_flash(own["flash"]) if "flash" in own else None,
     )
 
 
@@ -205,3 +223,17 @@ def _qemu(run: dict[str, Any]) -> Qemu:
 def _serial(run: dict[str, Any]) -> Serial:
     usb_ids = tuple((int(vendor, 16), int(product, 16)) for vendor, product in run.get("usb_ids", ()))
     return Serial(usb_ids, int(run.get("baud", BAUD)))
+
+
+def _flash(flash: dict[str, Any]) -> Flash:
+    def number(name: str) -> int | None:
+        return int(flash[name], 16) if name in flash else None
+
+    return Flash(
+        int(flash.get("address", "0"), 16),
+        {str(name): dict(settings) for name, settings in flash["methods"].items()},
+        number("chip_id"),
+        number("id_at") or 0,
+        number("size_at") or 0,
+        number("uf2_family"),
+    )

@@ -96,19 +96,10 @@ def workspace(name: str, firmware: Path, model: Path | None) -> Iterator[Workspa
         busy.unlink()
 
 
-def run(
-    work: Workspace,
-    board: Board,
-    program: str,
-    say: Progress,
-    target: str | None = None,
-    port: str | None = None,
-) -> None:
-    """Build a program of a board, or what `target` says. Raises BuildError, which names the log."""
+def run(work: Workspace, board: Board, program: str, say: Progress) -> None:
+    """Build a program of a board. Raises BuildError, which names the log."""
     command = [sys.executable, "-m", "platformio", "run", "-d", str(work.firmware), "-e", board.environment]
     lines: list[str] = []
-    command += [f"--target={target}"] if target else []
-    command += [f"--upload-port={port}"] if port else []
     with work.log.open("w") as output, _process(command, _environment(work, program)) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -119,8 +110,7 @@ def run(
             if line.startswith(("Compiling", "Linking")):
                 say(f"{line.split()[0]} {Path(line.split()[-1]).name}")
     if process.returncode:
-        what = "could not be written to the board" if target == "upload" else "did not build"
-        raise BuildError(f"the firmware for {board.name} {what}: {what_went_wrong(lines)} (log: {work.log})")
+        raise BuildError(f"the firmware for {board.name} did not build: {what_went_wrong(lines)} (log: {work.log})")
 
 
 def _plain_scratch() -> str:

@@ -42,6 +42,7 @@ from spedge.cli import (
     tokenize,
     train,
     udev,
+    view,
 )
 
 app = typer.Typer(
@@ -55,7 +56,7 @@ app = typer.Typer(
 )
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, render, stream, run, check, datasets,
+    demo, boards, devices, udev, build, flash, info, convert, tokenize, view, render, stream, run, check, datasets,
     preprocess, presets, train, import_, runs, evaluate, export, compile,
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spedge.boards.flash.ways import ways_of
 from spedge.boards.manifest import Board, list_boards
 from spedge.cli.common import JsonOption, byte_count, print_json, show, table
 
@@ -14,7 +15,9 @@ def command(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"boards": [_document(board) for board in boards]})
         return
-    listing = table("", "board", "core", "runs", "flash", "RAM", "counts", "ready here", right=("flash", "RAM"))
+    listing = table(
+        "", "board", "core", "runs", "flash", "RAM", "counts", "ready here", "written by", right=("flash", "RAM")
+    )
     for board in boards:
         listing.add_row(
             board.name,
@@ -24,6 +27,7 @@ def command(as_json: JsonOption = False) -> None:
             byte_count(board.ram_bytes),
             board.cost_unit,
             "yes" if not board.missing else f"no: apt-get install {' '.join(board.packages_missing)}",
+            _written_by(board),
         )
     show(listing)
 
@@ -32,6 +36,11 @@ def _runs(board: Board) -> str:
     if board.process and board.process.emulated:
         return f"process, emulated by {board.emulator}"
     return {"process": "process on this machine", "qemu": "emulated by QEMU", "serial": "on a cable"}[board.runs]
+
+
+def _written_by(board: Board) -> str:
+    """The methods of 'spedge flash', the preferred first, and what those need that this machine has not."""
+    return ", ".join(way.name if way.need.present else f"{way.name} ({way.need.bring})" for way in ways_of(board))
 
 
 def _document(board: Board) -> dict[str, Any]:
@@ -49,4 +58,9 @@ def _document(board: Board) -> dict[str, Any]:
         "cost_unit": board.cost_unit,
         "ready": not board.missing,
         "missing": {tool.program: list(tool.packages) for tool in board.missing},
+        "installed": [tool.program for tool in board.requires if tool.present],
+        "flash": [
+            {"method": way.name, "needs": way.need.name, "ready": way.need.present, "install": way.need.bring}
+            for way in ways_of(board)
+        ],
     }

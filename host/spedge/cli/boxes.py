@@ -1,22 +1,37 @@
-"""What `spedge evaluate` does with a detector: mean average precision by Prophesee's protocol."""
+"""What `spedge evaluate` does with a detector, and boxes of files for `spedge render`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from spedge.base.errors import InputError
 from spedge.cli.common import print_json, progress, require_view, show, table
 
 if TYPE_CHECKING:
     from spedge.training.evaluate_boxes import DetectionReport
+    from spedge.view.scene import Scene
 
 _SIZES = {"all": "of all", "S": "below 32² px", "M": "to 96² px", "L": "above"}
 
 
-def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, picture: Path | None, as_json: bool) -> None:
+def evaluate(
+    model: Path,
+    data: Path | None,
+    split: str,
+    checkpoint: str,
+    picture: Path | None,
+    said: Path | None,
+    as_json: bool,
+) -> None:
     """Detect in all recordings of the split, and say how good the boxes are. `unseen` is the test part.
 
-    picture: a PNG file for the best and the worst frames.
+    picture: a PNG file for the best and the worst frames. said: a folder with what another has found.
     """
     if picture is not None:
         require_view("pillow")
@@ -24,11 +39,13 @@ def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, pictur
     from spedge.training.opened import open_trained
 
     with progress("Reading the data") as say:
+        opened = open_trained(model, checkpoint)
         report = evaluate_boxes(
-            open_trained(model, checkpoint),
+            opened,
             data,
             "test" if split == "unseen" else split,
             on_progress=lambda done, total: say(f"{done} of {total} steps"),
+            said=None if said is None else _reader(said, opened.spec.labels),
         )
     if picture is not None:
         draw(report, picture)
@@ -44,11 +61,27 @@ def evaluate(model: Path, data: Path | None, split: str, checkpoint: str, pictur
         sizes.add_row(_SIZES[size], "none there" if share < 0 else f"{share:.1%}")
     show(sizes)
     figures = ", ".join(f"{name} {value:.3f}" for name, value in report.precision.figures.items() if value >= 0)
-    print(
-        f"{report.steps} steps of {len(report.recordings)} recordings, {report.tokens.mean():.0f} tokens each, "
-        f"{1000 * sum(report.seconds.values()) / report.steps:.1f} ms a step"
-    )
+    if report.steps:
+        print(
+            f"{report.steps} steps of {len(report.recordings)} recordings, {report.tokens.mean():.0f} tokens each, "
+            f"{1000 * sum(report.seconds.values()) / report.steps:.1f} ms a step"
+        )
     print(f"{figures or 'no label counts'}: {report.precision.labels} labels of {report.data} ({report.split})")
+
+
+def _reader(folder: Path, labels: Sequence[str]) -> Callable[[str], NDArray[np.void]]:
+    """What finds a recording's boxes in a folder of JSON lines. Raises InputError for one that is not there, or has
+    other classes."""
+    from spedge.view.boxes import said_boxes
+
+    def read(name: str) -> NDArray[np.void]:
+        file = folder / f"{name}.jsonl"
+        boxes, names = said_boxes(file, labels)
+        if len(names) > len(labels) or (boxes["label"] >= len(labels)).any():
+            raise InputError(f"{file} has boxes of other classes than {', '.join(labels)}: it is of another model.")
+        return boxes
+
+    return read
 
 
 def draw(report: DetectionReport, picture: Path) -> None:
@@ -72,6 +105,22 @@ def draw(report: DetectionReport, picture: Path) -> None:
     draw_frames(rows, report.size, report.labels, picture)
 
 
+def shown(files: Sequence[Path], scene: Scene) -> Scene:
+    """A scene with boxes of files: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
+    from spedge.training.data.boxes import read_boxes
+    from spedge.view.boxes import said_boxes, together, truths
+
+    names = scene.results.labels if scene.results is not None else scene.names
+    parts = []
+    for file in files:
+        if file.suffix == ".npy":
+            parts.append(truths(read_boxes(file, None, None)))
+        else:
+            said, names = said_boxes(file, names)
+            parts.append(said)
+    return replace(scene, boxes=together(parts), names=names)
+
+
 def document(report: DetectionReport) -> dict[str, Any]:
     """As `--json` prints it. A figure of -1: there is no such label."""
     return {
@@ -84,6 +133,6 @@ def document(report: DetectionReport) -> dict[str, Any]:
         **report.precision.figures,
         "per_class": {report.labels[k]: list(pair) for k, pair in report.precision.per_class.items()},
         "recall": report.precision.recall,
-        "tokens_per_step": float(report.tokens.mean()),
+        "tokens_per_step": float(report.tokens.mean()) if report.steps else None,
         "seconds": report.seconds,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from spedge.cli.common import (
     opened_device,
     print_json,
     progress,
+    require_board,
     require_range,
     show,
     table,
@@ -27,7 +28,11 @@ from spedge.cli.common import (
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from spedge.jobs.check import CheckReport, RecordingCheck
+    from spedge.jobs.check_host import HostReport, SampleCheck
+    from spedge.jobs.check_host_boxes import SequenceCheck
     from spedge.recordings import Reading
 
 
@@ -68,10 +73,11 @@ def command(
     graph), labels the same, and every event accounted for. With --every-ms or --every-tokens the board infers on the
     way, too: each result must come when it is due, with the host's window and logits.
 
-    --board host needs no board and takes all classifiers: samples that the bundle keeps are computed again and compared
-    with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and recordings, if any, by
-    the road of training and by that of a device. With --provider it is a device like others: the application of boards
-    as a process, whose encoder ONNX Runtime computes by that provider.
+    --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed
+    again and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and
+    recordings, if any, by the road of training and by that of a device. Of detectors heads are compared, and boxes one
+    to one (class equal, IoU of 0.999, score within 1e-3), at every step. With --provider it is a device like others:
+    the application of boards as a process, whose encoder ONNX Runtime computes by that provider.
     The exit code is 1 when a recording fails.
     """
     from spedge.events.formats import format_name
@@ -93,6 +99,7 @@ def command(
         return
     if not recordings:
         raise UsageError(f"say which RECORDING to play to {board}; --board host needs none")
+    require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision)
     events = require_recordings(loaded, recordings, reading)
@@ -114,24 +121,24 @@ def command(
 
 
 def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json: bool) -> None:
-    from rich.text import Text
-
     from spedge.jobs.check_host import check_host
+    from spedge.jobs.check_host_boxes import check_host_boxes
     from spedge.model.bundle import Bundle
+    from spedge.model.parts import Detection, TokenInput
 
     loaded = Bundle.load(bundle)
+    report: HostReport[Any]
     with progress("Computing") as say:
-        report = check_host(loaded, recordings, reading, say)
+        if isinstance(loaded.task, Detection):
+            seen = "tokens" if isinstance(loaded.representation, TokenInput) else "events seen"
+            sequences = check_host_boxes(loaded, recordings, reading, say)
+            report, listing = sequences, _sequences(sequences, seen)
+        else:
+            samples = check_host(loaded, recordings, reading, say)
+            report, listing = samples, _samples(samples)
     if as_json:
         print_json(report.to_json())
     else:
-        numbers = ("events", "tokens", "edges", "largest Δ embedded", "largest Δ logit")
-        listing = table(f"{report.bundle} on this machine", "", *numbers, "label", "verdict", right=numbers)
-        for s in report.samples:
-            edges = "" if s.edges is None else f"{s.edges:,}"
-            embedded = "" if s.embedded_diff != s.embedded_diff else f"{s.embedded_diff:.1e}"
-            cells = (s.name, f"{s.events:,}", f"{s.tokens:,}", edges, embedded, f"{s.logits_diff:.1e}", s.label)
-            listing.add_row(*map(Text, cells), "FAILED" if s.problem else "passed")
         show(listing)
         for s in report.samples:
             if s.problem:
@@ -139,6 +146,32 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, as_json:
         print(f"host: {sum(s.problem is None for s in report.samples)} of {len(report.samples)} passed")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _samples(report: HostReport[SampleCheck]) -> Table:
+    """Of a classifier, a row each."""
+    from rich.text import Text
+
+    numbers = ("events", "tokens", "edges", "largest Δ embedded", "largest Δ logit")
+    listing = table(f"{report.bundle} on this machine", "", *numbers, "label", "verdict", right=numbers)
+    for s in report.samples:
+        edges = "" if s.edges is None else f"{s.edges:,}"
+        embedded = "" if s.embedded_diff != s.embedded_diff else f"{s.embedded_diff:.1e}"
+        cells = (s.name, f"{s.events:,}", f"{s.tokens:,}", edges, embedded, f"{s.logits_diff:.1e}", s.label)
+        listing.add_row(*map(Text, cells), "FAILED" if s.problem else "passed")
+    return listing
+
+
+def _sequences(report: HostReport[SequenceCheck], seen: str) -> Table:
+    """Of a detector, a row each. seen: what its model sees in a step."""
+    from rich.text import Text
+
+    numbers = ("events", "steps", seen, "boxes", "largest Δ head")
+    listing = table(f"{report.bundle} on this machine", "", *numbers, "verdict", right=numbers)
+    for s in report.samples:
+        counts = (f"{count:,}" for count in (s.events, s.steps, s.tokens, s.boxes))
+        listing.add_row(Text(s.name), *counts, f"{s.head_diff:.1e}", "FAILED" if s.problem else "passed")
+    return listing
 
 
 def print_report(report: CheckReport) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spedge.device.open import Device
     from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
+    from spedge.tokens.settings import TokenizerSettings
+    from spedge.view.live import LiveStage
 
 SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
@@ -255,6 +257,15 @@ def require_view(*packages: str) -> None:
         raise UsageError("pictures and the page need more: pip install 'spedge[view]'")
 
 
+def require_board(name: str) -> None:
+    """Raises UsageError for one that there is not, before anything is read."""
+    from spedge.boards.host import HOST
+    from spedge.boards.manifest import load_board
+
+    if name != HOST:
+        load_board(name)
+
+
 def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) -> Board:
     """The board of that name, which may be this machine itself."""
     from spedge.base.errors import UsageError
@@ -268,6 +279,27 @@ def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) ->
     if precision != "fp32":
         raise UsageError("--board host computes the bundle's own encoder, in fp32")
     return host_board(bundle, provider or "cpu")
+
+
+def open_browser(address: str) -> None:
+    """One that cannot be started is no error: the address has been said."""
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def shown_live(
+    name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = ""
+) -> Iterator[LiveStage]:
+    """A page on a source while the block runs; its address is said on stderr."""
+    from spedge.view.live import LiveStage
+    from spedge.view.server import Server
+
+    with LiveStage(name, settings, labels, device) as stage, Server(stage) as server:
+        print(f"{name} is at {server.address}", file=sys.stderr, flush=True)
+        open_browser(server.address)
+        yield stage
 
 
 @contextlib.contextmanager

@@ -34,6 +34,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    said: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            help="Score boxes that a device has found, FOLDER/RECORDING.jsonl, in the place of the model's.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify a data set's recordings and say how many were right, class by class; or score the boxes of a detector.
@@ -46,8 +54,12 @@ def command(
 
     folder = run_folder(model)
     if is_detector(folder):
-        boxes.evaluate(folder, data, split, checkpoint, picture, as_json)
+        if precision != "fp32":
+            raise UsageError(f"{folder} is a detector, which is evaluated in fp32: leave --precision out.")
+        boxes.evaluate(folder, data, split, checkpoint, picture, said, as_json)
         return
+    if said is not None:
+        raise UsageError(f"{folder} is no detector: leave --boxes out.")
     with progress("Reading the data") as say, tempfile.TemporaryDirectory() as scratch:
 
         def count(done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spedge.cli.boxes import shown
 from spedge.cli.common import (
     JsonOption,
     PatchSizeOption,
@@ -43,6 +44,13 @@ def command(
     fade_ms: Annotated[float, typer.Option(help="How long an event is seen; a token five times as long.")] = 50.0,
     scale: Annotated[int, typer.Option(help="Pixels for one of the sensor; 0: what is good to look at.")] = 0,
     theme: Annotated[str, typer.Option(help="dark or light.")] = "dark",
+    boxes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Draw the boxes of a file: labels (*_bbox.npy), or JSON lines of a detector. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
     every_ms: Annotated[float, typer.Option(help="With --bundle: a result each so many milliseconds.")] = 50.0,
     patch_size: PatchSizeOption = 16,
     threshold: ThresholdOption = 64.0,
@@ -71,6 +79,7 @@ def command(
     require_look(out, look)
     with progress(f"Reading {recording.name}") as say:
         scene = open_scene(recording, reading, bundle, patch_size, threshold, round(every_ms * 1000), say)
+        scene = shown(boxes, scene) if boxes else scene
         done = render(scene, out, recording.name, look, say)
     document = asdict(done) | {"path": str(done.path)}
     if as_json:

@@ -31,7 +31,10 @@ from spedge.cli.common import (
     print_json_line,
     print_pairs,
     progress,
+    require_board,
     require_range,
+    require_view,
+    shown_live,
 )
 from spedge.cli.reading import reads
 
@@ -94,6 +97,9 @@ def command(
     ] = None,
     *,
     reading: Reading,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show events, tokens and results on a page meanwhile: docs/view.md.")
+    ] = False,
     fault: FaultOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,11 +116,14 @@ def command(
     from spedge.model.bundle import Bundle
     from spedge.sources import open_source
 
+    if view:
+        require_view("starlette", "uvicorn", "wsproto", "pillow")
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
+    require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision)
     with contextlib.ExitStack() as stack:
@@ -128,7 +137,10 @@ def command(
         say(f"{name} on {known.name}")
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
         ended = stack.enter_context(playing(link, play, camera_format, reading))
-        summary = _follow(session, loaded, say, lines, as_json, seconds, ended)
+        if view:
+            shown = stack.enter_context(shown_live(name, loaded.token_input.tokenizer, loaded.labels, known.name))
+            session.watch = shown.offer
+        summary = _follow(session, loaded, say, lines, as_json, seconds, ended, shown.progress if view else None)
     _end(summary, as_json)
     if not summary.accounted:
         raise typer.Exit(1)
@@ -170,11 +182,14 @@ def _follow(
     as_json: bool,
     seconds: float | None,
     ended: Callable[[int], bool],
+    show: Callable[[Progress], None] | None,
 ) -> Summary:
     """Run to the end, showing what comes. Ctrl-C is an end like any other."""
     last: Outcome | None = None
     with interruptible(session.stop):
         for state in session.run():
+            if show is not None:
+                show(state)
             for outcome in state.outcomes:
                 last = outcome
                 document = _document(outcome, bundle)

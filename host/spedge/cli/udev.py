@@ -11,7 +11,7 @@ import typer
 def command(
     write: Annotated[bool, typer.Option("--write", help="Write the file and reload udev's rules; needs root.")] = False,
 ) -> None:
-    """Print the udev rules for the serial ports of boards, or write them.
+    """Print the udev rules for the serial ports, probes and bootloaders of boards, or write them.
 
     They let whoever is logged in at this machine open the ports, and keep ModemManager off them.
     """

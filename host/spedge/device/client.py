@@ -22,6 +22,7 @@ from spedge.link.frames import FLAG_YIELD, VERSION, ProtocolError, Type
 from spedge.link.link import LEAST_WAIT, DeviceTaken, LineCounts, Link, Timeouts
 from spedge.link.live import LiveSender
 from spedge.link.protocol import (
+    BOXES,
     Configuration,
     Configured,
     Hello,
@@ -33,6 +34,7 @@ from spedge.link.protocol import (
     fits_result,
     unpack_outputs,
 )
+from spedge.link.steps import BoxesPage, StepResult
 from spedge.link.transport import Transport
 
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
@@ -245,7 +247,7 @@ class Client:
     def infer(self) -> Result:
         """Run the encoder on the last tokens, after everything sent has been processed."""
         self.flush()
-        if not fits_result(self.hello.numbers, self.hello.max_payload):
+        if self.session.detects or not fits_result(self.hello.numbers, self.hello.max_payload):
             self._pull_results()  # else the device has numbers to be read, and does not compute
         begin = self.link.clock.monotonic()
         result = self.session.result(self.link.request(Type.INFER).payload)
@@ -353,8 +355,12 @@ class Client:
             self.session.completed(self._complete(self.session.incomplete[0]))
 
     def _complete(self, result: Result) -> Result:
-        """The result with the outputs that did not fit beside it, as far as the device still has them."""
+        """The result with the outputs and boxes that did not fit beside it, as far as the device still has them."""
         read: dict[str, NDArray[np.float32]] = {}
+        if result.step is not None and BOXES in result.gone:
+            result = self._read_boxes(result, result.step)
+            if BOXES in result.gone:
+                return result
         for name in result.gone:
             tensor = self._read_output(result, name)
             if tensor is None:
@@ -363,6 +369,25 @@ class Client:
         found = result.outputs | read
         ordered = {output.name: found[output.name] for output in self.session.outputs if output.name in found}
         return replace(result, outputs=ordered, gone=tuple(name for name in result.gone if name not in read))
+
+    def _read_boxes(self, result: Result, step: StepResult) -> Result:
+        """The same with all its boxes, or as it is when the device does not have them any more."""
+        parts, have = [step.boxes], len(step.boxes)
+        while have < step.found:
+            page = BoxesPage.unpack(self._page(Type.BOXES, result.run, have))
+            if page.run != result.run:
+                return result
+            if page.first != have or not len(page.boxes):
+                raise ProtocolError(f"{self.name} was asked for box {have} of a step and gives others")
+            parts.append(page.boxes[: step.found - have])
+            have += len(parts[-1])
+        gone = tuple(name for name in result.gone if name != BOXES)
+        return replace(result, step=replace(step, boxes=np.concatenate(parts)), gone=gone)
+
+    def _page(self, kind: Type, run: int, first: int) -> bytes:
+        """What the device has of that run from the number `first` on."""
+        wanted = run.to_bytes(4, "little") + first.to_bytes(4, "little")
+        return self.link.request(kind, wanted).payload
 
     def _read_output(self, result: Result, name: str) -> NDArray[np.float32] | None:
         """None when the device does not have it any more: it has what its last run gave."""
@@ -373,8 +398,7 @@ class Client:
         missing = output.size - len(parts[0])
         while missing:
             wanted = start + output.size - missing
-            request = result.run.to_bytes(4, "little") + wanted.to_bytes(4, "little")
-            page = ValuesPage.unpack(self.link.request(Type.VALUES, request).payload)
+            page = ValuesPage.unpack(self._page(Type.VALUES, result.run, wanted))
             if page.run != result.run:
                 return None
             if page.first != wanted or not len(page.numbers):

@@ -11,9 +11,11 @@ from spedge.base.outputs import Output
 from spedge.link.counts import Status
 from spedge.link.frames import REPLY_BIT, Frame, Type
 from spedge.link.live import LiveSender
-from spedge.link.protocol import Configuration, Configured, Hello, RawPage, Result, TokenPage
+from spedge.link.protocol import BOXES, Configuration, Configured, Hello, RawPage, Result, TokenPage
 from spedge.link.stream import EventSender
 from spedge.link.tokens import TOKEN_DTYPE
+
+STATE = "state"  #: of a detector: what is read like an output, and is none
 
 
 class Session:
@@ -41,6 +43,9 @@ class Session:
         self.next_result = 0
         self.newest_run = 0  #: of the model, of which a result has come
         self.outputs = outputs if configured and configured.model else ()
+        self.detects = bool(hello and hello.detects and configured and configured.model)
+        if hello and self.detects and hello.state:
+            self.outputs = (*outputs, Output(STATE, (hello.state,)))
         self.incomplete: list[Result] = []  #: in order, of which numbers may be missing that the device still has
         self._results: list[Result] = []  # not taken yet, in order
         self._marks: dict[int, int] = {}  # live: number of a FLUSH under way: frames sent before it
@@ -49,7 +54,8 @@ class Session:
         self.next_raw = 0
         c = self.configuration
         if hello and configured and c.mode == "live" and c.source == "link":
-            self.live = LiveSender(id, hello.credits, hello.max_payload, configured.tokenizer.patch_size)
+            grid = hello.step_us if self.detects else 1
+            self.live = LiveSender(id, hello.credits, hello.max_payload, configured.tokenizer.patch_size, grid_us=grid)
 
     # ---- what the link has to know ----------------------------------------------------------------------------
 
@@ -61,7 +67,7 @@ class Session:
     @property
     def infers(self) -> bool:
         """Whether the device makes results unasked."""
-        return self.configuration.infers
+        return self.configuration.infers or self.detects
 
     def asked(self, kind: Type, seq: int) -> None:
         """A request is going out: the reply to a FLUSH settles what became of the frames before it."""
@@ -127,7 +133,13 @@ class Session:
 
     def result(self, payload: bytes) -> Result:
         """The result in that RESULT, with the outputs that are whole in there."""
-        result = Result.unpack(payload, self.outputs, self.configuration.outputs)
+        c = self.configuration
+        wanted = None if c.outputs is None else {*c.outputs, STATE}
+        result = Result.unpack(payload, self.outputs, wanted, self.detects)
+        if result.step is not None and not (
+            result.step.ran and c.numbers_every and result.index % c.numbers_every == 0
+        ):
+            result = replace(result, gone=tuple(name for name in result.gone if name == BOXES))
         self.newest_run = max(self.newest_run, result.run)
         return result
 

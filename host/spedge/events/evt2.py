@@ -25,9 +25,13 @@ _HALF_RANGE = TIME_RANGE >> 7  # in units of TIME_HIGH, 64 µs
 _MOST_GAP_WORDS = 1 << 20
 
 
-def time_base(t: int) -> int:
-    """The part of a time that EVT2 cannot say, µs: whole ranges of its clock."""
-    return t & ~(TIME_RANGE - 1)
+def time_base(t: int, grid_us: int = 1) -> int:
+    """The part of a time that EVT2 cannot say, µs: whole ranges of its clock, or nearly so in whole steps of a grid.
+
+    What is left is below 2^34, and as far from the grid's points as before.
+    """
+    usable = TIME_RANGE // grid_us * grid_us
+    return t // usable * usable
 
 
 class Decoder(Evt2Decoder):

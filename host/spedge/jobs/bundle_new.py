@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from spedge.base.errors import CheckFailed, InputError, UsageError
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.jobs.check_host import check_host
 from spedge.jobs.play import load_events
-from spedge.model.bundle import Bundle, write_bundle
+from spedge.model.bundle import Bundle, npz_bytes, token_table, write_bundle
 from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
 from spedge.model.reference import Reference
 from spedge.model.spec import ModelSpec, describe
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 PRESET = "onnx"  #: what such bundles say that they were made by
 _SAMPLES = 3  # made up where no recordings are given
 _TOLERANCE = 1e-4
-_TOKEN_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")])
 _FIELDS = {"name", "sensor", "labels", "tokenizer", "embedding", "attention"}
 
 
@@ -69,15 +67,15 @@ def new_bundle(
     files = {
         "encoder.onnx": model.SerializeToString(),
         "model.onnx": with_embedding(model, spec.token_input, weight, bias).SerializeToString(),
-        "embedding.npz": _npz({"weight": weight, "bias": bias}),
-        "vectors.npz": _npz({}),
+        "embedding.npz": npz_bytes({"weight": weight, "bias": bias}),
+        "vectors.npz": npz_bytes({}),
     }
     with tempfile.TemporaryDirectory(prefix="spedge-bundle-") as scratch:
         bare = write_bundle(Path(scratch) / "bare", spec, files)
         reference = Reference(bare)
         _require_mask(reference, encoder)
         events = [load_events(path, bare, reading) for path in recordings] or list(_made_up(spec))
-        files["vectors.npz"] = _npz(_vectors(reference, events))
+        files["vectors.npz"] = npz_bytes(_vectors(reference, events))
         whole = write_bundle(Path(scratch) / "whole", spec, files)
         report = check_host(whole)
         wrong = next((one.problem for one in report.samples if one.problem), None)
@@ -170,12 +168,6 @@ def _embedding(path: Path, seen: TokenInput) -> tuple[NDArray[np.float32], NDArr
             f"with these settings they are float32 {list(wanted)} and {list(wanted[:1])}"
         )
     return weight, bias
-
-
-def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 # ---------------------------------------------------------------- the graph with the embedding
@@ -285,7 +277,7 @@ def _vectors(reference: Reference, samples: Sequence[NDArray[Any]]) -> dict[str,
         tokens, _ = reference.tokenize(events)
         arrays |= {
             f"events_{i}": events,
-            f"tokens_{i}": np.rec.fromarrays([tokens.x, tokens.y, tokens.t, np.diff(tokens.offsets)], _TOKEN_DTYPE),
+            f"tokens_{i}": token_table(tokens),
             f"embedded_{i}": reference.encoder_input(tokens),
         }
         arrays |= {f"{name}_{i}": values for name, values in reference.encoded(tokens).items()}

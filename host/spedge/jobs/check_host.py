@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,46 @@ from spedge.model.graph import GnnArrays, PcnArrays, graph_numbers
 from spedge.model.parts import TokenInput
 from spedge.model.reference import Reference
 from spedge.recordings import PLAIN, Reading
+from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokens
 
 SCHEMA = 1
 HOST = "host"  #: in the place of a board's name
+
+
+class OneCheck(Protocol):
+    """One sample of the bundle, or one recording. problem: the first thing that is wrong, None when all is well."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def problem(self) -> str | None: ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What else there is to say of it, for the report's document."""
+
+
+_Check = TypeVar("_Check", bound=OneCheck)
+
+
+@dataclass(frozen=True)
+class HostReport(Generic[_Check]):
+    """All samples of the bundle, then the recordings."""
+
+    bundle: str
+    samples: tuple[_Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.samples) and all(sample.problem is None for sample in self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON document. A difference that is no number is null."""
+        rows = [
+            {"name": s.name, "passed": s.problem is None, "problem": s.problem, **s.to_json()} for s in self.samples
+        ]
+        return {"schema": SCHEMA, "board": HOST, "bundle": self.bundle, "passed": self.passed, "samples": rows}
 
 
 @dataclass(frozen=True)
@@ -50,35 +87,15 @@ class SampleCheck:
     label: str
     problem: str | None
 
-
-@dataclass(frozen=True)
-class HostReport:
-    """All samples of the bundle, then the recordings."""
-
-    bundle: str
-    samples: tuple[SampleCheck, ...]
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.samples) and all(sample.problem is None for sample in self.samples)
-
     def to_json(self) -> dict[str, Any]:
-        """The report as a JSON document. A difference that is no number is null."""
-        rows = [
-            {
-                "name": s.name,
-                "passed": s.problem is None,
-                "problem": s.problem,
-                "events": s.events,
-                "tokens": s.tokens,
-                "edges": s.edges,
-                "embedded_max_abs_diff": s.embedded_diff if math.isfinite(s.embedded_diff) else None,
-                "logits_max_abs_diff": s.logits_diff if math.isfinite(s.logits_diff) else None,
-                "label": s.label,
-            }
-            for s in self.samples
-        ]
-        return {"schema": SCHEMA, "board": HOST, "bundle": self.bundle, "passed": self.passed, "samples": rows}
+        return {
+            "events": self.events,
+            "tokens": self.tokens,
+            "edges": self.edges,
+            "embedded_max_abs_diff": number_or_none(self.embedded_diff),
+            "logits_max_abs_diff": number_or_none(self.logits_diff),
+            "label": self.label,
+        }
 
 
 def check_host(
@@ -86,25 +103,40 @@ def check_host(
     recordings: Sequence[Path] = (),
     reading: Reading = PLAIN,
     on_progress: Callable[[str], None] | None = None,
-) -> HostReport:
+) -> HostReport[SampleCheck]:
     """Compute the bundle's samples again, and the recordings by two roads.
 
     Raises InputError for a bundle that keeps no samples where there are no recordings either, and for recordings as
     `load_events` does. Differences are in the report.
     """
-    say = on_progress or (lambda _: None)
     reference = Reference(bundle)
+
+    def of_recording(events: NDArray[np.void], name: str) -> SampleCheck:
+        return _of_events(reference, _from_its_start(events, bundle), name)
+
+    return check_each(bundle, recordings, reading, on_progress, partial(_of_vector, reference), of_recording)
+
+
+def check_each(
+    bundle: Bundle,
+    recordings: Sequence[Path],
+    reading: Reading,
+    on_progress: Callable[[str], None] | None,
+    of_sample: Callable[[Vector, str], _Check],
+    of_recording: Callable[[NDArray[np.void], str], _Check],
+) -> HostReport[_Check]:
+    """All samples that the bundle keeps, then the recordings, by their names. Raises InputError as `check_host`."""
+    say = on_progress or (lambda _: None)
     vectors = bundle.vectors()
     if not vectors and not recordings:
         raise InputError(f"the bundle {bundle.name!r} keeps no samples to compare with: export it again")
     checked = []
     for number, vector in enumerate(vectors, 1):
         say(f"sample {number} of {len(vectors)}")
-        checked.append(_of_vector(reference, vector, f"sample {number}"))
+        checked.append(of_sample(vector, f"sample {number}"))
     for path in recordings:
         say(f"computing {path.name}")
-        events = _from_its_start(load_events(path, bundle, reading), bundle)
-        checked.append(_of_events(reference, events, path.name))
+        checked.append(of_recording(load_events(path, bundle, reading), path.name))
     return HostReport(bundle.name, tuple(checked))
 
 
@@ -112,15 +144,15 @@ def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
     computed = reference.compute(vector.events)
     tokens, graph = computed.tokens, reference.graph(computed.tokens)
     numbers = {} if graph is None else graph_numbers(graph)
-    embedded = _difference(vector.embedded, reference.encoder_input(tokens))
+    embedded = difference(vector.embedded, reference.encoder_input(tokens))
     diffs = {
-        f"{output} by {road}": _difference(vector.outputs[output], values)
+        f"{output} by {road}": difference(vector.outputs[output], values)
         for road, outputs in (("model.onnx", computed.outputs), ("encoder.onnx", reference.encoded(tokens)))
         for output, values in outputs.items()
     }
 
     def problems() -> Iterator[str]:
-        if not _same_tokens(vector.tokens, tokens):
+        if not same_tokens(vector.tokens, tokens):
             yield f"its tokens are not those that were kept: {len(vector.tokens)} then, {len(tokens)} here"
         for part, there in vector.graph.items():
             if not np.array_equal(numbers[part], there):
@@ -150,7 +182,7 @@ def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> Sam
     computed = reference.compute(events)
     tokens, graph = computed.tokens, reference.graph(computed.tokens)
     there, device = reference.encoded(tokens), _as_on_devices(reference, events, tokens)
-    diffs = {output: _difference(values, there[output]) for output, values in computed.outputs.items()}
+    diffs = {output: difference(values, there[output]) for output, values in computed.outputs.items()}
 
     def problems() -> Iterator[str]:
         if difference := token_difference(as_reported(tokens), as_reported(device)):
@@ -174,14 +206,24 @@ def _as_on_devices(reference: Reference, events: NDArray[np.void], tokens: Token
     seen = reference.bundle.representation
     if not isinstance(seen, TokenInput):
         return tokens
-    blocks_of_16 = 16 * seen.tokenizer.columns * seen.tokenizer.rows
-    return reference.tokenizer(len(events) + blocks_of_16).push(events)
+    return reference.tokenizer(room_for(len(events), seen.tokenizer)).push(events)
 
 
-def _same_tokens(kept: NDArray[Any], tokens: Tokens) -> bool:
+def room_for(events: int, settings: TokenizerSettings) -> int:
+    """Pool of a device's tokenizer that holds that many events, whichever patches they are in: blocks of 16."""
+    return events + 16 * settings.columns * settings.rows
+
+
+def same_tokens(kept: NDArray[Any], tokens: Tokens) -> bool:
+    """Whether they are those that a bundle keeps."""
     return len(kept) == len(tokens) and all(np.array_equal(kept[name], getattr(tokens, name)) for name in "xytn")
 
 
-def _difference(kept: NDArray[np.float32], here: NDArray[np.float32]) -> float:
+def number_or_none(value: float) -> float | None:
+    """For a JSON document, which has no nan."""
+    return value if math.isfinite(value) else None
+
+
+def difference(kept: NDArray[np.float32], here: NDArray[np.float32]) -> float:
     """Largest absolute difference; nan where the shapes differ or a number is none."""
     return float(np.abs(kept - here).max(initial=0)) if kept.shape == here.shape else float("nan")

@@ -19,7 +19,7 @@ from spedge.link.protocol import CAUSES, Configuration, Result
 from spedge.model.reference import Reference
 from spedge.tokens.tokenizer import Tokens
 
-_EVERY_US, _EVERY_TOKENS = CAUSES[1:]
+_EVERY_US, _EVERY_TOKENS = CAUSES[1:3]
 
 
 @dataclass(frozen=True)

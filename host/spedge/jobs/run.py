@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -112,6 +112,7 @@ class Session:
     format: str = "evt2"  #: of the camera on the device
     baud: int = 0  #: of the camera on the device, 0: the board's own
     crop: tuple[int, int] | None = None
+    watch: Callable[[NDArray[np.void]], None] | None = None  #: gets what the device is given, and must not wait
 
     def __post_init__(self) -> None:
         require_model(self.device, self.bundle)
@@ -150,7 +151,10 @@ class Session:
         self._begin = time.monotonic()
         self._rate = _Rate(self._begin)
         for packet in self._watched() if self.source is None else self.source.packets():
-            self._give(cropped(packet, *self.crop, sensor.width, sensor.height) if self.crop else packet)
+            events = cropped(packet, *self.crop, sensor.width, sensor.height) if self.crop else packet
+            self._give(events)
+            if self.watch is not None:
+                self.watch(events)
             yield self._progress()
         if self.source is not None and self._mode == "live":
             self.device.finish()

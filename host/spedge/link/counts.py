@@ -116,12 +116,14 @@ class Stats:
     memory_bytes: int
     results: int
     results_kept: int
+    tokens_left_out: int
+    steps_left_out: int
     loss: Loss
 
     @classmethod
     def unpack(cls, payload: bytes) -> Stats:
         reader = Reader(payload, "STATS reply")
-        values = (Status.take(reader), *reader.take("30Q8I"), Loss.take(reader))
+        values = (Status.take(reader), *reader.take("30Q10I"), Loss.take(reader))
         return cls(*values)
 
     @property

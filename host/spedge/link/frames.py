@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spedge._frames import encode_frame
 from spedge.base.errors import DeviceRefused
 
-VERSION = 5
+VERSION = 6
 REPLY_BIT = 0x80
 FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 
@@ -40,6 +40,7 @@ class Type(enum.IntEnum):
     VALUES = 0x0C
     IMAGE = 0x0D
     REBOOT = 0x0E
+    BOXES = 0x0F
     RESULT_PUSH = 0x40  #: of the device, unasked
     ERROR = 0xFF
 

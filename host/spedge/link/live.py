@@ -43,12 +43,22 @@ class LiveSender:
     """Events offered and not sent, made into frames as the device has room. Never refuses, never grows without bound.
 
     offered: all events so far; sent: those of them that frames so far stand for. `base` is what is taken from all times
-    (a multiple of 2^34 µs, because EVT2 cannot say more).
+    (`evt2.time_base`, because EVT2 cannot say more).
     """
 
-    def __init__(self, session: int, credits: int, max_payload: int, patch_size: int, held: int = _MOST_HELD) -> None:
+    def __init__(
+        self,
+        session: int,
+        credits: int,
+        max_payload: int,
+        patch_size: int,
+        held: int = _MOST_HELD,
+        grid_us: int = 1,
+    ) -> None:
+        """grid_us: `base` is a multiple of it, too."""
         self.session = session
         self.base = 0
+        self._grid_us = grid_us
         self.offered = 0
         self.sent = 0
         self.events_sent = 0
@@ -89,7 +99,7 @@ class LiveSender:
             return
         first = int(events["t"][0])
         if self._last_t is None:
-            self.base = evt2.time_base(first)
+            self.base = evt2.time_base(first, self._grid_us)
         if first < (self._last_t or 0) or (np.diff(events["t"].astype(np.int64)) < 0).any():
             raise InputError("events are not in the order of their times: sort them before they are offered")
         self._last_t = int(events["t"][-1])

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,14 @@ from spedge.base.outputs import Output, by_name
 from spedge.events.formats import FORMATS, format_name
 from spedge.link.counts import Loss, Status
 from spedge.link.frames import VERSION, ErrorCode, ProtocolError, Reader
+from spedge.link.steps import StepResult
 from spedge.link.tokens import TOKEN_DTYPE
 from spedge.tokens.settings import KINDS, TokenizerSettings
 
 MODES = ("lossless", "live")
 SOURCES = ("link", "camera", "ram")
 TASKS = ("unknown", "classification", "detection")
-CAUSES = ("asked", "every_us", "every_tokens")
+CAUSES = ("asked", "every_us", "every_tokens", "step")
 COST_UNITS = {0: "none", 1: "instructions", 2: "ns", 3: "cycles"}
 
 
@@ -58,6 +60,7 @@ class Hello:
     """Who the device is. `memory_bytes` is the block it carves sessions from; `model_hash` is None without a model.
 
     task: what the model is for, one of TASKS. outputs: tensors that a result has; numbers: in all of them together.
+    state: numbers of a detector's state that can be read; step_us: stream time of its steps, 0 of other models.
     """
 
     protocol: int
@@ -80,6 +83,13 @@ class Hello:
     model: str
     has_camera: bool = False
     has_ram: bool = False
+    state: int = 0
+    step_us: int = 0
+
+    @property
+    def detects(self) -> bool:
+        """Whether the model is a detector, whose results are the steps of its stream."""
+        return self.step_us > 0
 
     @classmethod
     def unpack(cls, payload: bytes, session: int) -> Hello:
@@ -94,13 +104,14 @@ class Hello:
                 + (older if protocol < VERSION else newer)
             )
         flags, unit, max_payload, credits, memory, arena, tokens = reader.take("BBHHIIH")
-        width, height, task, outputs, numbers = reader.take("HHBBI")
+        width, height, task, outputs, numbers, state, step_us = reader.take("HHBBIII")
         model_hash = reader.raw(32)
         version, build, board, model = (reader.string() for _ in range(4))
         return cls(
             protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens,
             width, height, TASKS[task] if task < len(TASKS) else TASKS[0], outputs, numbers,
             model_hash if flags & 1 else None, version, build, board, model, bool(flags & 2), bool(flags & 4),
+            state, step_us,
         )  # fmt: skip
 
 
@@ -158,6 +169,8 @@ class Configuration:
     window_us: how old the tokens of an inference may be, 0 for any. push: the device sends results unasked.
     raw: the bytes of a camera or of RAM are kept for `Device.raw`.
     outputs: names of those that results are to have, None for all; not sent, but large ones take requests to read.
+    numbers_every: of a detector, whose results have boxes: which have those outputs, too, and the state it left, as
+    "state": each so many-th, the first among them; 0: none. In lossless mode it waits with each step until then.
     """
 
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -174,6 +187,7 @@ class Configuration:
     push: bool = False
     raw: bool = False
     outputs: tuple[str, ...] | None = None
+    numbers_every: int = 0
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name or number that cannot be sent."""
@@ -181,7 +195,7 @@ class Configuration:
         for name, known in (("mode", MODES), ("source", SOURCES)):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} {getattr(self, name)!r} is unknown; use one of {', '.join(known)}")
-        for name in ("report_tokens", "pool_events", "baud", "window_us", "every_us", "every_tokens"):
+        for name in ("report_tokens", "pool_events", "baud", "window_us", "every_us", "every_tokens", "numbers_every"):
             if not 0 <= getattr(self, name) < 1 << 32:
                 raise UsageError(f"{name}={getattr(self, name)} is out of range; it must be 0 to {(1 << 32) - 1}")
 
@@ -191,7 +205,7 @@ class Configuration:
         return self.every_us > 0 or self.every_tokens > 0
 
     def pack(self, session: int) -> bytes:
-        flags = int(self.model) | int(self.push) << 1 | int(self.raw) << 2
+        flags = int(self.model) | int(self.push) << 1 | int(self.raw) << 2 | int(self.numbers_every > 0) << 3
         form, mode = FORMATS[self.format].wire, MODES.index(self.mode)
         head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
         tail = struct.pack(
@@ -213,13 +227,14 @@ class Configured:
     buckets: int
     model: bool
     results: int = 0  #: kept until they are read
+    candidates: int = 0  #: for a box, that a step of a detector looks at; 0: no detector
 
     @classmethod
     def unpack(cls, payload: bytes) -> Configured:
         reader = Reader(payload, "CONFIGURE reply")
         settings = _take_tokenizer(reader)
-        pool, reports, used, window, hidden, buckets, flags, _, results = reader.take("IIIHHBBBB")
-        return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1), results)
+        pool, reports, used, window, hidden, buckets, flags, _, results, boxes = reader.take("IIIHHBBBBH")
+        return cls(settings, pool, reports, used, window, hidden, buckets, bool(flags & 1), results, boxes)
 
 
 @dataclass(frozen=True)
@@ -254,6 +269,7 @@ class TokenPage:
         return cls(status, first, np.frombuffer(reader.raw(count * TOKEN_DTYPE.itemsize), TOKEN_DTYPE))
 
 
+BOXES = "boxes"  #: in Result.gone
 _RESULT_BYTES = 172  # but for the numbers
 
 
@@ -264,10 +280,11 @@ def fits_result(numbers: int, max_payload: int) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """One inference: what the model gives for the newest `window` tokens.
+    """One inference: what the model gives for the newest `window` tokens, or in a step of a detector, for those of it.
 
     outputs: float32 by name, in the model's order; NaN when the model failed with `code`. gone: those that are missing,
     though they were wanted, because the device had gone on before they could be read (in live mode only).
+    step: of a detector, its boxes. It has outputs only where `Configuration.numbers_every` says so.
     first: the numbers that came with the result, the outputs' one behind the other; run: what the device calls it by.
     Costs are in the unit of HELLO. tokenize (with decoding) and embed: since the session began; window (positions
     in time, copied to the encoder) and encode: of this inference.
@@ -293,6 +310,18 @@ class Result:
     first: NDArray[np.float32]
     outputs: dict[str, NDArray[np.float32]]
     gone: tuple[str, ...] = ()
+    step: StepResult | None = None
+
+    @property
+    def boxes(self) -> NDArray[Any]:
+        """A detector's, WIRE_BOX_DTYPE [n], by falling score. `step.found` says how many there were: in live mode the
+        device may have gone on before those that did not fit the result could be read.
+
+        Raises UsageError for another model's result.
+        """
+        if self.step is None:
+            raise UsageError("the device's model is no detector: its results have no boxes")
+        return self.step.boxes
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -302,8 +331,13 @@ class Result:
         return self.outputs["logits"]
 
     @classmethod
-    def unpack(cls, payload: bytes, outputs: Sequence[Output], wanted: Container[str] | None = None) -> Result:
-        """outputs: the model's; wanted: names of those that matter, None for all. `gone`: those that are not whole."""
+    def unpack(
+        cls, payload: bytes, outputs: Sequence[Output], wanted: Container[str] | None = None, detects: bool = False
+    ) -> Result:
+        """outputs: the model's; wanted: names of those that matter, None for all. `gone`: those that are not whole.
+
+        detects: whether it is a detector's, with boxes.
+        """
         reader = Reader(payload, "RESULT")
         status = Status.take(reader)
         window, tokenize, embed, rows, encode, run = reader.take("IQQQQI")
@@ -311,6 +345,7 @@ class Result:
         if cause >= len(CAUSES):
             raise ProtocolError(f"the device names the unknown cause {cause} for a result")
         loss = Loss.take(reader)
+        step = StepResult.take(reader) if detects else None
         first = reader.numbers()
         if code:
             whole = {o.name: np.full(o.shape, np.nan, np.float32) for o in outputs}
@@ -318,9 +353,11 @@ class Result:
             ends = accumulate(o.size for o in outputs)
             whole = by_name(first, [o for o, end in zip(outputs, ends, strict=True) if end <= len(first)])
         gone = tuple(o.name for o in outputs if o.name not in whole and (wanted is None or o.name in wanted))
+        if step is not None and len(step.boxes) < step.found:
+            gone = (BOXES, *gone)
         return cls(
             status, window, tokenize, embed, rows, encode, index, CAUSES[cause], code, t, newest, latency, loss, run,
-            first, whole, gone,
+            first, whole, gone, step,
         )  # fmt: skip
 
 

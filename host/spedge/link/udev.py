@@ -1,4 +1,4 @@
-"""udev's rules: who may open the serial ports of boards on a Linux machine."""
+"""udev's rules: who may open the serial ports, probes and bootloaders of boards on a Linux machine."""
 
 from __future__ import annotations
 
@@ -32,10 +32,34 @@ USB_ADAPTERS = {
 }
 
 
+#: Debug probes and bootloaders: programs open these as they are, not as a serial port.
+USB_PROBES = {
+    (0x0483, 0x3748): "ST-LINK/V2",
+    (0x0483, 0x374B): "ST-LINK/V2-1",
+    (0x0483, 0x374E): "STLINK-V3",
+    (0x0483, 0x374F): "STLINK-V3",
+    (0x0483, 0x3753): "STLINK-V3",
+    (0x0483, 0x3754): "STLINK-V3",
+    (0x0483, 0xDF11): "STM32 bootloader (DFU)",
+    (0x0D28, 0x0204): "Arm DAPLink",
+    (0x16C0, 0x0478): "Teensy bootloader (HalfKay)",
+    (0x1FC9, 0x0135): "NXP i.MX RT bootloader",
+    (0x2E8A, 0x0003): "Raspberry Pi RP2040 bootloader",
+    (0x2E8A, 0x000C): "Raspberry Pi Debug Probe",
+    (0x2E8A, 0x000F): "Raspberry Pi RP2350 bootloader",
+}
+
+
 def udev_rule(vendor: int, product: int) -> str:
     """The rule that lets whoever is logged in open one kind of USB port, and keeps ModemManager off it."""
     match = f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}"'
     return f'{match}, MODE="0660", TAG+="uaccess", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
+
+
+def raw_rules(vendor: int, product: int) -> list[str]:
+    """The rules that let whoever is logged in open a probe or a bootloader, by libusb or as a HID device."""
+    usb = f'ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}", MODE="0660", TAG+="uaccess"'
+    return [f'SUBSYSTEM=="{subsystem}", {usb}' for subsystem in ("usb", "hidraw")]
 
 
 def udev_rules(boards: dict[tuple[int, int], str]) -> str:
@@ -46,6 +70,9 @@ def udev_rules(boards: dict[tuple[int, int], str]) -> str:
     lines = ["# Made by 'spedge udev': serial ports of boards may be opened by whoever is logged in at this machine."]
     for (vendor, product), name in sorted({**boards, **USB_ADAPTERS}.items()):
         lines += [f"# {name}", udev_rule(vendor, product)]
+    lines.append("# Debug probes and bootloaders, for 'spedge flash'.")
+    for (vendor, product), name in sorted(USB_PROBES.items()):
+        lines += [f"# {name}", *raw_rules(vendor, product)]
     return "\n".join(lines) + "\n"
 
 
@@ -62,5 +89,8 @@ def write_rules(rules: str, path: Path = UDEV_FILE) -> bool:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
     if shutil.which("udevadm") is None or os.geteuid() != 0:
         return False
-    commands = (["udevadm", "control", "--reload-rules"], ["udevadm", "trigger", "--subsystem-match=tty"])
+    commands = (
+        ["udevadm", "control", "--reload-rules"],
+        ["udevadm", "trigger", "--subsystem-match=tty", "--subsystem-match=usb", "--subsystem-match=hidraw"],
+    )
     return all(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands)

@@ -9,6 +9,7 @@ spedge, `calibration.npz`. Other files in the directory are ignored.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,18 @@ from numpy.typing import NDArray
 from spedge.base.errors import InputError
 from spedge.base.files import whole
 from spedge.model.graph import graph_columns
-from spedge.model.parts import TokenInput
+from spedge.model.parts import Detection, TokenInput
 from spedge.model.spec import ModelSpec, from_document, to_document
+from spedge.tokens.tokenizer import Tokens
 
 FILES = ("encoder.onnx", "model.onnx", "embedding.npz", "vectors.npz")
+KEPT_TOKEN_DTYPE = np.dtype(
+    [("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("n", "<u4")]
+)  #: a token of a sample; n: its events
+#: A box of a step: its number among those of the sample, then as in `spedge.model.boxes`.
+STEP_BOX_DTYPE = np.dtype(
+    [("step", "<u4"), *((name, "<f4") for name in ("x", "y", "w", "h", "score")), ("label", "<u4")]
+)
 CALIBRATION = "calibration.npz"  #: which a bundle may lack: events of samples that the model has learned
 
 
@@ -36,6 +45,9 @@ class Vector:
     events: structured (t u8, x u2, y u2, p u1); tokens: structured (x u2, y u2, t u8, n u4), all of them, or the events
     that are kept, each a token of its own; embedded: float32 [n, hidden], the window's rows, of a transformer with
     positions added; outputs: float32, by name; graph: what `graph_numbers` gives, of a GNN or PCN.
+
+    Of a detector embedded, outputs and graph are those of the last step, to which the state was carried from the first;
+    times: uint64 [steps], when they were, µs; boxes: STEP_BOX_DTYPE, of all of them.
     """
 
     events: NDArray[Any]
@@ -43,6 +55,8 @@ class Vector:
     embedded: NDArray[np.float32]
     outputs: Mapping[str, NDArray[np.float32]]
     graph: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    times: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    boxes: NDArray[Any] = field(default_factory=lambda: np.zeros(0, STEP_BOX_DTYPE))
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -99,7 +113,8 @@ class Bundle(ModelSpec):
                     arrays[f"tokens_{i}"],
                     arrays[f"embedded_{i}"],
                     {output.name: arrays[f"{output.name}_{i}"] for output in self.outputs},
-                    {name: arrays[f"{name}_{i}"] for name in graph_columns(self.model)},
+                    {name: arrays[f"{name}_{i}"] for name in graph_columns(self.encoder)},
+                    **{name: arrays[f"{name}_{i}"] for name in ("times", "boxes") if isinstance(self.task, Detection)},
                 )
                 for i in range(count)
             ]
@@ -119,6 +134,15 @@ class Bundle(ModelSpec):
         Raises InputError, naming the file and what to do, when a file is missing, does not match its hash,
         or says something that cannot be.
         """
+        bundle = Bundle.described(path)
+        for name in (*FILES, *(set(bundle.files) & {CALIBRATION})):
+            _check_file(bundle, name)
+        _embedding_arrays(bundle)
+        return bundle
+
+    @staticmethod
+    def described(path: str | os.PathLike[str]) -> Bundle:
+        """A bundle by its description alone: the other files are not looked at. Raises as `load`."""
         folder = Path(path)
         document = _read_document(folder)
         try:
@@ -129,9 +153,6 @@ class Bundle(ModelSpec):
             ) from None
         if bundle.hash != _document_hash(document):
             raise InputError(f"{folder / 'bundle.json'} was changed after export (its hash does not match): {_REMEDY}")
-        for name in (*FILES, *(set(bundle.files) & {CALIBRATION})):
-            _check_file(bundle, name)
-        _embedding_arrays(bundle)
         return bundle
 
 
@@ -160,6 +181,20 @@ def write_bundle(path: str | os.PathLike[str], spec: ModelSpec, files: Mapping[s
     with whole(folder / "bundle.json") as part:
         part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return Bundle.load(folder)
+
+
+def token_table(tokens: Tokens) -> NDArray[Any]:
+    """KEPT_TOKEN_DTYPE [n], as vectors.npz keeps tokens."""
+    table = np.zeros(len(tokens), KEPT_TOKEN_DTYPE)
+    table["x"], table["y"], table["t"], table["n"] = tokens.x, tokens.y, tokens.t, tokens.n
+    return table
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An .npz file's content."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def _document_hash(document: Mapping[str, Any]) -> str:

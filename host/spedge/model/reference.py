@@ -6,7 +6,7 @@ what runs on a device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from spedge.base.errors import InputError
 from spedge.model.bundle import Bundle
 from spedge.model.graph import GnnArrays, PcnArrays, padded
 from spedge.model.parts import Classification, EventInput, TokenInput, Transformer
+from spedge.model.spec import ModelSpec
 from spedge.model.window import (
     Window,
     events_as_tokens,
@@ -50,7 +51,35 @@ class Computed:
         return self.outputs["logits"]
 
 
-class Reference:
+class BundleGraphs:
+    """A bundle's graphs for ONNX Runtime, opened when they are first asked for, and its embedding.
+
+    encoder: a quantised encoder (`reference.onnx` of a compiled model) in the place of the bundle's own.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
+        self.bundle = bundle
+        self._quantised = encoder
+        self._weight, self._bias = bundle.embedding_arrays()
+
+    @cached_property
+    def _oracle(self) -> Any:
+        return onnx_session(self.bundle.file("model.onnx"))
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return onnx_session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
+
+    def _require_outputs(self, session: Any, names: Iterable[str]) -> None:
+        """Raises InputError for a graph that does not give all of these."""
+        if missing := set(names) - {output.name for output in session.get_outputs()}:
+            raise InputError(
+                f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
+                "export it again"
+            )
+
+
+class Reference(BundleGraphs):
     """A bundle's classifier on the host, of any family.
 
     Logits are those of the window that `window` gives, times counted as the bundle says. encoder: a quantised encoder
@@ -59,14 +88,12 @@ class Reference:
     """
 
     def __init__(self, bundle: Bundle, encoder: Path | None = None) -> None:
-        self.bundle = bundle
         if not isinstance(bundle.task, Classification):
             raise InputError(
-                f"the host's reference takes classifiers, and the model {bundle.name!r} is for {bundle.task.type}"
+                f"this takes classifiers, and the model {bundle.name!r} is for {bundle.task.type}: choose a classifier"
             )
+        super().__init__(bundle, encoder)
         self._rows = bundle.tokens
-        self._quantised = encoder
-        self._weight, self._bias = bundle.embedding_arrays()
 
     def tokenizer(self, pool_events: int | None = None) -> Tokenizer:
         """A new tokenizer as the bundle says; pool_events as a device has it, None for no limit."""
@@ -148,16 +175,9 @@ class Reference:
 
         float32 [n, hidden]. Equal, bit for bit, to what sp_pipeline_window hands to it where sin, cos, log and pow are.
         """
-        seen, config = self.window(tokens), self.bundle.representation
-        if not isinstance(config, TokenInput):
-            rows: NDArray[np.float32] = self._weight.T[seen.events["p"]] + self._bias
-            return rows
-        embedding = config.embedding
-        rows = embed(seen, self._weight, self._bias, config.tokenizer.patch_size, embedding.buckets)
-        if not isinstance(self.bundle.model, Transformer):
-            return rows
-        since = seen.t - seen.t[:1] if config.origin == "window" else seen.t
-        return rows + position_embedding(seen.x, seen.y, since, embedding.hidden, embedding.time_scale_us)
+        seen = self.window(tokens)
+        of_window = isinstance(self.bundle.representation, TokenInput) and self.bundle.representation.origin == "window"
+        return embedded_rows(self.bundle, seen, seen.t - seen.t[:1] if of_window else seen.t, self._weight, self._bias)
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [classes] by encoder.onnx from embedded tokens, float32 [n, hidden], n <= T. Of a transformer."""
@@ -168,23 +188,33 @@ class Reference:
     ) -> dict[str, NDArray[Any]]:
         return {"tokens": padded(rows, self._rows), **structure_inputs(self.bundle, len(rows), graph)}
 
-    @cached_property
-    def _oracle(self) -> Any:
-        return _session(self.bundle.file("model.onnx"))
-
-    @cached_property
-    def _encoder(self) -> Any:
-        return _session(self._quantised or self.bundle.file("encoder.onnx"), fuse=self._quantised is None)
-
     def _run(self, session: Any, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         names = [output.name for output in self.bundle.outputs]
-        if missing := set(names) - {output.name for output in session.get_outputs()}:
-            raise InputError(
-                f"the bundle {self.bundle.name!r} has a graph without its output {', '.join(sorted(missing))}: "
-                "export it again"
-            )
+        self._require_outputs(session, names)
         given = session.run(names, dict(inputs))
         return {name: np.asarray(tensor[0], np.float32) for name, tensor in zip(names, given, strict=True)}
+
+
+def embedded_rows(
+    spec: ModelSpec,
+    seen: Tokens,
+    times: NDArray[np.uint64],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """What an encoder takes for the tokens or events that the model sees, by the C library: float32 [n, features].
+
+    times: of the tokens, µs, for a transformer's positions. weight, bias: the bundle's `embedding_arrays`.
+    """
+    config = spec.representation
+    if not isinstance(config, TokenInput):
+        rows: NDArray[np.float32] = weight.T[seen.events["p"]] + bias
+        return rows
+    embedding = config.embedding
+    rows = embed(seen, weight, bias, config.tokenizer.patch_size, embedding.buckets)
+    if not isinstance(spec.encoder, Transformer):
+        return rows
+    return rows + position_embedding(seen.x, seen.y, times, embedding.hidden, embedding.time_scale_us)
 
 
 def _kept(events: int, kept: int) -> TokenizerStats:
@@ -192,9 +222,9 @@ def _kept(events: int, kept: int) -> TokenizerStats:
     return TokenizerStats(events, kept, 0, 0, events - kept, 0, 0, 0, kept, 0, 0)
 
 
-def _session(path: Path, fuse: bool = True) -> Any:
-    """fuse: let ONNX Runtime replace groups of nodes. It makes of 8-bit weights a product that rounds activations,
-    which is not what the graph says."""
+def onnx_session(path: Path, fuse: bool = True) -> Any:
+    """A graph for ONNX Runtime. fuse: let it replace groups of nodes. It makes of 8-bit weights a product that rounds
+    activations, which is not what the graph says."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

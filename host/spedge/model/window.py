@@ -3,7 +3,7 @@ host."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Windower:
 
 def tokenizer_of(representation: TokenInput, pool_events: int | None = None) -> Tokenizer:
     """A new tokenizer as the model says; pool_events as a device has it, None for no limit."""
-    return Tokenizer(**asdict(replace(representation.tokenizer, pool_events=pool_events)))
+    return Tokenizer.by(representation.tokenizer, pool_events)
 
 
 def events_as_tokens(events: NDArray[Any], seen: EventInput) -> Tokens:
@@ -72,8 +72,13 @@ def seen_of(tokens: Tokens, spec: ModelSpec) -> Tokens:
 
 def window_of(seen: Tokens, representation: TokenInput) -> Window:
     """What the model is fed for these tokens, which are all that it sees."""
+    return Window(volumes_of(seen, representation), positions_in(seen, representation))
+
+
+def volumes_of(seen: Tokens, representation: TokenInput) -> NDArray[np.float32]:
+    """Counts of the tokens' log-time volumes: float32 [n, 2, B, P, P]."""
     volumes = log_time_volume(seen, representation.tokenizer.patch_size, representation.embedding.buckets)
-    return Window(volumes.astype(np.float32), positions_in(seen, representation))
+    return volumes.astype(np.float32)
 
 
 def positions_in(seen: Tokens, representation: Representation) -> NDArray[np.float64]:
@@ -92,30 +97,31 @@ def scaled(seen: Tokens, t: NDArray[np.uint64], representation: Representation) 
 
 def graph_of(seen: Tokens, spec: ModelSpec) -> GnnArrays | PcnArrays | None:
     """The graphs of the tokens that the model sees; None for a model that has none."""
-    if isinstance(spec.model, Transformer):
+    if isinstance(spec.encoder, Transformer):
         return None
-    return graph_arrays(positions_in(seen, spec.representation), spec.model)
+    return graph_arrays(positions_in(seen, spec.representation), spec.encoder)
 
 
 def structure_inputs(spec: ModelSpec, count: int, graph: GnnArrays | PcnArrays | None) -> dict[str, NDArray[Any]]:
     """What a bundle's graphs take besides features of `count` tokens: `length` int32 [1], or `graph_inputs`."""
     if graph is None:
         return {"length": np.array([count], np.int32)}
-    return graph_inputs(graph, spec.model, spec.window or 0)
+    return graph_inputs(graph, spec.encoder, spec.window or 0)
 
 
-def oracle_inputs(spec: ModelSpec, seen: Tokens, graph: GnnArrays | PcnArrays | None) -> dict[str, NDArray[Any]]:
+def oracle_inputs(
+    spec: ModelSpec, seen: Tokens, graph: GnnArrays | PcnArrays | None, positions: NDArray[np.float64] | None = None
+) -> dict[str, NDArray[Any]]:
     """What model.onnx takes for the tokens that the model sees, by name, padded to its size: a batch of one.
 
     volumes: float32 [1, N, 2, B, P, P], or of a model on events polarities: int32 [1, N]. Of a transformer positions:
-    float64 [1, N, 3]. And `structure_inputs`.
+    float64 [1, N, 3], `positions_in` where they are not given. And `structure_inputs`.
     """
-    rows = spec.window or 0
+    rows, kind = spec.window or 0, spec.representation
     structure = structure_inputs(spec, len(seen), graph)
-    if isinstance(spec.representation, EventInput):
+    if isinstance(kind, EventInput):
         return {"polarities": padded(seen.events["p"].astype(np.int32), rows), **structure}
-    window = window_of(seen, spec.representation)
-    found = {"volumes": padded(window.volumes, rows)}
+    found: dict[str, NDArray[Any]] = {"volumes": padded(volumes_of(seen, kind), rows)}
     if graph is None:
-        found["positions"] = padded(window.positions, rows)
+        found["positions"] = padded(positions_in(seen, kind) if positions is None else positions, rows)
     return found | structure

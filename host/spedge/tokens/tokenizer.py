@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -161,6 +161,11 @@ class Tokenizer:
             duration_us=duration_us,
         )
         self._native = _native_tokenizer(self.config)
+
+    @classmethod
+    def by(cls, settings: TokenizerSettings, pool_events: int | None = None) -> Tokenizer:
+        """One of these settings, but for their pool_events: by default memory grows and nothing is lost."""
+        return cls(**asdict(replace(settings, pool_events=pool_events)))
 
     def push(self, events: NDArray[Any] | Columns, *, sort: bool = False) -> Tokens:
         """Feed events and get the tokens that fire.

@@ -31,6 +31,7 @@ _LEAST, _MOST = 320, 640  # pixels of a panel's side, about
 _FINE = 4  # lines are drawn so many times as large, and then made smaller
 _BAR, _NAME = 70, 130  # pixels of a class's bar and name
 _LEAST_ROWS = 8
+_LETTERS = 16  # pixels that a line of a box's name is high
 Canvas = NDArray[np.uint8]
 
 
@@ -157,11 +158,16 @@ class Drawer:
         return canvas
 
     def _box(self, canvas: Canvas, box: np.void) -> None:
-        """Over the events."""
+        """Over the events: a truth in the colour of letters, another in its class's, with its score."""
         up, down = self._factors
         high, wide = self._panel
         panel = canvas[self._tops[0] : self._tops[0] + high, MARGIN : MARGIN + wide]
-        outline(panel, box, up / down, line_of(int(box["label"])) + STEPS - 1)
+        true, label = box["score"] >= 1, int(box["label"])
+        name = self.scene.names[label] if label < len(self.scene.names) else ""
+        if true:
+            outlined(panel, box, up / down, INK, name, thick=3, below=True)
+        else:
+            outlined(panel, box, up / down, line_of(label), f"{name} {float(box['score']):.2f}".strip(), thick=2)
 
     def _strips(self, canvas: Canvas, frame: Frame) -> None:
         """Rates, and what the model says, up to now."""
@@ -202,8 +208,11 @@ class Drawer:
             strip[top + 4 : top + ROW - 3, bars : bars + round(_BAR * float(shares[number]))] = colour
 
 
-def outline(panel: Canvas, box: np.void, factor: float, colour: int, thick: int = 2) -> None:
-    """Draw a box (x, y, w, h in the sensor's pixels) on a panel that is `factor` times as large, cut at its edges."""
+def outlined(
+    panel: Canvas, box: np.void, factor: float, first: int, text: str, thick: int, below: bool = False
+) -> None:
+    """Draw a box (x, y, w, h in the sensor's pixels) and its name, above or below, on a panel that is `factor` times as
+    large, cut at its edges. first: the faintest of a colour's steps."""
     high, wide = panel.shape
     left, top = int(box["x"] * factor), int(box["y"] * factor)
     right, bottom = int((box["x"] + box["w"]) * factor), int((box["y"] + box["h"]) * factor)
@@ -211,9 +220,12 @@ def outline(panel: Canvas, box: np.void, factor: float, colour: int, thick: int 
     if right <= left or bottom <= top:
         return
     for edge in (top, max(top, bottom - thick + 1)):
-        panel[edge : edge + thick, left : right + 1] = colour
+        panel[edge : edge + thick, left : right + 1] = first + STEPS - 1
     for edge in (left, max(left, right - thick + 1)):
-        panel[top : bottom + 1, edge : edge + thick] = colour
+        panel[top : bottom + 1, edge : edge + thick] = first + STEPS - 1
+    if text:
+        y = bottom + 3 if below else top - _LETTERS - 1
+        write(panel, left, min(max(y, 0), high - _LETTERS), text, first, size=10)
 
 
 def _even(number: int) -> int:

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
-from spedge.view.draw import Canvas, outline, write
-from spedge.view.palette import CAPTION, EDGE, FAINT, GAP, HEADER, INK, MARGIN, PAGE, STEPS, colours, line_of
+from spedge.view.draw import Canvas, outlined, write
+from spedge.view.palette import CAPTION, EDGE, FAINT, GAP, HEADER, INK, MARGIN, PAGE, colours, line_of
 from spedge.view.scene import Surface
 from spedge.view.video import write_video
 
-_WIDE = 420  # pixels of a frame, about
-_LETTERS = 16  # pixels that a line of them is high
+_WIDE = 500  # pixels of a frame, about
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def draw_frames(
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: frames are drawn as .png")
     width, height = size
-    up, down = max(1, _WIDE // width), -(-width // (2 * _WIDE))
+    up, down = max(1, round(_WIDE / width)), -(-width // (2 * _WIDE))
     wide, high = up * -(-width // down), up * -(-height // down)
     columns = max(1, *(len(shots) for _, shots in rows))
     each = HEADER + CAPTION + high + GAP
@@ -66,16 +65,7 @@ def _draw(panel: Canvas, shot: Shot, shape: tuple[int, int], up: int, down: int,
     shades = surface.events(shot.t, shot.fade_us)
     panel[:] = shades[::down, ::down].repeat(up, 0).repeat(up, 1)
     for box in shot.labels:
-        outline(panel, box, up / down, INK + STEPS - 1, thick=3)
-        _name(panel, box, up / down, names[int(box["label"])], INK, below=True)
+        outlined(panel, box, up / down, INK, names[int(box["label"])], thick=3, below=True)
     for box in shot.found:
-        colour = line_of(int(box["label"]))
-        outline(panel, box, up / down, colour + STEPS - 1, thick=1)
-        _name(panel, box, up / down, f"{names[int(box['label'])]} {float(box['score']):.2f}", colour, below=False)
-
-
-def _name(panel: Canvas, box: np.void, factor: float, text: str, colour: int, below: bool) -> None:
-    """Below or above a box, within the panel."""
-    y = int((box["y"] + box["h"]) * factor) + 3 if below else int(box["y"] * factor) - _LETTERS - 1
-    y = min(max(y, 0), panel.shape[0] - _LETTERS)
-    write(panel, min(max(int(box["x"] * factor), 0), panel.shape[1] - 1), y, text, colour, size=10)
+        label = int(box["label"])
+        outlined(panel, box, up / down, line_of(label), f"{names[label]} {float(box['score']):.2f}", thick=1)

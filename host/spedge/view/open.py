@@ -9,11 +9,14 @@ import numpy as np
 
 from spedge.jobs.along import Said, along
 from spedge.jobs.play import load_events
+from spedge.jobs.run import Session
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.recordings import PLAIN, Reading
+from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
 from spedge.view.scene import Results, Scene
+from spedge.view.stage import RecordingStage
 
 
 def open_scene(
@@ -31,26 +34,64 @@ def open_scene(
     Raises UsageError for wrong parameters and a bundle for another sensor, InputError for a damaged or empty recording
     and for a bundle that the host's reference does not take.
     """
-    say = on_progress or (lambda _: None)
     if bundle is None:
-        recording = reading.open(path)
-        tokenizer = Tokenizer(
-            width=recording.width, height=recording.height, patch_size=patch_size, threshold=threshold
-        )
-        events = recording.events()
-        if not len(events):
-            raise recording.no_events()
-        return Scene(recording.width, recording.height, events, patch_size, tokenizer.push(events))
+        return _plain(path, reading, patch_size, threshold)[0]
+    return _of_model(path, reading, Bundle.load(bundle), every_us, on_progress)
+
+
+def open_stage(
+    path: Path,
+    reading: Reading = PLAIN,
+    bundle: Path | None = None,
+    patch_size: int = 16,
+    threshold: float = 64.0,
+    every_us: int = 50_000,
+    on_progress: Callable[[str], None] | None = None,
+) -> RecordingStage:
+    """The same for a page. Raises the same, and InputError for a model on events, which has no tokens."""
+    if bundle is None:
+        return RecordingStage(path.name, *_plain(path, reading, patch_size, threshold))
     loaded = Bundle.load(bundle)
-    events = load_events(path, loaded, reading)
-    reference = Reference(loaded)
+    settings = loaded.token_input.tokenizer
+    return RecordingStage(path.name, _of_model(path, reading, loaded, every_us, on_progress), settings)
+
+
+def _plain(path: Path, reading: Reading, patch_size: int, threshold: float) -> tuple[Scene, TokenizerSettings]:
+    """A recording with the tokens of a continuous tokenizer."""
+    recording = reading.open(path)
+    tokenizer = Tokenizer(width=recording.width, height=recording.height, patch_size=patch_size, threshold=threshold)
+    events = recording.events()
+    if not len(events):
+        raise recording.no_events()
+    scene = Scene(recording.width, recording.height, events, patch_size, tokenizer.push(events))
+    return scene, tokenizer.config
+
+
+def _of_model(
+    path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None
+) -> Scene:
+    """A recording with a bundle's tokens, and what its model says."""
+    say = on_progress or (lambda _: None)
+    events = load_events(path, bundle, reading)
+    reference = Reference(bundle)
     said = []
     for one in along(reference, events, every_us):
         said.append(one)
         say(f"Computing: {len(said)} results")
     tokens, _ = reference.tokenize(events)
-    sensor = loaded.sensor
-    return Scene(sensor.width, sensor.height, events, patch_of(loaded), tokens, results_of(said, loaded.labels))
+    sensor = bundle.sensor
+    return Scene(sensor.width, sensor.height, events, patch_of(bundle), tokens, results_of(said, bundle.labels))
+
+
+def follow(
+    session: Session, stage: RecordingStage, name: str, on_progress: Callable[[str], None] | None = None
+) -> None:
+    """Run a session on the stage's recording to its end, and show its results. name: the board's. Raises as it does."""
+    for state in session.run():
+        if on_progress is not None:
+            on_progress(f"{name}: {state.events:,} events")
+        for outcome in state.outcomes:
+            stage.device(name, outcome.t, outcome.logits, outcome.latency, outcome.cost_unit)
 
 
 def patch_of(bundle: Bundle) -> int:

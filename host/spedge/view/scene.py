@@ -66,7 +66,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class Scene:
-    """A whole stream. events: EVENT_DTYPE, sorted. boxes: SEEN_DTYPE, sorted by t. Times in µs, sizes in pixels."""
+    """A whole stream. events: EVENT_DTYPE, sorted. boxes: SEEN_DTYPE, sorted by t. names: of the boxes' classes, as far
+    as they have some. Times in µs, sizes in pixels."""
 
     width: int
     height: int
@@ -75,6 +76,7 @@ class Scene:
     tokens: Tokens = field(default_factory=lambda: NO_TOKENS)
     results: Results | None = None
     boxes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, SEEN_DTYPE))
+    names: tuple[str, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -108,11 +110,13 @@ def younger(times: NDArray[Any], t: int, fade_us: int) -> slice:
 
 
 def boxes_at(boxes: NDArray[np.void], t: int) -> NDArray[np.void]:
-    """Those of the newest time that has some, if it is not long ago. boxes: SEEN_DTYPE, sorted by t."""
-    end = int(np.searchsorted(boxes["t"], t, "right"))
-    if not end or t - int(boxes["t"][end - 1]) > BOXES_US:
-        return boxes[:0]
-    return boxes[int(np.searchsorted(boxes["t"], boxes["t"][end - 1])) : end]
+    """Those of the newest time that has some, if it is not long ago; of truths and of others. boxes: SEEN_DTYPE, sorted
+    by t."""
+    first, end = np.searchsorted(boxes["t"], [t - BOXES_US, t + 1])
+    recent = boxes[first:end]
+    true = recent["score"] >= 1
+    parts = [part[part["t"] == part["t"][-1:]] for part in (recent[true], recent[~true]) if len(part)]
+    return np.concatenate([boxes[:0], *parts])
 
 
 class Surface:

@@ -20,6 +20,7 @@ typedef struct sp_pipeline_config {
                               * token is kept: sp_pipeline_newest */
     uint8_t format;          /* of the bytes fed: SP_FORMAT_*; default SP_FORMAT_EVT2, the fastest */
     uint8_t thins;           /* not 0: sp_pipeline_set_keep is going to be used */
+    uint16_t cell;           /* for a detector, with an embedding: the side of its grid's cells in patches; 0: none */
 } sp_pipeline_config_t;
 
 /* Reads the clock that costs are given in; context first. NULL: costs are not measured. */
@@ -78,6 +79,16 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out);
  * window's first token added. Returns how many tokens the window has with it: 1 for the first; 0, and nothing in
  * out, before the first and without one_by_one. May be called from the token function. */
 uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out);
+
+/* A detector's step. With `cell`: how many events on the sensor and in order came since the last step, those among them that
+ * a full pool lost. */
+uint64_t sp_pipeline_step_events(const sp_pipeline_t *pipe);
+
+/* Take the step at `time`, us: of the tokens since the last step, none of them later than it, copy the newest T, oldest first,
+ * into out[T][hidden], with the position of their age, time - t, added, and the numbers of their cells, row * columns + column
+ * of the grid, into cells[T]. Returns how many rows; those past them are set to 0. *left_out: how many older ones there were.
+ * out NULL: the tokens are forgotten, and all of them are left out; 0 rows. */
+uint32_t sp_pipeline_step(sp_pipeline_t *pipe, uint64_t time, float *out, uint16_t *cells, uint32_t *left_out);
 
 typedef struct sp_pipeline_stats {
     sp_decode_stats_t decode;

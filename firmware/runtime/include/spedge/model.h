@@ -33,8 +33,8 @@ typedef struct sp_detection {
     uint16_t cell;          /* side of the grid's cells, in patches */
     uint32_t step_us;       /* stream time of a step */
     sp_boxes_level_t levels[SP_DETECTION_LEVELS];
-    sp_boxes_rule_t rule; /* which boxes to keep; width, height and classes of the model */
-    uint16_t hidden;      /* numbers of a cell's state, of each of its halves; 0: it cannot be read */
+    sp_boxes_rule_t rule;                /* which boxes to keep; width, height and classes of the model */
+    uint16_t hidden;                     /* numbers of a cell's state, of each of its halves; 0: it cannot be read */
     uint32_t hidden_offset, cell_offset; /* of the halves, in the arena: float [rows][columns][hidden], after a step */
 } sp_detection_t;
 
