@@ -6,8 +6,10 @@ numbers are sums of a cell's state. Nothing here is shared with training, the co
 
 from __future__ import annotations
 
+import io
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 
 import spedge
 from spedge.model.boxes import keep
-from spedge.model.parts import Detection, Sensor
+from spedge.model.bundle import FILES, Bundle, write_bundle
+from spedge.model.parts import Detection, Detector, Embedding, Sensor, TokenInput, Transformer
+from spedge.model.spec import describe
 from spedge.tokens.embedding import embed, position_embedding
+from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
 
 WIDTH, HEIGHT, PATCH, CELL = 48, 32, 4, 2
@@ -205,7 +210,7 @@ static const uint32_t shape[] = {%(cells)d, 7};
 static const sp_output_t outputs[] = {{"head", shape, 2, 7 * %(cells)d, offsetof(arena_t, head)}};
 
 const sp_model_t sp_model = {
-    .hash = {1, 2, 3},
+    .hash = {%(hash)s},
     .name = "stand-in",
     .tokenizer = {.width = %(width)d, .height = %(height)d, .patch_size = %(patch)d, .threshold = %(threshold)r},
     .embed = {.patch_size = %(patch)d, .hidden = HIDDEN, .buckets = %(buckets)d, .time_scale_us = %(scale)rf,
@@ -224,8 +229,27 @@ const sp_model_t sp_model = {
 """
 
 
-def source(work: int = 0) -> str:
-    """model.c. work: additions of floats that each step takes, besides."""
+def bundle_of(folder: Path) -> Bundle:
+    """A bundle of this name, size and embedding. Its graphs cannot be run."""
+    weight, bias = weights()
+    spec = describe(
+        "stand-in",
+        "stand-in",
+        Sensor(WIDTH, HEIGHT),
+        LABELS,
+        TokenInput(
+            TokenizerSettings(patch_size=PATCH, threshold=THRESHOLD), Embedding(BUCKETS, HIDDEN, SCALE), window=TOKENS
+        ),
+        Detector(Transformer(HIDDEN, intermediate=1, heads=1, layers=1), STATE, CELL, head=1),
+    )
+    arrays = io.BytesIO()
+    np.savez(arrays, weight=weight, bias=bias)
+    files = {name: arrays.getvalue() if name == "embedding.npz" else b"none" for name in FILES}
+    return write_bundle(folder, replace(spec, task=TASK), files)
+
+
+def source(work: int = 0, hash: bytes = bytes([1, 2, 3])) -> str:
+    """model.c. work: additions of floats that each step takes, besides. hash: of the bundle."""
     weight, bias = weights()
     return _SOURCE % {
         "weight": _floats(weight.T),
@@ -249,6 +273,7 @@ def source(work: int = 0) -> str:
         "buckets": BUCKETS,
         "scale": SCALE,
         "work": work,
+        "hash": ", ".join(map(str, hash)),
     }
 
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
 
+_BEST = 3  # boxes of a step in its line
+
 
 @reads
 def command(
@@ -199,23 +201,41 @@ def _follow(
                 if as_json:
                     print_json_line(document)
                 else:
-                    print(_line(outcome), flush=True)
+                    print(_line(outcome, bundle), flush=True)
             say(_status(state, last))
             if ended(state.events) or (seconds is not None and state.seconds >= seconds):
                 session.stop()
     return session.summary()
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Outcome, bundle: Bundle) -> str:
     lost = outcome.loss.lost
+    seen = f"{outcome.label} ({outcome.confidence:.1%})" if outcome.step is None else _boxes(outcome, bundle)
     return (
-        f"{outcome.t / 1e6:10.3f} s  {outcome.tokens:>7,} tokens  {outcome.label} ({outcome.confidence:.1%})  "
+        f"{outcome.t / 1e6:10.3f} s  {outcome.tokens:>7,} tokens  {seen}  "
         f"{_latency(outcome)}" + _others(outcome) + (f"  {lost:,} events lost" if lost else "")
     )
 
 
+def _boxes(outcome: Outcome, bundle: Bundle) -> str:
+    """How many boxes there are, the best of them, and what was left out so far."""
+    from spedge.jobs.run import label_of
+
+    step = outcome.step
+    assert step is not None
+    best = []
+    for box in step.boxes[:_BEST]:
+        x, y, w, h = (f"{box[name]:.0f}" for name in ("x", "y", "w", "h"))
+        best.append(f"{label_of(box, bundle.labels)} {box['score']:.0%} at {x},{y} {w}x{h}")
+    more = f", {step.found - len(best)} more" if step.found > len(best) else ""
+    left_out = f"  {step.steps_left_out:,} steps left out" if step.steps_left_out else ""
+    return (", ".join(best) or "nothing") + more + left_out
+
+
 def _others(outcome: Outcome) -> str:
     """The shapes of what the model gives beside the logits."""
+    if outcome.step is not None:
+        return ""
     shapes = {name: "x".join(map(str, shape)) for name, shape in outcome.outputs.items() if name != "logits"}
     return "".join(f"  {name} {shape}" for name, shape in shapes.items())
 
@@ -238,19 +258,33 @@ def _status(state: Progress, last: Outcome | None) -> str:
     if last.loss.sensor:
         lost.append(f"sensor {last.loss.sensor} bytes")
     text += "  lost: " + (", ".join(lost) or "none")
-    return f"{text}  {last.label} {last.confidence:.0%}  {_latency(last)}"
+    seen = f"{last.label} {last.confidence:.0%}" if last.label else "nothing"
+    return f"{text}  {seen}  {_latency(last)}"
 
 
 def _document(outcome: Outcome, bundle: Bundle) -> dict[str, Any]:
+    from spedge.jobs.run import boxes_document
+
+    step = outcome.step
+    seen: dict[str, Any]
+    if step is None:
+        logits = dict(zip(bundle.labels, outcome.logits.tolist(), strict=True))
+        seen = {"label": outcome.label, "confidence": outcome.confidence, "logits": logits}
+    else:
+        seen = {
+            "boxes": boxes_document(step.boxes, bundle.labels),
+            "boxes_found": step.found,
+            "boxes_left_out": step.boxes_left_out,
+            "tokens_left_out": step.tokens_left_out,
+            "steps_left_out": step.steps_left_out,
+        }
     return {
         "index": outcome.index,
         "cause": outcome.cause,
         "t_us": outcome.t,
         "tokens": outcome.tokens,
         "window": outcome.window,
-        "label": outcome.label,
-        "confidence": outcome.confidence,
-        "logits": dict(zip(bundle.labels, outcome.logits.tolist(), strict=True)),
+        **seen,
         "outputs": {name: list(shape) for name, shape in outcome.outputs.items()},
         "latency": outcome.latency,
         "encode_cost": outcome.encode_cost,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceRefused, UsageError
+from spedge.base.errors import DeviceRefused, InputError, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Classification, TokenInput, Transformer
+from spedge.model.parts import Classification, Detection, Detector, TokenInput, Transformer
 from spedge.recordings import PLAIN, Reading
 
 
@@ -67,6 +67,7 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
     """
     if every_us is not None and every_us <= 0:
         raise UsageError("the time between results must be more than 0")
+    bundle.parts("a played recording", Classification, TokenInput, Transformer)
     require_model(device, bundle)
     device.configure(Configuration(outputs=("logits",)))
     sent, evt2 = 0, Encoder()
@@ -80,7 +81,16 @@ def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | N
 def require_model(device: Device, bundle: Bundle) -> None:
     """Raises DeviceError, naming both, when the device does not hold the bundle's model, and InputError for a model of
     a kind that devices do not run."""
-    bundle.parts("a device", Classification, TokenInput, Transformer)
+    if isinstance(bundle.task, Detection) and isinstance(bundle.model, Detector):
+        bundle.parts("a device", Detection, TokenInput, Detector)
+        encoder, kind = bundle.model.encoder, bundle.token_input.tokenizer.kind
+        if not isinstance(encoder, Transformer) or kind == "voxel":
+            raise InputError(
+                f"a device takes detectors by a transformer, on continuous or discrete tokens, and the model "
+                f"{bundle.name!r} is by a {encoder.type} on {kind} ones: choose another preset."
+            )
+    else:
+        bundle.parts("a device", Classification, TokenInput, Transformer)
     if device.hello.model_hash == bundle.hash_bytes:
         return
     held = device.hello.model_hash

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from spedge.events.arrays import cropped, empty_events, since
 from spedge.jobs.play import other_sensor, require_model
 from spedge.link.counts import Loss, Stats, Status
 from spedge.link.protocol import Configuration, Result
+from spedge.link.steps import StepResult
 from spedge.model.bundle import Bundle
+from spedge.model.parts import Detection
 from spedge.sources import Source
 
 _WAIT_SECONDS = 0.02
@@ -42,7 +45,8 @@ class Outcome:
     cause: a name of protocol.CAUSES. t: the stream's time it stands for, µs. tokens: fired so far; window: of them,
     what the model saw. confidence: softmax of the label's logit. latency: from the newest bytes being taken in to the
     outputs, in `cost_unit`. outputs: shapes of all that the model gives, by name; of these only the logits are read.
-    loss: of events, up to this result.
+    loss: of events, up to this result. step: of a detector, the boxes of the step whose time t is; the label is then
+    that of the best of them, "" without any, the confidence its score, and there are no logits.
     """
 
     index: int
@@ -58,6 +62,7 @@ class Outcome:
     encode_cost: int
     cost_unit: str
     loss: Loss
+    step: StepResult | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,8 @@ class Session:
 
     def run(self) -> Iterator[Progress]:
         """Until the source ends or `stop`. Often: also without new outcomes. Raises what device and source raise."""
-        triggers, sensor = self.triggers, self.bundle.sensor
+        detects = isinstance(self.bundle.task, Detection)
+        triggers, sensor = Triggers(0) if detects else self.triggers, self.bundle.sensor
         self.device.configure(
             Configuration(
                 mode=self._mode,
@@ -145,7 +151,7 @@ class Session:
                 every_tokens=triggers.every_tokens,
                 window_us=triggers.window_us,
                 push=True,
-                outputs=("logits",),
+                outputs=() if detects else ("logits",),
             )
         )
         self._begin = time.monotonic()
@@ -193,12 +199,15 @@ class Session:
             return
         if self._words is None:
             self._words = evt2.Encoder()
-            self._base = evt2.time_base(int(events["t"][0]))
+            task = self.bundle.task
+            grid_us = task.step_us if isinstance(task, Detection) else 1
+            self._base = evt2.time_base(int(events["t"][0]), grid_us)
         self.device.send(self._words.words(since(events, self._base)))
 
     def _progress(self, *more: Result) -> Progress:
         results = (*self.device.take_results(), *more)
-        outcomes = tuple(self._outcome(result) for result in results if not result.gone)
+        results = tuple(result for result in results if result.step is None or result.step.ran)
+        outcomes = tuple(self._outcome(result) for result in results if result.step or not result.gone)
         self._results += len(outcomes)
         self._unread += len(results) - len(outcomes)
         now = time.monotonic()
@@ -208,11 +217,16 @@ class Session:
         return Progress(now - self._begin, events, self._rate.events, status.tokens, self._rate.tokens, outcomes)
 
     def _outcome(self, result: Result) -> Outcome:
-        if result.code < 0 or not np.isfinite(result.logits).all():
+        if result.code < 0 or (result.step is None and not np.isfinite(result.logits).all()):
             raise DeviceRefused(
                 f"the model on {self.device.name} failed with code {result.code}: run 'spedge check' on it"
             )
-        label, confidence = self.bundle.verdict(result.logits)
+        if result.step is None:
+            logits = result.logits
+            label, confidence = self.bundle.verdict(logits)
+        else:
+            logits = np.empty(0, np.float32)
+            label, confidence = best_of(result.step.boxes, self.bundle.labels)
         return Outcome(
             index=result.index,
             cause=result.cause,
@@ -221,13 +235,35 @@ class Session:
             window=result.window,
             label=label,
             confidence=confidence,
-            logits=result.logits,
+            logits=logits,
             outputs={output.name: output.shape for output in self.device.outputs},
             latency=result.latency,
             encode_cost=result.cost_encode,
             cost_unit=self.device.hello.cost_unit,
             loss=result.loss,
+            step=result.step,
         )
+
+
+def best_of(boxes: NDArray[Any], labels: Sequence[str]) -> tuple[str, float]:
+    """Label and score of the best box; "" and 0 without any."""
+    return (label_of(boxes[0], labels), float(boxes[0]["score"])) if len(boxes) else ("", 0.0)
+
+
+def label_of(box: Any, labels: Sequence[str]) -> str:
+    """What the class of a box is called. Raises DeviceRefused for one that the model has not."""
+    number = int(box["label"])
+    if number >= len(labels):
+        raise DeviceRefused(f"the device has a box of class {number}, and the model has {len(labels)} classes")
+    return labels[number]
+
+
+def boxes_document(boxes: NDArray[Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Boxes for JSON: the name of the label, x, y of the upper left corner, w, h in pixels, and the score of each."""
+    return [
+        {"label": label_of(box, labels), **{name: float(box[name]) for name in ("x", "y", "w", "h", "score")}}
+        for box in boxes
+    ]
 
 
 def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None = None) -> None:
