@@ -77,5 +77,5 @@ class BlockPlaces:
     def place_in(self, buffer: Buffer, blocks: bool, row: int, column: int, per_head: int) -> Arg:
         """The place of a row and column, in the block at hand; column and per_head are whole tiles where there are."""
         layout = buffer.layout
-        per_block = layout.block(self.rows) if blocks and buffer.whole else 0
+        per_block = layout.block(self.rows) if blocks and buffer.whole and self.rows < self.graph.rows else 0
         return Arg(buffer, "", layout.at(row, column), per_block, layout.at(0, per_head))

@@ -15,6 +15,7 @@ from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.panel import PanelKernel, RowLinearKernel
+from ..kernels.rows import RowsAttentionKernel, RowsLinearKernel, RowsNormKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
@@ -60,10 +61,12 @@ def kernel_headers(names: Names) -> list[str]:
     vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
     panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    rows = any(isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in names.kernels)
     uses = (
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
+        ("kernel_rows", rows),
         ("kernel_vector", vectors),
     )
     extra = [name for name, used in uses if used]
@@ -161,8 +164,8 @@ def _executor(
         "    float *const a = (float *)arena;",
         f"    const int32_t keys = (int32_t)count + {prefix};",
         f"    const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};",
-        f"    const int32_t blocks = (keys + {rows - 1}) / {rows};",
-        "    int32_t i;",
+        *([] if program.whole else [f"    const int32_t blocks = (keys + {rows - 1}) / {rows};"]),
+        *(["    int32_t i;"] if prefix or not program.whole else []),
         f"    if (count > {program.graph.capacity}u) {{",
         "        return SP_ERR_CAPACITY;",
         "    }",
@@ -174,22 +177,24 @@ def _executor(
             f"        a[{source} + i] = {constant_symbol('prefix')}[i];",
             "    }",
         ]
-    lines += [
-        "    /* The last block may be part empty: its spare rows are computed, but nobody reads them. */",
-        f"    for (i = keys * {hidden}; i < blocks * {rows * hidden}; ++i) {{",
-        f"        a[{source} + i] = 0.0f;",
-        "    }",
-    ]
-    uses_tiles = False
+    if not program.whole:
+        lines += [
+            "    /* The last block may be part empty: its spare rows are computed, but nobody reads them. */",
+            f"    for (i = keys * {hidden}; i < blocks * {rows * hidden}; ++i) {{",
+            f"        a[{source} + i] = 0.0f;",
+            "    }",
+        ]
+    at = len(lines)
     for phase in program.phases:
         lines.append(f"    /* {phase.label} */")
-        if phase.blocks:
+        if program.whole:
+            lines += _items(phase.blocks, names, "    ", sites, "0")
+        elif phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
             lines += _items(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
         lines += _items(phase.once, names, "    ", sites, "0")
-        uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
-    if not uses_tiles:
+    if not any("tiles" in line for line in lines[at:]):
         lines.append("    (void)tiles;")
     lines += ["    return SP_OK;", "}", ""]
     return "\n".join(lines)
