@@ -37,6 +37,12 @@ def pack_panels(weight: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(packed.reshape(depth, -1, PANEL).transpose(1, 0, 2))
 
 
+def pack_pairs(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights [k, n] of 8 bits as RowsInt8LinearKernel reads them: [panels][k / 2][PANEL][2], filled up with zeros."""
+    packed = pack_panels(np.pad(weight, ((0, len(weight) % 2), (0, 0))))
+    return np.ascontiguousarray(packed.reshape(len(packed), -1, 2, PANEL).transpose(0, 1, 3, 2))
+
+
 def pad_panels(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """A number for each column, filled up with zeros to whole panels."""
     return np.pad(vector, (0, -len(vector) % PANEL))
@@ -75,14 +81,76 @@ class RowsLinearKernel(LinearKernel):
 
     def panel(self, b: Builder, p: dict[str, Any], panel: Any, columns: int) -> None:
         rows = p["rows"] if self.given else self.rows
-        front = (b.address(p["x"], 0), self.x.size, rows, b.address(p["w"], panel * (self.depth * PANEL)))
+        front = (b.address(p["x"], 0), self.x_stride, rows, b.address(p["w"], panel * (self.steps * PANEL)))
         scale = (b.address(p["scale"], panel * PANEL),) if self.scaled else ()
         bias = b.address(p["bias"], panel * PANEL) if self.bias else NOTHING
         plus, stride = NOTHING, 0
         if self.epilogue.steps in ADD:
             plus, stride = b.address(p["x0"], panel * PANEL), self.epilogue.layouts[0].size
         end = (bias, plus, stride, int(self.epilogue.steps == GELU), b.address(p["out"], panel * PANEL), self.out.size)
-        b.do(f"sp_k_rows_product{'_bytes' if self.scaled else ''}", *front, self.depth, columns, *scale, *end)
+        b.do(self.function, *front, self.steps, columns, *scale, *end)
+
+    @property
+    def function(self) -> str:
+        return "sp_k_rows_product_bytes" if self.scaled else "sp_k_rows_product"
+
+    @property
+    def steps(self) -> int:
+        """Of the reduction, as the weights are stored."""
+        return self.depth
+
+    @property
+    def x_stride(self) -> int:
+        return self.x.size
+
+
+@dataclass(frozen=True)
+class RowsInt8LinearKernel(RowsLinearKernel):
+    """The same on x of 8 bits, as RowsQuantiseKernel leaves it, and weights by `pack_pairs`."""
+
+    @property
+    def title(self) -> str:
+        return super().title.replace("int8w_", "int8_")
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        _, *rest = super().parameters
+        return (Parameter("x", "in", "int16"), *rest)
+
+    @property
+    def function(self) -> str:
+        return "sp_k_rows_product_int8"
+
+    @property
+    def steps(self) -> int:
+        return self.depth + self.depth % 2
+
+    @property
+    def x_stride(self) -> int:
+        return self.steps
+
+
+@dataclass(frozen=True)
+class RowsQuantiseKernel(Kernel):
+    """x * inverse, rounded to the nearest (ties to even) and limited to 8 bits: int16 rows of an even length."""
+
+    depth: int
+    x: Layout
+    given: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"rows_quantise_{self.rows}x{self.depth}"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        front = (Parameter("x", "in"), Parameter("inverse", "in"), Parameter("out", "out", "int16"))
+        return (*front, *((ROWS,) if self.given else ()))
+
+    def body(self, b: Builder, p: dict[str, Any]) -> None:
+        rows = p["rows"] if self.given else self.rows
+        x, out = b.address(p["x"], 0), b.address(p["out"], 0)
+        b.do("sp_k_rows_quantise", x, self.x.size, rows, self.depth, p["inverse"][0], out, self.depth + self.depth % 2)
 
 
 @dataclass(frozen=True)
@@ -98,7 +166,7 @@ class RowsNormKernel(NormKernel):
         return (*super().parameters, *((ROWS,) if self.rows > 1 else ()))
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        rows = p.get("rows", 1)
+        rows = p["rows"] if self.rows > 1 else 1
         affine = [b.address(p[name], 0) if self.affine else NOTHING for name in ("scale", "shift")]
         numbers = b.number(1 / self.width), b.number(self.epsilon)
         x, out = b.address(p["x"], 0), b.address(p["out"], 0)

@@ -1,7 +1,7 @@
 """From the graph to a program: loops over row blocks, kernel calls, buffers.
 
-Rows are computed in blocks of `target.rows`, or, by a target with vectors of floats and a cache, all that are present in
-every call. What lives only inside a block takes a block's room; a value
+Rows are computed in blocks of `target.rows`; for a target with vectors of floats and a cache there is one block, of all
+rows that are present. What lives only inside a block takes a block's room; a value
 that outlives the loop over blocks is stored whole. Attention needs its keys and values whole, so every
 attention has two phases: one that stores them, and one that does all the rest up to the next attention.
 Cheap row operations (normalisation) are computed again rather than stored. Where one row alone is read

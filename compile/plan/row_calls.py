@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ..graph.nodes import Attention, Linear, Node, Value
 from ..kernels.base import Epilogue, Layout, MapKernel, NormKernel
 from ..kernels.rows import (
     PANEL,
     RowsAttentionKernel,
+    RowsInt8LinearKernel,
     RowsLinearKernel,
     RowsMapKernel,
     RowsNormKernel,
+    RowsQuantiseKernel,
     fits,
+    pack_pairs,
     pack_panels,
     pad_panels,
 )
@@ -33,26 +38,25 @@ class RowCalls(Calls):
         return (PRESENT,) if blocks else ()
 
     def linear(self, node: Linear, maps: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> list[Item]:
-        """One call, and one for the elementwise nodes behind it where the linear does not do them."""
-        if node.quant is not None and node.quant.x_scale is not None:
-            return self.int8_linear(node, maps, out, keep, blocks)
-        x = self.places.read(node.x, blocks)
-        assert x.buffer is not None
+        """One call, in front of it one that rounds the input to 8 bits unless an earlier linear has, behind it one for
+        the elementwise nodes that it does not do."""
+        items, x, kind, weight = self.operands(node, blocks)
         epilogue, matrices, _ = self.epilogue(node.out, maps, blocks)
         apart = not fits(epilogue.steps)
         if apart:
             epilogue, matrices = Epilogue(), []
         buffer = self.places.place(node.out if apart else out, blocks, keep)
-        weight: Stored = node.weight if node.quant is None else node.quant.values
-        name = node.out.name
-        args = [x, self.memory.constant(f"{name}_weight", pack_panels(weight))]
-        if node.quant is not None:
-            args.append(self.memory.constant(f"{name}_scale", pad_panels(node.quant.scale)))
+        name, quant = node.out.name, node.quant
+        args = [x, self.memory.constant(f"{name}_weight", weight)]
+        if quant is not None:
+            args.append(self.memory.constant(f"{name}_scale", pad_panels(quant.scale * np.float32(quant.x_scale or 1))))
         if node.bias is not None:
             args.append(self.memory.constant(f"{name}_bias", pad_panels(node.bias)))
-        kernel = RowsLinearKernel(
+        assert x.buffer is not None
+        kernel = kind(
             self.rows(blocks),
-            *weight.shape,
+            node.x.width,
+            node.out.width,
             PANEL,
             1,
             node.bias is not None,
@@ -60,14 +64,34 @@ class RowCalls(Calls):
             buffer.layout,
             epilogue,
             given=blocks,
-            scaled=node.quant is not None,
+            scaled=quant is not None,
         )
         args += [*matrices, self.places.write(buffer, blocks), *self.given(blocks)]
-        call = Call(kernel, tuple(args), name if apart else out.name)
-        if not apart:
-            return [call]
-        self.memory.time += 1
-        return [call, self.map(maps, out, keep, blocks)]
+        items.append(Call(kernel, tuple(args), name if apart else out.name))
+        if apart:
+            self.memory.time += 1
+            items.append(self.map(maps, out, keep, blocks))
+        return items
+
+    def operands(self, node: Linear, blocks: bool) -> tuple[list[Item], Arg, type[RowsLinearKernel], Stored]:
+        """What comes first, then x, the kernel and the packed weight."""
+        x = self.places.read(node.x, blocks)
+        if node.quant is None:
+            return [], x, RowsLinearKernel, pack_panels(node.weight)
+        if node.quant.x_scale is None:
+            return [], x, RowsLinearKernel, pack_panels(node.quant.values)
+        items: list[Item] = []
+        rounded = self.rounded.get((node.x, blocks))
+        if rounded is None:
+            assert x.buffer is not None
+            depth, rows = node.x.width, self.rows(blocks)
+            inverse = self.memory.constant(f"{node.x.name}_inverse", np.array([1 / node.quant.x_scale], np.float32))
+            rounded = self.memory.new_buffer(f"{node.x.name}_rounded", Layout(-(-depth // 2)), rows)
+            self.rounded[node.x, blocks] = rounded
+            quantise = RowsQuantiseKernel(rows, depth, x.buffer.layout, blocks)
+            items = [Call(quantise, (x, inverse, Arg(rounded), *self.given(blocks)), node.out.name)]
+        self.memory.touch(rounded)
+        return items, Arg(rounded), RowsInt8LinearKernel, pack_pairs(node.quant.values)
 
     def norm_kernel(self, blocks: bool, layouts: tuple[Layout, Layout], affine: bool) -> type[NormKernel]:
         return RowsNormKernel

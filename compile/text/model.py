@@ -15,7 +15,7 @@ from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.panel import PanelKernel, RowLinearKernel
-from ..kernels.rows import RowsAttentionKernel, RowsLinearKernel, RowsNormKernel
+from ..kernels.rows import RowsAttentionKernel, RowsInt8LinearKernel, RowsLinearKernel, RowsNormKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
@@ -67,6 +67,7 @@ def kernel_headers(names: Names) -> list[str]:
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
         ("kernel_rows", rows),
+        ("kernel_rows_int8", any(isinstance(kernel, RowsInt8LinearKernel) for kernel in names.kernels)),
         ("kernel_vector", vectors),
     )
     extra = [name for name, used in uses if used]

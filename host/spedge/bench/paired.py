@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import statistics
 import subprocess
 import tempfile
@@ -10,15 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from spedge.base.errors import CheckFailed, UsageError
 from spedge.bench.machine import Rows
+from spedge.jobs.check import QUANTISED
 from spedge.model.bundle import Bundle
+from spedge.model.reference import Reference
 
-_TOLERANCE = 1e-3  # of a logit: both compute in fp32, in another order
+SECONDS = 4.0  #: that the turns take about
+TURNS = 7  #: at least
+#: Of a logit: both add in another order, and in 8 bits a number may be rounded to its other neighbour.
+_TOLERANCE = {"fp32": 1e-3, "int8w": 1e-3, "int8": 0.2}
 _CALLS = """
 #include "model.h"
 int bench_encode(void *arena, uint32_t count) { return sp_model.encode(arena, count); }
@@ -28,59 +33,63 @@ uint32_t bench_number(int which)
 }
 """
 
+Encode = Callable[[], Rows]
+
 
 @dataclass(frozen=True)
 class Paired:
-    """ns of one inference, medians of `repeats` by turns. ratio: median of ours over theirs of the same turn.
+    """One inference, ours and ONNX Runtime's in fp32, medians of so many turns.
 
-    clock: "processor", of the thread that computes, or "wall", where theirs takes several threads. threads: theirs;
-    ours takes one.
+    ours_ns, theirs_ns: processor time of all threads. ratio: ours over theirs of the same turn. wall_ratio: the same by
+    the clock, for what runs on several threads on a machine that does nothing else.
     """
 
+    threads: int
     ours_ns: int
     theirs_ns: int
     ratio: float
-    repeats: int
-    threads: int
-    clock: str
+    wall_ratio: float
+    turns: int
 
 
-def paired(bundle: Bundle, folder: Path, flags: Sequence[str], rows: Rows, threads: int, seconds: float) -> Paired:
-    """Run the model that was compiled to a folder and ONNX Runtime on encoder.onnx by turns, for about that long.
+def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1) -> Paired:
+    """Run the model that was compiled to a folder and ONNX Runtime on encoder.onnx by turns.
 
-    flags: of the target. rows: float32 [n, hidden]. Raises CheckFailed where the two do not agree, UsageError where the
-    folder does not build here.
+    rows: float32 [n, hidden]. A model in reduced precision is held to its own reference, and
+    timed against fp32. Raises CheckFailed where the two do not agree, UsageError where the folder does not build here.
     """
+    report = json.loads((folder / "report.json").read_text())
     with tempfile.TemporaryDirectory(prefix="spedge-bench-") as scratch:
-        ours, numbers = _ours(folder, flags, rows, len(bundle.labels), Path(scratch))
+        ours = _ours(folder, report["flags"], rows, len(bundle.labels), Path(scratch))
         theirs = _theirs(bundle, rows, threads)
-        difference = float(np.abs(ours() - theirs()).max())
-        if not difference <= _TOLERANCE:
+        quantised = folder / QUANTISED
+        wanted = Reference(bundle, quantised).encode(rows) if quantised.is_file() else theirs()
+        difference = float(np.abs(ours() - wanted).max())
+        if not difference <= _TOLERANCE[report["precision"]]:
             raise CheckFailed(f"the compiled encoder and ONNX Runtime differ by {difference:.1e}")
-        clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
-        turns: list[tuple[int, int]] = []
-        end = time.monotonic() + seconds
-        while len(turns) < 5 or time.monotonic() < end:
-            turns.append((_time(ours, clock), _time(theirs, clock)))
-    del numbers
-    mine, other = (int(statistics.median(column)) for column in zip(*turns, strict=True))
-    ratio = statistics.median(a / b for a, b in turns)
-    return Paired(mine, other, ratio, len(turns), threads, "processor" if threads == 1 else "wall")
+        turns: list[tuple[int, int, int, int]] = []
+        end = time.monotonic() + SECONDS
+        while len(turns) < TURNS or time.monotonic() < end:
+            turns.append((*_time(ours), *_time(theirs)))
+    mine, other = (int(statistics.median(turn[i] for turn in turns)) for i in (0, 2))
+    ratio, wall = (statistics.median(turn[i] / max(1, turn[i + 2]) for turn in turns) for i in (0, 1))
+    return Paired(threads, mine, other, round(ratio, 3), round(wall, 3), len(turns))
 
 
-def _time(run: Callable[[], Any], clock: Callable[[], int]) -> int:
-    begin = clock()
+def _time(run: Encode) -> tuple[int, int]:
+    """ns of the process's processors and of the clock."""
+    begin, wall = time.process_time_ns(), time.perf_counter_ns()
     run()
-    return clock() - begin
+    return time.process_time_ns() - begin, time.perf_counter_ns() - wall
 
 
-def _ours(
-    folder: Path, flags: Sequence[str], rows: Rows, classes: int, scratch: Path
-) -> tuple[Callable[[], Rows], Any]:
+def _ours(folder: Path, flags: Sequence[str], rows: Rows, classes: int, scratch: Path) -> Encode:
     (scratch / "calls.c").write_text(_CALLS)
-    sources = [str(folder / name) for name in ("model.c", "kernels.c", "weights.c")] + [str(scratch / "calls.c")]
+    sources = [*map(str, sorted(folder.glob("*.c"))), str(scratch / "calls.c")]
     command = ["cc", "-std=c99", *flags, "-shared", "-fPIC", f"-I{folder}", f"-I{folder / 'include'}", *sources]
-    done = subprocess.run([*command, "-lm", "-o", str(scratch / "model.so")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "-lm", "-o", str(scratch / "model.so")], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise UsageError(f"the compiled model does not build as a library here: {done.stderr.strip().splitlines()[-1]}")
     library = ctypes.CDLL(str(scratch / "model.so"))
@@ -98,10 +107,10 @@ def _ours(
             raise CheckFailed("the compiled encoder failed")
         return logits.copy()
 
-    return run, memory
+    return run
 
 
-def _theirs(bundle: Bundle, rows: Rows, threads: int) -> Callable[[], Rows]:
+def _theirs(bundle: Bundle, rows: Rows, threads: int) -> Encode:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

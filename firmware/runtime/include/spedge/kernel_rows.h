@@ -29,6 +29,7 @@ enum { SP_K_PANEL_COLUMNS = 32, SP_K_TILE_COLUMNS = 2 * SP_K_LANES };
 
 typedef float sp_k_lanes_t __attribute__((vector_size(4 * SP_K_LANES), aligned(4), may_alias));
 typedef int32_t sp_k_whole_lanes_t __attribute__((vector_size(4 * SP_K_LANES), aligned(4), may_alias));
+typedef int16_t sp_k_half_lanes_t __attribute__((vector_size(2 * SP_K_LANES), aligned(2), may_alias));
 typedef int8_t sp_k_byte_lanes_t __attribute__((vector_size(SP_K_LANES), aligned(1), may_alias));
 
 #define SP_K_INTO static inline __attribute__((always_inline))
@@ -158,8 +159,11 @@ SP_K_INTO void sp_k_finish(const sp_k_lanes_t *sums, int32_t row, int32_t column
 /* A step's weights. bytes, a constant: whether they are 8 bits wide. */
 SP_K_INTO sp_k_lanes_t sp_k_weights(const char *w, int32_t at, const int bytes)
 {
-    if (bytes)
-        return __builtin_convertvector(*(const sp_k_byte_lanes_t *)(w + at), sp_k_lanes_t);
+    if (bytes) { /* in steps that are an instruction each */
+        const sp_k_byte_lanes_t narrow = *(const sp_k_byte_lanes_t *)(const void *)(w + at);
+        const sp_k_half_lanes_t half = __builtin_convertvector(narrow, sp_k_half_lanes_t);
+        return __builtin_convertvector(__builtin_convertvector(half, sp_k_whole_lanes_t), sp_k_lanes_t);
+    }
     return sp_k_load((const float *)(const void *)w + at);
 }
 
@@ -225,42 +229,25 @@ SP_K_INTO void sp_k_tile(const float *x, int32_t x_stride, const char *w, int32_
     }
 }
 
-#define SP_K_OF_ROWS(n) \
+/* SP_K_TILE(n), which is a tile of n rows, for the `rows` that there are. */
+#define SP_K_CASE(n) \
     case n: \
-        if (vectors > 1) \
-            sp_k_tile(x, x_stride, w, depth, sums, n, 2, bytes); \
-        else \
-            sp_k_tile(x, x_stride, w, depth, sums, n, 1, bytes); \
+        SP_K_TILE(n); \
         break;
-
-/* Sums of a tile of any size: sums[row][2]. */
-SP_K_INTO void sp_k_any_tile(const float *x, int32_t x_stride, const char *w, int32_t depth, sp_k_lanes_t *sums,
-                             int32_t rows, int32_t vectors, const int bytes)
-{
-    switch (rows) {
-        SP_K_OF_ROWS(1)
-        SP_K_OF_ROWS(2)
-        SP_K_OF_ROWS(3)
-        SP_K_OF_ROWS(4)
-#if defined(__AVX__) || defined(__aarch64__)
-        SP_K_OF_ROWS(5)
-#endif
-#if defined(__AVX512F__) || defined(__aarch64__)
-        SP_K_OF_ROWS(6)
-        SP_K_OF_ROWS(7)
-        SP_K_OF_ROWS(8)
-#endif
 #if defined(__AVX512F__)
-        SP_K_OF_ROWS(9)
-        SP_K_OF_ROWS(10)
-        SP_K_OF_ROWS(11)
-        SP_K_OF_ROWS(12)
+#define SP_K_MORE_ROWS \
+    SP_K_CASE(5) SP_K_CASE(6) SP_K_CASE(7) SP_K_CASE(8) SP_K_CASE(9) SP_K_CASE(10) SP_K_CASE(11) SP_K_CASE(12)
+#elif defined(__AVX__)
+#define SP_K_MORE_ROWS SP_K_CASE(5)
+#elif defined(__aarch64__)
+#define SP_K_MORE_ROWS SP_K_CASE(5) SP_K_CASE(6) SP_K_CASE(7) SP_K_CASE(8)
+#else
+#define SP_K_MORE_ROWS
 #endif
-    default:
-        break;
+#define SP_K_BY_ROWS(rows) \
+    switch (rows) { \
+        SP_K_CASE(1) SP_K_CASE(2) SP_K_CASE(3) SP_K_CASE(4) SP_K_MORE_ROWS default : break; \
     }
-}
-#undef SP_K_OF_ROWS
 
 /* Rows of the next tile: `rows` that are left, in tiles of nearly the same size. */
 SP_K_INTO int32_t sp_k_next_tile(int32_t rows)
@@ -279,7 +266,15 @@ SP_K_INTO void sp_k_panel_of(const float *x, int32_t x_stride, int32_t rows, con
         for (int32_t column = 0; column < columns; column += SP_K_TILE_COLUMNS) {
             const int32_t here = columns - column, vectors = here > SP_K_LANES ? 2 : 1;
             const char *const at = (const char *)w + (bytes ? 1 : 4) * column;
-            sp_k_any_tile(x + row * x_stride, x_stride, at, depth, sums, step, vectors, bytes);
+            if (vectors > 1) {
+#define SP_K_TILE(n) sp_k_tile(x + row * x_stride, x_stride, at, depth, sums, n, 2, bytes)
+                SP_K_BY_ROWS(step)
+#undef SP_K_TILE
+            } else {
+#define SP_K_TILE(n) sp_k_tile(x + row * x_stride, x_stride, at, depth, sums, n, 1, bytes)
+                SP_K_BY_ROWS(step)
+#undef SP_K_TILE
+            }
             sp_k_finish(sums, row, column, step, vectors, here, end);
         }
         row += step;
