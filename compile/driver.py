@@ -84,7 +84,6 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .graph.reference import to_onnx
     from .plan.stateful import StatefulProgram
     from .text import model as emit
-    from .text.levels import level_files
     from .text.package import example, headers
     from .text.readme import bundle_readme
 
@@ -99,7 +98,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         files["reference.onnx"] = to_onnx(graph).SerializeToString()
     say("planning kernels and memory")
     program, offsets, arena_bytes = _plan(graph, target)
-    names = emit.Names.of(program, target.levels)
+    names = emit.Names.of(program)
     prefix = {"prefix": graph.source.prefix} if graph.prefix else {}
     embedding = _embedding(bundle)
     constants: dict[str, Stored] = {**prefix, **program.constants, **embedding}
@@ -116,7 +115,6 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         "model.c": model,
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
-        **level_files(target.levels),
         "weights.c": weights.source,
         "weights.bin": weights.blob,
     }

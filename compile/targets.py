@@ -39,8 +39,7 @@ class Target:
     packages: tuple[str, ...] = ("gcc", "libc6-dev")
     panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
     int8_vectors: bool = False  # sixteen products of bytes at once: kernel_int8_vector.h
-    vectors: bool = False  # vectors of floats and a cache: whole matrices by kernel_rows.h
-    levels: tuple[str, ...] = ()  # of kernels beside those of the flags, chosen when the model runs: text/levels.py
+    vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
     @property
@@ -121,13 +120,12 @@ TARGETS: dict[str, Target] = {
         Target(
             "native",
             "the machine that compiles it (board sim, tests)",
-            _STRICT,
+            ("-march=native", *_STRICT),
             rows=4,
             columns=8,
             unroll=4,
             single_columns=16,
             vectors=True,
-            levels=("avx2", "avx512"),
             call_bytes=8 + 128,
         ),
     )

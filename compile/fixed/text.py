@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..targets import Target
-from ..text import c_text, levels
+from ..text import c_text
 from ..text.c_text import NOTICE, constant_symbol
 from ..text.weights import weights
 from .model import C_TYPES
@@ -28,17 +28,15 @@ def sources(program: FixedProgram, model: Mapping[str, Any], target: Target) -> 
     """The C files and their data by name. model: name, hash (hex), rows (tokens of a `length`, else 1)."""
     offsets, floats = program.plan()
     signatures = {step.kernel: _signature(step, program) for step in program.steps}
-    versions = target.levels if signatures else ()
     constants = constants_used(program)
     data = weights(constants)
     return {
         "model.h": _header(program, model, 4 * floats),
-        "model.c": _model(program, model, offsets, 4 * floats, data.check, versions),
+        "model.c": _model(program, model, offsets, 4 * floats, data.check),
         "model_internal.h": c_text.internal_header(
-            levels.declarations(signatures, versions), [_declaration(n, a) for n, a in constants.items()]
+            signatures.values(), [_declaration(n, a) for n, a in constants.items()]
         ),
-        "kernels.c": _kernels(program, signatures, target, versions),
-        **levels.level_files(target.levels),
+        "kernels.c": _kernels(program, signatures, target),
         "weights.c": data.source,
         "weights.bin": data.blob,
     }
@@ -58,11 +56,10 @@ def _declaration(name: str, array: NDArray[Any]) -> str:
     return f"{C_TYPES[str(array.dtype)]} {constant_symbol(name)}[{max(1, array.size)}]"
 
 
-def _kernels(program: FixedProgram, signatures: Mapping[str, str], target: Target, versions: Sequence[str]) -> str:
+def _kernels(program: FixedProgram, signatures: Mapping[str, str], target: Target) -> str:
     definitions = [_definition(signatures[name], body) for name, body in program.bodies.items()]
-    functions = levels.bodies(definitions, program.bodies, versions)
     title = _TITLE if not any(re.search(r"\bbool\b", d) for d in definitions) else f"{_TITLE}\n#include <stdbool.h>\n"
-    return c_text.kernels_source(title, target.defines, ["spedge/kernel_math.h"], functions)
+    return c_text.kernels_source(title, target.defines, ["spedge/kernel_math.h"], definitions)
 
 
 def _definition(signature: str, body: str) -> str:
@@ -99,7 +96,6 @@ def _model(
     offsets: Mapping[Tensor, int],
     arena_bytes: int,
     check: Sequence[str],
-    versions: Sequence[str],
 ) -> str:
     names = {t: f"AT_{t.name.upper()}" for t in program.tensors}
     return f"""{NOTICE}#include "model.h"
@@ -108,8 +104,7 @@ def _model(
 
 /* Where each value lies in the arena, in floats. */
 {c_text.places({names[t]: offsets[t] for t in program.tensors})}
-{levels.chooser(versions)}
-{_encode(program, model, names, check, versions)}
+{_encode(program, model, names, check)}
 {c_text.outputs([program.given], [names[program.output]])}
 const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bytes.fromhex(model["hash"]))}}},
@@ -124,14 +119,8 @@ const sp_model_t sp_model = {{
 """
 
 
-def _encode(
-    program: FixedProgram,
-    model: Mapping[str, Any],
-    names: Mapping[Tensor, str],
-    check: Sequence[str],
-    versions: Sequence[str],
-) -> str:
-    lines = [*levels.chosen(versions), *check]
+def _encode(program: FixedProgram, model: Mapping[str, Any], names: Mapping[Tensor, str], check: Sequence[str]) -> str:
+    lines = [*check]
     if program.length is None:
         lines += ["    (void)count; /* the whole input is computed in every run */"]
     else:
@@ -143,8 +132,7 @@ def _encode(
             f"    *({kind} *)(void *)(a + {names[program.length]}) = ({kind})count;",
         ]
     for step in program.steps:
-        arguments = ", ".join(_argument(x, names) for x in (*step.reads, *step.writes))
-        lines.append(f"    {levels.called(versions)}{step.kernel}({arguments});")
+        lines.append(f"    {step.kernel}({', '.join(_argument(x, names) for x in (*step.reads, *step.writes))});")
     if program.constant:
         lines += [
             f"    for (int32_t i = 0; i < {program.given.size}; ++i) {{",

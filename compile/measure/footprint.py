@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..errors import CompileError, MissingCompilerError
 from ..targets import Target
-from ..text.package import source_files
 
+SOURCES = ("model.c", "kernels.c", "weights.c")
 _ENTRIES = ("encode", "step")
 
 
@@ -21,7 +21,7 @@ class Footprint:
     """Bytes on the target. `code_bytes` and `constant_bytes` go to flash.
 
     `stack_bytes` is an upper bound of what `sp_model.encode` takes: its frame and the deepest one below it. The
-    kernels call none but each other; `library_calls` names what the compiler made of some of their code
+    kernels call no function of their own; `library_calls` names what the compiler made of some of their code
     (memset, ...), whose frames come on top.
     """
 
@@ -44,11 +44,10 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
     """
     require_compiler(target)
     with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
-        sources = source_files(target)
-        for source in sources:
+        for source in SOURCES:
             _compile(Path(folder) / source, target, Path(scratch))
-        executor, *below = (_frames(Path(scratch) / s.replace(".c", ".su")) for s in sources)
-        sizes = [_sections(Path(scratch) / s.replace(".c", ".o")) for s in sources]
+        executor, *below = (_frames(Path(scratch) / s.replace(".c", ".su")) for s in SOURCES)
+        sizes = [_sections(Path(scratch) / s.replace(".c", ".o")) for s in SOURCES]
     own = {name for _, _, defined in sizes for name in defined if name[0] != "?"}
     missing = {name[1:] for _, _, defined in sizes for name in defined if name[0] == "?"}
     version = subprocess.run([target.compiler, "-dumpfullversion"], capture_output=True, text=True, check=False)
@@ -56,7 +55,7 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
         f"{target.compiler} {version.stdout.strip()}",
         sum(code for code, _, _ in sizes),
         sum(constants for _, constants, _ in sizes),
-        _deepest(dict(executor), [size for frames in below for _, size in frames], target),
+        _deepest(dict(executor), [size for frames in below for _, size in frames], target.call_bytes),
         tuple(sorted(missing - own)),
     )
 
@@ -96,16 +95,15 @@ def _frames(path: Path) -> list[tuple[str, int]]:
     return frames
 
 
-def _deepest(executor: dict[str, int], kernels: list[int], target: Target) -> int:
+def _deepest(executor: dict[str, int], kernels: list[int], call_bytes: int) -> int:
     """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
-    nothing; one of whole matrices calls attention and that a product, of which only the sizes are known here. executor:
-    frames by function, of those that the compiler has not made part of others."""
+    nothing. executor: frames by function, of those that the compiler has not made part of others."""
     others = [size for name, size in executor.items() if name not in _ENTRIES]
     chain = [executor[name] for name in _ENTRIES if name in executor] + [
         max(others, default=0),
-        *sorted(kernels, reverse=True)[: 3 if target.vectors else 1],
+        max(kernels, default=0),
     ]
-    return sum(chain) + len(chain) * target.call_bytes
+    return sum(chain) + len(chain) * call_bytes
 
 
 def _sections(path: Path) -> tuple[int, int, set[str]]:

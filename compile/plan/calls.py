@@ -32,12 +32,13 @@ from ..kernels.panel import (
     RowLinearKernel,
 )
 from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
+from ..kernels.vector import VectorMixKernel
 from ..targets import Target
 from .groups import groups_of
 from .memory import Memory
 from .places import Places
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .select import block_rows, in_a_row, linear_kernel, tile_of
+from .select import block_rows, by_vectors, in_a_row, linear_kernel, tile_of
 
 
 class Calls:
@@ -286,7 +287,7 @@ class Calls:
         v_arg = Arg(v, per_head=0 if node.shared else v.layout.at(0, node.value_depth))
         out = self.places.write(buffer, blocks, per_head=node.value_depth)
         panels = blocks and node in self.in_panels
-        mixer = PanelMixKernel if panels else MixKernel
+        mixer = PanelMixKernel if panels else VectorMixKernel if by_vectors(self.target, blocks, tile) else MixKernel
         mix = mixer(rows, node.value_depth, tile, v.layout, buffer.layout, width)
         shape = (rows, node.depth, q.buffer.layout, k.layout, width, self.target.unroll)
         name = node.out.name

@@ -7,6 +7,7 @@ from ..kernels.base import PANEL, Layout, LinearKernel
 from ..kernels.int8 import WeightLinearKernel
 from ..kernels.panel import COLUMNS as ROW_COLUMNS
 from ..kernels.panel import PanelLinearKernel, RowLinearKernel
+from ..kernels.vector import COLUMNS, ROWS, VectorLinearKernel
 from ..targets import Target
 
 
@@ -40,6 +41,11 @@ def in_a_row(target: Target, x: Layout, blocks: bool, tile: int) -> bool:
     return target.panels and not blocks and not x.panel and not x.tile and tile == ROW_COLUMNS
 
 
+def by_vectors(target: Target, blocks: bool, tile: int) -> bool:
+    """Whether a tile is one that kernel_vector.h computes, and the target is better off with that."""
+    return target.vectors and (block_rows(target, blocks), tile) == (ROWS, COLUMNS)
+
+
 def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: int) -> type[LinearKernel]:
     if node.quant is not None:
         return WeightLinearKernel
@@ -47,4 +53,4 @@ def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: i
         return PanelLinearKernel
     if in_a_row(target, x, blocks, tile):
         return RowLinearKernel
-    return LinearKernel
+    return VectorLinearKernel if by_vectors(target, blocks, tile) else LinearKernel

@@ -16,11 +16,12 @@ from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.panel import PanelKernel, RowLinearKernel
 from ..kernels.rows import RowsAttentionKernel, RowsInt8LinearKernel, RowsLinearKernel, RowsNormKernel
+from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
 from ..supported import supported
 from ..targets import Target
-from . import c_text, levels
+from . import c_text
 from .c_text import NOTICE, constant_symbol
 from .weights import Weights, weights
 
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Names:
-    """C names of kernels and buffers, and the levels that there are of each kernel (levels.py)."""
+    """C names of kernels, buffers and constants."""
 
     kernels: dict[Kernel, str]
     buffers: dict[Buffer, str]
-    levels: tuple[str, ...] = ()
 
     @staticmethod
-    def of(program: Program | StatefulProgram, levels: tuple[str, ...] = ()) -> Names:
+    def of(program: Program | StatefulProgram) -> Names:
         kernels: dict[Kernel, str] = {}
         for item, _ in program.items():
             for call in item.calls if isinstance(item, HeadLoop) else (item,):
@@ -45,20 +45,20 @@ class Names:
                     name = f"sp_k_{call.kernel.title}"
                     clashes = sum(re.fullmatch(rf"{name}(_v\d+)?", n) is not None for n in kernels.values())
                     kernels[call.kernel] = f"{name}_v{clashes + 1}" if clashes else name
-        return Names(kernels, {b: f"AT_{b.name.upper()}" for b in program.buffers}, levels)
+        return Names(kernels, {b: f"AT_{b.name.upper()}" for b in program.buffers})
 
 
 def kernels_source(names: Names, target: Target) -> str:
     """kernels.c: the functions, as TVM wrote them."""
     bodies = generate([(name, kernel) for kernel, name in names.kernels.items()])
-    functions = levels.bodies(bodies.values(), bodies, names.levels)
     title = "/* The encoder's kernels, written by TVM. */"
-    return c_text.kernels_source(title, target.defines, kernel_headers(names), functions)
+    return c_text.kernels_source(title, target.defines, kernel_headers(names), bodies.values())
 
 
 def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
+    vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
     panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     rows = any(isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in names.kernels)
@@ -68,6 +68,7 @@ def kernel_headers(names: Names) -> list[str]:
         ("kernel_panel", panels),
         ("kernel_rows", rows),
         ("kernel_rows_int8", any(isinstance(kernel, RowsInt8LinearKernel) for kernel in names.kernels)),
+        ("kernel_vector", vectors),
     )
     extra = [name for name, used in uses if used]
     return [f"spedge/{name}.h" for name in ("kernel_math", *extra)]
@@ -84,9 +85,8 @@ def _declaration(name: str, array: Stored) -> str:
 
 def internal_header(names: Names, constants: dict[str, Stored]) -> str:
     """model_internal.h: what the generated files know of each other."""
-    signatures = {name: signature(name, kernel) for kernel, name in names.kernels.items()}
-    declarations = levels.declarations(signatures, names.levels)
-    return c_text.internal_header(declarations, [_declaration(n, a) for n, a in constants.items()])
+    signatures = [signature(name, kernel) for kernel, name in names.kernels.items()]
+    return c_text.internal_header(signatures, [_declaration(n, a) for n, a in constants.items()])
 
 
 def finite_weights(constants: dict[str, Stored]) -> Weights:
@@ -146,7 +146,6 @@ def model_source(
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
-            levels.chooser(names.levels),
             _executor(program, names, prefix, hidden, check, itertools.count() if probes else None),
             _labels(bundle.labels),
             c_text.outputs(bundle.outputs, [_place(program.output, names)]),
@@ -164,7 +163,6 @@ def _executor(
         "static int encode(void *arena, uint32_t count)",
         "{",
         "    float *const a = (float *)arena;",
-        *levels.chosen(names.levels),
         f"    const int32_t keys = (int32_t)count + {prefix};",
         f"    const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};",
         *([] if program.whole else [f"    const int32_t blocks = (keys + {rows - 1}) / {rows};"]),
@@ -229,7 +227,6 @@ def stateful_source(
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
             c_text.places(places),
-            levels.chooser(names.levels),
             _steps(program, names, check),
             _labels(bundle.labels),
             c_text.outputs(bundle.outputs, [_place(program.output, names)]),
@@ -245,7 +242,6 @@ def _steps(program: StatefulProgram, names: Names, check: Sequence[str]) -> str:
     head = "\n".join(_items(program.head, names, "    ", None, "0"))
     checked = "".join(f"{line}\n" for line in check)
     unused = "" if "tiles" in token else "    (void)tiles;\n"
-    kernels = "".join(f"{line}\n" for line in levels.chosen(names.levels))
     return f"""static void reset(void *arena)
 {{
     *((uint32_t *)arena + AT_COUNT) = 0;
@@ -254,7 +250,7 @@ def _steps(program: StatefulProgram, names: Names, check: Sequence[str]) -> str:
 /* block: the token's place in the window; keys: the tokens it attends to, in tiles. */
 static void take(float *a, int32_t block, const float *row)
 {{
-{kernels}    const int32_t keys = block + 1;
+    const int32_t keys = block + 1;
     const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};
 {unused}    for (int32_t i = 0; i < {hidden}; ++i) {{
         a[{at[program.source]} + i] = row[i];
@@ -270,7 +266,7 @@ static void take(float *a, int32_t block, const float *row)
 static int read_out(void *arena)
 {{
     float *const a = (float *)arena;
-{kernels}    const uint32_t count = *((const uint32_t *)arena + AT_COUNT);
+    const uint32_t count = *((const uint32_t *)arena + AT_COUNT);
     const float share = count == 0 ? 0.0f : 1.0f / (float)count;
     for (int32_t i = 0; i < {width}; ++i) {{
         a[{at[program.mean]} + i] = count == 0 ? 0.0f : a[{at[program.total]} + i] * share;
@@ -327,7 +323,7 @@ def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, 
 
 def _call(call: Call, names: Names, indent: str) -> str:
     args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
-    return f"{indent}{levels.called(names.levels)}{names.kernels[call.kernel]}({', '.join(args)});"
+    return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
 
 
 def _typed(text: str, arg: Arg, parameter: Parameter) -> str:

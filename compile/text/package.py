@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from spedge.base.paths import firmware_dir
 
 from ..targets import Target
-from .levels import level_files
 
 EXAMPLE = """\
 /* Runs the model once on made-up input and prints what comes out: replace the input by @WHAT@.
- * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude example/main.c @SOURCES@ -lm -o example-model */
+ * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude example/main.c model.c kernels.c weights.c -lm -o example-model */
 #include "model.h"
 
 #include <stdio.h>
@@ -61,17 +60,11 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def source_files(target: Target) -> list[str]:
-    """The C files of a generated folder."""
-    return ["model.c", "kernels.c", *level_files(target.levels), "weights.c"]
-
-
 def example(target: Target, labels: bool = True) -> str:
     """example/main.c; labels: of a model with tokens and labels, else of one with a fixed shape."""
     words = {
         "@COMPILER@": target.compiler,
         "@FLAGS@": " ".join(target.flags),
-        "@SOURCES@": " ".join(source_files(target)),
         "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if labels else "your own",
         "@INPUTS@": "count * SP_MODEL_HIDDEN" if labels else "SP_MODEL_INPUT_FLOATS",
         "@FORMAT@": "%s" if labels else "%lu",

@@ -9,8 +9,6 @@ from ..fixed.program import FixedProgram
 from ..report import CompileReport
 from ..supported import supported
 from ..targets import Target
-from .levels import level_files
-from .package import source_files
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -67,10 +65,6 @@ const float *run(void) /* float [SP_MODEL_OUTPUT_FLOATS] */
 
 
 def _readme(name: str, origin: str, model_c: str, work: str, use: str, target: Target, report: CompileReport) -> str:
-    levels = "".join(
-        f"| `{file}` | the same for a processor that has {level.upper()}, which is asked when the model runs |\n"
-        for file, level in zip(level_files(target.levels), target.levels, strict=True)
-    )
     return f"""# {name} for {target.name}
 
 Written by `spedge compile` from {origin}: plain C99, no allocation, no libraries.
@@ -80,7 +74,7 @@ Written by `spedge compile` from {origin}: plain C99, no allocation, no librarie
 | `model.h` | sizes for static memory; includes `spedge/model.h`, which declares `sp_model` |
 | `model.c` | {model_c} |
 | `kernels.c` | the kernels that TVM generated |
-{levels}| `weights.bin`, `weights.c` | constants, for flash: as data, and where each of them lies |
+| `weights.bin`, `weights.c` | constants, for flash: as data, and where each of them lies |
 | `model_internal.h` | what these files know of each other |
 | `include/spedge/` | the headers that these files need |
 | `example/main.c` | a program that runs the model once |
@@ -88,10 +82,10 @@ Written by `spedge compile` from {origin}: plain C99, no allocation, no librarie
 
 Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {work}
 
-The folder needs nothing else. Build the C files with a compiler that knows GCC's extensions, for ELF; the
+The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions, for ELF; the
 assembler takes `weights.bin` from where `-I` says:
 
-    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c {" ".join(source_files(target))}
+    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c
 
 Use:
 

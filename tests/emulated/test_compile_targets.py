@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import pytest
 
 from spedge.compile import TARGETS, compile_bundle, compile_onnx
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
-from spedge.compile.text.package import source_files
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.needs import needs
@@ -26,7 +24,6 @@ from . import bare
 needs("tvm")
 
 SHAPE = Shape(tokens=16, hidden=16, intermediate=24, heads=2, layers=2, classes=5)
-NATIVE = TARGETS["native"]
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
@@ -133,11 +130,7 @@ def run_example(folder: Path, target: str) -> list[tuple[str, float]]:
     script = ARM_SCRIPT.replace("@CODE@", hex(machine.code)).replace("@DATA@", hex(machine.data))
     (folder / "arm.ld").write_text(script)
     subprocess.run([compiler, *command, *machine.link], cwd=folder, check=True, timeout=120)
-    return printed(bare.output_of(machine.command(folder / "example-model")))
-
-
-def printed(said: str) -> list[tuple[str, float]]:
-    """Labels and values of an example's lines."""
+    said = bare.output_of(machine.command(folder / "example-model"))
     lines = [line.rsplit(" ", 1) for line in said.splitlines() if line.strip()]
     return [(label, float(value)) for label, value in lines]
 
@@ -164,27 +157,6 @@ def test_the_example_equals_onnx_runtime(bundle: Bundle, target: str, precision:
     wanted = reference.encode(rows)
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose([v for _, v in printed], wanted, atol=1e-5 if precision == "fp32" else 0.03)
-
-
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of vector units are those of x86-64")
-@pytest.mark.parametrize("precision", ["fp32", "int8w", "int8"])
-def test_one_program_runs_on_processors_with_and_without_vector_units(
-    bundle: Bundle, precision: str, tmp_path: Path
-) -> None:
-    compile_bundle(bundle, "native", tmp_path / "model", precision=precision)
-    best = run_example(tmp_path / "model", "native")
-    programs = {"best": best}
-    command = ["cc", "-std=c99", *TARGETS["native"].flags, "-I.", "-Iinclude", "example/main.c", *source_files(NATIVE)]
-    for level in range(len(NATIVE.levels)):  # the last one is what the machine chooses by itself
-        limited = [*command, f"-DSP_K_LEVEL={level}", "-lm", "-o", f"level{level}"]
-        subprocess.run(limited, cwd=tmp_path / "model", check=True, timeout=120)
-        programs[f"level {level}"] = printed(bare.output_of([str(tmp_path / f"model/level{level}")]))
-    if shutil.which("qemu-x86_64"):
-        emulated = ["qemu-x86_64", "-cpu", "Nehalem", str(tmp_path / "model/example-model")]
-        programs["no AVX"] = printed(bare.output_of(emulated))
-    for values in programs.values():
-        tolerance = 0.03 if precision == "int8" else 1e-5
-        np.testing.assert_allclose([v for _, v in values], [v for _, v in best], atol=tolerance)
 
 
 @pytest.mark.parametrize("target", ["native", "rv32", "cortex-m4"])
