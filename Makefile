@@ -1,4 +1,4 @@
-# make demo | test | quick | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-chips | test-ssh | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,18 +17,27 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-chips test-ssh test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
 
 # Three processes on two cores: some wait for emulators while others work.
-test: setup lint
+test: setup lint $(VENV)/chips.stamp
 	$(BIN)/python -m pytest -n 3 --dist worksteal --durations 25
 
 # What needs no compiler and no emulator, in a minute.
 quick: $(VENV)/all.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
+
+# Whole models on models of an STM32F746 and an STM32H743; the quick tests on them are in `make test`.
+test-chips: setup $(VENV)/chips.stamp
+	$(BIN)/python -m pytest -n 2 -m "chips or not chips" tests/chips
+
+# Links through an sshd on the loopback, which this installs; `make test` has them, too, where there is one.
+test-ssh: setup
+	@sh tools/apt.sh openssh-server openssh-client
+	$(BIN)/python -m pytest tests/python/test_ssh_link.py
 
 # 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
 test-cuts: $(VENV)/all.stamp
@@ -114,3 +123,8 @@ $(VENV)/demo.stamp: $(NATIVE) $(VENV)/tools.stamp
 $(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
 	$(INSTALL) '.[compile,firmware,view,train,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+# The core of the models of chips. Its licence is the GPL: tests start a program with it, and nothing imports it.
+$(VENV)/chips.stamp: constraints.txt | $(VENV)/all.stamp
+	$(BIN)/python -m pip install --quiet unicorn
+	@touch $@

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spedge.base.errors import UsageError
+from spedge.model.parts import Gnn, Pcn, Transformer
 
 from .errors import CompileError, MissingCompilerError
 from .precision import find_precision
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .kernels.base import Kernel
     from .plan.program import Buffer, Program, Stored
     from .plan.stateful import StatefulProgram
+    from .points.lowering import PointProgram
+    from .text.model import Names
+    from .text.weights import Weights
 
 Progress = Callable[[str], None]
 
@@ -73,8 +77,8 @@ class Result:
 
     files: dict[str, str | bytes]
     report: CompileReport
-    graph: Graph
-    program: Program | StatefulProgram
+    graph: Graph | None  # None of a model on graphs
+    program: Program | StatefulProgram | PointProgram
 
 
 def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp32", probes: bool = False) -> Result:
@@ -84,9 +88,11 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .graph.reference import to_onnx
     from .plan.stateful import StatefulProgram
     from .text import model as emit
-    from .text.package import example, headers
-    from .text.readme import bundle_readme
 
+    if supported(bundle).detector:
+        return _generate_detector(bundle, target, say, precision, probes)
+    if not isinstance(bundle.model, Transformer):
+        return _generate_points(bundle, target, say, precision, probes)
     graph = import_encoder(bundle, say)
     _check_attention(bundle, graph)
     if graph.stateful and probes:
@@ -110,21 +116,101 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     else:
         model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, weights.check, probes)
         sites = program.calls if probes else 0
-    files |= {
+    files |= _sources(bundle, target, names, constants, weights, arena_bytes, sites) | {"model.c": model}
+    kernels = _kernels(program, names.kernels)
+    report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
+    return Result(_described(bundle, target, files, report), report, graph, program)
+
+
+def _sources(
+    bundle: Bundle,
+    target: Target,
+    names: Names,
+    constants: dict[str, Stored],
+    weights: Weights,
+    arena_bytes: int,
+    sites: int = 0,
+) -> dict[str, str | bytes]:
+    """The files of a folder but for model.c and what describes it."""
+    from .text import model as emit
+    from .text.package import example, headers, points_example
+
+    used = [*emit.kernel_headers(names), "spedge/model.h"]
+    if isinstance(bundle.model, Gnn | Pcn):
+        examples = points_example(target)
+    else:
+        examples = {"example/main.c": example(target, "detector" if supported(bundle).detector else "classifier")}
+    return {
         "model.h": emit.model_header(bundle, arena_bytes, sites),
-        "model.c": model,
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": weights.source,
         "weights.bin": weights.blob,
+        **headers(used),
+        **examples,
     }
-    used = [*emit.kernel_headers(names), "spedge/model.h"]
-    files |= {**headers(used), "example/main.c": example(target)}
-    kernels = _kernels(program, names.kernels)
+
+
+def _described(
+    bundle: Bundle, target: Target, files: dict[str, str | bytes], report: CompileReport
+) -> dict[str, str | bytes]:
+    from .text.readme import bundle_readme
+
+    return {**files, "report.json": report.to_json(), "README.md": bundle_readme(bundle, target, report)}
+
+
+def _generate_detector(bundle: Bundle, target: Target, say: Progress, precision: str, probes: bool) -> Result:
+    from .grid.detector import detector_program
+    from .grid.text import detector_source
+    from .text import model as emit
+
+    if precision != "fp32":
+        raise CompileError(f"a detector is compiled in fp32, not in {precision}")
+    if probes:
+        raise CompileError("there is no report by kernel of a detector")
+    say("importing the detector")
+    whole = detector_program(bundle, target)
+    embedding = _embedding(bundle)
+    constants: dict[str, Stored] = {**whole.constants, **embedding}
+    weights = emit.finite_weights(constants)
+    say(f"generating C for {len(whole.names.kernels)} kernels")
+    model = detector_source(
+        bundle, whole.program, whole.graph, whole.layout, whole.lines, whole.functions, whole.names, weights.check
+    )
+    kernels = _kernels(whole.program, whole.names.kernels)
+    kernels += [KernelReport(line.kernel, line.computes, line.runs, line.macs) for line in whole.functions]
+    arena_bytes = whole.layout.arena_bytes
+    files = _sources(bundle, target, whole.names, constants, weights, arena_bytes) | {"model.c": model}
     report = _report(bundle, target, precision, kernels, constants, embedding, arena_bytes, sorted(files))
-    files["report.json"] = report.to_json()
-    files["README.md"] = bundle_readme(bundle, target, report)
-    return Result(files, report, graph, program)
+    return Result(_described(bundle, target, files, report), report, whole.encoder, whole.program)
+
+
+def _generate_points(bundle: Bundle, target: Target, say: Progress, precision: str, probes: bool) -> Result:
+    from .points.lift import lift
+    from .points.lowering import lower
+    from .points.report import kernel_reports
+    from .points.text import model_source
+    from .text import model as emit
+
+    if precision != "fp32":
+        raise CompileError(f"a {bundle.model.type} is compiled in fp32, not in {precision}")
+    if probes:
+        raise CompileError(f"there is no report by kernel of a {bundle.model.type}")
+    say("importing the encoder")
+    network = lift(bundle.file("encoder.onnx"), bundle)
+    say("planning kernels and memory")
+    program = lower(network, supported(bundle).window, target)
+    offsets, floats = program.plan()
+    names = emit.Names.of(program)
+    embedding = _embedding(bundle)
+    constants: dict[str, Stored] = {**program.constants, **embedding}
+    weights = emit.finite_weights(constants)
+    say(f"generating C for {len(names.kernels)} kernels")
+    model = model_source(bundle, program, names, offsets, 4 * floats, weights.check)
+    files = _sources(bundle, target, names, constants, weights, 4 * floats) | {"model.c": model}
+    kernels = kernel_reports(program, names.kernels)
+    report = _report(bundle, target, precision, kernels, constants, embedding, 4 * floats, sorted(files))
+    return Result(_described(bundle, target, files, report), report, None, program)
 
 
 def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict[Buffer, int], int]:
@@ -144,10 +230,10 @@ def _plan(graph: Graph, target: Target) -> tuple[Program | StatefulProgram, dict
 
 
 def _check_attention(bundle: Bundle, graph: Graph) -> None:
-    attention = supported(bundle).model.attention
-    if (attention == "causal") != graph.stateful:
+    causal = supported(bundle).causal
+    if causal != graph.stateful:
         raise CompileError(
-            f"the bundle says {attention!r} attention, but encoder.onnx "
+            f"the bundle says {'causal' if causal else 'full'!r} attention, but encoder.onnx "
             + ("is causal" if graph.stateful else "is not causal with a mean over the rows present")
         )
 

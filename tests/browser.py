@@ -45,5 +45,6 @@ def until(page: Any, condition: str, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not page.evaluate(f"Boolean({condition})"):
         if time.monotonic() > end:
-            raise AssertionError(f"{condition} has not come true")
+            said = page.evaluate("document.querySelector('#state').textContent")
+            raise AssertionError(f"{condition} has not come true; the page says {said!r}")
         page.wait_for_timeout(10)

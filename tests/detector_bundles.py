@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from spedge.base.store import digest_of, stored
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Detector, Embedding, Gnn, Model, Pcn, Representation, Sensor, TokenInput, Transformer
@@ -87,3 +88,16 @@ def bundle_of(folder: Path, spec: ModelSpec | None = None, seed: int = 1, exampl
     learned = [moving(7, sensor=spec.sensor)]
     bundle: Bundle = export_detector(model_of(spec, seed), spec, some, folder, learned)
     return bundle
+
+
+def kept_bundle(spec: ModelSpec | None = None, seed: int = 1, examples: int = 2) -> Bundle:
+    """The same, exported once as long as nothing of it changes."""
+    root = Path(__file__).resolve().parents[1]
+    spec = spec or tiny()
+    made_from = [root / "training", root / "host/spedge/model", root / "host/spedge/tokens", Path(__file__)]
+    key = f"detector-{digest_of(made_from, repr(spec), str((seed, examples)))[:32]}"
+
+    def make(folder: Path) -> None:
+        bundle_of(folder, spec, seed, examples)
+
+    return Bundle.load(stored("bundles", key, make))

@@ -36,6 +36,8 @@ EXTRAS = {
     "wandb": "wandb",
     "wsproto": "view",
 }
+#: Programs' packages that no extra brings, and what does.
+TOOLS = {"unicorn": "make test-chips brings it"}
 SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.
 BUILDER = re.compile(r"(.*-)?(cc|gcc|g\+\+|c\+\+|clang|cmake|ninja|make)|qemu-.*")
@@ -57,7 +59,9 @@ def needs(*names: str) -> None:
             pytest.skip(f"needs {name}: not in a quick run", allow_module_level=True)
         if name in EXTRAS and importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed: pip install 'spedge[{EXTRAS[name]}]'", allow_module_level=True)
-        if name not in EXTRAS and shutil.which(name) is None:
+        if name in TOOLS and importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed: {TOOLS[name]}", allow_module_level=True)
+        if name not in EXTRAS and name not in TOOLS and shutil.which(name) is None:
             pytest.skip(f"{name} is not installed", allow_module_level=True)
 
 

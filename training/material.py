@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError
+from spedge.base.errors import InputError, UsageError
 from spedge.model.parts import Detection, Detector
 from spedge.model.spec import ModelSpec
 
 from .data.base import Sample, pack_digests, sizes_of
 from .data.chunks import ChunkedRecording
-from .data.registry import box_rules, describe_data, load_chunks, load_dataset
+from .data.registry import box_rules, load_chunks, load_dataset
+from .folders import resolved
 from .metrics.coco import Rule
 from .presets import Preset
+from .presets import preset as find_preset
 
 if TYPE_CHECKING:
     from .fit.machine import Place
@@ -52,10 +54,24 @@ def material_of(preset: Preset, data: str | os.PathLike[str] | None, seed: int) 
     return _boxes(preset, data, seed) if isinstance(preset.model, Detector) else _classes(preset, data, seed)
 
 
+def held_out(run: Mapping[str, Any], data: str | os.PathLike[str] | None) -> Sequence[Sample]:
+    """The samples that a run of classes (its `run.json`) holds out.
+
+    Raises UsageError or InputError where the data set cannot be read, or is not the one that the run was trained on.
+    """
+    if "imported" in run:
+        raise UsageError("This run was trained elsewhere, on recordings that are not known here.")
+    preset, seed = find_preset(run["preset"]), int(run["seed"])
+    dataset = load_dataset(*resolved(preset.dataset, data))
+    if dataset.fingerprint != run["data"]["fingerprint"]:
+        raise UsageError(f"{data or preset.dataset} holds other recordings than this run was trained on.")
+    return dataset.split(run["recipe"]["holdout"], seed)[1]
+
+
 def _classes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> Material:
     dataset = load_dataset(preset.dataset, data)
     learn, held = dataset.split(preset.recipe.holdout, seed)
-    about = describe_data(preset.dataset)
+    about = preset.described
     best = bool(dataset.validation)
 
     def work(spec: ModelSpec, place: Place) -> Work:

@@ -17,7 +17,7 @@ from spedge.model.spec import ModelSpec, describe, from_document, to_document
 
 from .presets import Preset
 
-NAME, PROGRESS = "run.json", "progress.json"
+NAME, PROGRESS, CURVES = "run.json", "progress.json", "curves.csv"
 SCHEMA = 1
 _OF_THE_MACHINE = ("workers",)  # of a recipe: may be otherwise when a run goes on
 COMPATIBLE = ("authors",)  #: whom a run can be made comparable with
@@ -106,6 +106,11 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / NAME) as part:
         part.write_text(json.dumps({**document, "begun": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
+
+
+def is_run(folder: str | os.PathLike[str]) -> bool:
+    """Whether that is the folder of a run."""
+    return (Path(folder) / NAME).is_file()
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Detector, Transformer
+from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .export.bundle import export_model, with_room
+from .folders import on_data
 from .material import Material, material_of
 from .presets import Preset
 from .presets import preset as find_preset
@@ -83,6 +84,7 @@ def train(
     wandb: str | None = None,
     bundle: bool = True,
     debug: bool = False,
+    watched: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainReport | None:
     """Train a preset in the run's folder `out`; the same call again goes on where it was stopped.
@@ -90,7 +92,8 @@ def train(
     Writes `run.json`, `curves.csv` and `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt`, `checkpoint.pt`, and
     beside it the bundle.
 
-    data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
+    data: the data set's directory or zip file, or a folder for each class of one's own; None for a data set we make
+    ourselves. minutes: budget of CPU time
     of this process and those that load; default the preset's, and none for the paper's. The schedule counts steps, so
     that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
     shortened. size: one of SIZES for the transformer, attention: "full" or "causal", tokens: another window, each in
@@ -98,14 +101,15 @@ def train(
     do differently and we do not copy. start: ViT-MAE's weights, which a new transformer of size base begins with in
     the place of random ones: a file, or a repository of the Hugging Face hub. machine: where; by default one process,
     on a GPU where there is one. keep_minutes: how much is lost at most when the process is killed; 0 keeps every step.
-    wandb: project to log to. bundle: write one. debug: keep and log nothing. An interrupt
-    (Ctrl-C) ends training early with the weights so far.
+    wandb: project to log to. bundle: write one. debug: keep and log nothing.
+    watched: write the curves as they come, for who looks at the folder. An interrupt (Ctrl-C) ends training early with
+    the weights so far.
     Returns None in processes but the first of several.
     Raises UsageError or InputError for a wrong preset, budget, data, or a folder of another run, also when the budget
     ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number,
     which is never kept, or when another process or the memory is gone.
     """
-    chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
+    chosen, data = on_data(_chosen(preset, size, attention, tokens, recipe, minutes, holdout), data)
     from .fit.fitting import Plan, fit
     from .fit.machine import Machine, place_of
 
@@ -120,7 +124,8 @@ def train(
     if folder is not None:
         check_same(folder, document)
     work, wandb = partial(material.work, spec), None if debug else wandb
-    plan = Plan(spec, chosen.recipe, work, seed, folder, document, begin, material.best, wandb, keep_minutes)
+    kept = (folder, document, begin, material.best, wandb, keep_minutes, watched)
+    plan = Plan(spec, chosen.recipe, work, seed, *kept)
     fitted = fit(plan, place, on_progress, started)
     fitted_at = time.process_time()
     if not fitted.first:
@@ -154,7 +159,7 @@ def train(
     if not debug:
         calibration = material.calibration()
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
-        if bundle and not isinstance(spec.model, Detector):  # whose bundle 'spedge export' writes
+        if bundle:
             written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
     return _report(chosen, seed, compat, place, checkpoint, written, material, fitted, time.process_time() - fitted_at)
 

@@ -58,7 +58,7 @@ def compile_onnx(
     rows = given.shape[1] if given.counted else 1
     files: dict[str, str | bytes] = {
         **headers(["spedge/kernel_math.h", "spedge/model.h"]),
-        "example/main.c": example(chosen, labels=False),
+        "example/main.c": example(chosen, "file"),
     }
     files |= fixed_text.sources(program, {"name": source.stem, "hash": digest, "rows": rows}, chosen)
     report = _report(program, source.stem, digest, rows, chosen, sorted(files))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import CompileError
 from .culprit import naming, to_relax
-from .nodes import LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
+from .nodes import ALL, LOG2_E, Array, Attention, Columns, Graph, Linear, Map, Mean, Node, Norm, Source, Value
 from .onnx_model import node_title
 from .simplify import Mask, Simplified
 from .views import (
@@ -60,16 +60,20 @@ _ONNX_OPERATORS = (
     "MatMul Max Min Mul Neg Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where"
 )
 SUPPORTED_ONNX = frozenset(_ONNX_OPERATORS.split())
+UNMASKED = "an attention is not masked by length: padding would take part in it"
 
 
-def lift(simplified: Simplified) -> Graph:
-    """Import into Relax and lift. Raises CompileError naming what cannot be compiled."""
+def lift(simplified: Simplified, rows: bool = False) -> Graph:
+    """Import into Relax and lift. rows: an encoder that gives a row for each token, not one for all of them.
+
+    Raises CompileError naming what cannot be compiled.
+    """
     unsupported = [n for n in simplified.model.graph.node if n.op_type not in SUPPORTED_ONNX]
     if unsupported:
         names = "; ".join(node_title(n) for n in unsupported[:3])
         raise CompileError(f"unsupported ONNX operator: {names} (supported: {', '.join(sorted(SUPPORTED_ONNX))})")
     module = naming(simplified.model, to_relax)
-    return _Lifter(simplified).run(module["main"])
+    return _Lifter(simplified).run(module["main"], rows)
 
 
 class _Lifter:
@@ -87,7 +91,7 @@ class _Lifter:
         self.env: dict[Any, Abstract] = {}
 
     # -- the walk
-    def run(self, function: Any) -> Graph:
+    def run(self, function: Any, rows: bool) -> Graph:
         tokens = np.arange(self.simplified.capacity * self.simplified.hidden, dtype=np.int64)
         shape = (1, self.simplified.capacity, self.simplified.hidden)
         raw = Value(self.simplified.hidden, "tokens")
@@ -99,6 +103,8 @@ class _Lifter:
         result = self.expression(function.body.body)
         if not isinstance(result, View):
             raise CompileError("the encoder's output does not depend on its tokens")
+        if rows:
+            return self.of_rows(result)
         output = self.rows_of(result, "the output", single=True)
         if output in self.pooled:
             return self.stateful(Graph(self.nodes, output, 0, self.simplified.capacity, self.prefix, self.names))
@@ -110,9 +116,17 @@ class _Lifter:
                 "causal attention"
             )
         if self.unmasked:
-            raise CompileError("an attention is not masked by length: padding would take part in it")
+            raise CompileError(UNMASKED)
         row = next(iter(self.picked))
         return Graph(self.nodes, output, row, self.simplified.capacity, self.prefix, self.names)
+
+    def of_rows(self, result: View) -> Graph:
+        output = self.rows_of(result, "the output")
+        if self.picked or any(isinstance(n, Attention) and n.causal for n in self.nodes):
+            raise CompileError("an encoder with a row for each token attends to all that are present, and picks none")
+        if self.unmasked:
+            raise CompileError(UNMASKED)
+        return Graph(self.nodes, output, ALL, self.simplified.capacity, self.prefix, self.names)
 
     def stateful(self, graph: Graph) -> Graph:
         if self.picked or not graph.stateful:
@@ -217,7 +231,7 @@ class _Lifter:
         return self.scaled(self.select(view.value, columns), view.factor)
 
     def split_index(self, view: View, what: str) -> tuple[int | None, Index]:
-        """The fixed row (None: all rows in order) and the columns of a view of the shape [..., width]."""
+        """The fixed row (None: all rows in order, or all tokens') and the columns of a view of shape [..., width]."""
         width = view.value.width
         index = view.index
         flat = index.reshape(-1, index.shape[-1])
@@ -228,9 +242,14 @@ class _Lifter:
             if row >= self.prefix:
                 raise CompileError(f"{what} reads row {row}, a token that may be absent")
             return row, first % width
-        if count != self.row_count or not np.array_equal(flat, first + width * np.arange(count)[:, None]):
+        rows = np.arange(self.prefix if self.of_tokens(index) else 0, self.row_count)
+        if count != len(rows) or not np.array_equal(flat, first % width + width * rows[:, None]):
             raise CompileError(f"{what} mixes tokens in a way that is not supported (shape {index.shape})")
-        return None, first
+        return None, first % width
+
+    def of_tokens(self, index: Index) -> bool:
+        """Whether a tensor [..., width] has a row for each token and none for what stands in front of them."""
+        return self.prefix > 0 and index[..., 0].size == self.simplified.capacity
 
     def select(self, value: Value, columns: Index) -> Value:
         if np.array_equal(columns, np.arange(value.width)):
@@ -256,6 +275,8 @@ class _Lifter:
             self.pooled.add(node.out)
         elif len(like.index.reshape(-1, like.index.shape[-1])) == 1 and self.row_count != 1:
             index = index + next(iter(self.picked)) * width
+        elif self.of_tokens(like.index):
+            index = index + self.prefix * width
         return View(node.out, index)
 
     # -- operators

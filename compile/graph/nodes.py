@@ -137,7 +137,8 @@ Demand = dict[Value, int]
 class Graph:
     """Nodes in an order in which they can be computed.
 
-    The result is row `output_row` of `output`; at most `capacity` tokens follow `prefix` constant rows.
+    The result is row `output_row` of `output` (ALL: each token's); at most `capacity` tokens follow `prefix` constant
+    rows.
     """
 
     nodes: list[Node]

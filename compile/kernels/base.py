@@ -414,6 +414,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "negative": lambda b, x: -x,
     "abs": lambda b, x: b.maximum(x, -x),
     "relu": lambda b, x: b.maximum(x, b.number(0)),
+    "elu": lambda b, x: b.call("sp_k_eluf", x),
     "sqrt": lambda b, x: b.sqrt(x),
     "exp": lambda b, x: b.call("sp_k_expf", x),
     "erf": lambda b, x: b.call("sp_k_erff", x),

@@ -25,6 +25,11 @@ class Builder:
             self._name(name, variable)
             yield variable
 
+    @contextmanager
+    def when(self, condition: Any) -> Iterator[None]:
+        with self._script.If(condition), self._script.Then():
+            yield
+
     def unrolled(self, extent: Any, by: int, step: Callable[[Any], None]) -> None:
         """for k in range(extent): step(k), `by` steps at a time, the rest one by one."""
         if isinstance(extent, int) and extent <= by:

@@ -8,7 +8,7 @@ from typing import Any
 from .base import Kernel, Parameter
 from .builder import Builder
 
-C_TYPES = {"float32": "float", "int16": "int16_t", "int8": "int8_t"}
+C_TYPES = {"float32": "float", "float64": "double", "int32": "int32_t", "int16": "int16_t", "int8": "int8_t"}
 
 
 def build_function(kernel: Kernel, name: str) -> Any:

@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from spedge.base.programs import apt_get
+
 from ..errors import CompileError, MissingCompilerError
 from ..targets import Target
 
@@ -64,8 +66,7 @@ def require_compiler(target: Target) -> None:
     """Raises MissingCompilerError, naming the packages, when the target's compiler is not installed."""
     if shutil.which(target.compiler) is None:
         raise MissingCompilerError(
-            f"{target.name} needs {target.compiler}, which is not installed: "
-            f"sudo apt-get install {' '.join(target.packages)}"
+            f"{target.name} needs {target.compiler}, which is not installed: {apt_get(target.packages)}"
         )
 
 

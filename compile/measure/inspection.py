@@ -247,6 +247,7 @@ def _errors(
 ) -> tuple[list[tuple[float | None, float | None, float | None]], float]:
     """(max abs, RMSE, cosine) of each site over all samples, and the largest error of the result."""
     graph = result.graph
+    assert graph is not None
     values = {n.out.name: n.out for n in graph.nodes}
     factors = getattr(result.program, "factors", {})
     wanted = list(dict.fromkeys(values[s.call.what] for s in sites if s.width))

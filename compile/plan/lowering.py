@@ -66,7 +66,8 @@ class Lowering:
             targets = [v for v in targets if v not in self.places.stored]
             self.phase(f"attention {level} and what follows" if level else "before the first attention", targets)
         output = self.places.stored[self.graph.output]
-        at = 0 if output.floats == output.row else self.graph.output_row * output.row
+        row = self.graph.prefix if self.graph.output_row == ALL else self.graph.output_row
+        at = 0 if output.floats == output.row else row * output.row
         self.memory.touch(output)
         return Program(
             self.phases,

@@ -44,7 +44,7 @@ class Buffer:
 class Arg:
     """One argument of a call: a place in a buffer, a constant by its symbol, or an integer expression.
 
-    `offset`, `per_block` and `per_head` are in floats.
+    `offset`, `per_block`, `per_head` and `per_centre` are in floats.
     """
 
     buffer: Buffer | None = None
@@ -52,6 +52,7 @@ class Arg:
     offset: int = 0
     per_block: int = 0
     per_head: int = 0
+    per_centre: int = 0
 
 
 @dataclass(frozen=True)

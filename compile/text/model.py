@@ -14,11 +14,13 @@ from ..errors import CompileError
 from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
-from ..kernels.panel import PanelKernel, RowLinearKernel
+from ..kernels.lines import VectorSumsKernel
+from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
 from ..kernels.rows import RowsAttentionKernel, RowsInt8LinearKernel, RowsLinearKernel, RowsNormKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
+from ..points.kernels import GraphKernel
 from ..supported import supported
 from ..targets import Target
 from . import c_text
@@ -27,6 +29,8 @@ from .weights import Weights, weights
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
+
+    from ..points.lowering import PointProgram
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Names:
     buffers: dict[Buffer, str]
 
     @staticmethod
-    def of(program: Program | StatefulProgram) -> Names:
+    def of(program: Program | StatefulProgram | PointProgram) -> Names:
         kernels: dict[Kernel, str] = {}
         for item, _ in program.items():
             for call in item.calls if isinstance(item, HeadLoop) else (item,):
@@ -58,11 +62,15 @@ def kernels_source(names: Names, target: Target) -> str:
 def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
-    vectors = any(isinstance(kernel, VectorLinearKernel | VectorMixKernel) for kernel in names.kernels)
-    panels = any(isinstance(kernel, PanelKernel | RowLinearKernel) for kernel in names.kernels)
+    vectors = any(
+        isinstance(kernel, VectorLinearKernel | VectorMixKernel | VectorSumsKernel) for kernel in names.kernels
+    )
+    panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     rows = any(isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in names.kernels)
+    graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
     uses = (
+        ("kernel_graph", graphs),
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
@@ -139,28 +147,33 @@ def model_source(
 
     check: lines that see to it that the constants are ours. probes: with calls of sp_probe_begin and sp_probe_end.
     """
-    prefix = program.graph.prefix
-    hidden = program.graph.source.out.width
     return "\n".join(
         [
             NOTICE + '#include "model.h"\n\n#include "model_internal.h"\n',
             "/* Where each value lies in the arena, in floats. */",
             c_text.places({names.buffers[b]: offsets[b] for b in program.buffers}),
-            _executor(program, names, prefix, hidden, check, itertools.count() if probes else None),
-            _labels(bundle.labels),
-            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
-            _model(bundle, names.buffers[program.source], prefix * hidden, arena_bytes, precision),
+            executor("encode", program, names, check, itertools.count() if probes else None),
+            labels_table(bundle.labels),
+            c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
+            model_struct(bundle, input_offset(program, names), arena_bytes, precision),
         ]
     )
 
 
-def _executor(
-    program: Program, names: Names, prefix: int, hidden: int, check: Sequence[str], sites: Iterator[int] | None
+def input_offset(program: Program, names: Names) -> str:
+    """Where the caller writes the tokens' rows: behind the constant ones; in floats."""
+    return f"{names.buffers[program.source]} + {program.graph.prefix * program.graph.source.out.width}"
+
+
+def executor(
+    title: str, program: Program, names: Names, check: Sequence[str], sites: Iterator[int] | None = None
 ) -> str:
+    """The function that runs the encoder: int title(void *arena, uint32_t count)."""
     rows, source = program.rows, names.buffers[program.source]
+    prefix, hidden = program.graph.prefix, program.graph.source.out.width
     lines = [
         "/* rows: the constant rows in front and the tokens present; keys the same, in tiles for attention. */",
-        "static int encode(void *arena, uint32_t count)",
+        f"static int {title}(void *arena, uint32_t count)",
         "{",
         "    float *const a = (float *)arena;",
         f"    const int32_t keys = (int32_t)count + {prefix};",
@@ -189,25 +202,25 @@ def _executor(
     for phase in program.phases:
         lines.append(f"    /* {phase.label} */")
         if program.whole:
-            lines += _items(phase.blocks, names, "    ", sites, "0")
+            lines += item_lines(phase.blocks, names, "    ", sites, "0")
         elif phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
-            lines += _items(phase.blocks, names, "        ", sites, "block")
+            lines += item_lines(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
-        lines += _items(phase.once, names, "    ", sites, "0")
+        lines += item_lines(phase.once, names, "    ", sites, "0")
     if not any("tiles" in line for line in lines[at:]):
         lines.append("    (void)tiles;")
     lines += ["    return SP_OK;", "}", ""]
     return "\n".join(lines)
 
 
-def _place(output: Arg, names: Names) -> str:
+def output_place(output: Arg, names: Names) -> str:
     """Where an output lies in the arena, in floats."""
     assert output.buffer is not None
     return f"{names.buffers[output.buffer]} + {output.offset}"
 
 
-_STATEFUL = "    .reset = reset,\n    .step = step,\n    .read = read_out,\n"
+_STATEFUL = (".reset = reset", ".step = step", ".read = read_out")
 
 
 def stateful_source(
@@ -220,7 +233,7 @@ def stateful_source(
     check: Sequence[str],
 ) -> str:
     """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
-    model = _model(bundle, names.buffers[program.input], 0, arena_bytes, precision)
+    model = model_struct(bundle, names.buffers[program.input], arena_bytes, precision, _STATEFUL)
     places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
     return "\n".join(
         [
@@ -228,9 +241,9 @@ def stateful_source(
             "/* Where each value lies in the arena, in floats; the count of the window's tokens is the last word. */",
             c_text.places(places),
             _steps(program, names, check),
-            _labels(bundle.labels),
-            c_text.outputs(bundle.outputs, [_place(program.output, names)]),
-            model.replace("    .encode = encode,\n", f"    .encode = encode,\n{_STATEFUL}"),
+            labels_table(bundle.labels),
+            c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
+            model,
         ]
     )
 
@@ -238,8 +251,8 @@ def stateful_source(
 def _steps(program: StatefulProgram, names: Names, check: Sequence[str]) -> str:
     graph, at = program.graph, names.buffers
     hidden, width = graph.source.out.width, program.total.row
-    token = "\n".join(_items(program.token, names, "    ", None, "block"))
-    head = "\n".join(_items(program.head, names, "    ", None, "0"))
+    token = "\n".join(item_lines(program.token, names, "    ", None, "block"))
+    head = "\n".join(item_lines(program.head, names, "    ", None, "0"))
     checked = "".join(f"{line}\n" for line in check)
     unused = "" if "tiles" in token else "    (void)tiles;\n"
     return f"""static void reset(void *arena)
@@ -299,7 +312,8 @@ static int encode(void *arena, uint32_t count)
 """
 
 
-def _items(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+def item_lines(items: Iterable[Item], names: Names, indent: str, sites: Iterator[int] | None, block: str) -> list[str]:
+    """The calls of items. sites: numbers for probes around them; block: the number of the block at hand, in C."""
     lines: list[str] = []
     for item in items:
         if isinstance(item, HeadLoop):
@@ -322,7 +336,10 @@ def _probed(call: Call, names: Names, indent: str, sites: Iterator[int] | None, 
 
 
 def _call(call: Call, names: Names, indent: str) -> str:
-    args = [_typed(_arg(a, names), a, p) for a, p in zip(call.args, call.kernel.parameters, strict=True)]
+    args = [
+        a.symbol if p.kind == "int" else _typed(_arg(a, names), a, p)
+        for a, p in zip(call.args, call.kernel.parameters, strict=True)
+    ]
     return f"{indent}{names.kernels[call.kernel]}({', '.join(args)});"
 
 
@@ -334,8 +351,6 @@ def _typed(text: str, arg: Arg, parameter: Parameter) -> str:
 
 
 def _arg(arg: Arg, names: Names) -> str:
-    if arg.buffer is None and arg.symbol in ("keys", "tiles"):
-        return arg.symbol
     base = constant_symbol(arg.symbol) if arg.buffer is None else f"a + {names.buffers[arg.buffer]}"
     if arg.offset:
         base += f" + {arg.offset}"
@@ -343,16 +358,21 @@ def _arg(arg: Arg, names: Names) -> str:
         base += f" + block * {arg.per_block}"
     if arg.per_head:
         base += f" + head * {arg.per_head}"
+    if arg.per_centre:
+        base += f" + centre * {arg.per_centre}"
     return base
 
 
-def _labels(labels: Iterable[str]) -> str:
+def labels_table(labels: Iterable[str]) -> str:
+    """`sp_model_labels`."""
     texts = "".join(f"    {c_text.string(label)},\n" for label in labels)
     return f"const char *const sp_model_labels[SP_MODEL_CLASSES] = {{\n{texts}}};\n"
 
 
-def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, precision: str) -> str:
+def model_struct(bundle: Bundle, source: str, arena_bytes: int, precision: str, more: Sequence[str] = ()) -> str:
+    """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of other fields."""
     model = supported(bundle)
+    others = "".join(f"    {line},\n" for line in more)
     t, e = model.input.tokenizer, model.input.embedding
     return f"""const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bundle.hash_bytes)}}},
@@ -380,7 +400,7 @@ def _model(bundle: Bundle, source: str, input_offset: int, arena_bytes: int, pre
     .output_count = {len(bundle.outputs)},
     .outputs = outputs,
     .arena_bytes = {arena_bytes}u,
-    .input_offset = {source} * 4 + {4 * input_offset},
+    .input_offset = 4 * ({source}),
     .encode = encode,
-}};
+{others}}};
 """

@@ -11,7 +11,7 @@ from ..targets import Target
 
 EXAMPLE = """\
 /* Runs the model once on made-up input and prints what comes out: replace the input by @WHAT@.
- * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude example/main.c model.c kernels.c weights.c -lm -o example-model */
+ * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude@LIBRARY@ example/main.c model.c kernels.c weights.c -lm -o example-model */
 #include "model.h"
 
 #include <stdio.h>
@@ -30,7 +30,7 @@ int main(void)
     for (i = 0; i < @INPUTS@; ++i) {
         input[i] = (float)(i % 17u) / 8.0f - 1.0f;
     }
-    if (sp_model.encode(arena.bytes, count) != SP_OK) {
+@BEFORE@    if (sp_model.encode(arena.bytes, count) != SP_OK) {
         return 1;
     }
     output = sp_model_output(arena.bytes, &sp_model.outputs[0]);
@@ -60,13 +60,49 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def example(target: Target, labels: bool = True) -> str:
-    """example/main.c; labels: of a model with tokens and labels, else of one with a fixed shape."""
+_CELLS = """\
+    for (i = 0; i < count; ++i) {
+        ((uint16_t *)(void *)(arena.bytes + sp_model.cells_offset))[i] =
+            (uint16_t)(i % ((uint32_t)sp_model.detection->rows * sp_model.detection->columns));
+    }
+    sp_model.reset(arena.bytes);
+"""
+
+
+#: Of the library: what makes the graphs of a model on graphs, and what it includes.
+_GRAPH_SOURCES = ("graph.c", "graph_plan.c", "graph_points.h")
+_GRAPH_HEADERS = ("spedge/assert.h", "spedge/error.h", "spedge/graph.h")
+_POINTS = """\
+    double *const points = (double *)(void *)(arena.bytes + sp_model.graph->tables[0].points_offset);
+    for (i = 0; i < count; ++i) { /* column, row and time, in units of the model's time scale */
+        points[3 * i] = (double)(i % 5u);
+        points[3 * i + 1] = (double)(i % 3u);
+        points[3 * i + 2] = 0.25 * i;
+    }
+    if (sp_graph_build(sp_model.graph, arena.bytes, count) != SP_OK) {
+        return 1;
+    }
+"""
+
+
+def points_example(target: Target) -> dict[str, str]:
+    """example/main.c of a model on graphs, and the library's sources that make them."""
+    library = firmware_dir() / "lib" / "src"
+    sources = {f"example/graph/{name}": (library / name).read_text() for name in _GRAPH_SOURCES}
+    return {"example/main.c": example(target, "points"), **sources, **headers(_GRAPH_HEADERS)}
+
+
+def example(target: Target, kind: str = "classifier") -> str:
+    """example/main.c. kind: of a "classifier" by tokens, of one on "points", of a "detector", or of a "file" with a
+    fixed shape."""
+    labels, tokens = kind in ("classifier", "points"), kind != "file"
     words = {
         "@COMPILER@": target.compiler,
         "@FLAGS@": " ".join(target.flags),
-        "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if labels else "your own",
-        "@INPUTS@": "count * SP_MODEL_HIDDEN" if labels else "SP_MODEL_INPUT_FLOATS",
+        "@LIBRARY@": " -Iexample/graph example/graph/*.c" if kind == "points" else "",
+        "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if tokens else "your own",
+        "@INPUTS@": "count * SP_MODEL_HIDDEN" if tokens else "SP_MODEL_INPUT_FLOATS",
+        "@BEFORE@": {"detector": _CELLS, "points": _POINTS}.get(kind, ""),
         "@FORMAT@": "%s" if labels else "%lu",
         "@LABEL@": "sp_model_labels[i]" if labels else "(unsigned long)i",
     }

@@ -38,7 +38,7 @@ const float *classify(uint32_t count) /* float [SP_MODEL_CLASSES] */
         use,
         target,
         report,
-    ) + (steps if supported(bundle).model.attention == "causal" else "")
+    ) + (steps if supported(bundle).causal else "")
 
 
 def file_readme(path: Path, program: FixedProgram, target: Target, report: CompileReport) -> str:

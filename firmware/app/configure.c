@@ -121,14 +121,16 @@ static void plan_model(plan_t *plan, sp_pipeline_config_t *config, const app_set
     const int unasked = settings->every_us > 0 || settings->every_tokens > 0 || sp_model.detection != NULL;
     config->embed = sp_model.embed;
     config->window_tokens = sp_model.tokens;
+    config->points = sp_model.graph != NULL;
     plan->arena = sp_model.arena_bytes;
     plan->numbers = app_outputs_numbers() + app_outputs_state();
     plan->holds = settings->hold;
     if (sp_model.detection != NULL) {
         plan_detector(plan, config);
     } else {
-        plan->numbers_kept = plan->numbers < APP_RESULT_NUMBERS ? plan->numbers : APP_RESULT_NUMBERS;
-        plan->holds |= plan->numbers > plan->numbers_kept;
+        const uint32_t numbers = app_outputs_numbers();
+        plan->numbers_kept = numbers < APP_RESULT_NUMBERS ? numbers : APP_RESULT_NUMBERS;
+        plan->holds |= numbers > plan->numbers_kept;
     }
     if (unasked)
         plan->results_kept = plan->holds ? 1u : SP_APP_RESULTS;

@@ -21,6 +21,14 @@ static int read_state(app_t *app, app_inference_t *out)
     return code;
 }
 
+/* The graphs of the rows of the window. Returns a code. */
+static int build_graphs(app_t *app, uint64_t since)
+{
+    const sp_graph_plan_t *graph = sp_model.graph;
+    void *points = app->setup.arena + graph->tables[0].points_offset;
+    return sp_graph_build(graph, app->setup.arena, sp_pipeline_points(app->setup.pipe, since, points));
+}
+
 /* Run the encoder on the window. Returns its code. */
 static int run_encoder(app_t *app, app_inference_t *out)
 {
@@ -30,7 +38,9 @@ static int run_encoder(app_t *app, app_inference_t *out)
     uint64_t begin = port_counter();
     out->rows = sp_pipeline_window(app->setup.pipe, since, input);
     uint64_t ready = port_counter();
-    int code = sp_model.encode(app->setup.arena, out->rows);
+    int code = sp_model.graph != NULL ? build_graphs(app, since) : SP_OK;
+    if (code >= 0)
+        code = sp_model.encode(app->setup.arena, out->rows);
     out->cost_encode = port_counter() - ready;
     out->cost_window = ready - begin;
     return code;

@@ -97,6 +97,7 @@ static uint8_t *put_loss(uint8_t *p, const app_losses_t *loss)
 void app_put_hello(app_reply_t *reply)
 {
     const port_info_t *info = port_info();
+    const port_end_t end = port_last_end();
     size_t memory, ram;
     port_memory(&memory);
     int flags = (app_has_model() ? HELLO_MODEL : 0) | (app_camera_can(0) ? HELLO_CAMERA : 0) |
@@ -120,7 +121,10 @@ void app_put_hello(app_reply_t *reply)
     p = put_string(p, SP_FIRMWARE_VERSION);
     p = put_string(p, SP_FIRMWARE_BUILD);
     p = put_string(p, info->board);
-    reply->at = put_string(p, sp_model.name);
+    p = put_string(p, sp_model.name);
+    p = sp_put_u8(p, end.why);
+    p = sp_put_u32(p, end.at);
+    reply->at = sp_put_u32(p, end.detail);
 }
 
 void app_put_image(app_reply_t *reply)

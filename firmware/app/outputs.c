@@ -19,11 +19,15 @@ static uint32_t half_of_state(void)
 
 uint32_t app_outputs_state(void)
 {
-    return 2u * half_of_state();
+    return sp_model.graph != NULL ? sp_graph_plan_words(sp_model.graph) : 2u * half_of_state();
 }
 
 static const float *state_at(const void *arena, uint32_t first, uint32_t *n)
 {
+    if (sp_model.graph != NULL) {
+        *n = sp_graph_plan_words(sp_model.graph) - first;
+        return (const float *)(const void *)((const uint8_t *)arena + sp_model.graph->words_offset) + first;
+    }
     const uint32_t half = half_of_state(), within = first % half;
     const uint32_t offset = first < half ? sp_model.detection->hidden_offset : sp_model.detection->cell_offset;
     *n = half - within;

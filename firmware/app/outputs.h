@@ -7,7 +7,8 @@
 /* Numbers in the row: all outputs, one behind the other in the model's order. */
 uint32_t app_outputs_numbers(void);
 
-/* Numbers of a detector's state, which follow those: hidden, then cell; 0: there are none to be read. */
+/* What follows those: numbers of a detector's state, hidden, then cell; words of the tables of a model on graphs, which are
+ * whole numbers; 0: there is nothing more to be read. */
 uint32_t app_outputs_state(void);
 
 /* Number `first` of outputs and state, below their length, after a run; n: how many follow each other there, itself

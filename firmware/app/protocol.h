@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 6u
+#define PROTOCOL_VERSION 7u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {

@@ -29,20 +29,31 @@ void reset_handler(void)
     }
 }
 
-/* frame: the registers that the core pushed; frame[6] is the PC. */
-static void __attribute__((used)) report_fault(const uint32_t *frame)
+/* To be written by the port: remember where the program ended, for the next start. */
+void cortex_m_died(uint32_t at, uint32_t detail);
+
+static void __attribute__((used)) report_fault(uint32_t at)
 {
-    app_panic("the core took a fault; detail: program counter, CFSR", frame[6], SCB_CFSR);
+    const uint32_t detail = SCB_CFSR;
+    if ((detail & SCB_CFSR_NO_FRAME) != 0)
+        at = 0;
+    cortex_m_died(at, detail);
+    app_panic("the core took a fault; detail: program counter, CFSR", at, detail);
 }
 
-/* Also for the interrupts that have no handler: none of them is ever enabled. */
+/* Also for the interrupts that have no handler: none of them is ever enabled. The program's PC is the seventh of the
+ * registers that the core pushed. Its stack may be what is wrong, so the report begins one anew. */
 static void __attribute__((naked)) fault_handler(void)
 {
     __asm volatile("tst lr, #4\n\t"
                    "ite eq\n\t"
                    "mrseq r0, msp\n\t"
                    "mrsne r0, psp\n\t"
-                   "b report_fault");
+                   "ldr r0, [r0, #24]\n\t"
+                   "ldr r1, =link_stack_top\n\t"
+                   "mov sp, r1\n\t"
+                   "b report_fault\n\t"
+                   ".ltorg");
 }
 
 typedef void (*vector_t)(void);

@@ -1,4 +1,4 @@
-/* A board that has no number of its own and cannot start itself anew; included by its port. */
+/* A board that has no number of its own, cannot start itself anew, and does not know why it was; included by its port. */
 #ifndef SP_PORT_NO_REBOOT_H_INCLUDED
 #define SP_PORT_NO_REBOOT_H_INCLUDED
 
@@ -9,6 +9,11 @@ size_t port_unique_id(uint8_t *out, size_t capacity)
     (void)out;
     (void)capacity;
     return 0;
+}
+
+port_end_t port_last_end(void)
+{
+    return (port_end_t){0};
 }
 
 int port_can_reboot(uint8_t to)

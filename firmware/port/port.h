@@ -50,6 +50,18 @@ port_image_t port_image(void);
 /* The number that no other chip of the kind has. Returns its bytes, 0 when there is none. */
 size_t port_unique_id(uint8_t *out, size_t capacity);
 
+/* Why the firmware ended before this start: it was told to, or lost its power; the core took a fault (at: the program
+ * counter, 0 if it is not known; detail: what the core says of it); it hung, and the watchdog reset the chip. The numbers
+ * are on the wire. */
+enum { PORT_END_NONE = 0, PORT_END_FAULT = 1, PORT_END_WATCHDOG = 2 };
+
+typedef struct port_end {
+    uint8_t why;
+    uint32_t at, detail;
+} port_end_t;
+
+port_end_t port_last_end(void);
+
 /* Start the firmware (0) anew, or the chip's bootloader (1): whether that can be, and do it; the numbers are on the wire.
  * What was written to the link goes out before. Returns where it fails. */
 int port_can_reboot(uint8_t to);

@@ -1,54 +1,12 @@
 #include "harness.h"
 #include "oracle.h"
+#include "pipeline_pieces.h"
 #include "spedge/pipeline.h"
 
 #include <string.h>
 
-#define P 4u
-#define BUCKETS 6u
-#define HIDDEN 17u
-#define CELLS (2u * BUCKETS * P * P)
-#define WINDOW 8u
 #define EVENTS 4000u
 #define KEPT_COLUMNS (4096u / sizeof(float) / (HIDDEN / 3u)) /* as many positions are in 4 KB */
-
-static float weight[CELLS * HIDDEN], bias[HIDDEN];
-
-static sp_pipeline_config_t config(void)
-{
-    uint32_t state = 11;
-    for (size_t i = 0; i < CELLS * HIDDEN; i++)
-        weight[i] = (float)harness_random(&state, 2001) / 1000.0f - 1.0f;
-    for (size_t i = 0; i < HIDDEN; i++)
-        bias[i] = (float)i / 10.0f;
-    return (sp_pipeline_config_t){
-        .tokenizer = {.width = 34, .height = 34, .patch_size = P, .pool_events = 4096, .threshold = 20.0},
-        .embed = {.hidden = HIDDEN, .buckets = BUCKETS, .time_scale_us = 10000.0f, .weight = weight, .bias = bias},
-        .window_tokens = WINDOW};
-}
-
-static sp_pipeline_t *new_pipeline(const sp_pipeline_config_t *c)
-{
-    const size_t size = sp_pipeline_size(c);
-    sp_pipeline_t *pipe = NULL;
-    CHECK(size > 0);
-    CHECK_EQ(sp_pipeline_init(&pipe, c, harness_alloc(size), size), SP_OK);
-    return pipe;
-}
-
-/* EVT2, a time word before every event. */
-static uint8_t *encode(const sp_event_t *events, size_t n)
-{
-    uint8_t *bytes = harness_alloc(8 * n);
-    for (size_t i = 0; i < n; i++) {
-        const sp_event_t *e = &events[i];
-        const uint32_t words[2] = {0x80000000u | (uint32_t)(e->t >> 6),
-                                   (uint32_t)e->p << 28 | (uint32_t)(e->t & 63) << 22 | (uint32_t)e->x << 11 | e->y};
-        for (size_t k = 0; k < 8; k++)
-            bytes[8 * i + k] = (uint8_t)(words[k / 4] >> 8 * (k % 4));
-    }
-    return bytes;
-}
 
 static void collect(void *context, const sp_tokenizer_t *tok, const sp_token_t *token)
 {
@@ -89,11 +47,11 @@ static uint32_t window_of(const sp_pipeline_config_t *c, const token_list_t *lis
 
 TEST(pipeline_window_equals_its_parts_at_every_length)
 {
-    const sp_pipeline_config_t c = config();
+    const sp_pipeline_config_t c = pieces_config();
     const sp_event_t *events = random_events(1, EVENTS, 34, 34, 1u << 20);
-    const uint8_t *bytes = encode(events, EVENTS);
+    const uint8_t *bytes = pieces_encode(events, EVENTS);
     const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     token_list_t tokens = token_list();
     float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
     size_t at = 0, used;
@@ -114,10 +72,54 @@ TEST(pipeline_window_equals_its_parts_at_every_length)
     token_list_check_equal(&tokens, &expected);
 }
 
+/* Rows without positions, and these beside them, of the same tokens; none that is older than asked for. */
+TEST(pipeline_points_are_those_of_the_window)
+{
+    sp_pipeline_config_t c = pieces_config();
+    const sp_event_t *events = random_events(4, EVENTS, 34, 34, 1u << 20);
+    const uint8_t *bytes = pieces_encode(events, EVENTS);
+    token_list_t tokens = token_list();
+    float rows[WINDOW * HIDDEN], expected[HIDDEN];
+    double points[WINDOW][3];
+    size_t used;
+
+    c.points = 1;
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
+    sp_pipeline_set_observer(pipe, collect, &tokens);
+    CHECK_EQ(sp_pipeline_points(pipe, 0, points), 0);
+    CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    sp_embed_config_t embed = c.embed;
+    embed.patch_size = P;
+    const size_t size = sp_embed_scratch_size(&embed);
+    uint8_t *scratch = memset(harness_alloc(size), 0, size);
+    const uint64_t ages[] = {0, tokens.tokens[tokens.count - WINDOW / 2].t};
+    for (size_t k = 0; k < 2; k++) {
+        const uint32_t count = sp_pipeline_points(pipe, ages[k], points);
+        const size_t first = tokens.count - count;
+        CHECK_EQ(sp_pipeline_window(pipe, ages[k], rows), count);
+        CHECK(k == 0 ? count == WINDOW : count < WINDOW);
+        for (uint32_t i = 0; i < count; i++) {
+            const sp_token_t *token = &tokens.tokens[first + i];
+            const sp_event_t *of_token = tokens.events;
+            for (size_t before = 0; before < first + i; before++)
+                of_token += tokens.tokens[before].n;
+            CHECK(points[i][0] == token->x && points[i][1] == token->y);
+            CHECK(points[i][2] == (double)(token->t - tokens.tokens[first].t) / (double)c.embed.time_scale_us);
+            CHECK_EQ(sp_embed_events(&embed, of_token, token->n, scratch, size, expected), SP_OK);
+            CHECK(memcmp(&rows[i * HIDDEN], expected, sizeof expected) == 0);
+        }
+    }
+    c.one_by_one = 1;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+    c.one_by_one = 0;
+    c.cell = 1;
+    CHECK_EQ(sp_pipeline_size(&c), 0);
+}
+
 /* Positions of the first columns are kept, those behind them computed: both are the same. */
 TEST(pipeline_positions_of_a_wide_sensor)
 {
-    sp_pipeline_config_t c = config();
+    sp_pipeline_config_t c = pieces_config();
     const sp_event_t *events = random_events(2, EVENTS, 34, 34, 1u << 20);
     sp_event_t *far = harness_alloc(EVENTS * sizeof *far);
     c.tokenizer.width = 2047;
@@ -125,8 +127,8 @@ TEST(pipeline_positions_of_a_wide_sensor)
         far[i] = events[i];
         far[i].x = (uint16_t)(far[i].x + 800u);
     }
-    const uint8_t *bytes = encode(far, EVENTS);
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    const uint8_t *bytes = pieces_encode(far, EVENTS);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     token_list_t tokens = token_list();
     float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
     size_t used;
@@ -147,8 +149,8 @@ TEST(pipeline_positions_of_a_wide_sensor)
 TEST(pipeline_window_of_voxels_equals_its_parts)
 {
     for (uint32_t threshold = 0; threshold < 4; threshold += 3) {
-        sp_pipeline_config_t c = config();
-        const uint8_t *bytes = encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
+        sp_pipeline_config_t c = pieces_config();
+        const uint8_t *bytes = pieces_encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
         token_list_t tokens = token_list();
         float got[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
         size_t used;
@@ -157,7 +159,7 @@ TEST(pipeline_window_of_voxels_equals_its_parts)
         c.tokenizer.threshold = threshold;
         c.tokenizer.duration_us = 30000;
         c.tokenizer.absolute_refractory_us = 0;
-        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_t *pipe = pieces_pipeline(&c);
         sp_pipeline_set_observer(pipe, collect, &tokens);
         for (size_t at = 0; at < 8 * EVENTS; at += used) {
             const int rc = sp_pipeline_feed(pipe, bytes + at, 8 * EVENTS - at, &used, 1, SP_NO_TIME);
@@ -172,9 +174,9 @@ TEST(pipeline_window_of_voxels_equals_its_parts)
 /* A pipeline that keeps one token, beside one that keeps a window: the same rows, windows end to end. */
 TEST(pipeline_newest_is_the_last_row_of_its_window)
 {
-    const sp_pipeline_config_t c = config();
+    const sp_pipeline_config_t c = pieces_config();
     sp_pipeline_config_t one = c;
-    const uint8_t *bytes = encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
+    const uint8_t *bytes = pieces_encode(random_events(1, EVENTS, 34, 34, 1u << 20), EVENTS);
     float got[HIDDEN], parts[WINDOW * HIDDEN];
     uint32_t count = 0;
     size_t at = 0, used;
@@ -182,7 +184,7 @@ TEST(pipeline_newest_is_the_last_row_of_its_window)
 
     one.one_by_one = 1;
     CHECK(sp_pipeline_size(&one) < sp_pipeline_size(&c));
-    sp_pipeline_t *pipe = new_pipeline(&one);
+    sp_pipeline_t *pipe = pieces_pipeline(&one);
     sp_pipeline_set_observer(pipe, collect, &tokens);
     CHECK_EQ(sp_pipeline_newest(pipe, got), 0);
     while (sp_pipeline_feed(pipe, bytes + at, 8 * EVENTS - at, &used, 1, SP_NO_TIME) == SP_TOKEN) {
@@ -202,19 +204,19 @@ TEST(pipeline_newest_is_the_last_row_of_its_window)
     CHECK(tokens.count > 3 * WINDOW);
     sp_pipeline_reset(pipe);
     CHECK_EQ(sp_pipeline_newest(pipe, got), 0);
-    CHECK_EQ(sp_pipeline_newest(new_pipeline(&c), got), 0);
+    CHECK_EQ(sp_pipeline_newest(pieces_pipeline(&c), got), 0);
 }
 
 TEST(pipeline_cut_anywhere_gives_the_same)
 {
     static const size_t pieces[] = {1, 7, 1000, 8 * EVENTS};
-    const sp_pipeline_config_t c = config();
+    const sp_pipeline_config_t c = pieces_config();
     const sp_event_t *events = random_events(2, EVENTS, 34, 34, 1u << 20);
-    const uint8_t *bytes = encode(events, EVENTS);
+    const uint8_t *bytes = pieces_encode(events, EVENTS);
     const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
 
     for (size_t k = 0; k < 4; k++) {
-        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_t *pipe = pieces_pipeline(&c);
         token_list_t tokens = token_list();
         sp_pipeline_set_observer(pipe, collect, &tokens);
         for (size_t start = 0; start < 8 * EVENTS; start += pieces[k]) {
@@ -235,9 +237,9 @@ TEST(pipeline_cut_anywhere_gives_the_same)
 
 TEST(pipeline_reset_is_as_new)
 {
-    const sp_pipeline_config_t c = config();
-    const uint8_t *bytes = encode(random_events(3, EVENTS, 34, 34, 1u << 20), EVENTS);
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    const sp_pipeline_config_t c = pieces_config();
+    const uint8_t *bytes = pieces_encode(random_events(3, EVENTS, 34, 34, 1u << 20), EVENTS);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     float first[WINDOW * HIDDEN], again[WINDOW * HIDDEN];
     sp_pipeline_stats_t a, b;
     size_t used;
@@ -263,9 +265,9 @@ static uint64_t tick(void *context)
 
 TEST(pipeline_costs_are_of_their_stage)
 {
-    const sp_pipeline_config_t c = config();
-    const uint8_t *bytes = encode(random_events(4, EVENTS, 34, 34, 0), EVENTS);
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    const sp_pipeline_config_t c = pieces_config();
+    const uint8_t *bytes = pieces_encode(random_events(4, EVENTS, 34, 34, 0), EVENTS);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     sp_pipeline_stats_t s;
     uint64_t clock = 0;
     size_t used;
@@ -279,7 +281,7 @@ TEST(pipeline_costs_are_of_their_stage)
 
 TEST(pipeline_without_weights_makes_tokens_only)
 {
-    sp_pipeline_config_t c = config();
+    sp_pipeline_config_t c = pieces_config();
     const sp_event_t *events = random_events(5, EVENTS, 34, 34, 0);
     token_list_t tokens = token_list();
     const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
@@ -287,16 +289,16 @@ TEST(pipeline_without_weights_makes_tokens_only)
 
     c.embed = (sp_embed_config_t){0};
     c.window_tokens = 0;
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     sp_pipeline_set_observer(pipe, collect, &tokens);
-    CHECK_EQ(sp_pipeline_feed(pipe, encode(events, EVENTS), 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
+    CHECK_EQ(sp_pipeline_feed(pipe, pieces_encode(events, EVENTS), 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
     token_list_check_equal(&tokens, &expected);
     CHECK_EQ(sp_pipeline_window(pipe, 0, NULL), 0);
 }
 
 TEST(pipeline_bad_configurations_and_memory_are_refused)
 {
-    sp_pipeline_config_t c = config();
+    sp_pipeline_config_t c = pieces_config();
     sp_pipeline_t *pipe = NULL;
     const size_t size = sp_pipeline_size(&c);
     uint8_t *mem = harness_alloc(size + 8);
@@ -306,16 +308,16 @@ TEST(pipeline_bad_configurations_and_memory_are_refused)
     CHECK_EQ(sp_pipeline_init(&pipe, &c, NULL, size), SP_ERR_MEMORY);
     c.window_tokens = 0;
     CHECK_EQ(sp_pipeline_size(&c), 0);
-    c = config();
+    c = pieces_config();
     c.embed.patch_size = P + 1;
     CHECK_EQ(sp_pipeline_size(&c), 0);
-    c = config();
+    c = pieces_config();
     c.embed.bias = NULL;
     CHECK_EQ(sp_pipeline_size(&c), 0);
-    c = config();
+    c = pieces_config();
     c.embed.hidden = 0;
     CHECK_EQ(sp_pipeline_size(&c), 0);
-    c = config();
+    c = pieces_config();
     c.tokenizer.width = 0;
     CHECK_EQ(sp_pipeline_init(&pipe, &c, mem, size), SP_ERR_CONFIG);
     CHECK(pipe == NULL);
@@ -323,8 +325,8 @@ TEST(pipeline_bad_configurations_and_memory_are_refused)
 
 TEST(pipeline_hostile_bytes_never_do_harm)
 {
-    const sp_pipeline_config_t c = config();
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    const sp_pipeline_config_t c = pieces_config();
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     uint32_t state = 99;
 
     for (size_t round = 0; round < 300; round++) {
@@ -375,14 +377,14 @@ TEST(pipeline_stops_before_the_time_asked_for)
 {
     static const size_t pieces[] = {1, 7, 1000, 8 * EVENTS};
     const sp_event_t *events = random_events(6, EVENTS, 34, 34, 0);
-    const uint8_t *bytes = encode(events, EVENTS);
+    const uint8_t *bytes = pieces_encode(events, EVENTS);
     const uint64_t every = (events[EVENTS - 1].t - events[0].t) / 37;
 
     for (size_t k = 0; k < 8; k++) {
-        sp_pipeline_config_t c = config();
+        sp_pipeline_config_t c = pieces_config();
         c.thins = k >= 4; /* by way of the decoder */
         const token_list_t expected = oracle(&c.tokenizer, events, EVENTS);
-        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_t *pipe = pieces_pipeline(&c);
         token_list_t tokens = token_list();
         size_t stops;
         sp_pipeline_set_observer(pipe, collect, &tokens);
@@ -397,9 +399,9 @@ TEST(pipeline_stops_before_the_time_asked_for)
 
 TEST(pipeline_window_leaves_out_what_is_older)
 {
-    const sp_pipeline_config_t c = config();
-    const uint8_t *bytes = encode(random_events(7, EVENTS, 34, 34, 0), EVENTS);
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    const sp_pipeline_config_t c = pieces_config();
+    const uint8_t *bytes = pieces_encode(random_events(7, EVENTS, 34, 34, 0), EVENTS);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     token_list_t tokens = token_list();
     float all[WINDOW * HIDDEN], some[WINDOW * HIDDEN], parts[WINDOW * HIDDEN];
     size_t used;
@@ -425,9 +427,9 @@ TEST(pipeline_window_leaves_out_what_is_older)
 
 TEST(pipeline_thins_and_counts_what_it_leaves_out)
 {
-    sp_pipeline_config_t c = config();
+    sp_pipeline_config_t c = pieces_config();
     const sp_event_t *events = random_events(8, EVENTS, 34, 34, 0);
-    const uint8_t *bytes = encode(events, EVENTS);
+    const uint8_t *bytes = pieces_encode(events, EVENTS);
     const uint64_t every = (events[EVENTS - 1].t - events[0].t) / 37;
     const token_list_t none = token_list();
     sp_pipeline_stats_t s;
@@ -435,7 +437,7 @@ TEST(pipeline_thins_and_counts_what_it_leaves_out)
     size_t used, stops;
 
     c.thins = 1;
-    sp_pipeline_t *pipe = new_pipeline(&c);
+    sp_pipeline_t *pipe = pieces_pipeline(&c);
     sp_pipeline_set_keep(pipe, 64);
     CHECK_EQ(sp_pipeline_feed(pipe, bytes, 8 * EVENTS, &used, 0, SP_NO_TIME), SP_OK);
     sp_pipeline_stats(pipe, &s);
@@ -460,10 +462,10 @@ TEST(pipeline_of_any_format_survives_hostile_bytes_and_accounts_for_them)
 {
     uint32_t state = 5;
     for (uint8_t format = 0; format < SP_FORMATS; format++) {
-        sp_pipeline_config_t c = config();
+        sp_pipeline_config_t c = pieces_config();
         c.format = format;
         c.thins = format & 1;
-        sp_pipeline_t *pipe = new_pipeline(&c);
+        sp_pipeline_t *pipe = pieces_pipeline(&c);
         sp_pipeline_losses_t losses;
         sp_pipeline_stats_t s;
         for (size_t round = 0; round < 200; round++) {
@@ -490,7 +492,7 @@ TEST(pipeline_of_any_format_survives_hostile_bytes_and_accounts_for_them)
         CHECK_EQ(losses.came,
                  s.tokenizer.taken + s.thinned + losses.decoder - s.tokenizer.outside - s.tokenizer.backwards);
     }
-    sp_pipeline_config_t c = config();
+    sp_pipeline_config_t c = pieces_config();
     c.format = SP_FORMATS;
     CHECK_EQ(sp_pipeline_size(&c), 0);
 }

@@ -13,7 +13,7 @@ import spedge
 from spedge.base.errors import CheckFailed, DeviceError
 from spedge.bench.tokenizer import board_cost
 from spedge.boards.manifest import load_board
-from spedge.device.open import open_board
+from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words, time_words
 from spedge.link.protocol import Configuration
 from spedge.link.tokens import as_reported
@@ -68,24 +68,28 @@ def test_the_application_gives_the_reference_over_the_link(
     shared: Path,
     tmp_path: Path,
 ) -> None:
-    """The smallest recording, every configuration. A time word ends the last bin of voxels."""
+    with open_board(load_board("sim"), build_firmware("sim", tmp_path / "firmware")) as device:
+        give_the_reference(device, shared)
+
+
+def give_the_reference(device: Device, shared: Path) -> None:
+    """On any device: the smallest recording, every configuration. A time word ends the last bin of voxels."""
     recording = RECORDINGS[0]
     index = json.loads((shared / INDEX).read_text())
     size = index["recordings"][recording]
     events = golden_events(shared, recording)
     last = int(events["t"][-1])
-    with open_board(load_board("sim"), build_firmware("sim", tmp_path / "firmware")) as device:
-        for config in [*STREAMING, *VOXELS]:
-            settings = TokenizerSettings(size["width"], size["height"], **index["configs"][config])
-            configured = device.configure(Configuration(settings, model=False, report_tokens=16))
-            assert configured.tokenizer.kind == settings.kind
-            assert configured.tokenizer.threshold == settings.threshold
-            device.send(encode_words(events))
-            if settings.kind == "voxel" and settings.duration_us is not None:
-                device.send(time_words((-(-last // settings.duration_us) + 1) * settings.duration_us, last))
-            expected = golden_tokenizer(shared, recording, config).push(events)
-            assert_is_the_reference(shared, recording, config, expected)
-            np.testing.assert_array_equal(device.tokens(), as_reported(expected), err_msg=config)
-            assert device.stats().imbalance(len(events)) is None
-        with pytest.raises(DeviceError, match="out of range"):
-            device.configure(Configuration(TokenizerSettings(34, 34, kind="voxel"), model=False))
+    for config in [*STREAMING, *VOXELS]:
+        settings = TokenizerSettings(size["width"], size["height"], **index["configs"][config])
+        configured = device.configure(Configuration(settings, model=False, report_tokens=16))
+        assert configured.tokenizer.kind == settings.kind
+        assert configured.tokenizer.threshold == settings.threshold
+        device.send(encode_words(events))
+        if settings.kind == "voxel" and settings.duration_us is not None:
+            device.send(time_words((-(-last // settings.duration_us) + 1) * settings.duration_us, last))
+        expected = golden_tokenizer(shared, recording, config).push(events)
+        assert_is_the_reference(shared, recording, config, expected)
+        np.testing.assert_array_equal(device.tokens(), as_reported(expected), err_msg=config)
+        assert device.stats().imbalance(len(events)) is None
+    with pytest.raises(DeviceError, match="out of range"):
+        device.configure(Configuration(TokenizerSettings(34, 34, kind="voxel"), model=False))

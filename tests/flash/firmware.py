@@ -66,7 +66,7 @@ class Firmware:
         if frame.type == Type.HELLO:
             numbers = struct.pack("<HBBHHIIHHHBBIII", VERSION, bool(self.model_hash), 3, 1024, 4, 65536, *[0] * 9)
             texts = b"".join(map(short, (b"1.2.3", b"gcc", self.board.encode(), b"a model")))
-            payload = numbers + self.model_hash.ljust(32, b"\0") + texts
+            payload = numbers + self.model_hash.ljust(32, b"\0") + texts + bytes(9)
         elif frame.type == Type.IMAGE and self.tells:
             payload = struct.pack("<II", self.length, zlib.crc32(self.chip.flash[: self.length]))
             payload += short(b"") + short(b"\x01\x02")

@@ -136,6 +136,11 @@ port_image_t port_image(void)
     return (port_image_t){image, sizeof image, image, 2};
 }
 
+port_end_t port_last_end(void)
+{
+    return (port_end_t){0};
+}
+
 size_t port_unique_id(uint8_t *out, size_t capacity)
 {
     memset(out, 7, capacity < 12 ? capacity : 12);

@@ -7,8 +7,9 @@ import pytest
 
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir, firmware_dir
+from spedge.base.programs import Tool
 from spedge.boards import manifest as boards
-from spedge.boards.manifest import Qemu, Tool, list_boards, load_board
+from spedge.boards.manifest import Qemu, list_boards, load_board
 
 
 def test_the_simulated_board_comes_first() -> None:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,11 +59,13 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 
 
 def test_build_and_flash_say_what_they_made(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(capsys, "build", bundle.path, "--board", "sim", "--json")
+    code, out, _ = call(capsys, "build", bundle.path, "--board", "sim", "--report", "--json")
     document = json.loads(out)
     assert code == 0
     assert document["model_hash"] == bundle.hash
     assert Path(document["image"]).is_file()
+    assert document["report"]["flash_bytes"] == document["flash_bytes"]
+    assert document["report"]["stack_bytes"] is None  # it has an operating system
     code, out, _ = call(capsys, "flash", bundle.path, "--board", "sim")
     assert code == 0
     assert "nothing to flash" in out and document["image"] in out
@@ -84,9 +87,54 @@ def test_check_passes_and_reports_as_promised(
         assert 0 <= entry["logits_max_abs_diff"] <= 1e-4
         assert entry["label_host"] == entry["label_device"]
         assert set(entry["instructions"]) == {"tokenize", "embed", "encode"}
-    code, out, _ = call(capsys, "check", bundle.path, *paths)
+    code, out, _ = call(capsys, "check", bundle.path, *paths, "--html", tmp_path / "report.html")
     assert code == 0
+    written = (tmp_path / "report.html").read_text()
+    assert "2 of 2 passed" in written and "model on the device" in written and written.count("<polyline") > 4
     assert "2 of 2 recordings passed" in out and "1.raw" in out and "3,000" in out
+
+
+def test_check_shows_host_and_device_until_it_is_interrupted(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report and the exit code are those of the check, and come before the page ends."""
+    needs("starlette", "uvicorn", "wsproto")
+    from spedge.cli import pages
+    from tests.page_client import Page
+
+    seen: list[dict[str, Any]] = []
+
+    def look(address: str) -> None:
+        page, version = Page(address), 0
+        while version < 2:  # both were checked
+            time.sleep(0.02)
+            version = page.ask("state", seen=version)["version"]
+        seen.append(page.ask("show", number=1)["about"])
+        seen.append(page.ask("series"))
+        page.close()
+
+    def wait() -> None:
+        looking[0].start()
+        looking[0].join()
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+        until_interrupted()
+
+    until_interrupted, looking = pages._until_interrupted, []
+    monkeypatch.setattr(pages, "_until_interrupted", wait)
+    monkeypatch.setattr(
+        pages, "open_browser", lambda address: looking.append(threading.Thread(target=look, args=(address,)))
+    )
+    paths = [recording(tmp_path / f"{seed}.raw", seed) for seed in (1, 2)]
+    code, out, err = call(capsys, "check", bundle.path, *paths, "--every-ms", "100", "--view", "--json")
+    document = json.loads(out)
+    assert (code, document["passed"]) == (0, True)
+    assert f"{bundle.name} is at http://127.0.0.1:" in err
+    assert seen[0]["name"] == "2.raw" and seen[1]["verdict"]["equal"]
+    assert len(seen[1]["device"]["t"]) == document["recordings"][1]["results"] + 1
+    code, _, err = call(capsys, "check", bundle.path, "--board", "host", "--view")
+    assert code == 2 and "--board host has no device" in err
 
 
 def test_check_with_a_camera_on_the_board(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,9 @@ def test_from_published_files_to_an_accuracy(
         curves = list(csv.DictReader(file))
     assert float(curves[-1]["val/loss"]) == pytest.approx(seen["loss"], rel=1e-4)  # slice by slice, as in batches
     needs("matplotlib")
-    assert execute(["evaluate", "pcn", "--data", str(store), "--split", "test", "--picture", str(picture)]) == 0
+    report = ["--picture", str(picture), "--html", "report.html"]
+    assert execute(["evaluate", "pcn", "--data", str(store), "--split", "test", *report]) == 0
+    assert f"{seen['top1']:.1%} of 6 samples" in (tmp_path / "report.html").read_text()
     assert "tokens a second" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert execute([*map(str, given)]) == 2  # another learning rate

@@ -25,6 +25,7 @@ static double limited(double x, double low, double high) { return x < low ? low 
 static double exp2_reference(double x) { return exp2(limited(x, -126, 127)); }
 static double exp_reference(double x) { return exp(x); }
 static double gelu_reference(double x) { return 0.5 * x * (1 + erf(x / sqrt(2.0))); }
+static double elu_reference(double x) { return x > 0 ? x : expm1(x); }
 static double sigmoid_reference(double x) { return 1 / (1 + exp(-x)); }
 
 static double eighth_reference(double x) { return exp2(x / 8); }
@@ -72,6 +73,7 @@ int main(void)
     walk("gelu", sp_k_geluf, gelu_reference, -1e18f, 1e18f, 2);
     walk("panel_exp2", eighth, eighth_reference, -255.75f, 0.0f, 1);
     walk("panel_gelu", panel_gelu, gelu_reference, -1e18f, 1e18f, 2);
+    walk("elu", sp_k_eluf, elu_reference, -3e38f, 3e38f, 2);
     walk("sigmoid", sp_k_sigmoidf, sigmoid_reference, -3e38f, 3e38f, 0);
     walk("tanh", sp_k_tanhf, tanh, -1e38f, 1e38f, 0);
     return 0;
@@ -84,6 +86,7 @@ BOUNDS = {
     "gelu": 2e-7,
     "panel_exp2": 2.5e-7,
     "panel_gelu": 2.5e-7,
+    "elu": 4e-7,
     "sigmoid": 2e-7,
     "tanh": 3e-7,
 }

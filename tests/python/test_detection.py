@@ -14,11 +14,13 @@ from spedge.base.errors import UsageError
 from spedge.cli import execute
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Detector, Pcn
+from spedge.recordings import write
 from spedge.training.data.registry import load_chunks
 from spedge.training.preprocess import preprocess
 from spedge.training.presets import PRESETS, Preset
 from spedge.training.run import made_compatible
 from tests.detection_sets import digits_store, moving_digits
+from tests.detector_bundles import moving
 from tests.needs import needs
 
 needs("torch", "lightning", "h5py", "faster_coco_eval", "PIL")
@@ -45,12 +47,20 @@ def small(**recipe: Any) -> Preset:
     """The pico preset with fewer features yet."""
     preset = PRESETS["nmnist-det-pico"]
     assert isinstance(preset.model, Detector)
-    changes: dict[str, Any] = {"steps": 6, "batch": 2, "workers": 0, "minutes": None, "augment": True, **recipe}
+    changes: dict[str, Any] = {
+        "steps": 6,
+        "batch": 2,
+        "workers": 0,
+        "minutes": None,
+        "augment": True,
+        "log_steps": 1,
+        **recipe,
+    }
     return replace(preset, model=replace(preset.model, hidden=8, head=8), recipe=replace(preset.recipe, **changes))
 
 
 def trained(preset: Preset, store: Path, out: Path, **options: Any) -> TrainReport:
-    report = train(preset, store, out, keep_minutes=0, **options)
+    report = train(preset, store, out, keep_minutes=0, bundle=False, **options)
     assert report is not None
     return report
 
@@ -73,8 +83,9 @@ def test_a_run_that_is_stopped_ends_with_the_same_weights(store: Path, tmp_path:
 
     once = small(workers=workers)
     first = replace(once, recipe=replace(once.recipe, steps=6))
-    interrupted = train(first, store, tmp_path / "parts", keep_minutes=0, on_progress=stop)
-    assert interrupted is None or interrupted.steps <= 6
+    interrupted = train(first, store, tmp_path / "parts", keep_minutes=0, bundle=False, on_progress=stop)
+    assert interrupted is not None
+    assert (interrupted.interrupted, interrupted.steps) == (True, 1)
     again = trained(first, store, tmp_path / "parts")
     assert again.steps == 6
     ours, theirs = weights(whole), weights(again)
@@ -96,8 +107,9 @@ def test_the_verbs(
     assert {"mAP", "mAP@.50", "mAP@S", "recall", "tokens_per_step"} <= set(told)
     assert execute(["evaluate", "boxes", "--data", str(store), "--split", "train"]) == 0
     assert "labels of nmnist-det (train)" in capsys.readouterr().out
-    picture = tmp_path / "frames.png"
-    assert execute(["evaluate", "boxes", "--data", str(store), "--picture", str(picture)]) == 0
+    picture, report = tmp_path / "frames.png", ["--html", "boxes.html"]
+    assert execute(["evaluate", "boxes", "--data", str(store), "--picture", str(picture), *report]) == 0
+    assert "data:image/png" in (tmp_path / "boxes.html").read_text()
     with Image.open(picture) as image:
         assert image.size == (2 * 16 + 4 * (608 + 16) - 16, 2 * 16 + 2 * (30 + 20 + 480 + 16) - 16)
     assert execute(["evaluate", "boxes", "--data", str(store), "--picture", "frames.gif"]) == 2
@@ -124,7 +136,9 @@ def test_a_bundle_is_scored_as_its_run_is(
     bundle = Bundle.load(tmp_path / "bundle")
     assert len(bundle.vectors()) == 1
     assert len(bundle.calibration()) == 3
-    assert execute(["check", "bundle", "--board", "host", "--json"]) == 0
+    write("moving.npz", moving(), 304, 240)
+    assert execute(["check", "bundle", "moving.npz", "--board", "host", "--json", "--html", "check.html"]) == 0
+    assert "largest Δ head" in (html := Path("check.html").read_text()) and "<polyline" in html
     capsys.readouterr()
     assert execute(["evaluate", "bundle", "--data", str(store), "--json"]) == 0
     by_bundle = json.loads(capsys.readouterr().out)

@@ -32,6 +32,7 @@ NAMES = re.compile(
     r"(?<![\w-])--[a-z][a-z-]*(?![\w={-])|\b(?:pip|apt-get) install\b|\bsudo \w|\b[a-z_]+=(?:True\b|['\"])"
     rf"|\bspedge (?:{_VERBS})\b"
 )
+MARKUP = re.compile(r'</?[a-z!]|^\s*[a-z]+="[^"]*"( |$)')
 #: Calls whose texts are no sentences: what options are, and what is run.
 NO_SENTENCES = ("Option", "Argument", "Typer", "add_typer", "run", "Popen", "_call", "require_range")
 OPTIONS_OF_RECORDINGS = {"--" + name.replace("_", "-") for name in Reading.__dataclass_fields__}
@@ -61,6 +62,7 @@ FOLLOWED = {
     "--play is for the source board": "test_stream_board_writes_what_the_camera_sent",
     "--play is for boards": "test_stream_board_writes_what_the_camera_sent",
     "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
+    "--every-ms, --every-tokens": "test_the_command_checks_and_runs_it",
     "--measure goes with --report": "test_the_command_adds_it_to_the_report",
     "and --precision are for bundles": "test_an_onnx_file_takes_no_options_of_bundles",
     "lists the ports": "test_devices_lists_ports_and_what_answers",
@@ -69,7 +71,8 @@ FOLLOWED = {
     "(spedge flash)": "test_build_and_flash_say_what_they_made",
     "'spedge run' and 'spedge check' start this image": "test_check_passes_and_reports_as_promised",
     "run 'spedge check' on it": "test_check_passes_and_reports_as_promised",
-    "'sudo spedge udev --write'": "test_udev_writes_the_file_or_says_that_it_needs_root",
+    "sudo usermod -aG {}": "test_a_port_without_rights",
+    "sudo spedge udev --write": "test_udev_writes_the_file_or_says_that_it_needs_root",
     "give its port, for example --device": "test_a_port_that_is_not_there_is_code_3",
     "configured with raw=True": "test_raw_is_for_sessions_that_asked_for_it",
     "choose another --precision": "told_apart",
@@ -93,9 +96,13 @@ FOLLOWED = {
     "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
     "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",
+    "--debug keeps nothing, and the page": "test_the_command_refuses_what_means_nothing",
+    "--keep and --view are for labelled samples": "test_what_means_nothing_is_refused",
+    "written in EVT2: leave --encoding out": "test_what_means_nothing_is_refused",
     "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "pip install esptool": "test_esptool_writes_and_is_read_back",
-    "made by ffmpeg: sudo apt-get install": "test_an_mp4_without_ffmpeg_says_what_to_install",
+    "pip install 'spedge[{}]'": "test_extras_are_brought_by_their_names",
+    "pip install {}": "test_extras_are_brought_by_their_names",
     "pip install 'spedge[": "test_an_extra_brings_what_was_missing",
     "pip install hdf5plugin": "test_an_extra_brings_what_was_missing",
     "apt-get install": "test_packages_are_those_of_the_boards_manifests",
@@ -125,7 +132,7 @@ def found(source: str, file: str) -> Iterator[Hint]:
 
 
 def _is_hint(text: str) -> bool:
-    return " " in text and not text.startswith("#") and NAMES.search(text) is not None
+    return " " in text and not text.startswith("#") and not MARKUP.search(text) and NAMES.search(text) is not None
 
 
 def _name(function: ast.expr) -> str:
@@ -236,7 +243,8 @@ def test_an_extra_brings_what_was_missing(repository: Path) -> None:
     """Behind each sentence stands the library that it is about."""
     extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     brought = {name: " ".join(lines) for name, lines in extras.items()}
-    named = {hint: re.findall(r"pip install '?(?:spedge\[([\w,]+)\]|(\w+))", hint.text) for hint in hints()}
+    told = [hint for hint in hints() if "spedge[{}]" not in hint.text]  # of any extra: test_doctor.py
+    named = {hint: re.findall(r"pip install '?(?:spedge\[([\w,]+)\]|(\w+))", hint.text) for hint in told}
     missing = {  # a word of the sentence, or of the file that has it: the distribution
         "TVM": "apache-tvm", "firmware": "platformio", "draws a picture": "matplotlib",
         "pictures and the page": "starlette", "torch": "torch",

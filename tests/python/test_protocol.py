@@ -290,3 +290,21 @@ def test_messages_are_those_of_the_vectors(repository: Path) -> None:
     words = encode_words(events, 0, first=True).astype("<u4").tobytes()
     live = [frame.payload for frame, _ in vectors(repository) if frame.type == Type.EVENTS]
     assert pack_live(1000, 10, words) in live
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ((0, 0, 0), ""),
+        ((1, 0x08001234, 0x8200), "its core took a fault at 0x08001234 (0x00008200)"),
+        (
+            (1, 0, 0x92),
+            "its core took a fault at an unknown place (0x00000092), most likely because its stack ran over",
+        ),
+        ((2, 0, 0), "it hung, and its watchdog reset it"),
+        ((9, 0, 0), "for reason 9"),
+    ],
+)
+def test_hello_says_how_the_firmware_ended(end: tuple[int, int, int], words: str) -> None:
+    payload = struct.pack("<HBBHHIIHHHBBIII", VERSION, 0, 0, 1024, 2, *[0] * 10) + bytes(32) + bytes(4)
+    assert Hello.unpack(payload + struct.pack("<BII", *end), 0).ended == words

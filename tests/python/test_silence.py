@@ -216,7 +216,7 @@ def test_noise_is_not_an_answer() -> None:
 
 
 def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
-    hello = struct.pack("<HBBHHIIHHHBBIII", VERSION, 0, 0, 1024, 2, *[0] * 10) + bytes(32) + bytes(4)
+    hello = struct.pack("<HBBHHIIHHHBBIII", VERSION, 0, 0, 1024, 2, *[0] * 10) + bytes(32) + bytes(4) + bytes(9)
     stuck = struct.pack("<HHIQQII", 0, 0, 100, 0, 0, 0, 0)
     payloads = {Type.HELLO: hello, Type.CONFIGURE: bytes(78), Type.FLUSH: stuck, Type.EVENTS: stuck}
 
@@ -239,11 +239,11 @@ def test_a_device_that_answers_and_never_gets_on_is_given_up() -> None:
 def test_another_version_is_refused_with_a_sentence() -> None:
     def answer(out: bytes) -> bytes:
         return b"".join(
-            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", 7) + bytes(300)).encode()
+            Frame(frame.type | REPLY_BIT, frame.seq, 0, struct.pack("<H", VERSION + 1) + bytes(300)).encode()
             for frame in FrameReader().feed(out)
         )
 
-    with pytest.raises(DeviceError, match=f"the device speaks protocol 7 and this spedge speaks {VERSION}"):
+    with pytest.raises(DeviceError, match=f"the device speaks protocol {VERSION + 1} and this spedge speaks {VERSION}"):
         play(answer)
 
 

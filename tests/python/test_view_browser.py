@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 import spedge
 from spedge.base.paths import assets_dir
 from spedge.events.arrays import EVENT_DTYPE
+from spedge.jobs.check import Compared
+from spedge.jobs.labelling import Labeller
 from spedge.tokens.settings import TokenizerSettings
 from tests.browser import browser, missing, until
 from tests.needs import needs
@@ -19,11 +24,14 @@ needs("PIL", "starlette", "uvicorn", "wsproto")
 if why := missing():
     pytest.skip(why, allow_module_level=True)
 
+from spedge.view.checking import CheckStage  # noqa: E402
+from spedge.view.live import LiveStage  # noqa: E402
 from spedge.view.open import open_stage  # noqa: E402
-from spedge.view.palette import SHADES, TOKEN, colours  # noqa: E402
-from spedge.view.scene import Scene  # noqa: E402
+from spedge.view.palette import INK, SHADES, STEPS, TOKEN, colours, line_of  # noqa: E402
+from spedge.view.scene import SEEN_DTYPE, Scene  # noqa: E402
 from spedge.view.server import Server  # noqa: E402
 from spedge.view.stage import RecordingStage  # noqa: E402
+from spedge.view.training import TrainingStage  # noqa: E402
 
 WAVE, BUNDLE = assets_dir() / "recordings" / "wave.raw", assets_dir() / "gestures-pico"
 
@@ -39,19 +47,25 @@ def stage() -> RecordingStage:
     return open_stage(WAVE, bundle=BUNDLE, every_us=100_000)
 
 
+@contextlib.contextmanager
+def opened(chromium: Any, server: Server, behind: str) -> Iterator[Any]:
+    """A page, on which nothing may go wrong. behind: the address."""
+    page = chromium.new_page(viewport={"width": 1100, "height": 1300}, color_scheme="dark")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(f"{server.address}?{behind}")
+    yield page
+    page.close()
+    assert said == []
+
+
 @pytest.fixture
 def page(chromium: Any, stage: RecordingStage, request: pytest.FixtureRequest) -> Iterator[Any]:
     """At the recording's begin. A parameter: what is behind the address."""
-    with Server(stage) as server:
-        page = chromium.new_page(viewport={"width": 1100, "height": 1300}, color_scheme="dark")
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(f"{server.address}?still&{getattr(request, 'param', '')}")
+    with Server(stage) as server, opened(chromium, server, f"still&{getattr(request, 'param', '')}") as page:
         until(page, "view.frame && view.series && document.documentElement.dataset.theme")
         yield page
-        page.close()
-        assert said == []
 
 
 def seek(page: Any, t: int) -> None:
@@ -181,6 +195,140 @@ def test_it_fits_a_phone_and_leaves_nothing_out(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for panel in ("#events", "#tokens", "#transport", "#model-panel", "#tokenizer-panel", "#token-panel"):
         assert page.locator(panel).is_visible()
+
+
+class TrainedRun:
+    """A run as a folder would tell it: two classes, three recordings, one of them taken for another."""
+
+    def __init__(self) -> None:
+        seen = SimpleNamespace(precision={}, recordings=[
+            SimpleNamespace(name="a", numbers=(0,), label=0, said=0, share=0.9),
+            SimpleNamespace(name="b", numbers=(1, 2), label=1, said=0, share=0.6),
+        ])  # fmt: skip
+        curves = {
+            "train/loss": ([5, 10], [2.0, 1.0]),
+            "val/accuracy": ([10], [0.5]),
+            "learning_rate": ([5, 10], [1e-3, 5e-4]),
+        }
+        self.now = SimpleNamespace(labels=("clap", "wave"), curves=curves, step=10, steps=20, seen=seen, looked=10)
+
+    def state(self) -> Any:
+        return self.now
+
+    def recording(self, number: int) -> Any:
+        events = spedge.open(WAVE).events()
+        return f"wave {number}", events[: (number + 1) * 1000], 128, 128, None
+
+
+def test_a_training_is_shown_and_its_recordings(chromium: Any) -> None:
+    """By keyboard, too, and on a phone's width."""
+    run = TrainedRun()
+    with Server(TrainingStage("run", run)) as server, opened(chromium, server, "still") as page:
+        until(page, "view.shelf && !document.querySelector('#matrix-panel').hidden")
+        assert page.locator("#run-step").inner_text() == "step 10 of 20"
+        assert page.locator("#loss-now").inner_text() == "learned 1.000"
+        assert page.locator("#score-now").inner_text() == "held out 0.500"
+        lit = "document.querySelector('#loss').getContext('2d').getImageData(0, 0, 200, 100).data.some(Boolean)"
+        assert page.evaluate(lit)
+        assert not page.locator("#events-panel").is_visible()
+        cells = page.locator("#matrix button")
+        assert cells.evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))") == [
+            "1 of clap taken for clap", "1 of wave taken for clap",
+        ]  # fmt: skip
+        cells.nth(1).focus()
+        page.keyboard.press("Enter")
+        until(page, "view.frame && view.about.events === 2000")
+        assert page.locator("#list-title").inner_text() == "wave taken for clap"
+        page.locator("#list button").nth(1).click()
+        until(page, "view.frame && view.about.events === 3000")
+        last = int(run.recording(2)[1]["t"][-1])
+        page.locator("h1").click()
+        page.keyboard.press("End")
+        until(page, f"view.frame.t === {last}")
+        frame = page.evaluate("Array.from(view.frame.events.data)")
+        assert sum(map(bool, frame)) > 100
+        run.now = SimpleNamespace(**{**vars(run.now), "step": 15})
+        until(page, "document.querySelector('#run-step').textContent.startsWith('step 15')")
+        assert page.locator("#events-panel").is_visible()
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_check_is_shown_with_its_verdicts(chromium: Any) -> None:
+    events, settings = spedge.open(WAVE).events(), TokenizerSettings.of(width=128, height=128, threshold=192)
+    stage = CheckStage("gestures", settings, "sim", 2)
+    tokens = spedge.Tokenizer(width=128, height=128, threshold=192).push(events)
+    said = [(int(t), np.array([1, 2], np.float32)) for t in events["t"][1000::4000]]
+
+    def add(name: str, problem: str | None) -> None:
+        verdict: Any = SimpleNamespace(
+            path=Path(name), passed=problem is None, problem=problem, label_host="clap", label_device="wave",
+            logits_max_abs_diff=1e-6,
+        )  # fmt: skip
+        stage.add(Compared(verdict, events, tokens, ("clap", "wave"), said, said))
+
+    with Server(stage) as server, opened(chromium, server, "still") as page:
+        until(page, "view.shelf")
+        add("a.raw", None)
+        until(page, "view.frame && view.series")
+        assert page.locator("#list-note").inner_text() == "1 of 1 passed, 1 to come"
+        assert f"sim equals the host: {len(said)} of {len(said)} results" in page.locator("#verdict").inner_text()
+        add("b.raw", "token 3 differs in x")
+        until(page, "document.querySelectorAll('#list button').length === 2")
+        page.locator("#list button").nth(1).click()
+        until(page, "document.querySelector('#verdict').classList.contains('bad')")
+        assert page.locator("#verdict").inner_text() == "sim DIFFERS FROM the host: token 3 differs in x"
+        assert page.locator("#list button").nth(1).inner_text() == "✗ b.raw · clap / wave"
+        page.keyboard.press("End")
+        until(page, "document.querySelectorAll('.class.best').length === 1")
+        assert page.locator(".class.best .name").inner_text() == "wave"
+
+
+def test_a_label_key_makes_a_file_that_opens(chromium: Any, tmp_path: Path) -> None:
+    """And a click does."""
+    settings, events = TokenizerSettings.of(width=128, height=128), spedge.open(WAVE).events()
+    with LiveStage("camera", settings) as stage:
+        stage.labeller = Labeller(tmp_path, ["clap", "wave"], 128, 128, 0.25)
+        with Server(stage) as server, opened(chromium, server, "") as page:
+            until(page, "view.frame && document.querySelectorAll('#label-keys button').length === 2")
+            page.keyboard.press("1")
+            until(page, "document.querySelector('#label-note').textContent.includes('nothing has come')")
+            stage.labeller.take(events)
+            page.keyboard.press("2")
+            until(page, "document.querySelector('#label-note').textContent.startsWith('kept wave 1')")
+            page.locator("#label-keys button").nth(1).click()
+            until(page, "document.querySelector('#label-note').textContent.startsWith('kept wave 2')")
+    assert sorted(path.name for path in (tmp_path / "wave").iterdir()) == ["0001.raw", "0002.raw"]
+    last = events[events["t"].astype(np.int64) > int(events["t"][-1]) - 250_000]
+    assert np.array_equal(spedge.open(tmp_path / "wave" / "0001.raw").events(), last)
+
+
+def test_boxes_are_drawn_as_what_they_are(chromium: Any) -> None:
+    """A truth thick and in the colour of letters, what was found in its class's, a device's dashed."""
+    events = np.zeros(2, EVENT_DTYPE)
+    events["t"] = [0, 1000]
+    boxes = np.array([(900, 20, 20, 40, 30, 1, 0), (900, 70, 20, 40, 30, 0.75, 1)], SEEN_DTYPE)
+    scene = Scene(128, 128, events, boxes=boxes, names=("car", "two-wheeler"), steps=np.array([900]))
+    stage = RecordingStage("boxes", scene, TokenizerSettings.of(width=128, height=128))
+    device = boxes[1:].copy()
+    device["y"] = 70
+    stage.device_boxes("sim", 900, device)
+    edge = """([x, y, length]) => { const c = document.querySelector('#over'), s = c.width / 128;
+        const data = c.getContext('2d').getImageData(x * s - 1, y * s, 3, length * s).data, seen = [];
+        for (let i = 4; i < data.length; i += 12)
+            seen.push(data[i + 3] > 200 ? Array.from(data.slice(i, i + 3)) : null);
+        return seen; }"""
+    with Server(stage) as server, opened(chromium, server, "still") as page:
+        until(page, "view.frame && view.series && document.documentElement.dataset.theme")
+        seek(page, 1000)
+        until(page, "view.frame.boxes.length === 3")
+        ink, second = (colours("dark")[first + STEPS - 1].tolist() for first in (INK, line_of(1)))
+        assert page.evaluate(edge, [20, 22, 26]).count(ink) > 40
+        found = page.evaluate(edge, [70, 22, 26])
+        assert found.count(second) > 0.9 * len(found)
+        dashed = page.evaluate(edge, [70, 72, 26])
+        assert 0.3 * len(dashed) < dashed.count(None) < 0.7 * len(dashed)
+        assert "sim DIFFERS FROM the host: at 900 µs no box like the one" in page.locator("#boxes-verdict").inner_text()
 
 
 def test_nothing_is_loaded_from_elsewhere(chromium: Any, stage: RecordingStage) -> None:

@@ -151,12 +151,17 @@ def test_a_camera_is_shown_until_it_ends(capsys: pytest.CaptureFixture[str], mon
     """Words on a line, as of a camera: the page's address is said, and shows them."""
     import threading
 
-    monkeypatch.setattr("webbrowser.open", lambda _: True)
     main, camera = os.openpty()
     name = f"serial:{os.ttyname(camera)},width=34,height=34"
     seen: list[dict[str, Any]] = []
+    stages: list[LiveStage] = []
 
     class Watched(LiveStage):
+        def __enter__(self) -> Watched:
+            stages.append(self)
+            super().__enter__()
+            return self
+
         def __exit__(self, *given: object) -> None:
             seen.append(asked(self).document)
             super().__exit__(*given)
@@ -165,13 +170,12 @@ def test_a_camera_is_shown_until_it_ends(capsys: pytest.CaptureFixture[str], mon
     events = scattered(200, 100_000, 4, 34, 0)
 
     def play() -> None:
-        time.sleep(0.3)
         os.write(main, spedge.evt2.encode_words(events).tobytes())
-        time.sleep(0.3)
+        until(lambda: asked(stages[0]).document["event_count"] == len(events))
         os.close(main)
 
     thread = threading.Thread(target=play)
-    thread.start()
+    monkeypatch.setattr("webbrowser.open", lambda _: thread.start())
     code = cli.execute(["view", name])
     thread.join()
     os.close(camera)

@@ -17,6 +17,7 @@ from ..metrics.top1 import top1
 from ..models.inputs import GraphBatch
 from ..presets.base import Recipe
 from ..represent.collate import Batch
+from ..seen import Seen
 from ..tasks.classification import loss_of, vote
 from .loading import LearnItems, LookItems, in_order, loader
 from .looking import looked_at
@@ -67,9 +68,11 @@ class Classifying(Work):
     def look(self, model: Any, counted: Counted) -> Look:
         """How many of the held-out recordings it gets right; each process looks at its share."""
         predictions = of_all(looked_at(model, counted(self._looking)))
-        accuracy = top1(vote(predictions, self.held, len(self.spec.labels)))
+        voted = vote(predictions, self.held, len(self.spec.labels))
+        accuracy = top1(voted.confusion)
         curves = {"val/accuracy": accuracy, "val/loss": predictions.loss}
-        return Look(accuracy, curves, predictions.points, len(self.held), predictions.largest)
+        seen = Seen(voted.recordings)
+        return Look(accuracy, curves, predictions.points, len(self.held), predictions.largest, seen)
 
     def carried(self) -> dict[str, Tensor]:
         """Nothing: each sample is seen by itself."""

@@ -14,7 +14,8 @@ from typing import Any
 from spedge.base.errors import UsageError, line_of
 from spedge.base.files import whole
 
-NAME = "curves.csv"
+from ..run import CURVES
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,8 +33,8 @@ class Curves:
         self._wandb: _Wandb | None = None
         if folder is None:
             return
-        if (folder / NAME).exists():
-            with (folder / NAME).open(newline="") as file:
+        if (folder / CURVES).exists():
+            with (folder / CURVES).open(newline="") as file:
                 self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         self._begun, self._told = step, len(self._rows)
         self._board: _Board | None = None
@@ -57,7 +58,7 @@ class Curves:
             self._board = _Board(self._folder / "tensorboard", self._begun)
         self._board.add(self._rows[self._told :])
         self._told = len(self._rows)
-        with whole(self._folder / NAME) as part, Path(part).open("w", newline="") as file:
+        with whole(self._folder / CURVES) as part, Path(part).open("w", newline="") as file:
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
@@ -139,7 +140,7 @@ class _Wandb:
                 "Weights & Biases is not told any more (%s): training goes on, and its curves are in %s. "
                 "WANDB_MODE=offline keeps them for 'wandb sync'.",
                 line_of(error),
-                self._folder / NAME,
+                self._folder / CURVES,
             )
 
 

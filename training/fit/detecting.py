@@ -21,6 +21,7 @@ from ..models.inputs import GraphBatch
 from ..models.yolox import centres
 from ..presets.base import Recipe
 from ..represent.collate_steps import StepBatch
+from ..seen import Seen
 from ..tasks.detection import Cells, by_recording, detect, losses
 from .loading import begin_worker
 from .streams import LearnSteps, LookSteps, Recording
@@ -112,7 +113,8 @@ class Detecting(Work):
         found = mean_average_precision(recordings, len(self.spec.labels), self.rule)
         points = sum(own_counts[0] for _, own_counts in parts)
         curves = {f"val/{name}": value for name, value in found.figures.items()}
-        return Look(max(0.0, found.best_by), curves, points, len(self.held), max(c[1] for _, c in parts))
+        shown = Seen(precision={self.spec.labels[label]: both for label, both in found.per_class.items()})
+        return Look(max(0.0, found.best_by), curves, points, len(self.held), max(c[1] for _, c in parts), shown)
 
     def carried(self) -> dict[str, Tensor]:
         """The LSTM's state of all streams, those of one process after another's."""

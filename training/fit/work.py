@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
+
+from ..seen import Seen
 
 #: Passes batches on, and adds up what making them cost.
 Counted = Callable[[Iterable[Any]], Iterable[Any]]
@@ -16,13 +18,15 @@ Counted = Callable[[Iterable[Any]], Iterable[Any]]
 @dataclass(frozen=True)
 class Look:
     """What was seen of the held-out part. score: the best weights are those with the highest. curves: to be written, by
-    name. points: tokens or events that were looked at; samples: of which they are; largest: of one of them."""
+    name. points: tokens or events that were looked at; samples: of which they are; largest: of one of them. seen: what
+    there is to show."""
 
     score: float
     curves: dict[str, float]
     points: int
     samples: int
     largest: int
+    seen: Seen = field(default_factory=Seen)
 
 
 class Work(ABC):

@@ -26,10 +26,19 @@ class Votes:
         if probabilities is not None:
             self._sums[group] += probabilities
 
+    def decided(self) -> dict[str, tuple[int, int, float]]:
+        """Of each recording its class, what the votes are for, and the share of their probability for that."""
+        return {group: (label, *_winner(self._sums[group])) for group, label in self._truth.items()}
+
     def confusion(self) -> NDArray[np.int64]:
         """[true, predicted], of recordings."""
-        predicted = [int(self._sums[group].argmax()) for group in self._truth]
-        return confusion_matrix(list(self._truth.values()), predicted, self._classes)
+        decided = self.decided().values()
+        return confusion_matrix([label for label, *_ in decided], [said for _, said, _ in decided], self._classes)
+
+
+def _winner(sums: NDArray[np.float64]) -> tuple[int, float]:
+    said = int(sums.argmax())
+    return said, float(sums[said] / (sums.sum() or 1.0))
 
 
 def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: int) -> NDArray[np.int64]:

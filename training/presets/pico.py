@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spedge.model.parts import Detector, Embedding, TokenInput
+from spedge.model.parts import Detector, Embedding, Gnn, Pcn, TokenInput
 from spedge.tokens.settings import TokenizerSettings
 
 from ..augment.recipe import Augmentation
@@ -17,6 +17,11 @@ _WINDOW = 128
 
 def _tokens(tokenizer: TokenizerSettings, buckets: int, time_scale_us: float) -> TokenInput:
     return TokenInput(tokenizer, Embedding(buckets, _HIDDEN, time_scale_us), _WINDOW)
+
+
+def _points(features: int) -> TokenInput:
+    """The digits' tokens for a GNN or PCN: as many as are in all but a few of them."""
+    return TokenInput(TokenizerSettings(patch_size=4, threshold=48.0), Embedding(6, features, 10_000.0), 96)
 
 
 def _recipe(minutes: float, samples: int, augmentation: Augmentation) -> Recipe:
@@ -75,6 +80,19 @@ PRESETS = (
         representation=_tokens(
             TokenizerSettings(kind="voxel", patch_size=4, threshold=16.0, duration_us=75_000), 6, 10_000.0
         ),
+    ),
+    # The same digits as graphs of their tokens. A convolution's weights are 64 of its width squared: they are narrow.
+    replace(
+        _NMNIST,
+        name="nmnist-gnn-pico",
+        representation=_points(12),
+        model=Gnn(3.0, 9.0, 0.25, channels=(12, 12, 24), neighbours=16),
+    ),
+    replace(
+        _NMNIST,
+        name="nmnist-pcn-pico",
+        representation=_points(24),
+        model=Pcn((3.0, 6.0), (0.5, 0.5), channels=(24, 48, 96), neighbours=16),
     ),
     # Boxes of digits that move over a sensor of GEN1's size; small enough to be learned on two cores.
     Preset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from ..data.base import Sample
 from ..metrics.top1 import Votes
 from ..represent.collate import Batch
+from ..seen import SeenRecording
 
 
 def loss_of(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -34,6 +36,13 @@ class Predictions:
     points: int
     loss: float = float("nan")
     largest: int = 0
+
+
+class Voted(NamedTuple):
+    """Confusion [true, predicted] of recordings, and each of them."""
+
+    confusion: NDArray[np.int64]
+    recordings: tuple[SeenRecording, ...]
 
 
 def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predictions:
@@ -57,13 +66,18 @@ def predict(model: Callable[[Batch], Tensor], batches: Iterable[Batch]) -> Predi
     return Predictions(every, np.concatenate(probabilities), points, loss / len(every), largest)
 
 
-def vote(predictions: Predictions, part: Sequence[Sample], classes: int) -> NDArray[np.int64]:
-    """Confusion [true, predicted] of recordings, whose slices vote."""
+def vote(predictions: Predictions, part: Sequence[Sample], classes: int) -> Voted:
+    """Recordings, whose slices vote."""
     votes = Votes(classes)
+    numbers: dict[str, list[int]] = {}
     seen = dict(zip(predictions.index.tolist(), predictions.probabilities, strict=True))
     for number in range(len(part)):
-        votes.add(*about(part, number), seen.get(number))
-    return votes.confusion()
+        label, group = about(part, number)
+        votes.add(label, group, seen.get(number))
+        numbers.setdefault(group, []).append(number)
+    decided = votes.decided()
+    recordings = tuple(SeenRecording(group, tuple(numbers[group]), *decided[group]) for group in numbers)
+    return Voted(votes.confusion(), recordings)
 
 
 def about(part: Sequence[Sample], number: int) -> tuple[int, str]:

@@ -41,6 +41,8 @@ static int check(const sp_pipeline_config_t *config, sp_pipeline_config_t *full)
         rc = SP_ERR_CONFIG;
     if (c.cell > 0 && (!has_embedding(&c) || c.one_by_one || cells_of(&c) > UINT16_MAX + 1u))
         rc = SP_ERR_CONFIG;
+    if (c.points && (!has_embedding(&c) || c.one_by_one || c.cell > 0))
+        rc = SP_ERR_CONFIG;
     if (rc == SP_OK)
         *full = c;
     return rc;
@@ -82,11 +84,12 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
     uint16_t xy_size, t_size;
 
     sp_embed_position_sizes((uint16_t)hidden, &xy_size, &t_size);
-    const uint32_t steps = embeds ? steps_of(c, xy_size) : 0;
+    const uint32_t steps = embeds && !c->points ? steps_of(c, xy_size) : 0;
     const uint32_t turns = (xy_size + 1u) / 2u + (t_size + 1u) / 2u;
     const uint64_t ring_at = round8(turns_at + turns * sizeof(uint64_t) + (uint64_t)steps * xy_size * sizeof(float));
     const uint64_t cells_at = ring_at + window * hidden * sizeof(float);
-    const uint64_t intake_at = round8(cells_at + (c->cell > 0 ? window * sizeof(uint16_t) : 0));
+    const uint64_t place = c->points ? 2u * sizeof(uint16_t) : c->cell > 0 ? sizeof(uint16_t) : 0;
+    const uint64_t intake_at = round8(cells_at + window * place);
     const uint64_t debts_at = intake_at + (has_intake(c) ? round8(sizeof(sp_intake_t)) : 0);
     const sp_tokenizer_config_t *t = &c->tokenizer;
     *tokenizer_at = round8(debts_at + (has_intake(c) ? sp_thin_size(t->width, t->height, t->patch_size) : 0));
@@ -104,6 +107,7 @@ static uint64_t layout(sp_pipeline_t *pipe, const sp_pipeline_config_t *c, uint6
         pipe->steps = steps;
         pipe->ring = (float *)(void *)(base + ring_at);
         pipe->cells = c->cell > 0 ? (uint16_t *)(void *)(base + cells_at) : NULL;
+        pipe->places = c->points ? (uint16_t (*)[2])(void *)(base + cells_at) : NULL;
         if (has_intake(c)) {
             pipe->intake = (sp_intake_t *)(void *)(base + intake_at);
             sp_thin_init(&pipe->intake->thin, t->width, t->height, t->patch_size, base + debts_at);
@@ -207,8 +211,13 @@ static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
     float *row = &pipe->ring[(size_t)at * pipe->config.embed.hidden];
 
     sp_embed_token(&pipe->config.embed, pipe->tokenizer, pipe->scratch, pipe->scratch_size, row);
-    add_step(pipe, token->x, row);
-    add_step(pipe, token->y, row + pipe->xy_size);
+    if (pipe->places) {
+        pipe->places[at][0] = token->x;
+        pipe->places[at][1] = token->y;
+    } else {
+        add_step(pipe, token->x, row);
+        add_step(pipe, token->y, row + pipe->xy_size);
+    }
     pipe->times[at] = token->t;
     if (pipe->cells)
         pipe->cells[at] = (uint16_t)(token->y / pipe->config.cell * pipe->columns + token->x / pipe->config.cell);
@@ -367,7 +376,8 @@ static void copy_row(const sp_pipeline_t *pipe, uint32_t at, uint64_t since, flo
     const uint32_t hidden = pipe->config.embed.hidden;
 
     memcpy(out, &pipe->ring[(size_t)at * hidden], hidden * sizeof *out);
-    sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_turns, pipe->times[at] - since);
+    if (!pipe->places)
+        sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_turns, pipe->times[at] - since);
 }
 
 uint32_t sp_pipeline_newest(sp_pipeline_t *pipe, float *out)
@@ -405,6 +415,25 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out)
         copy_row(pipe, at, pipe->times[first % window], &out[(size_t)i * hidden]);
     }
     memset(&out[(size_t)rows * hidden], 0, (size_t)(window - rows) * hidden * sizeof *out);
+    return rows;
+}
+
+uint32_t sp_pipeline_points(const sp_pipeline_t *pipe, uint64_t since, double (*points)[3])
+{
+    if (!pipe->places)
+        return 0;
+    SP_ASSERT(points);
+
+    const uint32_t rows = rows_since(pipe, since);
+    const double scale = (double)pipe->config.embed.time_scale_us;
+
+    for (uint32_t i = 0; i < rows; i++) {
+        const uint32_t at = (uint32_t)((pipe->tokens - rows + i) % pipe->rows);
+        const uint64_t first = pipe->times[(pipe->tokens - rows) % pipe->rows];
+        points[i][0] = pipe->places[at][0];
+        points[i][1] = pipe->places[at][1];
+        points[i][2] = (double)(pipe->times[at] - first) / scale;
+    }
     return rows;
 }
 

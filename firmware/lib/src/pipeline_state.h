@@ -40,11 +40,12 @@ struct sp_pipeline {
     sp_intake_t *intake; /* NULL: EVT2 words that go straight to the tokenizer */
     uint64_t *times;     /* [rows] */
     void *scratch;
-    uint64_t *xy_turns;  /* [(xy_size + 1) / 2], sp_embed_position_steps */
-    uint64_t *t_turns;   /* [(t_size + 1) / 2] */
-    float *xy_positions; /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
-    float *ring;         /* [rows][hidden]: linear embedding and the positions of x and y */
-    uint16_t *cells;     /* [rows], for a detector: number of the grid's cell */
+    uint64_t *xy_turns;    /* [(xy_size + 1) / 2], sp_embed_position_steps */
+    uint64_t *t_turns;     /* [(t_size + 1) / 2] */
+    float *xy_positions;   /* [steps][xy_size]: of the first columns and rows, the others are computed when needed */
+    float *ring;           /* [rows][hidden]: linear embedding and the positions of x and y */
+    uint16_t *cells;       /* [rows], for a detector: number of the grid's cell */
+    uint16_t (*places)[2]; /* [rows], with points: column and row of the patch */
 };
 
 #endif

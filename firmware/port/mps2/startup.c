@@ -6,4 +6,10 @@
 
 void camera_received(void); /* port_mps2.c */
 
+void cortex_m_died(uint32_t at, uint32_t detail)
+{
+    (void)at;
+    (void)detail; /* QEMU ends with its program */
+}
+
 CORTEX_M_VECTORS(fault_handler, 64, [UART1_RX_IRQ] = camera_received);

@@ -4,9 +4,12 @@
 
 #include <stdint.h>
 
-/* The fastest that the chip and the board's crystal give; what it began with if that does not come to be.
- * emulated: there are no flags to wait for. */
-void clock_start(int emulated);
+/* The fastest that the chip and the board's crystal give; what it began with if that does not come to be. Waits for each
+ * flag, and never for ever. */
+void clock_start(void);
+
+/* Whether there are no clocks, as in QEMU's chip: no oscillator is ready, and a core runs. */
+int clock_is_emulated(void);
 
 /* Give a timer, a GPIO port or a USART its clock. */
 void clock_enable(uint32_t peripheral);

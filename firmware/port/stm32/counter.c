@@ -12,9 +12,10 @@ static int has_cycles;
 
 void port_tick(void);
 
-int counter_start(void)
+void counter_start(void)
 {
     DEMCR |= DEMCR_TRCENA;
+    DWT_LAR = DWT_LAR_UNLOCK;
     DWT_CYCCNT = 0;
     DWT_CTRL |= 1u;
     __asm volatile("nop\n\tnop\n\tnop\n\tnop");
@@ -24,12 +25,6 @@ int counter_start(void)
     TIM_CR1(TIM2) = has_cycles ? 0 : 1u;
     SYSTICK_LOAD = 0xffffffu; /* 100 ms: often enough for either counter to be extended */
     SYSTICK_CTRL = SYSTICK_CTRL_CORE_CLOCK_INTERRUPT_ON;
-    return has_cycles;
-}
-
-int counter_is_of_silicon(void)
-{
-    return has_cycles;
 }
 
 void port_tick(void)
@@ -51,6 +46,6 @@ uint64_t port_counter(void)
 const port_info_t *port_info(void)
 {
     static port_info_t info = {SP_BOARD_NAME, PORT_UNIT_CYCLES};
-    info.counter_unit = has_cycles ? PORT_UNIT_CYCLES : PORT_UNIT_INSTRUCTIONS;
+    info.counter_unit = has_cycles ? PORT_UNIT_CYCLES : clock_is_emulated() ? PORT_UNIT_INSTRUCTIONS : PORT_UNIT_NONE;
     return &info;
 }

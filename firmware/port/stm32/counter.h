@@ -3,8 +3,6 @@
 #ifndef SP_STM32_COUNTER_H_INCLUDED
 #define SP_STM32_COUNTER_H_INCLUDED
 
-/* Whether the DWT counts: on silicon. */
-int counter_start(void);
-int counter_is_of_silicon(void);
+void counter_start(void);
 
 #endif

@@ -4,9 +4,12 @@
 #include "port.h"
 
 #include "board.h"
+#include "caches.h"
 #include "clock.h"
 #include "counter.h"
+#include "end.h"
 #include "gpio.h"
+#include "mpu.h"
 #include "reboot.h"
 #include "usart.h"
 
@@ -27,7 +30,7 @@ static usart_t camera_line = {.at = BOARD_CAMERA_USART, .irq = BOARD_CAMERA_IRQ}
 static const pin_t camera_stop = BOARD_CAMERA_STOP;
 static int write_blocked;
 
-extern uint8_t link_memory_start[], link_memory_end[]; /* linker script */
+extern uint8_t link_memory_start[], link_memory_end[], link_vectors_start[]; /* linker script */
 
 void port_link_received(void);
 void port_camera_received(void);
@@ -38,8 +41,13 @@ void port_init(int argc, char **argv)
     (void)argc;
     (void)argv;
     reboot_as_wished();
-    const int emulated = !counter_start();
-    clock_start(emulated);
+    end_recall();
+    SCB_VTOR = (uint32_t)link_vectors_start; /* a bootloader may have left its own */
+    mpu_enable();
+    caches_enable();
+    counter_start();
+    clock_start();
+    watchdog_start();
     clock_enable(BOARD_LINK_USART);
     clock_enable(BOARD_CAMERA_USART);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
@@ -85,6 +93,7 @@ void port_link_received(void)
 
 size_t port_read(uint8_t *out, size_t capacity)
 {
+    watchdog_feed();
     usart_mask(&link_line);
     port_ring_lost(&link_line.ring); /* nobody asks: the frame's CRC tells */
     const size_t n = port_ring_take(&link_line.ring, out, capacity);
@@ -94,6 +103,7 @@ size_t port_read(uint8_t *out, size_t capacity)
 
 size_t port_write(const uint8_t *data, size_t n)
 {
+    watchdog_feed();
     const size_t done = usart_write(&link_line, data, n);
     write_blocked = done < n;
     return done;
@@ -127,7 +137,7 @@ void port_camera_open(uint32_t baud, int hold)
 {
     port_camera_close();
     usart_open(&camera_line, rate_of(baud));
-    (void)USART_DR(BOARD_CAMERA_USART);
+    (void)USART_RDR(BOARD_CAMERA_USART);
     camera_line.holds = hold;
     port_ring_init(&camera_line.ring, camera_bytes, sizeof camera_bytes);
     tell_camera();

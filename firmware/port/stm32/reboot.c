@@ -1,7 +1,7 @@
 /* The chip's number, and how it starts anew. Its bootloader is in a ROM, which is entered as after a reset: the wish
  * survives one in RAM that nobody clears. */
 #include "board.h"
-#include "counter.h"
+#include "clock.h"
 #include "linked_image.h"
 #include "port.h"
 #include "usart.h"
@@ -27,7 +27,7 @@ void reboot_as_wished(void)
 
 size_t port_unique_id(uint8_t *out, size_t capacity)
 {
-    if (!counter_is_of_silicon() || capacity < UNIQUE_ID_BYTES)
+    if (clock_is_emulated() || capacity < UNIQUE_ID_BYTES)
         return 0;
     for (uint32_t i = 0; i < UNIQUE_ID_BYTES; i++)
         out[i] = (uint8_t)(REG(CHIP_UNIQUE_ID + i / 4u * 4u) >> 8 * (i % 4u));
@@ -36,7 +36,7 @@ size_t port_unique_id(uint8_t *out, size_t capacity)
 
 int port_can_reboot(uint8_t to)
 {
-    return to == 0 || (to == 1 && counter_is_of_silicon());
+    return to == 0 || (to == 1 && !clock_is_emulated());
 }
 
 void port_reboot(uint8_t to)

@@ -1,14 +1,19 @@
 /* The registers of an STM32F4 that are used here. Where a name stands in another family's header, too, the family's
- * files (usart.c, gpio.c, counter.c) work with either; what is the F4's alone is in clock_f4.c. */
+ * files (usart.c, gpio.c, counter.c) work with either; what is not is in clock_f4_f7.c. */
 #ifndef SP_STM32F4_H_INCLUDED
 #define SP_STM32F4_H_INCLUDED
 
 #include "cortex_m.h"
+#include "stm32_common.h"
 
 #define SP_STM32F4 1
 
 #define CHIP_BOOTLOADER 0x1fff0000u
 #define CHIP_UNIQUE_ID 0x1fff7a10u
+#define CHIP_WATCHDOG 0x40003000u
+#define CHIP_RESET_FLAGS REG(0x40023874u)
+#define CHIP_RESET_BY_WATCHDOG (1u << 29)
+#define CHIP_RESET_FLAGS_CLEAR (1u << 24)
 
 #define APB1 0x40000000u
 #define APB2 0x40010000u
@@ -25,18 +30,14 @@
 #define USART6_IRQ 71u
 #define CHIP_INTERRUPTS 82
 
-#define GPIO_MODER(port) REG(port + 0x00)
-#define GPIO_OSPEEDR(port) REG(port + 0x08)
-#define GPIO_PUPDR(port) REG(port + 0x0c)
-#define GPIO_BSRR(port) REG(port + 0x18)
-#define GPIO_AFR(port, pin) REG(port + 0x20 + 4 * ((pin) / 8))
-
 #define USART_SR(usart) REG(usart + 0x00)
 #define USART_SR_ORE (1u << 3)
 #define USART_SR_RXNE (1u << 5)
 #define USART_SR_TC (1u << 6)
 #define USART_SR_TXE (1u << 7)
-#define USART_DR(usart) REG(usart + 0x04)
+#define USART_RDR(usart) REG(usart + 0x04)
+#define USART_TDR(usart) REG(usart + 0x04)
+#define USART_CLEAR_OVERRUN(usart) ((void)0) /* reading the byte does */
 #define USART_BRR(usart) REG(usart + 0x08)
 #define USART_CR1(usart) REG(usart + 0x0c)
 #define USART_CR1_RE (1u << 2)
@@ -45,9 +46,5 @@
 #define USART_CR1_TXEIE (1u << 7)
 #define USART_CR1_UE (1u << 13)
 #define USART_CR1_OVER8 (1u << 15)
-
-#define TIM_CR1(timer) REG(timer + 0x00)
-#define TIM_CNT(timer) REG(timer + 0x24)
-#define TIM_ARR(timer) REG(timer + 0x2c)
 
 #endif

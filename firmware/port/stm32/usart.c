@@ -55,11 +55,13 @@ void usart_receive(usart_t *usart)
             usart_mask(usart);
             return;
         }
-        const uint8_t byte = (uint8_t)USART_DR(usart->at);
+        const uint8_t byte = (uint8_t)USART_RDR(usart->at);
         if ((state & USART_SR_RXNE) != 0)
             port_ring_put(&usart->ring, byte);
-        if ((state & USART_SR_ORE) != 0) /* what came after that byte, and found it still there */
+        if ((state & USART_SR_ORE) != 0) { /* what came after that byte, and found it still there */
+            USART_CLEAR_OVERRUN(usart->at);
             port_ring_overrun(&usart->ring);
+        }
     }
 }
 
@@ -75,6 +77,6 @@ size_t usart_write(const usart_t *usart, const uint8_t *data, size_t n)
 {
     size_t done = 0;
     while (done < n && (USART_SR(usart->at) & USART_SR_TXE) != 0)
-        USART_DR(usart->at) = data[done++];
+        USART_TDR(usart->at) = data[done++];
     return done;
 }

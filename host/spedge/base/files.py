@@ -10,6 +10,21 @@ from pathlib import Path
 
 from spedge.base.errors import UsageError
 
+PART = ".part"  #: behind the name of a file that is not whole yet
+
+
+def part_of(path: Path) -> Path:
+    """The file that is written to until it is whole."""
+    return path.with_name(path.name + PART)
+
+
+def require_place(path: Path) -> None:
+    """Raises UsageError where no file can be."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file to write")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent} to write it in")
+
 
 @contextmanager
 def whole(path: Path, unique: bool = False) -> Iterator[Path]:
@@ -18,12 +33,8 @@ def whole(path: Path, unique: bool = False) -> Iterator[Path]:
     Until then, a file that was there before stays. unique: several processes may write the same file at a time; the
     last of them has it. Raises UsageError where no file can be written or the disk is full.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the name of a file to write")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent} to write it in")
-    own = f".{uuid.uuid4().hex}" if unique else ""
-    partial = path.with_name(f"{path.name}{own}.part")
+    require_place(path)
+    partial = part_of(path.with_name(f"{path.name}.{uuid.uuid4().hex}") if unique else path)
     try:
         yield partial
         partial.replace(path)

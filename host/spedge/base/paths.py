@@ -34,6 +34,27 @@ def assets_dir() -> Path:
     return _PACKAGE / "assets"
 
 
+def bundle_names() -> list[str]:
+    """Of the bundles that come with spedge."""
+    return sorted(file.parent.name for file in assets_dir().glob("*/bundle.json"))
+
+
+def recording_names() -> list[str]:
+    """Of the recordings that come with spedge."""
+    return sorted(file.stem for file in (assets_dir() / "recordings").glob("*.raw"))
+
+
+def bundle_named(path: Path) -> Path:
+    """The path as it is, or the bundle of that name that comes with spedge, where the path leads to nothing."""
+    return assets_dir() / path if str(path) in bundle_names() and not path.exists() else path
+
+
+def recording_named(path: Path) -> Path:
+    """The same for recordings, whose names have no ending."""
+    ships = str(path) in recording_names() and not path.exists()
+    return assets_dir() / "recordings" / f"{path}.raw" if ships else path
+
+
 def cache_dir() -> Path:
     """Where builds and downloads are kept: $SPEDGE_CACHE, or the user's cache folder. Created when missing.
 

@@ -80,8 +80,7 @@ def find_machine(target: str) -> Machine:
     for board in boards:
         if not board.missing:
             return Machine(board)
-    install = " ".join(boards[0].packages_missing)
-    raise UsageError(f"tuning {target} needs {boards[0].name}, whose tools are missing: sudo apt-get install {install}")
+    raise UsageError(f"tuning {target} needs {boards[0].name}, whose tools are missing: {boards[0].bring}")
 
 
 def _unit(target: str) -> str:

@@ -159,10 +159,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def _require_compiler(board: Board) -> None:
     for tool in board.missing:
         if tool.program != board.emulator:
-            packages = " ".join(tool.packages)
-            raise BuildError(
-                f"{board.name} needs {tool.program}, which is not installed: sudo apt-get install {packages}"
-            )
+            raise BuildError(f"{board.name} needs {tool.program}, which is not installed: {tool.bring}")
     for module in ("platformio", "SCons"):
         if importlib.util.find_spec(module) is None:
             raise UsageError(f"building firmware needs {module}: pip install 'spedge[firmware]'")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from spedge.base.children import guarded
 from spedge.base.errors import DeviceError, DeviceGone, UsageError
+from spedge.base.programs import apt_get
 from spedge.boards import qemu
 from spedge.boards.manifest import Board, Process, Qemu
 from spedge.link.transport import Transport, connect, connect_unix
@@ -221,8 +222,8 @@ def _process(board: Board, image: Path, ram: Path | None) -> Started:
 def _require_emulator(board: Board) -> None:
     if board.emulator and shutil.which(board.emulator) is None:
         packages = [p for tool in board.requires if tool.program == board.emulator for p in tool.packages]
-        install = " ".join(packages) or board.emulator
-        raise DeviceGone(f"{board.name} needs {board.emulator}, which is not installed: sudo apt-get install {install}")
+        bring = apt_get(packages or [board.emulator])
+        raise DeviceGone(f"{board.name} needs {board.emulator}, which is not installed: {bring}")
 
 
 def _qemu(board: Board, own: Qemu, image: Path, ram: Path | None) -> Started:

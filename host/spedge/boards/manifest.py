@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 import platform
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from spedge.base.errors import UsageError
 from spedge.base.paths import boards_dir
+from spedge.base.programs import Tool, apt_get
 from spedge.link.transport import BAUD
 
 Runs = Literal["process", "qemu", "serial"]
@@ -82,18 +82,6 @@ class Flash:
 
 
 @dataclass(frozen=True)
-class Tool:
-    """A program a board needs on this machine, and the Debian packages that bring it."""
-
-    program: str
-    packages: tuple[str, ...]
-
-    @property
-    def present(self) -> bool:
-        return shutil.which(self.program) is not None
-
-
-@dataclass(frozen=True)
 class Board:
     """One board, from its manifest.
 
@@ -142,6 +130,11 @@ class Board:
     def packages_missing(self) -> tuple[str, ...]:
         """Debian packages that bring what is missing."""
         return tuple(package for tool in self.missing for package in tool.packages)
+
+    @property
+    def bring(self) -> str:
+        """The command that brings what is missing."""
+        return apt_get(self.packages_missing)
 
 
 def board_names() -> list[str]:

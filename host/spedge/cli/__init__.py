@@ -28,11 +28,13 @@ from spedge.cli import (
     datasets,
     demo,
     devices,
+    doctor,
     evaluate,
     export,
     flash,
     import_,
     info,
+    models,
     preprocess,
     presets,
     render,
@@ -50,14 +52,14 @@ app = typer.Typer(
     help="Spiking Patches on the edge: event-camera tokens and checked on-device inference.",
     epilog="Exit codes: 0 good, 1 a check failed, 2 usage, 3 device or link, 4 bad input file, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_COMPLETE = "_SPEDGE_COMPLETE"  #: what the scripts of --show-completion ask by
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = (
-    demo, boards, devices, udev, build, flash, info, convert, tokenize, view, render, stream, run, check, datasets,
-    preprocess, presets, train, import_, runs, evaluate, export, compile,
+    demo, doctor, models, boards, devices, udev, build, flash, info, convert, tokenize, view, render, stream, run,
+    check, datasets, preprocess, presets, train, import_, runs, evaluate, export, compile,
 )  # fmt: skip
 
 
@@ -99,6 +101,8 @@ def main() -> None:
 def _run() -> int:
     try:
         logging.basicConfig(format="spedge: %(message)s", level=logging.WARNING, handlers=[_ToStderr()])
+        if _COMPLETE in os.environ:
+            complete()
         code = execute(sys.argv[1:])
         try:
             sys.stdout.flush()
@@ -107,6 +111,11 @@ def _run() -> int:
         return code
     finally:
         interrupts.give_up()
+
+
+def complete() -> None:
+    """Answer a shell that completes a line, and exit."""
+    typer.main.get_command(app).main(prog_name="spedge", complete_var=_COMPLETE)
 
 
 def execute(arguments: list[str]) -> int:

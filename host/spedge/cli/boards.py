@@ -26,7 +26,7 @@ def command(as_json: JsonOption = False) -> None:
             byte_count(board.flash_bytes),
             byte_count(board.ram_bytes),
             board.cost_unit,
-            "yes" if not board.missing else f"no: apt-get install {' '.join(board.packages_missing)}",
+            "yes" if not board.missing else f"no: {board.bring}",
             _written_by(board),
         )
     show(listing)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from spedge.training.evaluate_boxes import DetectionReport
     from spedge.view.scene import Scene
 
+BoxesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Draw the boxes of a file: labels (*_bbox.npy), or JSON lines of a detector. May be given again.",
+        show_default=False,
+    ),
+]
 _SIZES = {"all": "of all", "S": "below 32² px", "M": "to 96² px", "L": "above"}
 
 
@@ -27,13 +36,15 @@ def evaluate(
     checkpoint: str,
     picture: Path | None,
     said: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Detect in all recordings of the split, and say how good the boxes are. `unseen` is the test part.
 
-    picture: a PNG file for the best and the worst frames. said: a folder with what another has found.
+    picture: a PNG file for the best and the worst frames. said: a folder with what another has found. html: a file for
+    a report.
     """
-    if picture is not None:
+    if picture is not None or html is not None:
         require_view("pillow")
     from spedge.training.evaluate_boxes import evaluate_boxes
     from spedge.training.opened import open_trained
@@ -49,6 +60,8 @@ def evaluate(
         )
     if picture is not None:
         draw(report, picture)
+    if html is not None:
+        _write_html(html, report)
     if as_json:
         print_json(document(report))
         return
@@ -70,18 +83,30 @@ def evaluate(
 
 
 def _reader(folder: Path, labels: Sequence[str]) -> Callable[[str], NDArray[np.void]]:
-    """What finds a recording's boxes in a folder of JSON lines. Raises InputError for one that is not there, or has
-    other classes."""
+    """What finds a recording's boxes in a folder of JSON lines, whose files lie in folders of the parts, or in none.
+
+    Raises InputError for one that is not there, or has other classes.
+    """
     from spedge.view.boxes import said_boxes
 
     def read(name: str) -> NDArray[np.void]:
-        file = folder / f"{name}.jsonl"
+        own, within = folder / f"{Path(name).name}.jsonl", folder / f"{name}.jsonl"
+        file = own if own.exists() else within
         boxes, names = said_boxes(file, labels)
         if len(names) > len(labels) or (boxes["label"] >= len(labels)).any():
             raise InputError(f"{file} has boxes of other classes than {', '.join(labels)}: it is of another model.")
         return boxes
 
     return read
+
+
+def _write_html(path: Path, report: DetectionReport) -> None:
+    from spedge.view.reports import detection_page, write
+
+    with tempfile.TemporaryDirectory() as scratch:
+        picture = Path(scratch) / "frames.png"
+        draw(report, picture)
+        write(path, detection_page(document(report), picture.read_bytes()))
 
 
 def draw(report: DetectionReport, picture: Path) -> None:
@@ -105,13 +130,19 @@ def draw(report: DetectionReport, picture: Path) -> None:
     draw_frames(rows, report.size, report.labels, picture)
 
 
+def beside(recording: Path) -> list[Path]:
+    """The labels that lie beside a recording, as detection sets have them: NAME_bbox.npy of NAME_td.dat, or of NAME."""
+    file = recording.with_name(f"{recording.stem.removesuffix('_td')}_bbox.npy")
+    return [file] if file.is_file() else []
+
+
 def shown(files: Sequence[Path], scene: Scene) -> Scene:
-    """A scene with boxes of files: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
+    """A scene with boxes of files, besides its own: labels of `_bbox.npy`, and what a detector said, in JSON lines."""
     from spedge.training.data.boxes import read_boxes
     from spedge.view.boxes import said_boxes, together, truths
 
     names = scene.results.labels if scene.results is not None else scene.names
-    parts = []
+    parts = [scene.boxes]
     for file in files:
         if file.suffix == ".npy":
             parts.append(truths(read_boxes(file, None, None)))

@@ -22,21 +22,46 @@ if TYPE_CHECKING:
     from spedge.device.open import Device
     from spedge.model.bundle import Bundle
     from spedge.recordings import Reading
-    from spedge.tokens.settings import TokenizerSettings
-    from spedge.view.live import LiveStage
 
 SCHEMA = 1
 _QUIET_SECONDS = 1.5  # without an event: a camera that has played all has been heard
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-BoardOption = Annotated[str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.")]
+
+
+def known_boards(begun: str) -> list[str]:
+    """What a name of a board may become."""
+    from spedge.boards.manifest import board_names
+
+    return [name for name in board_names() if name.startswith(begun)]
+
+
+def known_bundles(begun: str) -> list[str]:
+    """The same for bundles that come with spedge; shells add files."""
+    from spedge.base.paths import bundle_names
+
+    return [name for name in bundle_names() if name.startswith(begun)]
+
+
+def known_recordings(begun: str) -> list[str]:
+    """The same for recordings."""
+    from spedge.base.paths import recording_names
+
+    return [name for name in recording_names() if name.startswith(begun)]
+
+
+BoardOption = Annotated[
+    str, typer.Option("--board", "-b", help="Board name; see 'spedge boards'.", autocompletion=known_boards)
+]
 PrecisionOption = Annotated[
     str, typer.Option(help="fp32, int8w (weights in 8 bits) or int8 (weights and activations).")
 ]
 DeviceOption = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
+        "--device",
+        metavar="ADDRESS",
+        help="Where the board already runs: a serial port, tcp://HOST:PORT, or ssh://USER@NAME.",
     ),
 ]
 ProviderOption = Annotated[
@@ -51,6 +76,14 @@ FaultOption = Annotated[
     str | None,
     typer.Option(
         "--fault", metavar="drop=P,flip=P,...", help="Make the line bad: drop, flip, dup, delay, cut, seed; for tests."
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a report, too: one file that a browser shows, with everything in it.",
+        show_default=False,
     ),
 ]
 # A tokenizer's parameters.
@@ -86,7 +119,12 @@ ModeOption = Annotated[
     ),
 ]
 BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Bundle directory, as 'spedge export' writes it.")
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="Bundle directory, as 'spedge export' writes it, or a name of 'spedge models'.",
+        autocompletion=known_bundles,
+    ),
 ]
 
 
@@ -279,27 +317,6 @@ def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) ->
     if precision != "fp32":
         raise UsageError("--board host computes the bundle's own encoder, in fp32")
     return host_board(bundle, provider or "cpu")
-
-
-def open_browser(address: str) -> None:
-    """One that cannot be started is no error: the address has been said."""
-    import webbrowser
-
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-
-
-@contextlib.contextmanager
-def shown_live(
-    name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = ""
-) -> Iterator[LiveStage]:
-    """A page on a source while the block runs; its address is said on stderr."""
-    from spedge.view.live import LiveStage
-    from spedge.view.server import Server
-
-    with LiveStage(name, settings, labels, device) as stage, Server(stage) as server:
-        print(f"{name} is at {server.address}", file=sys.stderr, flush=True)
-        open_browser(server.address)
-        yield stage
 
 
 @contextlib.contextmanager

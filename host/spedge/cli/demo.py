@@ -28,7 +28,7 @@ def command(
         say("Drawing")
         picture(report.panels, out / "demo.png", report.title)
     for board in report.left_out:
-        print(f"{board.name} was left out; to have it: sudo apt-get install {' '.join(board.packages_missing)}")
+        print(f"{board.name} was left out; to have it: {board.bring}")
     print(f"picture: {out / 'demo.png'}")
     if not report.passed:
         raise typer.Exit(1)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def command(
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ADDRESS]...", help="Further ones to ask: tcp://HOST:PORT, unix:PATH, a port."),
+        typer.Argument(
+            metavar="[ADDRESS]...", help="Further ones to ask: tcp://HOST:PORT, ssh://USER@NAME, unix:PATH, a port."
+        ),
     ] = None,
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Say HELLO on each; opening resets some boards.")] = True,
     as_json: JsonOption = False,
@@ -47,7 +49,7 @@ def command(
 def _cells(found: Probe) -> tuple[str, ...]:
     port, hello = found.port, found.hello
     board = hello.board if hello else " or ".join(f"{name}?" for name in port.boards)
-    answer = "yes" if hello else found.problem or ""
+    answer = (f"yes; before: {hello.ended}" if hello.ended else "yes") if hello else found.problem or ""
     model = hello.model or "none" if hello else ""
     return (port.device, port.usb_id or "", port.description, board, model, hello.version if hello else "", answer)
 
@@ -59,6 +61,7 @@ def _document(found: Probe) -> dict[str, Any]:
         "firmware": hello.version,
         "build": hello.build,
         "protocol": hello.protocol,
+        "ended": hello.ended or None,
         "model": hello.model or None,
         "model_hash": hello.model_hash.hex() if hello.model_hash else None,
     }

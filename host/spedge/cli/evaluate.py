@@ -12,8 +12,8 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli import boxes
-from spedge.cli.common import JsonOption, PrecisionOption, print_json, progress, show, table
-from spedge.cli.train import DataOption, run_folder
+from spedge.cli.common import HtmlOption, JsonOption, PrecisionOption, print_json, progress, show, table
+from spedge.cli.train import DataOption, model_folder
 
 if TYPE_CHECKING:
     from spedge.training.evaluate import EvaluationReport
@@ -42,6 +42,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify a data set's recordings and say how many were right, class by class; or score the boxes of a detector.
@@ -52,11 +53,11 @@ def command(
     from spedge.training import evaluate
     from spedge.training.opened import is_detector
 
-    folder = run_folder(model)
+    folder = model_folder(model)
     if is_detector(folder):
         if precision != "fp32":
             raise UsageError(f"{folder} is a detector, which is evaluated in fp32: leave --precision out.")
-        boxes.evaluate(folder, data, split, checkpoint, picture, said, as_json)
+        boxes.evaluate(folder, data, split, checkpoint, picture, said, html, as_json)
         return
     if said is not None:
         raise UsageError(f"{folder} is no detector: leave --boxes out.")
@@ -74,8 +75,12 @@ def command(
         from spedge.view.confusion import draw
 
         draw(report.confusion, report.labels, picture)
+    both = {} if whole is None else {"precision": precision, "fp32": {"top1": whole.top1, "loss": whole.loss}}
+    if html is not None:
+        from spedge.view.reports import evaluation_page, write
+
+        write(html, evaluation_page(_document(report) | both, folder))
     if as_json:
-        both = {} if whole is None else {"precision": precision, "fp32": {"top1": whole.top1, "loss": whole.loss}}
         print_json(_document(report) | both)
         return
     listing = table("", "class", "samples", "right", right=("samples", "right"))

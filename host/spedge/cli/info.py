@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.base.errors import InputError
+from spedge.base.paths import bundle_named
 from spedge.cli.common import (
     JsonOption,
     print_json,
@@ -43,6 +44,7 @@ def command(
     """
     from spedge.recordings.ros import is_bag
 
+    path = bundle_named(path)
     if path.is_dir() and not is_bag(path):
         from spedge.model.bundle import Bundle
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spedge.cli.boxes import shown
+from spedge.cli.boxes import BoxesOption, shown
 from spedge.cli.common import (
     JsonOption,
     PatchSizeOption,
@@ -44,13 +44,7 @@ def command(
     fade_ms: Annotated[float, typer.Option(help="How long an event is seen; a token five times as long.")] = 50.0,
     scale: Annotated[int, typer.Option(help="Pixels for one of the sensor; 0: what is good to look at.")] = 0,
     theme: Annotated[str, typer.Option(help="dark or light.")] = "dark",
-    boxes: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Draw the boxes of a file: labels (*_bbox.npy), or JSON lines of a detector. May be given again.",
-            show_default=False,
-        ),
-    ] = None,
+    boxes: BoxesOption = None,
     every_ms: Annotated[float, typer.Option(help="With --bundle: a result each so many milliseconds.")] = 50.0,
     patch_size: PatchSizeOption = 16,
     threshold: ThresholdOption = 64.0,

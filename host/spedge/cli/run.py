@@ -33,9 +33,8 @@ from spedge.cli.common import (
     progress,
     require_board,
     require_range,
-    require_view,
-    shown_live,
 )
+from spedge.cli.pages import require_page, shown_live
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
@@ -116,10 +115,11 @@ def command(
     from spedge.base.errors import UsageError
     from spedge.jobs.run import Session, require_sensor
     from spedge.model.bundle import Bundle
+    from spedge.model.parts import Detection
     from spedge.sources import open_source
 
     if view:
-        require_view("starlette", "uvicorn", "wsproto", "pillow")
+        require_page()
     triggers = _triggers(every_ms, every_tokens, window_ms)
     corner = _corner(crop)
     name = _source_name(recording, source)
@@ -140,7 +140,8 @@ def command(
         session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
         ended = stack.enter_context(playing(link, play, camera_format, reading))
         if view:
-            shown = stack.enter_context(shown_live(name, loaded.token_input.tokenizer, loaded.labels, known.name))
+            detects, settings = isinstance(loaded.task, Detection), loaded.token_input.tokenizer
+            shown = stack.enter_context(shown_live(name, settings, loaded.labels, known.name, detects))
             session.watch = shown.offer
         summary = _follow(session, loaded, say, lines, as_json, seconds, ended, shown.progress if view else None)
     _end(summary, as_json)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.base.errors import UsageError
+from spedge.base.paths import bundle_named
 from spedge.cli.common import JsonOption, print_json, progress, require_torch
+from spedge.cli.pages import require_page, shown_run
 from spedge.cli.recipe import PresetCommand, changes_recipe
 
 if TYPE_CHECKING:
@@ -78,6 +80,9 @@ def command(
     ] = None,
     bundle: Annotated[bool, typer.Option(help="Write a bundle, where the model has one.")] = True,
     debug: Annotated[bool, typer.Option(help="Keep and log nothing.")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show curves and what is taken for what on a page meanwhile: docs/view.md.")
+    ] = False,
     as_json: JsonOption = False,
     *,
     recipe: dict[str, Any],
@@ -97,7 +102,12 @@ def command(
     folder = run_folder(run or Path(chosen))
     minutes, holdout = recipe.pop("minutes", None), recipe.pop("holdout", None)
     first = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0  # of several processes
-    with progress("Reading the data") if first else nullcontext(lambda _: None) as say:
+    if view:
+        require_page()
+        if debug:
+            raise UsageError("--debug keeps nothing, and the page shows what is kept: leave one of the two out")
+    shown = shown_run(folder, data) if view and first else nullcontext()
+    with shown, progress("Reading the data") if first else nullcontext(lambda _: None) as say:
         report = train(
             chosen,
             data,
@@ -116,6 +126,7 @@ def command(
             wandb=wandb,
             bundle=bundle,
             debug=debug,
+            watched=view,
             on_progress=lambda state: say(_describe(state)),
         )
     if report is None:  # one of several processes: the first one tells
@@ -141,6 +152,12 @@ def command(
 def run_folder(run: Path) -> Path:
     """A run that is given by its name alone is in `runs`, unless there is a file or folder of that name here."""
     return run if len(run.parts) != 1 or run.exists() else RUNS / run
+
+
+def model_folder(name: Path) -> Path:
+    """The same for what is only read, which may also be a bundle that comes with spedge: a path first, then a run."""
+    found = run_folder(name)
+    return found if found.exists() else bundle_named(name)
 
 
 def _describe(state: Progress) -> str:

@@ -1,28 +1,26 @@
-"""spedge view: a recording or a camera on a page of this machine's browser."""
+"""spedge view: a recording, a camera or a training on a page of this machine's browser."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spedge.cli.boxes import BoxesOption, beside, shown
 from spedge.cli.common import (
     DeviceOption,
     PatchSizeOption,
     PrecisionOption,
     ThresholdOption,
     interruptible,
-    open_browser,
     opened_device,
     progress,
     require_range,
-    require_view,
-    shown_live,
 )
+from spedge.cli.pages import BrowserOption, PortOption, require_page, run_stage, shown_live, stay
 from spedge.cli.reading import reads
+from spedge.cli.train import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +37,8 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A recording; camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H.",
+            help="A recording; camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H; "
+            "or a training's run.",
         ),
     ],
     bundle: Annotated[
@@ -56,19 +55,26 @@ def command(
     every_ms: Annotated[float, typer.Option(help="A result of the model each so many milliseconds.")] = 50.0,
     patch_size: PatchSizeOption = 16,
     threshold: ThresholdOption = 64.0,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any that is free.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    boxes: BoxesOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Of a run: what it is trained on, to show recordings of it.", show_default=False),
+    ] = None,
+    port: PortOption = 0,
+    browser: BrowserOption = True,
     *,
     reading: Reading,
 ) -> None:
-    """Show a recording or a camera on a page of the browser: events, tokens, what the model says, until Ctrl-C.
+    """Show a recording, a camera or a training on a page of the browser, until Ctrl-C.
+
+    Events, tokens, and what a model says; of a training its curves and what it takes for what.
 
     The page is for this machine only: on 127.0.0.1, behind a token in its address.
     """
-    require_view("starlette", "uvicorn", "wsproto", "pillow")
+    require_page()
     from spedge.base.errors import UsageError
+    from spedge.training.run import is_run
     from spedge.view.open import open_stage
-    from spedge.view.server import Server
 
     require_range("--every-ms", every_ms)
     if source.partition(":")[0] in _LIVE and ":" in source:
@@ -76,24 +82,25 @@ def command(
             raise UsageError("of a camera the page shows events and tokens; with a model: spedge run BUNDLE --view")
         _camera(source, reading, patch_size, threshold)
         return
+    if is_run(run := run_folder(Path(source))):
+        if bundle is not None or board or device:
+            raise UsageError(f"{run} is a run, which is shown by itself: give a recording for a BUNDLE or a board")
+        stay(run.name, run_stage(run, data), port, browser)
+        return
     recording = Path(source)
     if (board or device) and bundle is None:
         raise UsageError("a board runs the model of a bundle: give a BUNDLE behind the recording")
     every_us = round(every_ms * 1000)
-    ended = threading.Event()
-    with contextlib.ExitStack() as stack:
-        say = stack.enter_context(progress(f"Reading {recording.name}"))
+    with progress(f"Reading {recording.name}") as say:
         stage = open_stage(recording, reading, bundle, patch_size, threshold, every_us, say)
-        server = stack.enter_context(Server(stage, port))
-        stack.enter_context(interruptible(ended.set))
-        print(f"{recording.name} is at {server.address} until Ctrl-C", flush=True)
-        if browser:
-            open_browser(server.address)
-        if bundle is not None and (board or device):
-            _ask(stage, recording, reading, bundle, board or "sim", device, precision, every_us, say)
-        say(f"Showing {recording.name}")
-        while not ended.wait(3600):
-            pass
+        stage.scene = shown(boxes or beside(recording), stage.scene)
+
+        def ask() -> None:
+            if bundle is not None and (board or device):
+                _ask(stage, recording, reading, bundle, board or "sim", device, precision, every_us, say)
+            say(f"Showing {recording.name}")
+
+        stay(recording.name, stage, port, browser, ask)
 
 
 def _camera(name: str, reading: Reading, patch_size: int, threshold: float) -> None:

@@ -394,18 +394,29 @@ class Client:
         if result.run < self.session.newest_run:
             return None
         output, start = self.session.place(name)
-        parts = [result.first[start : start + output.size]]
-        missing = output.size - len(parts[0])
-        while missing:
-            wanted = start + output.size - missing
-            page = ValuesPage.unpack(self._page(Type.VALUES, result.run, wanted))
-            if page.run != result.run:
+        there = result.first[start : start + output.size]
+        numbers = self._read_numbers(result.run, start + len(there), output.size - len(there))
+        return None if numbers is None else np.concatenate([there, numbers]).reshape(output.shape)
+
+    def _read_numbers(self, run: int, first: int, count: int) -> NDArray[np.float32] | None:
+        """So many numbers of a run from the first on; None when the device does not have them any more."""
+        parts = [np.empty(0, np.float32)]
+        while count:
+            page = ValuesPage.unpack(self._page(Type.VALUES, run, first))
+            if page.run != run:
                 return None
-            if page.first != wanted or not len(page.numbers):
-                raise ProtocolError(f"{self.name} was asked for number {wanted} of a result and gives others")
-            parts.append(page.numbers[:missing])
-            missing -= len(parts[-1])
-        return np.concatenate(parts).reshape(output.shape)
+            if page.first != first or not len(page.numbers):
+                raise ProtocolError(f"{self.name} was asked for number {first} of a result and gives others")
+            parts.append(page.numbers[:count])
+            first, count = first + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts)
+
+    def graph_words(self, result: Result) -> NDArray[np.uint32] | None:
+        """The tables of the graphs that a model on graphs went by, uint32 (`spedge.model.graph.DeviceWords`).
+
+        None when the device has gone on since: it has those of its last run. Empty for a model of another kind."""
+        numbers = self._read_numbers(result.run, self.hello.numbers, 0 if self.session.detects else self.hello.state)
+        return None if numbers is None else numbers.view(np.uint32)
 
     def _note(self, progress: bool) -> None:
         if progress:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spedge.base.errors import DeviceError, InputError
-from spedge.base.files import whole
-from spedge.recordings import create
+from spedge.base.errors import DeviceError, InputError, SpedgeError, UsageError
+from spedge.base.files import part_of, require_place, whole
+from spedge.events.evt2 import MAX_SIDE
+from spedge.recordings import create, grows
+from spedge.recordings.convert import convert
 from spedge.sources import Source
 
 
@@ -41,8 +43,11 @@ def capture(
     """Write a source's events to `path` (by its ending: .raw, .hdf5, .npz, .csv) until it ends, is stopped, or for
     `seconds`.
 
-    The file appears when it is complete; when the source breaks off, with what had come, and `problem` says why.
-    Raises UsageError for an unknown ending and where no file can be written, InputError when nothing came at all.
+    The file appears when it is complete; when the source breaks off, with what had come, and `problem` says why. Until
+    then the events are in a file beside it that can be read while it grows, NAME.raw.part; of formats that cannot, in
+    NAME.hdf5.raw.part, which is converted in the end. There it stays when we are killed.
+    Raises UsageError for an unknown ending, where no file can be written and where one stayed of a recording that was
+    killed; InputError when nothing came at all.
     """
     begin = time.monotonic()
     events, first, last = 0, None, None
@@ -51,12 +56,20 @@ def capture(
     def state() -> Captured:
         return Captured(path, events, time.monotonic() - begin, first, last, dict(source.lost), problem)
 
-    with whole(path) as partial:
-        with create(partial, source.width, source.height, encoding, name=path) as writer:
+    growing = path if grows(path, encoding) else _beside(path, source)
+    require_place(path)
+    if part_of(growing).exists():
+        raise UsageError(
+            f"{part_of(growing)} is of a recording that was killed, or goes on: give it another name to keep it, or "
+            "delete it"
+        )
+    with whole(growing) as partial:
+        with create(partial, source.width, source.height, encoding, name=growing) as writer:
             try:
                 for packet in source.packets():
                     if len(packet):
                         writer.write(packet)
+                        writer.flush()
                         events += len(packet)
                         first = int(packet["t"][0]) if first is None else first
                         last = int(packet["t"][-1])
@@ -68,4 +81,15 @@ def capture(
                 problem = str(error)
         if events == 0:
             raise source.nothing(problem)
+    if growing != path:
+        try:
+            convert(growing, path)
+        except SpedgeError as error:
+            raise type(error)(f"{error}; the events are in {growing}") from None
+        growing.unlink()
     return state()
+
+
+def _beside(path: Path, source: Source) -> Path:
+    """What is written while events come, where `path` can only be written whole: EVT2, or text for a large sensor."""
+    return path.with_name(path.name + (".raw" if max(source.width, source.height) <= MAX_SIDE else ".csv"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
 from spedge.jobs.play import load_events, require_model
-from spedge.jobs.results import check_results, largest_difference, output_difference, window_of
+from spedge.jobs.results import check_results, largest_difference, output_difference, seen_outputs, window_of
 from spedge.link.counts import Stats
 from spedge.link.link import LineCounts
 from spedge.link.protocol import Configuration, Result
 from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
+from spedge.model.graph import device_words, edges_of
 from spedge.model.reference import Computed, Reference
 from spedge.recordings import PLAIN, Reading
 from spedge.tokens.tokenizer import TokenizerStats, Tokens
@@ -51,14 +52,13 @@ class StageCosts:
     encode: int
 
 
-@dataclass(frozen=True)
-class RecordingCheck:
+@dataclass(frozen=True, kw_only=True)
+class DeviceCheck:
     """One recording, on the host and on the device.
 
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
     line: what the line did to the frames, and what was sent again for it.
-    outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
     results: inferences that the device made on the way, all of them checked.
     """
 
@@ -70,12 +70,6 @@ class RecordingCheck:
     tokens_host: int
     tokens_device: int
     tokens_equal: bool
-    logits_host: NDArray[np.float32]
-    logits_device: NDArray[np.float32]
-    logits_max_abs_diff: float
-    outputs_max_abs_diff: dict[str, float]
-    label_host: str
-    label_device: str
     costs: StageCosts
     problem: str | None
     results: int = 0
@@ -85,9 +79,77 @@ class RecordingCheck:
     def passed(self) -> bool:
         return self.problem is None
 
+    def differences(self) -> dict[str, Any]:
+        """What the model said, for a JSON document."""
+        raise NotImplementedError
+
+    def to_json(self, counted: bool) -> dict[str, Any]:
+        """counted: whether costs are instructions."""
+        costs = {"tokenize": self.costs.tokenize, "embed": self.costs.embed, "encode": self.costs.encode}
+        return {
+            "path": str(self.path),
+            "passed": self.passed,
+            "problem": self.problem,
+            "events_sent": self.events_sent,
+            "events_device": self.events_device,
+            "events_pending": self.events_pending,
+            "events_dropped": self.events_dropped,
+            "tokens_host": self.tokens_host,
+            "tokens_device": self.tokens_device,
+            "tokens_equal": self.tokens_equal,
+            **self.differences(),
+            "cost": costs,
+            "instructions": costs if counted else dict.fromkeys(costs),
+            "frames_resent": self.line.resent,
+            "line": asdict(self.line),
+            "results": self.results,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingCheck(DeviceCheck):
+    """Of a classifier. outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
+
+    edges: of a model on graphs, in all graphs of its last window; those of the device are the same where it passed.
+    """
+
+    logits_host: NDArray[np.float32]
+    logits_device: NDArray[np.float32]
+    logits_max_abs_diff: float
+    outputs_max_abs_diff: dict[str, float]
+    label_host: str
+    label_device: str
+    edges: int | None = None
+
+    def differences(self) -> dict[str, Any]:
+        return {
+            "logits_max_abs_diff": number_or_none(self.logits_max_abs_diff),
+            "outputs_max_abs_diff": {name: number_or_none(diff) for name, diff in self.outputs_max_abs_diff.items()},
+            "label_host": self.label_host,
+            "label_device": self.label_device,
+            "edges": self.edges,
+        }
+
+
+Checked = TypeVar("Checked", bound=DeviceCheck)
+
 
 @dataclass(frozen=True)
-class CheckReport:
+class Compared:
+    """A recording that was checked, for who looks on. events: EVENT_DTYPE, with the times that the device has. tokens:
+    the host's. labels: of the logits. host, device: of each result its time, µs, and its logits; those that have none,
+    or that the host cannot compute, are missing."""
+
+    check: RecordingCheck
+    events: NDArray[np.void]
+    tokens: Tokens
+    labels: tuple[str, ...]
+    host: Sequence[tuple[int, NDArray[np.float32]]]
+    device: Sequence[tuple[int, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class CheckReport(Generic[Checked]):
     """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon.
 
     faults: what was done to the line on purpose, by kind; empty on an honest line.
@@ -95,7 +157,7 @@ class CheckReport:
 
     board: str
     cost_unit: str
-    recordings: tuple[RecordingCheck, ...]
+    recordings: tuple[Checked, ...]
     faults: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -120,36 +182,11 @@ class CheckReport:
             "cost_unit": self.cost_unit,
             "line": asdict(self.line),
             "faults": self.faults,
-            "recordings": [self._recording(recording) for recording in self.recordings],
-        }
-
-    def _recording(self, r: RecordingCheck) -> dict[str, Any]:
-        costs = {"tokenize": r.costs.tokenize, "embed": r.costs.embed, "encode": r.costs.encode}
-        counted = self.cost_unit == "instructions"
-        return {
-            "path": str(r.path),
-            "passed": r.passed,
-            "problem": r.problem,
-            "events_sent": r.events_sent,
-            "events_device": r.events_device,
-            "events_pending": r.events_pending,
-            "events_dropped": r.events_dropped,
-            "tokens_host": r.tokens_host,
-            "tokens_device": r.tokens_device,
-            "tokens_equal": r.tokens_equal,
-            "logits_max_abs_diff": _number(r.logits_max_abs_diff),
-            "outputs_max_abs_diff": {name: _number(diff) for name, diff in r.outputs_max_abs_diff.items()},
-            "label_host": r.label_host,
-            "label_device": r.label_device,
-            "cost": costs,
-            "instructions": costs if counted else dict.fromkeys(costs),
-            "frames_resent": r.line.resent,
-            "line": asdict(r.line),
-            "results": r.results,
+            "recordings": [recording.to_json(self.cost_unit == "instructions") for recording in self.recordings],
         }
 
 
-def _number(difference: float) -> float | None:
+def number_or_none(difference: float) -> float | None:
     return difference if math.isfinite(difference) else None
 
 
@@ -197,7 +234,8 @@ def check(
     window_us: int = 0,
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
-) -> CheckReport:
+    watch: Callable[[Compared], None] | None = None,
+) -> CheckReport[RecordingCheck]:
     """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
@@ -209,26 +247,45 @@ def check(
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
     outputs.
     reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
+    watch: is given each recording once it is checked.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
     require_model(device, bundle)
-    say = on_progress or (lambda _: None)
     reference = Reference(bundle, encoder)
-    checks = []
-    with contextlib.ExitStack() as stack:
-        feed: Feed = LinkFeed(device, REPORT_TOKENS)
-        if camera is not None:
-            feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
+    with feed_of(device, camera) as feed:
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
-        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events)
-        before = device.line_counts()
-        for number, path in enumerate(recordings, 1):
-            checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
-            counts = device.line_counts()
-            checks.append(replace(checked, line=counts.since(before)))
-            before = counts
+        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events, watch)
+        return check_each(recordings, device, board, session.check, on_progress)
+
+
+@contextlib.contextmanager
+def feed_of(device: Device, camera: str | None, grid_us: int = 1) -> Iterator[Feed]:
+    """How recordings come to the device. camera: a format, None: the host sends them. grid_us: see LinkFeed."""
+    if camera is None:
+        yield LinkFeed(device, REPORT_TOKENS, grid_us)
+    else:
+        with CameraFeed(device, camera, REPORT_TOKENS) as feed:
+            yield feed
+
+
+def check_each(
+    recordings: Sequence[Path],
+    device: Device,
+    board: str | None,
+    check_one: Callable[[Path, Callable[[str], None]], Checked],
+    on_progress: Callable[[str], None] | None,
+) -> CheckReport[Checked]:
+    """The report on all recordings, each with what the line did to it. device: in a session."""
+    say = on_progress or (lambda _: None)
+    checks = []
+    before = device.line_counts()
+    for number, path in enumerate(recordings, 1):
+        checked = check_one(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
+        counts = device.line_counts()
+        checks.append(replace(checked, line=counts.since(before)))
+        before = counts
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 
@@ -250,6 +307,7 @@ class _Session:
     tolerance: float
     reading: Reading
     events: Mapping[Path, NDArray[np.void]]
+    watch: Callable[[Compared], None] | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
@@ -260,12 +318,46 @@ class _Session:
         tokens = self.device.tokens()
         say("inferring")
         result = self.device.infer()
+        edges, graph = self._graph(self._seen(events, computed.tokens), result)
         checked = self._compare(path, events, computed, tokens, result, self.device.stats())
-        if not self.configuration.infers:
-            return checked
-        results = self.device.take_results()
-        problem = checked.problem or self._wrong_result(events, computed.tokens, results)
-        return replace(checked, problem=problem, results=len(results))
+        checked = replace(checked, edges=edges, problem=checked.problem or graph)
+        results: Sequence[Result] = ()
+        if self.configuration.infers:
+            results = self.device.take_results()
+            problem = checked.problem or self._wrong_result(events, computed.tokens, results)
+            checked = replace(checked, problem=problem, results=len(results))
+        if self.watch is not None:
+            self.watch(self._compared(checked, events, computed, (*results, result)))
+        return checked
+
+    def _compared(
+        self, checked: RecordingCheck, events: NDArray[Any], computed: Computed, results: Sequence[Result]
+    ) -> Compared:
+        """What there is to see of it."""
+        host = [
+            (result.t, seen_outputs(self.reference, computed.tokens, result, self.configuration.window_us)["logits"])
+            for result in results[:-1]
+            if result.newest <= len(computed.tokens)
+        ]
+        device = [(result.t, result.outputs["logits"]) for result in results[:-1] if "logits" in result.outputs]
+        last = int(events["t"][-1])
+        return Compared(
+            checked,
+            events,
+            computed.tokens,
+            self.bundle.labels,
+            (*host, (last, computed.logits)),
+            (*device, (last, results[-1].logits)),
+        )
+
+    def _graph(self, tokens: Tokens, result: Result) -> tuple[int | None, str | None]:
+        """Of a model on graphs: edges on the host, and a sentence where the device's graphs are others."""
+        graph = self.reference.graph(tokens)
+        if graph is None:
+            return None, None
+        table, words = device_words(self.bundle.encoder, self.bundle.tokens), self.device.graph_words(result)
+        problem = f"the device does not have the graphs of its run {result.run} any more"
+        return edges_of(graph), problem if words is None else table.difference(graph, words)
 
     def events_of(self, path: Path) -> NDArray[np.void]:
         """A recording's, read now if it was not before."""
@@ -277,9 +369,14 @@ class _Session:
         computed = self.reference.compute(events, self.pool)
         if not self.configuration.window_us:
             return computed
+        return replace(computed, outputs=self.reference.outputs(self._seen(events, computed.tokens)))
+
+    def _seen(self, events: NDArray[Any], tokens: Tokens) -> Tokens:
+        """Those that are young enough after the last event."""
+        if not self.configuration.window_us:
+            return tokens
         since = max(int(events["t"][-1]) - self.configuration.window_us, 0)
-        seen = window_of(self.reference, computed.tokens, len(computed.tokens), since)
-        return replace(computed, outputs=self.reference.outputs(seen))
+        return window_of(self.reference, tokens, len(tokens), since)
 
     def _compare(
         self, path: Path, events: NDArray[Any], computed: Computed, tokens: NDArray[Any], result: Result, stats: Stats

@@ -24,7 +24,7 @@ from spedge.jobs.check import LOGITS_TOLERANCE, token_difference
 from spedge.jobs.play import load_events
 from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle, Vector
-from spedge.model.graph import GnnArrays, PcnArrays, graph_numbers
+from spedge.model.graph import edges_of, graph_numbers
 from spedge.model.parts import TokenInput
 from spedge.model.reference import Reference
 from spedge.recordings import PLAIN, Reading
@@ -164,7 +164,7 @@ def _of_vector(reference: Reference, vector: Vector, name: str) -> SampleCheck:
                 yield f"its {output} differ by {diff:.1e}, more than {LOGITS_TOLERANCE:.0e}"
 
     label, _ = reference.bundle.verdict(computed.logits)
-    sizes = (len(vector.events), len(tokens), _edges_of(graph))
+    sizes = (len(vector.events), len(tokens), edges_of(graph))
     return SampleCheck(name, *sizes, embedded, max(diffs.values()), label, next(problems(), None))
 
 
@@ -192,13 +192,8 @@ def _of_events(reference: Reference, events: NDArray[np.void], name: str) -> Sam
                 yield f"the {output} of model.onnx and of encoder.onnx differ by {diff:.1e}"
 
     label, _ = reference.bundle.verdict(computed.logits)
-    sizes = (len(events), len(tokens), _edges_of(graph))
+    sizes = (len(events), len(tokens), edges_of(graph))
     return SampleCheck(name, *sizes, float("nan"), max(diffs.values()), label, next(problems(), None))
-
-
-def _edges_of(graph: GnnArrays | PcnArrays | None) -> int | None:
-    """How many there are in all graphs of a sample."""
-    return None if graph is None else sum(part.shape[1] for part in graph_numbers(graph).values() if part.ndim == 2)
 
 
 def _as_on_devices(reference: Reference, events: NDArray[np.void], tokens: Tokens) -> Tokens:

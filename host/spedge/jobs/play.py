@@ -15,7 +15,7 @@ from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Classification, Detection, Detector, TokenInput, Transformer
+from spedge.model.parts import Classification, Detection, Detector, Gnn, Pcn, TokenInput, Transformer
 from spedge.recordings import PLAIN, Reading
 
 
@@ -90,7 +90,7 @@ def require_model(device: Device, bundle: Bundle) -> None:
                 f"{bundle.name!r} is by a {encoder.type} on {kind} ones: choose another preset."
             )
     else:
-        bundle.parts("a device", Classification, TokenInput, Transformer)
+        bundle.parts("a device", Classification, TokenInput, Transformer, Gnn, Pcn)
     if device.hello.model_hash == bundle.hash_bytes:
         return
     held = device.hello.model_hash

@@ -76,6 +76,17 @@ def window_of(reference: Reference, tokens: Tokens, newest: int, since: int) -> 
     )
 
 
+def seen_outputs(
+    reference: Reference, tokens: Tokens, result: Result, window_us: int
+) -> Mapping[str, NDArray[np.float32]]:
+    """What the host computes for the window that this result is of. tokens: as for `result_difference`."""
+    return reference.outputs(_seen(reference, tokens, result, window_us))
+
+
+def _seen(reference: Reference, tokens: Tokens, result: Result, window_us: int) -> Tokens:
+    return window_of(reference, tokens, result.newest, max(result.t - window_us, 0) if window_us else 0)
+
+
 def result_difference(
     reference: Reference, tokens: Tokens, result: Result, window_us: int, tolerance: float
 ) -> tuple[float, str | None]:
@@ -83,13 +94,12 @@ def result_difference(
 
     tokens: the host's, of the whole stream, with the times that the device has.
     """
-    since = max(result.t - window_us, 0) if window_us else 0
     name = f"result {result.index} (at {result.t} µs)"
     if result.code:
         return np.inf, f"{name}: the model failed with code {result.code}"
     if result.newest > len(tokens):
         return np.inf, f"{name} is of {result.newest} tokens and the host made {len(tokens)}"
-    seen = window_of(reference, tokens, result.newest, since)
+    seen = _seen(reference, tokens, result, window_us)
     if len(seen) != result.window:
         return np.inf, f"{name}: the host's window has {len(seen)} tokens and the device's {result.window}"
     host = reference.outputs(seen)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spedge._frames import encode_frame
 from spedge.base.errors import DeviceRefused
 
-VERSION = 6
+VERSION = 7
 REPLY_BIT = 0x80
 FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 

@@ -55,12 +55,18 @@ class Error:
         return self.text + more.get(ErrorCode(self.code) if self.code in list(ErrorCode) else ErrorCode.TYPE, "")
 
 
+#: Of a Cortex-M's CFSR: the MPU refused an access, or that to the stack of a fault.
+_STACK_FAULTS = 1 << 1 | 1 << 4
+
+
 @dataclass(frozen=True)
 class Hello:
     """Who the device is. `memory_bytes` is the block it carves sessions from; `model_hash` is None without a model.
 
     task: what the model is for, one of TASKS. outputs: tensors that a result has; numbers: in all of them together.
-    state: numbers of a detector's state that can be read; step_us: stream time of its steps, 0 of other models.
+    state: numbers of a detector's state, or words of the graphs of a model on graphs, that can be read; step_us: stream
+    time of a detector's steps, 0 of other models.
+    ended: what ended the firmware before it was started this time, where it was not told to; else empty.
     """
 
     protocol: int
@@ -85,6 +91,7 @@ class Hello:
     has_ram: bool = False
     state: int = 0
     step_us: int = 0
+    ended: str = ""
 
     @property
     def detects(self) -> bool:
@@ -107,12 +114,23 @@ class Hello:
         width, height, task, outputs, numbers, state, step_us = reader.take("HHBBIII")
         model_hash = reader.raw(32)
         version, build, board, model = (reader.string() for _ in range(4))
+        ended = _ended(*reader.take("BII"))
         return cls(
             protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens,
             width, height, TASKS[task] if task < len(TASKS) else TASKS[0], outputs, numbers,
             model_hash if flags & 1 else None, version, build, board, model, bool(flags & 2), bool(flags & 4),
-            state, step_us,
+            state, step_us, ended,
         )  # fmt: skip
+
+
+def _ended(why: int, at: int, detail: int) -> str:
+    """Why a firmware ended, as HELLO has it, in words."""
+    if why == 0:
+        return ""
+    if why == 1:
+        guess = ", most likely because its stack ran over" if detail & _STACK_FAULTS else ""
+        return f"its core took a fault at {f'0x{at:08x}' if at else 'an unknown place'} (0x{detail:08x}){guess}"
+    return "it hung, and its watchdog reset it" if why == 2 else f"for reason {why}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import grp
 import itertools
 import logging
 import os
@@ -28,7 +27,7 @@ from urllib.parse import urlsplit
 
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, UsageError
 from spedge.link.clock import SYSTEM, Clock
-from spedge.link.udev import udev_rule
+from spedge.link.udev import WRITE_RULES, group_that_may, joining, udev_rule
 
 BAUD = 115200  #: of a serial port that nobody says another rate for
 KEPT_BYTES = 1 << 22  #: received and not fetched: far more than a device is ever asked for at once
@@ -329,7 +328,9 @@ def connect(address: str, baud: int = BAUD) -> Transport:
         return connect_unix(Path(address.removeprefix("unix:")))
     if address.startswith("/"):
         return _serial(address, baud)
-    raise UsageError(f"{address!r} is no address of a device: give /dev/…, unix:PATH or tcp://HOST:PORT")
+    raise UsageError(
+        f"{address!r} is no address of a device: give /dev/…, unix:PATH, tcp://HOST:PORT or ssh://USER@NAME"
+    )
 
 
 def connect_unix(path: Path, within: float = 0.0, gone: Callable[[], bool] = lambda: False) -> FdTransport:
@@ -390,11 +391,8 @@ def _serial_trouble(path: str, error: OSError) -> str:
 
 def _permission_hint(path: str) -> str:
     """The group that may, or the udev rule that lets everyone at the desk."""
-    with contextlib.suppress(OSError, KeyError):
-        status = Path(path).stat()
-        group = grp.getgrgid(status.st_gid).gr_name
-        if status.st_mode & 0o060 == 0o060 and group != "root":
-            return f"run 'sudo usermod -aG {group} $USER' and log in again, or run 'sudo spedge udev --write'"
+    if group := group_that_may(Path(path)):
+        return f"run '{joining(group)}' and log in again, or run '{WRITE_RULES}'"
     return f"add the udev rule '{_udev_rule(path)}' to /etc/udev/rules.d/60-spedge.rules and plug the board in again"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from spedge.base.errors import UsageError
 
 UDEV_FILE = Path("/etc/udev/rules.d/60-spedge.rules")
+WRITE_RULES = "sudo spedge udev --write"
 
 #: USB ids of what boards and event cameras have between their UART and the cable.
 USB_ADAPTERS = {
@@ -50,6 +51,23 @@ USB_PROBES = {
 }
 
 
+def group_that_may(path: Path) -> str | None:
+    """The group whose members may read and write a file, for example dialout; None where that is nobody's to join."""
+    try:
+        import grp
+
+        status = path.stat()
+        group = grp.getgrgid(status.st_gid).gr_name
+    except (ImportError, OSError, KeyError):
+        return None
+    return group if status.st_mode & 0o060 == 0o060 and group != "root" else None
+
+
+def joining(group: str) -> str:
+    """The command that makes the user one of a group, from the next log-in on."""
+    return f"sudo usermod -aG {group} $USER"
+
+
 def udev_rule(vendor: int, product: int) -> str:
     """The rule that lets whoever is logged in open one kind of USB port, and keeps ModemManager off it."""
     match = f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor:04x}", ATTRS{{idProduct}}=="{product:04x}"'
@@ -84,7 +102,7 @@ def write_rules(rules: str, path: Path = UDEV_FILE) -> bool:
         part.chmod(0o644)
         part.replace(path)
     except PermissionError:
-        raise UsageError(f"{path} may be written by root only: run 'sudo spedge udev --write'") from None
+        raise UsageError(f"{path} may be written by root only: run '{WRITE_RULES}'") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
     if shutil.which("udevadm") is None or os.geteuid() != 0:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.base.files import whole
+from spedge.base.paths import bundle_named
 from spedge.model.graph import graph_columns
 from spedge.model.parts import Detection, TokenInput
 from spedge.model.spec import ModelSpec, from_document, to_document
@@ -129,7 +130,7 @@ class Bundle(ModelSpec):
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Bundle:
-        """Read and check a bundle directory.
+        """Read and check a bundle directory, or the bundle of that name that comes with spedge.
 
         Raises InputError, naming the file and what to do, when a file is missing, does not match its hash,
         or says something that cannot be.
@@ -143,7 +144,7 @@ class Bundle(ModelSpec):
     @staticmethod
     def described(path: str | os.PathLike[str]) -> Bundle:
         """A bundle by its description alone: the other files are not looked at. Raises as `load`."""
-        folder = Path(path)
+        folder = bundle_named(Path(path))
         document = _read_document(folder)
         try:
             bundle = _from_document(document, folder)

@@ -8,7 +8,7 @@ numbers on a GPU, where the GNN's second graph looks for one more and removes th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,5 +196,65 @@ def graph_numbers(graph: GnnArrays | PcnArrays) -> Mapping[str, NDArray[np.int32
     return {name: numbers.astype(np.int32) for name, numbers in pairs()}
 
 
+def edges_of(graph: GnnArrays | PcnArrays | None) -> int | None:
+    """How many there are in all graphs of a sample; None for a model without."""
+    return None if graph is None else sum(part.shape[1] for part in graph_numbers(graph).values() if part.ndim == 2)
+
+
 def _both(edges: EdgeArrays) -> NDArray[np.int64]:
     return np.stack([edges.source, edges.target])
+
+
+# ---------------------------------------------------------------- on a device
+
+
+class DeviceWords(NamedTuple):
+    """The tables of a device's model, uint32 [size], as sp_graph_plan_t has them (firmware/lib graph.h)."""
+
+    config: Gnn | Pcn
+    rooms: tuple[Room, ...]
+    size: int
+
+    def difference(self, graph: GnnArrays | PcnArrays, words: NDArray[np.uint32]) -> str | None:
+        """None where the words are these graphs, else a sentence on the first part that differs."""
+        if len(words) != self.size:
+            return f"the device has {len(words)} words of graphs, and this model {self.size}"
+        left = words[: len(self.rooms)].tolist()
+        found = self._parts(words, left)
+        for name, ours in graph_numbers(graph).items():
+            theirs = found[name]
+            if ours.shape != theirs.shape:
+                return f"the graph's '{name}' is of {ours.shape[-1]} on the host and {theirs.shape[-1]} on the device"
+            if not np.array_equal(ours, theirs):
+                at = int(np.argmax((ours != theirs).reshape(-1, ours.shape[-1]).any(axis=0)))
+                shown = " and ".join(str(part[..., at].tolist()) for part in (ours, theirs))
+                return f"the graph's '{name}' differs in number {at}: {shown}, host and device"
+        return None
+
+    def _parts(self, words: NDArray[np.uint32], left: Sequence[int]) -> dict[str, NDArray[np.int32]]:
+        """By the names of `graph_numbers`. left: targets of each table."""
+        found: dict[str, NDArray[np.int32]] = {}
+        at = len(self.rooms)
+        for room, count in zip(self.rooms, left, strict=True):
+            count = min(count, room.targets)
+            name = room.name.replace("stage", "edges")
+            if room.name != "near":
+                chosen = "sampled" if room.name == "far" else room.name.replace("stage", "centres")
+                found[chosen] = words[at : at + count].astype(np.int32)
+                at += room.targets
+            counts = words[at : at + count]
+            at += room.targets
+            table = words[at : at + room.targets * room.columns].reshape(room.targets, room.columns)[:count]
+            at += room.targets * room.columns
+            kept = np.arange(room.columns) < counts[:, None]
+            found[name] = np.stack([table[kept], np.repeat(np.arange(count), kept.sum(axis=1))]).astype(np.int32)
+        return found
+
+
+def device_words(config: Model, points: int) -> DeviceWords:
+    """Of a model on so many points at most."""
+    assert isinstance(config, Gnn | Pcn)
+    wanted = tuple(rooms(config, points))
+    samples = [room.name != "near" for room in wanted]
+    sizes = [room.targets * (1 + room.columns + sampled) for room, sampled in zip(wanted, samples, strict=True)]
+    return DeviceWords(config, wanted, len(wanted) + sum(sizes))

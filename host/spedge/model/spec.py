@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from spedge.base.errors import InputError, UsageError
 from spedge.base.outputs import Output
@@ -101,10 +101,26 @@ class ModelSpec:
         """The description alone, without what a subclass adds to it."""
         return ModelSpec(**{f.name: getattr(self, f.name) for f in fields(ModelSpec)})
 
+    @overload
     def parts(
-        self, taker: str, task: type[_Task], representation: type[_Representation], model: type[_Model]
-    ) -> tuple[_Task, _Representation, _Model]:
-        """Task, representation and family, for one who takes only these. taker: who that is, in a message.
+        self, taker: str, task: type[_Task], representation: type[_Representation], model: type[_Model], /
+    ) -> tuple[_Task, _Representation, _Model]: ...
+
+    @overload
+    def parts(
+        self,
+        taker: str,
+        task: type[_Task],
+        representation: type[_Representation],
+        /,
+        *models: type[Transformer] | type[Gnn] | type[Pcn],
+    ) -> tuple[_Task, _Representation, Transformer | Gnn | Pcn]: ...
+
+    def parts(
+        self, taker: str, task: type[_Task], representation: type[_Representation], *models: type[Any]
+    ) -> tuple[_Task, _Representation, Any]:
+        """Task, representation and family, for one who takes only these. taker: who that is, in a message. models: one
+        of them is the family.
 
         Raises InputError, which says what the taker takes, for a model of another kind.
         """
@@ -112,10 +128,10 @@ class ModelSpec:
         if (
             isinstance(self.task, task)
             and isinstance(self.representation, representation)
-            and isinstance(self.model, model)
+            and isinstance(self.model, models)
         ):
             return self.task, self.representation, self.model
-        takes, has = (_kind(*kinds) for kinds in ((task, representation, model), map(type, mine)))
+        takes, has = (_kind(*kinds) for kinds in ((task, representation, *models), map(type, mine)))
         other = ""
         if isinstance(self.task, Classification):
             other = ", or 'spedge check --board host', which takes all classifiers"
@@ -174,8 +190,10 @@ def describe(
     return spec
 
 
-def _kind(task: type, representation: type, model: type) -> str:
-    return f"{task.type} by a {model.type} on {representation.type}"  # type: ignore[attr-defined]
+def _kind(task: type, representation: type, *models: type) -> str:
+    *others, last = (f"a {model.type}" for model in models)  # type: ignore[attr-defined]
+    listed = f"{', '.join(others)} or {last}" if others else last
+    return f"{task.type} by {listed} on {representation.type}"  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- coherence

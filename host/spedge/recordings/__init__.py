@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError, UsageError
-from spedge.base.files import whole
+from spedge.base.files import PART, whole
 from spedge.base.parameters import whole_number
+from spedge.base.paths import recording_named
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
 from spedge.recordings.arrays import ArrayRecording
@@ -20,6 +22,7 @@ from spedge.recordings.csv import CsvWriter
 from spedge.recordings.dat import DatRecording, DatWriter
 from spedge.recordings.es import EventStreamRecording
 from spedge.recordings.hdf5 import Hdf5Recording, Hdf5Writer
+from spedge.recordings.hdf5_file import library
 from spedge.recordings.layout import Said
 from spedge.recordings.nmnist import NMnistRecording
 from spedge.recordings.npz import NpzWriter
@@ -67,6 +70,7 @@ _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".csv": CsvWriter,
     ".dat": DatWriter,
 }
+_GROWING = (".raw", ".csv", ".dat")
 _ENCODINGS = ("evt2", "evt3")
 
 
@@ -86,7 +90,7 @@ def open(
     time_unit: str | None = None,
     stream: str | None = None,
 ) -> Recording:
-    """Open a recording, by its file name's ending.
+    """Open a recording, by its file name's ending, or one that comes with spedge by its name, for example "clap".
 
     Prophesee RAW (.raw: EVT2, EVT2.1, EVT3), DAT (.dat) and HDF5 (.hdf5, .h5; also the field's others),
     AEDAT 2.0, 3.1 and 4 (.aedat, .aedat4), Event Stream (.es), N-MNIST (.bin), NumPy (.npz, .npy), text (.csv, .tsv,
@@ -98,10 +102,11 @@ def open(
     do with them, which is to drop them for EVT3, and to refuse them where they do not say.
     columns: of text and arrays whose columns have no names, where their values do not tell: a letter each, as in
     "txyp"; - is one to pass over. time_unit: of such times, s, ms, us or ns. stream: which one of several in a file.
+    A file that was still being written when its writer was killed ends in .part, behind the ending that counts.
     The header is read now, events when they are asked for. Raises InputError, naming the file and the place in it,
     for a file that is missing, damaged, of an unknown kind or of unknown geometry; UsageError for a missing library.
     """
-    path = Path(path)
+    path = recording_named(Path(path))
     if outside not in (None, *OUTSIDE):
         raise UsageError(f"outside={outside!r}: it must be {' or '.join(OUTSIDE)}")
     if (width is None) != (height is None):
@@ -112,10 +117,11 @@ def open(
         raise InputError(f"{path}: there is no such file")
     if not path.is_file() and not is_bag(path):
         raise InputError(f"{path} is not a file")
-    reader = RosRecording if path.is_dir() else _READERS.get(path.suffix.lower())
+    kind = Path(path.stem) if path.suffix == PART else path
+    reader = RosRecording if path.is_dir() else _READERS.get(kind.suffix.lower())
     if reader is None:
         raise InputError(
-            f"{path}: cannot read {path.suffix or 'a file without an ending'}; known are {', '.join(_READERS)}"
+            f"{path}: cannot read {kind.suffix or 'a file without an ending'}; known are {', '.join(_READERS)}"
         )
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; it ends at byte 0")
@@ -160,16 +166,27 @@ def create(
     Raises UsageError for an unknown ending or encoding.
     """
     path = Path(path)
-    suffix = (name or path).suffix.lower()
+    return _writer(name or path, encoding)(path, width, height)
+
+
+def grows(path: Path, encoding: str | None = None) -> bool:
+    """Whether a recording of that name can be read while it is written. Raises UsageError as create."""
+    if _writer(path, encoding) is Hdf5Writer:
+        library(path)
+    return path.suffix.lower() in _GROWING
+
+
+def _writer(path: Path, encoding: str | None) -> Callable[[Path, int, int], Writer]:
+    suffix = path.suffix.lower()
     if encoding is not None and (suffix != ".raw" or encoding.lower() not in _ENCODINGS):
-        raise UsageError(f"{name or path}: only .raw has an encoding, {' or '.join(_ENCODINGS)}, not {encoding}")
+        raise UsageError(f"{path}: only .raw has an encoding, {' or '.join(_ENCODINGS)}, not {encoding}")
     if suffix == ".raw":
-        return RawWriter(path, width, height, (encoding or "evt2").upper())
+        return partial(RawWriter, encoding=(encoding or "evt2").upper())
     writer = _WRITERS.get(suffix)
     if writer is None:
         what = suffix or "a file without an ending"
-        raise UsageError(f"{name or path}: cannot write {what}; use {', '.join(['.raw', *_WRITERS])}")
-    return writer(path, width, height)
+        raise UsageError(f"{path}: cannot write {what}; use {', '.join(['.raw', *_WRITERS])}")
+    return writer
 
 
 def write(path: str | Path, events: NDArray[Any], width: int, height: int, encoding: str | None = None) -> None:
@@ -181,5 +198,5 @@ def write(path: str | Path, events: NDArray[Any], width: int, height: int, encod
     """
     path = Path(path)
     checked = as_events(events, width, height)
-    with whole(path) as partial, create(partial, width, height, encoding, name=path) as writer:
+    with whole(path) as part, create(part, width, height, encoding, name=path) as writer:
         writer.write(checked)

@@ -274,6 +274,9 @@ class Writer(ABC):
     def write(self, events: NDArray[np.void]) -> None:
         """The events that follow (EVENT_DTYPE), sorted by time, inside the sensor."""
 
+    def flush(self) -> None:  # noqa: B027
+        """What was written is in the file, whatever ends us, where the format can be read while it grows."""
+
     @abstractmethod
     def close(self) -> None:
         """Finish the file."""

@@ -72,7 +72,7 @@ def convert(
     if shift_us is not None and from_zero:
         raise UsageError("give a shift or a start from zero, not both")
     recording = open_recording(source, width=width, height=height, sort=sort, outside=outside, **said)
-    if target.exists() and target.samefile(source):
+    if target.exists() and target.samefile(recording.path):
         raise UsageError(f"{target} is the source: give another name to write to")
     chunks = UntilCut(recording)
     part = _Part(recording, chunks, start_us, end_us, shift_us, from_zero, on_progress)

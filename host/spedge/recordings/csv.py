@@ -25,5 +25,8 @@ class CsvWriter(Writer):
             rows = zip(*(part[name].tolist() for name in Columns._fields), strict=True)
             self._file.writelines(f"{t},{x},{y},{p}\n" for t, x, y, p in rows)
 
+    def flush(self) -> None:
+        self._file.flush()
+
     def close(self) -> None:
         self._file.close()

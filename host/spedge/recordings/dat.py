@@ -121,5 +121,8 @@ class DatWriter(Writer):
         )
         self._file.write(records.tobytes())
 
+    def flush(self) -> None:
+        self._file.flush()
+
     def close(self) -> None:
         self._file.close()

@@ -231,5 +231,8 @@ class RawWriter(Writer):
     def write(self, events: NDArray[np.void]) -> None:
         self._file.write(self._encoder.encode(events))
 
+    def flush(self) -> None:
+        self._file.flush()
+
     def close(self) -> None:
         self._file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,28 @@ CAMERAS = {
     "davis346": "inivation_davis346",
     "dvxplorer": "inivation_dvxplorer",
 }
+
+
+#: Comes with the package, and writes udev's rules of its cameras.
+UDEV_PROGRAM = "neuromorphic-drivers-install-udev-rules"
+
+
+@dataclass(frozen=True)
+class PluggedIn:
+    """A camera on USB; problem: why it cannot be opened, None when it can be."""
+
+    name: str
+    serial: str | None
+    problem: str | None
+
+
+def list_cameras() -> list[PluggedIn]:
+    """The cameras on USB that the package knows. None where this machine has no USB. Raises UsageError without it."""
+    try:
+        listed = _drivers().list_devices()
+    except RuntimeError:
+        return []
+    return [PluggedIn(found.name.value, found.serial, found.error) for found in listed]
 
 
 class UsbCamera(Source):
@@ -43,7 +66,7 @@ class UsbCamera(Source):
         except Exception as error:  # the driver raises plain RuntimeErrors
             raise DeviceRefused(
                 f"the camera {name} cannot be opened ({error}): is it plugged in, and may you use it? "
-                "neuromorphic-drivers-install-udev-rules installs the rule"
+                f"{UDEV_PROGRAM} installs the rule"
             ) from None
         properties = self._device.properties()
         super().__init__(name, int(properties.width), int(properties.height), live=True)

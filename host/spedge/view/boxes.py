@@ -25,6 +25,16 @@ def truths(boxes: NDArray[Any]) -> NDArray[np.void]:
     return seen
 
 
+def found(t: int, boxes: NDArray[Any]) -> NDArray[np.void]:
+    """What a detector says at time t (µs) as SEEN_DTYPE. boxes: fields x, y of the upper left corner, w, h, score,
+    label."""
+    seen = np.zeros(len(boxes), SEEN_DTYPE)
+    for name in (*_SIDES, "label"):
+        seen[name] = boxes[name]
+    seen["t"], seen["score"] = t, np.clip(boxes["score"], 0.0, _BELOW_ONE)
+    return seen
+
+
 def said_boxes(path: Path, names: Sequence[str] = ()) -> tuple[NDArray[np.void], tuple[str, ...]]:
     """What a detector said: SEEN_DTYPE, and the names of its classes, those given and then those of the file.
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
 from spedge.events.arrays import copied
+from spedge.jobs.labelling import KEYS, Labeller
 from spedge.jobs.run import Progress
 from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
-from spedge.view.scene import SEEN_DTYPE, TOKEN_FADES, Frame, Surface
+from spedge.view.boxes import found
+from spedge.view.scene import BOXES_US, SEEN_DTYPE, TOKEN_FADES, Frame, Surface
 from spedge.view.stage import Answer, Stage, changed, frame_answer, series, tokenizer_document, whole
 
 _MOST_EVENTS = 1 << 22  # that wait to be looked at; of more, the page shows none
@@ -25,12 +27,20 @@ _NO_BOXES = np.empty(0, SEEN_DTYPE)
 class LiveStage(Stage):
     """A source's newest events. settings: of the tokenizer that the page shows, whose sensor is the source's.
 
-    labels: of the model on a device whose results come by `progress`, if there is one; device: its name.
+    labels: of the model on a device whose results come by `progress`, if there is one; device: its name; detects:
+    whether its results are boxes.
     A context manager: a thread of its own does the work, and the callers of `offer` and `progress` wait for nothing.
     """
 
-    def __init__(self, name: str, settings: TokenizerSettings, labels: tuple[str, ...] = (), device: str = "") -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        settings: TokenizerSettings,
+        labels: tuple[str, ...] = (),
+        device: str = "",
+        detects: bool = False,
+    ) -> None:
+        self.name, self._detects = name, detects
         self._settings = self._first_settings = settings
         self._labels, self._device = labels, device
         self._come = threading.Condition()
@@ -42,7 +52,9 @@ class LiveStage(Stage):
         self._t = self._seen = self._fired = self._version = 0
         self._first: int | None = None
         self._note = self._note_of_device = ""
+        self.labeller: Labeller | None = None  # keeps samples when a page says what they show
         self._results: deque[tuple[int, NDArray[np.float32]]] = deque(maxlen=_MOST_RESULTS)
+        self._boxes = _NO_BOXES
         self._begin_tokens()
         self._thread = threading.Thread(target=self._work, name="stage", daemon=True)
 
@@ -74,7 +86,10 @@ class LiveStage(Stage):
         rates = f"{state.events_per_second / 1e3:,.1f} kev/s, {state.tokens_per_second:,.0f} tokens/s"
         with self._lock:
             for outcome in state.outcomes:
-                self._results.append((outcome.t, outcome.logits))
+                if outcome.step is None:
+                    self._results.append((outcome.t, outcome.logits))
+                else:
+                    self._boxes = found(outcome.t, outcome.step.boxes)
                 lost = ", ".join(f"{cause} {n:,}" for cause, n in outcome.loss.by_cause.items() if n) or "none"
                 self._note_of_device = f"lost: {lost} · latency {outcome.latency:,} {outcome.cost_unit}"
                 self._version += 1
@@ -97,6 +112,7 @@ class LiveStage(Stage):
         if first < self._t:  # another beginning: what was is over
             self._events = Surface(self._settings.height, self._settings.width)
             self._begin_tokens()
+            self._boxes = _NO_BOXES
         self._first = first if self._first is None else self._first
         self._events.add(events["x"], events["y"], events["t"], events["p"])
         tokens = self._tokenizer.push(events)
@@ -120,10 +136,13 @@ class LiveStage(Stage):
                 "last": self._t,
                 "rates": [],
                 "token_fades": TOKEN_FADES,
-                "model": bool(self._labels),
+                "model": bool(self._labels) and not self._detects,
+                "keys": [] if self.labeller is None else list(zip(KEYS, self.labeller.labels, strict=False)),
             }
 
     def answer(self, asked: dict[str, Any]) -> Answer:
+        if asked.get("op") == "label" and self.labeller is not None:
+            return _labelled(self.labeller, whole(asked, "number", 0, len(KEYS)))  # a file is written: nobody waits
         ways = {"frame": self._frame, "series": self._series, "tokenizer": self._change, "token": self._no_token}
         way = ways.get(str(asked.get("op")))
         if way is None:
@@ -136,14 +155,17 @@ class LiveStage(Stage):
         fade, t = whole(asked, "fade", 1, 60_000_000), self._t
         shown, lit = self._events.events(t, fade), self._tokens.tokens(t, TOKEN_FADES * fade)
         frame = Frame(t, shown, lit, _NO_BOXES, self._seen, self._fired, -1)
+        boxes = self._boxes[self._boxes["t"] >= t - BOXES_US]
         skipped = f"{self._skipped:,} events came too fast to be shown" if self._skipped else ""
         return frame_answer(
-            frame, self._version, first=self._first or 0, note=" · ".join(filter(None, (self._note, skipped)))
+            frame, self._version, boxes, first=self._first or 0, note=" · ".join(filter(None, (self._note, skipped)))
         )
 
     def _series(self, _: dict[str, Any]) -> Answer:
         document = tokenizer_document(self._version, self._settings, self._first_settings, self._fired)
-        if self._labels:
+        if self._detects:
+            document |= {"names": list(self._labels), "boxes_of": self._device, "boxes_verdict": None}
+        elif self._labels:
             logits = np.array([row for _, row in self._results], np.float32).reshape(-1, len(self._labels))
             times = np.array([t for t, _ in self._results], np.int64)
             document |= {"labels": list(self._labels), "device": series(times, logits) | {"name": self._device}}
@@ -158,3 +180,9 @@ class LiveStage(Stage):
 
     def _no_token(self, _: dict[str, Any]) -> Answer:
         return Answer({"token": None})
+
+
+def _labelled(labeller: Labeller, number: int) -> Answer:
+    kept = labeller.keep(number)
+    said = f"{kept.label} {kept.number}: {kept.events:,} events of {kept.seconds:.2f} s"
+    return Answer({"kept": said, "label": kept.label, "number": kept.number})

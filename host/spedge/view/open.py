@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spedge.jobs.along import Said, along
 from spedge.jobs.play import load_events
 from spedge.jobs.run import Session
 from spedge.model.bundle import Bundle
+from spedge.model.detecting import DetectorReference
+from spedge.model.parts import Detection, TokenInput
 from spedge.model.reference import Reference
+from spedge.model.steps import tokens_in
 from spedge.recordings import PLAIN, Reading
 from spedge.tokens.settings import TokenizerSettings
-from spedge.tokens.tokenizer import Tokenizer
+from spedge.tokens.tokenizer import NO_TOKENS, Tokenizer
+from spedge.view.boxes import found, together
 from spedge.view.scene import Results, Scene
 from spedge.view.stage import RecordingStage
 
@@ -36,7 +42,7 @@ def open_scene(
     """
     if bundle is None:
         return _plain(path, reading, patch_size, threshold)[0]
-    return _of_model(path, reading, Bundle.load(bundle), every_us, on_progress)
+    return scene_of(path, reading, Bundle.load(bundle), every_us, on_progress)
 
 
 def open_stage(
@@ -53,7 +59,7 @@ def open_stage(
         return RecordingStage(path.name, *_plain(path, reading, patch_size, threshold))
     loaded = Bundle.load(bundle)
     settings = loaded.token_input.tokenizer
-    return RecordingStage(path.name, _of_model(path, reading, loaded, every_us, on_progress), settings)
+    return RecordingStage(path.name, scene_of(path, reading, loaded, every_us, on_progress), settings)
 
 
 def _plain(path: Path, reading: Reading, patch_size: int, threshold: float) -> tuple[Scene, TokenizerSettings]:
@@ -67,12 +73,14 @@ def _plain(path: Path, reading: Reading, patch_size: int, threshold: float) -> t
     return scene, tokenizer.config
 
 
-def _of_model(
-    path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None
+def scene_of(
+    path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None = None
 ) -> Scene:
     """A recording with a bundle's tokens, and what its model says."""
     say = on_progress or (lambda _: None)
     events = load_events(path, bundle, reading)
+    if isinstance(bundle.task, Detection):
+        return _of_detector(events, bundle, say)
     reference = Reference(bundle)
     said = []
     for one in along(reference, events, every_us):
@@ -83,6 +91,20 @@ def _of_model(
     return Scene(sensor.width, sensor.height, events, patch_of(bundle), tokens, results_of(said, bundle.labels))
 
 
+def _of_detector(events: NDArray[Any], bundle: Bundle, say: Callable[[str], None]) -> Scene:
+    times, parts = [], []
+    for one in DetectorReference(bundle).detect(events):
+        times.append(one.step.time)
+        parts.append(found(one.step.time, one.kept.boxes))
+        say(f"Computing: {len(times)} steps")
+    tokens = tokens_in(events, bundle) if isinstance(bundle.representation, TokenInput) else NO_TOKENS
+    sensor, patch_size = bundle.sensor, patch_of(bundle)
+    return Scene(
+        sensor.width, sensor.height, events, patch_size, tokens, None, together(parts), bundle.labels,
+        np.array(times, np.int64),
+    )  # fmt: skip
+
+
 def follow(
     session: Session, stage: RecordingStage, name: str, on_progress: Callable[[str], None] | None = None
 ) -> None:
@@ -91,7 +113,10 @@ def follow(
         if on_progress is not None:
             on_progress(f"{name}: {state.events:,} events")
         for outcome in state.outcomes:
-            stage.device(name, outcome.t, outcome.logits, outcome.latency, outcome.cost_unit)
+            if outcome.step is None:
+                stage.device(name, outcome.t, outcome.logits, outcome.latency, outcome.cost_unit)
+            else:
+                stage.device_boxes(name, outcome.t, outcome.step.boxes)
 
 
 def patch_of(bundle: Bundle) -> int:

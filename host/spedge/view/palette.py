@@ -68,6 +68,13 @@ def colours(theme: str) -> NDArray[np.uint8]:
     return table
 
 
+def spoken(theme: str) -> dict[str, str]:
+    """Colours for a style sheet, "#rrggbb" by their names; those of lines are line-0, line-1, …"""
+    said = _SPOKEN[theme]
+    one = {name: colour for name, colour in said.items() if isinstance(colour, str)}
+    return one | {f"line-{number}": colour for number, colour in enumerate(said["lines"])}
+
+
 def line_of(number: int) -> int:
     """The first of a class's colours; `STEPS - 1` further is the whole one."""
     return LINE + STEPS * (number % LINES)

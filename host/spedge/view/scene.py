@@ -67,7 +67,8 @@ class Frame:
 @dataclass(frozen=True)
 class Scene:
     """A whole stream. events: EVENT_DTYPE, sorted. boxes: SEEN_DTYPE, sorted by t. names: of the boxes' classes, as far
-    as they have some. Times in µs, sizes in pixels."""
+    as they have some. steps: times of all steps of the detector whose boxes these are, ascending. Times in µs, sizes in
+    pixels."""
 
     width: int
     height: int
@@ -77,6 +78,7 @@ class Scene:
     results: Results | None = None
     boxes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, SEEN_DTYPE))
     names: tuple[str, ...] = ()
+    steps: NDArray[np.int64] | None = None
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import SpedgeError, UsageError
 from spedge.jobs.check import LOGITS_TOLERANCE
+from spedge.model.matching import box_difference
 from spedge.tokens.embedding import log_time_volume
 from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer, Tokens
-from spedge.view.scene import TOKEN_FADES, Frame, Results, Scene
+from spedge.view.boxes import found, together
+from spedge.view.scene import BOXES_US, TOKEN_FADES, Frame, Results, Scene, boxes_at
 
 _BUCKETS = 4  # of time in the picture of a token
 _RATES = 600  # bars of events over time
@@ -49,16 +51,21 @@ class Stage(ABC):
 class RecordingStage(Stage):
     """A recording. scene: its events, with tokens of `settings` and what the host's model says of it, if anything.
 
-    The model's results are of its own tokens, whatever settings the page tries.
+    The model's results are of its own tokens, whatever settings the page tries. verdict: of who has compared host and
+    device, in the place of our own; see `verdict`.
     """
 
-    def __init__(self, name: str, scene: Scene, settings: TokenizerSettings) -> None:
+    def __init__(
+        self, name: str, scene: Scene, settings: TokenizerSettings, verdict: dict[str, Any] | None = None
+    ) -> None:
         self.name = name
         self.scene = scene
         self._settings = self._first_settings = settings
         self._version = 0
+        self._verdict = verdict
         self._lock = threading.Lock()
         self._device: list[tuple[int, NDArray[np.float32], int]] = []
+        self._boxes: list[tuple[int, NDArray[np.void]]] = []
         self._device_name = self._unit = ""
         self._problem = ""
 
@@ -68,6 +75,13 @@ class RecordingStage(Stage):
         with self._lock:
             self._device_name, self._unit = name, unit
             self._device.append((t, logits, latency))
+            self._version += 1
+
+    def device_boxes(self, name: str, t: int, boxes: NDArray[Any]) -> None:
+        """A step of a detector on a device, the same way. boxes: as for `spedge.view.boxes.found`."""
+        with self._lock:
+            self._device_name = name
+            self._boxes.append((t, found(t, boxes)))
             self._version += 1
 
     def said(self, problem: str) -> None:
@@ -107,7 +121,10 @@ class RecordingStage(Stage):
     def _frame(self, asked: dict[str, Any]) -> Answer:
         fade = whole(asked, "fade", 1, 60_000_000)
         scene, version = self._now()
-        return frame_answer(scene.frame(whole(asked, "t", 0, 1 << 62), fade), version)
+        frame = scene.frame(whole(asked, "t", 0, 1 << 62), fade)
+        with self._lock:
+            device = together([boxes for t, boxes in self._boxes if frame.t - BOXES_US <= t <= frame.t])
+        return frame_answer(frame, version, boxes_at(device, frame.t))
 
     def _now(self) -> tuple[Scene, int]:
         with self._lock:
@@ -118,6 +135,7 @@ class RecordingStage(Stage):
         with self._lock:
             scene, version, device = self.scene, self._version, list(self._device)
             name, unit, problem, settings = self._device_name, self._unit, self._problem, self._settings
+            boxes = list(self._boxes)
         host = scene.results
         document = tokenizer_document(version, settings, self._first_settings, len(scene.tokens), problem)
         if host is not None:
@@ -126,7 +144,11 @@ class RecordingStage(Stage):
             times = np.array([t for t, _, _ in device], np.int64)
             document["device"] = series(times, there) | {"name": name, "unit": unit}
             document["device"]["latency"] = [late for *_, late in device]
-            document["verdict"] = verdict(host, times, there)
+            document["verdict"] = self._verdict or verdict(host, times, there)
+        if scene.names:
+            document["names"] = list(scene.names)
+        if boxes:
+            document |= {"boxes_of": name, "boxes_verdict": boxes_verdict(scene, boxes)}
         return Answer(document)
 
     def _tokenizer(self, asked: dict[str, Any]) -> Answer:
@@ -176,8 +198,8 @@ def tokenizer_document(
 
 
 def series(t: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, Any]:
-    """For the page: times in µs, and a row of logits for each."""
-    return {"t": t.tolist(), "logits": np.round(logits.astype(float), 5).tolist()}
+    """For the page: times in µs, and a row of logits for each; what is no number is 0, as JSON has none."""
+    return {"t": t.tolist(), "logits": np.round(np.nan_to_num(logits.astype(float)), 5).tolist()}
 
 
 def verdict(host: Results, t: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, Any] | None:
@@ -192,12 +214,35 @@ def verdict(host: Results, t: NDArray[np.int64], logits: NDArray[np.float32]) ->
     return {"equal": equal, "compared": int(known.sum()), "of": len(t), "largest": largest}
 
 
-def frame_answer(frame: Frame, version: int, **more: Any) -> Answer:
+def boxes_verdict(scene: Scene, device: list[tuple[int, NDArray[np.void]]]) -> dict[str, Any] | None:
+    """Whether a device has the host's boxes at the same steps, one to one; None where the host has computed none."""
+    if scene.steps is None:
+        return None
+    steps, problem, compared = set(scene.steps.tolist()), "", 0
+    for t, boxes in device:
+        first, end = np.searchsorted(scene.boxes["t"], [t, t + 1])
+        host = scene.boxes[first:end]
+        if t in steps:
+            compared += 1
+            different = box_difference(host[host["score"] < 1], boxes)
+        else:
+            different = "a step that the host has not"
+        problem = problem or (f"at {t} µs {different}" if different else "")
+    return {"equal": not problem, "problem": problem, "compared": compared, "of": len(device)}
+
+
+def frame_answer(frame: Frame, version: int, device: NDArray[np.void], **more: Any) -> Answer:
+    """device: boxes of one, SEEN_DTYPE. A box is left, top, width, height, score, class, and whose it is."""
+    own = [(box, "truth" if box["score"] >= 1 else "host") for box in frame.boxes]
+    boxes = [
+        [*(round(float(box[name]), 3) for name in ("x", "y", "w", "h", "score")), int(box["label"]), whose]
+        for box, whose in (*own, *((box, "device") for box in device))
+    ]
     document = {
         "t": frame.t,
         "events": list(frame.events.shape),
         "tokens": list(frame.tokens.shape),
-        "boxes": [list(box) for box in frame.boxes.tolist()],
+        "boxes": boxes,
         "event_count": frame.event_count,
         "token_count": frame.token_count,
         "version": version,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from spedge.base.children import guarded
 from spedge.base.errors import UsageError
 from spedge.base.files import whole
+from spedge.base.programs import FFMPEG
 
 Frames = Iterator[NDArray[np.uint8]]
 
@@ -36,8 +36,8 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], colours: NDArra
 
 def require_ffmpeg() -> None:
     """Raises UsageError without it."""
-    if shutil.which("ffmpeg") is None:
-        raise UsageError("an .mp4 is made by ffmpeg: sudo apt-get install ffmpeg, or write a .webp or .gif")
+    if not FFMPEG.present:
+        raise UsageError(f"an .mp4 is made by ffmpeg: {FFMPEG.bring}, or write a .webp or .gif")
 
 
 def _png(path: Path, frames: Frames, colours: NDArray[np.uint8], fps: float) -> None:

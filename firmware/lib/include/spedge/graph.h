@@ -44,6 +44,43 @@ void sp_graph_sample(const double (*points)[3], uint32_t n, uint32_t start, uint
 void sp_graph_samplef(const float (*points)[3], uint32_t n, uint32_t start, uint32_t m, float *nearest,
                       uint32_t *chosen);
 
+/* The graphs of a whole model, in one block of memory: tables, each of them on the points that the one before has left.
+ * A table samples a share of the points first, or goes on with all of them; these are its targets, each of which gets its
+ * neighbours among the points before, or among the targets. */
+typedef struct sp_graph_table {
+    sp_graph_search_t search;
+    double share;           /* of the points, ceil(share * n) of them; 0: all, in their order */
+    uint8_t inside;         /* not 0: neighbours are looked for among the targets */
+    uint8_t without_loops;  /* not 0: a target that was found to be its own neighbour is taken out of its row */
+    uint32_t targets;       /* room */
+    uint32_t points_offset; /* of the points before: double or float [points][3] */
+    uint32_t kept_offset;   /* of the targets' points; points_offset where all are targets */
+} sp_graph_table_t;
+
+/* words[]: of each table how many targets there are; then of each, one behind the other, numbers of the targets among the
+ * points before [targets] where it samples, how many neighbours each target has [targets], and their numbers
+ * [targets][search.cap], the rest of a row as it was. Offsets are in bytes from the block's start, which is 16-byte
+ * aligned. */
+typedef struct sp_graph_plan {
+    const sp_graph_table_t *tables; /* [count] */
+    uint32_t count;
+    uint32_t points; /* room */
+    uint8_t single;  /* not 0: in float */
+    uint32_t words_offset;
+    uint32_t work_offset, work_bytes; /* at least sp_graph_plan_work; free before and after */
+} sp_graph_plan_t;
+
+/* Words of words[]. */
+uint32_t sp_graph_plan_words(const sp_graph_plan_t *plan);
+
+/* Bytes of work memory that sp_graph_build needs. */
+size_t sp_graph_plan_work(const sp_graph_plan_t *plan);
+
+/* Make all tables of the n points at tables[0].points_offset, double [n][3], which become float there with `single`.
+ * Returns SP_OK, SP_ERR_CAPACITY (more points than there is room for) or what sp_graph_neighbours does. Main loop; never
+ * blocks; cost as of the searches, and n times the samples. */
+int sp_graph_build(const sp_graph_plan_t *plan, void *block, uint32_t n);
+
 #ifdef __cplusplus
 }
 #endif

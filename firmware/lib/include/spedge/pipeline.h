@@ -20,6 +20,8 @@ typedef struct sp_pipeline_config {
                               * token is kept: sp_pipeline_newest */
     uint8_t format;          /* of the bytes fed: SP_FORMAT_*; default SP_FORMAT_EVT2, the fastest */
     uint8_t thins;           /* not 0: sp_pipeline_set_keep is going to be used */
+    uint8_t points;          /* not 0: for a model on graphs, with an embedding. Rows hold no positions, which are
+                              * sp_pipeline_points's */
     uint16_t cell;           /* for a detector, with an embedding: the side of its grid's cells in patches; 0: none */
 } sp_pipeline_config_t;
 
@@ -74,6 +76,10 @@ void sp_pipeline_set_keep(sp_pipeline_t *pipe, uint32_t keep);
  * with the position of their time relative to the oldest added. Returns how many rows. Rows past them are set to 0. With
  * one_by_one: 0 rows. */
 uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out);
+
+/* With points: the points of the rows that sp_pipeline_window gives for that `since`, into points[T][3]: column and row of
+ * the patch, and the time since the oldest row's in units of the embedding's time scale. Returns how many. */
+uint32_t sp_pipeline_points(const sp_pipeline_t *pipe, uint64_t since, double (*points)[3]);
 
 /* With one_by_one: copy the newest embedded token into out[hidden], with the position of its time relative to its
  * window's first token added. Returns how many tokens the window has with it: 1 for the first; 0, and nothing in

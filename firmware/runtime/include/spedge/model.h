@@ -4,6 +4,7 @@
 
 #include "spedge/boxes.h"
 #include "spedge/embed.h"
+#include "spedge/graph.h"
 #include "spedge/tokenizer.h"
 
 #include <stdint.h>
@@ -52,6 +53,9 @@ typedef struct sp_model {
     uint32_t cells_offset;      /* detectors: in the arena: uint16_t [tokens], the number of the grid's cell (its row *
                                    columns + its column) that each row of the input lies in; written by the caller */
     const sp_detection_t *detection; /* NULL for all but detectors */
+    /* Models on graphs, NULL for others: the tables that encode goes by, which sp_graph_build makes in the arena of the
+     * points of the rows, before encode; that destroys neither these tables nor the points. */
+    const sp_graph_plan_t *graph;
     /* Run the encoder on the first `count` rows (0 <= count <= tokens) of the input in the arena. The outputs lie in
      * the arena then, until the input is written or the model runs again. Destroys the input. Returns SP_OK or an
      * SP_ERR_*. Never blocks; not reentrant. */

@@ -26,6 +26,35 @@ export function rates(canvas, counts, share, look) {
   context.fillRect(Math.min(wide - 2 * ratio, Math.round(share * wide)), 0, 2 * ratio, high);
 }
 
+// Curves: [{ steps, values, number of the colour }], with the lowest and the highest value at the left.
+export function lines(canvas, curves, look) {
+  const { context, wide, high, ratio } = fresh(canvas);
+  const values = curves.flatMap((curve) => curve.values);
+  if (!values.length) return;
+  const [low, most] = [Math.min(...values), Math.max(...values)];
+  const last = Math.max(1, ...curves.flatMap((curve) => curve.steps));
+  const pad = 4 * ratio;
+  const x = (step) => pad + (step / last) * (wide - 2 * pad);
+  const y = (value) => pad + (1 - (value - low) / Math.max(most - low, 1e-12)) * (high - 2 * pad);
+  context.strokeStyle = look.colour(look.edge);
+  context.lineWidth = ratio;
+  context.strokeRect(0.5, 0.5, wide - 1, high - 1);
+  for (const curve of curves) {
+    context.strokeStyle = context.fillStyle = look.line(curve.number);
+    context.lineWidth = 1.6 * ratio;
+    context.beginPath();
+    curve.steps.forEach((step, i) => context.lineTo(x(step), y(curve.values[i])));
+    context.stroke();
+    context.beginPath();
+    context.arc(x(curve.steps.at(-1)), y(curve.values.at(-1)), 2.5 * ratio, 0, 7);
+    context.fill();
+  }
+  context.fillStyle = look.whole(look.faint);
+  context.font = `${10 * ratio}px system-ui, sans-serif`;
+  context.fillText(most.toPrecision(3), pad, pad + 10 * ratio);
+  context.fillText(low.toPrecision(3), pad, high - pad);
+}
+
 // series: [{ t, logits, dashed }], the host's and the device's one over the other.
 export function logits(canvas, all, range, now, look) {
   const { context, wide, high, ratio } = fresh(canvas);
@@ -86,17 +115,23 @@ export function patches(canvas, { rows, columns, data }, size, sensor, part, cho
   }
 }
 
+// Truths are thick and named below, what was found is thin and in the class's colour: solid the host's, dashed a device's.
 export function boxes(canvas, found, sensor, part, labels, look) {
   const { context, wide, high, ratio } = fresh(canvas);
   const view = part ?? { x: 0, y: 0, width: sensor.width, height: sensor.height };
   context.font = `${12 * ratio}px system-ui, sans-serif`;
-  for (const [, left, top, width, height, score, label] of found) {
+  for (const [left, top, width, height, score, label, whose] of found) {
     const x = ((left - view.x) / view.width) * wide;
     const y = ((top - view.y) / view.height) * high;
-    context.strokeStyle = context.fillStyle = look.line(label);
-    context.lineWidth = 2 * ratio;
-    context.strokeRect(x, y, (width / view.width) * wide, (height / view.height) * high);
-    context.fillText(`${labels[label] ?? label} ${Math.round(100 * score)}%`, x + 2 * ratio, y - 3 * ratio);
+    const [w, h] = [(width / view.width) * wide, (height / view.height) * high];
+    const truth = whose === "truth";
+    context.strokeStyle = context.fillStyle = truth ? look.whole(look.ink) : look.line(label);
+    context.lineWidth = (truth ? 3 : 1.5) * ratio;
+    context.setLineDash(whose === "device" ? [5 * ratio, 4 * ratio] : []);
+    context.strokeRect(x, y, w, h);
+    const name = labels[label] ?? `class ${label}`;
+    context.textAlign = whose === "device" ? "right" : "left";
+    context.fillText(truth ? name : `${name} ${score.toFixed(2)}`, whose === "device" ? x + w : x, truth ? y + h + 14 * ratio : y - 4 * ratio);
   }
 }
 

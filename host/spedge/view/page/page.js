@@ -3,9 +3,11 @@
 import { Wire } from "./wire.js";
 import { Field } from "./field.js";
 import * as charts from "./charts.js";
+import { Shelf } from "./shelf.js";
 
 const $ = (id) => document.getElementById(id);
 const FRAME_US = 40_000; // a step of the arrow keys at speed 1
+const LIVE_MS = 25; // between two frames of what happens now: more cost the server and are not seen
 const SLIDERS = [ // name, title, unit, from position 0..1000 to a number and back
   ["threshold", "Threshold", "", (p) => Math.round(2 ** (p / 100)), (v) => 100 * Math.log2(v)],
   ["patch_size", "Patch size", "px", (p) => Math.round(2 ** (1 + p / 167)), (v) => 167 * (Math.log2(v) - 1)],
@@ -31,13 +33,14 @@ Object.assign(window, { view, field }); // for tests, and for who looks
 // ---------------------------------------------------------------- colours
 function theme(name) {
   document.documentElement.dataset.theme = name;
-  const table = Uint8Array.from(view.about.palette.themes[name].match(/../g), (digits) => parseInt(digits, 16));
+  const table = Uint8Array.from(look.themes[name].match(/../g), (digits) => parseInt(digits, 16));
   look.css = Array.from({ length: 256 }, (_, i) => `rgb(${table[3 * i]} ${table[3 * i + 1]} ${table[3 * i + 2]})`);
   const root = document.documentElement.style;
   for (const plainName of ["page", "panel", "edge"]) root.setProperty(`--${plainName}`, look.colour(look[plainName]));
   for (const ramp of ["ink", "faint", "good", "bad"]) root.setProperty(`--${ramp}`, look.whole(look[ramp]));
   root.setProperty("--accent", look.line(0));
   field.colours(table);
+  view.shelf?.draw();
   show();
   classes();
 }
@@ -47,17 +50,22 @@ async function loop() {
   let then = performance.now();
   for (;;) {
     const now = performance.now();
+    if (!view.about) {
+      await new Promise((next) => setTimeout(next, 50));
+      continue;
+    }
     if (view.playing) {
       view.t = Math.min(view.t + (now - then) * 1000 * Number($("speed").value), view.about.last);
       if (view.t >= view.about.last) play(false);
     }
     then = now;
+    const asked = view.about;
     const wanted = view.about.live ? null : Math.round(view.t);
     if (view.about.live || wanted !== view.frame?.t || view.stale) {
       view.stale = false;
       const frame = await wire.ask({ op: "frame", t: wanted, fade: fade(), seen: view.version });
       if (frame?.error) problem(frame.error);
-      else if (frame) {
+      else if (frame && asked === view.about) {
         view.frame = frame;
         view.frames++;
         if (view.about.live) Object.assign(view, { t: frame.t }).about.first = frame.first;
@@ -66,7 +74,8 @@ async function loop() {
       }
       if (wire.socket.readyState > 1) return;
     }
-    await new Promise(document.hidden ? (next) => setTimeout(next, 250) : requestAnimationFrame);
+    const rest = document.hidden ? 250 : view.about?.live ? LIVE_MS - (performance.now() - now) : 0;
+    await new Promise(rest > 0 ? (next) => setTimeout(next, rest) : requestAnimationFrame);
   }
 }
 
@@ -77,7 +86,7 @@ function show() {
   field.draw(frame.events);
   const size = view.series?.patch_size ?? 16;
   charts.patches($("tokens"), frame.tokens, size, about, part, view.chosen, look);
-  charts.boxes($("over"), frame.boxes, about, part, view.series?.labels ?? [], look);
+  charts.boxes($("over"), frame.boxes, about, part, view.series?.names ?? view.series?.labels ?? [], look);
   $("time").textContent = `${((frame.t - about.first) / 1e6).toFixed(3)} s`;
   $("event-count").textContent = `${frame.event_count.toLocaleString()} in ${(fade() / 1000).toLocaleString()} ms` +
     (part ? ` · crop ${part.width}×${part.height} at ${part.x},${part.y}` : "") + (frame.note ? ` · ${frame.note}` : "");
@@ -94,13 +103,13 @@ function show() {
 
 function fade() { return Number((1000 * 10 ** (3.4 * Number($("fade").value) / 100)).toPrecision(2)); } // 1 ms to 2.5 s
 
-function problem(text) {
+function problem(text, good = false) {
   $("state").textContent = text;
-  $("state").classList.add("bad");
+  $("state").classList.toggle("bad", !good);
 }
 
 // ---------------------------------------------------------------- what the models say
-function told(series) {
+function told(series, about = view.about) {
   if (!series || series.error) return;
   view.series = series;
   view.version = series.version;
@@ -114,7 +123,11 @@ function told(series) {
   $("reset").hidden = series.own ?? true;
   $("tokenizer-note").classList.remove("bad");
   $("tokenizer-note").textContent = `${series.tokens.toLocaleString()} tokens` +
-    (view.about.model && series.own === false ? "; the model saw those of its own tokenizer" : "");
+    (about.model && series.own === false ? "; the model saw those of its own tokenizer" : "");
+  const { boxes_verdict: judged, boxes_of: device } = series;
+  $("boxes-verdict").className = `verdict ${judged ? (judged.equal ? "good" : "bad") : "plain"}`;
+  $("boxes-verdict").textContent = !device ? "" : !judged ? `boxes of ${device}` :
+    `${device} ${judged.equal ? "equals" : "DIFFERS FROM"} the host: ${judged.problem || `${judged.compared} of ${judged.of} steps`}`;
   classes();
 }
 
@@ -176,22 +189,25 @@ function model() {
   const name = series.device?.name || "the device";
   $("verdict").className = `verdict ${verdict ? (verdict.equal ? "good" : "bad") : "plain"}`;
   $("verdict").textContent = verdict
-    ? `${name} ${verdict.equal ? "equals" : "DIFFERS FROM"} the host: ${verdict.compared} of ${verdict.of} results, largest Δ ${verdict.largest.toExponential(1)}`
+    ? `${name} ${verdict.equal ? "equals" : "DIFFERS FROM"} the host: ${verdict.problem || `${verdict.compared} of ${verdict.of} results, largest Δ ${verdict.largest?.toExponential(1)}`}`
     : (series.note ?? (series.device?.t.length ? `from ${name}` : "computed on this machine"));
 }
 
 // ---------------------------------------------------------------- doing
 function play(on = !view.playing) {
+  if (!view.about) return;
   if (on && view.t >= view.about.last) view.t = view.about.first;
   view.playing = on;
   $("play").textContent = on ? "⏸" : "▶";
 }
 
 function seek(t) {
+  if (!view.about) return;
   view.t = Math.min(Math.max(t, view.about.first), view.about.last);
 }
 
 async function step(what, back) {
+  if (!view.about) return;
   play(false);
   if (what === "frame") return seek(view.t + (back ? -1 : 1) * FRAME_US * Number($("speed").value));
   const answer = await wire.ask({ op: "step", what, back, t: Math.round(view.t) });
@@ -204,6 +220,7 @@ function speed(change) {
 }
 
 function zoom(part) {
+  if (!view.about) return;
   view.part = part;
   const { width, height } = part ?? view.about;
   for (const one of document.querySelectorAll(".field")) one.style.aspectRatio = `${width} / ${height}`;
@@ -306,17 +323,33 @@ function listen() {
   window.addEventListener("resize", show);
 }
 
+function labels(keys) {
+  view.keys = Object.fromEntries(keys.map(([key], number) => [key, number]));
+  $("label-panel").hidden = !keys.length;
+  $("label-keys").replaceChildren(...keys.map(([key, label], number) => {
+    const button = Object.assign(document.createElement("button"), { textContent: `${key} · ${label}` });
+    button.addEventListener("click", () => keep(number));
+    return button;
+  }));
+}
+
+async function keep(number) {
+  const answer = await wire.ask({ op: "label", number }, `label ${performance.now()}`); // none takes another's place
+  if (answer) $("label-note").textContent = answer.error ?? `kept ${answer.kept}`;
+}
+
 function swap() { theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); }
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
   if (event.target.matches("select, input[type=range]:not(#scrub)") && event.key.startsWith("Arrow")) return;
   if (event.target.matches("button, select") && event.key === " ") return;
-  const does = {
+  const label = event.repeat ? undefined : view.keys?.[event.key.toLowerCase()];
+  const does = label !== undefined ? () => keep(label) : {
     " ": () => play(), ArrowLeft: () => step(event.shiftKey ? "token" : "frame", true),
     ArrowRight: () => step(event.shiftKey ? "token" : "frame", false), ",": () => step("result", true),
     ".": () => step("result", false), "-": () => speed(-1), "+": () => speed(1), "=": () => speed(1),
-    Home: () => seek(view.about.first), End: () => seek(view.about.last), Escape: () => zoom(null),
+    Home: () => seek(-Infinity), End: () => seek(Infinity), Escape: () => zoom(null),
     d: swap, D: swap, "?": () => $("keys").showModal(),
   }[event.key];
   if (!does) return;
@@ -326,20 +359,28 @@ function key(event) {
 
 // ---------------------------------------------------------------- beginning
 async function begin() {
-  view.about = await (await fetch("about")).json();
-  const { about } = view;
+  const about = await (await fetch("about")).json();
   Object.assign(look, about.palette, { line0: about.palette.line, line: look.line });
   $("name").textContent = document.title = about.name;
-  document.body.classList.toggle("live", about.live);
-  view.t = about.first;
-  $("scrub").max = about.last - about.first;
   sliders();
   listen();
-  zoom(null);
-  told(await wire.ask({ op: "series" }));
+  if (about.shelf) view.shelf = new Shelf(about, wire, look, opened, problem);
+  else await opened(about);
   theme(matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
-  play(!about.live && !new URLSearchParams(location.search).has("still"));
   loop();
+}
+
+async function opened(about) { // in the place of what was shown before
+  play(false);
+  Object.assign(view, { about: null, frame: null, series: null, version: -1, chosen: null, playing: false });
+  told(await wire.ask({ op: "series" }), about);
+  Object.assign(view, { about, t: about.first });
+  document.body.classList.toggle("live", about.live);
+  labels(about.keys ?? []);
+  $("scrub").max = about.last - about.first;
+  $("time").title = about.name;
+  zoom(null);
+  play(!about.live && !new URLSearchParams(location.search).has("still"));
 }
 
 begin();

@@ -1,0 +1,59 @@
+"""Start the doubles of chips (stm32.py), each a process of its own, as the boards that have them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from spedge.device.open import Device
+from spedge.link.link import Timeouts
+from tests.conftest import REPOSITORY
+
+#: What chip a board has, and what its crystal is.
+BOARDS = {"disco-f746g": ("f746", "crystal=25000000"), "nucleo-h743zi2": ("h743", "crystal=8000000", "fed")}
+
+
+class Double:
+    """A board with an image in its flash."""
+
+    def __init__(self, board: str, image: Path, *options: str) -> None:
+        chip, *about = BOARDS[board]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chips.stm32", chip, str(image), *about, *options],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.link, self.camera = self.hear(), self.hear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def hear(self) -> str:
+        """The next line that it says; it says why where it has ended."""
+        assert self.process.stdout and self.process.stderr
+        line = self.process.stdout.readline().strip()
+        return line or self.process.stderr.read().strip()
+
+    def stack(self) -> int:
+        """Bytes of stack that its program has used so far."""
+        self.process.send_signal(signal.SIGUSR1)
+        while not (line := self.hear()).startswith("stack"):
+            assert line
+        return int(line.split()[1])
+
+    def open(self, silence: float = 5.0) -> Device:
+        device = Device.open(self.link, timeouts=Timeouts(silence=silence, work=silence))
+        device.camera_address = self.camera
+        return device
