@@ -45,7 +45,8 @@ class Lowering:
         self.rows = graph.rows if target.vectors else block_rows(target)
         in_panels = panel_attentions(graph, target)
         self.memory = Memory()
-        self.places = BlockPlaces(graph, self.memory, self.rows, target.panels, frozenset(n.v for n in in_panels))
+        tiled = frozenset(n.v for n in in_panels)
+        self.places = BlockPlaces(graph, self.memory, self.rows, target.panels, tiled, target.vectors)
         self.calls = (RowCalls if target.vectors else Calls)(graph, target, self.memory, self.places, in_panels)
 
     def run(self) -> Program:
