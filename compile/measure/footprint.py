@@ -98,7 +98,8 @@ def _frames(path: Path) -> list[tuple[str, int]]:
 
 def _deepest(executor: dict[str, int], kernels: list[int], target: Target) -> int:
     """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
-    nothing; on whole matrices one calls attention and that a product, whose sizes alone are known here. executor: frames by function, of those that the compiler has not made part of others."""
+    nothing; one of whole matrices calls attention and that a product, of which the sizes alone are known here.
+    executor: frames by function, of those that the compiler has not made part of others."""
     others = [size for name, size in executor.items() if name not in _ENTRIES]
     chain = [executor[name] for name in _ENTRIES if name in executor] + [
         max(others, default=0),
