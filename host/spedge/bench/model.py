@@ -172,7 +172,7 @@ def bench_encoder(
     if not 0 <= present <= bundle.tokens:
         raise UsageError(f"{present} tokens cannot be present among {bundle.tokens}")
     if threads is not None and where.target != _HERE:
-        raise UsageError(f"{board} is not this machine, which --threads compares on: leave --threads out")
+        raise UsageError(f"{board} is not this machine: its model cannot run beside ONNX Runtime")
     rows = np.random.default_rng(seed + 1).normal(0, 1, (4, present, bundle.token_input.features)).astype(np.float32)
     report = _bench(bundle, where, precision, list(rows), True, say)
     if threads is None:
