@@ -1,4 +1,4 @@
-# make demo | test | quick | test-chips | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-chips | test-ssh | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | wheel | test-wheel | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-chips test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz wheel test-wheel lint format setup clean boards-packages
+.PHONY: demo test quick test-chips test-ssh test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz wheel test-wheel lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -33,6 +33,11 @@ quick: $(VENV)/all.stamp
 # Whole models on models of an STM32F746 and an STM32H743; the quick tests on them are in `make test`.
 test-chips: setup $(VENV)/chips.stamp
 	$(BIN)/python -m pytest -n 2 -m "chips or not chips" tests/chips
+
+# Links through an sshd on the loopback, which this installs; `make test` has them, too, where there is one.
+test-ssh: setup
+	@sh tools/apt.sh openssh-server openssh-client
+	$(BIN)/python -m pytest tests/python/test_ssh_link.py
 
 # 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
 test-cuts: $(VENV)/all.stamp
@@ -66,7 +71,7 @@ reproduce-clips: $(VENV)/all.stamp
 reproduce-nmnist: $(VENV)/all.stamp
 	$(BIN)/python -m tests.reproduce.nmnist
 
-# Makes a detection set of moving digits, learns it and scores boxes, half an hour of two cores; begun again, it goes on.
+# Makes a detection set of moving digits, learns it and scores boxes, a board's too: an hour of one core; begun again, it goes on.
 reproduce-detection: $(VENV)/all.stamp
 	$(BIN)/python -m tests.reproduce.detection
 

@@ -234,15 +234,15 @@ def _floats(values: np.ndarray) -> str:
     return ", ".join(f"{float(v)!r}f" for v in values.ravel())
 
 
-def build_firmware(board: str, out: Path, model: str | None = None, extra: Sequence[str] = ()) -> Path:
+def build_firmware(board: str, out: Path, model: str | Path | None = None, extra: Sequence[str] = ()) -> Path:
     """The device application as users get it, or with `extra` flags, linked to as `out`.
 
-    model: the text of a model.c.
+    model: the text of a model.c, or the folder that a bundle was compiled to.
     """
     needs("platformio", "cc")
     out.parent.mkdir(parents=True, exist_ok=True)
-    folder = None
-    if model is not None:
+    folder = model if isinstance(model, Path) else None
+    if isinstance(model, str):
         folder = out.with_name(f"{out.name}-model")
         folder.mkdir()
         (folder / "model.c").write_text(model)

@@ -20,6 +20,7 @@ from spedge.model.spec import ModelSpec
 
 from .data.base import Dataset, Sample, unseen
 from .data.registry import load_dataset
+from .folders import resolved
 from .metrics.top1 import Votes, top1
 from .opened import open_trained
 from .presets import preset as find_preset
@@ -104,7 +105,7 @@ def evaluate(
         raise UsageError(f"{model} is a detector, which is scored by its boxes: use evaluate_boxes.")
     look = _by_reference(opened.model) if isinstance(opened.model, Reference) else _by_torch(spec, opened.model)
     parts = {"unseen": ("test",), "test": ("test",), "validation": ("validation",)}.get(split, ("train", "test"))
-    dataset = load_dataset(find_preset(spec.preset).dataset, data, parts)
+    dataset = load_dataset(*resolved(find_preset(spec.preset).dataset, data), parts)
     if dataset.labels != spec.labels or (dataset.width, dataset.height) != (spec.sensor.width, spec.sensor.height):
         raise UsageError(f"{path} was made for other data than {dataset.name}: its labels or sensor size differ.")
     samples, name = _choose(dataset, spec, split)

@@ -16,7 +16,8 @@ from spedge.model.spec import ModelSpec
 
 from .data.base import Sample, pack_digests, sizes_of
 from .data.chunks import ChunkedRecording
-from .data.registry import box_rules, describe_data, load_chunks, load_dataset
+from .data.registry import box_rules, load_chunks, load_dataset
+from .folders import resolved
 from .metrics.coco import Rule
 from .presets import Preset
 from .presets import preset as find_preset
@@ -61,7 +62,7 @@ def held_out(run: Mapping[str, Any], data: str | os.PathLike[str] | None) -> Seq
     if "imported" in run:
         raise UsageError("This run was trained elsewhere, on recordings that are not known here.")
     preset, seed = find_preset(run["preset"]), int(run["seed"])
-    dataset = load_dataset(preset.dataset, data)
+    dataset = load_dataset(*resolved(preset.dataset, data))
     if dataset.fingerprint != run["data"]["fingerprint"]:
         raise UsageError(f"{data or preset.dataset} holds other recordings than this run was trained on.")
     return dataset.split(run["recipe"]["holdout"], seed)[1]
@@ -70,7 +71,7 @@ def held_out(run: Mapping[str, Any], data: str | os.PathLike[str] | None) -> Seq
 def _classes(preset: Preset, data: str | os.PathLike[str] | None, seed: int) -> Material:
     dataset = load_dataset(preset.dataset, data)
     learn, held = dataset.split(preset.recipe.holdout, seed)
-    about = describe_data(preset.dataset)
+    about = preset.described
     best = bool(dataset.validation)
 
     def work(spec: ModelSpec, place: Place) -> Work:

@@ -14,9 +14,12 @@ class TrainingError(SpedgeError):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after an epoch. done: share of the schedule. accuracy: of the held-out samples, when
-    it was looked at after this epoch. budget_seconds: of CPU time; None where there is none. waiting: share of the time
-    of steps that they waited for their batches; nan before any."""
+    """Where training stands after an epoch, or within one that is long beside the schedule.
+
+    done: share of the schedule. accuracy: of the held-out samples, when it was looked at after this epoch.
+    budget_seconds: of CPU time; None where there is none. waiting: share of the time of steps that they waited for
+    their batches; nan before any.
+    """
 
     epoch: int
     done: float

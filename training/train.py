@@ -15,11 +15,12 @@ import numpy as np
 
 from spedge.base.errors import UsageError
 from spedge.model.bundle import Bundle
-from spedge.model.parts import Detector, Transformer
+from spedge.model.parts import Transformer
 from spedge.model.spec import Metric, ModelSpec
 
 from .checkpoint import NAME, Checkpoint
 from .export.bundle import export_model, with_room
+from .folders import on_data
 from .material import Material, material_of
 from .presets import Preset
 from .presets import preset as find_preset
@@ -91,7 +92,8 @@ def train(
     Writes `run.json`, `curves.csv` and `tensorboard/`, `checkpoints/last.ckpt` and `best.ckpt`, `checkpoint.pt`, and
     beside it the bundle.
 
-    data: the data set's directory or zip file; None for a data set we make ourselves. minutes: budget of CPU time
+    data: the data set's directory or zip file, or a folder for each class of one's own; None for a data set we make
+    ourselves. minutes: budget of CPU time
     of this process and those that load; default the preset's, and none for the paper's. The schedule counts steps, so
     that a seed gives the same model whatever the machine's load, unless the budget would be exceeded: then it is
     shortened. size: one of SIZES for the transformer, attention: "full" or "causal", tokens: another window, each in
@@ -107,7 +109,7 @@ def train(
     ends before the first step or the recordings give no tokens; TrainingError when the loss ceases to be a number,
     which is never kept, or when another process or the memory is gone.
     """
-    chosen = _chosen(preset, size, attention, tokens, recipe, minutes, holdout)
+    chosen, data = on_data(_chosen(preset, size, attention, tokens, recipe, minutes, holdout), data)
     from .fit.fitting import Plan, fit
     from .fit.machine import Machine, place_of
 
@@ -157,7 +159,7 @@ def train(
     if not debug:
         calibration = material.calibration()
         Checkpoint(checkpoint, spec, fitted.model.state_dict(), examples, calibration).save()
-        if bundle and not isinstance(spec.model, Detector):  # whose bundle 'spedge export' writes
+        if bundle:
             written = export_model(fitted.model, with_room(spec), examples, checkpoint.parent, calibration)
     return _report(chosen, seed, compat, place, checkpoint, written, material, fitted, time.process_time() - fitted_at)
 

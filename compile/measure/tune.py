@@ -20,6 +20,7 @@ from spedge.base.errors import DeviceError, UsageError
 from spedge.base.paths import cache_dir
 
 from ..precision import find_precision
+from ..supported import transformer_on_tokens
 from ..targets import TARGETS, TUNED_SCHEMA, Parameters, Target, find_target, read_tuned, tuned_path
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def tune(
     if machine.target != target:
         raise UsageError(f"{machine.name} cannot run what is compiled for {target}")
     axes = SPACE.get(target, ()) if space is None else space
+    transformer_on_tokens(bundle)  # what the machine runs alone
     search = _Search(bundle, start, machine, precision, say)
     best = default = search.trial(start.parameters)
     for _ in range(PASSES):

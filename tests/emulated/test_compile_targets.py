@@ -14,7 +14,10 @@ import pytest
 from spedge.compile import TARGETS, compile_bundle, compile_onnx
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.model.bundle import Bundle
-from spedge.model.reference import Reference
+from spedge.model.parts import Sensor
+from spedge.model.reference import Reference, onnx_session
+from spedge.model.steps import zero_state
+from tests.detector_bundles import kept_bundle, tiny
 from tests.needs import needs
 
 from ..python.operators import run_onnx
@@ -157,6 +160,23 @@ def test_the_example_equals_onnx_runtime(bundle: Bundle, target: str, precision:
     wanted = reference.encode(rows)
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose([v for _, v in printed], wanted, atol=1e-5 if precision == "fp32" else 0.03)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_example_of_a_detector_equals_onnx_runtime(target: str, tmp_path: Path) -> None:
+    needs("torch")
+    detector = kept_bundle(tiny(sensor=Sensor(96, 64), hidden=8, head=8))
+    compile_bundle(detector, target, tmp_path / "model")
+    printed = run_example(tmp_path / "model", target)
+    tokens, cells = detector.tokens, int(np.prod(detector.state[0].shape[:2]))
+    feeds = {
+        "tokens": inputs(tokens * detector.token_input.features).reshape(1, tokens, -1),
+        "length": np.array([tokens], np.int32),
+        "cells": (np.arange(tokens, dtype=np.int32) % cells)[None],
+        **zero_state(detector),
+    }
+    (wanted,) = onnx_session(detector.file("encoder.onnx")).run(["head"], feeds)
+    np.testing.assert_allclose([v for _, v in printed], wanted.ravel(), atol=1e-5)
 
 
 @pytest.mark.parametrize("target", ["native", "rv32", "cortex-m4"])

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.base.paths import firmware_dir
+from spedge.bench.model import bench_model
 from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.graph import device_words, graph_arrays, graph_inputs
 from spedge.model.parts import EventInput
@@ -27,6 +30,7 @@ needs("torch", "tvm")
 
 from spedge.compile.driver import compile_bundle, generate  # noqa: E402
 from spedge.compile.errors import CompileError  # noqa: E402
+from spedge.compile.measure.tune import tune  # noqa: E402
 from spedge.compile.supported import supported  # noqa: E402
 from spedge.compile.targets import find_target  # noqa: E402
 
@@ -176,6 +180,10 @@ def test_what_there_is_not_is_said(tmp_path: Path) -> None:
         compile_bundle(bundle, "native", tmp_path / "model", precision="int8")
     with pytest.raises(CompileError, match="there is no report by kernel of a pcn"):
         generate(bundle, find_target("native"), lambda _: None, probes=True)
+    machine: Any = SimpleNamespace(name="machine", target="native")
+    for measured in (lambda: tune(bundle, "native", machine), lambda: bench_model(bundle, "sim")):
+        with pytest.raises(InputError, match="by a transformer on tokens, and the model 'tiny-pcn'"):
+            measured()
     on_events = replace(bundle.plain(), representation=EventInput(50, features=6))
     with pytest.raises(InputError, match="takes classification by a transformer, a gnn or a pcn on tokens"):
         supported(on_events)

@@ -47,12 +47,20 @@ def small(**recipe: Any) -> Preset:
     """The pico preset with fewer features yet."""
     preset = PRESETS["nmnist-det-pico"]
     assert isinstance(preset.model, Detector)
-    changes: dict[str, Any] = {"steps": 6, "batch": 2, "workers": 0, "minutes": None, "augment": True, **recipe}
+    changes: dict[str, Any] = {
+        "steps": 6,
+        "batch": 2,
+        "workers": 0,
+        "minutes": None,
+        "augment": True,
+        "log_steps": 1,
+        **recipe,
+    }
     return replace(preset, model=replace(preset.model, hidden=8, head=8), recipe=replace(preset.recipe, **changes))
 
 
 def trained(preset: Preset, store: Path, out: Path, **options: Any) -> TrainReport:
-    report = train(preset, store, out, keep_minutes=0, **options)
+    report = train(preset, store, out, keep_minutes=0, bundle=False, **options)
     assert report is not None
     return report
 
@@ -75,8 +83,9 @@ def test_a_run_that_is_stopped_ends_with_the_same_weights(store: Path, tmp_path:
 
     once = small(workers=workers)
     first = replace(once, recipe=replace(once.recipe, steps=6))
-    interrupted = train(first, store, tmp_path / "parts", keep_minutes=0, on_progress=stop)
-    assert interrupted is None or interrupted.steps <= 6
+    interrupted = train(first, store, tmp_path / "parts", keep_minutes=0, bundle=False, on_progress=stop)
+    assert interrupted is not None
+    assert (interrupted.interrupted, interrupted.steps) == (True, 1)
     again = trained(first, store, tmp_path / "parts")
     assert again.steps == 6
     ours, theirs = weights(whole), weights(again)

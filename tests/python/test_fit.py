@@ -126,7 +126,7 @@ def test_a_run_that_is_begun_again_ends_with_the_same_weights(digits: Path, tmp_
     assert run_small(digits, tmp_path / "parts", on_progress=stop).interrupted
     last = run_small(digits, tmp_path / "parts")
     assert (last.steps, last.interrupted) == (40, False)
-    assert len(stopped) == 2
+    assert sorted(set(stopped)) == [5, 10]  # within an epoch
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert last.top1 == whole.top1
     rows = (tmp_path / "parts" / "curves.csv").read_text().splitlines()

@@ -200,7 +200,7 @@ def test_two_processes_killed_and_begun_again(digits: Path, tmp_path: Path) -> N
     assert [run.code() for run in last] == [0, 0], [run.said for run in last]
     assert_same(tmp_path / "k", tmp_path / "whole", 1e-6)
     assert {path.name for path in (tmp_path / "k").rglob("*") if path.is_file() and "tfevents" not in path.name} == {
-        "run.json", "progress.json", "curves.csv", "last.ckpt", "best.ckpt", "checkpoint.pt"
+        "run.json", "progress.json", "looked.json", "curves.csv", "last.ckpt", "best.ckpt", "checkpoint.pt"
     }  # fmt: skip
     assert execute([*command(digits, tmp_path / "k").args[0]]) == 2  # one process has other batches
 

@@ -62,6 +62,7 @@ FOLLOWED = {
     "--play is for the source board": "test_stream_board_writes_what_the_camera_sent",
     "--play is for boards": "test_stream_board_writes_what_the_camera_sent",
     "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
+    "--every-ms, --every-tokens": "test_the_command_checks_and_runs_it",
     "--measure goes with --report": "test_the_command_adds_it_to_the_report",
     "and --precision are for bundles": "test_an_onnx_file_takes_no_options_of_bundles",
     "lists the ports": "test_devices_lists_ports_and_what_answers",
@@ -96,6 +97,8 @@ FOLLOWED = {
     # what is to be installed
     "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",
     "--debug keeps nothing, and the page": "test_the_command_refuses_what_means_nothing",
+    "--keep and --view are for labelled samples": "test_what_means_nothing_is_refused",
+    "written in EVT2: leave --encoding out": "test_what_means_nothing_is_refused",
     "--port 0 takes any": "test_what_cannot_be_shown_is_said",
     "pip install esptool": "test_esptool_writes_and_is_read_back",
     "pip install 'spedge[{}]'": "test_extras_are_brought_by_their_names",

@@ -19,7 +19,7 @@ from spedge.base.errors import DeviceError, DeviceGone
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
-from spedge.jobs.check import CheckReport, check
+from spedge.jobs.check import CheckReport, RecordingCheck, check
 from spedge.link.faults import Faults
 from spedge.link.link import Timeouts
 from spedge.link.transport import Reconnecting, Transport, connect
@@ -61,7 +61,7 @@ def some_events(n: int = 6000, seed: int = 0) -> np.ndarray:
 # ---- a bad line --------------------------------------------------------------------------------------------------
 
 
-def faultless(reports: list[CheckReport]) -> list[list]:
+def faultless(reports: list[CheckReport[RecordingCheck]]) -> list[list]:
     """What has to be the same, whatever the line did."""
     return [
         [

@@ -10,19 +10,27 @@ import pytest
 from tests.detection_sets import digit
 from tests.events import nmnist_bytes
 from tests.needs import needs
-from tests.reproduce.detection import LEAST, learn, make, problems, score
+from tests.reproduce.detection import LEAST, SAME, differences, learn, make, on_board, problems, score
 
 needs("torch", "lightning", "h5py", "faster_coco_eval", "PIL")
 
 
-def test_the_road_on_a_few_digits(tmp_path: Path) -> None:
-    """Digits of one's own are all of the test part; begun again, nothing is made twice."""
-    digits = tmp_path / "nmnist"
+RECIPE = {"steps": 2, "batch": 2, "workers": 0}
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    folder = tmp_path / "nmnist"
     for number in range(20):
         sample = digit(number % 10, number)
-        path = digits / "Train" / str(sample.label) / f"{number}.bin"
+        path = folder / "Train" / str(sample.label) / f"{number}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(nmnist_bytes(sample.events))
+    return folder
+
+
+def test_the_road_on_a_few_digits(digits: Path, tmp_path: Path) -> None:
+    """Digits of one's own are all of the test part; begun again, nothing is made twice."""
     said: list[str] = []
     make(digits, digits, tmp_path, say=said.append, rounds=1)
     assert said[-1] == "made: 100%"
@@ -31,14 +39,31 @@ def test_the_road_on_a_few_digits(tmp_path: Path) -> None:
     make(digits, digits, tmp_path, say=said.append, rounds=1)
     assert len(said) == count
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "raw").rglob("*_td.dat")}
-    recipe = {"steps": 2, "batch": 2, "workers": 0}
-    assert learn(tmp_path, recipe=recipe, bundle=False).steps == 2
+    assert learn(tmp_path, recipe=RECIPE, bundle=False).steps == 2
     found = score(tmp_path)
     tests = [path.name.removesuffix("_td.dat") for path in sorted((tmp_path / "raw" / "test").glob("*_td.dat"))]
     assert [Path(name).name for name in found.recordings] == tests
     assert (tmp_path / "frames.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "raw" / "made.json").read_text())["test"] == str(digits)
     assert len(problems(found.precision.figures)) == len(LEAST)
+
+
+@pytest.mark.train
+def test_a_board_sends_the_boxes_that_the_model_finds(digits: Path, tmp_path: Path) -> None:
+    """A model that has learned next to nothing finds boxes everywhere, and no less alike."""
+    make(digits, digits, tmp_path, rounds=1)
+    learn(tmp_path, recipe=RECIPE)
+    found = score(tmp_path).precision.figures
+    sent = on_board(tmp_path, "sim")
+    assert sent["recordings"] == 2
+    assert differences(found, sent, "sim") == []
+
+
+def test_boxes_of_a_board_that_are_others_are_said() -> None:
+    assert differences(LEAST, {name: least + SAME / 2 for name, least in LEAST.items()}, "sim") == []
+    assert differences(LEAST, {**LEAST, "mAP": 0.4}, "sim") == [
+        f"mAP is 0.400 of the boxes that sim sends, and {LEAST['mAP']:.3f} of the model's."
+    ]
 
 
 @pytest.mark.parametrize("low", ["mAP", "mAP@.50"])

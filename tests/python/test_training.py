@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import zipfile
@@ -32,6 +33,7 @@ import torch  # noqa: E402
 
 from spedge.training import evaluate, export, train  # noqa: E402
 from spedge.training.checkpoint import load_checkpoint  # noqa: E402
+from spedge.training.fit.fitting import _Between  # noqa: E402
 
 SHARED = Path(os.environ.get("SPEDGE_SHARED", Path(__file__).parents[3] / "shared"))
 NMNIST = SHARED / "data" / "nmnist-800.zip"
@@ -350,6 +352,20 @@ def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
     assert report.epochs >= 1
     with pytest.raises(UsageError, match="more than 0"):
         train("nmnist-pico", digits, tmp_path, minutes=0)
+
+
+def test_a_budget_within_the_first_epoch_ends_with_a_low_learning_rate(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector's epoch is longer than its schedule: waiting for its end, the schedule would be cut off."""
+    monkeypatch.setattr(_Between, "cpu", lambda self: 0.05 * self.module.step)
+    recipe = {"steps": 200, "minutes": 0.05, "batch": 1, "workers": 0, "log_steps": 1, "average_samples": 0}
+    report = train("nmnist-pico", digits, tmp_path, recipe=recipe, bundle=False)
+    assert report is not None
+    assert (report.steps, report.epochs) == (60, 1)
+    with (tmp_path / "curves.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file) if row["learning_rate"]]
+    assert rates[-1] < max(rates) / 100
 
 
 def test_the_command_trains_causal_attention_and_shorter_windows(

@@ -15,6 +15,7 @@ import spedge
 from spedge.base.paths import assets_dir
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.jobs.check import Compared
+from spedge.jobs.labelling import Labeller
 from spedge.tokens.settings import TokenizerSettings
 from tests.browser import browser, missing, until
 from tests.needs import needs
@@ -24,6 +25,7 @@ if why := missing():
     pytest.skip(why, allow_module_level=True)
 
 from spedge.view.checking import CheckStage  # noqa: E402
+from spedge.view.live import LiveStage  # noqa: E402
 from spedge.view.open import open_stage  # noqa: E402
 from spedge.view.palette import INK, SHADES, STEPS, TOKEN, colours, line_of  # noqa: E402
 from spedge.view.scene import SEEN_DTYPE, Scene  # noqa: E402
@@ -280,6 +282,25 @@ def test_a_check_is_shown_with_its_verdicts(chromium: Any) -> None:
         page.keyboard.press("End")
         until(page, "document.querySelectorAll('.class.best').length === 1")
         assert page.locator(".class.best .name").inner_text() == "wave"
+
+
+def test_a_label_key_makes_a_file_that_opens(chromium: Any, tmp_path: Path) -> None:
+    """And a click does."""
+    settings, events = TokenizerSettings.of(width=128, height=128), spedge.open(WAVE).events()
+    with LiveStage("camera", settings) as stage:
+        stage.labeller = Labeller(tmp_path, ["clap", "wave"], 128, 128, 0.25)
+        with Server(stage) as server, opened(chromium, server, "") as page:
+            until(page, "view.frame && document.querySelectorAll('#label-keys button').length === 2")
+            page.keyboard.press("1")
+            until(page, "document.querySelector('#label-note').textContent.includes('nothing has come')")
+            stage.labeller.take(events)
+            page.keyboard.press("2")
+            until(page, "document.querySelector('#label-note').textContent.startsWith('kept wave 1')")
+            page.locator("#label-keys button").nth(1).click()
+            until(page, "document.querySelector('#label-note').textContent.startsWith('kept wave 2')")
+    assert sorted(path.name for path in (tmp_path / "wave").iterdir()) == ["0001.raw", "0002.raw"]
+    last = events[events["t"].astype(np.int64) > int(events["t"][-1]) - 250_000]
+    assert np.array_equal(spedge.open(tmp_path / "wave" / "0001.raw").events(), last)
 
 
 def test_boxes_are_drawn_as_what_they_are(chromium: Any) -> None:

@@ -36,7 +36,7 @@ def stage_of(bundle: Bundle, recordings: int = 2) -> CheckStage:
     return CheckStage("a check", bundle.token_input.tokenizer, "sim", recordings)
 
 
-def without_costs(report: CheckReport) -> Any:
+def without_costs(report: CheckReport[Any]) -> Any:
     document = report.to_json()
     for one in document["recordings"]:
         del one["cost"]

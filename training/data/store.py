@@ -178,6 +178,14 @@ def write_index(
         part.write_text(json.dumps({"digest": _digest(document), **document}) + "\n")
 
 
+def kind_of(root: Path) -> str | None:
+    """The data set that a store says it is of; None where it does not say so."""
+    try:
+        return str(json.loads((root / INDEX).read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def read_index(root: str | os.PathLike[str], name: str) -> Index:
     """The index of a store of that data set.
 

@@ -20,6 +20,7 @@ from spedge.model.window import Windower, graph_of, oracle_inputs, seen_of
 from .files import files_of
 
 if TYPE_CHECKING:
+    from ..models.detector import DetectorModel
     from ..models.on_graphs import GraphClassifier
     from ..models.transformer import Classifier
     from .whole import Whole
@@ -48,12 +49,8 @@ def export(
     model = source.model()
     folder = source.path.parent if out is None else Path(out)
     kept = source.examples, folder, source.calibration
-    if isinstance(model, DetectorModel):
-        from .detector_bundle import export_detector
-
-        if times is not None:
-            raise UsageError(f"The times of '{source.spec.name}' count back from its steps: leave --times out.")
-        return export_detector(model, with_room(source.spec, tokens), *kept)
+    if times is not None and isinstance(model, DetectorModel):
+        raise UsageError(f"The times of '{source.spec.name}' count back from its steps: leave --times out.")
     return export_model(model, with_room(source.spec, tokens, times), *kept)
 
 
@@ -92,7 +89,7 @@ def _with_times(spec: ModelSpec, times: str) -> ModelSpec:
 
 
 def export_model(
-    model: Classifier | GraphClassifier,
+    model: Classifier | GraphClassifier | DetectorModel,
     spec: ModelSpec,
     examples: Sequence[NDArray[Any]],
     out: Path,
@@ -101,6 +98,12 @@ def export_model(
     """Write the bundle of a model. examples: events of a few samples, for the vectors; calibration: of some learned."""
     import torch
 
+    from ..models.detector import DetectorModel
+
+    if isinstance(model, DetectorModel):
+        from .detector_bundle import export_detector
+
+        return export_detector(model, spec, examples, out, calibration)
     from .verify import verify
     from .whole import embedding_arrays, whole_of
 

@@ -40,6 +40,7 @@ from .waiting import Waiting
 from .work import Work
 
 _SHOWN_SECONDS = 0.5  # between two times that the curves are written for who looks on
+_PACES = 20  # at least so often in a run it is seen whether the budget is enough, and told how far it is
 _NO_NUMBER = (
     "Training came to nothing: after {} steps the loss was no number any more. "
     "Train with a lower --learning-rate, or with --precision fp32."
@@ -211,8 +212,12 @@ class _Between(pl.Callback):
         epoch = module.batches // self.in_epoch
         if ended := epoch > self._epoch:
             self._epoch_ends(trainer, epoch)
-        elif self._is_due(trainer, told):
-            self.keep()
+        else:
+            if self._is_due(trainer, told):
+                self.keep()
+            if told and module.step - self._mark[1] >= recipe.steps / _PACES:
+                self._fit_budget(trainer)
+                self._say(epoch + 1, self._loss(), None)
         if told or ended or trainer.world_size == 1:  # asking the others is waiting for them
             some = trainer.strategy.reduce_boolean_decision
             self.interrupted = some(self._asked_to_stop, all=False)
@@ -231,11 +236,14 @@ class _Between(pl.Callback):
         if module.batches > self._begun:
             require_points(module.points, module.seen)
         _require_numbers(module)
+        counts = self.accuracy
         if not self._looked:
             self.look()
             if self.curves is not None:
                 self.curves.add(module.step, self._seen)
-        self.keep()
+        if not self.interrupted or module.step >= module.steps:
+            counts = self.accuracy
+        self.keep(counts)  # a look that an undisturbed run has not chooses no weights
         if module.batches % self.in_epoch:
             self._say(math.ceil(module.batches / self.in_epoch), module.mean_loss(), self.accuracy)
         if self.curves is not None:
@@ -270,9 +278,10 @@ class _Between(pl.Callback):
         self.accuracy, self._seen, self._shown = look.score, look.curves, look.seen
         self._looked = True
 
-    def keep(self) -> None:
+    def keep(self, accuracy: float | None = None) -> None:
         """Write the last checkpoint, and the best one when it is that: the first process does, with what all carry.
 
+        accuracy: that counts, if it is not that of the last look.
         Raises TrainingError rather than keep weights that are no numbers.
         """
         if self.plan.folder is None:
@@ -282,19 +291,20 @@ class _Between(pl.Callback):
         if not self.module.trainer.is_global_zero:
             return
         _require_numbers(self.module)
-        better = self.accuracy > self.best
-        self.best = max(self.best, self.accuracy)
+        accuracy = self.accuracy if accuracy is None else accuracy
+        better = accuracy > self.best
+        self.best = max(self.best, accuracy)
         write_run(self.plan.folder, self.plan.document)
         if self.curves is not None:  # first: what is too much is taken out when the run goes on, what lacks is lost
             self.curves.flush()
         if self._shown is not None:
             write_seen(self.plan.folder, self.module.step, self._shown)
             self._shown = None
-        state = self.module.state(self.cpu(), self.best, self.accuracy, carried)
+        state = self.module.state(self.cpu(), self.best, accuracy, carried)
         if better:
             state.save(self.plan.folder / "checkpoints" / BEST)
         state.save(self.plan.folder / "checkpoints" / LAST)
-        write_progress(self.plan.folder, state.step, state.steps, self.accuracy, self.best)
+        write_progress(self.plan.folder, state.step, state.steps, accuracy, self.best)
 
     def _show(self, curves: Curves) -> None:
         """Write them now and then for who looks on, which does not count against the budget."""
@@ -346,19 +356,20 @@ class _Between(pl.Callback):
         return None if minutes is None else 60 * minutes
 
     def _fit_budget(self, trainer: Any) -> None:
-        """Shorten the schedule when, at the pace of the fastest epoch so far, it would exceed the budget.
-
-        The first process says to how many steps.
+        """Shorten the schedule when it would exceed the budget at the pace of the fastest epoch so far, or part of one
+        that is long beside the schedule. The first process says to how many steps.
         """
         seconds, step = self._mark
         now, module, budget = self.cpu(), self.module, self._budget()
-        if budget is None or module.step == step:
+        if module.step == step:
+            return
+        self._mark = (now, module.step)
+        if budget is None:
             return
         self.pace = min(self.pace, (now - seconds) / (module.step - step))
         fits = module.step + max(0.0, budget - now) / self.pace
         steps = min(self.plan.recipe.steps, max(module.step, math.floor(fits)))
         module.steps = trainer.strategy.broadcast(steps)
-        self._mark = (now, module.step)
 
     def _require_same_start(self) -> None:
         module = self.module

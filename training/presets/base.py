@@ -9,6 +9,7 @@ from spedge.model.parts import ATTENTIONS, Detector, EventInput, Model, Represen
 from spedge.model.spec import ModelSpec, describe
 
 from ..augment.recipe import Augmentation
+from ..data.base import Description
 from ..data.registry import describe_data
 
 #: (hidden, intermediate, heads, layers). `nano` to `base` are the paper's; `pico` is for microcontrollers.
@@ -52,17 +53,24 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Preset:
-    """A data set, a representation, a model and a recipe. Labels and sensor are the data set's."""
+    """A data set, a representation, a model and a recipe. Labels and sensor are the data set's. about: what that is,
+    where its name alone does not tell."""
 
     name: str
     dataset: str
     representation: Representation
     model: Model
     recipe: Recipe
+    about: Description | None = None
+
+    @property
+    def described(self) -> Description:
+        """The data set."""
+        return self.about or describe_data(self.dataset)
 
     def spec(self, name: str | None = None) -> ModelSpec:
         """The description of a model of this preset, with that name or the preset's."""
-        data = describe_data(self.dataset)
+        data = self.described
         return describe(name or self.name, self.name, data.sensor, data.labels, self.representation, self.model)
 
     def with_attention(self, attention: str) -> Preset:

@@ -20,6 +20,7 @@ from spedge.boards.build import build, compile_model, footprint
 from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
 from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
+from spedge.model import parts
 from spedge.model.bundle import Bundle
 from spedge.recordings import PLAIN, Reading
 
@@ -96,9 +97,11 @@ def bench_model(
     """The bundle's model on its own vectors; the cost is that of the vector with the most tokens.
 
     With recordings, also what it costs to classify those, by stage; each must pass `spedge check`.
-    Raises UsageError for a board that is not one of this machine, InputError when the bundle has no vectors,
+    Raises UsageError for a board that is not one of this machine, InputError for a model that is no classifier by a
+    transformer, whose encoder is all that is to be measured, and when the bundle has no vectors,
     CheckFailed when a recording does not pass, and what building and running raise.
     """
+    bundle.parts("spedge bench model", parts.Classification, parts.TokenInput, parts.Transformer)
     events = require_recordings(bundle, recordings, reading)
     cases = [vector.embedded for vector in bundle.vectors()]
     if not cases:

@@ -83,12 +83,15 @@ def evaluate(
 
 
 def _reader(folder: Path, labels: Sequence[str]) -> Callable[[str], NDArray[np.void]]:
-    """What finds a recording's boxes in a folder of JSON lines. Raises InputError for one that is not there, or has
-    other classes."""
+    """What finds a recording's boxes in a folder of JSON lines, whose files lie in folders of the parts, or in none.
+
+    Raises InputError for one that is not there, or has other classes.
+    """
     from spedge.view.boxes import said_boxes
 
     def read(name: str) -> NDArray[np.void]:
-        file = folder / f"{name}.jsonl"
+        own, within = folder / f"{Path(name).name}.jsonl", folder / f"{name}.jsonl"
+        file = own if own.exists() else within
         boxes, names = said_boxes(file, labels)
         if len(names) > len(labels) or (boxes["label"] >= len(labels)).any():
             raise InputError(f"{file} has boxes of other classes than {', '.join(labels)}: it is of another model.")

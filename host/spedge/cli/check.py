@@ -35,7 +35,8 @@ from spedge.cli.reading import reads
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from spedge.jobs.check import CheckReport, RecordingCheck
+    from spedge.jobs.check import CheckReport, DeviceCheck, RecordingCheck
+    from spedge.jobs.check_boxes import StepsCheck
     from spedge.jobs.check_host import HostReport, SampleCheck
     from spedge.jobs.check_host_boxes import SequenceCheck
     from spedge.link.protocol import Hello
@@ -93,14 +94,19 @@ def command(
     --board host needs no board and takes all classifiers and detectors: samples that the bundle keeps are computed
     again and compared with what torch made of them when it was exported: tokens, graphs, embeddings, logits; and
     recordings, if any, by the road of training and by that of a device. Of detectors heads are compared, and boxes one
-    to one (class equal, IoU of 0.999, score within 1e-3), at every step. With --provider it is a device like others:
-    the application of boards as a process, whose encoder ONNX Runtime computes by that provider.
+    to one (class equal, IoU of 0.999, score within 1e-3), at every step.
+
+    A detector on a board makes a step every 50 ms of the recording. Then the head's raw numbers and the state
+    must be within 1e-4 of the host's, and the boxes the same, one to one. --board host with --provider is a device
+    like others: the application of boards as a process, whose encoder ONNX Runtime computes by that provider.
     The exit code is 1 when a recording fails.
     """
     from spedge.events.formats import format_name
     from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
+    from spedge.jobs.check_boxes import check_boxes
     from spedge.jobs.check_host import HOST
     from spedge.model.bundle import Bundle
+    from spedge.model.parts import Detection
 
     if camera is not None:
         camera = format_name(camera)
@@ -121,6 +127,12 @@ def command(
         from spedge.view.checking import CheckStage
     require_board(board)
     loaded = Bundle.load(bundle)
+    detects = isinstance(loaded.task, Detection)
+    if detects and (every_ms or every_tokens or window_ms or view):
+        raise UsageError(
+            "a detector has its own steps, and all are checked: --every-ms, --every-tokens, --window-ms and --view are "
+            "for classifiers"
+        )
     known = board_of(board, loaded, provider, precision)
     events = require_recordings(loaded, recordings, reading)
     with contextlib.ExitStack() as stack:
@@ -132,10 +144,14 @@ def command(
             encoder = encoder_of(loaded, known.target, precision, say)
             with opened_device(known, loaded, device, say, precision, fault) as link:
                 board_name = None if device else known.name
-                report = check(
-                    loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
-                    every_us, every_tokens, window_us, reading, events, watch,
-                )  # fmt: skip
+                report: CheckReport[Any]
+                if detects:
+                    report = check_boxes(loaded, recordings, link, board_name, say, camera, reading, events)
+                else:
+                    report = check(
+                        loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
+                        every_us, every_tokens, window_us, reading, events, watch,
+                    )  # fmt: skip
                 hello = link.hello
         if html is not None:
             _write_html(html, report, loaded, recordings, reading, hello)
@@ -183,7 +199,7 @@ def _check_host(bundle: Path, recordings: list[Path], reading: Reading, html: Pa
 
 def _write_html(
     path: Path,
-    report: CheckReport | HostReport[Any],
+    report: CheckReport[Any] | HostReport[Any],
     bundle: Bundle,
     recordings: list[Path],
     reading: Reading,
@@ -222,29 +238,31 @@ def _sequences(report: HostReport[SequenceCheck], seen: str) -> Table:
     return listing
 
 
-def print_report(report: CheckReport) -> None:
+def print_report(report: CheckReport[Any]) -> None:
     """A row per recording, and a line for each that fails."""
     from rich.text import Text
 
-    numbers = ("events", "dropped", "tokens", "largest Δ logit", "tokenize", "embed", "encode")
+    from spedge.jobs.check import RecordingCheck
+    from spedge.jobs.check_boxes import StepsCheck
+
+    detects = any(isinstance(recording, StepsCheck) for recording in report.recordings)
+    said: tuple[str, ...] = ("largest Δ logit", "label host", "label device")
+    if detects:
+        said = ("steps", "boxes", "at an edge", "largest Δ head", "largest Δ state")
+    before, after = ("events", "dropped", "tokens"), ("tokenize", "embed", "encode")
     listing = table(
         f"{report.board} (costs in {report.cost_unit})",
         "recording",
-        "events",
-        "dropped",
-        "tokens",
+        *before,
         "equal",
-        "largest Δ logit",
-        "label host",
-        "label device",
-        "tokenize",
-        "embed",
-        "encode",
+        *said,
+        *after,
         "verdict",
-        right=numbers,
+        right=(*before, *(name for name in said if not name.startswith("label")), *after),
     )
     for recording in report.recordings:
-        listing.add_row(*(Text(cell) for cell in _cells(recording)))
+        own = _of_steps(recording) if isinstance(recording, StepsCheck) else _of_labels(recording)
+        listing.add_row(*(Text(cell) for cell in _cells(recording, own)))
     show(listing)
     for recording in report.recordings:
         if recording.problem:
@@ -253,23 +271,31 @@ def print_report(report: CheckReport) -> None:
         print(_line(report))
     passed = sum(recording.passed for recording in report.recordings)
     if results := sum(recording.results for recording in report.recordings):
-        print(f"{report.board}: {results:,} results on the way, all compared with the host's")
-    edges = [recording.edges for recording in report.recordings if recording.edges is not None and recording.passed]
+        what = "steps" if detects else "results on the way"
+        print(f"{report.board}: {results:,} {what}, all compared with the host's")
+    edges = [r.edges for r in report.recordings if isinstance(r, RecordingCheck) and r.edges is not None and r.passed]
     if edges:
         print(f"{report.board}: {sum(edges):,} edges of the last windows' graphs, all equal to the host's")
     print(f"{report.board}: {passed} of {len(report.recordings)} recordings passed")
 
 
-def _cells(r: RecordingCheck) -> tuple[str, ...]:
+def _of_labels(r: RecordingCheck) -> tuple[str, ...]:
+    return f"{r.logits_max_abs_diff:.1e}", r.label_host, r.label_device
+
+
+def _of_steps(r: StepsCheck) -> tuple[str, ...]:
+    counts = (f"{count:,}" for count in (r.steps, r.boxes, r.at_an_edge))
+    return *counts, f"{r.head_max_abs_diff:.1e}", f"{r.state_max_abs_diff:.1e}"
+
+
+def _cells(r: DeviceCheck, said: tuple[str, ...]) -> tuple[str, ...]:
     return (
         r.path.name,
         _both(r.events_sent, r.events_device),
         f"{sum(r.events_dropped.values()):,}",
         _both(r.tokens_host, r.tokens_device),
         "yes" if r.tokens_equal else "NO",
-        f"{r.logits_max_abs_diff:.1e}",
-        r.label_host,
-        r.label_device,
+        *said,
         f"{r.costs.tokenize:,}",
         f"{r.costs.embed:,}",
         f"{r.costs.encode:,}",
@@ -277,7 +303,7 @@ def _cells(r: RecordingCheck) -> tuple[str, ...]:
     )
 
 
-def _line(report: CheckReport) -> str:
+def _line(report: CheckReport[Any]) -> str:
     """What went wrong between the two ends, and what was done to the line on purpose."""
     line = report.line
     text = (

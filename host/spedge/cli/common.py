@@ -59,7 +59,9 @@ PrecisionOption = Annotated[
 DeviceOption = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="ADDRESS", help="Where the board already runs: a serial port, or tcp://HOST:PORT."
+        "--device",
+        metavar="ADDRESS",
+        help="Where the board already runs: a serial port, tcp://HOST:PORT, or ssh://USER@NAME.",
     ),
 ]
 ProviderOption = Annotated[

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def command(
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ADDRESS]...", help="Further ones to ask: tcp://HOST:PORT, unix:PATH, a port."),
+        typer.Argument(
+            metavar="[ADDRESS]...", help="Further ones to ask: tcp://HOST:PORT, ssh://USER@NAME, unix:PATH, a port."
+        ),
     ] = None,
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Say HELLO on each; opening resets some boards.")] = True,
     as_json: JsonOption = False,

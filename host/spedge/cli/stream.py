@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ from spedge.cli.common import (
     print_pairs,
     progress,
 )
+from spedge.cli.labelling import label, labeller_of, print_labelled
 from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ def command(
             "board, the camera on a board; or a recording.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv; with --labels, a folder."),
+    ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     seconds: Annotated[
         float | None,
@@ -60,12 +65,33 @@ def command(
     mode: ModeOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Keep the last seconds as a sample of the label whose key is pressed: 1, 2, …",
+            show_default=False,
+        ),
+    ] = None,
+    keep_seconds: Annotated[float, typer.Option(help="Of a labelled sample.")] = 1.0,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL", help="With --labels: keep a sample of this label at the end.", show_default=False
+        ),
+    ] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="With --labels: show a page with a button and a key for each.")
+    ] = False,
     *,
     reading: Reading,
     play: PlayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record what a camera or a board sends, until Ctrl-C.
+
+    With --labels the last second is kept each time that a label's key is pressed, here or on the page: a folder for
+    each label in --out, which 'spedge train --data' takes.
 
     What came until a second ago is in OUT.part, or OUT.raw.part, whatever ends this program, and is read as it stands.
     When the camera breaks off, what had come is kept and the exit code is 3; 4 when a recording is damaged or cut off.
@@ -77,6 +103,10 @@ def command(
 
     if play is not None and source != "board":
         raise UsageError("--play is for the source board: the camera on the board plays it")
+    if labels is None and (keep is not None or view):
+        raise UsageError("--keep and --view are for labelled samples: give --labels A,B, too")
+    if labels is not None and encoding is not None:
+        raise UsageError("labelled samples are written in EVT2: leave --encoding out")
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":
@@ -91,6 +121,19 @@ def command(
             events = stack.enter_context(open_source(source, speed=speed, reading=reading))
             ended = stack.enter_context(playing(None, None, camera_format))
         stack.enter_context(interruptible(events.stop))
+
+        kind = InputError if isinstance(events, RecordingSource) else DeviceError
+        if labels is not None:
+            labeller = labeller_of(labels, out, events, keep_seconds)
+            end = None if seconds is None else time.monotonic() + seconds
+            labelled = label(
+                events, labeller, view, keep, say,
+                lambda come: ended(come) or (end is not None and time.monotonic() >= end),
+            )  # fmt: skip
+            print_labelled(labelled, labeller, as_json)
+            if labelled.problem:
+                raise kind(labelled.problem)
+            return
 
         def follow(state: Captured) -> None:
             say(_status(state))
@@ -111,7 +154,6 @@ def command(
         document["lost"] = causes(done.lost, "none that it knows of")
         print_pairs(document)
     if done.problem:
-        kind = InputError if isinstance(events, RecordingSource) else DeviceError
         raise kind(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
 
 

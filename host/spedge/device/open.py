@@ -12,7 +12,13 @@ from spedge.boards.ports import port_of
 from spedge.device.client import Client
 from spedge.link.faults import Faults, with_faults
 from spedge.link.link import Timeouts
-from spedge.link.transport import BAUD, Reconnecting, connect
+from spedge.link.ssh import connect_ssh
+from spedge.link.transport import BAUD, Reconnecting, Transport, connect
+
+
+def dial(address: str, baud: int = BAUD) -> Transport:
+    """The line to an address, of a device that runs. Raises what connect and connect_ssh raise."""
+    return connect_ssh(address) if address.startswith("ssh://") else connect(address, baud)
 
 
 class Device(Client):
@@ -30,16 +36,17 @@ class Device(Client):
     ) -> Device:
         """Open a device by its address or a board by its name.
 
-        address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, or the name of a board
-        ("sim", "mps2-an500", …), which is built with the model of `bundle` (a spedge.model.bundle.Bundle), or none, and
-        started; one on a cable is looked for by its USB ids. faults: what shall go wrong on the line, for tests.
+        address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, `ssh://USER@NAME` (see
+        spedge.link.ssh.connect_ssh), or the name of a board ("sim", "mps2-an500", …), which is built with the model of
+        `bundle` (a spedge.model.bundle.Bundle), or none, and started; one on a cable is looked for by its USB ids.
+        faults: what shall go wrong on the line, for tests.
         yields: leave the device to another program that has it; else the one who comes last has an agent on TCP.
         Raises UsageError when the address makes no sense, DeviceGone when nothing is there, DeviceRefused when it may
         not be used or is in use, DeviceTimeout when it does not answer, and what build.build raises.
         """
         if address not in board_names():
             limits = timeouts or Timeouts()
-            line = Reconnecting(lambda: connect(address, baud), limits.reconnect)
+            line = Reconnecting(lambda: dial(address, baud), limits.reconnect)
             return cls(with_faults(line, faults), timeouts, yields=yields)
         board = load_board(address)
         if board.runs == "serial":

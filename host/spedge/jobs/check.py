@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +52,14 @@ class StageCosts:
     encode: int
 
 
-@dataclass(frozen=True)
-class RecordingCheck:
+@dataclass(frozen=True, kw_only=True)
+class DeviceCheck:
     """One recording, on the host and on the device.
 
     events_dropped: events in no token and not pending any more, by cause; those of the method (refractory, decayed)
     and those that were lost (the others). problem: the first thing that is wrong, None when all is well.
     line: what the line did to the frames, and what was sent again for it.
-    outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
     results: inferences that the device made on the way, all of them checked.
-    edges: of a model on graphs, in all graphs of its last window; those of the device are the same where it passed.
     """
 
     path: Path
@@ -72,21 +70,68 @@ class RecordingCheck:
     tokens_host: int
     tokens_device: int
     tokens_equal: bool
+    costs: StageCosts
+    problem: str | None
+    results: int = 0
+    line: LineCounts = field(default_factory=LineCounts)
+
+    @property
+    def passed(self) -> bool:
+        return self.problem is None
+
+    def differences(self) -> dict[str, Any]:
+        """What the model said, for a JSON document."""
+        raise NotImplementedError
+
+    def to_json(self, counted: bool) -> dict[str, Any]:
+        """counted: whether costs are instructions."""
+        costs = {"tokenize": self.costs.tokenize, "embed": self.costs.embed, "encode": self.costs.encode}
+        return {
+            "path": str(self.path),
+            "passed": self.passed,
+            "problem": self.problem,
+            "events_sent": self.events_sent,
+            "events_device": self.events_device,
+            "events_pending": self.events_pending,
+            "events_dropped": self.events_dropped,
+            "tokens_host": self.tokens_host,
+            "tokens_device": self.tokens_device,
+            "tokens_equal": self.tokens_equal,
+            **self.differences(),
+            "cost": costs,
+            "instructions": costs if counted else dict.fromkeys(costs),
+            "frames_resent": self.line.resent,
+            "line": asdict(self.line),
+            "results": self.results,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingCheck(DeviceCheck):
+    """Of a classifier. outputs_max_abs_diff: of each of the model's outputs, the logits among them, by name.
+
+    edges: of a model on graphs, in all graphs of its last window; those of the device are the same where it passed.
+    """
+
     logits_host: NDArray[np.float32]
     logits_device: NDArray[np.float32]
     logits_max_abs_diff: float
     outputs_max_abs_diff: dict[str, float]
     label_host: str
     label_device: str
-    costs: StageCosts
-    problem: str | None
-    results: int = 0
     edges: int | None = None
-    line: LineCounts = field(default_factory=LineCounts)
 
-    @property
-    def passed(self) -> bool:
-        return self.problem is None
+    def differences(self) -> dict[str, Any]:
+        return {
+            "logits_max_abs_diff": number_or_none(self.logits_max_abs_diff),
+            "outputs_max_abs_diff": {name: number_or_none(diff) for name, diff in self.outputs_max_abs_diff.items()},
+            "label_host": self.label_host,
+            "label_device": self.label_device,
+            "edges": self.edges,
+        }
+
+
+Checked = TypeVar("Checked", bound=DeviceCheck)
 
 
 @dataclass(frozen=True)
@@ -104,7 +149,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Generic[Checked]):
     """cost_unit: "instructions" on emulated boards, "ns" on `sim`, "cycles" on silicon.
 
     faults: what was done to the line on purpose, by kind; empty on an honest line.
@@ -112,7 +157,7 @@ class CheckReport:
 
     board: str
     cost_unit: str
-    recordings: tuple[RecordingCheck, ...]
+    recordings: tuple[Checked, ...]
     faults: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -137,37 +182,11 @@ class CheckReport:
             "cost_unit": self.cost_unit,
             "line": asdict(self.line),
             "faults": self.faults,
-            "recordings": [self._recording(recording) for recording in self.recordings],
-        }
-
-    def _recording(self, r: RecordingCheck) -> dict[str, Any]:
-        costs = {"tokenize": r.costs.tokenize, "embed": r.costs.embed, "encode": r.costs.encode}
-        counted = self.cost_unit == "instructions"
-        return {
-            "path": str(r.path),
-            "passed": r.passed,
-            "problem": r.problem,
-            "events_sent": r.events_sent,
-            "events_device": r.events_device,
-            "events_pending": r.events_pending,
-            "events_dropped": r.events_dropped,
-            "tokens_host": r.tokens_host,
-            "tokens_device": r.tokens_device,
-            "tokens_equal": r.tokens_equal,
-            "logits_max_abs_diff": _number(r.logits_max_abs_diff),
-            "outputs_max_abs_diff": {name: _number(diff) for name, diff in r.outputs_max_abs_diff.items()},
-            "label_host": r.label_host,
-            "label_device": r.label_device,
-            "cost": costs,
-            "instructions": costs if counted else dict.fromkeys(costs),
-            "frames_resent": r.line.resent,
-            "line": asdict(r.line),
-            "results": r.results,
-            "edges": r.edges,
+            "recordings": [recording.to_json(self.cost_unit == "instructions") for recording in self.recordings],
         }
 
 
-def _number(difference: float) -> float | None:
+def number_or_none(difference: float) -> float | None:
     return difference if math.isfinite(difference) else None
 
 
@@ -216,7 +235,7 @@ def check(
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
     watch: Callable[[Compared], None] | None = None,
-) -> CheckReport:
+) -> CheckReport[RecordingCheck]:
     """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
     device: an open device that holds the bundle's model. board: its name in the report, None for what it says itself.
@@ -233,22 +252,40 @@ def check(
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
     require_model(device, bundle)
-    say = on_progress or (lambda _: None)
     reference = Reference(bundle, encoder)
-    checks = []
-    with contextlib.ExitStack() as stack:
-        feed: Feed = LinkFeed(device, REPORT_TOKENS)
-        if camera is not None:
-            feed = stack.enter_context(CameraFeed(device, camera, REPORT_TOKENS))
+    with feed_of(device, camera) as feed:
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         pool = device.configure(configuration).pool_events
         session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events, watch)
-        before = device.line_counts()
-        for number, path in enumerate(recordings, 1):
-            checked = session.check(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
-            counts = device.line_counts()
-            checks.append(replace(checked, line=counts.since(before)))
-            before = counts
+        return check_each(recordings, device, board, session.check, on_progress)
+
+
+@contextlib.contextmanager
+def feed_of(device: Device, camera: str | None, grid_us: int = 1) -> Iterator[Feed]:
+    """How recordings come to the device. camera: a format, None: the host sends them. grid_us: see LinkFeed."""
+    if camera is None:
+        yield LinkFeed(device, REPORT_TOKENS, grid_us)
+    else:
+        with CameraFeed(device, camera, REPORT_TOKENS) as feed:
+            yield feed
+
+
+def check_each(
+    recordings: Sequence[Path],
+    device: Device,
+    board: str | None,
+    check_one: Callable[[Path, Callable[[str], None]], Checked],
+    on_progress: Callable[[str], None] | None,
+) -> CheckReport[Checked]:
+    """The report on all recordings, each with what the line did to it. device: in a session."""
+    say = on_progress or (lambda _: None)
+    checks = []
+    before = device.line_counts()
+    for number, path in enumerate(recordings, 1):
+        checked = check_one(path, prefixed(say, f"{path.name} ({number} of {len(recordings)})"))
+        counts = device.line_counts()
+        checks.append(replace(checked, line=counts.since(before)))
+        before = counts
     return CheckReport(board or device.hello.board, device.hello.cost_unit, tuple(checks), device.faults_done)
 
 

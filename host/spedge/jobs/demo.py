@@ -15,7 +15,7 @@ from spedge.boards.build import build
 from spedge.boards.manifest import Board, load_board
 from spedge.boards.platformio import BuildError
 from spedge.device.open import Device, open_board
-from spedge.jobs.check import CheckReport, check, encoder_of, prefixed, tolerance_of
+from spedge.jobs.check import CheckReport, RecordingCheck, check, encoder_of, prefixed, tolerance_of
 from spedge.jobs.play import load_events, play
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Classification, TokenInput, Transformer
@@ -57,7 +57,7 @@ class DemoReport:
     the recordings, on the last board."""
 
     bundle: str
-    reports: tuple[CheckReport, ...]
+    reports: tuple[CheckReport[RecordingCheck], ...]
     left_out: tuple[Board, ...]
     panels: tuple[Panel, ...]
 
@@ -75,7 +75,7 @@ class DemoReport:
 def demo(
     precision: str = "fp32",
     on_progress: Callable[[str], None] | None = None,
-    on_report: Callable[[CheckReport], None] | None = None,
+    on_report: Callable[[CheckReport[RecordingCheck]], None] | None = None,
 ) -> DemoReport:
     """Check the recordings that come with spedge on each of BOARDS that can run here, and play some once more.
 
@@ -86,7 +86,7 @@ def demo(
     bundle = Bundle.load(assets_dir() / BUNDLE)
     recordings = sorted((assets_dir() / "recordings").glob("*.raw"))
     boards = [load_board(name) for name in BOARDS]
-    reports: list[CheckReport] = []
+    reports: list[CheckReport[RecordingCheck]] = []
     panels: list[Panel] = []
     runnable = [board for board in boards if not board.missing]
     if not runnable:

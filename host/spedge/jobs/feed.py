@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -21,6 +22,16 @@ from spedge.link.protocol import Configuration
 Say = Callable[[str], None]
 _STUCK_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
+_PIECE_WORDS = 1 << 16
+
+
+def _nothing() -> None:
+    pass
+
+
+def _share(say: Say, first: int, words: int, done: int) -> None:
+    """done: bytes, of the words from the first on."""
+    say(f"{(first + done / 4) / words:.0%} sent")
 
 
 class Feed(Protocol):
@@ -31,25 +42,31 @@ class Feed(Protocol):
     def heard(self, events: NDArray[Any]) -> NDArray[np.void]:
         """The events as the device gets them: all of them, with times as this way can say them."""
 
-    def play(self, events: NDArray[np.void], say: Say) -> None:
-        """Begin a new stream of the device's session and bring `events`, which are as heard; say how far it is."""
+    def play(self, events: NDArray[np.void], say: Say, between: Callable[[], object] = _nothing) -> None:
+        """Begin a new stream of the device's session and bring `events`, which are as heard; say how far it is.
+
+        between: is called now and then on the way, and may take results.
+        """
 
 
 class LinkFeed:
-    """The host sends the events to the device."""
+    """The host sends the events to the device. grid_us: times of the stream stay on this grid of the recording's."""
 
-    def __init__(self, device: Device, report_tokens: int) -> None:
+    def __init__(self, device: Device, report_tokens: int, grid_us: int = 1) -> None:
         self.configuration = Configuration(report_tokens=report_tokens)
-        self._device = device
+        self._device, self._grid_us = device, grid_us
 
     def heard(self, events: NDArray[Any]) -> NDArray[np.void]:
         """The events without the part of their times that EVT2 cannot say; the same for all of them."""
-        return since(events, time_base(int(events["t"][0])))
+        return since(events, time_base(int(events["t"][0]), self._grid_us))
 
-    def play(self, events: NDArray[np.void], say: Say) -> None:
+    def play(self, events: NDArray[np.void], say: Say, between: Callable[[], object] = _nothing) -> None:
         self._device.reset()
         words = encode_words(events)
-        self._device.send(words, lambda done: say(f"{done / (4 * len(words)):.0%} sent"))
+        for at in range(0, len(words), _PIECE_WORDS):
+            piece = words[at : at + _PIECE_WORDS]
+            self._device.send(piece, partial(_share, say, at, len(words)))
+            between()
 
 
 class CameraFeed:
@@ -72,7 +89,7 @@ class CameraFeed:
     def heard(self, events: NDArray[Any]) -> NDArray[np.void]:
         return heard(events, self._format)
 
-    def play(self, events: NDArray[np.void], say: Say) -> None:
+    def play(self, events: NDArray[np.void], say: Say, between: Callable[[], object] = _nothing) -> None:
         """As Feed.play. Raises DeviceError when the board takes nothing of the camera's for 20 s."""
         self._camera.load(events)
         self._device.reset()
@@ -81,6 +98,7 @@ class CameraFeed:
         taken, moved = -1, time.monotonic()
         while taken < len(events):
             self._device.tokens()
+            between()
             stats = self._device.stats()
             done = stats.events + stats.decoder_outside
             now = time.monotonic()

@@ -329,7 +329,9 @@ def connect(address: str, baud: int = BAUD) -> Transport:
         return connect_unix(Path(address.removeprefix("unix:")))
     if address.startswith("/"):
         return _serial(address, baud)
-    raise UsageError(f"{address!r} is no address of a device: give /dev/…, unix:PATH or tcp://HOST:PORT")
+    raise UsageError(
+        f"{address!r} is no address of a device: give /dev/…, unix:PATH, tcp://HOST:PORT or ssh://USER@NAME"
+    )
 
 
 def connect_unix(path: Path, within: float = 0.0, gone: Callable[[], bool] = lambda: False) -> FdTransport:

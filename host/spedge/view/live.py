@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
 from spedge.events.arrays import copied
+from spedge.jobs.labelling import KEYS, Labeller
 from spedge.jobs.run import Progress
 from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
@@ -51,6 +52,7 @@ class LiveStage(Stage):
         self._t = self._seen = self._fired = self._version = 0
         self._first: int | None = None
         self._note = self._note_of_device = ""
+        self.labeller: Labeller | None = None  # keeps samples when a page says what they show
         self._results: deque[tuple[int, NDArray[np.float32]]] = deque(maxlen=_MOST_RESULTS)
         self._boxes = _NO_BOXES
         self._begin_tokens()
@@ -135,9 +137,12 @@ class LiveStage(Stage):
                 "rates": [],
                 "token_fades": TOKEN_FADES,
                 "model": bool(self._labels) and not self._detects,
+                "keys": [] if self.labeller is None else list(zip(KEYS, self.labeller.labels, strict=False)),
             }
 
     def answer(self, asked: dict[str, Any]) -> Answer:
+        if asked.get("op") == "label" and self.labeller is not None:
+            return _labelled(self.labeller, whole(asked, "number", 0, len(KEYS)))  # a file is written: nobody waits
         ways = {"frame": self._frame, "series": self._series, "tokenizer": self._change, "token": self._no_token}
         way = ways.get(str(asked.get("op")))
         if way is None:
@@ -175,3 +180,9 @@ class LiveStage(Stage):
 
     def _no_token(self, _: dict[str, Any]) -> Answer:
         return Answer({"token": None})
+
+
+def _labelled(labeller: Labeller, number: int) -> Answer:
+    kept = labeller.keep(number)
+    said = f"{kept.label} {kept.number}: {kept.events:,} events of {kept.seconds:.2f} s"
+    return Answer({"kept": said, "label": kept.label, "number": kept.number})

@@ -29,7 +29,8 @@ _COLUMNS = {  #: of a row of the document: what the table calls it
     "events_device": "events on the device", "events_pending": "pending", "events_dropped": "dropped",
     "steps": "steps", "tokens": "tokens", "tokens_host": "tokens host", "tokens_device": "tokens device",
     "tokens_equal": "tokens equal", "edges": "edges", "boxes": "boxes", "embedded_max_abs_diff": "largest Δ embedded",
-    "logits_max_abs_diff": "largest Δ logit", "head_max_abs_diff": "largest Δ head", "label": "label",
+    "logits_max_abs_diff": "largest Δ logit", "head_max_abs_diff": "largest Δ head",
+    "state_max_abs_diff": "largest Δ state", "steps_at_an_edge": "steps at an edge", "label": "label",
     "label_host": "label host", "label_device": "label device", "results": "results on the way",
 }  # fmt: skip
 _TEXTS = {"recording", "verdict", "dropped", "tokens equal", "label", "label host", "label device"}

@@ -14,27 +14,14 @@ from typing import ClassVar
 from spedge.boards.flash.image import Image
 from spedge.boards.flash.programs import LINE, Trouble, run
 from spedge.boards.flash.way import Chip, Count, FlashError, Need, Way
+from spedge.link.ssh import TROUBLES
 
 _FOLDER = ".local/share/spedge"
 _AGENT = f"{_FOLDER}/agent"
 _UNIT = ".config/systemd/user/spedge-agent.service"
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5")
 _TROUBLES: tuple[Trouble, ...] = (
-    (
-        r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "the machine is unknown, or not the one that you knew",
-        "make sure which one it is and log in once with ssh",
-    ),
-    (
-        r"Permission denied \(|Too many authentication failures",
-        "you may not log in there",
-        "put your key there with ssh-copy-id",
-    ),
-    (
-        r"Connection refused|No route to host|Could not resolve|timed out|Network is unreachable",
-        "the machine cannot be reached",
-        "look whether it runs, and at its name",
-    ),
+    *TROUBLES,
     (r"No space left|Disk quota", "its disk is full", "make room there"),
     (r"[Pp]ermission denied|Read-only file system", "you may not write there", "look at who owns ~/.local there"),
     (r"Failed to connect to bus", "it has no systemd for users", "run 'loginctl enable-linger' there"),

@@ -7,6 +7,7 @@ import { Shelf } from "./shelf.js";
 
 const $ = (id) => document.getElementById(id);
 const FRAME_US = 40_000; // a step of the arrow keys at speed 1
+const LIVE_MS = 25; // between two frames of what happens now: more cost the server and are not seen
 const SLIDERS = [ // name, title, unit, from position 0..1000 to a number and back
   ["threshold", "Threshold", "", (p) => Math.round(2 ** (p / 100)), (v) => 100 * Math.log2(v)],
   ["patch_size", "Patch size", "px", (p) => Math.round(2 ** (1 + p / 167)), (v) => 167 * (Math.log2(v) - 1)],
@@ -73,7 +74,8 @@ async function loop() {
       }
       if (wire.socket.readyState > 1) return;
     }
-    await new Promise(document.hidden ? (next) => setTimeout(next, 250) : requestAnimationFrame);
+    const rest = document.hidden ? 250 : view.about?.live ? LIVE_MS - (performance.now() - now) : 0;
+    await new Promise(rest > 0 ? (next) => setTimeout(next, rest) : requestAnimationFrame);
   }
 }
 
@@ -321,13 +323,29 @@ function listen() {
   window.addEventListener("resize", show);
 }
 
+function labels(keys) {
+  view.keys = Object.fromEntries(keys.map(([key], number) => [key, number]));
+  $("label-panel").hidden = !keys.length;
+  $("label-keys").replaceChildren(...keys.map(([key, label], number) => {
+    const button = Object.assign(document.createElement("button"), { textContent: `${key} · ${label}` });
+    button.addEventListener("click", () => keep(number));
+    return button;
+  }));
+}
+
+async function keep(number) {
+  const answer = await wire.ask({ op: "label", number }, `label ${performance.now()}`); // none takes another's place
+  if (answer) $("label-note").textContent = answer.error ?? `kept ${answer.kept}`;
+}
+
 function swap() { theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); }
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
   if (event.target.matches("select, input[type=range]:not(#scrub)") && event.key.startsWith("Arrow")) return;
   if (event.target.matches("button, select") && event.key === " ") return;
-  const does = {
+  const label = event.repeat ? undefined : view.keys?.[event.key.toLowerCase()];
+  const does = label !== undefined ? () => keep(label) : {
     " ": () => play(), ArrowLeft: () => step(event.shiftKey ? "token" : "frame", true),
     ArrowRight: () => step(event.shiftKey ? "token" : "frame", false), ",": () => step("result", true),
     ".": () => step("result", false), "-": () => speed(-1), "+": () => speed(1), "=": () => speed(1),
@@ -358,6 +376,7 @@ async function opened(about) { // in the place of what was shown before
   told(await wire.ask({ op: "series" }), about);
   Object.assign(view, { about, t: about.first });
   document.body.classList.toggle("live", about.live);
+  labels(about.keys ?? []);
   $("scrub").max = about.last - about.first;
   $("time").title = about.name;
   zoom(null);
