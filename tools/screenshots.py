@@ -1,27 +1,38 @@
 """Pictures of the page for docs/view.md.
 
-    python tools/screenshots.py    # writes docs/view-*.png; needs Chromium, and playwright of the extra `dev`
+    python -m tools.screenshots [NAME...]    # writes docs/view-*.png; needs Chromium, and playwright of the extra `dev`
 
 With the bundle and a recording that ship, on the board sim: it needs what `spedge run` needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from spedge.base.paths import assets_dir
 from spedge.boards.manifest import load_board
 from spedge.cli.common import opened_device
+from spedge.jobs.check import check
+from spedge.jobs.labelling import Labeller
 from spedge.jobs.run import Session, Triggers
 from spedge.model.bundle import Bundle
+from spedge.recordings import open as open_recording
+from spedge.recordings import write
 from spedge.sources import RecordingSource
+from spedge.tokens.settings import TokenizerSettings
+from spedge.view.checking import CheckStage
+from spedge.view.live import LiveStage
 from spedge.view.open import follow, open_stage
 from spedge.view.server import Server
-from spedge.view.stage import RecordingStage
+from spedge.view.stage import RecordingStage, Stage
 from tests.browser import browser, until
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -61,23 +72,115 @@ def stage_of(name: str) -> RecordingStage:
     return stage
 
 
+@contextlib.contextmanager
+def _recording() -> Iterator[Stage]:
+    yield stage_of("wave")
+
+
+@contextlib.contextmanager
+def _training() -> Iterator[Stage]:
+    """Four gestures that ship, each cut into six, learned for a few steps."""
+    from spedge.cli.pages import run_stage
+    from spedge.training import train
+
+    with tempfile.TemporaryDirectory() as scratch:
+        data, run = Path(scratch) / "mine", Path(scratch) / "gestures"
+        for gesture in ("clap", "swipe-down", "swipe-left", "wave"):
+            (data / gesture).mkdir(parents=True)
+            recording = open_recording(assets_dir() / "recordings" / f"{gesture}.raw")
+            events = recording.events()
+            for number, part in enumerate(np.array_split(events, 6)):
+                write(data / gesture / f"{number:04d}.raw", part, recording.width, recording.height)
+        recipe = {"batch": 8, "steps": 60, "validate_epochs": 1, "log_steps": 2, "workers": 0, "learning_rate": 1e-3}
+        train("gestures-pico", data, run, recipe=recipe, holdout=0.35, bundle=False)
+        yield run_stage(run, data)
+
+
+@contextlib.contextmanager
+def _check() -> Iterator[Stage]:
+    """Two recordings on the board sim."""
+    paths = [assets_dir() / "recordings" / f"{name}.raw" for name in ("clap", "wave")]
+    bundle, board = Bundle.load(assets_dir() / "gestures-pico"), load_board("sim")
+    stage = CheckStage("gestures-pico", bundle.token_input.tokenizer, board.name, len(paths))
+    with opened_device(board, bundle, None, print) as device:
+        check(bundle, paths, device, board.name, every_us=50_000, watch=stage.add)
+    yield stage
+
+
+@contextlib.contextmanager
+def _labels() -> Iterator[Stage]:
+    """A camera whose samples are labelled."""
+    recording = open_recording(assets_dir() / "recordings" / "wave.raw")
+    settings = TokenizerSettings.of(width=recording.width, height=recording.height, threshold=64)
+    with LiveStage("camera:evk4", settings) as stage, tempfile.TemporaryDirectory() as scratch:
+        stage.labeller = Labeller(Path(scratch), ["clap", "wave", "nothing"], recording.width, recording.height)
+        events = recording.events()
+        stage.offer(events[: len(events) // 2])
+        stage.labeller.take(events[: len(events) // 2])
+        yield stage
+
+
+def _cell(page: Any) -> None:
+    """A cell of the matrix that was clicked."""
+    until(page, "document.querySelectorAll('#matrix button').length")
+    page.locator("#matrix button").first.click()
+    until(page, "view.frame")
+    page.keyboard.press("End")
+
+
+def _middle(page: Any) -> None:
+    until(page, "view.frame && view.series && document.querySelectorAll('#list button').length === 2")
+    page.evaluate("view.t = view.about.first + 620000")
+
+
+def _kept(page: Any) -> None:
+    until(page, "view.frame && view.frame.token_count")
+    page.keyboard.press("2")
+    until(page, "document.querySelector('#label-note').textContent.startsWith('kept')")
+
+
+PANELS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Stage]], Callable[[Any], None]]] = {
+    "view-training": (_training, _cell),
+    "view-check": (_check, _middle),
+    "view-label": (_labels, _kept),
+}
+
+
+def _shoot(page: Any, name: str) -> None:
+    """Into docs, in 256 colours."""
+    page.wait_for_timeout(300)
+    path = DOCS / f"{name}.png"
+    page.screenshot(path=path, full_page=True)
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    page.close()
+
+
 def main() -> None:
+    """All, or those that are named."""
+    wanted = sys.argv[1:] or [*SHOTS, *PANELS]
     with browser() as chromium:
         for name, (size, does) in SHOTS.items():
-            with Server(stage_of("wave")) as server:
+            if name not in wanted:
+                continue
+            with _recording() as stage, Server(stage) as server:
                 page = chromium.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme="dark")
                 page.goto(server.address + "?still")
                 until(page, "view.frame && view.series")
                 page.evaluate("view.t = view.about.first + 620000")
                 until(page, "view.frame.t === view.about.first + 620000")
                 does(page)
-                page.wait_for_timeout(300)
-                path = DOCS / f"{name}.png"
-                page.screenshot(path=path, full_page=True)
-                with Image.open(path) as image:
-                    small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-                small.save(path, optimize=True)
-                page.close()
+                _shoot(page, name)
+        for name, (make, does) in PANELS.items():
+            if name not in wanted:
+                continue
+            with make() as stage, Server(stage) as server:
+                page = chromium.new_page(viewport={"width": 1180, "height": 1000}, color_scheme="dark")
+                page.goto(server.address + "?still")
+                until(page, "window.view")
+                does(page)
+                _shoot(page, name)
 
 
 if __name__ == "__main__":

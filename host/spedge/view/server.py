@@ -61,7 +61,7 @@ class Server:
         app = _Guarded(_pages(stage), self.token, self.port)
         config = uvicorn.Config(
             app, ws="wsproto", log_level="critical", lifespan="off", access_log=False, server_header=False,
-            ws_max_size=_MOST_ASKED, timeout_graceful_shutdown=1,
+            ws_max_size=_MOST_ASKED, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)

@@ -7,6 +7,7 @@ import { Shelf } from "./shelf.js";
 
 const $ = (id) => document.getElementById(id);
 const FRAME_US = 40_000; // a step of the arrow keys at speed 1
+const LIVE_MS = 25; // between two frames of what happens now: more cost the server and are not seen
 const SLIDERS = [ // name, title, unit, from position 0..1000 to a number and back
   ["threshold", "Threshold", "", (p) => Math.round(2 ** (p / 100)), (v) => 100 * Math.log2(v)],
   ["patch_size", "Patch size", "px", (p) => Math.round(2 ** (1 + p / 167)), (v) => 167 * (Math.log2(v) - 1)],
@@ -73,7 +74,8 @@ async function loop() {
       }
       if (wire.socket.readyState > 1) return;
     }
-    await new Promise(document.hidden ? (next) => setTimeout(next, 250) : requestAnimationFrame);
+    const rest = document.hidden ? 250 : view.about?.live ? LIVE_MS - (performance.now() - now) : 0;
+    await new Promise(rest > 0 ? (next) => setTimeout(next, rest) : requestAnimationFrame);
   }
 }
 
