@@ -71,7 +71,7 @@ reproduce-clips: $(VENV)/all.stamp
 reproduce-nmnist: $(VENV)/all.stamp
 	$(BIN)/python -m tests.reproduce.nmnist
 
-# Makes a detection set of moving digits, learns it and scores boxes, half an hour of two cores; begun again, it goes on.
+# Makes a detection set of moving digits, learns it and scores boxes, a board's too: an hour of one core; begun again, it goes on.
 reproduce-detection: $(VENV)/all.stamp
 	$(BIN)/python -m tests.reproduce.detection
 
