@@ -1,6 +1,6 @@
 """Moving digits: made, preprocessed, learned, and found again where neither digit nor path was seen before.
 
-    make reproduce-detection    # half an hour of two cores; begun again, it goes on
+    make reproduce-detection    # an hour of one core; begun again, it goes on
 
 N-MNIST's digits fly over a sensor of GEN1's size (`spedge.training.data.moving_digits`); those of the test part are in
 no other part, or are digits of your own (--test). Then a board gets the same recordings, and the boxes that it sends

@@ -102,9 +102,9 @@ PRESETS = (
         TokenInput(TokenizerSettings(patch_size=16, threshold=128.0), Embedding(5, _HIDDEN, 50_000.0), 96),
         Detector(transformer("pico"), 32, head=32),
         Recipe(
-            batch=4, steps=12_000, learning_rate=2e-3, optimizer="adamw", weight_decay=0.01, warm_up=0.05,
+            batch=16, steps=2_300, learning_rate=4e-3, optimizer="adamw", weight_decay=0.01, warm_up=0.05,
             last_divide=500.0, clip=10.0, dropout=0.0, average_samples=10_000, workers=1, validate_epochs=1,
-            augment=False, log_steps=50, minutes=60.0,
+            augment=False, log_steps=20, minutes=60.0,
         ),
     ),
 )  # fmt: skip
