@@ -1,4 +1,4 @@
-# make demo | test | quick | test-chips | test-ssh | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | lint | format | setup | clean
+# make demo | test | quick | test-chips | test-ssh | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | wheel | test-wheel | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-chips test-ssh test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz lint format setup clean boards-packages
+.PHONY: demo test quick test-chips test-ssh test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz wheel test-wheel lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -80,6 +80,19 @@ fuzz: setup
 	$(INSTALL) '.[fuzz]'
 	$(MAKE) --no-print-directory -C tests/fuzz long
 
+# An sdist and one wheel for Python 3.11 and later, by the limited API, audited.
+wheel: $(VENV)/tools.stamp
+	$(BIN)/python -m pip install --quiet abi3audit auditwheel
+	rm -rf dist
+	$(BIN)/python -c "from scikit_build_core.build import build_sdist; build_sdist('dist')"
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --config-settings=wheel.py-api=cp311 --wheel-dir dist .
+	$(BIN)/python -m abi3audit --strict dist/*.whl
+	$(BIN)/python -m auditwheel show dist/*.whl
+
+# That wheel in an environment of its own for each Python that is here, without a compiler.
+test-wheel: wheel
+	$(BIN)/python tools/test_wheel.py dist/*.whl
+
 lint: $(VENV)/all.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -97,7 +110,7 @@ setup: $(VENV)/all.stamp boards-packages
 	@sh tools/apt.sh --optional "the board rv32-virt is left out" $(RISCV_PACKAGES)
 
 clean:
-	rm -rf .cache build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .cache build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	$(MAKE) --no-print-directory -C tests/c clean
 	$(MAKE) --no-print-directory -C tests/fuzz clean
 

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The link's frames (spedge.link)."""
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from libspedge cimport *
@@ -16,7 +16,7 @@ def encode_frame(uint8_t type, uint8_t flags, uint16_t seq, uint32_t session,
     frame.payload = &payload[0] if frame.length else &nothing
     cdef size_t capacity = sp_frame_max_encoded(frame.length)
     cdef bytes out = PyBytes_FromStringAndSize(NULL, capacity)
-    cdef int n = sp_frame_encode(&frame, <uint8_t *>PyBytes_AS_STRING(out), capacity)
+    cdef int n = sp_frame_encode(&frame, <uint8_t *>PyBytes_AsString(out), capacity)
     if n < 0:
         raise ValueError(sp_strerror(n).decode())
     return out[:n]

@@ -115,9 +115,8 @@ cdef object copied(const uint8_t *records, Py_ssize_t count):
     return array
 
 
-cdef class BadEvent(Exception):
+class BadEvent(Exception):
     """Event `index` is out of order, outside the sensor or of no polarity; nothing was taken."""
-    cdef readonly Py_ssize_t index
 
     def __init__(self, index):
         self.index = index

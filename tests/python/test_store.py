@@ -109,13 +109,13 @@ def test_a_cache_that_cannot_be_written_to_gives_what_it_has(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     made = stored("things", "one", lambda folder: (folder / "result").touch())
-    monkeypatch.setattr(Path, "open", full)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "open", full)
     monkeypatch.setattr(os, "utime", full)
     assert stored("things", "one", lambda _: None) == made
     says = r"cannot be written to \(.*\): set SPEDGE_CACHE to a folder that can"
     with pytest.raises(UsageError, match=says):
         stored("things", "two", lambda _: None)
-    (tmp_path / "file").touch()
     monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UsageError, match=says):
         stored("things", "one", lambda _: None)

@@ -18,8 +18,11 @@ def install() -> None:
     """From now on Ctrl-C raises KeyboardInterrupt and SIGTERM SystemExit(143), in the main thread.
 
     Not while an extension module is loaded, which makes an ImportError of it ("initialization failed"), nor while an
-    object is finalised, where it is swallowed: then as soon as that is over. Uses SIGALRM for that.
+    object is finalised, where it is swallowed: then as soon as that is over. Uses SIGALRM for that; on Windows, which
+    has none, Python's own way with Ctrl-C stays.
     """
+    if not hasattr(signal, "SIGALRM"):
+        return
     waiting = signal.SIGINT
 
     def interrupted(number: int, frame: FrameType | None) -> None:
@@ -70,6 +73,8 @@ def held_back() -> Iterator[None]:
 
 def give_up() -> None:
     """With all work done, they end the process silently from now on. Raises KeyboardInterrupt when one still waits."""
+    if not hasattr(signal, "SIGALRM"):
+        return
     waits, _ = signal.setitimer(signal.ITIMER_REAL, 0)
     for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

@@ -7,7 +7,6 @@ several processes that want the same one, one makes it and the others wait.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,9 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from spedge.base.paths import cache_dir, unwritable
 
 _LOCKS = 64  # to a kind, for ever: a lock that is deleted can be held by two
+_LOOK_SECONDS = 0.02  # between two looks at a lock that another holds
 _KEPT = 200  # of a kind; the ones used last
 
 
@@ -71,26 +73,31 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises UsageError when the cache cannot be written to.
     """
+    lock = FileLock(path, poll_interval=_LOOK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
+        lock.acquire()
     except OSError as error:
         raise unwritable(cache_dir(), error) from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
     """The same without waiting: whether we hold it."""
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def forget_the_oldest(shelf: Path, kept: int, free: Callable[[str], AbstractContextManager[bool]]) -> None:

@@ -117,12 +117,14 @@ class Started:
         time.sleep(_LOOK_SECONDS)
         return self._ticks() > before
 
-    def _ticks(self) -> int:
-        """Processor time so far, 1/100 s."""
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-            return int(fields[11]) + int(fields[12])
-        return 0
+    def _ticks(self) -> float:
+        """Processor time so far, s."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(self.process.pid).cpu_times()
+            return float(times.user + times.system)
+        return 0.0
 
     def stop(self) -> None:
         """End it, by force when it does not within a few seconds, and clean up."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import logging
 import os
 import select
 import socket
 import struct
-import termios
 import threading
 import time
 from collections import deque
@@ -194,7 +192,10 @@ class FdTransport:
                     self._turn.release()
 
     def unsent(self) -> int:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ImportError):  # no such modules on Windows
+            import fcntl
+            import termios
+
             return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4)))[0])
         return 0
 
@@ -382,7 +383,8 @@ def _serial_trouble(path: str, error: OSError) -> str:
         return f"there is no {path}: is the board plugged in?"
     if code == errno.EACCES:
         return f"{path} may not be opened by you: {_permission_hint(path)}"
-    if isinstance(error.__context__, termios.error) and error.__context__.args[0] == errno.ENOTTY:
+    cause = error.__context__
+    if type(cause).__module__ == "termios" and cause.args[0] == errno.ENOTTY:  # type: ignore[union-attr]
         return f"{path} is no serial port"
     if code in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
         return f"{path} is in use by another program"

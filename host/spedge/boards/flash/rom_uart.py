@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import termios
 import time
 from functools import reduce
 from operator import xor
@@ -18,6 +17,11 @@ from spedge.boards.ports import port_of
 
 if TYPE_CHECKING:
     import serial
+
+try:
+    from termios import error as TermiosError
+except ImportError:  # on Windows
+    TermiosError = OSError  # type: ignore[misc, assignment]
 
 _ACK, _NACK, _SYNC = 0x79, 0x1F, b"\x7f"
 _GET_ID, _READ, _GO, _WRITE, _ERASE = 0x02, 0x11, 0x21, 0x31, 0x44
@@ -99,7 +103,7 @@ class RomUart(Way):
         try:
             parity = self.settings.get("parity", serial.PARITY_EVEN)
             self._line = serial.Serial(path, baud, parity=parity, timeout=_ANSWER_SECONDS, exclusive=True)
-        except (OSError, termios.error) as error:
+        except (OSError, TermiosError) as error:
             said = str(error).lower()
             if "lock" in said or "busy" in said:
                 raise FlashError("board", f"another program has {path}", IN_USE) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -92,11 +91,10 @@ def drives() -> dict[Path, str]:
 
 
 def _mounts() -> list[Path]:
-    if sys.platform == "darwin":
-        return sorted(Path("/Volumes").iterdir())
-    lines = Path("/proc/mounts").read_text().splitlines()
-    fields = [line.split() for line in lines]
-    return [Path(field[1].encode().decode("unicode_escape")) for field in fields if field[2] in ("vfat", "msdos")]
+    import psutil
+
+    parts = psutil.disk_partitions(all=True)
+    return [Path(part.mountpoint) for part in parts if part.fstype.lower() in ("vfat", "msdos", "fat", "fat32")]
 
 
 def _field(info: str, name: str) -> str:

@@ -1,0 +1,70 @@
+"""Without the modules that only POSIX has: on macOS and Windows recordings, the tokenizer and training work, too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from spedge.recordings import write
+from tests.events import scattered
+
+#: Hides them from our own modules: those of others know what is there on their own.
+HIDDEN = """
+import builtins, importlib, signal, sys
+found = builtins.__import__
+
+def hiding(name, globals=None, *rest, **more):
+    ours = str((globals or {}).get("__name__")).startswith("spedge")
+    if ours and name in ("fcntl", "grp", "termios", "pwd", "resource", "pty", "tty"):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return found(name, globals, *rest, **more)
+
+builtins.__import__ = hiding
+for name in ("SIGALRM", "setitimer", "ITIMER_REAL"):
+    delattr(signal, name)
+from spedge import cli
+"""
+
+
+def without(code: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", HIDDEN + code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_recordings_are_read_written_and_tokenized(tmp_path: Path) -> None:
+    write(tmp_path / "a.raw", scattered(3000, 100_000), 34, 34)
+    code = """
+path, out, tokens = sys.argv[1:]
+from spedge.base import interrupts
+interrupts.install()
+for line in (["info", path, "--json"], ["convert", path, out], ["tokenize", out, "--threshold", "8", "--out", tokens],
+             ["models"], ["boards"], ["doctor", "--json"], ["devices", "--no-ask"]):
+    sys.argv = ["spedge", *line]
+    assert cli.execute(line) == 0, line
+interrupts.give_up()
+"""
+    said = without(code, tmp_path / "a.raw", tmp_path / "b.npz", tmp_path / "c.npz")
+    assert json.JSONDecoder().raw_decode(said)[0]["events"] == 3000
+    assert (tmp_path / "c.npz").exists()
+
+
+def test_every_module_is_imported(repository: Path) -> None:
+    """Those of training and compile in the same way; what needs a library that is not installed says so itself."""
+    code = """
+import pkgutil, spedge
+left = []
+for package in (spedge,):
+    for module in pkgutil.walk_packages(package.__path__, "spedge.", onerror=lambda name: None):
+        if module.name.endswith("__main__") or ".data.firmware" in module.name:
+            continue
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            left.append((module.name, error.name))
+print([pair for pair in left if pair[1] in ("fcntl", "grp", "termios", "pwd", "resource", "pty", "tty")])
+"""
+    assert without(code) == "[]\n"

@@ -1,0 +1,53 @@
+"""A wheel in an environment of its own for each Python that is here, where no compiler is found.
+
+python tools/test_wheel.py dist/spedge-….whl    # exits with 1 when one of them does not tokenize a recording
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from shutil import which
+
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def pythons() -> list[str]:
+    """Programs of these versions: those of the system, and those of pyenv."""
+    found = [which(f"python{version}") for version in VERSIONS]
+    for version in VERSIONS:
+        found += map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python")))
+    runnable = [program for program in found if program and _version(program)]
+    return list({_version(program): program for program in runnable}.values())
+
+
+def _version(program: str) -> str:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def tokenizes(python: str, wheel: Path) -> bool:
+    """Install the wheel and tokenize a recording that ships with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        subprocess.run([python, "-m", "venv", folder], check=True)
+        environment = {**os.environ, "PATH": f"{folder}/bin", "CC": "false"}
+        environment.pop("PIP_CONSTRAINT", None)  # of this repository, with a relative path
+        pip = [f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel.resolve()]
+        subprocess.run(pip, check=True, env=environment, cwd=folder)
+        command = [f"{folder}/bin/spedge", "tokenize", "clap", "--threshold", "64", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+        good = done.returncode == 0 and json.loads(done.stdout)["tokens"] > 0
+        took = time.monotonic() - begin
+        print(f"{_version(python)}: {'tokenizes' if good else done.stderr.strip()}, {took:.0f} s with the installation")
+        return good
+
+
+if __name__ == "__main__":
+    results = [tokenizes(python, Path(sys.argv[1])) for python in pythons()]
+    sys.exit(0 if results and all(results) else 1)
