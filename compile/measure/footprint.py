@@ -57,7 +57,7 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
         f"{target.compiler} {version.stdout.strip()}",
         sum(code for code, _, _ in sizes),
         sum(constants for _, constants, _ in sizes),
-        _deepest(dict(executor), [size for frames in below for _, size in frames], target.call_bytes),
+        _deepest(dict(executor), [size for frames in below for _, size in frames], target),
         tuple(sorted(missing - own)),
     )
 
@@ -96,15 +96,16 @@ def _frames(path: Path) -> list[tuple[str, int]]:
     return frames
 
 
-def _deepest(executor: dict[str, int], kernels: list[int], call_bytes: int) -> int:
+def _deepest(executor: dict[str, int], kernels: list[int], target: Target) -> int:
     """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
-    nothing. executor: frames by function, of those that the compiler has not made part of others."""
+    nothing; one of whole matrices calls attention and that a product, of which the sizes alone are known here.
+    executor: frames by function, of those that the compiler has not made part of others."""
     others = [size for name, size in executor.items() if name not in _ENTRIES]
     chain = [executor[name] for name in _ENTRIES if name in executor] + [
         max(others, default=0),
-        max(kernels, default=0),
+        *sorted(kernels, reverse=True)[: 3 if target.vectors else 1],
     ]
-    return sum(chain) + len(chain) * call_bytes
+    return sum(chain) + len(chain) * target.call_bytes
 
 
 def _sections(path: Path) -> tuple[int, int, set[str]]:

@@ -26,6 +26,7 @@ from ..graph.nodes import Array
 from ..graph.reference import Runner, to_onnx
 from ..kernels.base import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
 from ..kernels.int8 import Int8LinearKernel
+from ..kernels.rows import RowsAttentionKernel
 from ..plan.program import Call, HeadLoop
 from ..supported import supported
 from ..targets import TARGETS, Target, find_target
@@ -104,6 +105,8 @@ class _Site:
         kernel: Kernel = self.call.kernel
         if isinstance(kernel, LinearKernel | Int8LinearKernel | NormKernel | MapKernel):
             return kernel.width
+        if isinstance(kernel, RowsAttentionKernel):
+            return kernel.width if kernel.given else 0
         return kernel.depth if isinstance(kernel, MixKernel) else 0
 
     @property

@@ -58,6 +58,14 @@ class Calls:
         self.factors = {node.q: EXP2_STEPS for node in in_panels}
         self.begin_phase()
 
+    def rows(self, blocks: bool) -> int:
+        """Rows that a kernel computes at a time."""
+        return block_rows(self.target, blocks)
+
+    def given(self, blocks: bool) -> tuple[Arg, ...]:
+        """What a kernel is told of them, in the end."""
+        return ()
+
     def begin_phase(self) -> None:
         """What a linear has rounded for others of its loop is gone."""
         self.rounded: dict[tuple[Value, bool], Buffer] = {}
@@ -114,7 +122,7 @@ class Calls:
             for i, vector in enumerate(vectors):
                 args.append(self.memory.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
             kernel = kind(
-                block_rows(self.target, blocks),
+                self.rows(blocks),
                 part.shape[0],
                 stop - start,
                 step,
@@ -135,7 +143,7 @@ class Calls:
     ) -> list[Item]:
         """A call that rounds the input, unless an earlier linear of the loop has done it, and one for the linear."""
         assert node.quant is not None
-        name, rows, wide = node.out.name, block_rows(self.target, blocks), self.target.int8_vectors
+        name, rows, wide = node.out.name, self.rows(blocks), self.target.int8_vectors
         depth, width = node.weight.shape
         calls: list[Item] = []
         rounded = self.rounded.get((node.x, blocks))
@@ -188,7 +196,7 @@ class Calls:
         row = RowLinearKernel if in_a_row(self.target, x.buffer.layout, blocks, tile) else LinearKernel
         kind = row if node.quant is None else WeightLinearKernel
         kernel = kind(
-            block_rows(self.target, blocks),
+            self.rows(blocks),
             depth,
             width,
             tile,
@@ -210,11 +218,14 @@ class Calls:
                 self.memory.constant(f"{node.out.name}_shift", shift),
             ]
         assert x.buffer is not None
-        panels = blocks and x.buffer.layout.panel and buffer.layout.panel and not affine
-        kernel = (PanelNormKernel if panels else NormKernel)(
-            block_rows(self.target, blocks), node.out.width, node.epsilon, bool(affine), x.buffer.layout, buffer.layout
+        layouts = x.buffer.layout, buffer.layout
+        kernel = self.norm_kernel(blocks, layouts, bool(affine))(
+            self.rows(blocks), node.out.width, node.epsilon, bool(affine), *layouts
         )
-        return Call(kernel, (x, *affine, self.places.write(buffer, blocks)), node.out.name)
+        return Call(kernel, (x, *affine, self.places.write(buffer, blocks), *self.given(blocks)), node.out.name)
+
+    def norm_kernel(self, blocks: bool, layouts: tuple[Layout, Layout], affine: bool) -> type[NormKernel]:
+        return PanelNormKernel if blocks and all(layout.panel for layout in layouts) and not affine else NormKernel
 
     def map(self, group: Sequence[Node], out: Value, keep: Sequence[Value], blocks: bool) -> Call:
         start = group[0].inputs[0]
@@ -223,8 +234,12 @@ class Calls:
         buffer = self.places.place(out, blocks, keep)
         constants = [self.memory.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
         assert x.buffer is not None
-        kernel = MapKernel(block_rows(self.target, blocks), out.width, x.buffer.layout, buffer.layout, epilogue)
-        return Call(kernel, (x, *matrices, *constants, self.places.write(buffer, blocks)), out.name)
+        kernel = self.map_kernel(blocks)(self.rows(blocks), out.width, x.buffer.layout, buffer.layout, epilogue)
+        args = (x, *matrices, *constants, self.places.write(buffer, blocks), *self.given(blocks))
+        return Call(kernel, args, out.name)
+
+    def map_kernel(self, blocks: bool) -> type[MapKernel]:
+        return MapKernel
 
     def epilogue(self, start: Value, maps: Sequence[Node], blocks: bool) -> tuple[Epilogue, list[Arg], list[Array]]:
         """The steps of a group's elementwise nodes, with the row matrices and vectors they read."""
@@ -253,8 +268,8 @@ class Calls:
         layouts = tuple(a.buffer.layout for a in matrices.values() if a.buffer is not None)
         return Epilogue(tuple(steps), layouts, len(vectors)), list(matrices.values()), vectors
 
-    def attention(self, node: Attention, keep: Sequence[Value], blocks: bool) -> HeadLoop:
-        rows = block_rows(self.target, blocks)
+    def attention(self, node: Attention, keep: Sequence[Value], blocks: bool) -> Item:
+        rows = self.rows(blocks)
         q = self.places.read(node.q, blocks, per_head=node.depth)
         k, v = self.places.stored[node.k], self.places.stored[node.v]
         self.memory.touch(k, v)

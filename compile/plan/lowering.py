@@ -1,6 +1,7 @@
 """From the graph to a program: loops over row blocks, kernel calls, buffers.
 
-Rows are computed in blocks of `target.rows`. What lives only inside a block takes a block's room; a value
+Rows are computed in blocks of `target.rows`; for a target with vectors of floats and a cache there is one block, of all
+rows that are present. What lives only inside a block takes a block's room; a value
 that outlives the loop over blocks is stored whole. Attention needs its keys and values whole, so every
 attention has two phases: one that stores them, and one that does all the rest up to the next attention.
 Cheap row operations (normalisation) are computed again rather than stored. Where one row alone is read
@@ -19,6 +20,7 @@ from .calls import Calls
 from .memory import Memory
 from .places import BlockPlaces
 from .program import Arg, Buffer, Call, Phase, Program
+from .row_calls import RowCalls
 from .select import block_rows, panel_attentions
 
 
@@ -40,11 +42,12 @@ class Lowering:
         self.by_value = {n.out: n for n in graph.nodes}
         self.rows_needed = demand(graph)
         self.phases: list[Phase] = []
-        self.rows = block_rows(target)
+        self.rows = graph.rows if target.vectors else block_rows(target)
         in_panels = panel_attentions(graph, target)
         self.memory = Memory()
-        self.places = BlockPlaces(graph, self.memory, self.rows, target.panels, frozenset(n.v for n in in_panels))
-        self.calls = Calls(graph, target, self.memory, self.places, in_panels)
+        tiled = frozenset(n.v for n in in_panels)
+        self.places = BlockPlaces(graph, self.memory, self.rows, target.panels, tiled, target.vectors)
+        self.calls = (RowCalls if target.vectors else Calls)(graph, target, self.memory, self.places, in_panels)
 
     def run(self) -> Program:
         attentions = [n for n in self.graph.nodes if isinstance(n, Attention)]
@@ -76,6 +79,7 @@ class Lowering:
             self.rows,
             self.graph,
             self.calls.factors,
+            self.target.vectors,
         )
 
     def to_panels(self, source: Buffer) -> None:
@@ -103,7 +107,7 @@ class Lowering:
         def visit(value: Value, first: bool) -> None:
             node = self.by_value[value]
             linear = isinstance(node, Linear | HeadLinear) and (first or self.graph.used_once(value))
-            if linear or _cheap(node):
+            if linear or (_cheap(node) and not self.target.vectors):
                 found.add(value)
                 for i in node.inputs:
                     visit(i, False)
@@ -142,7 +146,8 @@ class Lowering:
         keep = list(dict.fromkeys([*(v for v in targets if rows[v] == ALL), *crossing]))
         started = self.memory.time
         self.calls.emit(wide, phase.blocks, keep, blocks=True)
-        self.memory.span_loop(started)
+        if not self.target.vectors:
+            self.memory.span_loop(started)
         self.calls.emit(narrow, phase.once, [v for v in targets if rows[v] != ALL], blocks=False)
 
     def closure(self, targets: Iterable[Value]) -> list[Node]:

@@ -30,9 +30,21 @@ class Places(Protocol):
 
 
 class BlockPlaces:
-    """Places of a program over blocks of `rows` rows; tiled: values that are stored as tiles of PANEL columns."""
+    """Places of a program over blocks of `rows` rows; tiled: values that are stored as tiles of PANEL columns.
 
-    def __init__(self, graph: Graph, memory: Memory, rows: int, panels: bool, tiled: frozenset[Value]) -> None:
+    one_block: there is one block, of all rows.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        memory: Memory,
+        rows: int,
+        panels: bool,
+        tiled: frozenset[Value],
+        one_block: bool = False,
+    ) -> None:
+        self.one_block = one_block
         self.graph, self.memory, self.rows, self.panels, self.tiled = graph, memory, rows, panels, tiled
         self.stored: dict[Value, Buffer] = {}
         self.begin_phase()
@@ -77,5 +89,5 @@ class BlockPlaces:
     def place_in(self, buffer: Buffer, blocks: bool, row: int, column: int, per_head: int) -> Arg:
         """The place of a row and column, in the block at hand; column and per_head are whole tiles where there are."""
         layout = buffer.layout
-        per_block = layout.block(self.rows) if blocks and buffer.whole else 0
+        per_block = layout.block(self.rows) if blocks and buffer.whole and not self.one_block else 0
         return Arg(buffer, "", layout.at(row, column), per_block, layout.at(0, per_head))

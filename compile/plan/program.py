@@ -94,6 +94,7 @@ class Program:
     rows: int  # rows in a block
     graph: Graph
     factors: Mapping[Value, float] = field(default_factory=dict)  # values that are kept multiplied by a number
+    whole: bool = False  # one block of all rows, whose kernels are told how many are present
 
     def items(self) -> list[tuple[Item, bool]]:
         """All items in order; True: once per block of rows."""

@@ -16,6 +16,7 @@ from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.lines import VectorSumsKernel
 from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
+from ..kernels.rows import RowsAttentionKernel, RowsInt8LinearKernel, RowsLinearKernel, RowsNormKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
@@ -66,12 +67,15 @@ def kernel_headers(names: Names) -> list[str]:
     )
     panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
+    rows = any(isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in names.kernels)
     graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
     uses = (
         ("kernel_graph", graphs),
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
+        ("kernel_rows", rows),
+        ("kernel_rows_int8", any(isinstance(kernel, RowsInt8LinearKernel) for kernel in names.kernels)),
         ("kernel_vector", vectors),
     )
     extra = [name for name, used in uses if used]
@@ -174,8 +178,8 @@ def executor(
         "    float *const a = (float *)arena;",
         f"    const int32_t keys = (int32_t)count + {prefix};",
         f"    const int32_t tiles = (keys + {KEY_TILE - 1}) / {KEY_TILE};",
-        f"    const int32_t blocks = (keys + {rows - 1}) / {rows};",
-        "    int32_t i;",
+        *([] if program.whole else [f"    const int32_t blocks = (keys + {rows - 1}) / {rows};"]),
+        *(["    int32_t i;"] if prefix or not program.whole else []),
         f"    if (count > {program.graph.capacity}u) {{",
         "        return SP_ERR_CAPACITY;",
         "    }",
@@ -187,22 +191,24 @@ def executor(
             f"        a[{source} + i] = {constant_symbol('prefix')}[i];",
             "    }",
         ]
-    lines += [
-        "    /* The last block may be part empty: its spare rows are computed, but nobody reads them. */",
-        f"    for (i = keys * {hidden}; i < blocks * {rows * hidden}; ++i) {{",
-        f"        a[{source} + i] = 0.0f;",
-        "    }",
-    ]
-    uses_tiles = False
+    if not program.whole:
+        lines += [
+            "    /* The last block may be part empty: its spare rows are computed, but nobody reads them. */",
+            f"    for (i = keys * {hidden}; i < blocks * {rows * hidden}; ++i) {{",
+            f"        a[{source} + i] = 0.0f;",
+            "    }",
+        ]
+    at = len(lines)
     for phase in program.phases:
         lines.append(f"    /* {phase.label} */")
-        if phase.blocks:
+        if program.whole:
+            lines += item_lines(phase.blocks, names, "    ", sites, "0")
+        elif phase.blocks:
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
             lines += item_lines(phase.blocks, names, "        ", sites, "block")
             lines.append("    }")
         lines += item_lines(phase.once, names, "    ", sites, "0")
-        uses_tiles |= any(isinstance(i, HeadLoop) for i in (*phase.blocks, *phase.once))
-    if not uses_tiles:
+    if not any("tiles" in line for line in lines[at:]):
         lines.append("    (void)tiles;")
     lines += ["    return SP_OK;", "}", ""]
     return "\n".join(lines)

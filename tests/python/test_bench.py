@@ -11,8 +11,9 @@ import pytest
 
 import spedge
 from spedge import recordings
-from spedge.base.errors import DeviceError, InputError, UsageError
+from spedge.base.errors import CheckFailed, DeviceError, InputError, UsageError
 from spedge.base.paths import assets_dir
+from spedge.bench import paired as bench_paired
 from spedge.bench.link import (
     _CONFIGURE,
     _FORGET,
@@ -23,7 +24,7 @@ from spedge.bench.link import (
     event_bytes,
 )
 from spedge.bench.model import bench_encoder, bench_model
-from spedge.boards.build import build
+from spedge.boards.build import build, compile_model
 from spedge.boards.launch import running
 from spedge.boards.manifest import load_board
 from spedge.cli import execute
@@ -60,6 +61,37 @@ def test_the_command_prints_what_the_function_returns(capfd: pytest.CaptureFixtu
     assert set(keys.split()) <= set(document)
     assert document["macs"] > 0 and document["arena_bytes"] > 0 and document["flash_bytes"] > 0
     assert document["instructions"] is None and document["ns"] > 0
+
+
+def test_an_encoder_runs_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_paired, "SECONDS", 0.0)
+    bundle = random_bundle(SMALL)
+    report = bench_encoder(bundle, 8, "sim", threads=1)
+    both = report.paired
+    assert both is not None and (both.threads, both.turns) == (1, bench_paired.TURNS)
+    assert both.ours_ns > 0 and both.theirs_ns > 0 and both.ratio > 0 and both.wall_ratio > 0
+    assert report.to_json()["paired"]["ratio"] == both.ratio
+
+
+def test_an_encoder_that_differs_from_onnx_runtime_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, right = random_bundle(replace(SMALL, seed=1)), random_bundle(SMALL)
+    rows = np.ones((8, SMALL.hidden), np.float32)
+    with pytest.raises(CheckFailed, match="the compiled encoder and ONNX Runtime differ"):
+        bench_paired.paired(right, compile_model(wrong, "native"), rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "huge"], "There is no size 'huge'"),
+        (["--board", "mps2-an500", "--threads", "1"], "mps2-an500 is not this machine"),
+    ],
+)
+def test_an_encoder_that_cannot_be_measured_is_refused(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["bench", "encoder", *arguments]) == 2
+    assert message in capfd.readouterr().err
 
 
 def test_a_bundle_is_measured_on_its_own_vectors() -> None:

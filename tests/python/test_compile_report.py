@@ -55,8 +55,10 @@ def test_a_wrong_kernel_is_found_by_its_row(bundle: Bundle, right: Inspection, m
 
     def break_gelu(folder: Path, files: dict[str, str | bytes]) -> None:
         text = str(files["kernels.c"])
-        at = text.index("sp_k_geluf", text.index(f"void {victim.kernel}("))
-        write(folder, {**files, "kernels.c": f"{text[:at]}sp_k_erff{text[at + len('sp_k_geluf') :]}"})
+        begin = text.index(f"void {victim.kernel}(")
+        body = text[begin : text.index("\n}\n", begin)]
+        assert body.count(", 1, (&(out[") == 1  # that it ends with GELU
+        write(folder, {**files, "kernels.c": text.replace(body, body.replace(", 1, (&(out[", ", 0, (&(out["))})
 
     monkeypatch.setattr(inspection, "write_folder", break_gelu)
     wrong = inspect(bundle, "native")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CheckFailed, InputError, UsageError
 from spedge.bench.machine import Rows, run_on_board
+from spedge.bench.paired import Paired, paired
 from spedge.boards.build import build, compile_model, footprint
 from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
@@ -26,6 +27,8 @@ from spedge.recordings import PLAIN, Reading
 
 SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
+
+_HERE = "native"  # the target that is this machine
 
 Progress = Callable[[str], None]
 
@@ -60,7 +63,8 @@ class ModelBench:
     flash_bytes: code and constants of the model; for a random encoder without a token embedding. stack_bytes: what
     the inference took, by painting; stack_bound_bytes: the most it can take, by the compiler's account.
     max_abs_error: largest difference of a logit, over `samples` inputs, from ONNX Runtime in the same precision.
-    classification: what whole recordings cost, None when there were none.
+    classification: what whole recordings cost, None when there were none. paired: beside ONNX Runtime, None where not
+    asked for.
     """
 
     board: str
@@ -77,6 +81,7 @@ class ModelBench:
     max_abs_error: float
     samples: int
     classification: Classification | None = None
+    paired: Paired | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON document."""
@@ -154,16 +159,26 @@ def bench_encoder(
     precision: str = "fp32",
     seed: int = 0,
     on_progress: Progress | None = None,
+    threads: int | None = None,
 ) -> ModelBench:
     """An encoder with random weights (spedge.compile.measure.synthetic.random_bundle), on seeded random rows of which
     `present` are tokens.
 
-    Raises UsageError for a number of tokens that cannot be, otherwise as `bench_model`.
+    threads: also run it and ONNX Runtime by turns on so many threads of this machine, for a board that is this machine.
+    Raises UsageError for a number of tokens that cannot be and for threads of another machine, otherwise as
+    `bench_model`.
     """
+    where, say = load_board(board), on_progress or (lambda _: None)
     if not 0 <= present <= bundle.tokens:
         raise UsageError(f"{present} tokens cannot be present among {bundle.tokens}")
+    if threads is not None and where.target != _HERE:
+        raise UsageError(f"{board} is not this machine: its model cannot run beside ONNX Runtime")
     rows = np.random.default_rng(seed + 1).normal(0, 1, (4, present, bundle.token_input.features)).astype(np.float32)
-    return _bench(bundle, load_board(board), precision, list(rows), True, on_progress or (lambda _: None))
+    report = _bench(bundle, where, precision, list(rows), True, say)
+    if threads is None:
+        return report
+    say("Running beside ONNX Runtime")
+    return replace(report, paired=paired(bundle, compile_model(bundle, _HERE, say, precision), rows[0], threads))
 
 
 def _bench(

@@ -21,6 +21,7 @@ from spedge.cli.reading import reads
 
 if TYPE_CHECKING:
     from spedge.bench.model import Classification, ModelBench
+    from spedge.bench.paired import Paired
     from spedge.recordings import Reading
 
 
@@ -51,29 +52,50 @@ def model(
 
 
 def encoder(
-    tokens: Annotated[int, typer.Option(help="Most tokens, CLS not counted.")] = 64,
+    size: Annotated[
+        str | None,
+        typer.Option(help="pico, nano, tiny, small or base: a preset's sizes, with 128 tokens.", show_default=False),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Most tokens, CLS not counted; 64 without --size.", show_default=False)
+    ] = None,
     present: Annotated[int | None, typer.Option(help="Tokens present; all when not given.", show_default=False)] = None,
-    hidden: Annotated[int, typer.Option(help="Features of a token.")] = 64,
-    intermediate: Annotated[int, typer.Option(help="Width of the MLP.")] = 128,
-    heads: Annotated[int, typer.Option(help="Attention heads.")] = 4,
-    layers: Annotated[int, typer.Option(help="Layers.")] = 2,
+    hidden: Annotated[int | None, typer.Option(help="Features of a token; pico's 64.", show_default=False)] = None,
+    intermediate: Annotated[int | None, typer.Option(help="Width of the MLP; pico's 128.", show_default=False)] = None,
+    heads: Annotated[int | None, typer.Option(help="Attention heads; pico's 4.", show_default=False)] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers; pico's 2.", show_default=False)] = None,
     classes: Annotated[int, typer.Option(help="Logits.")] = 11,
     seed: Annotated[int, typer.Option(help="Seed of the random weights and rows.")] = 0,
     board: BoardOption = "sim",
     precision: PrecisionOption = "fp32",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Also beside ONNX Runtime in fp32, by turns in one process, both on so many threads of this machine.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """A transformer encoder with random weights: what its size costs on a simulated or emulated board."""
+    from spedge.base.errors import UsageError
     from spedge.bench.model import bench_encoder
     from spedge.boards.build import require_tvm
+    from spedge.training.presets.base import SIZES
 
     require_tvm()
     from spedge.compile.measure.synthetic import Shape, random_bundle
 
-    shape = Shape(tokens, hidden, intermediate, heads, layers, classes, seed=seed)
+    if size is not None and size not in SIZES:
+        raise UsageError(f"There is no size {size!r}. Choose one of: {', '.join(SIZES)}.")
+    capacity = tokens if tokens is not None else 128 if size else 64
+    told = zip((hidden, intermediate, heads, layers), SIZES[size or "pico"], strict=True)
+    shape = Shape(capacity, *(one if one is not None else usual for one, usual in told), classes, seed=seed)
     with progress(f"Measuring an encoder on {board}") as say:
         bundle = random_bundle(shape)
-        report = bench_encoder(bundle, tokens if present is None else present, board, precision, seed, say)
+        rows = capacity if present is None else present
+        report = bench_encoder(bundle, rows, board, precision, seed, say, threads)
     _print(report, as_json)
 
 
@@ -95,8 +117,17 @@ def _print(report: ModelBench, as_json: bool) -> None:
             "stack": f"{report.stack_bytes} bytes, at most {report.stack_bound_bytes}",
             "error": f"{report.max_abs_error:.2g} at most against ONNX Runtime, over {report.samples} inputs",
             **_stages(report.classification),
+            **_beside(report.paired),
         }
     )
+
+
+def _beside(paired: Paired | None) -> dict[str, str]:
+    if paired is None:
+        return {}
+    times = f"{paired.ours_ns:,} ns of processors; ONNX Runtime in fp32: {paired.theirs_ns:,} ns"
+    ratios = f"{paired.ratio:.2f} times, by the clock {paired.wall_ratio:.2f} times; medians of {paired.turns} turns"
+    return {f"{paired.threads} thread{'s' * (paired.threads > 1)}": times, "beside it": ratios}
 
 
 def _stages(mean: Classification | None) -> dict[str, str]:
