@@ -38,8 +38,9 @@ class Device(Client):
         """Open a device by its address or a board by its name.
 
         address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, `ssh://USER@NAME` (see
-        spedge.link.ssh.connect_ssh), each with `,key=FILE` behind it for an agent that asks for a key, or the name of a board ("sim", "mps2-an500", …), which is built with the model of
-        `bundle` (a spedge.model.bundle.Bundle), or none, and started; one on a cable is looked for by its USB ids.
+        spedge.link.ssh.connect_ssh), each with `,key=FILE` behind it for an agent that asks for a key, or the name of a
+        board ("sim", "mps2-an500", …), which is built with the model of `bundle` (a spedge.model.bundle.Bundle), or
+        none, and started; one on a cable is looked for by its USB ids.
         faults: what shall go wrong on the line, for tests.
         yields: leave the device to another program that has it; else the one who comes last has an agent on TCP.
         Raises UsageError when the address makes no sense, DeviceGone when nothing is there, DeviceRefused when it may
