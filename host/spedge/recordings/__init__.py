@@ -1,4 +1,4 @@
-"""Recordings of event cameras: open one whatever its format, write EVT2 or EVT3 RAW, DAT, HDF5, AEDAT 4, NPZ and CSV."""
+"""Recordings of event cameras: open one whatever its format, write RAW, DAT, HDF5, AEDAT 4, NPZ and CSV."""
 
 from __future__ import annotations
 
