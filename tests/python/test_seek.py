@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import spedge
 from spedge.recordings import create
 from spedge.recordings.base import Recording
-from spedge.recordings.seek import Index
+from spedge.recordings.seek import Index, Point
 from tests import large_files
 from tests import recording_files as files
 
@@ -74,7 +74,12 @@ def test_a_part_is_as_the_whole_has_it(name: str, tmp_path: Path, monkeypatch: p
         return
     indexes: list[Index] = []
     before = Index.before
-    monkeypatch.setattr(Index, "before", lambda index, t: indexes.append(index) or before(index, t))
+
+    def seen(index: Index, t: np.uint64) -> Point:
+        indexes.append(index)
+        return before(index, t)
+
+    monkeypatch.setattr(Index, "before", seen)
     monkeypatch.setattr(Recording, "_make_index", lambda _: pytest.fail("it is in the cache"))
     t0, t1 = times(events)[2]
     part = events[(events["t"] >= t0) & (events["t"] < t1)]

@@ -98,9 +98,10 @@ class Aedat2Recording(Recording):
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, *clock = place or (self._start,)
         unwrap = Unwrap(32, *clock)
+        at = begin
         self._here = lambda: (at, *unwrap.state)
         with self.path.open("rb") as file:
-            at = file.seek(begin)
+            file.seek(begin)
             while data := file.read(_RECORD.itemsize * CHUNK_EVENTS):
                 records = np.frombuffer(data, _RECORD, len(data) // _RECORD.itemsize)
                 address = records["address"].astype(np.uint32)

@@ -92,9 +92,10 @@ class Aedat3Recording(Recording):
         return gathered(self._packets(*(place or (self._start,))))
 
     def _packets(self, begin: int) -> Iterator[NDArray[np.void]]:
+        at = begin
         self._here = lambda: (at,)
         with self.path.open("rb") as file:
-            at = file.seek(begin)
+            file.seek(begin)
             while head := file.read(_PACKET.size):
                 packet = _packet(self.path, head, at)
                 body = file.read(packet.bytes)

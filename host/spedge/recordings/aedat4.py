@@ -53,6 +53,7 @@ class Aedat4Recording(Recording):
         return gathered(self._packets(*(place or (self._header.start,))))
 
     def _packets(self, begin: int) -> Iterator[NDArray[np.void]]:
+        at = begin
         self._here = lambda: (at,)
         size, table = self.path.stat().st_size, self._header.table
         end = size
@@ -61,7 +62,7 @@ class Aedat4Recording(Recording):
                 raise InputError(f"{self.path}: the index of packets cannot be at byte {table}; the header is damaged")
             end = min(size, table)
         with self.path.open("rb") as file:
-            at = file.seek(begin)
+            file.seek(begin)
             while at < end:
                 head = file.read(min(PACKET.size, end - at))
                 if len(head) < PACKET.size:

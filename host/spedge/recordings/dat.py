@@ -70,9 +70,10 @@ class DatRecording(Recording):
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, *clock = place or (self._start,)
         unwrap = Unwrap(32, *clock)
+        at = begin
         self._here = lambda: (at, *unwrap.state)
         with self.path.open("rb") as file:
-            at = file.seek(begin)
+            file.seek(begin)
             while data := file.read(_RECORD.itemsize * CHUNK_EVENTS):
                 whole = len(data) // _RECORD.itemsize
                 records = np.frombuffer(data, _RECORD, whole)

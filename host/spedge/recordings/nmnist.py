@@ -39,9 +39,10 @@ class NMnistRecording(Recording):
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, overflows = place or (0, 0)
+        at = begin
         self._here = lambda: (at, overflows)
         with self.path.open("rb") as file:
-            at = file.seek(begin)
+            file.seek(begin)
             while data := file.read(RECORD_BYTES * CHUNK_EVENTS):
                 whole = len(data) - len(data) % RECORD_BYTES
                 records = np.frombuffer(data, np.uint8, whole).reshape(-1, RECORD_BYTES)

@@ -81,9 +81,10 @@ class RawRecording(Recording):
         begin, *state = place or (self.header.size,)
         if state:
             decoder.restore(state)
+        at = begin
         self._here = lambda: (at, *decoder.state())
         with self.path.open("rb") as file:
-            at = file.seek(begin)
+            file.seek(begin)
             while data := file.read(_READ_BYTES):
                 before = decoder.copy()
                 events = decoder.feed(data)
