@@ -20,7 +20,7 @@ autodoc_preserve_defaults = True
 add_module_names = False
 toc_object_entries = False
 python_use_unqualified_type_names = True
-nitpicky = False
+smartquotes = False  # they make a dash of the -- of options
 
 
 def _plain(text: str) -> str:

@@ -1,8 +1,8 @@
 """Boxes from tokens alone
 
-Two things move over a sensor of 160x120 pixels; their events are made here, so that it is known where they are. Patches that
-have fired within the last 60 ms and touch each other are one thing, and a box goes around its events: no model, no training.
-Detectors that learn are in the guide on detection.
+Two things move over a sensor of 160x120 pixels; their events are made here, so that it is known where they are. Patches
+that have fired within the last 60 ms and touch each other are one thing, and a box goes around its events: no model, no
+training. Detectors that learn are in the guide on detection.
 """
 
 import matplotlib

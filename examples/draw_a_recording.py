@@ -1,8 +1,8 @@
 """Read a recording and draw it
 
-A recording is opened by its path, whatever its format, or by the name of one that ships. Its events are one array with the
-fields `t` (µs), `x`, `y` and `p` (1: brighter, 0: darker). The pictures are three slices of 30 ms, red for brighter and blue
-for darker.
+A recording is opened by its path, whatever its format, or by the name of one that ships. Its events are one array with
+the fields `t` (µs), `x`, `y` and `p` (1: brighter, 0: darker). The pictures are three slices of 30 ms, red for brighter
+and blue for darker.
 """
 
 import matplotlib

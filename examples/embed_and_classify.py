@@ -1,8 +1,8 @@
 """What a model sees of a token
 
-A token's events become a log-time volume: how many of each polarity there were at each pixel, by their age. A linear layer
-makes a row of numbers of it, its patch and its time are added, and a transformer looks at the last rows. Here the bundle
-`gestures-pico`, which ships, is computed by ONNX Runtime, which is what devices are compared with.
+A token's events become a log-time volume: how many of each polarity there were at each pixel, by their age. A linear
+layer makes a row of numbers of it, its patch and its time are added, and a transformer looks at the last rows. Here the
+bundle `gestures-pico`, which ships, is computed by ONNX Runtime, which is what devices are compared with.
 """
 
 import matplotlib

@@ -1,8 +1,8 @@
 """Turn events into tokens
 
-A patch of 16x16 pixels fires a token when it has collected `threshold` events. Where something moves there are tokens, often;
-where nothing does there are none. Every event is accounted for: it is in a token, or still waits in its patch, or was lost to
-a cause that has a name.
+A patch of 16x16 pixels fires a token when it has collected `threshold` events. Where something moves there are tokens,
+often; where nothing does there are none. Every event is accounted for: it is in a token, or still waits in its patch,
+or was lost to a cause that has a name.
 """
 
 import matplotlib

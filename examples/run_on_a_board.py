@@ -1,9 +1,9 @@
 """Run a model on a board, and hold it against the host
 
-`Device.open` compiles the bundle to C, builds a firmware around it, and starts it. `sim` is the firmware as a process of this
-machine; `mps2-an500` in its place is a Cortex-M7 in QEMU, and an address such as `/dev/ttyACM0` a board on a cable (which
-nobody has tried yet). It is asked for a result each 50 ms of the recording's time. The host computes the same from
-the same events.
+`Device.open` compiles the bundle to C, builds a firmware around it, and starts it. `sim` is the firmware as a process
+of this machine; `mps2-an500` in its place is a Cortex-M7 in QEMU, and an address such as `/dev/ttyACM0` a board on a
+cable (which nobody has tried yet). It is asked for a result each 50 ms of the recording's time. The host computes the
+same from the same events.
 """
 
 import matplotlib

@@ -1,7 +1,7 @@
 """A GIF in slow motion
 
-What `spedge render` does, from Python: events at the left, tokens over the patch grid at the right, and below what a model
-says over time. Five times as slow as it was.
+What `spedge render` does, from Python: events at the left, tokens over the patch grid at the right, and below what a
+model says over time. Five times as slow as it was.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """A model of your own on spedge's data sets
 
-`spedge.training.data.open` gives any data set to torch's DataLoader, as events or, with `TokenVolumes`, as tokens. The data
-are made here: dots that move to the left or to the right, in a folder for each class. The model is a convolution over each
-token's volume, whose answers are averaged over the tokens of a sample: none of spedge's own models.
+`spedge.training.data.open` gives any data set to torch's DataLoader, as events or, with `TokenVolumes`, as tokens. The
+data are made here: dots that move to the left or to the right, in a folder for each class. The model is a convolution
+over each token's volume, whose answers are averaged over the tokens of a sample: none of spedge's own models.
 """
 
 from pathlib import Path

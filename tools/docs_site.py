@@ -2,14 +2,15 @@
 
     python -m tools.docs_site
 
-Pages of the repository are copied to build/docs/source, their links led to where things are on the site; the gallery is made by
-running the examples, the commands' pages by asking the program, the API's by Sphinx from the docstrings.
+Pages of the repository are copied to build/docs/source, their links led to where things are on the site; the gallery is
+made by running the examples, the commands' pages by asking the program, the API's by Sphinx from the docstrings.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import posixpath
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ ELSEWHERE = {
 
 
 def place_of(path: str) -> str | None:
-    """Where a file of the repository is on the site; None where it is not."""
+    """What a file of the repository is called on the site, in whose folder all of these lie; None: it is not there."""
     if path in ELSEWHERE:
         return ELSEWHERE[path]
     if path.startswith("docs/"):
@@ -51,14 +52,13 @@ def staged(path: str, text: str) -> str:
         target, _, anchor = link.partition("#")
         if not target:
             return link
-        at = os.path.normpath(os.path.join(os.path.dirname(path), target))
+        at = posixpath.normpath(f"{Path(path).parent.as_posix()}/{target}")
         place = place_of(at)
         if place is None:
             raise ValueError(f"{path}: {link} is not on the site: name it in ELSEWHERE of tools/docs_site.py")
         if at.startswith("examples/") and at.endswith(".py"):
             anchor = Path(at).stem
-        start = os.path.dirname(place_of(path) or "") or "."
-        return os.path.relpath(place, start) + (f"#{anchor}" if anchor else "")
+        return place + (f"#{anchor}" if anchor else "")
 
     plain = links.without_code(text)
     for link in sorted(set(links.links_of(text)), key=len, reverse=True):
@@ -87,10 +87,10 @@ def run(example: Example, into: Path) -> str:
     """Run an example, move its picture, and return what it printed. Raises CalledProcessError where it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        given = [sys.executable, example.path]
+        given = [sys.executable, str(example.path)]
         done = subprocess.run(given, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         shutil.copyfile(Path(folder) / example.picture, into / example.picture)
-    return done.stdout
+    return str(done.stdout)
 
 
 def generate() -> None:
@@ -124,7 +124,7 @@ def main() -> int:
         SOURCE.mkdir(parents=True)
         stage()
         generate()
-        given = ["-W", "--keep-going", "-q", "-b", "html", "-c", REPOSITORY / "docs", SOURCE, HTML]
+        given = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(REPOSITORY / "docs"), str(SOURCE), str(HTML)]
         code = subprocess.run([sys.executable, "-m", "sphinx", *given], check=False).returncode
         if code:
             return code

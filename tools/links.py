@@ -1,4 +1,4 @@
-"""Links of pages, and whether what they lead to is there: in Markdown as it lies in the repository, and in HTML as built.
+"""Links of pages, and whether what they lead to is there: in Markdown as it is committed, and in HTML as built.
 
 Nothing is fetched: addresses of other sites are left alone.
 """

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[1]
 #: What users import: the modules of PUBLIC in tests/python/test_names.py, in the order of the site.
 PUBLIC_MODULES = (
-    "spedge", "spedge.recordings", "spedge.events", "spedge.evt2", "spedge.decoders", "spedge.embedding", "spedge.compat",
-    "spedge.device", "spedge.continuous", "spedge.sources", "spedge.cameras", "spedge.training", "spedge.training.data",
+    "spedge", "spedge.recordings", "spedge.events", "spedge.evt2", "spedge.decoders", "spedge.embedding",
+    "spedge.compat", "spedge.device", "spedge.continuous", "spedge.sources", "spedge.cameras", "spedge.training",
+    "spedge.training.data",
     "spedge.compile",
 )  # fmt: skip
 
@@ -60,9 +61,10 @@ def gallery_page(printed: Mapping[str, str]) -> str:
     """printed: what each example printed, by its name."""
     parts = [
         "# Gallery",
-        "Programs in `examples/` that use what ships or make their own data. Each was run for this page, which shows what it "
-        "drew and what it printed; `make test` runs them all. They need `pip install 'spedge[view]'`, the one with a board "
-        "`compile` and `firmware`, too, and the one that trains `train` and `recordings`.",
+        "Programs in `examples/` that use what ships or make their own data. Each was run for this page, which shows "
+        "what it drew and what it printed; `make test` runs them all. They need the extra `view`; the one with a board "
+        "`compile` and `firmware`, too, the one that trains `train` and `recordings`, the one with formats "
+        "`recordings`.",
     ]
     for example in examples():
         parts += [
@@ -132,10 +134,11 @@ def _cell(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """A help text as Markdown: paragraphs, in which no sign means anything but a code span."""
+    """A help text as Markdown: options and code spans are code, and no other sign means anything."""
     plain = textwrap.dedent(inspect.cleandoc(text)).replace("\b", "")
-    parts = re.split(r"(`[^`]+`)", plain)
+    parts = re.split(r"(`[^`]+`|(?<![\w-])--[a-z][a-z-]*)", plain)
     parts[::2] = [re.sub(r"([*_<>\[\]#$])", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = [f"`{part.strip('`')}`" for part in parts[1::2]]
     return "".join(parts)
 
 
@@ -153,12 +156,12 @@ def api_page(module: str, seen: dict[int, str]) -> str:
             continue
         value = getattr(thing, name)
         directive = _directive(value)
-        if inspect.ismodule(value) and value.__name__ not in PUBLIC_MODULES:
-            continue
         if inspect.ismodule(value):
-            parts.append(f":doc:`{value.__name__}` is a module of its own.")
+            own = value.__name__ in PUBLIC_MODULES
+            parts.append(f":doc:`{value.__name__}`" if own else f"``{value.__name__}``: {_first(value)}")
         elif directive != "autodata" and id(value) in seen:
-            parts.append(f".. py:{directive.removeprefix('auto')}:: {name}\n   :no-index:\n\n   {_link(seen[id(value)])}")
+            kind = directive.removeprefix("auto")
+            parts.append(f".. py:{kind}:: {name}\n   :no-index:\n\n   This is :py:obj:`{seen[id(value)]}`.")
         elif directive == "autodata":
             parts.append(f".. py:data:: {name}\n   :value: {_value(value)}")
         else:
@@ -179,8 +182,8 @@ def _inherits(value: Any) -> str:
     return "\n   :inherited-members: object, Dataset, BaseException, tuple, Protocol, ABC, Generic" if hidden else ""
 
 
-def _link(name: str) -> str:
-    return f"This is :py:obj:`{name}`."
+def _first(thing: Any) -> str:
+    return _rst(inspect.cleandoc(thing.__doc__ or "").split("\n")[0])
 
 
 def _value(value: Any) -> str:
