@@ -1,4 +1,4 @@
-"""Recordings of event cameras: open one whatever its format, write EVT2 or EVT3 RAW, HDF5, NPZ and CSV."""
+"""Recordings of event cameras: open one whatever its format, write RAW, DAT, HDF5, AEDAT 4, NPZ and CSV."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from spedge.base.parameters import whole_number
 from spedge.base.paths import recording_named
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
+from spedge.recordings.aedat4_writer import Aedat4Writer, compressor
 from spedge.recordings.arrays import ArrayRecording
 from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
 from spedge.recordings.csv import CsvWriter
@@ -69,8 +70,9 @@ _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".npz": NpzWriter,
     ".csv": CsvWriter,
     ".dat": DatWriter,
+    ".aedat4": Aedat4Writer,
 }
-_GROWING = (".raw", ".csv", ".dat")
+_GROWING = (".raw", ".csv", ".dat", ".aedat4")
 _ENCODINGS = ("evt2", "evt3")
 
 
@@ -132,6 +134,7 @@ def open(
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
+    recording.said = f"{columns} {time_unit} {stream}"
     recording.outside = outside or recording.outside
     return recording
 
@@ -160,7 +163,9 @@ PLAIN = Reading()
 def create(
     path: str | Path, width: int, height: int, encoding: str | None = None, *, name: Path | None = None
 ) -> Writer:
-    """Begin to write a recording in the format that the file name's ending names: .raw, .dat, .hdf5, .h5, .npz or .csv.
+    """Begin to write a recording in the format that the file name's ending names.
+
+    .raw, .dat, .hdf5, .h5, .aedat4, .npz or .csv.
 
     encoding: of .raw, evt2 (the default) or evt3. name: the file whose ending counts, if not path.
     Raises UsageError for an unknown ending or encoding.
@@ -171,8 +176,11 @@ def create(
 
 def grows(path: Path, encoding: str | None = None) -> bool:
     """Whether a recording of that name can be read while it is written. Raises UsageError as create."""
-    if _writer(path, encoding) is Hdf5Writer:
+    writer = _writer(path, encoding)
+    if writer is Hdf5Writer:
         library(path)
+    if writer is Aedat4Writer:
+        compressor(path)
     return path.suffix.lower() in _GROWING
 
 
