@@ -173,7 +173,11 @@ def test_code_on_devices_runs(page: str, first: str, reader: Path, capsys: pytes
     from spedge.model.bundle import Bundle
 
     events = spedge.open("wave").events()
-    given = {"bundle": Bundle.load("gestures-pico"), "events": events, "camera": np.array_split(events, 20)}
+    given: dict[str, Any] = {
+        "bundle": Bundle.load("gestures-pico"),
+        "events": events,
+        "camera": np.array_split(events, 20),
+    }
     names = run(code_of(page, first).replace('"mps2-an500"', '"sim"', 1), given)
     said = capsys.readouterr().out
     if page == "link.md":
