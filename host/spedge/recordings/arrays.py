@@ -261,7 +261,8 @@ class ArrayRecording(Recording):
             raise InputError(self._complaint(error)) from None
         if len({len(column) for column in columns}) > 1:
             raise InputError(f"{self.path}: the arrays {', '.join(_TRIGGERS)} differ in length")
-        return of_numbers(*columns, str(self.path))
+        t, id, p = columns
+        return of_numbers(t, id, p, str(self.path))
 
     def _whole(self, name: str) -> NDArray[Any]:
         with self._file.opened(name) as file:
