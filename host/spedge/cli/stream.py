@@ -50,7 +50,9 @@ def command(
     ],
     out: Annotated[
         Path,
-        typer.Option(help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv; with --labels, a folder."),
+        typer.Option(
+            help="What to write: .raw (evt2 or evt3), .dat, .hdf5, .h5, .aedat4, .npz or .csv; with --labels, a folder."
+        ),
     ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     seconds: Annotated[
