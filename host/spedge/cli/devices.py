@@ -22,16 +22,16 @@ def command(
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Say HELLO on each; opening resets some boards.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """List serial ports with their USB ids, and the spedge devices that answer on them."""
+    """List serial ports with their USB ids, the spedge devices that answer on them, and cameras."""
     from spedge.boards.ports import Port, list_ports
-    from spedge.jobs.devices import Probe, probe
+    from spedge.jobs.devices import Probe, probe, source_of
 
     ports = list_ports() + [Port(address, "") for address in addresses or ()]
     probes: list[Probe] = []
     with progress("Looking for ports") as say:
         for port in ports:
             say(f"Asking {port.device}")
-            probes.append(probe(port) if ask else Probe(port, None, None))
+            probes.append(probe(port) if ask else Probe(port, None, None, source_of(port)))
     if as_json:
         print_json({"devices": [_document(found) for found in probes]})
         return
@@ -49,7 +49,11 @@ def command(
 def _cells(found: Probe) -> tuple[str, ...]:
     port, hello = found.port, found.hello
     board = hello.board if hello else " or ".join(f"{name}?" for name in port.boards)
-    answer = (f"yes; before: {hello.ended}" if hello.ended else "yes") if hello else found.problem or ""
+    answer = (
+        (f"yes; before: {hello.ended}" if hello.ended else "yes")
+        if hello
+        else found.problem or (f"a camera: {found.source}" if found.source else "")
+    )
     model = hello.model or "none" if hello else ""
     return (port.device, port.usb_id or "", port.description, board, model, hello.version if hello else "", answer)
 
@@ -73,4 +77,5 @@ def _document(found: Probe) -> dict[str, Any]:
         "boards": list(port.boards),
         "hello": answer,
         "problem": found.problem,
+        "source": found.source,
     }
