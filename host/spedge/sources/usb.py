@@ -73,7 +73,7 @@ class UsbCamera(Source):
         drivers = _drivers()
         model = getattr(drivers, CAMERAS[name], None)
         if model is None:
-            raise UsageError(f"this neuromorphic-drivers does not know {name}: pip install --upgrade 'spedge[cameras]'")
+            raise UsageError(f"the version of neuromorphic-drivers that is here does not know the camera {name}")
         configuration = configured(name, model, knobs or Knobs())
         self._owned = contextlib.ExitStack()
         try:
