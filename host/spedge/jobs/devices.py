@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spedge.base.errors import DeviceError
+from spedge.base.errors import DeviceError, UsageError
 from spedge.boards.ports import Port
 from spedge.device.open import Device
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Hello
 from spedge.link.transport import BAUD
 from spedge.sources.openmv import USB_IDS
+from spedge.sources.usb import PluggedIn, list_cameras
 
 PROBE = Timeouts(resend_most=0.4, silence=1.0, reconnect=0.0)
 
@@ -29,6 +30,14 @@ def source_of(port: Port) -> str | None:
     """What a camera at that port is called, by its USB id; None: it is none that is known."""
     known = any(port.vendor_id == vendor and product in (None, port.product_id) for vendor, product in USB_IDS)
     return f"openmv:{port.device}" if known else None
+
+
+def cameras() -> list[PluggedIn] | None:
+    """Those that can be sources; None without the package that knows them."""
+    try:
+        return list_cameras()
+    except UsageError:
+        return None
 
 
 def probe(port: Port, baud: int = BAUD) -> Probe:

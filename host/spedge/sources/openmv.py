@@ -50,6 +50,7 @@ class OpenMvCamera(Source):
         self._patience = patience
         self._link = OpenMvLink(connect(port, BAUD))
         self._channel = 0
+        self._starting = False  # the program was sent, and does not run yet as far as is known
         self._begun()
         try:
             self._recover(first=True)
@@ -144,10 +145,10 @@ class OpenMvCamera(Source):
                 self._link.sync()
                 channels = self._link.channels()
                 if first or CHANNEL not in channels:
-                    self._start(channels)
-                    self._count_lost("restarts", 0 if first else 1)
-                else:
-                    self._channel = channels[CHANNEL]
+                    self._count_lost("restarts", 0 if first or self._starting else 1)
+                    self._starting = True
+                    channels = self._start(channels)
+                self._channel, self._starting = channels[CHANNEL], False
                 return
             except DeviceRefused:
                 raise
@@ -164,21 +165,22 @@ class OpenMvCamera(Source):
         with contextlib.suppress(DeviceError):
             self._link = OpenMvLink(connect(self._address, BAUD))
 
-    def _start(self, channels: dict[str, int]) -> None:
+    def _start(self, channels: dict[str, int]) -> dict[str, int]:
+        """Returns the channels that there are then."""
         if "stdin" not in channels:
             raise DeviceRefused(f"{self.name} takes no programs: its firmware is too old, update it with OpenMV's IDE")
         stdin = channels["stdin"]
         for command in (STDIN_STOP, STDIN_RESET):
             self._link.ioctl(stdin, command)
         self._link.write(stdin, SCRIPT.encode())
+        self._begun()  # whether the reply comes or not
         self._link.ioctl(stdin, STDIN_EXEC)
         deadline = time.monotonic() + _START_SECONDS
         while CHANNEL not in (channels := self._link.channels()):
             if time.monotonic() > deadline:
                 raise DeviceRefused(f"{self.name} does not run the program{self._said(channels)}")
             time.sleep(PACKET_SECONDS)
-        self._channel = channels[CHANNEL]
-        self._begun()
+        return channels
 
     def _said(self, channels: dict[str, int]) -> str:
         """The last line that the camera has printed, such as why a program ended."""
