@@ -143,7 +143,8 @@ def _rounds(blocks: Sequence[Block], which: list[int], target: Target, core: str
     done = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
     if done.returncode:
         half = len(which) // 2
-        return {} if not half else {**_rounds(blocks, which[:half], target, core), **_rounds(blocks, which[half:], target, core)}
+        parts = (which[:half], which[half:]) if half else ()
+        return {i: cost for part in parts for i, cost in _rounds(blocks, part, target, core).items()}
     costs: dict[int, float] = {}
     region = -1
     for line in done.stdout.splitlines():
