@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import CompileError
@@ -21,7 +22,6 @@ _BRANCH = re.compile(
     rf"^(?:b(?:{_CONDITIONS})?(?:\.[nw])?|b\.(?:{_CONDITIONS})|blx?r?|bx(?:{_CONDITIONS})?|br|ret|cbn?z|tbn?z|tb[bh]|"
     rf"lep?|letp|wls(?:tp\.\d+)?)\s|^ret$|^(?:pop|ldm)\S*\s.*\bpc\b"
 )
-_ALWAYS = re.compile(r"^(?:b(?:\.[nw])?|bx|br|ret|tb[bh])\s|^ret$|^(?:pop|ldm)(?:\.w|ia|db)?(?:\.w)?\s.*\bpc\b")
 _CALL = re.compile(r"^blx?r?\s")
 
 
@@ -95,10 +95,10 @@ def disassemble(image: Path, target: Target) -> Iterator[tuple[str, list[Instruc
 def _counted(name: str, code: list[Instruction], starts: Mapping[int, int], page: int) -> list[Block]:
     """The blocks of a function that were executed.
 
-    A block is entered by a branch, where the emulator begins anew, or from the block before it that does not end in one.
+    A block is entered by a branch, where the emulator begins anew, or from the block before it that ends in none.
     """
     leaders = {code[0].address} | {i.goes for i in code if i.goes is not None}
-    leaders |= {after.address for i, after in zip(code, code[1:], strict=False) if i.branches}
+    leaders |= {after.address for i, after in pairwise(code) if i.branches}
     blocks: list[list[Instruction]] = []
     for instruction in code:
         if instruction.address in leaders or not blocks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ TOOLS = ("llvm-mca", "llvm-objdump")
 ITERATIONS = 100  # of each block
 #: Functions of a model: its executor and kernels, with what the compiler makes of them.
 FUNCTIONS = r"(encode|sp_k_\w+)(\.\w+)*|memcpy|memset"
+_IT = re.compile(r"^it([te]{0,3}) (\w\w)$")
+_OPPOSITES = ("eq", "ne", "hs", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le")  # in pairs
 _REGION = re.compile(r"^\[\d+\] Code Region - b(\d+)$")
 
 
@@ -64,8 +66,8 @@ class LoopCycles:
 
 @dataclass(frozen=True)
 class Prediction:
-    """core: whose model; tool: of which LLVM. instructions: executed, exactly; of these `unknown` are in blocks that the
-    model does not know, which count as a cycle each. kernels and loops: the costliest first."""
+    """core: whose model; tool: of which LLVM. instructions: executed, exactly; of these `unknown` are in blocks that
+    the model does not know, which count as a cycle each. kernels and loops: the costliest first."""
 
     core: str
     tool: str
@@ -132,11 +134,11 @@ def _of_core(blocks: Sequence[Block], target: Target, core: str) -> Prediction:
 
 def _rounds(blocks: Sequence[Block], which: list[int], target: Target, core: str) -> dict[int, float]:
     """Cycles of a round of each block, by its number; without those that LLVM's model does not know."""
-    mark = "//" if target.triple.startswith("aarch64") else "@"
+    mark = "#" if target.triple.startswith("aarch64") else "@"
     lines = []
     for i in which:
         lines.append(f"{mark} LLVM-MCA-BEGIN b{i}")
-        lines += [instruction.text for instruction in blocks[i].code]
+        lines += unconditional(instruction.text for instruction in blocks[i].code)
         lines.append(f"{mark} LLVM-MCA-END")
     command = ["llvm-mca", f"-mtriple={target.triple}", f"-mcpu={core}", f"-iterations={ITERATIONS}"]
     command += ["-all-stats=false", "-all-views=false", "-summary-view"]
@@ -153,6 +155,24 @@ def _rounds(blocks: Sequence[Block], which: list[int], target: Target, core: str
         elif line.startswith("Total Cycles:"):
             costs[region] = int(line.split()[-1]) / ITERATIONS
     return costs
+
+
+def unconditional(code: Iterable[str]) -> list[str]:
+    """Code without Thumb's it-instructions, which a core folds away and LLVM's models do not know: what depends on one
+    is as if it were always executed."""
+    lines: list[str] = []
+    conditions: list[str] = []
+    for text in code:
+        if found := _IT.match(text):
+            opposite = _OPPOSITES[_OPPOSITES.index(found[2]) ^ 1]
+            conditions = [found[2] if then == "t" else opposite for then in f"t{found[1]}"]
+        elif conditions:
+            name, *rest = text.split(" ", 1)
+            stem, *suffix = name.split(".", 1)
+            lines.append(" ".join([".".join([stem.removesuffix(conditions.pop(0)), *suffix]), *rest]))
+        else:
+            lines.append(text)
+    return lines
 
 
 def _version() -> str:
