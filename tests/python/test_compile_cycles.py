@@ -106,7 +106,7 @@ def test_the_blocks_are_all_that_the_board_counted(bundle: Bundle, precision: st
     (run,) = machine.run(bundle, precision, [rows])
     (found,) = cycles.predict(bundle, M7, precision, machine, [rows])
     assert abs(found.instructions - run.cost) <= 80  # the board's clock ticks every 40
-    assert found.unknown < 0.001 * found.instructions
+    assert found.unknown < 0.05 * found.instructions  # comparisons with zero, in the tails of a small linear
     assert sum(k.instructions for k in found.kernels) == found.instructions
     assert found.predicted_cycles == pytest.approx(sum(k.predicted_cycles for k in found.kernels))
     assert 0.5 * found.instructions < found.predicted_cycles < 3 * found.instructions

@@ -180,8 +180,8 @@ def _print_prediction(prediction: Prediction) -> None:
         cycles = kernel.predicted_cycles
         listing.add_row(kernel.kernel, f"{kernel.instructions:,}", f"{cycles:,.0f}", f"{cycles / whole:.1%}")
     show(listing)
-    numbers = ("at", "rounds", "instructions a round", "predicted cycles a round", "share")
-    listing = table("", "loop of", *numbers, right=numbers)
+    each_round = ("at", "rounds", "instructions a round", "predicted cycles a round", "share")
+    listing = table("", "loop of", *each_round, right=each_round)
     for loop in prediction.loops[:LOOPS]:
         cost = f"{loop.predicted_cycles:.1f}", f"{loop.total / whole:.1%}"
         listing.add_row(loop.kernel, f"+{loop.offset:#x}", f"{loop.executed:,}", str(loop.instructions), *cost)
