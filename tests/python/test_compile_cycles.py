@@ -112,7 +112,8 @@ def test_the_blocks_are_all_that_the_board_counted(bundle: Bundle, precision: st
     assert 0.5 * found.instructions < found.predicted_cycles < 3 * found.instructions
     assert found.loops and all(loop.executed > 0 for loop in found.loops)
     (twice,) = cycles.predict(bundle, M7, precision, machine, [rows, rows])
-    assert twice.instructions == 2 * found.instructions
+    start_up = 2 * found.instructions - twice.instructions  # memset, which the image calls once before it
+    assert 0 <= start_up < 80
 
 
 def test_the_report_has_them(bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
