@@ -1,4 +1,4 @@
-# make demo | test | quick | test-chips | test-ssh | test-cuts | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | wheel | test-wheel | lint | format | setup | clean
+# make demo | test | quick | test-chips | test-ssh | test-cuts | test-long | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | docs | wheel | test-wheel | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-chips test-ssh test-cuts test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz wheel test-wheel lint format setup clean boards-packages
+.PHONY: demo test quick test-chips test-ssh test-cuts test-long test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz docs wheel test-wheel lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -42,6 +42,10 @@ test-ssh: setup
 # 100,000 small recordings of every format, cut anywhere or with one fault in them: about ten minutes of a core.
 test-cuts: $(VENV)/all.stamp
 	nice $(BIN)/python -m tests.fuzz.cuts
+
+# Variants of tests in `make test` that take ten seconds each.
+test-long: setup
+	$(BIN)/python -m pytest -n 2 -m long tests
 
 # Node tests of package onnx, models exported by torch in every operator set, our own; `make test` runs most of them.
 test-onnx: setup
@@ -79,6 +83,10 @@ reproduce-detection: $(VENV)/all.stamp
 fuzz: setup
 	$(INSTALL) '.[fuzz]'
 	$(MAKE) --no-print-directory -C tests/fuzz long
+
+# The documentation site, build/docs/html: the examples are run for their pictures; a warning or a dead link ends it.
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m tools.docs_site
 
 # An sdist and one wheel for Python 3.11 and later, by the limited API, audited.
 wheel: $(VENV)/tools.stamp
@@ -140,4 +148,8 @@ $(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
 # The core of the models of chips. Its licence is the GPL: tests start a program with it, and nothing imports it.
 $(VENV)/chips.stamp: constraints.txt | $(VENV)/all.stamp
 	$(BIN)/python -m pip install --quiet unicorn
+	@touch $@
+
+$(VENV)/docs.stamp: constraints.txt | $(VENV)/all.stamp
+	$(BIN)/python -m pip install --quiet sphinx furo myst-parser
 	@touch $@

@@ -8,6 +8,7 @@ import numpy as np
 from arrays cimport PACKED, memory_of, pack
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 from libspedge cimport SP_MORE, SP_OK, sp_event_t
 
 from spedge._events import EVENT_DTYPE, trimmed
@@ -20,6 +21,8 @@ cdef extern from "spedge/decode.h" nogil:
         uint16_t width, height
         uint8_t format, invert_polarity
     ctypedef struct sp_decoder_t:
+        uint64_t time
+        uint8_t known
         uint8_t partial_bytes
         sp_decoder_config_t config
         sp_decode_stats_t stats
@@ -85,8 +88,32 @@ cdef class Decoder:
         other.decoder = self.decoder
         return other
 
+    def state(self) -> bytes:
+        """The struct, without its counts."""
+        cdef sp_decoder_t copy = self.decoder
+        memset(&copy.stats, 0, sizeof(copy.stats))
+        return (<const char *>&copy)[:sizeof(copy)]
+
+    def restore(self, bytes state):
+        cdef sp_decoder_config_t config = self.decoder.config
+        if len(state) != sizeof(sp_decoder_t):
+            raise ValueError("not the state of a decoder")
+        memcpy(&self.decoder, <const char *>state, sizeof(sp_decoder_t))
+        self.decoder.config = config
+        if self.decoder.partial_bytes > 7:
+            sp_decoder_init(&self.decoder, &config)
+            raise ValueError("not the state of a decoder")
+
     def set_time(self, uint64_t t):
         sp_decoder_set_time(&self.decoder, t)
+
+    @property
+    def time(self) -> int:
+        return self.decoder.time
+
+    @property
+    def timed(self) -> bool:
+        return self.decoder.known & 1 != 0  # KNOWN_TIME of decode_words.h
 
     @property
     def partial_bytes(self) -> int:

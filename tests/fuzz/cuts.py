@@ -221,8 +221,52 @@ def _mvsec(path: Path) -> Sample:
     return Sample(path.name, path.read_bytes(), events, told=True, **_SIZED)
 
 
+def _dsec(path: Path) -> Sample:
+    """An array a field, compressed, times from an offset on, and where each millisecond begins."""
+    import h5py
+    import hdf5plugin
+
+    events = files.some_events(COUNT, 34, 34)
+    with h5py.File(path, "w") as file:
+        for name, values in files.columns(events, t="<u4").items():
+            file.create_dataset(f"events/{name}", data=values, chunks=(16,), compression=hdf5plugin.Blosc(cname="zstd"))
+        file["ms_to_idx"] = np.arange(9, dtype=np.uint64)
+        file["t_offset"] = np.int64(49_000_000_000)
+    told = [(t + 49_000_000_000, x, y, p) for t, x, y, p in events]
+    return Sample(path.name, path.read_bytes(), told, told=True, **_SIZED)
+
+
+def _caltech(path: Path) -> Sample:
+    """N-Caltech101: N-MNIST's records on a larger sensor, with marks of overflows between them."""
+    events = files.some_events(COUNT, 240, 180)
+    data, ends, laps = b"", [], 0
+    for t, x, y, p in events:
+        while t - 8192 * laps >= 1 << 23 or (t >> 13) - laps > 40:
+            data += bytes([0, 240, 0, 0, 0])
+            laps += 1
+        rest = t - 8192 * laps
+        data += bytes([x, y, p << 7 | rest >> 16, rest >> 8 & 0xFF, rest & 0xFF])
+        ends.append(len(data))
+    return Sample(path.name, data, events, ends, options={"width": 240, "height": 180})
+
+
+def _written_aedat4(path: Path) -> Sample:
+    """Ours, of packets of seven events."""
+    from spedge.recordings import create
+
+    events = files.some_events(COUNT, 34, 34)
+    array = np.array(events, spedge.EVENT_DTYPE)
+    with create(path, 34, 34) as writer:
+        for start in range(0, len(array), 7):
+            writer.write(array[start : start + 7])
+    return replace(_compressed(path, events), name=path.name)
+
+
 def _compressed_aedat4(path: Path) -> Sample:
-    events = files.write(path, path.name)
+    return _compressed(path, files.write(path, path.name))
+
+
+def _compressed(path: Path, events: list[Event]) -> Sample:
     data = path.read_bytes()
     bodies, start, _ = _aedat4_packets(data)
     counts = [len(_events_of_packet(path.name, body)) for _, body in bodies]
@@ -305,6 +349,9 @@ _MAKERS: dict[str, Callable[[Path], Sample]] = {
     "plain.aedat4": _plain_aedat4,
     "events.npy": _npy,
     "mvsec.hdf5": _mvsec,
+    "dsec.h5": _dsec,
+    "caltech.bin": _caltech,
+    "written.aedat4": _written_aedat4,
     "ros1.bag": _bag("ROS 1"),
     "ros1-lz4.bag": _bag("ROS 1, lz4"),
     "ros2.mcap": _bag("ROS 2, mcap"),

@@ -166,7 +166,13 @@ def build(folder: Path, flags: Sequence[str]) -> Path:
     return folder / "driver"
 
 
-@pytest.mark.parametrize(("target", "grid"), [("native", "G1-T-SP"), ("cortex-m7", "crop"), ("rv32", "wide")])
+@pytest.mark.parametrize(
+    ("target", "grid"),
+    [
+        ("native", "G1-T-SP"),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (("cortex-m7", "crop"), ("rv32", "wide"))),
+    ],
+)
 def test_steps_are_those_of_the_graph_and_a_reset_forgets_them(target: str, grid: str, tmp_path: Path) -> None:
     if grid == "wide":
         bundle = kept_bundle(tiny(sensor=Sensor(96, 64), cell=2, hidden=8, head=8))

@@ -26,6 +26,7 @@ TARGETS = (
     ("a.hdf5", None),
     ("a.npz", None),
     ("a.csv", None),
+    ("a.aedat4", None),
 )
 
 
@@ -133,7 +134,7 @@ def test_places_where_no_file_can_be_written(source: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kilobytes", [1, 100])
-@pytest.mark.parametrize("name", ["a.raw", "a.h5", "a.npz", "a.csv"])
+@pytest.mark.parametrize("name", ["a.raw", "a.h5", "a.npz", "a.csv", "a.aedat4"])
 def test_a_disk_that_is_full(tmp_path: Path, name: str, kilobytes: int) -> None:
     """A limit of the size of files stands for it. HDF5 ended the process here."""
     rng = np.random.default_rng(1)

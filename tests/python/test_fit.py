@@ -158,6 +158,7 @@ def test_killed_at_any_moment(digits: Path, tmp_path: Path) -> None:  # noqa: F8
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "k"))
 
 
+@pytest.mark.train
 def test_two_processes_end_with_one_result(digits: Path, tmp_path: Path) -> None:  # noqa: F811
     """Each sees half of every batch; begun again it is the same within rounding."""
     given = command(digits, tmp_path / "two", {**SMALL, "batch": 4, "steps": 20}, "--devices", "2")

@@ -88,6 +88,7 @@ def losses(run: Path) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", ["DG-T-SP", "DG-GNN-SP", "DG-PCN-SP"])
 def test_bf16_is_close_to_fp32(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[torch.dtype] = set()

@@ -116,6 +116,7 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return digits_store(tmp_path_factory.mktemp("moving"))
 
 
+@pytest.mark.train
 def test_a_detector_killed_at_every_place(moving: Path, tmp_path: Path) -> None:
     """What the cells' LSTMs and the streams' tokenizers carry goes on, too, whichever worker's turn it was."""
     draw = random.Random("boxes")
@@ -138,6 +139,7 @@ def test_a_detector_killed_at_every_place(moving: Path, tmp_path: Path) -> None:
     assert ours["hidden"].abs().max() > 0
 
 
+@pytest.mark.train
 def test_a_detector_of_two_processes(moving: Path, tmp_path: Path) -> None:
     """Each has streams of its own; what all carry is in the checkpoint."""
 
@@ -156,6 +158,7 @@ def test_a_detector_of_two_processes(moving: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.train
 def test_a_detector_goes_on_with_as_many_loaders(
     moving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +180,7 @@ def test_a_detector_goes_on_with_as_many_loaders(
 # ---------------------------------------------------------------- two processes
 
 
+@pytest.mark.train
 def test_two_processes_killed_and_begun_again(digits: Path, tmp_path: Path) -> None:  # noqa: F811
     """Both at once, then each alone: the other one ends with a sentence."""
     whole = start_ranks([command(digits, tmp_path / "whole", *TWO)] * 2, tmp_path / "log")

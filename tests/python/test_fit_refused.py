@@ -261,7 +261,9 @@ class FakeWandb:
         self.finished += 1
 
 
-@pytest.mark.parametrize("away", ["", "init", "log", "finish"])
+@pytest.mark.parametrize(
+    "away", ["", *(pytest.param(name, marks=pytest.mark.train) for name in ("init", "log", "finish"))]
+)
 def test_curves_in_weights_and_biases(
     refused: Any, tmp_path: Path, away: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -281,6 +283,7 @@ def test_curves_in_weights_and_biases(
         assert fake.finished == 1
 
 
+@pytest.mark.train
 def test_debug_logs_nothing(refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", fake)

@@ -10,7 +10,7 @@ import pytest
 from tests.needs import needs
 
 
-@pytest.mark.parametrize("detector", [False, True])
+@pytest.mark.parametrize("detector", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_application_survives_random_programs(repository: Path, tmp_path: Path, detector: bool) -> None:
     needs("cc")
     firmware = repository / "firmware"

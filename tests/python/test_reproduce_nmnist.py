@@ -28,6 +28,7 @@ def test_models_differ_in_one_thing() -> None:
     assert voxels.representation != first.representation
 
 
+@pytest.mark.train
 def test_a_model_is_trained_and_counted_in_both_precisions(
     digits: Path,  # noqa: F811
     tmp_path: Path,

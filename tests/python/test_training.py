@@ -346,6 +346,7 @@ def test_a_seed_gives_the_same_weights(digits: Path, tmp_path: Path) -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.train
 def test_the_budget_holds(digits: Path, tmp_path: Path) -> None:
     report = train("nmnist-pico", digits, tmp_path, minutes=0.02)
     assert report.cpu_seconds < 30  # 1.2 s and the export
@@ -368,6 +369,7 @@ def test_a_budget_within_the_first_epoch_ends_with_a_low_learning_rate(
     assert rates[-1] < max(rates) / 100
 
 
+@pytest.mark.train
 def test_the_command_trains_causal_attention_and_shorter_windows(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

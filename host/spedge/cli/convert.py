@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A recording.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="What to write: .raw (evt2 or evt3), .dat, .hdf5, .h5, .npz or .csv.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="What to write: .raw (evt2 or evt3), .dat, .hdf5, .h5, .aedat4, .npz or .csv."
+        ),
     ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     start: Annotated[

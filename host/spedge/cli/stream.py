@@ -44,13 +44,15 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="camera:NAME (evk3, evk4, davis346, dvxplorer); edvs:PORT; serial:PORT,width=W,height=H; "
+            help="camera:NAME (docs/cameras.md); edvs:PORT; serial:PORT,width=W,height=H; "
             "board, the camera on a board; or a recording.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="What to write: .raw (evt2 or evt3), .hdf5, .h5, .npz or .csv; with --labels, a folder."),
+        typer.Option(
+            help="What to write: .raw (evt2 or evt3), .dat, .hdf5, .h5, .aedat4, .npz or .csv; with --labels, a folder."
+        ),
     ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     seconds: Annotated[

@@ -1,4 +1,4 @@
-"""Recordings of event cameras: open one whatever its format, write EVT2 or EVT3 RAW, HDF5, NPZ and CSV."""
+"""Recordings of event cameras: open one whatever its format, write RAW, DAT, HDF5, AEDAT 4, NPZ and CSV."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError, UsageError
@@ -16,6 +17,7 @@ from spedge.base.parameters import whole_number
 from spedge.base.paths import recording_named
 from spedge.events.arrays import as_events
 from spedge.recordings.aedat import open_aedat
+from spedge.recordings.aedat4_writer import Aedat4Writer, compressor
 from spedge.recordings.arrays import ArrayRecording
 from spedge.recordings.base import CHUNK_EVENTS, OUTSIDE, Recording, Writer
 from spedge.recordings.csv import CsvWriter
@@ -69,8 +71,9 @@ _WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
     ".npz": NpzWriter,
     ".csv": CsvWriter,
     ".dat": DatWriter,
+    ".aedat4": Aedat4Writer,
 }
-_GROWING = (".raw", ".csv", ".dat")
+_GROWING = (".raw", ".csv", ".dat", ".aedat4")
 _ENCODINGS = ("evt2", "evt3")
 
 
@@ -132,6 +135,7 @@ def open(
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
+    recording.said = f"{columns} {time_unit} {stream}"
     recording.outside = outside or recording.outside
     return recording
 
@@ -160,7 +164,9 @@ PLAIN = Reading()
 def create(
     path: str | Path, width: int, height: int, encoding: str | None = None, *, name: Path | None = None
 ) -> Writer:
-    """Begin to write a recording in the format that the file name's ending names: .raw, .dat, .hdf5, .h5, .npz or .csv.
+    """Begin to write a recording in the format that the file name's ending names.
+
+    .raw, .dat, .hdf5, .h5, .aedat4, .npz or .csv.
 
     encoding: of .raw, evt2 (the default) or evt3. name: the file whose ending counts, if not path.
     Raises UsageError for an unknown ending or encoding.
@@ -171,8 +177,11 @@ def create(
 
 def grows(path: Path, encoding: str | None = None) -> bool:
     """Whether a recording of that name can be read while it is written. Raises UsageError as create."""
-    if _writer(path, encoding) is Hdf5Writer:
+    writer = _writer(path, encoding)
+    if writer is Hdf5Writer:
         library(path)
+    if writer is Aedat4Writer:
+        compressor(path)
     return path.suffix.lower() in _GROWING
 
 
@@ -189,14 +198,26 @@ def _writer(path: Path, encoding: str | None) -> Callable[[Path, int, int], Writ
     return writer
 
 
-def write(path: str | Path, events: NDArray[Any], width: int, height: int, encoding: str | None = None) -> None:
+def write(
+    path: str | Path,
+    events: NDArray[Any],
+    width: int,
+    height: int,
+    encoding: str | None = None,
+    triggers: NDArray[np.void] | None = None,
+) -> None:
     """Write a recording in the format that the file name's ending names (see create).
 
-    events: structured, t in µs, sorted by time, inside width x height. The file appears whole or not at all.
+    events: structured, t in µs, sorted by time, inside width x height. triggers: TRIGGER_DTYPE, sorted by time, for
+    RAW, HDF5 and NPZ. The file appears whole or not at all.
     Raises InputError for wrong events, and those that the format cannot hold; UsageError for an unknown ending, and
     where no file can be written.
     """
     path = Path(path)
     checked = as_events(events, width, height)
     with whole(path) as part, create(part, width, height, encoding, name=path) as writer:
+        if triggers is not None:
+            if not writer.keeps_triggers:
+                raise UsageError(f"{path}: this format has no place for triggers; use .raw, .hdf5, .h5 or .npz")
+            writer.add_triggers(triggers)
         writer.write(checked)

@@ -20,10 +20,11 @@ from spedge.base.errors import CutError, InputError, UsageError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import Recording, choose_geometry, gathered
 from spedge.recordings.inivation import sensor
+from spedge.recordings.seek import Place
 
 MAGIC = b"#!AER-DAT4.0\r\n"
-_PACKET = struct.Struct("<ii")  # stream, bytes
-_EVENT = np.dtype(
+PACKET = struct.Struct("<ii")  # stream, bytes
+EVENT = np.dtype(
     {"names": ["t", "x", "y", "p"], "formats": ["<i8", "<i2", "<i2", "u1"], "offsets": [0, 8, 10, 12], "itemsize": 16}
 )
 _EVENTS_TYPE = "EVTS"
@@ -46,9 +47,14 @@ class Aedat4Recording(Recording):
         super().__init__(path, *choose_geometry(path, size, width, height))
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return gathered(self._packets())
+        return self._chunks_from((), ())
 
-    def _packets(self) -> Iterator[NDArray[np.void]]:
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        return gathered(self._packets(*(place or (self._header.start,))))
+
+    def _packets(self, begin: int) -> Iterator[NDArray[np.void]]:
+        at = begin
+        self._here = lambda: (at,)
         size, table = self.path.stat().st_size, self._header.table
         end = size
         if table >= 0:  # an index of the packets; it need not be there
@@ -56,24 +62,24 @@ class Aedat4Recording(Recording):
                 raise InputError(f"{self.path}: the index of packets cannot be at byte {table}; the header is damaged")
             end = min(size, table)
         with self.path.open("rb") as file:
-            at = file.seek(self._header.start)
+            file.seek(begin)
             while at < end:
-                head = file.read(min(_PACKET.size, end - at))
-                if len(head) < _PACKET.size:
+                head = file.read(min(PACKET.size, end - at))
+                if len(head) < PACKET.size:
                     raise CutError(f"{self.path}: cut off in the packet at byte {at}")
-                stream, length = _PACKET.unpack(head)
+                stream, length = PACKET.unpack(head)
                 if stream < 0 or not 0 <= length <= _LONGEST_PACKET:
                     raise InputError(f"{self.path}: there is no packet at byte {at}; it is damaged")
-                if length > end - at - _PACKET.size:
+                if length > end - at - PACKET.size:
                     if end < size:
                         raise InputError(f"{self.path}: the packet at byte {at} reaches into the index at byte {end}")
                     if stream == self._header.stream:
                         yield from self._before_cut(file.read())
                     raise CutError(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
                 body = file.read(length)
+                before, at = at, at + PACKET.size + length
                 if stream == self._header.stream:
-                    yield from self._events(body, at)
-                at += _PACKET.size + length
+                    yield from self._events(body, before)
             if table > size:
                 raise CutError(f"{self.path}: cut off at byte {size}, before the index of packets at byte {table}")
             if table >= 0:
@@ -239,7 +245,7 @@ def _events_of(data: bytes, whole: bool = True) -> NDArray[np.void]:
     """The vector of events of a size-prefixed EventPacket; if that need not be whole, as many as are there."""
     if len(data) < 12 or data[8:12] != _EVENTS_TYPE.encode():
         raise ValueError("it holds no events")
-    return np.frombuffer(_Table.root(data[4:]).bytes(0, _EVENT.itemsize, whole), _EVENT)
+    return np.frombuffer(_Table.root(data[4:]).bytes(0, EVENT.itemsize, whole), EVENT)
 
 
 class _Table:

@@ -21,6 +21,7 @@ from spedge.recordings import hdf5_layouts, layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry, gathered
 from spedge.recordings.hdf5_layouts import DAMAGE
 from spedge.recordings.layout import NOTHING, Said
+from spedge.recordings.triggers import no_triggers, of_numbers
 
 _ECF_FILTER = 36559
 _ECF_FIELDS = ["p", "t", "x", "y"]
@@ -126,11 +127,24 @@ class Hdf5File(Recording):
         return array
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
+        return self.chunks_of(0, None)
+
+    def chunks_of(self, begin: int, end: int | None) -> Iterator[NDArray[np.void]]:
+        """Those of the events from one number to before another. Of ECF all of its block may come, too."""
+        end = self._count if end is None else min(end, self._count)
         if self._ecf:
-            yield from gathered(self._ecf_blocks())
+            yield from gathered(self._ecf_blocks(begin, end))
             return
-        for start in range(0, self._count, CHUNK_EVENTS):
-            yield from self._read(start, min(start + CHUNK_EVENTS, self._count))
+        for start in range(begin, end, CHUNK_EVENTS):
+            yield from self._read(start, min(start + CHUNK_EVENTS, end))
+
+    def triggers(self) -> NDArray[np.void]:
+        with self._opened() as file:
+            array = file.get("EXT_TRIGGER/events") if self._place.name == "/CD/events" else None
+            if array is None or not {"t", "id", "p"} <= set(getattr(array.dtype, "names", None) or ()):
+                return no_triggers()
+            rows = np.asarray(array[:])
+            return of_numbers(rows["t"], rows["id"], rows["p"], f"{self.path}: /EXT_TRIGGER/events")
 
     def _read(self, start: int, end: int) -> Iterator[NDArray[np.void]]:
         """Events; of damaged ones those before the damage, which is found by halves."""
@@ -149,11 +163,11 @@ class Hdf5File(Recording):
             if problem is not None:
                 raise InputError(f"{self.path}: cannot read event {good} and those after it ({line_of(problem)})")
 
-    def _ecf_blocks(self) -> Iterator[NDArray[np.void]]:
+    def _ecf_blocks(self, begin: int, end: int) -> Iterator[NDArray[np.void]]:
         with self._opened() as file:
             array = file[self._place.arrays[0]]
             size = int(array.chunks[0])
-            for start in range(0, self._count, size):
+            for start in range(begin, end, size):
                 count = min(size, self._count - start)
                 try:
                     skipped, data = array.id.read_direct_chunk((start,))
