@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """List cameras, and serial ports with their USB ids and the spedge devices that answer on them."""
     from spedge.boards.ports import Port, list_ports
-    from spedge.jobs.devices import Probe, cameras, probe, source_of
+    from spedge.jobs.devices import Probe, behind_receivers, cameras, probe, source_of
 
     ports = list_ports() + [Port(address, "") for address in addresses or ()]
     probes: list[Probe] = []
@@ -34,6 +34,7 @@ def command(
         for port in ports:
             say(f"Asking {port.device}")
             probes.append(probe(port) if ask else Probe(port, None, None, source_of(port)))
+    probes += behind_receivers()
     plugged = cameras()
     if as_json:
         seen = None if plugged is None else [asdict(camera) for camera in plugged]

@@ -38,6 +38,7 @@ def command(
         typer.Argument(
             metavar="SOURCE",
             help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
+            "v4l2:DEVICE; "
             "or a training's run.",
         ),
     ],

@@ -12,6 +12,7 @@ from spedge.link.protocol import Hello
 from spedge.link.transport import BAUD
 from spedge.sources.openmv import USB_IDS
 from spedge.sources.usb import PluggedIn, list_cameras
+from spedge.sources.v4l2_device import receivers
 
 PROBE = Timeouts(resend_most=0.4, silence=1.0, reconnect=0.0)
 
@@ -38,6 +39,11 @@ def cameras() -> list[PluggedIn] | None:
         return list_cameras()
     except UsageError:
         return None
+
+
+def behind_receivers() -> list[Probe]:
+    """What may be a camera at a camera connector of this machine."""
+    return [Probe(Port(device, name), None, None, f"v4l2:{device}") for device, name in receivers().items()]
 
 
 def probe(port: Port, baud: int = BAUD) -> Probe:
