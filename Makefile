@@ -1,4 +1,4 @@
-# make demo | test | quick | test-chips | test-ssh | test-cuts | test-long | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | wheel | test-wheel | lint | format | setup | clean
+# make demo | test | quick | test-chips | test-ssh | test-cuts | test-long | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | docs | wheel | test-wheel | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-chips test-ssh test-cuts test-long test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz wheel test-wheel lint format setup clean boards-packages
+.PHONY: demo test quick test-chips test-ssh test-cuts test-long test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz docs wheel test-wheel lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -84,6 +84,10 @@ fuzz: setup
 	$(INSTALL) '.[fuzz]'
 	$(MAKE) --no-print-directory -C tests/fuzz long
 
+# The documentation site, build/docs/html: the examples are run for their pictures; a warning or a dead link ends it.
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m tools.docs_site
+
 # An sdist and one wheel for Python 3.11 and later, by the limited API, audited.
 wheel: $(VENV)/tools.stamp
 	$(BIN)/python -m pip install --quiet abi3audit auditwheel
@@ -144,4 +148,8 @@ $(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
 # The core of the models of chips. Its licence is the GPL: tests start a program with it, and nothing imports it.
 $(VENV)/chips.stamp: constraints.txt | $(VENV)/all.stamp
 	$(BIN)/python -m pip install --quiet unicorn
+	@touch $@
+
+$(VENV)/docs.stamp: constraints.txt | $(VENV)/all.stamp
+	$(BIN)/python -m pip install --quiet sphinx furo myst-parser
 	@touch $@

@@ -29,6 +29,7 @@ FOLDERS = {
     "training": "`spedge.training`: data sets, models, training, export",
     "tests": "C, Python and emulated tests, fuzzers, benchmarks",
     "tools": "scripts that make what is committed: pictures, tables, assets",
+    "examples": "small programs, each of which is run for its picture in the gallery of the docs",
     "docs": "how to use it, and this map",
 }
 

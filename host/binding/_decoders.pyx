@@ -8,6 +8,7 @@ import numpy as np
 from arrays cimport PACKED, memory_of, pack
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 from libspedge cimport SP_MORE, SP_OK, sp_event_t
 
 from spedge._events import EVENT_DTYPE, trimmed
@@ -84,6 +85,22 @@ cdef class Decoder:
         cdef Decoder other = Decoder(self.decoder.config.format, 0, 0, False)
         other.decoder = self.decoder
         return other
+
+    def state(self) -> bytes:
+        """The struct, without its counts."""
+        cdef sp_decoder_t copy = self.decoder
+        memset(&copy.stats, 0, sizeof(copy.stats))
+        return (<const char *>&copy)[:sizeof(copy)]
+
+    def restore(self, bytes state):
+        cdef sp_decoder_config_t config = self.decoder.config
+        if len(state) != sizeof(sp_decoder_t):
+            raise ValueError("not the state of a decoder")
+        memcpy(&self.decoder, <const char *>state, sizeof(sp_decoder_t))
+        self.decoder.config = config
+        if self.decoder.partial_bytes > 7:
+            sp_decoder_init(&self.decoder, &config)
+            raise ValueError("not the state of a decoder")
 
     def set_time(self, uint64_t t):
         sp_decoder_set_time(&self.decoder, t)

@@ -139,6 +139,18 @@ def test_without_torch_the_extra_is_named() -> None:
     assert ran.stdout == "Data sets for a DataLoader need torch: pip install 'spedge[train]'.\n"
 
 
+def test_the_documented_boxes_are_read(
+    stores: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (repository / "docs/training.md").read_text()
+    (example,) = re.findall(r"```python\n(from spedge.training.data.registry.*?)```", text, re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").symlink_to(stores / "gen1")
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["chunk"].boxes["t"].tolist() == [149_999] and list(names["recording"].labelled) == [1, 2]
+
+
 def test_the_documented_example_runs(stores: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With our store in the place of DvsGesture's."""
     text = (repository / "docs/training.md").read_text()

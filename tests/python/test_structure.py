@@ -263,7 +263,7 @@ def test_no_circle_of_includes() -> None:
 def test_files_fit_their_topic() -> None:
     """A file of more than 500 lines is two; generated tables say so in their first line."""
     suffixes = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".inc", ".S"}
-    folders = ("host", "training", "compile", "firmware", "tests", "tools", "boards", "docs")
+    folders = ("host", "training", "compile", "firmware", "tests", "tools", "boards", "docs", "examples")
     long = {
         path.relative_to(REPOSITORY).as_posix()
         for folder in folders

@@ -6,6 +6,7 @@ not trusted: whatever comes in, a decoder gives events inside the sensor and cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,14 @@ class Decoder:
         other.format = self.format
         other._native = self._native.copy()
         return other
+
+    def state(self) -> tuple[int, ...]:
+        """All that it knows of the words so far, without the counts, as numbers of 64 bits for `restore`."""
+        return tuple(np.frombuffer(self._native.state(), np.uint64).tolist())
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Go on from what a decoder of this format knew; counts begin anew. Raises ValueError for another's state."""
+        self._native.restore(np.array(state, np.uint64).tobytes())
 
     @property
     def partial_bytes(self) -> int:

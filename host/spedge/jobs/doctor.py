@@ -29,7 +29,7 @@ from spedge.sources.usb import UDEV_PROGRAM, list_cameras
 State = Literal["good", "optional", "wrong"]
 ROOM_BYTES = 500 << 20  #: a firmware with a model of the paper's base size takes about as much while it is built
 _BUILDS = ("firmware", "compile")  # extras that a board with a model is built by
-_DEVELOPERS = ("dev", "fuzz")
+_DEVELOPERS = ("dev", "docs", "fuzz")
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def open(
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     recording.sort = sort
+    recording.said = f"{columns} {time_unit} {stream}"
     recording.outside = outside or recording.outside
     return recording
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry
+from spedge.recordings.seek import Place
 
 _RECORD = np.dtype([("address", ">u4"), ("t", ">u4")])
 _END = b"#end of ascii header"
@@ -92,9 +93,15 @@ class Aedat2Recording(Recording):
         super().__init__(path, *choose_geometry(path, found, width, height))
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        unwrap = Unwrap(32)
+        return self._chunks_from((), ())
+
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        begin, *clock = place or (self._start,)
+        unwrap = Unwrap(32, *clock)
+        at = begin
+        self._here = lambda: (at, *unwrap.state)
         with self.path.open("rb") as file:
-            at = file.seek(self._start)
+            file.seek(begin)
             while data := file.read(_RECORD.itemsize * CHUNK_EVENTS):
                 records = np.frombuffer(data, _RECORD, len(data) // _RECORD.itemsize)
                 address = records["address"].astype(np.uint32)
@@ -102,13 +109,13 @@ class Aedat2Recording(Recording):
                 good = int(bad[0]) if len(bad) else len(address)
                 events = self._events(address[:good], unwrap(records["t"][:good]))
                 self._leave_out("other", good - len(events))
+                before, at = at, at + len(data)
                 yield events
                 if len(bad):
                     raise InputError(
-                        f"{self.path}: byte {at + _RECORD.itemsize * good} holds {address[good]:#010x}, which is no "
-                        f"{self._family.name} address; it is damaged, or of another chip"
+                        f"{self.path}: byte {before + _RECORD.itemsize * good} holds {address[good]:#010x}, which is "
+                        f"no {self._family.name} address; it is damaged, or of another chip"
                     )
-                at += len(data)
                 if len(data) % _RECORD.itemsize:
                     raise CutError(
                         f"{self.path}: cut off in the middle of an event at byte {at - len(data) % _RECORD.itemsize}"

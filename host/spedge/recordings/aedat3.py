@@ -16,6 +16,7 @@ from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
 from spedge.recordings import inivation
 from spedge.recordings.base import Recording, choose_geometry, gathered
+from spedge.recordings.seek import Place
 
 _END = b"#!END-HEADER\r\n"
 _LONGEST_LINE = 1 << 16
@@ -85,11 +86,16 @@ class Aedat3Recording(Recording):
         return None
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return gathered(self._packets())
+        return self._chunks_from((), ())
 
-    def _packets(self) -> Iterator[NDArray[np.void]]:
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        return gathered(self._packets(*(place or (self._start,))))
+
+    def _packets(self, begin: int) -> Iterator[NDArray[np.void]]:
+        at = begin
+        self._here = lambda: (at,)
         with self.path.open("rb") as file:
-            at = file.seek(self._start)
+            file.seek(begin)
             while head := file.read(_PACKET.size):
                 packet = _packet(self.path, head, at)
                 body = file.read(packet.bytes)

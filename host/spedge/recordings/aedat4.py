@@ -20,6 +20,7 @@ from spedge.base.errors import CutError, InputError, UsageError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import Recording, choose_geometry, gathered
 from spedge.recordings.inivation import sensor
+from spedge.recordings.seek import Place
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 PACKET = struct.Struct("<ii")  # stream, bytes
@@ -46,9 +47,14 @@ class Aedat4Recording(Recording):
         super().__init__(path, *choose_geometry(path, size, width, height))
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return gathered(self._packets())
+        return self._chunks_from((), ())
 
-    def _packets(self) -> Iterator[NDArray[np.void]]:
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        return gathered(self._packets(*(place or (self._header.start,))))
+
+    def _packets(self, begin: int) -> Iterator[NDArray[np.void]]:
+        at = begin
+        self._here = lambda: (at,)
         size, table = self.path.stat().st_size, self._header.table
         end = size
         if table >= 0:  # an index of the packets; it need not be there
@@ -56,7 +62,7 @@ class Aedat4Recording(Recording):
                 raise InputError(f"{self.path}: the index of packets cannot be at byte {table}; the header is damaged")
             end = min(size, table)
         with self.path.open("rb") as file:
-            at = file.seek(self._header.start)
+            file.seek(begin)
             while at < end:
                 head = file.read(min(PACKET.size, end - at))
                 if len(head) < PACKET.size:
@@ -71,9 +77,9 @@ class Aedat4Recording(Recording):
                         yield from self._before_cut(file.read())
                     raise CutError(f"{self.path}: cut off in the packet at byte {at}, at byte {end}")
                 body = file.read(length)
+                before, at = at, at + PACKET.size + length
                 if stream == self._header.stream:
-                    yield from self._events(body, at)
-                at += PACKET.size + length
+                    yield from self._events(body, before)
             if table > size:
                 raise CutError(f"{self.path}: cut off at byte {size}, before the index of packets at byte {table}")
             if table >= 0:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import CutError, InputError
+from spedge.base.errors import CutError, InputError, UsageError
 from spedge.events.arrays import (
     Columns,
     UnsortedError,
@@ -21,6 +22,7 @@ from spedge.events.arrays import (
     empty_events,
     first_wrong,
 )
+from spedge.recordings.seek import BEGINNING, WORTHWHILE_BYTES, Index, Place, Point, Points, Shelf
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18
@@ -55,10 +57,17 @@ class Recording(ABC):
         self.sort = False
         self.outside = "refuse"
         self.left_out: dict[str, int] = {}
+        self.said = ""  # by who opened it, of what the file does not say
+        self._here: Callable[[], Place] | None = None  # behind the chunk handed out last; None: no place to go on from
+        self._indexes = Shelf()
 
     @abstractmethod
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         """Chunks as they stand in the file, from its start; events may be outside the sensor and out of order."""
+
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        """The same from a place on that _here gave, of readers that set that. until: what is behind may be missing."""
+        return self._chunks()
 
     def _leave_out(self, name: str, count: int) -> None:
         """Count what is not handed out."""
@@ -68,8 +77,14 @@ class Recording(ABC):
     def __iter__(self) -> Iterator[NDArray[np.void]]:
         """Chunks in file order; times in µs of the sensor's clock. Can be iterated again."""
         self.left_out = {}
-        last_t, start = 0, 0
-        for whole in self._sorted() if self.sort else self._chunks():
+        yield from self._in_order(self._sorted() if self.sort else self._chunks(), BEGINNING)
+
+    def _in_order(
+        self, chunks: Iterator[NDArray[np.void]], point: Point, points: Points | None = None
+    ) -> Iterator[NDArray[np.void]]:
+        """Chunks from a point on, up to the first event that is wrong. points: gets those on the way."""
+        last_t, start = point.t, point.number
+        for whole in chunks:
             chunk, numbers, wrong = whole, None, self._first_wrong(whole, last_t)
             if wrong is not None and self.outside == "drop":
                 chunk, numbers = self._inside(whole)
@@ -82,6 +97,8 @@ class Recording(ABC):
                     self._complain(columns(chunk), last_t, number - wrong)
                 last_t = int(chunk["t"][-1])
             start += len(whole)
+            if points is not None and self._here is not None and points.due(start):
+                points.add(Point(last_t, start, self._here()))
 
     def _first_wrong(self, chunk: NDArray[np.void], last_t: int) -> int | None:
         return first_wrong(columns(chunk), self.width, self.height, last_t) if len(chunk) else None
@@ -95,6 +112,44 @@ class Recording(ABC):
     def events(self) -> NDArray[np.void]:
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
         return _joined(list(self))
+
+    def between(self, t0: int, t1: int) -> NDArray[np.void]:
+        """The events of t0 <= t < t1 (EVENT_DTYPE), µs of the sensor's clock.
+
+        Of most formats the first call reads the whole file, and keeps where in it times are (see seek.py) in the cache;
+        from then on only that part is read, until the file is changed. What is wrong elsewhere in it is not found.
+        Raises UsageError where t1 is before t0, InputError for what is wrong on the way to t1.
+        """
+        if t1 < t0:
+            raise UsageError(f"the end, {t1} µs, is before the start, {t0} µs")
+        start, end = (np.uint64(min(max(t, 0), (1 << 64) - 1)) for t in (t0, t1))
+        parts = [empty_events()]
+        for chunk in self._from(start, end):
+            low, high = np.searchsorted(chunk["t"], np.array([start, end])).tolist()
+            parts.append(chunk[low:high])
+            if high < len(chunk):
+                break
+        return concatenate(parts)
+
+    def _from(self, start: np.uint64, end: np.uint64) -> Iterator[NDArray[np.void]]:
+        """Chunks that hold all events from start to before end, and as few others as can be."""
+        self.left_out = {}
+        self._here = None
+        if self.sort or not self.path.is_file() or self.path.stat().st_size < WORTHWHILE_BYTES:
+            return iter(self)
+        reading = f"{type(self).__name__} {self.format} {self.layout} {self.width}x{self.height} {self.outside}"
+        index = self._indexes.get(self.path, f"{reading} {self.said}", self._make_index)
+        point, self.left_out = index.before(start), {}
+        return self._in_order(self._chunks_from(point.place, index.behind(end)), point)
+
+    def _make_index(self) -> Index:
+        """Up to the first thing that is wrong, which is found again by who reads there."""
+        points = Points()
+        with contextlib.suppress(InputError):
+            for _ in self._in_order(self._chunks_from((), ()), BEGINNING, points):
+                if self._here is None:
+                    break  # a reader that knows no places
+        return Index.of(points.points)
 
     def no_events(self) -> InputError:
         """What is said of a recording that ends without having handed one out."""
@@ -203,9 +258,14 @@ def choose_geometry(
 class Unwrap:
     """Times of a clock of 2^bits µs to times that go on: a step back of at least half its range is a wrap."""
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, last: int = 0, wraps: int = 0) -> None:
         self._range = 1 << bits
-        self._last = self._wraps = 0
+        self._last, self._wraps = last, wraps
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """What a clock that goes on from here begins with: last, wraps."""
+        return self._last, self._wraps
 
     def __call__(self, t: NDArray[np.integer]) -> NDArray[np.uint64]:
         """t: what the clock showed, the next in the stream."""

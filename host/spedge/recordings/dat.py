@@ -13,6 +13,7 @@ from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, Writer, choose_geometry
 from spedge.recordings.raw import read_header
+from spedge.recordings.seek import Place
 
 _EVENT_TYPES = (0, 12)
 _RECORD = np.dtype([("t", "<u4"), ("address", "<u4")])
@@ -64,20 +65,26 @@ class DatRecording(Recording):
         super().__init__(path, *choose_geometry(path, size, width, height))
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        unwrap = Unwrap(32)
+        return self._chunks_from((), ())
+
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        begin, *clock = place or (self._start,)
+        unwrap = Unwrap(32, *clock)
+        at = begin
+        self._here = lambda: (at, *unwrap.state)
         with self.path.open("rb") as file:
-            at = file.seek(self._start)
+            file.seek(begin)
             while data := file.read(_RECORD.itemsize * CHUNK_EVENTS):
                 whole = len(data) // _RECORD.itemsize
                 records = np.frombuffer(data, _RECORD, whole)
                 bad = np.flatnonzero(records["address"] >> self._layout.p + 1)
+                before, at = at, at + len(data)
                 yield self._decode(records[: bad[0]] if len(bad) else records, unwrap)
                 if len(bad):
-                    where = at + int(bad[0]) * _RECORD.itemsize
+                    where = before + int(bad[0]) * _RECORD.itemsize
                     raise InputError(
                         f"{self.path}: the event at byte {where} has a polarity that is not 0 or 1; it is damaged"
                     )
-                at += len(data)
                 if len(data) % _RECORD.itemsize:
                     raise CutError(
                         f"{self.path}: cut off in the middle of an event at byte {at - len(data) % _RECORD.itemsize}"

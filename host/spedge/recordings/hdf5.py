@@ -29,6 +29,7 @@ from spedge.recordings.hdf5_file import library
 from spedge.recordings.hdf5_process import ERRORS, ITEM
 from spedge.recordings.hdf5_sink import Sink
 from spedge.recordings.layout import NOTHING, Said
+from spedge.recordings.seek import Place
 
 #: Processor time that opening the file, or one chunk, may take; some milliseconds do.
 PATIENCE_S = 10.0
@@ -101,18 +102,27 @@ class Hdf5Recording(Recording):
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = NOTHING) -> None:
         self._question = {"path": str(path), "width": width, "height": height, "said": asdict(said)}
-        (head,) = self._answers(path, events=False)
+        (head,) = self._answers(path)
         about = json.loads(head)
         self.format = about["format"]
         super().__init__(path, about["width"], about["height"], about["size_from"])
         self.layout = about["layout"]
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        for data in self._answers(self.path, events=True):
-            yield np.frombuffer(bytearray(data), EVENT_DTYPE)
+        return self._chunks_from((), ())
 
-    def _answers(self, path: Path, events: bool) -> Iterator[bytes]:
-        """What the helper sends of this file: its head, or its chunks."""
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        """Places are numbers of events. The helper stops at `until` by itself, and can be used again."""
+        begin, end = place[0] if place else 0, until[0] if until else None
+        at = begin
+        self._here = lambda: (at,)
+        for data in self._answers(self.path, (begin, end)):
+            events = np.frombuffer(bytearray(data), EVENT_DTYPE)
+            at += len(events)
+            yield events
+
+    def _answers(self, path: Path, events: tuple[int, int | None] | None = None) -> Iterator[bytes]:
+        """What the helper sends of this file: its head, or the chunks from an event to before another."""
         question = self._question | {"events": events, "folder": str(Path.cwd()), "patience_s": PATIENCE_S}
         helper, done, count = _Helper.take(), False, 0
         try:

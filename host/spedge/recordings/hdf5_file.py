@@ -126,11 +126,16 @@ class Hdf5File(Recording):
         return array
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
+        return self.chunks_of(0, None)
+
+    def chunks_of(self, begin: int, end: int | None) -> Iterator[NDArray[np.void]]:
+        """Those of the events from one number to before another. Of ECF all of its block may come, too."""
+        end = self._count if end is None else min(end, self._count)
         if self._ecf:
-            yield from gathered(self._ecf_blocks())
+            yield from gathered(self._ecf_blocks(begin, end))
             return
-        for start in range(0, self._count, CHUNK_EVENTS):
-            yield from self._read(start, min(start + CHUNK_EVENTS, self._count))
+        for start in range(begin, end, CHUNK_EVENTS):
+            yield from self._read(start, min(start + CHUNK_EVENTS, end))
 
     def _read(self, start: int, end: int) -> Iterator[NDArray[np.void]]:
         """Events; of damaged ones those before the damage, which is found by halves."""
@@ -149,11 +154,11 @@ class Hdf5File(Recording):
             if problem is not None:
                 raise InputError(f"{self.path}: cannot read event {good} and those after it ({line_of(problem)})")
 
-    def _ecf_blocks(self) -> Iterator[NDArray[np.void]]:
+    def _ecf_blocks(self, begin: int, end: int) -> Iterator[NDArray[np.void]]:
         with self._opened() as file:
             array = file[self._place.arrays[0]]
             size = int(array.chunks[0])
-            for start in range(0, self._count, size):
+            for start in range(begin, end, size):
                 count = min(size, self._count - start)
                 try:
                     skipped, data = array.id.read_direct_chunk((start,))

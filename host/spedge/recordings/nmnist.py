@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
 from spedge.recordings.base import CHUNK_EVENTS, DROP_HINT, Recording
+from spedge.recordings.seek import Place
 
 SIDE = 34
 RECORD_BYTES = 5
@@ -34,17 +35,24 @@ class NMnistRecording(Recording):
         self.format = "N-MNIST" if given in (None, (SIDE, SIDE)) else "N-MNIST's records"
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        overflows, at = 0, 0
+        return self._chunks_from((), ())
+
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        begin, overflows = place or (0, 0)
+        at = begin
+        self._here = lambda: (at, overflows)
         with self.path.open("rb") as file:
+            file.seek(begin)
             while data := file.read(RECORD_BYTES * CHUNK_EVENTS):
                 whole = len(data) - len(data) % RECORD_BYTES
                 records = np.frombuffer(data, np.uint8, whole).reshape(-1, RECORD_BYTES)
                 good, complaint = self._checked(records, at)
-                yield decode(good, overflows)
-                if complaint:
-                    raise InputError(complaint)
+                events = decode(good, overflows)
                 overflows += int(np.count_nonzero(records[:, 1] == _OVERFLOW_Y))
                 at += len(data)
+                yield events
+                if complaint:
+                    raise InputError(complaint)
                 if whole < len(data):
                     where = at - len(data) + whole
                     raise CutError(f"{self.path}: cut off in the middle of an event at byte {where}, or {_OTHER}")

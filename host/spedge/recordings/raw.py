@@ -16,6 +16,7 @@ from spedge.events import evt2, evt3
 from spedge.events.decoders import Decoder, DecodeStats
 from spedge.events.formats import format_name
 from spedge.recordings.base import DROP_HINT, Recording, Writer, choose_geometry
+from spedge.recordings.seek import Place
 
 #: Sensors of old files that name only their system.
 _VGA_SYSTEMS = (21, 23, 25, 28, 29, 33, 34, 35, 40, 41, 151, 153, 161, 162)
@@ -73,9 +74,17 @@ class RawRecording(Recording):
             self.outside = "drop"
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
+        return self._chunks_from((), ())
+
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         decoder = Decoder(self._encoding, width=self.width, height=self.height)
+        begin, *state = place or (self.header.size,)
+        if state:
+            decoder.restore(state)
+        at = begin
+        self._here = lambda: (at, *decoder.state())
         with self.path.open("rb") as file:
-            at = file.seek(self.header.size)
+            file.seek(begin)
             while data := file.read(_READ_BYTES):
                 before = decoder.copy()
                 events = decoder.feed(data)
@@ -84,11 +93,11 @@ class RawRecording(Recording):
                     yield self._counted(before, data[: end - self._word_bytes])  # what comes before it is good
                     raise InputError(self._complaint(at + end - self._word_bytes))
                 self._count(decoder.stats)
-                yield events
                 at += len(data)
+                yield events
         if decoder.partial_bytes:
             raise CutError(f"{self.path}: cut off in the middle of a word at byte {at - decoder.partial_bytes}")
-        if decoder.stats.untimed and not decoder.stats.events:
+        if decoder.stats.untimed and not decoder.stats.events and not state:
             raise InputError(
                 f"{self.path}: {decoder.stats.untimed} event words but no time word from byte {self.header.size} on"
             )

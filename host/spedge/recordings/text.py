@@ -19,6 +19,7 @@ from spedge.events.times import seconds_of_digits
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
 from spedge.recordings.layout import NOTHING, Said
+from spedge.recordings.seek import Place
 
 _VENDOR_ORDER = "xypt"  # Metavision's, after its line %geometry
 _GEOMETRY = re.compile(r"[%#]\s*geometry\s*[:=]?\s*(\d{1,5})\s*[,x]\s*(\d{1,5})\s*$", re.I)
@@ -200,20 +201,26 @@ class TextRecording(Recording):
             raise InputError(f"{self.path}: line {number} is no line of a text file") from None
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
-        number, rest, before = self._lines, b"", b""
+        return self._chunks_from((), ())
+
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        begin, number = place or (self._start, self._lines)
+        rest, at = b"", 0
+        self._here = lambda: (begin + at, number)
         with self.path.open("rb") as file:
-            file.seek(self._start)
+            file.seek(max(self._start, begin - _LONGEST_LINE))
+            before = file.read(begin - file.tell()).rstrip().rpartition(b"\n")[2]
             while data := file.read(_BLOCK_BYTES):
-                block = rest + data
-                at = 0
+                block, at = rest + data, 0
                 for events, used, lines in self._read(block, number):
                     at, number = at + used, number + lines
                     yield events
-                rest = block[at:]
                 before = block[:at].rstrip().rpartition(b"\n")[2] or before
+                rest, begin, at = block[at:], begin + at, 0
                 if len(rest) > _LONGEST_LINE:
                     raise InputError(f"{self.path}: line {number + 1} is no line of a text file")
         if rest:
+            self._here = None  # it is not known yet how much of it is an event
             yield from self._last_line(rest, number, before)
 
     def _last_line(self, rest: bytes, number: int, before: bytes) -> Iterator[NDArray[np.void]]:
