@@ -39,7 +39,10 @@ def tokenizes(python: str, wheel: Path) -> bool:
         environment = {**os.environ, "PATH": f"{folder}/bin", "CC": "false"}
         environment.pop("PIP_CONSTRAINT", None)  # of this repository, with a relative path
         pip = [f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel.resolve()]
-        subprocess.run(pip, check=True, env=environment, cwd=folder)
+        installed = subprocess.run(pip, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder, check=False)
+        if installed.returncode:
+            print(f"{_version(python)}: cannot be installed: {installed.stderr.strip().splitlines()[-1]}")
+            return False
         command = [f"{folder}/bin/spedge", "tokenize", "clap", "--threshold", "64", "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
         good = done.returncode == 0 and json.loads(done.stdout)["tokens"] > 0

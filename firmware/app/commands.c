@@ -228,7 +228,7 @@ typedef struct command {
 } command_t;
 
 static const command_t commands[] = {
-    {on_hello, 2, 2, ANY_SESSION, MSG_HELLO},
+    {on_hello, 2, HELLO_MOST_BYTES, ANY_SESSION, MSG_HELLO},
     {on_outputs, 2, 2, ANY_SESSION, MSG_OUTPUTS},
     {on_configure, CONFIGURE_BYTES, CONFIGURE_BYTES, OPENS_SESSION, MSG_CONFIGURE},
     {on_reset, 4, 4, OPENS_SESSION, MSG_RESET},

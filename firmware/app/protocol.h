@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 7u
+#define PROTOCOL_VERSION 8u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
@@ -40,7 +40,8 @@ enum {
     ERROR_UNREAD = 9,     /* processing waits for TOKENS or RESULTS; detail: unread tokens and results, bytes queued */
     ERROR_MODEL = 10,     /* the model failed; detail: its code */
     ERROR_FAULT = 11,     /* the device has failed and stopped; sent without a request */
-    ERROR_TAKEN = 12      /* another host has the device; sent without a request, and the connection ends */
+    ERROR_TAKEN = 12,     /* another host has the device; sent without a request, and the connection ends */
+    ERROR_KEY = 13        /* the host has not shown the key; to HELLO: it has another one, and the connection ends */
 };
 
 /* CONFIGURE flags */
@@ -69,8 +70,9 @@ enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2, CAUSE_STEP =
 enum { FLAG_YIELD = 1 };
 
 /* HELLO flags */
-enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4 };
+enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4, HELLO_KEY = 128 };
 
+#define HELLO_MOST_BYTES 50u /* with challenge and proof */
 #define STATUS_BYTES 32u
 #define TOKENIZER_CONFIG_BYTES 56u
 #define CONFIGURE_BYTES (16u + TOKENIZER_CONFIG_BYTES + 20u)

@@ -107,6 +107,15 @@ void port_idle(void);
  * say more. Not to be called from port_write. */
 int app_admits(const uint8_t *first, size_t n, int occupied);
 
+/* For ports that others can reach, too: whether a host has shown the key, by the first *n bytes that it has sent (at most
+ * 256). challenge: random bytes of its connection alone. Looks at one frame. UNSAID: none is whole yet. SHOWN: the one
+ * that begins `said` shows it, and stays there. ASKED, WRONG: a frame was taken away from `said`, and *out_bytes of `out`
+ * (it holds so many, at least 96) are to be sent to it; after WRONG the connection ends. */
+#define PORT_CHALLENGE_BYTES 16u
+enum { PORT_KEY_UNSAID = 0, PORT_KEY_SHOWN = 1, PORT_KEY_ASKED = 2, PORT_KEY_WRONG = 3 };
+int app_knows(const uint8_t *key, size_t key_bytes, const uint8_t *challenge, uint8_t *said, size_t *n, uint8_t *out,
+              size_t *out_bytes);
+
 /* What a host is told that does not get the link, or loses it to another: returns its bytes, at most 96. */
 size_t app_farewell(uint8_t *out, size_t capacity);
 

@@ -21,6 +21,8 @@ cdef extern from "spedge/decode.h" nogil:
         uint16_t width, height
         uint8_t format, invert_polarity
     ctypedef struct sp_decoder_t:
+        uint64_t time
+        uint8_t known
         uint8_t partial_bytes
         sp_decoder_config_t config
         sp_decode_stats_t stats
@@ -104,6 +106,14 @@ cdef class Decoder:
 
     def set_time(self, uint64_t t):
         sp_decoder_set_time(&self.decoder, t)
+
+    @property
+    def time(self) -> int:
+        return self.decoder.time
+
+    @property
+    def timed(self) -> bool:
+        return self.decoder.known & 1 != 0  # KNOWN_TIME of decode_words.h
 
     @property
     def partial_bytes(self) -> int:

@@ -179,6 +179,7 @@ def test_info_of_a_recording(call, recording: Path) -> None:
         "mean_events_per_s": round(1000 / 1.999, 1),
         "peak_events_per_s": 1000.0,
         "longest_gap_us": 1_001_000,
+        "triggers": 0,
         "left_out": {},
         "problem": None,
     }

@@ -184,7 +184,10 @@ def test_ways_to_write_cameras_rules_and_videos(
     from spedge.sources.usb import PluggedIn
 
     machine.without |= {"ssh", "ffmpeg"}
-    machine.cameras = [PluggedIn("Prophesee EVK4", "0005", None), PluggedIn("DAVIS346", None, "access denied")]
+    machine.cameras = [
+        PluggedIn("Prophesee EVK4", "evk4", "USB", "0005", None),
+        PluggedIn("DAVIS346", "davis346", "USB", None, "access denied"),
+    ]
     code, found = looked(capsys)
     assert code == 1 and found["Prophesee EVK4 0005"]["state"] == "good"
     assert found["DAVIS346"]["mend"].endswith("bin/neuromorphic-drivers-install-udev-rules")

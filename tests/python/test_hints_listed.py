@@ -55,6 +55,7 @@ FOLLOWED = {
     "tokens are written as .npz": "test_options_are_given_as_their_sentences_say",
     "give width and height in pixels, for example": "test_bench_tokenizer_on_a_part",
     "two numbers, as in --crop 608,328": "test_run_looks_at_a_part_of_a_larger_sensor",
+    "no region of its own: --crop looks at": "test_run_looks_at_a_part_of_a_larger_sensor",
     "or --crop X,Y to look at": "test_run_looks_at_a_part_of_a_larger_sensor",
     "'spedge presets' lists the presets": "test_presets_are_listed_and_told",
     "a RECORDING or --source": "test_run_in_real_time_is_live",

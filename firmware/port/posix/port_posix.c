@@ -1,6 +1,6 @@
 /* A process as a board. Without arguments, the board `sim`: behind a pseudo-terminal of its own; it ends with its
  * parent. With `--listen ADDRESS:PORT`, or where SP_PORT_LISTEN says so (the board `jetson`), an agent that serves one
- * host after the other over TCP until it is ended.
+ * host after the other over TCP until it is ended; with `--key FILE` only those that have the key.
  * It prints where its link and its camera port are, as two lines on stdout. The camera port is a pseudo-terminal and never
  * loses a byte: it makes the camera wait. A file named as the last argument is the RAM source. */
 #define _GNU_SOURCE
@@ -104,23 +104,27 @@ static void end_with_parent(void)
 void port_init(int argc, char **argv)
 {
     const char *address = SP_PORT_LISTEN;
+    const char *key = NULL;
     int next = 1;
     program_init(argv);
     for (int i = 0; i < GUESTS; i++)
         guests[i].fd = -1;
-    if (argc > 2 && strcmp(argv[1], "--listen") == 0) {
-        address = argv[2];
-        next = 3;
-    }
-    if (argc > next + 1 || (argc > next && argv[next][0] == '-')) {
-        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT] [FILE]\n", argv[0]);
+    for (; next + 1 < argc; next += 2)
+        if (strcmp(argv[next], "--listen") == 0)
+            address = argv[next + 1];
+        else if (strcmp(argv[next], "--key") == 0)
+            key = argv[next + 1];
+        else
+            break;
+    if (argc > next + 1 || (argc > next && argv[next][0] == '-') || (key != NULL && address == NULL)) {
+        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT [--key FILE]] [FILE]\n", argv[0]);
         exit(2);
     }
     if (argc > next)
         map_ram_source(argv[next]);
     if (address != NULL) {
         signal(SIGPIPE, SIG_IGN); /* a host that goes is no reason to end */
-        listener = tcp_listen(address);
+        listener = tcp_listen(address, key);
     } else {
         end_with_parent();
         link_fd = open_terminal();
@@ -136,6 +140,19 @@ __attribute__((weak)) int app_admits(const uint8_t *first, size_t n, int occupie
     (void)n;
     (void)occupied;
     return 1;
+}
+
+__attribute__((weak)) int app_knows(const uint8_t *key, size_t key_bytes, const uint8_t *challenge, uint8_t *said,
+                                    size_t *n, uint8_t *out, size_t *out_bytes)
+{
+    (void)key;
+    (void)key_bytes;
+    (void)challenge;
+    (void)said;
+    (void)n;
+    (void)out;
+    *out_bytes = 0;
+    return PORT_KEY_WRONG; /* they cannot ask for a key */
 }
 
 __attribute__((weak)) size_t app_farewell(uint8_t *out, size_t capacity)

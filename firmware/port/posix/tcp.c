@@ -2,7 +2,7 @@
 
 #include "tcp.h"
 
-#include "port.h"
+#include "file_key.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +21,10 @@
  * is) after so many seconds of silence and as often, and what it was sent or asked goes unanswered for so many
  * milliseconds. One that was only away for longer connects again, and its session goes on. */
 enum { ASK_AFTER = 1, ASK_EVERY = 1, UNANSWERED_MS = 1800 };
+
+enum { PIECES = 1024 }; /* most that is heard of a guest at once */
+
+static file_key_t key;
 
 static void die(const char *address)
 {
@@ -52,9 +57,23 @@ static struct sockaddr_in parse(const char *text)
     return at;
 }
 
-int tcp_listen(const char *address)
+static int is_loopback(const struct sockaddr_in *at)
+{
+    return ntohl(at->sin_addr.s_addr) >> 24 == 127;
+}
+
+int tcp_listen(const char *address, const char *key_file)
 {
     struct sockaddr_in at = parse(address);
+    if (key_file != NULL) {
+        key_read(&key, key_file);
+    } else if (!is_loopback(&at)) {
+        fprintf(stderr,
+                "%s can be reached by others, who would need no key: give one with --key FILE, or listen on "
+                "127.0.0.1 and come by ssh\n",
+                address);
+        exit(2);
+    }
     socklen_t size = sizeof at;
     const int on = 1;
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -81,6 +100,12 @@ void tcp_accept(int listener, tcp_guest_t *guest)
         return;
     if (guest->fd >= 0)
         close(guest->fd);
+    guest->fd = -1;
+    if (key.n > 0 && getrandom(guest->challenge, sizeof guest->challenge, 0) != sizeof guest->challenge) {
+        perror("getrandom");
+        close(fd);
+        return;
+    }
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set(fd, IPPROTO_TCP, TCP_KEEPIDLE, ASK_AFTER);
@@ -98,17 +123,22 @@ static int is_gone(int fd)
 }
 
 /* What waits to be read is read away: with it, closing would take back what was said last. */
-static void dismiss(int fd)
+static void close_saying(int fd, const uint8_t *last, size_t n)
 {
     uint8_t bytes[4096];
-    int most = 1024; /* pieces: another may come all the time */
-    const size_t n = app_farewell(bytes, sizeof bytes);
-    if (send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n) {
+    int most = PIECES; /* another may come all the time */
+    if (send(fd, last, n, MSG_NOSIGNAL) == (ssize_t)n) {
         shutdown(fd, SHUT_WR);
         while (most-- > 0 && read(fd, bytes, sizeof bytes) > 0)
             ;
     }
     close(fd);
+}
+
+static void dismiss(int fd)
+{
+    uint8_t bytes[96];
+    close_saying(fd, bytes, app_farewell(bytes, sizeof bytes));
 }
 
 static void say(int fd, const char *what)
@@ -119,15 +149,34 @@ static void say(int fd, const char *what)
     fprintf(stderr, "a host has come from %s%s\n", known ? inet_ntoa(from.sin_addr) : "somewhere", what);
 }
 
-int tcp_hear(tcp_guest_t *guest, int host)
+/* Whether the guest has shown the key, if one is asked for. Closes its connection when that is another one. */
+static int has_key(tcp_guest_t *guest)
 {
-    const ssize_t n = read(guest->fd, guest->said + guest->n, sizeof guest->said - guest->n);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        close(guest->fd);
-        guest->fd = -1;
-        return 0;
+    while (key.n > 0) {
+        uint8_t out[96];
+        size_t n = sizeof out;
+        const int shown = app_knows(key.bytes, key.n, guest->challenge, guest->said, &guest->n, out, &n);
+        if (shown == PORT_KEY_SHOWN)
+            break;
+        if (shown == PORT_KEY_WRONG) {
+            say(guest->fd, " with another key");
+            close_saying(guest->fd, out, n);
+            guest->fd = -1;
+            return 0;
+        }
+        if (shown == PORT_KEY_UNSAID) {
+            guest->n = guest->n < sizeof guest->said ? guest->n : 0; /* noise, or too long for who is not known */
+            return 0;
+        }
+        if (send(guest->fd, out, n, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+            perror("send"); /* it asks again */
     }
-    guest->n += n > 0 ? (size_t)n : 0;
+    return 1;
+}
+
+/* Whether the guest, of whom as much is known as there is to know, gets the link. */
+static int admit(tcp_guest_t *guest, int host)
+{
     const int there = host >= 0 && !is_gone(host);
     const int admitted = app_admits(guest->said, guest->n, there);
     if (admitted < 0) {
@@ -142,4 +191,22 @@ int tcp_hear(tcp_guest_t *guest, int host)
         guest->fd = -1;
     }
     return admitted;
+}
+
+int tcp_hear(tcp_guest_t *guest, int host)
+{
+    for (int i = 0; i < PIECES && guest->fd >= 0; i++) {
+        const ssize_t n = read(guest->fd, guest->said + guest->n, sizeof guest->said - guest->n);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        if (n <= 0) {
+            close(guest->fd);
+            guest->fd = -1;
+            break;
+        }
+        guest->n += (size_t)n;
+        if (has_key(guest) && admit(guest, host))
+            return 1;
+    }
+    return 0;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from spedge.cli.common import JsonOption, print_json, progress, show, table
 
 if TYPE_CHECKING:
     from spedge.jobs.devices import Probe
+    from spedge.sources.usb import PluggedIn
 
 
 def command(
@@ -22,9 +24,9 @@ def command(
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Say HELLO on each; opening resets some boards.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """List serial ports with their USB ids, and the spedge devices that answer on them."""
+    """List cameras, and serial ports with their USB ids and the spedge devices that answer on them."""
     from spedge.boards.ports import Port, list_ports
-    from spedge.jobs.devices import Probe, probe
+    from spedge.jobs.devices import Probe, cameras, probe
 
     ports = list_ports() + [Port(address, "") for address in addresses or ()]
     probes: list[Probe] = []
@@ -32,9 +34,13 @@ def command(
         for port in ports:
             say(f"Asking {port.device}")
             probes.append(probe(port) if ask else Probe(port, None, None))
+    plugged = cameras()
     if as_json:
-        print_json({"devices": [_document(found) for found in probes]})
+        seen = None if plugged is None else [asdict(camera) for camera in plugged]
+        print_json({"devices": [_document(found) for found in probes], "cameras": seen})
         return
+    if plugged:
+        _show_cameras(plugged)
     if not probes:
         print("no serial port: is a board plugged in? Boards that this machine can be are listed by 'spedge boards'")
         return
@@ -43,6 +49,17 @@ def command(
     listing = table("", "port", "USB id", "description", "board", "model", "firmware", "answer")
     for found in probes:
         listing.add_row(*(Text(cell) for cell in _cells(found)))
+    show(listing)
+
+
+def _show_cameras(plugged: list[PluggedIn]) -> None:
+    from rich.text import Text
+
+    listing = table("", "source", "camera", "connection", "serial number", "answer")
+    for camera in plugged:
+        source = f"camera:{camera.kind}" if camera.kind else ""
+        cells = (source, camera.name, camera.connection, camera.serial or "", camera.problem or "can be opened")
+        listing.add_row(*map(Text, cells))
     show(listing)
 
 

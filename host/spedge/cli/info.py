@@ -94,6 +94,7 @@ def _recording_document(info: RecordingInfo) -> dict[str, Any]:
         "mean_events_per_s": round(info.mean_rate, 1),
         "peak_events_per_s": round(info.peak_rate, 1),
         "longest_gap_us": info.longest_gap_us,
+        "triggers": info.triggers,
         "left_out": info.left_out,
         "problem": info.problem,
     }

@@ -11,6 +11,7 @@ from spedge.boards.manifest import Board, board_names, load_board
 from spedge.boards.ports import port_of
 from spedge.device.client import Client
 from spedge.link.faults import Faults, with_faults
+from spedge.link.key import split_key
 from spedge.link.link import Timeouts
 from spedge.link.ssh import connect_ssh
 from spedge.link.transport import BAUD, Reconnecting, Transport, connect
@@ -37,8 +38,9 @@ class Device(Client):
         """Open a device by its address or a board by its name.
 
         address: `/dev/…` (serial port or pseudo-terminal), `unix:PATH`, `tcp://HOST:PORT`, `ssh://USER@NAME` (see
-        spedge.link.ssh.connect_ssh), or the name of a board ("sim", "mps2-an500", …), which is built with the model of
-        `bundle` (a spedge.model.bundle.Bundle), or none, and started; one on a cable is looked for by its USB ids.
+        spedge.link.ssh.connect_ssh), each with `,key=FILE` behind it for an agent that asks for a key, or the name of a
+        board ("sim", "mps2-an500", …), which is built with the model of `bundle` (a spedge.model.bundle.Bundle), or
+        none, and started; one on a cable is looked for by its USB ids.
         faults: what shall go wrong on the line, for tests.
         yields: leave the device to another program that has it; else the one who comes last has an agent on TCP.
         Raises UsageError when the address makes no sense, DeviceGone when nothing is there, DeviceRefused when it may
@@ -46,7 +48,8 @@ class Device(Client):
         """
         if address not in board_names():
             limits = timeouts or Timeouts()
-            line = Reconnecting(lambda: dial(address, baud), limits.reconnect)
+            plain, key = split_key(address)
+            line = Reconnecting(lambda: dial(plain, baud), limits.reconnect, key=key)
             return cls(with_faults(line, faults), timeouts, yields=yields)
         board = load_board(address)
         if board.runs == "serial":

@@ -89,6 +89,16 @@ class Decoder:
         self._native.restore(np.array(state, np.uint64).tobytes())
 
     @property
+    def time(self) -> int:
+        """µs. EVT2 and EVT2.1: of the last time word, which has no low 6 bits; else now, or of the last event."""
+        return self._native.time
+
+    @property
+    def timed(self) -> bool:
+        """Whether a time word has come."""
+        return self._native.timed
+
+    @property
     def partial_bytes(self) -> int:
         """Bytes of a cut word that wait for the rest of it."""
         return self._native.partial_bytes

@@ -67,6 +67,9 @@ def capture(
         with create(partial, source.width, source.height, encoding, name=growing) as writer:
             try:
                 for packet in source.packets():
+                    triggers = source.take_triggers()
+                    if len(triggers):
+                        writer.add_triggers(triggers)
                     if len(packet):
                         writer.write(packet)
                         writer.flush()

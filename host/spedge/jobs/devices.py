@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spedge.base.errors import DeviceError
+from spedge.base.errors import DeviceError, UsageError
 from spedge.boards.ports import Port
 from spedge.device.open import Device
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Hello
 from spedge.link.transport import BAUD
+from spedge.sources.usb import PluggedIn, list_cameras
 
 PROBE = Timeouts(resend_most=0.4, silence=1.0, reconnect=0.0)
 
@@ -21,6 +22,14 @@ class Probe:
     port: Port
     hello: Hello | None
     problem: str | None
+
+
+def cameras() -> list[PluggedIn] | None:
+    """Those that can be sources; None without the package that knows them."""
+    try:
+        return list_cameras()
+    except UsageError:
+        return None
 
 
 def probe(port: Port, baud: int = BAUD) -> Probe:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from spedge._frames import encode_frame
 from spedge.base.errors import DeviceRefused
 
-VERSION = 7
+VERSION = 8
 REPLY_BIT = 0x80
 FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
+FLAG_KEY = 128  #: of HELLO's reply: it is no more than a challenge, which a key has to answer
 
 _HEADER = struct.Struct("<BBHI")
 _CRC = struct.Struct("<I")
@@ -58,6 +59,7 @@ class ErrorCode(enum.IntEnum):
     MODEL = 10
     FAULT = 11
     TAKEN = 12
+    KEY = 13
 
 
 class ProtocolError(DeviceRefused):

@@ -10,6 +10,7 @@ from typing import Protocol
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, DeviceTimeout
 from spedge.link.clock import SYSTEM, Clock
 from spedge.link.frames import FLAG_YIELD, REPLY_BIT, VERSION, ErrorCode, Frame, FrameReader, Type
+from spedge.link.key import answered, challenge_of
 from spedge.link.protocol import Error
 from spedge.link.silence import Silence
 from spedge.link.stream import RetryTimer
@@ -125,8 +126,10 @@ class Link:
         self._heard = 0.0  # when the last frame came
         self._pinged: int | None = None  # seq of the HELLO that was sent only to hear something
         self._pinged_at = 0.0
+        self._key: bytes | None = None
         if line := reconnecting(transport):
             line.greeting = self._greeting
+            self._key = line.key
 
     @property
     def name(self) -> str:
@@ -243,6 +246,8 @@ class Link:
         begin = self.clock.monotonic()
         self._silence.expect(self._owed, begin)
         seconds = min(seconds, max(self._silence.left(begin), LEAST_WAIT))
+        if self._key and self._pinged is not None and begin - self._pinged_at > self.timeouts.resend_least:
+            self._out += self._ping(begin)  # nothing else is listened to until it, and the key, have got through
         try:
             written, received = self.transport.exchange(self._out.head(_OUT_BYTES), seconds)
         except DeviceError as error:
@@ -302,6 +307,9 @@ class Link:
         if frame.type == Type.ERROR:
             self._take_error(frame)
             return
+        if frame.type == Type.HELLO | REPLY_BIT and (challenge := challenge_of(frame.payload)):
+            self._show_key(frame, challenge)
+            return
         if frame.session == self._stream.id and self._stream.take(frame):
             self.progressed()
         if frame.type == Type.HELLO | REPLY_BIT and frame.seq == self._pinged:
@@ -311,8 +319,22 @@ class Link:
         if self._awaited == (frame.type & ~REPLY_BIT, frame.seq):
             self._reply = frame
 
+    def _show_key(self, asked: Frame, challenge: bytes) -> None:
+        """Say HELLO again, with the answer to a challenge; the reply to that is the one that was waited for."""
+        if self._key is None:
+            raise DeviceRefused(
+                f"{self.name} lets in only who has its key: add ,key=FILE to the address, with a copy of the file that "
+                "it was started with"
+            )
+        answer = answered(challenge, self._key)
+        self._out += Frame(Type.HELLO, asked.seq, self._stream.id, answer, asked.flags).encode()
+
     def _take_error(self, frame: Frame) -> None:
         error = Error.unpack(frame.payload)
+        if error.code == ErrorCode.KEY:
+            if error.request == Type.HELLO:
+                raise DeviceRefused(f"{self.name} has another key than the one given: copy its file anew")
+            return  # it came before the key was shown, and is sent again
         if error.code == ErrorCode.FAULT:
             raise DeviceGone(f"{self.name} has failed: {error.sentence()}; it has to be restarted")
         if error.code == ErrorCode.TAKEN:

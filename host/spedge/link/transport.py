@@ -222,8 +222,10 @@ class Reconnecting:
         patience: float,
         obituary: Callable[[], str | None] = lambda: None,
         clock: Clock = SYSTEM,
+        key: bytes | None = None,
     ) -> None:
-        """Opens it. Raises what dial raises."""
+        """Opens it. key: what a device there may ask for. Raises what dial raises."""
+        self.key = key
         #: Makes what is said first on a line that has come back.
         self.greeting: Callable[[], bytes] = bytes
         self._unsaid = b""  # of that

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import InputError, UsageError
@@ -197,14 +198,26 @@ def _writer(path: Path, encoding: str | None) -> Callable[[Path, int, int], Writ
     return writer
 
 
-def write(path: str | Path, events: NDArray[Any], width: int, height: int, encoding: str | None = None) -> None:
+def write(
+    path: str | Path,
+    events: NDArray[Any],
+    width: int,
+    height: int,
+    encoding: str | None = None,
+    triggers: NDArray[np.void] | None = None,
+) -> None:
     """Write a recording in the format that the file name's ending names (see create).
 
-    events: structured, t in µs, sorted by time, inside width x height. The file appears whole or not at all.
+    events: structured, t in µs, sorted by time, inside width x height. triggers: TRIGGER_DTYPE, sorted by time, for
+    RAW, HDF5 and NPZ. The file appears whole or not at all.
     Raises InputError for wrong events, and those that the format cannot hold; UsageError for an unknown ending, and
     where no file can be written.
     """
     path = Path(path)
     checked = as_events(events, width, height)
     with whole(path) as part, create(part, width, height, encoding, name=path) as writer:
+        if triggers is not None:
+            if not writer.keeps_triggers:
+                raise UsageError(f"{path}: this format has no place for triggers; use .raw, .hdf5, .h5 or .npz")
+            writer.add_triggers(triggers)
         writer.write(checked)

@@ -23,6 +23,7 @@ from spedge.events.arrays import Columns
 from spedge.recordings import layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
 from spedge.recordings.layout import NOTHING, Said
+from spedge.recordings.triggers import no_triggers, of_numbers
 
 #: What zipfile and numpy raise for damaged files.
 _DAMAGE = (
@@ -34,6 +35,7 @@ _DAMAGE = (
     *(RuntimeError, SyntaxError, TypeError, ValueError),
 )
 _PIECE_BYTES = 1 << 16
+_TRIGGERS = ("trigger_t", "trigger_id", "trigger_p")
 
 
 class _File:
@@ -244,6 +246,33 @@ class ArrayRecording(Recording):
             start += len(raw.t)
             if problem is not None:
                 raise problem
+
+    def triggers(self) -> NDArray[np.void]:
+        """The arrays trigger_t, trigger_id and trigger_p of an .npz file."""
+        if not self._file.zipped:
+            return no_triggers()
+        try:
+            if not set(_TRIGGERS) <= set(self._file.names()):
+                return no_triggers()
+            columns = [self._whole(name) for name in _TRIGGERS]
+        except InputError:
+            raise
+        except _DAMAGE as error:
+            raise InputError(self._complaint(error)) from None
+        if len({len(column) for column in columns}) > 1:
+            raise InputError(f"{self.path}: the arrays {', '.join(_TRIGGERS)} differ in length")
+        t, id, p = columns
+        return of_numbers(t, id, p, str(self.path))
+
+    def _whole(self, name: str) -> NDArray[Any]:
+        with self._file.opened(name) as file:
+            array = _Array.read(name, file)
+            if len(array.shape) != 1 or array.dtype.kind not in "iub":
+                raise InputError(f"{self.path}: {name} is no row of whole numbers")
+            rows, problem = _rows(file, array.dtype, 1, array.shape[0])
+        if problem is not None:
+            raise self._cut(name, len(rows), problem)
+        return rows[:, 0]
 
     def _columns(self, most: int) -> Iterator[tuple[list[NDArray[Any]], InputError | None]]:
         """Columns of at most so many rows, and what is wrong behind them."""

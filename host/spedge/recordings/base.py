@@ -23,6 +23,7 @@ from spedge.events.arrays import (
     first_wrong,
 )
 from spedge.recordings.seek import BEGINNING, WORTHWHILE_BYTES, Index, Place, Point, Points, Shelf
+from spedge.recordings.triggers import no_triggers
 
 #: Events handed out at once when a recording is iterated, about.
 CHUNK_EVENTS = 1 << 18
@@ -112,6 +113,13 @@ class Recording(ABC):
     def events(self) -> NDArray[np.void]:
         """All events (EVENT_DTYPE), times in µs of the sensor's clock."""
         return _joined(list(self))
+
+    def triggers(self) -> NDArray[np.void]:
+        """The external triggers in the file (TRIGGER_DTYPE), in its order, of formats that keep them; else none.
+
+        Raises InputError where they are damaged.
+        """
+        return no_triggers()
 
     def between(self, t0: int, t1: int) -> NDArray[np.void]:
         """The events of t0 <= t < t1 (EVENT_DTYPE), µs of the sensor's clock.
@@ -323,7 +331,12 @@ def gathered(pieces: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
 
 
 class Writer(ABC):
-    """A file being written, a chunk at a time. As a context manager it is finished at the end of the block."""
+    """A file being written, a chunk at a time. As a context manager it is finished at the end of the block.
+
+    keeps_triggers: whether the format has a place for them.
+    """
+
+    keeps_triggers = False
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         self.path = path
@@ -333,6 +346,12 @@ class Writer(ABC):
     @abstractmethod
     def write(self, events: NDArray[np.void]) -> None:
         """The events that follow (EVENT_DTYPE), sorted by time, inside the sensor."""
+
+    def add_triggers(self, triggers: NDArray[np.void]) -> None:  # noqa: B027
+        """External triggers (TRIGGER_DTYPE) that follow, sorted by time, if the format keeps them.
+
+        In RAW they are between the events, if they come before those behind them.
+        """
 
     def flush(self) -> None:  # noqa: B027
         """What was written is in the file, whatever ends us, where the format can be read while it grows."""

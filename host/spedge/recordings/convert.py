@@ -20,7 +20,8 @@ from spedge.recordings.base import UntilCut
 class Conversion:
     """What was written. Times in µs, as in the target.
 
-    events_read: those of the source, up to the end of the wanted part. left_out: see Recording.
+    events_read: those of the source, up to the end of the wanted part. triggers: external ones in the target.
+    left_out: see Recording; triggers: those of the source that are not in the target.
     """
 
     source: Path
@@ -33,6 +34,7 @@ class Conversion:
     events: int
     first_us: int | None
     last_us: int | None
+    triggers: int
     left_out: dict[str, int]
 
 
@@ -77,10 +79,16 @@ def convert(
     chunks = UntilCut(recording)
     part = _Part(recording, chunks, start_us, end_us, shift_us, from_zero, on_progress)
     size = (recording.width, recording.height)
+    triggers: NDArray[np.void] | None = None
     with whole(target) as partial, create(partial, *size, encoding, name=target) as writer:
         for chunk in part.chunks():
+            if triggers is None:
+                triggers = part.triggers()
+                triggers = triggers if writer.keeps_triggers else triggers[:0]
+                writer.add_triggers(triggers)
             writer.write(chunk)
         chunks.finish(target, part.kept)
+    kept = 0 if triggers is None else len(triggers)
     chunks.end(target, f"the {part.kept:,} events")
     return Conversion(
         source=source,
@@ -93,8 +101,15 @@ def convert(
         events=part.kept,
         first_us=part.first,
         last_us=part.last,
-        left_out=dict(recording.left_out),
+        triggers=kept,
+        left_out=_left_out(recording, part.found - kept),
     )
+
+
+def _left_out(recording: Recording, triggers: int) -> dict[str, int]:
+    """Of triggers those that are not in the target, either."""
+    others = {name: count for name, count in recording.left_out.items() if name != "triggers"}
+    return others | ({"triggers": triggers} if triggers else {})
 
 
 @dataclass
@@ -112,11 +127,28 @@ class _Part:
     kept: int = 0
     first: int | None = None
     last: int | None = None
+    origin: int | None = None  # the time of the source's first event
+    found: int = 0  # triggers
+
+    def triggers(self) -> NDArray[np.void]:
+        """Those of the source in the part, by time, shifted, without those before 0; once it has begun."""
+        found = self.recording.triggers()
+        self.found = len(found)
+        t, origin = found["t"], self.origin or 0
+        keep = np.ones(len(t), np.bool_)
+        if self.start is not None:
+            keep &= t >= np.uint64(origin + self.start)
+        if self.end is not None:
+            keep &= t < np.uint64(origin + self.end)
+        if self.shift:
+            keep &= t >= np.uint64(max(-self.shift, 0))
+        found = found[keep]
+        found["t"] += np.uint64((self.shift or 0) % (1 << 64))
+        return found[np.argsort(found["t"], kind="stable")]
 
     def chunks(self) -> Iterator[NDArray[np.void]]:
-        origin = None
         for chunk in self.source:
-            origin = int(chunk["t"][0]) if origin is None else origin
+            origin = self.origin = int(chunk["t"][0]) if self.origin is None else self.origin
             low = 0 if self.start is None else _position(chunk, origin + self.start)
             high = len(chunk) if self.end is None else _position(chunk, origin + self.end)
             self.read += high

@@ -30,6 +30,7 @@ from spedge.recordings.hdf5_process import ERRORS, ITEM
 from spedge.recordings.hdf5_sink import Sink
 from spedge.recordings.layout import NOTHING, Said
 from spedge.recordings.seek import Place
+from spedge.recordings.triggers import TRIGGER_DTYPE
 
 #: Processor time that opening the file, or one chunk, may take; some milliseconds do.
 PATIENCE_S = 10.0
@@ -121,9 +122,20 @@ class Hdf5Recording(Recording):
             at += len(events)
             yield events
 
-    def _answers(self, path: Path, events: tuple[int, int | None] | None = None) -> Iterator[bytes]:
-        """What the helper sends of this file: its head, or the chunks from an event to before another."""
-        question = self._question | {"events": events, "folder": str(Path.cwd()), "patience_s": PATIENCE_S}
+    def triggers(self) -> NDArray[np.void]:
+        (data,) = self._answers(self.path, triggers=True)
+        return np.frombuffer(bytearray(data), TRIGGER_DTYPE)
+
+    def _answers(
+        self, path: Path, events: tuple[int, int | None] | None = None, triggers: bool = False
+    ) -> Iterator[bytes]:
+        """What the helper sends of this file: its head, the triggers, or chunks from an event to before another."""
+        question = self._question | {
+            "events": events,
+            "triggers": triggers,
+            "folder": str(Path.cwd()),
+            "patience_s": PATIENCE_S,
+        }
         helper, done, count = _Helper.take(), False, 0
         try:
             helper.pipe.send_bytes(json.dumps(question).encode())
@@ -155,12 +167,18 @@ def _ending(status: int, count: int) -> str:
 
 
 class Hdf5Writer(Writer):
-    """Writes /CD/events as Prophesee's software names it, gzip instead of ECF, and the attribute geometry."""
+    """Writes /CD/events as Prophesee's software names it, gzip instead of ECF, and the attribute geometry.
+
+    Triggers, where there are some, are in /EXT_TRIGGER/events.
+    """
+
+    keeps_triggers = True
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         super().__init__(path, width, height)
         h5py = library(path)
         self._sink = Sink(path)
+        self._triggers: Any = None
         with held_back():
             self._begin(h5py)
 
@@ -189,6 +207,27 @@ class Hdf5Writer(Writer):
             start = len(self._events)
             self._events.resize((start + len(rows),))
             self._events[start:] = rows
+        self._sink.check()
+
+    def add_triggers(self, triggers: NDArray[np.void]) -> None:
+        if len(triggers) and int(triggers["t"].max()) > _LAST_TIME:
+            raise InputError(f"t={triggers['t'].max()} µs is more than HDF5 files hold: shift the times towards 0")
+        with held_back():
+            if self._triggers is None:
+                self._triggers = self._file.create_dataset(
+                    "EXT_TRIGGER/events",
+                    shape=(0,),
+                    maxshape=(None,),
+                    chunks=(1 << 10,),
+                    dtype=[("p", "<i2"), ("t", "<i8"), ("id", "<i2")],
+                    compression="gzip",
+                )
+            rows = np.empty(len(triggers), self._triggers.dtype)
+            for name in rows.dtype.names or ():
+                rows[name] = triggers[name]
+            start = len(self._triggers)
+            self._triggers.resize((start + len(rows),))
+            self._triggers[start:] = rows
         self._sink.check()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from spedge.recordings import hdf5_layouts, layout
 from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry, gathered
 from spedge.recordings.hdf5_layouts import DAMAGE
 from spedge.recordings.layout import NOTHING, Said
+from spedge.recordings.triggers import no_triggers, of_numbers
 
 _ECF_FILTER = 36559
 _ECF_FIELDS = ["p", "t", "x", "y"]
@@ -136,6 +137,14 @@ class Hdf5File(Recording):
             return
         for start in range(begin, end, CHUNK_EVENTS):
             yield from self._read(start, min(start + CHUNK_EVENTS, end))
+
+    def triggers(self) -> NDArray[np.void]:
+        with self._opened() as file:
+            array = file.get("EXT_TRIGGER/events") if self._place.name == "/CD/events" else None
+            if array is None or not {"t", "id", "p"} <= set(getattr(array.dtype, "names", None) or ()):
+                return no_triggers()
+            rows = np.asarray(array[:])
+            return of_numbers(rows["t"], rows["id"], rows["p"], f"{self.path}: /EXT_TRIGGER/events")
 
     def _read(self, start: int, end: int) -> Iterator[NDArray[np.void]]:
         """Events; of damaged ones those before the damage, which is found by halves."""

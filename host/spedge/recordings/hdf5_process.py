@@ -1,9 +1,10 @@
 """The helper process of hdf5.py: python -m spedge.recordings.hdf5_process FD, FD being its end of a pipe.
 
 A question is a message of JSON: path, width, height, said (what the caller says of the file), events (from which number
-to before which they are asked for; null: the head), folder that the path is relative to, and patience_s. Answers are
-messages of a byte and its data: ITEM for the head or a chunk, and last END or one of ERRORS. Who takes longer than
-patience_s of processor time for one is in a loop, and the timer ends the process.
+to before which they are asked for), triggers (whether those are; else, without events, the head), folder that the path
+is relative to, and patience_s. Answers are messages of a byte and its data: ITEM for the head, the triggers or a chunk,
+and last END or one of ERRORS. Who takes longer than patience_s of processor time for one is in a loop, and the timer
+ends the process.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def _answers(question: dict[str, Any]) -> Iterator[bytes]:
     try:
         said = Said(**question["said"])
         file = Hdf5File(Path(question["path"]), question["width"], question["height"], said)
+        if question["triggers"]:
+            yield ITEM + file.triggers().tobytes()
+            return
         if question["events"] is None:
             head = {name: getattr(file, name) for name in ("format", "layout", "width", "height", "size_from")}
             yield ITEM + json.dumps(head).encode()

@@ -21,7 +21,8 @@ class RecordingInfo:
     `busiest`: the most events in a PEAK_WINDOW_US, of those that begin at its multiples. `longest_gap_us`: the longest
     time between two events.
     `layout`: how a file was taken that leaves open what its columns are. `size_from`: who says the sensor's size.
-    `left_out`: what the format's own rules leave out, by name (see Recording).
+    `triggers`: external ones in the file that have a time. `left_out`: what the format's own rules
+    leave out, by name (see Recording).
     """
 
     path: Path
@@ -36,6 +37,7 @@ class RecordingInfo:
     last_us: int | None
     busiest: int
     longest_gap_us: int
+    triggers: int
     left_out: dict[str, int]
     problem: str | None
 
@@ -72,7 +74,7 @@ def recording_info(
     events = on = peak = busy = gap = 0
     first = last = None
     window = -1  # the one that `busy` counts
-    problem = None
+    problem, triggers = None, 0
     try:
         for chunk in recording:
             t = chunk["t"]
@@ -87,6 +89,7 @@ def recording_info(
             on += int(np.count_nonzero(chunk["p"]))
             if on_progress is not None:
                 on_progress(events)
+        triggers = len(recording.triggers())
     except InputError as error:
         problem = str(error)
     if problem is None and events == 0:
@@ -104,6 +107,7 @@ def recording_info(
         last_us=last,
         busiest=peak,
         longest_gap_us=gap,
+        triggers=triggers,
         left_out=dict(recording.left_out),
         problem=problem,
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.recordings.base import Writer
+from spedge.recordings.triggers import TRIGGER_DTYPE, no_triggers
 
 _COLUMNS = ("t", "x", "y", "p")
 
@@ -57,18 +58,26 @@ class NpzArrays:
 
 
 class NpzWriter(Writer):
-    """Writes t, x, y, p, width and height."""
+    """Writes t, x, y, p, width and height; of triggers, where there are some, trigger_t, trigger_id and trigger_p."""
+
+    keeps_triggers = True
 
     def __init__(self, path: Path, width: int, height: int) -> None:
         super().__init__(path, width, height)
         self._file = NpzArrays(path, {name: EVENT_DTYPE[name].str for name in _COLUMNS})
+        self._triggers = [no_triggers()]
 
     def write(self, events: NDArray[np.void]) -> None:
         for name in _COLUMNS:
             self._file.append(name, events[name])
 
+    def add_triggers(self, triggers: NDArray[np.void]) -> None:
+        self._triggers.append(triggers)
+
     def close(self) -> None:
-        self._file.close({"width": np.uint16(self.width), "height": np.uint16(self.height)})
+        triggers = np.concatenate(self._triggers)
+        arrays = {f"trigger_{name}": triggers[name] for name in TRIGGER_DTYPE.names or ()} if len(triggers) else {}
+        self._file.close(arrays | {"width": np.uint16(self.width), "height": np.uint16(self.height)})
 
     def discard(self) -> None:
         self._file.discard()

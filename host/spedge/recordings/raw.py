@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CutError, InputError
 from spedge.events import evt2, evt3
+from spedge.events.arrays import empty_events
 from spedge.events.decoders import Decoder, DecodeStats
 from spedge.events.formats import format_name
 from spedge.recordings.base import DROP_HINT, Recording, Writer, choose_geometry
 from spedge.recordings.seek import Place
+from spedge.recordings.triggers import no_triggers, of_raw, with_words
 
 #: Sensors of old files that name only their system.
 _VGA_SYSTEMS = (21, 23, 25, 28, 29, 33, 34, 35, 40, 41, 151, 153, 161, 162)
@@ -101,6 +103,9 @@ class RawRecording(Recording):
             raise InputError(
                 f"{self.path}: {decoder.stats.untimed} event words but no time word from byte {self.header.size} on"
             )
+
+    def triggers(self) -> NDArray[np.void]:
+        return of_raw(self.path, self.header.size, self._encoding)
 
     def _counted(self, decoder: Decoder, data: bytes) -> NDArray[np.void]:
         events = decoder.feed(data)
@@ -219,6 +224,8 @@ def _agree(header: Header, path: Path, name: str, value: str | int) -> None:
 class RawWriter(Writer):
     """Writes EVT2 or EVT3. Raises InputError for a sensor whose coordinates need more than 11 bits."""
 
+    keeps_triggers = True
+
     def __init__(self, path: Path, width: int, height: int, encoding: str = "EVT2") -> None:
         super().__init__(path, width, height)
         if max(width, height) > evt2.MAX_SIDE:
@@ -226,6 +233,7 @@ class RawWriter(Writer):
                 f"{encoding} is for sensors of up to {evt2.MAX_SIDE}x{evt2.MAX_SIDE} pixels, not {width}x{height}: "
                 "choose another format"
             )
+        self._encoding, self._triggers = encoding.lower(), no_triggers()
         self._encoder = evt3.Encoder() if encoding == "EVT3" else evt2.Encoder(start=0)
         version = {name: number for number, name in _EVT_VERSIONS.items()}[encoding]
         self._file = path.open("wb")
@@ -238,10 +246,19 @@ class RawWriter(Writer):
         self._file.write("".join(f"% {line}\n" for line in lines).encode())
 
     def write(self, events: NDArray[np.void]) -> None:
-        self._file.write(self._encoder.encode(events))
+        due = int(np.searchsorted(self._triggers["t"], events["t"][-1], side="right")) if len(events) else 0
+        now, self._triggers = self._triggers[:due], self._triggers[due:]
+        self._file.write(with_words(events, now, self._encoding, self._encoder.encode))
+
+    def add_triggers(self, triggers: NDArray[np.void]) -> None:
+        self._triggers = np.concatenate([self._triggers, triggers])
 
     def flush(self) -> None:
         self._file.flush()
 
     def close(self) -> None:
+        with self._file as file:
+            file.write(with_words(empty_events(), self._triggers, self._encoding, self._encoder.encode))
+
+    def discard(self) -> None:
         self._file.close()

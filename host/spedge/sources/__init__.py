@@ -9,9 +9,10 @@ from spedge.events.formats import EDVS_FORMATS, format_name
 from spedge.recordings import PLAIN, Reading
 from spedge.sources.base import Source
 from spedge.sources.board import BoardCamera
+from spedge.sources.knobs import FORM, Knobs
 from spedge.sources.recording import RecordingSource
 from spedge.sources.serial_port import EdvsCamera, SerialSource
-from spedge.sources.usb import UsbCamera
+from spedge.sources.usb import CAMERAS, UsbCamera
 
 __all__ = [
     "KINDS",
@@ -27,7 +28,7 @@ __all__ = [
 #: What `open_source` takes, and what is said of it.
 KINDS = {
     "RECORDING": "a file that spedge.open reads",
-    "camera:NAME": "a USB camera: evk3, evk4, davis346, dvxplorer; camera:NAME,serial=00051501",
+    "camera:NAME": f"a camera: {', '.join(CAMERAS)}; camera:NAME,serial=00051501,{FORM}",
     "edvs:PORT": "an eDVS on a serial port; edvs:/dev/ttyUSB0,baud=4000000,format=edvs-e4,invert",
     "serial:PORT": "raw words on a serial port; serial:/dev/ttyACM0,format=evt2,width=320,height=320,baud=115200",
 }
@@ -81,7 +82,10 @@ def _number(options: dict[str, str], name: str, default: int | None) -> int | No
 
 
 def _usb(name: str, options: dict[str, str]) -> Source:
-    return UsbCamera(name, serial=options.pop("serial", None))
+    serial, knobs = options.pop("serial", None), Knobs.taken(options)
+    if options:  # before it is opened
+        raise UsageError(f"camera:{name}: there is no option {next(iter(options))!r}; as in {KINDS['camera:NAME']}")
+    return UsbCamera(name, serial=serial, knobs=knobs)
 
 
 def _edvs(port: str, options: dict[str, str]) -> Source:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import InputError
 from spedge.events.decoders import Decoder
+from spedge.recordings.triggers import no_triggers
 
 #: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
 PACKET_SECONDS = 0.02
@@ -31,6 +32,7 @@ class Source(ABC):
         self.height = height
         self.live = live
         self.lost: dict[str, int] = {}
+        self.triggers: list[NDArray[np.void]] = []
         self._stopped = threading.Event()
         self._newest = 0  # time, µs
         self._outside = 0
@@ -45,6 +47,11 @@ class Source(ABC):
 
         Raises DeviceError for a camera that is gone, InputError for a damaged recording.
         """
+
+    def take_triggers(self) -> NDArray[np.void]:
+        """External triggers (TRIGGER_DTYPE) that came since they were taken last."""
+        taken, self.triggers = self.triggers, []
+        return np.concatenate(taken) if taken else no_triggers()
 
     def nothing(self, problem: str | None) -> InputError:
         """What is said when it has sent no events. problem: what ended it, if it was not its end."""

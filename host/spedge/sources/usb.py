@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import DeviceGone, DeviceRefused, UsageError
 from spedge.events.arrays import EVENT_DTYPE, as_events
+from spedge.recordings.triggers import TRIGGER_DTYPE
 from spedge.sources.base import PACKET_SECONDS, Source
+from spedge.sources.knobs import Knobs, configured
 
 #: Our names of cameras: the module of neuromorphic_drivers.
 CAMERAS = {
@@ -20,6 +22,8 @@ CAMERAS = {
     "evk4": "prophesee_evk4",
     "davis346": "inivation_davis346",
     "dvxplorer": "inivation_dvxplorer",
+    "silkyevcam": "centuryarks_vga",
+    "triton2": "lucid_triton",
 }
 
 
@@ -29,39 +33,52 @@ UDEV_PROGRAM = "neuromorphic-drivers-install-udev-rules"
 
 @dataclass(frozen=True)
 class PluggedIn:
-    """A camera on USB; problem: why it cannot be opened, None when it can be."""
+    """A camera; problem: why it cannot be opened, None when it can be. kind: as in camera:KIND, None: of no such."""
 
     name: str
+    kind: str | None
+    connection: str
     serial: str | None
     problem: str | None
 
 
 def list_cameras() -> list[PluggedIn]:
-    """The cameras on USB that the package knows. None where this machine has no USB. Raises UsageError without it."""
+    """The cameras that the package finds. None where this machine has no USB. Raises UsageError without it."""
     try:
         listed = _drivers().list_devices()
     except RuntimeError:
         return []
-    return [PluggedIn(found.name.value, found.serial, found.error) for found in listed]
+    kinds = {module: kind for kind, module in CAMERAS.items()}
+    return [
+        PluggedIn(
+            found.name.value, kinds.get(found.name.name.lower()), found.connection.value, found.serial, found.error
+        )
+        for found in listed
+    ]
 
 
 class UsbCamera(Source):
-    """A camera on USB: a key of CAMERAS. serial: which one, when there are several.
+    """A camera on USB, or Ethernet (triton2): a key of CAMERAS. serial: which one, when there are several.
+
+    knobs: what is to be other than the driver's defaults. Edges at the camera's trigger input are in take_triggers.
 
     The driver reads USB in a thread of its own; when we read too slowly its ring overflows, which is counted in
     `lost["overflows"]` (it does not know how many events that were).
     Raises UsageError for an unknown camera or a missing package, DeviceError when it cannot be opened.
     """
 
-    def __init__(self, name: str, *, serial: str | None = None) -> None:
+    def __init__(self, name: str, *, serial: str | None = None, knobs: Knobs | None = None) -> None:
         if name not in CAMERAS:
             raise UsageError(f"there is no camera {name!r}; known are {', '.join(CAMERAS)}")
         drivers = _drivers()
-        model = getattr(drivers, CAMERAS[name])
+        model = getattr(drivers, CAMERAS[name], None)
+        if model is None:
+            raise UsageError(f"the version of neuromorphic-drivers that is here does not know the camera {name}")
+        configuration = configured(name, model, knobs or Knobs())
         self._owned = contextlib.ExitStack()
         try:
             self._device = self._owned.enter_context(
-                drivers.open(configuration=model.Configuration(), iterator_timeout=PACKET_SECONDS, serial=serial)
+                drivers.open(configuration=configuration, iterator_timeout=PACKET_SECONDS, serial=serial)
             )
         except Exception as error:  # the driver raises plain RuntimeErrors
             raise DeviceRefused(
@@ -84,11 +101,21 @@ class UsbCamera(Source):
 
     def _events(self, packet: Any) -> NDArray[np.void]:
         events = getattr(packet, "polarity_events", None)
+        self._keep_triggers(getattr(packet, "trigger_events", None))
         overflows = getattr(packet, "polarity_events_overflow_indices", None)
         self._count_lost("overflows", 0 if overflows is None else len(overflows))
         if events is None or len(events) == 0:
             return np.empty(0, EVENT_DTYPE)
         return as_events(events, self.width, self.height)
+
+    def _keep_triggers(self, found: NDArray[np.void] | None) -> None:
+        if found is None or len(found) == 0:
+            return
+        triggers = np.zeros(len(found), TRIGGER_DTYPE)
+        for name, theirs in (("t", "t"), ("id", "id"), ("p", "rising")):
+            if theirs in (found.dtype.names or ()):
+                triggers[name] = found[theirs]
+        self.triggers.append(triggers)
 
     def close(self) -> None:
         self._owned.close()
