@@ -10,6 +10,7 @@ from spedge.recordings import PLAIN, Reading
 from spedge.sources.base import Source
 from spedge.sources.board import BoardCamera
 from spedge.sources.knobs import FORM, Knobs
+from spedge.sources.openmv import OpenMvCamera
 from spedge.sources.recording import RecordingSource
 from spedge.sources.serial_port import EdvsCamera, SerialSource
 from spedge.sources.usb import CAMERAS, UsbCamera
@@ -18,6 +19,7 @@ __all__ = [
     "KINDS",
     "BoardCamera",
     "EdvsCamera",
+    "OpenMvCamera",
     "RecordingSource",
     "SerialSource",
     "Source",
@@ -30,6 +32,7 @@ KINDS = {
     "RECORDING": "a file that spedge.open reads",
     "camera:NAME": f"a camera: {', '.join(CAMERAS)}; camera:NAME,serial=00051501,{FORM}",
     "edvs:PORT": "an eDVS on a serial port; edvs:/dev/ttyUSB0,baud=4000000,format=edvs-e4,invert",
+    "openmv:PORT": "an OpenMV camera with a GENX320, on USB; openmv:/dev/ttyACM0",
     "serial:PORT": "raw words on a serial port; serial:/dev/ttyACM0,format=evt2,width=320,height=320,baud=115200",
 }
 
@@ -43,12 +46,14 @@ def open_source(text: str, *, speed: float | None = None, reading: Reading = PLA
     camera that cannot be opened.
     """
     kind, _, rest = text.partition(":")
-    opener = {"camera": _usb, "edvs": _edvs, "serial": _serial}.get(kind)
+    opener = {"camera": _usb, "edvs": _edvs, "openmv": _openmv, "serial": _serial}.get(kind)
     if opener is None or not rest:
         return RecordingSource(Path(text), speed, reading)
     target, options = _options(text, rest)
     if not target:
         raise UsageError(f"{text}: say which, as in {KINDS[_form(kind)].rpartition('; ')[2]}")
+    if kind == "openmv" and options:  # before the camera is touched
+        raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
     source = opener(target, options)
     if options:
         raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
@@ -96,6 +101,10 @@ def _edvs(port: str, options: dict[str, str]) -> Source:
         mode=int(format if format.isdecimal() else format_name(format, EDVS_FORMATS)[-1]),
         invert_polarity=_flag(options, "invert"),
     )
+
+
+def _openmv(port: str, options: dict[str, str]) -> Source:
+    return OpenMvCamera(port)
 
 
 def _serial(port: str, options: dict[str, str]) -> Source:
