@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spedge.recordings import Reading
     from spedge.view.stage import RecordingStage
 
-_LIVE = ("camera", "edvs", "serial")
+_LIVE = ("camera", "edvs", "openmv", "serial", "v4l2")
 
 
 @reads
