@@ -179,7 +179,8 @@ class _Writer:
         for _ in range(s.layers):
             x = self.layer(x, mask)
         if s.causal:
-            row = self.mean(self.layer_norm(x) if s.final_norm else x)
+            x = self.layer_norm(x) if s.final_norm else x
+            row = self.mean(self.activate(self.linear(x, s.hidden, s.hidden)))
             head = helper.make_node("Gemm", [row, self.random(s.hidden, s.classes)], ["logits"], name="head")
             return make_model(s, [*self.nodes, head], self.constants)
         if s.tokens_first:

@@ -37,7 +37,8 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; serial:PORT,width=W,height=H; "
+            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
+            "v4l2:DEVICE; "
             "or a training's run.",
         ),
     ],
