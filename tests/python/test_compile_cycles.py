@@ -144,6 +144,7 @@ def test_without_llvm_a_sentence_names_the_package(
     assert inspection["instructions"] > 0
 
 
+@pytest.mark.long
 def test_kernels_are_searched_by_cycles(bundle: Bundle) -> None:
     emulated("mps2-an500")
     points = [[{"unroll": 2}, {"unroll": M7.unroll}]]
