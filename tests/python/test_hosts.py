@@ -250,7 +250,7 @@ def test_a_host_that_slept_through_being_told_leaves_the_device_to_the_next(
             with pytest.raises(DeviceGone, match=taken(agent)):
                 first.send(encode_words(EVENTS[1000:2000]))
             require_all(second)
-    assert log_of(agent)[:3] == [COME, IN_PLACE, FOUND]
+    wait_for(lambda: log_of(agent)[:3] == [COME, IN_PLACE, FOUND], 10)
 
 
 @pytest.mark.parametrize("verb", ["run", "check"])
