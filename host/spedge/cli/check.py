@@ -142,7 +142,7 @@ def command(
     known = board_of(board, loaded, provider, precision)
     corner = corner_of(crop)
     if detects and (corner or bin):
-        raise UsageError("a part of a larger sensor is checked of classifiers; 'spedge run' takes it of detectors, too")
+        raise UsageError("a part of a larger sensor is checked of classifiers only, and this is a detector")
     part = part_of_recordings(loaded, recordings, reading, corner, bin) if corner or bin else None
     events = require_recordings(loaded, recordings, reading, part is not None)
     with contextlib.ExitStack() as stack:
