@@ -40,6 +40,8 @@ class Target:
     panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
     int8_vectors: bool = False  # sixteen products of bytes at once: kernel_int8_vector.h
     vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
+    triple: str = ""  # LLVM's name of the instruction set, and of its cores that cycles are predicted of
+    cores: tuple[str, ...] = ()
     call_bytes: int = 0  # of stack that a call takes beside the frames: return address, red zone
 
     @property
@@ -67,6 +69,8 @@ TARGETS: dict[str, Target] = {
             defines=("SP_K_FAST_MAX",),
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
+            triple="thumbv7em-none-eabihf",
+            cores=("cortex-m7",),
         ),
         Target(
             "cortex-m4",
@@ -79,6 +83,8 @@ TARGETS: dict[str, Target] = {
             panels=True,
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
+            triple="thumbv7em-none-eabihf",
+            cores=("cortex-m4",),
         ),
         Target(
             "cortex-m55",
@@ -93,6 +99,8 @@ TARGETS: dict[str, Target] = {
             defines=("SP_K_FAST_MAX",),
             compiler="arm-none-eabi-gcc",
             packages=_ARM_PACKAGES,
+            triple="thumbv8.1m.main-none-eabihf",
+            cores=("cortex-m55",),
         ),
         Target(
             "rv32",
@@ -116,6 +124,8 @@ TARGETS: dict[str, Target] = {
             vectors=True,
             compiler="aarch64-linux-gnu-gcc",
             packages=("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+            triple="aarch64-linux-gnu",
+            cores=("cortex-a57", "cortex-a78"),
         ),
         Target(
             "native",

@@ -8,6 +8,8 @@ With the bundle and a recording that ship, on the board sim: it needs what `sped
 from __future__ import annotations
 
 import contextlib
+import json
+import runpy
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from PIL import Image
 
 from spedge.base.paths import assets_dir
 from spedge.boards.manifest import load_board
+from spedge.cli.boxes import shown
 from spedge.cli.common import opened_device
 from spedge.jobs.check import check
 from spedge.jobs.labelling import Labeller
@@ -120,6 +123,34 @@ def _labels() -> Iterator[Stage]:
         yield stage
 
 
+@contextlib.contextmanager
+def _boxes() -> Iterator[Stage]:
+    """Two things of an example, with where they are and the boxes that it finds by their tokens, each 50 ms."""
+    with tempfile.TemporaryDirectory() as scratch:
+        with contextlib.chdir(scratch):  # where it leaves its own picture
+            things = runpy.run_path(str(DOCS.parent / "examples" / "boxes_without_a_model.py"))
+        path, labels, said = (Path(scratch) / name for name in ("drive_td.raw", "drive_bbox.npy", "found.jsonl"))
+        write(path, things["events"], things["WIDTH"], things["HEIGHT"])
+        times = range(50_000, 1_000_000, 50_000)
+        rows = [
+            (t, x + vx * t / 1e6, y + vy * t / 1e6, size, size, 0)
+            for t in times
+            for (x, y), (vx, vy), size in things["things"]
+        ]
+        kinds = [("t", "<u8"), *((side, "<f4") for side in "xywh"), ("class_id", "u1")]
+        np.save(labels, np.array(rows, kinds))
+        with said.open("w") as file:
+            for t in times:
+                found = [
+                    {"x": left, "y": top, "w": right - left, "h": bottom - top, "score": 1.0, "label": "thing"}
+                    for left, top, right, bottom in things["boxes_at"](things["tokens"], t)
+                ]
+                file.write(json.dumps({"t_us": t, "boxes": found}) + "\n")
+        stage = open_stage(path, patch_size=things["PATCH"], threshold=12.0)
+        stage.scene = shown([labels, said], stage.scene)
+        yield stage
+
+
 def _cell(page: Any) -> None:
     """A cell of the matrix that was clicked."""
     until(page, "document.querySelectorAll('#matrix button').length")
@@ -133,6 +164,12 @@ def _middle(page: Any) -> None:
     page.evaluate("view.t = view.about.first + 620000")
 
 
+def _half(page: Any) -> None:
+    until(page, "view.frame && view.series")
+    page.evaluate("view.t = view.about.first + 520000")
+    until(page, "view.frame.t === view.about.first + 520000")
+
+
 def _kept(page: Any) -> None:
     until(page, "view.frame && view.frame.token_count")
     page.keyboard.press("2")
@@ -143,6 +180,7 @@ PANELS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Stage]], 
     "view-training": (_training, _cell),
     "view-check": (_check, _middle),
     "view-label": (_labels, _kept),
+    "view-boxes": (_boxes, _half),
 }
 
 

@@ -1,6 +1,6 @@
 """A wheel in an environment of its own for each Python that is here, where no compiler is found.
 
-python tools/test_wheel.py dist/spedge-….whl    # exits with 1 when one of them does not tokenize a recording
+python tools/test_wheel.py dist/spedge-….whl    # exits with 1 when one does not tokenize a recording, or runs no model
 """
 
 from __future__ import annotations
@@ -32,20 +32,27 @@ def _version(program: str) -> str:
 
 
 def tokenizes(python: str, wheel: Path) -> bool:
-    """Install the wheel and tokenize a recording that ships with it."""
+    """Install the wheel, tokenize a recording that ships with it, and check the application of boards on a bundle."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
         subprocess.run([python, "-m", "venv", folder], check=True)
         environment = {**os.environ, "PATH": f"{folder}/bin", "CC": "false"}
         environment.pop("PIP_CONSTRAINT", None)  # of this repository, with a relative path
         pip = [f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel.resolve()]
-        subprocess.run(pip, check=True, env=environment, cwd=folder)
+        installed = subprocess.run(pip, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder, check=False)
+        if installed.returncode:
+            print(f"{_version(python)}: cannot be installed: {installed.stderr.strip().splitlines()[-1]}")
+            return False
         command = [f"{folder}/bin/spedge", "tokenize", "clap", "--threshold", "64", "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
         good = done.returncode == 0 and json.loads(done.stdout)["tokens"] > 0
         took = time.monotonic() - begin
         print(f"{_version(python)}: {'tokenizes' if good else done.stderr.strip()}, {took:.0f} s with the installation")
-        return good
+        command = [f"{folder}/bin/spedge", "check", "gestures-pico", "clap", "--board", "host", "--provider", "cpu"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+        if done.returncode:
+            print(f"{_version(python)}: runs no model: {done.stderr.strip()}")
+        return good and done.returncode == 0
 
 
 if __name__ == "__main__":

@@ -205,3 +205,53 @@ def absorb_single_query(graph: Graph) -> None:
         by_head = v.weight.reshape(width, heads, node.value_depth).transpose(1, 0, 2)
         values = HeadLinear(node.out, mix.out, np.ascontiguousarray(by_head), v.bias)
         graph.replace_node(node, [query, mix, values])
+
+
+def split_heads(graph: Graph) -> None:
+    """Attend head by head: each adds its part of the output's linear to the rows, one after the other.
+
+    Keys and values are then kept of one head at a time, and the rows' normalisation is kept instead of theirs. For
+    attentions whose q, k and v are linears of one normalisation, and whose output's linear is added to other rows.
+    """
+    rows = demand(graph)
+    for node in list(graph.nodes):
+        if isinstance(node, Attention) and node.heads > 1 and not (node.shared or node.causal):
+            parts = _linears_around(graph, node)
+            if parts is not None and rows[node.out] == ALL:
+                _split(graph, node, *parts)
+
+
+def _linears_around(graph: Graph, node: Attention) -> tuple[list[Linear], Linear, Map, Value] | None:
+    """The linears of q, k and v, that of the output, what adds it to rows, and these."""
+    before = [p for p in map(graph.producer, node.inputs) if isinstance(p, Linear) and graph.used_once(p.out)]
+    if len(before) < 3 or len({p.x for p in before}) > 1 or not isinstance(graph.producer(before[0].x), Norm):
+        return None
+    after = graph.consumers(node.out)
+    if len(after) != 1 or not isinstance(after[0], Linear) or not graph.used_once(after[0].out):
+        return None
+    (add,) = graph.consumers(after[0].out)
+    if not isinstance(add, Map) or add.op != "add" or len(add.inputs) != 2:
+        return None
+    rest = [v for v in add.inputs if v is not after[0].out]
+    return (before, after[0], add, rest[0]) if len(rest) == 1 and rest[0] is not before[0].x else None
+
+
+def _split(graph: Graph, node: Attention, before: list[Linear], after: Linear, add: Map, rest: Value) -> None:
+    made: list[Node] = []
+    for head in range(node.heads):
+        inputs = []
+        for linear, depth in zip(before, (node.depth, node.depth, node.value_depth), strict=True):
+            part = slice(head * depth, (head + 1) * depth)
+            bias = None if linear.bias is None else linear.bias[part]
+            made.append(Linear(graph.value(depth, f"{linear.out.name}_"), linear.x, linear.weight[:, part], bias))
+            inputs.append(made[-1].out)
+        mixed = graph.value(node.value_depth, f"{node.out.name}_")
+        made.append(Attention(mixed, inputs[0], inputs[1], inputs[2], 1, node.depth, node.value_depth))
+        weight = after.weight[head * node.value_depth : (head + 1) * node.value_depth]
+        share = graph.value(after.out.width, f"{after.out.name}_")
+        made.append(Linear(share, mixed, weight, None if head else after.bias))
+        total = add.out if head == node.heads - 1 else graph.value(add.out.width, f"{add.out.name}_")
+        made.append(Map(total, "add", (share, rest)))
+        rest = total
+    graph.replace_node(add, made)
+    graph.nodes = [n for n in graph.nodes if n is not node and n is not after and all(n is not b for b in before)]

@@ -21,7 +21,7 @@ from spedge.base.errors import UsageError
 from spedge.base.paths import cache_dir
 
 from ..driver import Progress, Result, generate, write_folder
-from ..errors import CompileError
+from ..errors import CompileError, MissingCompilerError
 from ..graph.nodes import Array
 from ..graph.reference import Runner, to_onnx
 from ..kernels.base import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
@@ -30,6 +30,7 @@ from ..kernels.rows import RowsAttentionKernel
 from ..plan.program import Call, HeadLoop
 from ..supported import supported
 from ..targets import TARGETS, Target, find_target
+from .cycles import Prediction, predict
 from .footprint import Footprint, footprint, include_flags, require_compiler
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class CallReport:
 class Inspection:
     """footprint: bytes on the target, None when its compiler is not installed. tokens: present in the measured sample.
 
-    instructions: of a whole inference on the board `measured_on`, without probes' own.
+    instructions: of a whole inference on the board `measured_on`, without probes' own. predictions: of its cycles, by
+    core; `unpredicted` says why there are none though the board was measured.
     """
 
     target: str
@@ -79,6 +81,8 @@ class Inspection:
     instructions: int | None
     max_abs_error: float
     calls: tuple[CallReport, ...]
+    predictions: tuple[Prediction, ...] = ()
+    unpredicted: str | None = None
 
     def to_json(self) -> str:
         """The report as a JSON document."""
@@ -141,6 +145,7 @@ def inspect(
     errors, largest = _errors(result, sites, folder, samples)
     longest = max(samples, key=len)
     costs, whole = _measure(bundle, chosen, precision, folder, machine, longest, len(sites), say)
+    predictions, unpredicted = _predict(bundle, chosen, precision, machine, longest, say)
     parts = result.report.kernels
     weights = [float(c) for c in costs] if costs else [float(p.macs) for p in parts]
     total = sum(weights) or 1.0
@@ -160,6 +165,8 @@ def inspect(
         instructions=whole,
         max_abs_error=largest,
         calls=calls,
+        predictions=predictions,
+        unpredicted=unpredicted,
     )
 
 
@@ -181,8 +188,6 @@ def _sites(result: Result) -> list[_Site]:
 
 
 def _footprint(bundle: Bundle, target: Target, say: Progress, precision: str) -> Footprint | None:
-    from ..errors import MissingCompilerError
-
     try:
         require_compiler(target)
     except MissingCompilerError:
@@ -343,8 +348,9 @@ def _measure(
     sites: int,
     say: Progress,
 ) -> tuple[list[int], int | None]:
-    """Instructions of each site and of the whole inference; nothing without a machine."""
-    if machine is None:
+    """Instructions of each site and of the whole inference; nothing without a machine, or where they are counted by
+    `predict` alone."""
+    if machine is None or (machine.target == target.name and machine.cost_unit != "instructions" and target.cores):
         return [], None
     if machine.target != target.name or machine.cost_unit != "instructions":
         raise UsageError(f"{machine.name} cannot count the instructions of {target.name}: see 'spedge boards'")
@@ -352,3 +358,16 @@ def _measure(
     (whole,) = machine.run(bundle, precision, [rows])
     (run,) = machine.run(bundle, precision, [rows], model=folder, probes=sites)
     return list(run.probes), whole.cost
+
+
+def _predict(
+    bundle: Bundle, target: Target, precision: str, machine: Machine | None, rows: Array, say: Progress
+) -> tuple[tuple[Prediction, ...], str | None]:
+    """By core, or why there are none."""
+    if machine is None:
+        return (), None
+    say("predicting cycles")
+    try:
+        return predict(bundle, target, precision, machine, [rows]), None
+    except MissingCompilerError as error:
+        return (), str(error)

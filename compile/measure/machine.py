@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +27,22 @@ class Run(Protocol):
     @property
     def probes(self) -> tuple[int, ...]:
         """By kernel call."""
+
+
+class Execution(Protocol):
+    """What an emulator ran: the image, and by address how often it came there from a branch."""
+
+    @property
+    def image(self) -> Path:
+        """An ELF file."""
+
+    @property
+    def starts(self) -> Mapping[int, int]:
+        """By address."""
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """By case."""
 
 
 class Machine(Protocol):
@@ -57,4 +73,17 @@ class Machine(Protocol):
 
         Of `repeats` runs the cheapest counts. probes: kernel calls that the folder's model measures.
         Raises DeviceError when the model cannot be built or run.
+        """
+
+    def trace(
+        self,
+        bundle: Bundle,
+        precision: str,
+        cases: Sequence[NDArray[np.float32]],
+        model: Path | None = None,
+        within: str = "",
+    ) -> Execution:
+        """As `run`, and count what is executed of the functions whose names match the expression `within`.
+
+        Raises UsageError where nothing can be counted.
         """

@@ -42,6 +42,7 @@ class Shape:
     final_norm: bool = True
     tokens_first: bool = False
     causal: bool = False  # and the mean over the rows present instead of a row in front
+    mapped: bool = False  # causal: the mean of a map of the rows, as wide as `intermediate`, and not of the rows
     seed: int = 0
 
     def check(self) -> None:
@@ -179,8 +180,10 @@ class _Writer:
         for _ in range(s.layers):
             x = self.layer(x, mask)
         if s.causal:
-            row = self.mean(self.layer_norm(x) if s.final_norm else x)
-            head = helper.make_node("Gemm", [row, self.random(s.hidden, s.classes)], ["logits"], name="head")
+            x = self.layer_norm(x) if s.final_norm else x
+            width = s.intermediate if s.mapped else s.hidden
+            row = self.mean(self.activate(self.linear(x, s.hidden, width)) if s.mapped else x)
+            head = helper.make_node("Gemm", [row, self.random(width, s.classes)], ["logits"], name="head")
             return make_model(s, [*self.nodes, head], self.constants)
         if s.tokens_first:
             x = self.node("Transpose", x, perm=[1, 0, 2])

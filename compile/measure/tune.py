@@ -1,4 +1,4 @@
-"""Search a target's parameters on its emulated board: the fewest instructions for one inference win.
+"""Search a target's parameters on its emulated board: the fewest instructions, or predicted cycles, of inferences win.
 
 Coordinate descent from the parameters that targets.py gives the target: along one axis at a time every choice is built
 and run, and the cheapest stays. Instructions are counted exactly, so that the same search gives the same answer; on a
@@ -22,6 +22,7 @@ from spedge.base.paths import cache_dir
 from ..precision import find_precision
 from ..supported import transformer_on_tokens
 from ..targets import TARGETS, TUNED_SCHEMA, Parameters, Target, find_target, read_tuned, tuned_path
+from .cycles import predict, require_tools
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -35,6 +36,8 @@ PASSES = 3  #: times over all axes, at most
 ARENA_GROWTH = 1.05  #: a choice that takes more memory than this multiple of what the start takes is left out
 COUNTER_STEP = 40  #: instructions, of the coarsest board
 COUNTS = 8  #: inferences of a trial, each with a token less: the last block of rows is full in some and not in others
+BY = ("instructions", "cycles")  #: what a search goes by, where the board counts instructions
+PREDICTED = "predicted cycles"  #: the unit of costs by cycles
 REPEATS = 20  #: runs of a choice where the cost is time; the quickest counts
 TOLERANCE = {"fp32": 1e-4, "int8w": 1e-4, "int8": 0.1}  #: of a logit, against what the start computes
 
@@ -84,7 +87,7 @@ class Tuning:
     @property
     def exact(self) -> bool:
         """Whether the same search gives the same answer."""
-        return self.unit == "instructions"
+        return self.unit != "ns"
 
     def to_json(self) -> dict[str, Any]:
         """The search as a JSON document."""
@@ -98,12 +101,14 @@ def tune(
     precision: str = "fp32",
     space: Sequence[Axis] | None = None,
     on_progress: Progress | None = None,
+    by: str = "instructions",
 ) -> Tuning:
     """The best parameters for a bundle's encoder, by running it on a machine with the target's core.
 
     The sample is the bundle's vector with the most tokens, or random rows, and the same without its last tokens.
-    space: axes of choices instead of SPACE's. Nothing is stored: see `store`. Raises UsageError when the machine has
-    another core, and what compiling, building and running raise.
+    space: axes of choices instead of SPACE's. by: one of BY; "cycles" are predicted of the target's first core. Nothing
+    is stored: see `store`. Raises UsageError when the machine has another core, or `by` cannot be, MissingCompilerError
+    for cycles without LLVM, and what compiling, building and running raise.
     """
     say = on_progress or (lambda _: None)
     find_target(target)
@@ -111,9 +116,10 @@ def tune(
     start = TARGETS[target]
     if machine.target != target:
         raise UsageError(f"{machine.name} cannot run what is compiled for {target}")
+    _require_costs(start, by)
     axes = SPACE.get(target, ()) if space is None else space
     transformer_on_tokens(bundle)  # what the machine runs alone
-    search = _Search(bundle, start, machine, precision, say)
+    search = _Search(bundle, start, machine, precision, say, by)
     best = default = search.trial(start.parameters)
     for _ in range(PASSES):
         before = best
@@ -128,7 +134,7 @@ def tune(
         target,
         precision,
         machine.name,
-        machine.cost_unit,
+        search.unit,
         bundle.name,
         bundle.hash,
         len(search.rows),
@@ -136,6 +142,16 @@ def tune(
         best,
         tuple(search.trials.values()),
     )
+
+
+def _require_costs(target: Target, by: str) -> None:
+    if by not in BY:
+        raise UsageError(f"kernels are not searched by {by!r}: choose one of {', '.join(BY)}")
+    if by == "cycles":
+        if not target.cores:
+            known = ", ".join(t.name for t in TARGETS.values() if t.cores and t.name in SPACE)
+            raise UsageError(f"no cycles are predicted of {target.name}: {known} can be searched by them")
+        require_tools()
 
 
 def store(tuning: Tuning, folder: Path | None = None) -> Path:
@@ -168,14 +184,17 @@ def store(tuning: Tuning, folder: Path | None = None) -> Path:
 class _Search:
     """Runs choices, each once."""
 
-    def __init__(self, bundle: Bundle, start: Target, machine: Machine, precision: str, say: Progress) -> None:
+    def __init__(
+        self, bundle: Bundle, start: Target, machine: Machine, precision: str, say: Progress, by: str = "instructions"
+    ) -> None:
         from .inspection import sample_rows
 
         self.bundle, self.start, self.machine, self.precision, self.say = bundle, start, machine, precision, say
         self.rows = max(sample_rows(bundle), key=len)
         self.trials: dict[tuple[tuple[str, int | bool], ...], Trial] = {}
         #: Boards count instructions in steps, and a run begins anywhere in one: smaller differences are none.
-        self.resolution = COUNTER_STEP * min(COUNTS, len(self.rows)) if machine.cost_unit == "instructions" else 0
+        self.unit = PREDICTED if by == "cycles" else machine.cost_unit
+        self.resolution = COUNTER_STEP * min(COUNTS, len(self.rows)) if self.unit == "instructions" else 0
         self.arena = 0.0
         self.wanted: Any = None
 
@@ -184,7 +203,7 @@ class _Search:
         if key not in self.trials:
             made = self.trials[key] = self.run(parameters)
             shown = ", ".join(f"{name} {value}" for name, value in parameters.items())
-            cost = f"{made.cost:,} {self.machine.cost_unit}" if made.cost is not None else made.reason
+            cost = f"{made.cost:,} {self.unit}" if made.cost is not None else made.reason
             self.say(f"trial {len(self.trials)}: {shown}: {cost}")
         return self.trials[key]
 
@@ -211,4 +230,7 @@ class _Search:
         difference = max(float(np.abs(r.logits - w).max()) for r, w in zip(runs, self.wanted, strict=True))
         if not difference <= TOLERANCE[self.precision]:
             return Trial(parameters, None, f"is wrong by {difference:.2g}")
-        return Trial(parameters, sum(r.cost for r in runs))
+        if self.unit != PREDICTED:
+            return Trial(parameters, sum(r.cost for r in runs))
+        predicted, *_ = predict(self.bundle, target, self.precision, self.machine, cases, folder)
+        return Trial(parameters, round(predicted.predicted_cycles))

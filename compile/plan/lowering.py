@@ -107,7 +107,7 @@ class Lowering:
         def visit(value: Value, first: bool) -> None:
             node = self.by_value[value]
             linear = isinstance(node, Linear | HeadLinear) and (first or self.graph.used_once(value))
-            if linear or (_cheap(node) and not self.target.vectors):
+            if linear or (_cheap(node) and not self.target.vectors and not self.of_heads(node)):
                 found.add(value)
                 for i in node.inputs:
                     visit(i, False)
@@ -115,6 +115,12 @@ class Lowering:
         for value in attention.inputs:
             visit(value, True)
         return found
+
+    def of_heads(self, node: Node) -> bool:
+        """Whether attentions of single heads read it, one after the other (graph/rewrite.py): it is then stored."""
+        linears = [r.out for r in self.graph.consumers(node.out) if isinstance(r, Linear)]
+        queries = [n.q for n in self.graph.nodes if isinstance(n, Attention) and n.heads == 1 and not n.shared]
+        return sum(q in linears for q in queries) > 1
 
     def kept(self, level: int, levels: dict[Value, int], slices: Sequence[set[Value]]) -> list[Value]:
         """Values of this level that something after this level's phase reads."""

@@ -113,6 +113,7 @@ def test_encode_takes_a_whole_window(tmp_path: Path) -> None:
     shape=st.builds(
         Shape,
         causal=st.just(True),
+        mapped=st.booleans(),
         tokens=st.integers(1, 19),
         hidden=st.sampled_from([6, 12, 18]),
         intermediate=st.integers(1, 27),

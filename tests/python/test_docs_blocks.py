@@ -25,7 +25,9 @@ from tests.python.test_names import PAGES, REPOSITORY
 #: Commands that are not typed here, by a pattern, the first that fits: the test that does the same, or what it takes.
 NOT_HERE = {
     r"camera:evk4": "a camera",
-    r"/dev/ttyACM0|tcp://10|tcp://jetson|ssh://|scp ": "a board or a machine on the network",
+    r"v4l2|frames\.bin": "python/test_v4l2.py",
+    r"openmv:": "python/test_openmv.py",
+    r"/dev/ttyACM0|tcp://10|tcp://jetson|ssh://|scp |^ssh ": "a board or a machine on the network",
     r"--board (disco-f746g|jetson|mps2-\w+|my-board)|--measure": "emulated",
     r"spedge bench": "python/test_bench.py",
     r"\.mp4": "python/test_render.py",

@@ -32,14 +32,22 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def walk(name: str, events: int, seconds: float, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Preprocess, take two steps, and score the boxes of both checkpoints."""
+def walk(
+    name: str,
+    events: int,
+    seconds: float,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    batch: int = 2,
+    export: bool = False,
+) -> None:
+    """Preprocess, take two steps, score the boxes of both checkpoints; export, and hold the bundle against torch."""
     data = PRESETS[name].dataset
     classes = len(PRESETS[name].spec().labels)
     driving(folder / "raw", data, classes, seconds, events)
     store, run = folder / "store", folder / "run"
     assert told(capsys, "preprocess", data, "--data", folder / "raw", "--out", store)["recordings"] == 3
-    given = ("--steps", 2, "--batch", 2, "--log-steps", 1, "--workers", 0, "--no-bundle")
+    given = ("--steps", 2, "--batch", batch, "--log-steps", 1, "--workers", 0, "--no-bundle")
     report = told(capsys, "train", name, "--data", store, "--run", run, *given)
     assert (report["preset"], report["steps"], report["learned_samples"]) == (name, 2, 1)
     assert 0 <= report["mAP@.50"] <= 1
@@ -52,6 +60,10 @@ def walk(name: str, events: int, seconds: float, folder: Path, capsys: pytest.Ca
         assert found["labels"] == 2 * (round(1e6 * seconds) // 250_000 - 2 if data == "gen1" else 30 * seconds - 15)
         assert -1 <= found["mAP@.50"] <= 1
         assert found["tokens_per_step"] > 0
+    if export:
+        assert execute(["export", str(run), "--out", str(folder / "bundle")]) == 0
+        capsys.readouterr()
+        assert told(capsys, "check", folder / "bundle", "--board", "host")["passed"]
 
 
 def narrow(preset: Preset) -> Preset:
@@ -76,11 +88,20 @@ def test_every_detector_from_files_to_boxes(
     walk(name, FEW, 1, tmp_path, capsys)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_is_exported(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, name, narrow(PRESETS[name]))
+    walk(name, FEW, 1, tmp_path, capsys, export=True)
+
+
 @pytest.mark.presets
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_at_full_size(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    walk(name, MANY, 1, tmp_path, capsys)
+    walk(name, MANY, 1, tmp_path, capsys, batch=1, export=True)  # two dense sequences would take 23 GB
     shutil.rmtree(tmp_path)  # gigabytes of a base model
 
 

@@ -68,6 +68,7 @@ FOLLOWED = {
     "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
     "--every-ms, --every-tokens": "test_the_command_checks_and_runs_it",
     "--measure goes with --report": "test_the_command_adds_it_to_the_report",
+    "--by goes with --tune": "test_what_cannot_be_searched_by_cycles_is_refused",
     "and --precision are for bundles": "test_an_onnx_file_takes_no_options_of_bundles",
     "lists the ports": "test_devices_lists_ports_and_what_answers",
     "are listed by 'spedge boards'": "test_boards_as_a_table_and_as_json",

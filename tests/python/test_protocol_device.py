@@ -243,7 +243,9 @@ def test_unknown_types_and_wrong_lengths_are_errors(raw: Raw) -> None:
         assert code_of(raw.ask(kind, b"abc")) == ErrorCode.TYPE
     for kind in Type:
         if kind not in (Type.ERROR, Type.EVENTS, Type.RESULT_PUSH):
-            assert code_of(raw.ask(kind, bytes(7))) == ErrorCode.LENGTH
+            assert code_of(raw.ask(kind, bytes(51 if kind == Type.HELLO else 7))) == ErrorCode.LENGTH
+    assert code_of(raw.ask(Type.HELLO, bytes(1))) == ErrorCode.LENGTH
+    assert raw.ask(Type.HELLO, bytes(50)).type == Type.HELLO | REPLY_BIT  # an answer that nobody asked for
     assert code_of(raw.ask(Type.EVENTS, b"", seq=0)) == ErrorCode.LENGTH
     assert raw.state() == before
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -294,7 +294,9 @@ def test_the_map_is_the_code() -> None:
         assert (REPOSITORY / folder).is_dir(), folder
     code = {".py", ".c", ".h", ".pyx", ".md", ".json"}
     ours = {path.relative_to(REPOSITORY) for path in REPOSITORY.glob("*/*") if not path.parts[-2].startswith(".")}
-    top = {path.parts[0] for path in ours if path.suffix in code} - {"build", "demo-out", "node_modules"}
+    made = [line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().split()]
+    top = {path.parts[0] for path in ours if path.suffix in code}
+    top = {name for name in top if not any(fnmatch(name, pattern) for pattern in [*made, "node_modules"])}
     named = {Path(folder).parts[0] for folder in rooms.FOLDERS}
     assert top <= named, "the map names every folder of the repository"
     assert set(C_ROOMS) >= {f"{folder}/" for folder in rooms.FOLDERS if folder.startswith("firmware/")}

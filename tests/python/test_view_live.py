@@ -184,3 +184,38 @@ def test_a_camera_is_shown_until_it_ends(capsys: pytest.CaptureFixture[str], mon
     assert seen[0]["event_count"] == len(events)
     assert cli.execute(["view", "camera:evk4", "bundle"]) == 2
     assert "spedge run BUNDLE --view" in capsys.readouterr().err
+
+
+def test_an_openmv_camera_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every source is that is no file: a page that reads a name as a recording's would say that there is no file."""
+    from spedge.cli.view import _LIVE
+    from spedge.sources import KINDS, OpenMvCamera
+    from tests.openmv_camera import FakeOpenMv
+
+    assert {form.partition(":")[0] for form in KINDS} - {"RECORDING"} == set(_LIVE)
+    offered: list[int] = []
+
+    class Watched(LiveStage):
+        def offer(self, events: Any) -> None:
+            super().offer(events)
+            offered.append(len(events))
+            if sum(offered) == 3000:
+                sources[0].stop()
+
+    sources: list[OpenMvCamera] = []
+    monkeypatch.setattr("spedge.view.live.LiveStage", Watched)
+    monkeypatch.setattr("webbrowser.open", lambda _: None)
+    monkeypatch.setattr(OpenMvCamera, "_begun", _noting(OpenMvCamera._begun, sources))
+    with FakeOpenMv(count=3000, patient=True) as camera:
+        assert cli.execute(["view", f"openmv:{camera.path}"]) == 0, capsys.readouterr().err
+        assert f"openmv:{camera.path} is at http://127.0.0.1:" in capsys.readouterr().err
+    assert sum(offered) == 3000
+
+
+def _noting(method: Callable[[Any], None], seen: list[Any]) -> Callable[[Any], None]:
+    def noting(self: Any) -> None:
+        if self not in seen:
+            seen.append(self)
+        method(self)
+
+    return noting

@@ -157,18 +157,21 @@ def padded(embedded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 class Encoder(Rows):
     """Embedded tokens to logits.
 
-    attention "full": LayerNorm of the CLS row, one linear map. "causal": the mean of the LayerNorms of all present rows
-    takes CLS's place, so that each token's contribution is final once it is computed.
+    attention "full": LayerNorm of the CLS row, one linear map. "causal": the mean over all present rows of a linear map
+    and GELU of their LayerNorms, `intermediate` wide, takes CLS's place: each token's contribution is final once it is
+    computed, and a token that has seen little can contribute nothing, which a mean of LayerNorms does not let it.
     """
 
     def __init__(self, config: Transformer, classes: int, dropout: float = 0.0) -> None:
         super().__init__(config, dropout)
-        self.head = nn.Linear(config.hidden, classes)
+        if self.causal:
+            self.contribution = nn.Linear(config.hidden, config.intermediate)
+        self.head = nn.Linear(config.intermediate if self.causal else config.hidden, classes)
 
     def forward(self, tokens: Tensor, length: Tensor) -> Tensor:
         """tokens [N, T, hidden], length int [N]; rows at and past length are ignored. Returns [N, classes]."""
         x = self.rows(tokens, length)
-        seen = self._mean(self.norm(x), length) if self.causal else self.norm(x[:, 0])
+        seen = self._mean(F.gelu(self.contribution(self.norm(x))), length) if self.causal else self.norm(x[:, 0])
         logits: Tensor = self.head(seen)
         return logits
 

@@ -98,7 +98,9 @@ def weights_of(tensors: Mapping[str, Tensor], spec: ModelSpec, what: str) -> dic
     seen = spec.representation
     assert isinstance(seen, TokenInput)
     weights = _named_as_ours(tensors)
-    random = ("encoder.head.",) if seen.tokenizer.patch_size == PATCH else ("encoder.head.", "embedding.")
+    random: tuple[str, ...] = ("encoder.head.", "encoder.contribution.")
+    if seen.tokenizer.patch_size != PATCH:
+        random += ("embedding.",)
     weights = {name: value for name, value in weights.items() if not name.startswith(random)}
     if _KERNEL in weights and weights[_KERNEL].dim() == 4:
         grey = weights[_KERNEL].mean(1, keepdim=True).expand(-1, 2 * seen.embedding.buckets, -1, -1)

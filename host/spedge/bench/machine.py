@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +36,20 @@ class Run:
     stack_bytes: int
     logits: NDArray[np.float32]
     probes: tuple[int, ...] = ()
+
+
+#: Lines of the emulator's log: a translated block is run, and one that was announced is not run after all.
+_RUN = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", re.MULTILINE)
+_NOT_RUN = re.compile(rb"^Stopped execution of TB chain before \S+ \[([0-9a-f]+)\]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What an emulator ran: the image, and by address how often it came there from a branch."""
+
+    image: Path
+    starts: Mapping[int, int]
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,38 @@ class Machine:
         image = build(self.board, bundle, lambda _: None, precision, "bench/model", model=model).path
         return run_on_board(self.board, image, bundle, cases, repeats, probes)
 
+    def trace(
+        self, bundle: Bundle, precision: str, cases: Sequence[Rows], model: Path | None = None, within: str = ""
+    ) -> Execution:
+        """As `run`, and count what is executed of the functions whose names match `within`.
+
+        Raises UsageError for a board that no QEMU emulates.
+        """
+        if self.board.emulator is None:
+            raise UsageError(f"what {self.name} executes cannot be counted: that takes a board in QEMU")
+        image = build(self.board, bundle, lambda _: None, precision, "bench/model", model=model).path
+        with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
+            log = Path(folder) / "log"
+            ranges = ",".join(f"{start:#x}+{size:#x}" for start, size in _functions(image, re.compile(within)))
+            tracing = ["-d", "exec,nochain", "-D", str(log), "-dfilter", ranges]
+            runs = run_on_board(self.board, image, bundle, cases, tracing=tracing)
+            said = log.read_bytes()
+        starts = Counter(int(at, 16) for at in _RUN.findall(said))
+        starts.subtract(int(at, 16) for at in _NOT_RUN.findall(said))
+        return Execution(image, starts, tuple(runs))
+
+
+def _functions(image: Path, names: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Address and size of the functions of an image whose names match."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    with image.open("rb") as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        found = [s for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC" and names.fullmatch(s.name)]
+        return sorted({(s["st_value"] & ~1, max(s["st_size"], 1)) for s in found})
+
 
 def find_machine(target: str) -> Machine:
     """An emulated or simulated board with the target's core, whose tools are installed. Raises UsageError."""
@@ -93,14 +142,20 @@ def load_machine(name: str) -> Machine:
 
 
 def run_on_board(
-    board: Board, image: Path, bundle: Bundle, cases: Sequence[Rows], repeats: int = 1, probes: int = 0
+    board: Board,
+    image: Path,
+    bundle: Bundle,
+    cases: Sequence[Rows],
+    repeats: int = 1,
+    probes: int = 0,
+    tracing: Sequence[str] = (),
 ) -> list[Run]:
     """Run the bench program `image` on each case, float32 [n, hidden]; of `repeats` runs the cheapest counts.
 
-    probes: how many kernel calls the image's model measures.
+    probes: how many kernel calls the image's model measures. tracing: more arguments of the board's emulator.
     """
     runs = []
-    with running(board, image) as (transport, obituary):
+    with running(board, image, tracing) as (transport, obituary):
         try:
             for rows in cases:
                 request = struct.pack("<I", len(rows)) + rows.astype("<f4").tobytes()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from spedge.base.children import guarded
@@ -26,8 +26,9 @@ _GREETING_SECONDS = 1.0  # firmware that says nothing at first is used all the s
 _LOOK_SECONDS = 0.1  # at a process, to see whether it computes
 
 
-def start(board: Board, image: Path, ram: Path | None = None) -> Started:
+def start(board: Board, image: Path, ram: Path | None = None, tracing: Sequence[str] = ()) -> Started:
     """Start the board and find out where its link is. ram: a file of camera bytes for its memory, for the source "ram".
+    tracing: more arguments of its emulator, where it has one.
 
     Call it from the main thread: what it starts is ended by the kernel together with the thread that started it.
     Raises DeviceError when it cannot be started, UsageError for a board on a cable, or without memory for camera bytes.
@@ -35,7 +36,7 @@ def start(board: Board, image: Path, ram: Path | None = None) -> Started:
     if board.runs == "serial":
         raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
     _require_emulator(board)
-    started = _qemu(board, board.qemu, image, ram) if board.qemu else _process(board, image, ram)
+    started = _qemu(board, board.qemu, image, ram, tracing) if board.qemu else _process(board, image, ram, tracing)
     try:
         started.boot()
     except BaseException:
@@ -45,12 +46,14 @@ def start(board: Board, image: Path, ram: Path | None = None) -> Started:
 
 
 @contextlib.contextmanager
-def running(board: Board, image: Path) -> Iterator[tuple[Transport, Callable[[], str | None]]]:
+def running(
+    board: Board, image: Path, tracing: Sequence[str] = ()
+) -> Iterator[tuple[Transport, Callable[[], str | None]]]:
     """A board of this machine, running `image` of any program: the bytes of its link, and why it is gone if it is.
 
-    Ended with the block. Raises what `start` raises.
+    Ended with the block. tracing: more arguments of its emulator. Raises what `start` raises.
     """
-    started = start(board, image)
+    started = start(board, image, tracing=tracing)
     try:
         transport = started.connect()
         try:
@@ -212,9 +215,9 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="spedge-"))
 
 
-def _process(board: Board, image: Path, ram: Path | None) -> Started:
+def _process(board: Board, image: Path, ram: Path | None, tracing: Sequence[str]) -> Started:
     process = board.process or Process()
-    emulator = [process.emulator] if process.emulator and process.emulated else []
+    emulator = [process.emulator, *tracing] if process.emulator and process.emulated else []
     command = [*emulator, str(image), *process.arguments, *([str(ram)] if ram else [])]
     started = _Process(board.name, command, _scratch())
     started.start_seconds = process.start_seconds
@@ -228,11 +231,11 @@ def _require_emulator(board: Board) -> None:
         raise DeviceGone(f"{board.name} needs {board.emulator}, which is not installed: {bring}")
 
 
-def _qemu(board: Board, own: Qemu, image: Path, ram: Path | None) -> Started:
+def _qemu(board: Board, own: Qemu, image: Path, ram: Path | None, tracing: Sequence[str]) -> Started:
     if ram is not None and own.ram_source is None:
         raise UsageError(f"{board.name} has no memory for camera bytes")
     folder = _scratch()
-    more = ["-S"]
+    more = ["-S", *tracing]
     sockets = {own.link: "uart0"} | ({own.camera: "camera"} if own.camera is not None else {})
     for uart in range(max(sockets) + 1):
         more += ["-serial", qemu.listening(folder / sockets[uart]) if uart in sockets else "null"]

@@ -22,8 +22,11 @@ from spedge.cli.common import (
 
 if TYPE_CHECKING:
     from spedge.compile import CompileReport
+    from spedge.compile.measure.cycles import Prediction
     from spedge.compile.measure.inspection import Inspection
     from spedge.compile.measure.tune import Tuning
+
+LOOPS = 12  # that are shown; with --json all
 
 
 def command(
@@ -37,13 +40,19 @@ def command(
     measure: Annotated[
         str | None,
         typer.Option(
-            metavar="BOARD", help="With --report: count instructions on this emulated board.", show_default=False
+            metavar="BOARD",
+            help="With --report: count instructions on this emulated board, and predict cycles of its core.",
+            show_default=False,
         ),
     ] = None,
     tuning: Annotated[
         bool,
         typer.Option("--tune", help="First search the target's parameters on its emulated board, and keep the best."),
     ] = False,
+    by: Annotated[
+        str,
+        typer.Option(metavar="instructions|cycles", help="With --tune: what is searched for, executed or predicted."),
+    ] = "instructions",
     as_json: JsonOption = False,
 ) -> None:
     """Compile a bundle's encoder, or any ONNX model of supported operators, to plain C with TVM.
@@ -52,7 +61,8 @@ def command(
     shape and the same interface.
 
     With --tune, the kernels' parameters are searched first: what costs the fewest instructions on the emulated core is
-    kept for every later compilation for that target. On native the cost is time, and the answer may differ.
+    kept for every later compilation for that target. On native the cost is time, and the answer may differ. With --by
+    cycles, what costs the fewest cycles by LLVM's model of the core, which are predicted, not measured.
     """
     from spedge.boards.build import require_tvm
     from spedge.model.bundle import Bundle
@@ -64,6 +74,8 @@ def command(
 
     if measure and not detailed:
         raise UsageError("--measure goes with --report")
+    if by != "instructions" and not tuning:
+        raise UsageError("--by goes with --tune")
     if loaded is None and (detailed or tuning or precision != "fp32"):
         raise UsageError("--report, --tune and --precision are for bundles; an ONNX file is compiled in fp32")
     with progress(f"Compiling {loaded.name if loaded else model.name} for {target}") as say:
@@ -73,7 +85,7 @@ def command(
             from spedge.compile import find_target
             from spedge.compile.measure.tune import store, tune
 
-            tuned = tune(loaded, target, find_machine(find_target(target).name), precision, on_progress=say)
+            tuned = tune(loaded, target, find_machine(find_target(target).name), precision, on_progress=say, by=by)
             kept = store(tuned)
         if loaded is None:
             report = compile_onnx(model, target, out, on_progress=say)
@@ -130,6 +142,7 @@ def _print_inspection(inspection: Inspection) -> None:
             "stack": f"at most {size.stack_bytes} bytes" if size else None,
             "error": f"{inspection.max_abs_error:.2g} at most, {inspection.samples} samples against ONNX Runtime",
             "instructions": f"{whole:,} on {inspection.measured_on}, {inspection.tokens} tokens" if whole else None,
+            "predicted cycles": inspection.unpredicted,
         }
     )
     numbers = ("calls", "MACs", "instructions", "share", "max abs", "RMSE", "cosine")
@@ -146,6 +159,32 @@ def _print_inspection(inspection: Inspection) -> None:
             "" if call.rmse is None else f"{call.rmse:.1e}",
             "" if call.cosine is None else f"{call.cosine:.7f}",
         )
+    show(listing)
+    for prediction in inspection.predictions:
+        _print_prediction(prediction)
+
+
+def _print_prediction(prediction: Prediction) -> None:
+    """What a core's model says of the whole, of each kernel, and of the loops that take most."""
+    whole = prediction.predicted_cycles
+    each = f"{whole / prediction.instructions:.2f} an instruction" if prediction.instructions else ""
+    print_pairs(
+        {
+            "predicted cycles": f"{whole:,.0f} of {prediction.core} by {prediction.tool}, {each}",
+            "executed": f"{prediction.instructions:,} instructions, {prediction.unknown:,} of them not in that model",
+        }
+    )
+    numbers = ("instructions", "predicted cycles", "share")
+    listing = table("", "kernel", *numbers, right=numbers)
+    for kernel in prediction.kernels:
+        cycles = kernel.predicted_cycles
+        listing.add_row(kernel.kernel, f"{kernel.instructions:,}", f"{cycles:,.0f}", f"{cycles / whole:.1%}")
+    show(listing)
+    each_round = ("at", "rounds", "instructions a round", "predicted cycles a round", "share")
+    listing = table("", "loop of", *each_round, right=each_round)
+    for loop in prediction.loops[:LOOPS]:
+        cost = f"{loop.predicted_cycles:.1f}", f"{loop.total / whole:.1%}"
+        listing.add_row(loop.kernel, f"+{loop.offset:#x}", f"{loop.executed:,}", str(loop.instructions), *cost)
     show(listing)
 
 

@@ -26,14 +26,15 @@ def command(
 ) -> None:
     """List cameras, and serial ports with their USB ids and the spedge devices that answer on them."""
     from spedge.boards.ports import Port, list_ports
-    from spedge.jobs.devices import Probe, cameras, probe
+    from spedge.jobs.devices import Probe, behind_receivers, cameras, probe, source_of
 
     ports = list_ports() + [Port(address, "") for address in addresses or ()]
     probes: list[Probe] = []
     with progress("Looking for ports") as say:
         for port in ports:
             say(f"Asking {port.device}")
-            probes.append(probe(port) if ask else Probe(port, None, None))
+            probes.append(probe(port) if ask else Probe(port, None, None, source_of(port)))
+    probes += behind_receivers()
     plugged = cameras()
     if as_json:
         seen = None if plugged is None else [asdict(camera) for camera in plugged]
@@ -66,7 +67,11 @@ def _show_cameras(plugged: list[PluggedIn]) -> None:
 def _cells(found: Probe) -> tuple[str, ...]:
     port, hello = found.port, found.hello
     board = hello.board if hello else " or ".join(f"{name}?" for name in port.boards)
-    answer = (f"yes; before: {hello.ended}" if hello.ended else "yes") if hello else found.problem or ""
+    answer = (
+        (f"yes; before: {hello.ended}" if hello.ended else "yes")
+        if hello
+        else found.problem or (f"a camera: {found.source}" if found.source else "")
+    )
     model = hello.model or "none" if hello else ""
     return (port.device, port.usb_id or "", port.description, board, model, hello.version if hello else "", answer)
 
@@ -90,4 +95,5 @@ def _document(found: Probe) -> dict[str, Any]:
         "boards": list(port.boards),
         "hello": answer,
         "problem": found.problem,
+        "source": found.source,
     }

@@ -58,7 +58,8 @@ def command(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; serial:PORT,width=W,height=H; "
+            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
+            "v4l2:DEVICE; "
             "or board, the camera on the board itself.",
             show_default=False,
         ),

@@ -44,7 +44,8 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="camera:NAME (docs/cameras.md); edvs:PORT; serial:PORT,width=W,height=H; "
+            help="camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
+            "v4l2:DEVICE; "
             "board, the camera on a board; or a recording.",
         ),
     ],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spedge.recordings import Reading
     from spedge.view.stage import RecordingStage
 
-_LIVE = ("camera", "edvs", "serial")
+_LIVE = ("camera", "edvs", "openmv", "serial", "v4l2")
 
 
 @reads
@@ -37,7 +37,8 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; serial:PORT,width=W,height=H; "
+            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
+            "v4l2:DEVICE; "
             "or a training's run.",
         ),
     ],

@@ -232,7 +232,7 @@ class Configuration:
         tail = struct.pack(
             "<BBHIIIIHH",
             SOURCES.index(self.source),
-            self.part.bin,
+            self.part.bin if self.part.bin > 1 else 0,
             self.part.left,
             self.baud,
             self.window_us,

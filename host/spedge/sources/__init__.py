@@ -10,18 +10,23 @@ from spedge.recordings import PLAIN, Reading
 from spedge.sources.base import Source
 from spedge.sources.board import BoardCamera
 from spedge.sources.knobs import FORM, Knobs
+from spedge.sources.openmv import OpenMvCamera
 from spedge.sources.recording import RecordingSource
 from spedge.sources.serial_port import EdvsCamera, SerialSource
 from spedge.sources.usb import CAMERAS, UsbCamera
+from spedge.sources.v4l2 import FRAME_BYTES, SIDE, V4l2Camera, V4l2File
 
 __all__ = [
     "KINDS",
     "BoardCamera",
     "EdvsCamera",
+    "OpenMvCamera",
     "RecordingSource",
     "SerialSource",
     "Source",
     "UsbCamera",
+    "V4l2Camera",
+    "V4l2File",
     "open_source",
 ]
 
@@ -30,8 +35,13 @@ KINDS = {
     "RECORDING": "a file that spedge.open reads",
     "camera:NAME": f"a camera: {', '.join(CAMERAS)}; camera:NAME,serial=00051501,{FORM}",
     "edvs:PORT": "an eDVS on a serial port; edvs:/dev/ttyUSB0,baud=4000000,format=edvs-e4,invert",
+    "openmv:PORT": "an OpenMV camera with a GENX320, on USB; openmv:/dev/ttyACM0",
     "serial:PORT": "raw words on a serial port; serial:/dev/ttyACM0,format=evt2,width=320,height=320,baud=115200",
+    "v4l2:DEVICE": "EVT3 in frames, of a V4L2 device or a file; v4l2:FILE,width=320,height=320,frame=1601536",
 }
+
+
+_MOST_PIXELS = 1 << 11  # a side of EVT3
 
 
 def open_source(text: str, *, speed: float | None = None, reading: Reading = PLAIN) -> Source:
@@ -43,12 +53,14 @@ def open_source(text: str, *, speed: float | None = None, reading: Reading = PLA
     camera that cannot be opened.
     """
     kind, _, rest = text.partition(":")
-    opener = {"camera": _usb, "edvs": _edvs, "serial": _serial}.get(kind)
+    opener = {"camera": _usb, "edvs": _edvs, "openmv": _openmv, "serial": _serial, "v4l2": _v4l2}.get(kind)
     if opener is None or not rest:
         return RecordingSource(Path(text), speed, reading)
     target, options = _options(text, rest)
     if not target:
         raise UsageError(f"{text}: say which, as in {KINDS[_form(kind)].rpartition('; ')[2]}")
+    if kind == "openmv" and options:  # before the camera is touched
+        raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
     source = opener(target, options)
     if options:
         raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
@@ -98,6 +110,10 @@ def _edvs(port: str, options: dict[str, str]) -> Source:
     )
 
 
+def _openmv(port: str, options: dict[str, str]) -> Source:
+    return OpenMvCamera(port)
+
+
 def _serial(port: str, options: dict[str, str]) -> Source:
     width, height = _number(options, "width", None), _number(options, "height", None)
     if width is None or height is None:
@@ -105,6 +121,20 @@ def _serial(port: str, options: dict[str, str]) -> Source:
     return SerialSource(
         port, options.pop("format", "evt2"), width=width, height=height, baud=_number(options, "baud", None)
     )
+
+
+def _v4l2(path: str, options: dict[str, str]) -> Source:
+    width, height = _number(options, "width", SIDE) or 0, _number(options, "height", SIDE) or 0
+    frame_bytes = _number(options, "frame", None)
+    if not 0 < width <= _MOST_PIXELS or not 0 < height <= _MOST_PIXELS:
+        raise UsageError(f"v4l2:{path}: a sensor of {width}x{height} is not possible; width and height are 1 to 2048")
+    if options:  # before it is opened
+        raise UsageError(f"v4l2:{path}: there is no option {next(iter(options))!r}; as in {KINDS['v4l2:DEVICE']}")
+    if not Path(path).is_char_device() and not path.startswith("/dev/"):
+        return V4l2File(Path(path), width=width, height=height, frame_bytes=frame_bytes or FRAME_BYTES)
+    if frame_bytes is not None:
+        raise UsageError(f"v4l2:{path}: frame=BYTES is of files; a device says how large its frames are")
+    return V4l2Camera(path, width=width, height=height)
 
 
 def _flag(options: dict[str, str], name: str) -> bool:

@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class Source(ABC):
     def close(self) -> None:
         """Let go of the camera or the file. May be called again."""
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -77,13 +78,7 @@ class Source(ABC):
     def _checked(self, decoder: Decoder, events: NDArray[np.void]) -> NDArray[np.void]:
         """What a decoder of a camera's words gave, without events outside the sensor or older than one before them, as
         after lost bytes. What is left out here and in the decoder is counted."""
-        inside = (events["x"] < self.width) & (events["y"] < self.height)
-        self._outside += len(events) - int(np.count_nonzero(inside))
-        events = events[inside]
-        newest = np.maximum.accumulate(np.append(np.uint64(self._newest), events["t"]))
-        self._newest = int(newest[-1])
-        in_order = events["t"] >= newest[:-1]
-        self._count_lost("backwards", len(events) - int(np.count_nonzero(in_order)))
+        events = self._kept(events)
         stats = decoder.stats
         for cause, count in (
             ("unknown", stats.unknown),
@@ -93,6 +88,20 @@ class Source(ABC):
         ):
             if count:
                 self.lost[cause] = count
+        return events
+
+    def _kept(self, events: NDArray[np.void]) -> NDArray[np.void]:
+        """Those inside the sensor that are not older than one before them; the others are counted."""
+        inside = (events["x"] < self.width) & (events["y"] < self.height)
+        outside = len(events) - int(np.count_nonzero(inside))
+        if outside:
+            self._outside += outside
+            self.lost["outside"] = self._outside
+        events = events[inside]
+        newest = np.maximum.accumulate(np.append(np.uint64(self._newest), events["t"]))
+        self._newest = int(newest[-1])
+        in_order = events["t"] >= newest[:-1]
+        self._count_lost("backwards", len(events) - int(np.count_nonzero(in_order)))
         return events[in_order]
 
     def _count_lost(self, cause: str, count: int) -> None:

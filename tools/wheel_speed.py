@@ -1,0 +1,75 @@
+"""How fast the wheel of `make wheel` is beside one that is built for each Python that is here.
+
+python tools/wheel_speed.py dist/spedge-….whl    # minutes: a build for each Python, by a compiler and the network
+
+Both read and tokenize the same recordings by turns, in processes of their own; of each the best of ROUNDS counts, in
+processor time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "tools"))
+from test_wheel import pythons  # noqa: E402
+
+ROUNDS = 12
+WORK = """
+import time
+import numpy as np
+import spedge
+from spedge.evt2 import encode_words
+from spedge.decoders import Evt2Decoder
+recording = spedge.open("clap")
+events = np.tile(recording.events(), 20)
+events["t"] = np.sort(events["t"])
+words = encode_words(events)
+begin = time.process_time()
+for _ in range(3):
+    decoded = Evt2Decoder(width=recording.width, height=recording.height).feed(words.tobytes())
+    tokens = spedge.Tokenizer(width=128, height=128, threshold=64).push(events)
+    spedge.embedding.log_time_cells(tokens, 16)
+for start in range(0, len(events), 50):  # calls with little in them, where the interface costs
+    spedge.Tokenizer(width=128, height=128, threshold=64).push(events[start : start + 50])
+print(time.process_time() - begin)
+"""
+
+
+def measured(python: str, package: Path) -> float:
+    """Seconds of the processor, with the spedge of a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([python, "-c", WORK], env=environment, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def compared(python: str, wheel: Path, scratch: Path) -> tuple[float, float]:
+    """Seconds with the wheel, and with one that is built for this Python."""
+    environment = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
+
+    def run(*words: str | Path) -> None:
+        subprocess.run(words, check=True, env=environment)
+
+    run(python, "-m", "venv", scratch / "env")
+    own = str(scratch / "env" / "bin" / "python")
+    pip = (own, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(*pip, "install", wheel)
+    run(*pip, "wheel", "--no-deps", f"--config-settings=build-dir={scratch / 'build'}", "-w", scratch, REPOSITORY)
+    run(*pip, "uninstall", "--yes", "spedge")
+    folders = (scratch / "abi3", scratch / "own")
+    for folder, built in zip(folders, (wheel, next(scratch.glob("*.whl"))), strict=True):
+        run(*pip, "install", "--no-deps", "--target", folder, built)
+    turns = [(measured(own, folders[0]), measured(own, folders[1])) for _ in range(ROUNDS)]
+    return min(turn[0] for turn in turns), min(turn[1] for turn in turns)
+
+
+if __name__ == "__main__":
+    for program in pythons():
+        with tempfile.TemporaryDirectory() as folder:
+            one, own = compared(program, Path(sys.argv[1]).resolve(), Path(folder))
+            name = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+            print(f"{name}: {one:.3f} s with the wheel, {own:.3f} s with its own, {one / own - 1:+.1%}", flush=True)
