@@ -92,6 +92,12 @@ static app_result_t refuse(const app_settings_t *settings)
         return (app_result_t){ERROR_VALUE, "the camera port cannot run at that baud rate", {settings->baud, 0}};
     if (settings->source == SOURCE_LINK && settings->raw)
         return (app_result_t){ERROR_VALUE, "only the bytes of a source on the board are kept", {0, 0}};
+    if (settings->bin > 1 || settings->left > 0 || settings->top > 0) {
+        if ((with_model ? sp_model.tokenizer.kind : settings->tokenizer->kind) == SP_KIND_VOXEL)
+            return (app_result_t){ERROR_VALUE, "voxels are of a whole sensor, not of a part or of bins", {0, 0}};
+        if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK)
+            return (app_result_t){ERROR_VALUE, "live events over the link come cropped and binned", {0, 0}};
+    }
     if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL)
         return (app_result_t){ERROR_VALUE, "this firmware has no events in RAM", {0, 0}};
     return (app_result_t){0, NULL, {0, 0}};
@@ -151,6 +157,9 @@ static void configure_stream(sp_pipeline_config_t *config, const app_settings_t 
 {
     uint8_t format = settings->format;
     config->format = format >= FORMAT_EDVS ? (uint8_t)(SP_FORMAT_EDVS_E0 + format - FORMAT_EDVS) : format;
+    config->left = settings->left;
+    config->top = settings->top;
+    config->bin = settings->bin;
     config->thins = settings->mode == MODE_LIVE && settings->source == SOURCE_CAMERA;
 }
 

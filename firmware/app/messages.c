@@ -162,10 +162,13 @@ app_settings_t app_get_settings(const uint8_t *p)
     s.report_tokens = sp_get_u32(p + 8);
     s.pool_events = sp_get_u32(p + 12);
     s.source = more[0];
+    s.bin = more[1];
+    s.left = sp_get_u16(more + 2);
     s.baud = sp_get_u32(more + 4);
     s.window_us = sp_get_u32(more + 8);
     s.every_us = sp_get_u32(more + 12);
     s.every_tokens = sp_get_u32(more + 16);
+    s.top = sp_get_u16(more + 20);
     return s;
 }
 

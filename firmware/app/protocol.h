@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 8u
+#define PROTOCOL_VERSION 9u
 
 /* Requests of the host; the reply to each has the same type with REPLY_BIT set, or is ERROR. */
 enum {
@@ -75,7 +75,7 @@ enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4, HELLO_KEY = 128 };
 #define HELLO_MOST_BYTES 50u /* with challenge and proof */
 #define STATUS_BYTES 32u
 #define TOKENIZER_CONFIG_BYTES 56u
-#define CONFIGURE_BYTES (16u + TOKENIZER_CONFIG_BYTES + 20u)
+#define CONFIGURE_BYTES (16u + TOKENIZER_CONFIG_BYTES + 24u)
 #define TOKEN_BYTES 20u
 #define LOSS_BYTES 72u
 #define RESULT_FIXED_BYTES (STATUS_BYTES + 68u + LOSS_BYTES) /* all of a RESULT but the numbers */

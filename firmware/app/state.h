@@ -29,8 +29,10 @@ typedef struct app_settings {
     uint8_t mode;
     uint8_t source;
     uint8_t push;
-    uint8_t raw;  /* keep the source's bytes for the host */
-    uint8_t hold; /* lossless: compute nothing while a result is unread */
+    uint8_t raw;        /* keep the source's bytes for the host */
+    uint16_t left, top; /* where the session's sensor begins in the source's */
+    uint8_t bin;        /* pixels of the source along a side of one of the session's; 0: 1 */
+    uint8_t hold;       /* lossless: compute nothing while a result is unread */
 } app_settings_t;
 
 /* What CONFIGURE made of the port's memory. pipe NULL: not configured. */

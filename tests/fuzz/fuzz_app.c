@@ -270,6 +270,11 @@ static size_t put_configure(input_t *in, uint8_t *p, uint32_t session)
     memset(more, 0, CONFIGURE_BYTES - 16 - TOKENIZER_CONFIG_BYTES);
     more[0] = which < 30 ? which % 3u : 0;
     sp_put_u32(more + 4, which == 30);
+    if (choice % 8u == 7u) { /* a part of a larger sensor */
+        more[1] = (uint8_t)(which % 4u);
+        more[2] = (uint8_t)(which % 5u);
+        more[20] = (uint8_t)(which % 3u);
+    }
     p[4] |= (uint8_t)(more[0] != SOURCE_LINK && which % 2u ? CONFIGURE_RAW : 0);
     if ((choice & 1u) != 0) {
         p[4] |= (uint8_t)(which & 6u ? CONFIGURE_PUSH : 0);

@@ -203,6 +203,28 @@ def test_run_looks_at_a_part_of_a_larger_sensor(
     assert code == 2 and "reach outside" in err
 
 
+def test_pixels_of_a_larger_sensor_are_taken_together(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recording(tmp_path / "wide.raw", side=100)
+    code, out, _ = call(capsys, "check", bundle.path, path, "--bin", 2, "--every-ms", 50, "--json")
+    (entry,) = json.loads(out)["recordings"]
+    assert code == 0 and entry["tokens_equal"] and entry["results"] > 3
+    events = spedge.open(path).events()
+    inside = (events["x"] >= 16) & (events["x"] < 84) & (events["y"] >= 16) & (events["y"] < 84)
+    assert entry["events_dropped"]["outside"] == 3000 - np.count_nonzero(inside)
+    code, out, _ = call(capsys, "run", bundle.path, path, "--bin", 2, "--json")
+    summary = json.loads(out.splitlines()[-1])["summary"]
+    assert code == 0 and summary["events_accepted"] == np.count_nonzero(inside)
+    code, _, err = call(capsys, "run", bundle.path, path)
+    assert code == 2 and "or --crop X,Y to look at 34x34 pixels of it, or --bin N" in err
+    for options in (("--crop", "90,1"), ("--crop", "100,1", "--bin", 2)):
+        code, _, err = call(capsys, "check", bundle.path, path, *options)
+        assert code == 2 and "reach outside" in err
+    code, _, err = call(capsys, "check", bundle.path, "--board", "host", "--bin", 2)
+    assert code == 2 and "--board host has no device" in err
+
+
 def test_run_in_real_time_is_live(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = recording(tmp_path / "a.raw")
     code, out, _ = call(capsys, "run", bundle.path, "--source", path, "--speed", 1, "--every-tokens", 4, "--json")

@@ -19,6 +19,7 @@ import spedge
 from spedge.base.errors import DeviceRefused
 from spedge.base.outputs import Output
 from spedge.events.evt2 import encode_words
+from spedge.events.part import Part
 from spedge.link.counts import Loss, Stats, Status
 from spedge.link.frames import REPLY_BIT, VERSION, Frame, FrameReader, ProtocolError, Type
 from spedge.link.protocol import (
@@ -138,7 +139,7 @@ def test_layouts_have_the_sizes_of_the_specification() -> None:
     assert struct.calcsize("<" + Status.LAYOUT) == 32
     assert len(pack_tokenizer(TokenizerSettings())) == 56
     assert TOKEN_DTYPE.itemsize == 20
-    assert len(Configuration().pack(1)) == 92
+    assert len(Configuration().pack(1)) == 96
     assert WIRE_BOX_DTYPE.itemsize == 22
     assert struct.calcsize("<" + Loss.LAYOUT) == 72
 
@@ -269,6 +270,14 @@ def test_messages_are_those_of_the_vectors(repository: Path) -> None:
     settings = TokenizerSettings(34, 34, 4, 12.0)
     configuration = Configuration(settings, mode="live", window_us=200_000, every_us=50_000, push=True)
     assert configuration.pack(session) == payloads[Type.CONFIGURE, 0]
+    part = replace(configuration, part=Part(5, 260, 3)).pack(session)
+    assert [i for i, (a, b) in enumerate(zip(part, configuration.pack(session), strict=True)) if a != b] == [
+        73,
+        74,
+        92,
+        93,
+    ]
+    assert (part[73], part[74:76], part[92:94]) == (3, b"\x05\0", b"\x04\x01")
     step = step_of(payloads[Type.RESULT_PUSH, session + 1])
     boxes = [(1.5, 2.0, 30.25, 8.0, 0.875, 1), (0.0, 100.0, 4.0, 5.0, 0.5, 65535)]
     assert (step.cause, step.t, step.run, step.outputs) == ("step", 149_999, 3, {})

@@ -1,6 +1,7 @@
 #include "spedge/pipeline.h"
 
 #include "evt2_words.h"
+#include "part.h"
 #include "pipeline_state.h"
 #include "spedge/assert.h"
 
@@ -50,7 +51,7 @@ static int check(const sp_pipeline_config_t *config, sp_pipeline_config_t *full)
 
 static int has_intake(const sp_pipeline_config_t *config)
 {
-    return config->format != SP_FORMAT_EVT2 || config->thins;
+    return config->format != SP_FORMAT_EVT2 || config->thins || sp_sees_part(config);
 }
 
 static uint32_t ring_rows(const sp_pipeline_config_t *config)
@@ -287,10 +288,13 @@ static size_t events_before(const sp_intake_t *intake, uint64_t until)
 }
 
 /* Fill the empty buffer. Returns 0 when there is nothing left to decode. */
-static int decode_some(sp_intake_t *intake, const uint8_t *in, size_t n, size_t *used)
+static int decode_some(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t *used)
 {
+    sp_intake_t *intake = pipe->intake;
     size_t got;
     const int rc = sp_decoder_decode(&intake->decoder, in, n, used, intake->events, SP_INTAKE_EVENTS, &got);
+    if (sp_sees_part(&pipe->config))
+        sp_map_events(&pipe->config, intake->events, got);
     const size_t kept = sp_thin_events(&intake->thin, intake->events, got, intake->keep);
 
     intake->thinned += got - kept;
@@ -307,7 +311,7 @@ static int feed_intake(sp_pipeline_t *pipe, const uint8_t *in, size_t n, size_t 
     for (;;) {
         size_t step;
         if (intake->first == intake->count) {
-            const int more = decode_some(intake, in + *used, n - *used, &step);
+            const int more = decode_some(pipe, in + *used, n - *used, &step);
             *used += step;
             if (intake->count == 0 && intake->decoder.time >= until) { /* also when all of it was thinned out */
                 pipe->reached = intake->decoder.time;

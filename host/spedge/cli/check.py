@@ -11,7 +11,9 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import (
+    BinOption,
     BundleArgument,
+    CropOption,
     DeviceOption,
     FaultOption,
     HtmlOption,
@@ -19,6 +21,7 @@ from spedge.cli.common import (
     PrecisionOption,
     ProviderOption,
     board_of,
+    corner_of,
     known_boards,
     known_recordings,
     opened_device,
@@ -76,6 +79,8 @@ def command(
     window_ms: Annotated[
         float, typer.Option(metavar="W", help="How old the tokens of an inference may be; 0: any.")
     ] = 0.0,
+    crop: CropOption = None,
+    bin: BinOption = None,
     view: Annotated[
         bool, typer.Option("--view", help="Show host and device over each other on a page: docs/view.md.")
     ] = False,
@@ -102,7 +107,7 @@ def command(
     The exit code is 1 when a recording fails.
     """
     from spedge.events.formats import format_name
-    from spedge.jobs.check import check, encoder_of, require_recordings, tolerance_of
+    from spedge.jobs.check import check, encoder_of, part_of_recordings, require_recordings, tolerance_of
     from spedge.jobs.check_boxes import check_boxes
     from spedge.jobs.check_host import HOST
     from spedge.model.bundle import Bundle
@@ -114,7 +119,8 @@ def command(
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     if board == HOST and provider is None:
-        if device or fault or camera or every_ms or every_tokens or window_ms or view or precision != "fp32":
+        played = fault or camera or every_ms or every_tokens or window_ms or crop or bin
+        if device or played or view or precision != "fp32":
             raise UsageError(
                 "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
             )
@@ -134,7 +140,11 @@ def command(
             "for classifiers"
         )
     known = board_of(board, loaded, provider, precision)
-    events = require_recordings(loaded, recordings, reading)
+    corner = corner_of(crop)
+    if detects and (corner or bin):
+        raise UsageError("a part of a larger sensor is checked of classifiers only, and this is a detector")
+    part = part_of_recordings(loaded, recordings, reading, corner, bin) if corner or bin else None
+    events = require_recordings(loaded, recordings, reading, part is not None)
     with contextlib.ExitStack() as stack:
         watch = None
         if view:
@@ -150,7 +160,7 @@ def command(
                 else:
                     report = check(
                         loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
-                        every_us, every_tokens, window_us, reading, events, watch,
+                        every_us, every_tokens, window_us, reading, events, watch, part,
                     )  # fmt: skip
                 hello = link.hello
         if html is not None:

@@ -97,6 +97,20 @@ DecayOption = Annotated[float, typer.Option(help="What the potential loses per m
 DurationOption = Annotated[
     int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
 ]
+CropOption = Annotated[
+    str | None,
+    typer.Option(metavar="X,Y", help="Left upper corner of the bundle's sensor in a larger one.", show_default=False),
+]
+BinOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=255,
+        help="Take NxN pixels of a larger sensor for one of the bundle's; without --crop, in the middle.",
+        show_default=False,
+    ),
+]
 PlayOption = Annotated[
     Path | None,
     typer.Option(
@@ -352,3 +366,16 @@ def opened_device(
     say(f"Starting {board.name}")
     with open_board(board, image, faults=faults) as device:
         yield device
+
+
+def corner_of(crop: str | None) -> tuple[int, int] | None:
+    """What --crop says."""
+    from spedge.base.errors import UsageError
+
+    if crop is None:
+        return None
+    try:
+        x, y = map(int, crop.split(","))
+    except ValueError:
+        raise UsageError(f"--crop {crop} is no corner: give two numbers, as in --crop 608,328") from None
+    return x, y

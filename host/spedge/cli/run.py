@@ -12,10 +12,12 @@ import typer
 
 from spedge.cli.common import (
     SCHEMA,
+    BinOption,
     BoardOption,
     BundleArgument,
     CameraBaudOption,
     CameraFormatOption,
+    CropOption,
     DeviceOption,
     FaultOption,
     JsonOption,
@@ -25,6 +27,7 @@ from spedge.cli.common import (
     ProviderOption,
     board_of,
     causes,
+    corner_of,
     interruptible,
     opened_device,
     playing,
@@ -81,12 +84,8 @@ def command(
     window_ms: Annotated[
         float, typer.Option(help="Only tokens of the last so many milliseconds count; 0: of any age.")
     ] = 0.0,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y", help="Left upper corner of the bundle's sensor in a larger one.", show_default=False
-        ),
-    ] = None,
+    crop: CropOption = None,
+    bin: BinOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
     play: PlayOption = None,
@@ -122,7 +121,7 @@ def command(
     if view:
         require_page()
     triggers = _triggers(every_ms, every_tokens, window_ms)
-    corner = _corner(crop)
+    corner = corner_of(crop)
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
@@ -134,11 +133,13 @@ def command(
         events = stack.enter_context(open_source(name, speed=speed, reading=reading)) if name != "board" else None
         say = stack.enter_context(progress("Preparing"))
         if events is not None:
-            require_sensor(loaded, events, corner)
+            require_sensor(loaded, events, corner, bin)
             events.check()
         link = stack.enter_context(opened_device(known, loaded, device, say, precision, fault))
         say(f"{name} on {known.name}")
-        session = Session(link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner)
+        session = Session(
+            link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner, bin=bin
+        )
         ended = stack.enter_context(playing(link, play, camera_format, reading))
         if view:
             detects, settings = isinstance(loaded.task, Detection), loaded.token_input.tokenizer
@@ -156,18 +157,6 @@ def _triggers(every_ms: float, every_tokens: int, window_ms: float) -> Triggers:
     for option, value in (("--every-ms", every_ms), ("--every-tokens", every_tokens), ("--window-ms", window_ms)):
         require_range(option, value)
     return Triggers(round(every_ms * 1000), every_tokens, round(window_ms * 1000))
-
-
-def _corner(crop: str | None) -> tuple[int, int] | None:
-    from spedge.base.errors import UsageError
-
-    if crop is None:
-        return None
-    try:
-        x, y = map(int, crop.split(","))
-    except ValueError:
-        raise UsageError(f"--crop {crop} is no corner: give two numbers, as in --crop 608,328") from None
-    return x, y
 
 
 def _source_name(recording: Path | None, source: str | None) -> str:

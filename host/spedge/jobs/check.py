@@ -13,10 +13,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.errors import InputError, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
+from spedge.events.part import WHOLE, Part
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
-from spedge.jobs.play import load_events, require_model
+from spedge.jobs.play import load_events, require_model, require_part
 from spedge.jobs.results import check_results, largest_difference, output_difference, seen_outputs, window_of
 from spedge.link.counts import Stats
 from spedge.link.link import LineCounts
@@ -203,7 +205,7 @@ def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str],
 
 
 def require_recordings(
-    bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN
+    bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN, any_size: bool = False
 ) -> dict[Path, NDArray[np.void]]:
     """Read all recordings, so that a bad one is found before a device is built and started.
 
@@ -213,11 +215,22 @@ def require_recordings(
     kept: dict[Path, NDArray[np.void]] = {}
     room = KEPT_EVENTS
     for path in recordings:
-        events = load_events(path, bundle, reading)
+        events = load_events(path, bundle, reading, any_size)
         room -= len(events)
         if room >= 0:
             kept[path] = events
     return kept
+
+
+def part_of_recordings(
+    bundle: Bundle, recordings: Sequence[Path], reading: Reading, corner: tuple[int, int] | None, bin: int | None
+) -> Part:
+    """What the model sees of recordings of one size. corner, bin: as given. Raises UsageError where it is not there."""
+    sizes = {(recording.width, recording.height): path for path in recordings for recording in [reading.open(path)]}
+    if len(sizes) > 1:
+        raise UsageError(f"the recordings are of several sensors, {sorted(sizes)}: check those of one at a time")
+    ((source, path),) = sizes.items()
+    return require_part(bundle, str(path), source, corner, bin)
 
 
 def check(
@@ -235,6 +248,7 @@ def check(
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
     watch: Callable[[Compared], None] | None = None,
+    part: Part | None = None,
 ) -> CheckReport[RecordingCheck]:
     """Play each recording to the device, losing nothing, and compare tokens, outputs and counts with the host's.
 
@@ -248,6 +262,8 @@ def check(
     outputs.
     reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
     watch: is given each recording once it is checked.
+    part: of the recordings' sensor that the bundle's is; the device gets all of their events and takes it itself. None:
+    the recordings are of the bundle's sensor.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
     another model or stops answering, InputError and UsageError as by `require_recordings`.
     """
@@ -255,8 +271,11 @@ def check(
     reference = Reference(bundle, encoder)
     with feed_of(device, camera) as feed:
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
+        configuration = replace(configuration, part=part or WHOLE)
         pool = device.configure(configuration).pool_events
-        session = _Session(bundle, reference, device, feed, configuration, pool, tolerance, reading, events, watch)
+        session = _Session(
+            bundle, reference, device, feed, configuration, pool, tolerance, reading, events, watch, part
+        )
         return check_each(recordings, device, board, session.check, on_progress)
 
 
@@ -308,23 +327,25 @@ class _Session:
     reading: Reading
     events: Mapping[Path, NDArray[np.void]]
     watch: Callable[[Compared], None] | None
+    part: Part | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
-        events = self.feed.heard(self.events_of(path))
+        sent = self.feed.heard(self.events_of(path))
+        events = self._part_of(path, sent)
         say("computing on the host")
-        computed = self._compute(events)
-        self.feed.play(events, say)
+        computed = self._compute(events, len(sent) - len(events))
+        self.feed.play(sent, say)
         tokens = self.device.tokens()
         say("inferring")
         result = self.device.infer()
         edges, graph = self._graph(self._seen(events, computed.tokens), result)
-        checked = self._compare(path, events, computed, tokens, result, self.device.stats())
+        checked = self._compare(path, sent, computed, tokens, result, self.device.stats())
         checked = replace(checked, edges=edges, problem=checked.problem or graph)
         results: Sequence[Result] = ()
         if self.configuration.infers:
             results = self.device.take_results()
-            problem = checked.problem or self._wrong_result(events, computed.tokens, results)
+            problem = checked.problem or self._wrong_result(sent, computed.tokens, results)
             checked = replace(checked, problem=problem, results=len(results))
         if self.watch is not None:
             self.watch(self._compared(checked, events, computed, (*results, result)))
@@ -362,11 +383,24 @@ class _Session:
     def events_of(self, path: Path) -> NDArray[np.void]:
         """A recording's, read now if it was not before."""
         events = self.events.get(path)
-        return load_events(path, self.bundle, self.reading) if events is None else events
+        return load_events(path, self.bundle, self.reading, self.part is not None) if events is None else events
 
-    def _compute(self, events: NDArray[Any]) -> Computed:
-        """What the host makes of the events; the outputs for the tokens that are young enough."""
+    def _part_of(self, path: Path, sent: NDArray[np.void]) -> NDArray[np.void]:
+        """What the model is to see of the events."""
+        if self.part is None:
+            return sent
+        events = self.part.of(sent, self.bundle.sensor.width, self.bundle.sensor.height)
+        if len(events) == 0:
+            raise InputError(f"{path}: none of its {len(sent)} events is in the part that the model sees")
+        return events
+
+    def _compute(self, events: NDArray[Any], outside: int) -> Computed:
+        """What the host makes of the events; the outputs for the tokens that are young enough. outside: those beside
+        them, which the device counts."""
         computed = self.reference.compute(events, self.pool)
+        stats = computed.stats
+        stats = replace(stats, taken=stats.taken + outside, outside=stats.outside + outside)
+        computed = replace(computed, stats=stats)
         if not self.configuration.window_us:
             return computed
         return replace(computed, outputs=self.reference.outputs(self._seen(events, computed.tokens)))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import DeviceRefused, InputError, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import Encoder
+from spedge.events.part import Part, part_for
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Classification, Detection, Detector, Gnn, Pcn, TokenInput, Transformer
@@ -36,14 +37,16 @@ class Opinion:
     encode_cost: int
 
 
-def load_events(path: Path, bundle: Bundle, reading: Reading = PLAIN) -> NDArray[Any]:
+def load_events(path: Path, bundle: Bundle, reading: Reading = PLAIN, any_size: bool = False) -> NDArray[Any]:
     """All events of a recording made with the bundle's sensor size (EVENT_DTYPE). reading: how it is opened.
+
+    any_size: of another one, too, which a part is to be taken of.
 
     Raises UsageError, naming both sizes, when the bundle is for another sensor, InputError for a damaged file
     or one without events.
     """
     recording = reading.open(path)
-    if (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
+    if not any_size and (recording.width, recording.height) != (bundle.sensor.width, bundle.sensor.height):
         raise other_sensor(bundle, str(path), recording.width, recording.height)
     events = recording.events()
     if len(events) == 0:
@@ -57,6 +60,24 @@ def other_sensor(bundle: Bundle, name: str, width: int, height: int, hint: str =
         f"{name} is {width}x{height} and the bundle {bundle.name!r} is for "
         f"{bundle.sensor.width}x{bundle.sensor.height}: choose a bundle for that sensor{hint}"
     )
+
+
+def require_part(
+    bundle: Bundle, name: str, source: tuple[int, int], corner: tuple[int, int] | None, bin: int | None
+) -> Part:
+    """What of a source's pixels the bundle's sensor is. Raises UsageError where these say nothing of them.
+
+    corner: its left upper one; without, the middle. bin: pixels along a side that are one; None: 1, and the part has to
+    be all there. With a bin that is given, pixels of the model that are beside the source stay dark.
+    """
+    width, height = bundle.sensor.width, bundle.sensor.height
+    part = part_for(source, (width, height), corner, bin or 1)
+    whole = part.left + width <= source[0] and part.top + height <= source[1]
+    if (bin is None and not whole) or part.left >= source[0] or part.top >= source[1]:
+        raise UsageError(
+            f"{width}x{height} pixels from {part.left},{part.top} reach outside of {name}, {source[0]}x{source[1]}"
+        )
+    return part
 
 
 def play(device: Device, bundle: Bundle, events: NDArray[Any], every_us: int | None = None) -> Iterator[Opinion]:

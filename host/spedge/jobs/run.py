@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import DeviceRefused, UsageError
+from spedge.base.errors import DeviceRefused
 from spedge.device.open import Device
 from spedge.events import evt2
-from spedge.events.arrays import cropped, empty_events, since
-from spedge.jobs.play import other_sensor, require_model
+from spedge.events.arrays import empty_events, since
+from spedge.events.part import WHOLE, Part, part_for
+from spedge.jobs.play import other_sensor, require_model, require_part
 from spedge.link.counts import Loss, Stats, Status
 from spedge.link.protocol import Configuration, Result
 from spedge.link.steps import StepResult
@@ -105,7 +106,9 @@ class Session:
     """Inference on a device that holds the bundle's model.
 
     source: of events, or None for the camera on the device. mode: of the link; None: live for a source that does not
-    wait, lossless for one that does. crop: the left upper corner of the bundle's sensor in a larger source.
+    wait, lossless for one that does. crop: the left upper corner of the bundle's sensor in a larger source. bin: as
+    many of the source's pixels along a side are one. Of the camera on the device the device takes that part, of others
+    we do.
     Raises DeviceError for another model, UsageError for sizes that do not fit.
     """
 
@@ -117,12 +120,14 @@ class Session:
     format: str = "evt2"  #: of the camera on the device
     baud: int = 0  #: of the camera on the device, 0: the board's own
     crop: tuple[int, int] | None = None
+    bin: int | None = None
     watch: Callable[[NDArray[np.void]], None] | None = None  #: gets what the device is given, and must not wait
 
     def __post_init__(self) -> None:
         require_model(self.device, self.bundle)
         if self.source is not None:
-            require_sensor(self.bundle, self.source, self.crop)
+            require_sensor(self.bundle, self.source, self.crop, self.bin)
+        self._part = self._seen()
         self._mode = self.mode or ("live" if self.source is None or self.source.live else "lossless")
         self._offered = 0
         self._results = self._unread = 0
@@ -130,6 +135,15 @@ class Session:
         self._base = 0  # of the times sent losslessly: EVT2 cannot say it
         self._words: evt2.Encoder | None = None
         self._status = Status(0, 0, 0, 0, 0, 0, 0)
+
+    def _seen(self) -> Part:
+        """What of the source's sensor the model's is."""
+        if self.crop is None and self.bin is None:
+            return WHOLE
+        if self.source is None:
+            return part_for(None, (0, 0), self.crop, self.bin or 1)
+        size = (self.source.width, self.source.height)
+        return require_part(self.bundle, self.source.name, size, self.crop, self.bin)
 
     def stop(self) -> None:
         """Make `run` end soon. For signal handlers and other threads."""
@@ -151,13 +165,14 @@ class Session:
                 every_tokens=triggers.every_tokens,
                 window_us=triggers.window_us,
                 push=True,
+                part=self._part if self.source is None else WHOLE,
                 outputs=() if detects else ("logits",),
             )
         )
         self._begin = time.monotonic()
         self._rate = _Rate(self._begin)
         for packet in self._watched() if self.source is None else self.source.packets():
-            events = cropped(packet, *self.crop, sensor.width, sensor.height) if self.crop else packet
+            events = self._part.of(packet, sensor.width, sensor.height) if self.crop or self.bin else packet
             self._give(events)
             if self.watch is not None:
                 self.watch(events)
@@ -266,19 +281,15 @@ def boxes_document(boxes: NDArray[Any], labels: Sequence[str]) -> list[dict[str,
     ]
 
 
-def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None = None) -> None:
-    """Raises UsageError, naming both sizes, unless the bundle's sensor is the source's, or the part of it at `crop`."""
-    sensor = bundle.sensor
-    x, y = crop or (0, 0)
-    fits = 0 <= x <= source.width - sensor.width and 0 <= y <= source.height - sensor.height
-    if crop is None and (source.width, source.height) != (sensor.width, sensor.height):
+def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None = None, bin: int | None = None) -> None:
+    """Raises UsageError, naming both sizes, unless the bundle's sensor is the source's, or the part that is given."""
+    sensor, size = bundle.sensor, (source.width, source.height)
+    if crop is not None or bin is not None:
+        require_part(bundle, source.name, size, crop, bin)
+    elif size != (sensor.width, sensor.height):
+        fits = sensor.width <= source.width and sensor.height <= source.height
         hint = f", or --crop X,Y to look at {sensor.width}x{sensor.height} pixels of it" if fits else ""
-        raise other_sensor(bundle, source.name, source.width, source.height, hint)
-    if not fits:
-        raise UsageError(
-            f"{sensor.width}x{sensor.height} pixels from {x},{y} reach outside of {source.name}, "
-            f"{source.width}x{source.height}"
-        )
+        raise other_sensor(bundle, source.name, *size, f"{hint}, or --bin N to take NxN pixels for one")
 
 
 class _Rate:

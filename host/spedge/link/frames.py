@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spedge._frames import encode_frame
 from spedge.base.errors import DeviceRefused
 
-VERSION = 8
+VERSION = 9
 REPLY_BIT = 0x80
 FLAG_YIELD = 1  #: of HELLO's frame: leave the device to the host that has it, if there is another one
 FLAG_KEY = 128  #: of HELLO's reply: it is no more than a challenge, which a key has to answer

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import DeviceRefused, UsageError
 from spedge.base.outputs import Output, by_name
 from spedge.events.formats import FORMATS, format_name
+from spedge.events.part import WHOLE, Part
 from spedge.link.counts import Loss, Status
 from spedge.link.frames import VERSION, ErrorCode, ProtocolError, Reader
 from spedge.link.steps import StepResult
@@ -189,6 +190,7 @@ class Configuration:
     outputs: names of those that results are to have, None for all; not sent, but large ones take requests to read.
     numbers_every: of a detector, whose results have boxes: which have those outputs, too, and the state it left, as
     "state": each so many-th, the first among them; 0: none. In lossless mode it waits with each step until then.
+    part: what of the source's sensor the session's is.
     """
 
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -206,6 +208,7 @@ class Configuration:
     raw: bool = False
     outputs: tuple[str, ...] | None = None
     numbers_every: int = 0
+    part: Part = WHOLE
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name or number that cannot be sent."""
@@ -227,7 +230,16 @@ class Configuration:
         form, mode = FORMATS[self.format].wire, MODES.index(self.mode)
         head = struct.pack("<IHBBII", session, flags, form, mode, self.report_tokens, self.pool_events)
         tail = struct.pack(
-            "<BBHIIII", SOURCES.index(self.source), 0, 0, self.baud, self.window_us, self.every_us, self.every_tokens
+            "<BBHIIIIHH",
+            SOURCES.index(self.source),
+            self.part.bin if self.part.bin > 1 else 0,
+            self.part.left,
+            self.baud,
+            self.window_us,
+            self.every_us,
+            self.every_tokens,
+            self.part.top,
+            0,
         )
         return head + pack_tokenizer(self.tokenizer) + tail
 

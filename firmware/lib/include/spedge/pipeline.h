@@ -23,6 +23,8 @@ typedef struct sp_pipeline_config {
     uint8_t points;          /* not 0: for a model on graphs, with an embedding. Rows hold no positions, which are
                               * sp_pipeline_points's */
     uint16_t cell;           /* for a detector, with an embedding: the side of its grid's cells in patches; 0: none */
+    uint16_t left, top;      /* of a larger sensor that sends the bytes: where the tokenizer's begins, pixels */
+    uint8_t bin;             /* as many of its pixels along a side are one of the tokenizer's; 0: 1 */
 } sp_pipeline_config_t;
 
 /* Reads the clock that costs are given in; context first. NULL: costs are not measured. */
@@ -101,7 +103,8 @@ typedef struct sp_pipeline_stats {
     sp_tokenizer_stats_t tokenizer;
     uint64_t cost_tokenize; /* decode + tokenize, in the clock's unit, since reset */
     uint64_t cost_embed;    /* since reset */
-    uint64_t thinned;       /* events left out; decode.events = thinned + tokenizer.taken */
+    uint64_t
+        thinned; /* events left out; those beside the part that `left`, `top` and `bin` show are `outside`; decode.events = thinned + tokenizer.taken */
 } sp_pipeline_stats_t;
 
 void sp_pipeline_stats(const sp_pipeline_t *pipe, sp_pipeline_stats_t *stats);
