@@ -103,8 +103,9 @@ typedef struct sp_pipeline_stats {
     sp_tokenizer_stats_t tokenizer;
     uint64_t cost_tokenize; /* decode + tokenize, in the clock's unit, since reset */
     uint64_t cost_embed;    /* since reset */
-    uint64_t
-        thinned; /* events left out; those beside the part that `left`, `top` and `bin` show are `outside`; decode.events = thinned + tokenizer.taken */
+    /* Events left out: decode.events = thinned + tokenizer.taken. Those beside the part that `left`, `top` and `bin` show
+     * are `outside`. */
+    uint64_t thinned;
 } sp_pipeline_stats_t;
 
 void sp_pipeline_stats(const sp_pipeline_t *pipe, sp_pipeline_stats_t *stats);
