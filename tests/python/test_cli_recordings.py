@@ -168,14 +168,14 @@ def test_check_reads_a_recording_once(verbs: Verbs, tmp_path: Path, monkeypatch:
     kept = check.require_recordings(verbs.bundle, paths)
     assert opened == paths == list(kept)
     assert all(np.array_equal(kept[path], spedge.open(path).events()) for path in paths)
-    session = check._Session(verbs.bundle, *[None] * 6, recordings.PLAIN, kept, None)  # type: ignore
+    session = check._Session(verbs.bundle, *[None] * 6, recordings.PLAIN, kept, None, None)  # type: ignore
     opened.clear()
     assert all(session.events_of(path) is kept[path] for path in paths)
     assert opened == []
     monkeypatch.setattr(check, "KEPT_EVENTS", len(kept[paths[0]]))  # what is too much to be kept is read again
     kept = check.require_recordings(verbs.bundle, paths)
     assert list(kept) == paths[:1]
-    session = check._Session(verbs.bundle, *[None] * 6, recordings.PLAIN, kept, None)  # type: ignore
+    session = check._Session(verbs.bundle, *[None] * 6, recordings.PLAIN, kept, None, None)  # type: ignore
     opened.clear()
     assert len(session.events_of(paths[1])) > 0
     assert opened == paths[1:]
