@@ -40,10 +40,6 @@ class Execution(Protocol):
     def starts(self) -> Mapping[int, int]:
         """By address."""
 
-    @property
-    def runs(self) -> Sequence[Run]:
-        """By case."""
-
 
 class Machine(Protocol):
     """A machine of one core."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import spedge
 from spedge.recordings import create
-from spedge.recordings.base import Recording
+from spedge.recordings.base import SeekingRecording
 from spedge.recordings.seek import Index, Point
 from tests import large_files
 from tests import recording_files as files
@@ -80,7 +80,7 @@ def test_a_part_is_as_the_whole_has_it(name: str, tmp_path: Path, monkeypatch: p
         return before(index, t)
 
     monkeypatch.setattr(Index, "before", seen)
-    monkeypatch.setattr(Recording, "_make_index", lambda _: pytest.fail("it is in the cache"))
+    monkeypatch.setattr(SeekingRecording, "_make_index", lambda _: pytest.fail("it is in the cache"))
     t0, t1 = times(events)[2]
     part = events[(events["t"] >= t0) & (events["t"] < t1)]
     np.testing.assert_array_equal(spedge.open(path).between(t0, t1), part)

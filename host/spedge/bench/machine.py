@@ -49,7 +49,6 @@ class Execution:
 
     image: Path
     starts: Mapping[int, int]
-    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,11 @@ class Machine:
             log = Path(folder) / "log"
             ranges = ",".join(f"{start:#x}+{size:#x}" for start, size in _functions(image, re.compile(within)))
             tracing = ["-d", "exec,nochain", "-D", str(log), "-dfilter", ranges]
-            runs = run_on_board(self.board, image, bundle, cases, tracing=tracing)
+            run_on_board(self.board, image, bundle, cases, tracing=tracing)
             said = log.read_bytes()
         starts = Counter(int(at, 16) for at in _RUN.findall(said))
         starts.subtract(int(at, 16) for at in _NOT_RUN.findall(said))
-        return Execution(image, starts, tuple(runs))
+        return Execution(image, starts)
 
 
 def _functions(image: Path, names: re.Pattern[str]) -> list[tuple[int, int]]:

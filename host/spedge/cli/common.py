@@ -97,6 +97,10 @@ DecayOption = Annotated[float, typer.Option(help="What the potential loses per m
 DurationOption = Annotated[
     int | None, typer.Option(help="discrete, voxel: how long events count, or a bin.", show_default=False)
 ]
+LIVE_SOURCES = (
+    "camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; v4l2:DEVICE"  # in helps
+)
+WRITTEN = ".raw (evt2 or evt3), .dat, .hdf5, .h5, .aedat4, .npz or .csv"
 CropOption = Annotated[
     str | None,
     typer.Option(metavar="X,Y", help="Left upper corner of the bundle's sensor in a larger one.", show_default=False),

@@ -10,6 +10,7 @@ import typer
 
 from spedge.base.errors import UsageError
 from spedge.cli.common import (
+    WRITTEN,
     JsonOption,
     print_json,
     print_pairs,
@@ -26,9 +27,7 @@ def command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A recording.")],
     target: Annotated[
         Path,
-        typer.Argument(
-            metavar="OUT", help="What to write: .raw (evt2 or evt3), .dat, .hdf5, .h5, .aedat4, .npz or .csv."
-        ),
+        typer.Argument(metavar="OUT", help=f"What to write: {WRITTEN}."),
     ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     start: Annotated[

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.cli.common import (
+    LIVE_SOURCES,
     SCHEMA,
     BinOption,
     BoardOption,
@@ -58,9 +59,7 @@ def command(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
-            "v4l2:DEVICE; "
-            "or board, the camera on the board itself.",
+            help=f"A recording; {LIVE_SOURCES}; or board, the camera on the board itself.",
             show_default=False,
         ),
     ] = None,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spedge.cli.common import (
+    LIVE_SOURCES,
+    WRITTEN,
     BoardOption,
     CameraBaudOption,
     CameraFormatOption,
@@ -44,16 +46,12 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
-            "v4l2:DEVICE; "
-            "board, the camera on a board; or a recording.",
+            help=f"{LIVE_SOURCES}; board, the camera on a board; or a recording.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            help="What to write: .raw (evt2 or evt3), .dat, .hdf5, .h5, .aedat4, .npz or .csv; with --labels, a folder."
-        ),
+        typer.Option(help=f"What to write: {WRITTEN}; with --labels, a folder."),
     ],
     encoding: Annotated[str | None, typer.Option(help="Of a .raw file: evt2 or evt3.", show_default="evt2")] = None,
     seconds: Annotated[

@@ -156,8 +156,8 @@ def run_folder(run: Path) -> Path:
 
 def model_folder(name: Path) -> Path:
     """The same for what is only read, which may also be a bundle that comes with spedge: a path first, then a run."""
-    bundle = bundle_named(name)
-    return bundle if bundle != name and not run_folder(name).exists() else run_folder(name)
+    run, bundle = run_folder(name), bundle_named(name)
+    return run if run.exists() or bundle == name else bundle
 
 
 def _describe(state: Progress) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from spedge.cli.boxes import BoxesOption, beside, shown
 from spedge.cli.common import (
+    LIVE_SOURCES,
     DeviceOption,
     PatchSizeOption,
     PrecisionOption,
@@ -37,9 +38,7 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A recording; camera:NAME (docs/cameras.md); edvs:PORT; openmv:PORT; serial:PORT,width=W,height=H; "
-            "v4l2:DEVICE; "
-            "or a training's run.",
+            help=f"A recording; {LIVE_SOURCES}; or a training's run.",
         ),
     ],
     bundle: Annotated[

@@ -22,7 +22,6 @@ __all__ = [
     "columns",
     "concatenate",
     "copied",
-    "cropped",
     "empty_events",
     "fields",
     "since",
@@ -61,15 +60,6 @@ def concatenate(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
 def copied(events: NDArray[np.void]) -> NDArray[np.void]:
     """A copy of an EVENT_DTYPE array, whole events at a time."""
     return concatenate([events])
-
-
-def cropped(events: NDArray[Any], left: int, top: int, width: int, height: int) -> NDArray[Any]:
-    """The events of width x height pixels from (left, top) on, as a sensor of that size there would have given them."""
-    x, y = events["x"].astype(np.int32) - left, events["y"].astype(np.int32) - top
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    out = events[inside]
-    out["x"], out["y"] = x[inside], y[inside]
-    return out
 
 
 def since(events: NDArray[Any], base: int) -> NDArray[Any]:

@@ -125,9 +125,10 @@ class Session:
 
     def __post_init__(self) -> None:
         require_model(self.device, self.bundle)
-        if self.source is not None:
-            require_sensor(self.bundle, self.source, self.crop, self.bin)
-        self._part = self._seen()
+        if self.source is None:
+            self._part = part_for(None, (0, 0), self.crop, self.bin or 1)
+        else:
+            self._part = require_sensor(self.bundle, self.source, self.crop, self.bin)
         self._mode = self.mode or ("live" if self.source is None or self.source.live else "lossless")
         self._offered = 0
         self._results = self._unread = 0
@@ -135,15 +136,6 @@ class Session:
         self._base = 0  # of the times sent losslessly: EVT2 cannot say it
         self._words: evt2.Encoder | None = None
         self._status = Status(0, 0, 0, 0, 0, 0, 0)
-
-    def _seen(self) -> Part:
-        """What of the source's sensor the model's is."""
-        if self.crop is None and self.bin is None:
-            return WHOLE
-        if self.source is None:
-            return part_for(None, (0, 0), self.crop, self.bin or 1)
-        size = (self.source.width, self.source.height)
-        return require_part(self.bundle, self.source.name, size, self.crop, self.bin)
 
     def stop(self) -> None:
         """Make `run` end soon. For signal handlers and other threads."""
@@ -281,15 +273,17 @@ def boxes_document(boxes: NDArray[Any], labels: Sequence[str]) -> list[dict[str,
     ]
 
 
-def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None = None, bin: int | None = None) -> None:
-    """Raises UsageError, naming both sizes, unless the bundle's sensor is the source's, or the part that is given."""
+def require_sensor(bundle: Bundle, source: Source, crop: tuple[int, int] | None = None, bin: int | None = None) -> Part:
+    """The part of the source's sensor that is given, or the whole. Raises UsageError, naming both sizes, unless the
+    bundle's sensor is that."""
     sensor, size = bundle.sensor, (source.width, source.height)
     if crop is not None or bin is not None:
-        require_part(bundle, source.name, size, crop, bin)
-    elif size != (sensor.width, sensor.height):
+        return require_part(bundle, source.name, size, crop, bin)
+    if size != (sensor.width, sensor.height):
         fits = sensor.width <= source.width and sensor.height <= source.height
         hint = f", or --crop X,Y to look at {sensor.width}x{sensor.height} pixels of it" if fits else ""
         raise other_sensor(bundle, source.name, *size, f"{hint}, or --bin N to take NxN pixels for one")
+    return WHOLE
 
 
 class _Rate:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, choose_geometry
+from spedge.recordings.base import CHUNK_EVENTS, SeekingRecording, Unwrap, choose_geometry
 from spedge.recordings.seek import Place
 
 _RECORD = np.dtype([("address", ">u4"), ("t", ">u4")])
@@ -71,7 +71,7 @@ _BY_SIZE = {(128, 128): _DVS128, (240, 180): _DAVIS, (346, 260): _DAVIS, (640, 4
 _BY_INTERFACE = (("davis", _DAVIS), ("dvs128", _DVS128), ("dvxplorer", _DVXPLORER))
 
 
-class Aedat2Recording(Recording):
+class Aedat2Recording(SeekingRecording):
     """AEDAT 2.0 of the chips DVS128, DAVIS, DVS640 and DVXplorer.
 
     Without a chip in the header, width and height tell which it is; without these too, it is a DVS128 if all addresses
@@ -91,9 +91,6 @@ class Aedat2Recording(Recording):
         # v2e turns both axes for DVS640 as for DAVIS; others' addresses are taken as they are.
         self._flipped = self._family.flipped or (header.by_v2e and self._family is _DVS640)
         super().__init__(path, *choose_geometry(path, found, width, height))
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, *clock = place or (self._start,)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
 from spedge.recordings import inivation
-from spedge.recordings.base import Recording, choose_geometry, gathered
+from spedge.recordings.base import SeekingRecording, choose_geometry, gathered
 from spedge.recordings.seek import Place
 
 _END = b"#!END-HEADER\r\n"
@@ -50,7 +50,7 @@ class _Packet:
         return self.size * self.capacity
 
 
-class Aedat3Recording(Recording):
+class Aedat3Recording(SeekingRecording):
     """AEDAT 3.1: the valid polarity events of one source, that of the first packet of them.
 
     left_out: `invalid`, polarity events that the file marks as such; those of other types, by their names (`special`,
@@ -84,9 +84,6 @@ class Aedat3Recording(Recording):
                 return packet.source
             at = file.seek(packet.bytes, 1)
         return None
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         return gathered(self._packets(*(place or (self._start,))))

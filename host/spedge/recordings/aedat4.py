@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CutError, InputError, UsageError
 from spedge.events.arrays import empty_events
-from spedge.recordings.base import Recording, choose_geometry, gathered
+from spedge.recordings.base import SeekingRecording, choose_geometry, gathered
 from spedge.recordings.inivation import sensor
 from spedge.recordings.seek import Place
 
@@ -33,7 +33,7 @@ _LONGEST_PACKET = 1 << 28
 _PIECE = 1 << 18
 
 
-class Aedat4Recording(Recording):
+class Aedat4Recording(SeekingRecording):
     """AEDAT 4: the one stream of events in it. Times are as in the file, µs since 1970."""
 
     format = "AEDAT 4"
@@ -45,9 +45,6 @@ class Aedat4Recording(Recording):
         self._unpack = _unpacker(path, self._header.compression)
         size = (self._header.width, self._header.height)
         super().__init__(path, *choose_geometry(path, size, width, height))
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         return gathered(self._packets(*(place or (self._header.start,))))

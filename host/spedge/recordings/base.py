@@ -59,16 +59,10 @@ class Recording(ABC):
         self.outside = "refuse"
         self.left_out: dict[str, int] = {}
         self.said = ""  # by who opened it, of what the file does not say
-        self._here: Callable[[], Place] | None = None  # behind the chunk handed out last; None: no place to go on from
-        self._indexes = Shelf()
 
     @abstractmethod
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         """Chunks as they stand in the file, from its start; events may be outside the sensor and out of order."""
-
-    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
-        """The same from a place on that _here gave, of readers that set that. until: what is behind may be missing."""
-        return self._chunks()
 
     def _leave_out(self, name: str, count: int) -> None:
         """Count what is not handed out."""
@@ -81,9 +75,15 @@ class Recording(ABC):
         yield from self._in_order(self._sorted() if self.sort else self._chunks(), BEGINNING)
 
     def _in_order(
-        self, chunks: Iterator[NDArray[np.void]], point: Point, points: Points | None = None
+        self,
+        chunks: Iterator[NDArray[np.void]],
+        point: Point,
+        behind: Callable[[int, int], None] | None = None,
     ) -> Iterator[NDArray[np.void]]:
-        """Chunks from a point on, up to the first event that is wrong. points: gets those on the way."""
+        """Chunks from a point on, up to the first event that is wrong.
+
+        behind: is told behind each the time of the last event, and how many there were.
+        """
         last_t, start = point.t, point.number
         for whole in chunks:
             chunk, numbers, wrong = whole, None, self._first_wrong(whole, last_t)
@@ -98,8 +98,8 @@ class Recording(ABC):
                     self._complain(columns(chunk), last_t, number - wrong)
                 last_t = int(chunk["t"][-1])
             start += len(whole)
-            if points is not None and self._here is not None and points.due(start):
-                points.add(Point(last_t, start, self._here()))
+            if behind is not None:
+                behind(last_t, start)
 
     def _first_wrong(self, chunk: NDArray[np.void], last_t: int) -> int | None:
         return first_wrong(columns(chunk), self.width, self.height, last_t) if len(chunk) else None
@@ -141,23 +141,7 @@ class Recording(ABC):
 
     def _from(self, start: np.uint64, end: np.uint64) -> Iterator[NDArray[np.void]]:
         """Chunks that hold all events from start to before end, and as few others as can be."""
-        self.left_out = {}
-        self._here = None
-        if self.sort or not self.path.is_file() or self.path.stat().st_size < WORTHWHILE_BYTES:
-            return iter(self)
-        reading = f"{type(self).__name__} {self.format} {self.layout} {self.width}x{self.height} {self.outside}"
-        index = self._indexes.get(self.path, f"{reading} {self.said}", self._make_index)
-        point, self.left_out = index.before(start), {}
-        return self._in_order(self._chunks_from(point.place, index.behind(end)), point)
-
-    def _make_index(self) -> Index:
-        """Up to the first thing that is wrong, which is found again by who reads there."""
-        points = Points()
-        with contextlib.suppress(InputError):
-            for _ in self._in_order(self._chunks_from((), ()), BEGINNING, points):
-                if self._here is None:
-                    break  # a reader that knows no places
-        return Index.of(points.points)
+        return iter(self)
 
     def no_events(self) -> InputError:
         """What is said of a recording that ends without having handed one out."""
@@ -199,6 +183,44 @@ class Recording(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.format} recording {self.path}, {self.width}x{self.height}>"
+
+
+class SeekingRecording(Recording):
+    """A file that can be read from places in it on, which an index finds by time (seek.py)."""
+
+    def __init__(self, path: Path, width: int, height: int, size_from: str = "the format") -> None:
+        super().__init__(path, width, height, size_from)
+        self._here: Callable[[], Place] | None = None  # behind the chunk handed out last; None: no place to go on from
+        self._indexes = Shelf()
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        return self._chunks_from((), ())
+
+    @abstractmethod
+    def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
+        """Chunks from a place on that _here gave, which is set here. until: what is behind that may be missing."""
+
+    def _from(self, start: np.uint64, end: np.uint64) -> Iterator[NDArray[np.void]]:
+        self.left_out = {}
+        if self.sort or not self.path.is_file() or self.path.stat().st_size < WORTHWHILE_BYTES:
+            return iter(self)
+        reading = f"{type(self).__name__} {self.format} {self.layout} {self.width}x{self.height} {self.outside}"
+        index = self._indexes.get(self.path, f"{reading} {self.said}", self._make_index)
+        point, self.left_out = index.before(start), {}
+        return self._in_order(self._chunks_from(point.place, index.behind(end)), point)
+
+    def _make_index(self) -> Index:
+        """Up to the first thing that is wrong, which is found again by who reads there."""
+        points = Points()
+
+        def behind(t: int, number: int) -> None:
+            if self._here is not None and points.due(number):
+                points.add(Point(t, number, self._here()))
+
+        with contextlib.suppress(InputError):
+            for _ in self._in_order(self._chunks(), BEGINNING, behind):
+                pass
+        return Index.of(points.points)
 
 
 class UntilCut:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
-from spedge.recordings.base import CHUNK_EVENTS, Recording, Unwrap, Writer, choose_geometry
+from spedge.recordings.base import CHUNK_EVENTS, SeekingRecording, Unwrap, Writer, choose_geometry
 from spedge.recordings.raw import read_header
 from spedge.recordings.seek import Place
 
@@ -32,7 +32,7 @@ _LAYOUTS = {"1": _Layout(y=9, p=17, sensor=(304, 240)), "2": _Layout(y=14, p=28)
 _USUAL_VERSION = "2"  # of files that do not say it, as the vendor's own tools have it
 
 
-class DatRecording(Recording):
+class DatRecording(SeekingRecording):
     """A Prophesee DAT file of change detection events, version 1 (ATIS) or 2. Its clock of 32 bits is unwrapped."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
@@ -63,9 +63,6 @@ class DatRecording(Recording):
         if None in size and width is None:
             size = self._layout.sensor
         super().__init__(path, *choose_geometry(path, size, width, height))
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, *clock = place or (self._start,)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import InputError
 from spedge.base.interrupts import held_back
 from spedge.events.arrays import EVENT_DTYPE, Columns
-from spedge.recordings.base import Recording, Writer
+from spedge.recordings.base import SeekingRecording, Writer
 from spedge.recordings.hdf5_file import library
 from spedge.recordings.hdf5_process import ERRORS, ITEM
 from spedge.recordings.hdf5_sink import Sink
@@ -98,7 +98,7 @@ def _end_idle() -> None:
             helper.end()
 
 
-class Hdf5Recording(Recording):
+class Hdf5Recording(SeekingRecording):
     """An HDF5 file, see hdf5_file.Hdf5File, read by a helper process."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None, said: Said = NOTHING) -> None:
@@ -108,9 +108,6 @@ class Hdf5Recording(Recording):
         self.format = about["format"]
         super().__init__(path, about["width"], about["height"], about["size_from"])
         self.layout = about["layout"]
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         """Places are numbers of events. The helper stops at `until` by itself, and can be used again."""

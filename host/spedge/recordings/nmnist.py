@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import empty_events
-from spedge.recordings.base import CHUNK_EVENTS, DROP_HINT, Recording
+from spedge.recordings.base import CHUNK_EVENTS, DROP_HINT, SeekingRecording
 from spedge.recordings.seek import Place
 
 SIDE = 34
@@ -21,7 +21,7 @@ _WIDEST = 1 << 8  # of x and, below the mark of overflows, y
 _OTHER = f"not an N-MNIST file ({RECORD_BYTES} bytes an event)"
 
 
-class NMnistRecording(Recording):
+class NMnistRecording(SeekingRecording):
     """A sample of N-MNIST or, with another size given, of another set in its records."""
 
     def __init__(self, path: Path, width: int | None = None, height: int | None = None) -> None:
@@ -33,9 +33,6 @@ class NMnistRecording(Recording):
             raise InputError(f"{path}: cut off in the middle of an event at byte 0, or {_OTHER}")
         super().__init__(path, *(given or (SIDE, SIDE)), "the format" if given is None else "the caller")
         self.format = "N-MNIST" if given in (None, (SIDE, SIDE)) else "N-MNIST's records"
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, overflows = place or (0, 0)

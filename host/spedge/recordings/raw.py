@@ -16,7 +16,7 @@ from spedge.events import evt2, evt3
 from spedge.events.arrays import empty_events
 from spedge.events.decoders import Decoder, DecodeStats
 from spedge.events.formats import format_name
-from spedge.recordings.base import DROP_HINT, Recording, Writer, choose_geometry
+from spedge.recordings.base import DROP_HINT, SeekingRecording, Writer, choose_geometry
 from spedge.recordings.seek import Place
 from spedge.recordings.triggers import no_triggers, of_raw, with_words
 
@@ -47,7 +47,7 @@ class Header:
     size: int = 0
 
 
-class RawRecording(Recording):
+class RawRecording(SeekingRecording):
     """A Prophesee RAW file. Events outside the sensor are dropped in EVT3, as its makers do, and refused in the others.
 
     left_out: `unknown`, words of types that the format does not define (IMX636 cameras send 0x9999 as padding);
@@ -74,9 +74,6 @@ class RawRecording(Recording):
         self.format = f"RAW {self._encoding.replace('evt', 'EVT')}"
         if encoding == "EVT3":
             self.outside = "drop"
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         decoder = Decoder(self._encoding, width=self.width, height=self.height)

@@ -17,7 +17,7 @@ from spedge.base.errors import CutError, InputError
 from spedge.events.arrays import concatenate
 from spedge.events.times import seconds_of_digits
 from spedge.recordings import layout
-from spedge.recordings.base import CHUNK_EVENTS, Recording, choose_geometry
+from spedge.recordings.base import CHUNK_EVENTS, SeekingRecording, choose_geometry
 from spedge.recordings.layout import NOTHING, Said
 from spedge.recordings.seek import Place
 
@@ -49,7 +49,7 @@ class _Head:
     separator: str = " "
 
 
-class TextRecording(Recording):
+class TextRecording(SeekingRecording):
     """Lines of t, x, y and p: 0/1, -1/+1 or True/False.
 
     The columns are told by a line of names (or a comment that is one), after Metavision's %geometry:WIDTH,HEIGHT as x,
@@ -199,9 +199,6 @@ class TextRecording(Recording):
             return raw.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise InputError(f"{self.path}: line {number} is no line of a text file") from None
-
-    def _chunks(self) -> Iterator[NDArray[np.void]]:
-        return self._chunks_from((), ())
 
     def _chunks_from(self, place: Place, until: Place) -> Iterator[NDArray[np.void]]:
         begin, number = place or (self._start, self._lines)

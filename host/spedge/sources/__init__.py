@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from spedge.base.errors import UsageError
@@ -59,12 +61,10 @@ def open_source(text: str, *, speed: float | None = None, reading: Reading = PLA
     target, options = _options(text, rest)
     if not target:
         raise UsageError(f"{text}: say which, as in {KINDS[_form(kind)].rpartition('; ')[2]}")
-    if kind == "openmv" and options:  # before the camera is touched
-        raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
-    source = opener(target, options)
+    opened = opener(target, options)  # takes those it knows
     if options:
         raise UsageError(f"{text}: there is no option {next(iter(options))!r}; as in {KINDS[_form(kind)]}")
-    return source
+    return opened()
 
 
 def _form(kind: str) -> str:
@@ -93,16 +93,14 @@ def _number(options: dict[str, str], name: str, default: int | None) -> int | No
         raise UsageError(f"{name}={value} is no number") from None
 
 
-def _usb(name: str, options: dict[str, str]) -> Source:
-    serial, knobs = options.pop("serial", None), Knobs.taken(options)
-    if options:  # before it is opened
-        raise UsageError(f"camera:{name}: there is no option {next(iter(options))!r}; as in {KINDS['camera:NAME']}")
-    return UsbCamera(name, serial=serial, knobs=knobs)
+def _usb(name: str, options: dict[str, str]) -> Callable[[], Source]:
+    return partial(UsbCamera, name, serial=options.pop("serial", None), knobs=Knobs.taken(options))
 
 
-def _edvs(port: str, options: dict[str, str]) -> Source:
+def _edvs(port: str, options: dict[str, str]) -> Callable[[], Source]:
     format = options.pop("format", "4")
-    return EdvsCamera(
+    return partial(
+        EdvsCamera,
         port,
         baud=_number(options, "baud", None),
         mode=int(format if format.isdecimal() else format_name(format, EDVS_FORMATS)[-1]),
@@ -110,31 +108,28 @@ def _edvs(port: str, options: dict[str, str]) -> Source:
     )
 
 
-def _openmv(port: str, options: dict[str, str]) -> Source:
-    return OpenMvCamera(port)
+def _openmv(port: str, options: dict[str, str]) -> Callable[[], Source]:
+    return partial(OpenMvCamera, port)
 
 
-def _serial(port: str, options: dict[str, str]) -> Source:
+def _serial(port: str, options: dict[str, str]) -> Callable[[], Source]:
     width, height = _number(options, "width", None), _number(options, "height", None)
     if width is None or height is None:
         raise UsageError(f"serial:{port}: raw words do not say the sensor's size; add ,width=W,height=H")
-    return SerialSource(
-        port, options.pop("format", "evt2"), width=width, height=height, baud=_number(options, "baud", None)
-    )
+    format, baud = options.pop("format", "evt2"), _number(options, "baud", None)
+    return partial(SerialSource, port, format, width=width, height=height, baud=baud)
 
 
-def _v4l2(path: str, options: dict[str, str]) -> Source:
+def _v4l2(path: str, options: dict[str, str]) -> Callable[[], Source]:
     width, height = _number(options, "width", SIDE) or 0, _number(options, "height", SIDE) or 0
     frame_bytes = _number(options, "frame", None)
     if not 0 < width <= _MOST_PIXELS or not 0 < height <= _MOST_PIXELS:
         raise UsageError(f"v4l2:{path}: a sensor of {width}x{height} is not possible; width and height are 1 to 2048")
-    if options:  # before it is opened
-        raise UsageError(f"v4l2:{path}: there is no option {next(iter(options))!r}; as in {KINDS['v4l2:DEVICE']}")
     if not Path(path).is_char_device() and not path.startswith("/dev/"):
-        return V4l2File(Path(path), width=width, height=height, frame_bytes=frame_bytes or FRAME_BYTES)
+        return partial(V4l2File, Path(path), width=width, height=height, frame_bytes=frame_bytes or FRAME_BYTES)
     if frame_bytes is not None:
         raise UsageError(f"v4l2:{path}: frame=BYTES is of files; a device says how large its frames are")
-    return V4l2Camera(path, width=width, height=height)
+    return partial(V4l2Camera, path, width=width, height=height)
 
 
 def _flag(options: dict[str, str], name: str) -> bool:
