@@ -15,9 +15,8 @@ from spedge.base.errors import CheckFailed, DeviceRefused
 from spedge.bench.host import AgainstBincount, against_bincount
 from spedge.bench.preloaded import run_preloaded
 from spedge.boards.manifest import Board
-from spedge.events.arrays import Columns, columns
+from spedge.events.arrays import Columns, columns, cropped
 from spedge.events.evt2 import encode
-from spedge.events.part import Part
 from spedge.link.protocol import pack_tokenizer
 from spedge.tokens.tokenizer import Tokenizer, Tokens
 
@@ -111,4 +110,4 @@ def crop(events: NDArray[Any], size: tuple[int, int], part: tuple[int, int]) -> 
     does not cut, the recording stays whole, in the middle of the part.
     """
     left, top = (-((p - s) // 2) for s, p in zip(size, part, strict=True))
-    return Part(left, top).of(events, *part)
+    return cropped(events, left, top, *part)

@@ -22,6 +22,7 @@ __all__ = [
     "columns",
     "concatenate",
     "copied",
+    "cropped",
     "empty_events",
     "fields",
     "since",
@@ -60,6 +61,18 @@ def concatenate(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
 def copied(events: NDArray[np.void]) -> NDArray[np.void]:
     """A copy of an EVENT_DTYPE array, whole events at a time."""
     return concatenate([events])
+
+
+def cropped(events: NDArray[Any], left: int, top: int, width: int, height: int, bin: int = 1) -> NDArray[Any]:
+    """The events from pixel (left, top) on, as a sensor of width x height there would have given them. A copy.
+
+    bin: pixels along a side of one of that sensor's. left, top: may be negative.
+    """
+    x, y = ((events[axis].astype(np.int32) - first) // bin for axis, first in (("x", left), ("y", top)))
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    out = events[inside]
+    out["x"], out["y"] = x[inside], y[inside]
+    return out
 
 
 def since(events: NDArray[Any], base: int) -> NDArray[Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
+from spedge.events.arrays import cropped
 
 _MOST_BIN = 255
 _MOST_CORNER = 65535
@@ -33,18 +33,7 @@ class Part:
 
     def of(self, events: NDArray[Any], width: int, height: int) -> NDArray[Any]:
         """These events, as a sensor of that size here would have given them. A copy."""
-        x, y = self._moved(events)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        out = events[inside]
-        out["x"], out["y"] = x[inside], y[inside]
-        return out
-
-    def _moved(self, events: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Pixels rounded down: those before the corner are negative."""
-        return (
-            (events["x"].astype(np.int32) - self.left) // self.bin,
-            (events["y"].astype(np.int32) - self.top) // self.bin,
-        )
+        return cropped(events, self.left, self.top, width, height, self.bin)
 
 
 WHOLE = Part()
