@@ -18,6 +18,7 @@ from spedge.boards.manifest import load_board
 from spedge.boards.stack import worst_stack
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
+from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
 from spedge.recordings import write
@@ -98,7 +99,7 @@ def trapping(bundle: Bundle) -> str:
 def test_the_next_hello_says_how_the_firmware_ended(bundle: Bundle, board: str, tmp_path: Path) -> None:
     image = build_firmware(board, tmp_path / board, trapping(bundle))
     with Double(board, image, HURRY) as double:
-        assert ended_after(double, 1, "does not answer") == "it hung, and its watchdog reset it"
+        assert ended_after(double, 1, "does not answer", patience=0.3) == "it hung, and its watchdog reset it"
         ended = ended_after(double, 20, "the core took a fault")
         assert ended.startswith("its core took a fault at 0x") and ended.endswith("(0x00008200)")
         assert function_at(image, int(ended.split(" at ")[1][:10], 16)) in ("encode", "infer", "app_infer")
@@ -108,14 +109,15 @@ def test_the_next_hello_says_how_the_firmware_ended(bundle: Bundle, board: str, 
             assert device.hello.ended == ""  # it was told to
 
 
-def ended_after(double: Double, tokens: int, problem: str) -> str:
-    """What HELLO says when an inference on so many tokens ended the firmware."""
+def ended_after(double: Double, tokens: int, problem: str, patience: float = 5.0) -> str:
+    """What HELLO says when an inference on so many tokens, waited for so many seconds, ended the firmware."""
     one = scattered(16, 1600, side=1)  # of one patch, at its threshold
-    with double.open(0.3) as device:
+    with double.open() as device:
         device.configure(Configuration())
         for number in range(tokens):
             one["t"] += 2000 * number
             device.send(encode_words(one))
+        device.link.timeouts = Timeouts(silence=patience, work=patience)
         with pytest.raises(DeviceError, match=problem):
             device.infer()
     while double.hear() != "watchdog":
