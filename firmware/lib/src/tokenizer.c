@@ -251,7 +251,7 @@ static int is_event(const uint8_t *at)
 }
 
 /* How far a run may go on by time words: to the last one whose times are all of this epoch, and of this bin. */
-void sp_tokenizer_limit_run(sp_tokenizer_t *tok, const sp_evt2_t *d)
+static void limit_run(sp_tokenizer_t *tok, const sp_evt2_t *d)
 {
     const uint64_t wraps = d->time_base | (2u * EVT2_HALF_WRAP - 1u);
     uint64_t end = tok->epoch_last_t < wraps ? tok->epoch_last_t : wraps;
@@ -262,23 +262,19 @@ void sp_tokenizer_limit_run(sp_tokenizer_t *tok, const sp_evt2_t *d)
     tok->left = tok->left_before = tok->last_word - evt2_time_word(d->time_base);
 }
 
-/* A run begins at `at`, which does not go on by time words as yet. */
-static void begin_run(sp_tokenizer_t *tok, const sp_evt2_t *d, const uint8_t *at)
-{
-    tok->run_from = at;
-    tok->last_word = evt2_time_word(d->time_base);
-    tok->left = tok->left_before = tok->run_times = 0;
-}
-
 /* The words of this run, up to `at`, were events in order, and times: keep the time of the newest event, and the base. */
 static void keep_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at)
 {
-    const uint64_t before = evt2_next_time(d->time_base, tok->last_word - tok->left_before, 1);
     const size_t words = (size_t)(at - tok->run_from) / 4u;
+    uint64_t before = d->time_base;
 
-    d->time_base = evt2_next_time(d->time_base, tok->last_word - tok->left, 1);
-    d->stats.times += tok->run_times;
-    tok->run_times = 0;
+    if (tok->run_times > 0) {
+        before = evt2_next_time(d->time_base, tok->last_word - tok->left_before, 1);
+        d->time_base = evt2_next_time(d->time_base, tok->last_word - tok->left, 1);
+        d->stats.times += tok->run_times;
+        tok->run_times = 0;
+    }
+    tok->run_from = at;
     if (words == 0)
         return;
     if (is_event(at - 4))
@@ -307,8 +303,7 @@ SP_RARE_CALL uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, 
     d->time_base = base;
     d->stats.times++;
     tok->base_t = (uint32_t)base;
-    tok->run_from = at + 4;
-    sp_tokenizer_limit_run(tok, d);
+    limit_run(tok, d);
     return sp_slot_high(tok->span_bits, base);
 }
 
@@ -327,7 +322,8 @@ static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size
     int rc = SP_OK;
 
     while (at != end) {
-        begin_run(tok, d, at);
+        tok->run_from = at;
+        tok->left = tok->run_times = 0;
         at = tok->run(tok, d, at, end, &rc);
         keep_time(tok, d, at);
         if (rc != SP_OK || at == end)

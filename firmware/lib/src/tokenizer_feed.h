@@ -170,8 +170,6 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
     int taken;
 
     tok->base_t = (uint32_t)d->time_base;
-    if (gate.right > 0)
-        sp_tokenizer_limit_run(tok, d);
     while (at < last) {
         const uint32_t first = evt2_load(at);
         if (SP_RARELY(!sp_passes(&gate, first, gate.low))) {

@@ -60,9 +60,9 @@ struct sp_tokenizer {
     uint32_t most;                /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;              /* of the newest event in order */
     uint32_t base_t;         /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
-    const uint8_t *run_from; /* the first word of this run, or behind the last one that was looked at closely */
+    const uint8_t *run_from; /* the first word of this run behind those that keep_time has seen */
     uint32_t last_word;      /* the time word to which a run may go on; of this epoch and this bin */
-    uint32_t left;           /* that less the time word which this run has come to; 0: it may not go on */
+    uint32_t left;           /* that less the time word that this run has come to; 0 before its first one */
     uint32_t left_before;    /* the same before the newest time word */
     uint32_t run_times;      /* time words of this run that the decoder was not told yet */
     uint64_t epoch;          /* last_t >> time_bits */
@@ -102,7 +102,6 @@ void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *block
 int sp_tokenizer_fire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t);
 
 /* tokenizer.c */
-void sp_tokenizer_limit_run(sp_tokenizer_t *tok, const sp_evt2_t *d);
 uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at);
 
 /* tokenizer_integer.c, tokenizer_discrete.c, tokenizer_voxel.c, tokenizer_real.c */
