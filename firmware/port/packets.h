@@ -1,7 +1,7 @@
 /* Packets of a sensor's EVT2 words from a DMA's interrupt to the main loop, for ports: one puts, one takes, nobody locks.
  * The DMA always has memory to write to. A packet that finds no room is looked through and given up: its events are
  * counted, and its last time word is kept, so that what comes behind the gap has its right time. Each gap is remembered
- * with the packet behind it. */
+ * with the packet behind it. Behind bytes that never came events have no time until the next time word: they are lost. */
 #ifndef SP_PORT_PACKETS_H_INCLUDED
 #define SP_PORT_PACKETS_H_INCLUDED
 
@@ -36,6 +36,7 @@ typedef struct packets {
     uint32_t time_word; /* to be said before the next word; 0: none */
     uint32_t seen;      /* head when the reader looked last */
     uint8_t is_told;    /* the gap in front of the first packet was asked for */
+    uint8_t is_untimed; /* nobody knows which time word was the last one before the next word */
     uint64_t lost_events, lost_bytes;
 } packets_t;
 
@@ -114,6 +115,18 @@ static inline void packets_forget(packets_t *p, const packet_gap_t *gap)
     p->lost_bytes += gap->bytes;
     if (gap->time_word != 0)
         p->time_word = gap->time_word;
+    p->is_untimed = gap->bytes > 0 || (p->is_untimed && gap->time_word == 0);
+}
+
+/* Skip words that cannot be understood: events among them are lost, too. */
+static inline void packets_skip_untimed(packets_t *p, const uint32_t *words, uint32_t n)
+{
+    while (p->is_untimed && p->at < n) {
+        const uint32_t type = words[p->at] >> 28;
+        p->is_untimed = type != PACKET_TIME_HIGH;
+        p->lost_events += type <= 1u;
+        p->at += p->is_untimed;
+    }
 }
 
 /* Copy words to out, whole ones, at most n bytes; returns how many bytes. Stops before a gap until packets_lost was
@@ -130,6 +143,7 @@ static inline size_t packets_take(packets_t *p, uint8_t *out, size_t n)
         const uint8_t packet = p->ready[p->tail % p->count];
         if (p->at == 0 && !p->is_told && packet_gap_is_there(&p->before[packet]))
             break;
+        packets_skip_untimed(p, packets_memory(p, packet), p->length[packet]);
         const uint32_t left = p->length[packet] - p->at, most = (uint32_t)((n - done) / 4u);
         const uint32_t words = left < most ? left : most;
         memcpy(out + done, packets_memory(p, packet) + p->at, 4u * words);

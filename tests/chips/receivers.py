@@ -416,7 +416,9 @@ class Genx320:
             self.expected, self.started = list(self.begin), None
         if self.expected[0] != word:
             what, at, value = self.expected[0]
-            raise Wrong(f"the sensor is told {word[0]} 0x{word[1]:04x} 0x{word[2]:08x}, not {what} 0x{at:04x} 0x{value:08x}")
+            raise Wrong(
+                f"the sensor is told {word[0]} 0x{word[1]:04x} 0x{word[2]:08x}, not {what} 0x{at:04x} 0x{value:08x}"
+            )
         del self.expected[0]
         if not self.expected and word == self.begin[-1]:
             self.started, self.sent = self.now(), 0

@@ -1,15 +1,16 @@
 """A double of an STM32F746 or H743 that runs an image as it is flashed: python -m tests.chips.stm32 CHIP ELF OPTION...
 
-Unicorn is its core; around it are the parts of parts.py. It is a program of its own, because Unicorn's licence is the
-GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
+Unicorn is its core; around it are the parts of parts.py and receivers.py. It is a program of its own, because Unicorn's
+licence is the GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
 pseudo-terminals (a line each), then a line for each thing that happens: "clock HZ" (the core's), "reset", "watchdog",
-"bootloader", "played PACKETS" (the sensor has sent all it had), and "stack BYTES" for each SIGUSR1: what was used so far. It ends with status 1 and a sentence when
-something is used as no chip would have it.
+"bootloader", "played PACKETS" (the sensor has sent all it had), and "stack BYTES" for each SIGUSR1: what was used so
+far. It ends with status 1 and a sentence when something is used as no chip would have it.
 
 Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), dead=NAME (a flag that never comes: hse,
-pll, voltage), hurry=N (the watchdog runs N times as fast), slow=N (the chip's time runs N times slower than this
-machine's), frames=FILE (a GENX320 is at the frame port and sends these packets: tests.chips.receivers), overrun=N (the
-receiver's memory overruns in the N-th of them), deaf=N (the sensor does not take the N-th word).
+pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and
+sends these packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than
+the chip's), overrun=N (the receiver's memory overruns in the N-th of them), deaf=N (the sensor does not take the N-th
+word).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -107,7 +108,14 @@ CHIPS: dict[str, dict[str, Any]] = {
                               ("E", 5), ("E", 6))),
     },
 }  # fmt: skip
-REGIONS = ((0x40000000, 0x30000), (0x48000000, 0x30000), (0x50000000, 0x60000), (0x52000000, 0x10000), (0x58000000, 0x30000), (0xE0000000, 0x100000))
+REGIONS = (
+    (0x40000000, 0x30000),
+    (0x48000000, 0x30000),
+    (0x50000000, 0x60000),
+    (0x52000000, 0x10000),
+    (0x58000000, 0x30000),
+    (0xE0000000, 0x100000),
+)
 UNUSED = b"\xa5"  # stack
 UNIQUE_ID = bytes(range(1, 13))
 
@@ -177,10 +185,8 @@ class Stm32:
             usart.irq, usart.pins = irq, tuple((gpio[port], pin, function) for port, pin, function in pins)
             self.lines.append(Line(usart))
         self.lines[0].usart.baud = 115_200
-        slow = float(options.get("slow", 1))
-        self.now = lambda: time.perf_counter() / slow
-        self.watchdog = parts.Watchdog(about["watchdog"], self.now, float(options.get("hurry", 1)))
-        self.system = parts.System(about["sets"], self.now, self.clocks)
+        self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
+        self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
         self._receive(gpio, options)
         self.parts: list[parts.Part] = [
             self.clocks, self.clocks.power, self.clocks.flash, *gpio.values(), self.watchdog, self.system,
@@ -216,7 +222,9 @@ class Stm32:
         self.i2c.pins = tuple((gpio["B"], pin, 4) for pin in (8, 9))
         self.sensor: receivers.Genx320 | None = None
         if "frames" in options:
-            self.sensor = receivers.Genx320(Path(options["frames"]), self.now, int(options.get("deaf", 0)))
+            slow = float(options.get("slow", 1))
+            deaf = int(options.get("deaf", 0))
+            self.sensor = receivers.Genx320(Path(options["frames"]), lambda: time.perf_counter() / slow, deaf)
             self.i2c.device = self.sensor
         self.told_played = False
 
