@@ -29,8 +29,8 @@ static struct {
     uint8_t pending[PENDING_BYTES];
     uint8_t out[OUT_BYTES];
     uint64_t reset_at;
-    uint32_t port_lost; /* of port_camera_lost, so far */
-    uint32_t skipped;   /* bytes that came and were given up, to find the next word */
+    uint32_t port_lost;             /* of port_camera_lost, so far */
+    uint32_t skipped;               /* bytes that came and were given up, to find the next word */
     port_frames_lost_t frames_lost; /* of port_frames_lost, so far */
 } camera;
 

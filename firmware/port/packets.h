@@ -11,8 +11,10 @@
 
 #define PACKET_WORDS 256u
 #define PACKET_BYTES (4u * PACKET_WORDS)
-#define PACKETS_MOST 256u  /* their numbers are bytes */
-#define PACKETS_LEAST 4u   /* two for the DMA */
+#ifndef PACKETS_MOST
+#define PACKETS_MOST 256u /* their numbers are bytes */
+#endif
+#define PACKETS_LEAST 4u  /* two for the DMA */
 #define PACKET_TIME_HIGH 8u
 
 /* What was lost in one place. */
@@ -25,12 +27,12 @@ typedef struct packet_gap {
 typedef struct packets {
     uint32_t *words; /* [count][PACKET_WORDS] */
     uint32_t count;
-    volatile uint32_t head, tail; /* packets ready: the interrupt's, the main loop's */
+    volatile uint32_t head, tail;  /* packets ready: the interrupt's, the main loop's */
     volatile uint32_t freed, used; /* packets that are free: the main loop's, the interrupt's */
     uint8_t ready[PACKETS_MOST], free[PACKETS_MOST];
     uint16_t length[PACKETS_MOST];     /* words, by the packet's number */
     packet_gap_t before[PACKETS_MOST]; /* in front of it */
-    packet_gap_t gap;                  /* behind the last one that is ready; the main loop takes it with the interrupt masked */
+    packet_gap_t gap; /* behind the last one that is ready; the main loop takes it with the interrupt masked */
     /* the main loop's: */
     uint32_t at;        /* words taken of the first packet */
     uint32_t time_word; /* to be said before the next word; 0: none */

@@ -7,10 +7,10 @@ pseudo-terminals (a line each), then a line for each thing that happens: "clock 
 far. It ends with status 1 and a sentence when something is used as no chip would have it.
 
 Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), dead=NAME (a flag that never comes: hse,
-pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and
-sends these packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than
-the chip's), overrun=N (the receiver's memory overruns in the N-th of them), deaf=N (the sensor does not take the N-th
-word).
+pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and sends these
+packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than the chip's;
+by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), deaf=N (the sensor
+does not take the N-th word).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -170,7 +170,7 @@ class Stm32:
         about = CHIPS[chip]
         dead: set[str] = options.get("dead", set())
         self.about, self.problem, self.in_fault = about, "", False
-        self.in_handler = False
+        self.in_handler, self.idle = False, 0.0
         self.clocks: parts.Clocks = about["clocks"][0](about["clocks"][1], dead, crystal, fed)
         self.clocks.power = about["power"][0](about["power"][1])
         self.clocks.power.dead = dead
@@ -224,7 +224,7 @@ class Stm32:
         if "frames" in options:
             slow = float(options.get("slow", 1))
             deaf = int(options.get("deaf", 0))
-            self.sensor = receivers.Genx320(Path(options["frames"]), lambda: time.perf_counter() / slow, deaf)
+            self.sensor = receivers.Genx320(Path(options["frames"]), lambda: self.busy() / slow, deaf)
             self.i2c.device = self.sensor
         self.told_played = False
 
@@ -392,10 +392,17 @@ class Stm32:
         while not self._dues() and not self.watchdog.bites:
             if self._feed():
                 continue
+            before = time.perf_counter()
             self.news.wait(0.001 if self.sensor else 0.01)
+            self.idle += time.perf_counter() - before
             self.news.clear()
         self.uc.reg_write(UC_ARM_REG_PC, self.wfi + len(WFI) | 1)
         self.uc.emu_stop()
+
+    def busy(self) -> float:
+        """Seconds of this process, and those that its core slept: a clock that a machine with much to do does not
+        hurry."""
+        return time.process_time() + self.idle
 
     def _bootloader(self, *_: object) -> None:
         say("bootloader")

@@ -97,8 +97,8 @@ static const word_t *next_word(void)
 static int say(uint32_t i2c, const word_t *word)
 {
     uint32_t ignored;
-    return word->what == WAITS || (word->what == READS ? read_register(i2c, word->at, &ignored)
-                                                       : write_register(i2c, word->at, word->value));
+    return word->what == WAITS ||
+           (word->what == READS ? read_register(i2c, word->at, &ignored) : write_register(i2c, word->at, word->value));
 }
 
 int genx320_step(uint32_t i2c)

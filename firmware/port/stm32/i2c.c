@@ -6,8 +6,8 @@
 
 #include "clock.h"
 
-#define POLLS 50000u       /* a byte takes 25 us */
-#define TICK_HZ 8000000u   /* the times below are in this unit, as the reference manual has them for 400 kHz */
+#define POLLS 50000u     /* a byte takes 25 us */
+#define TICK_HZ 8000000u /* the times below are in this unit, as the reference manual has them for 400 kHz */
 #define HIGH_TICKS 3u
 #define LOW_TICKS 9u
 #define HOLD_TICKS 1u
