@@ -14,7 +14,7 @@
 #ifndef PACKETS_MOST
 #define PACKETS_MOST 256u /* their numbers are bytes */
 #endif
-#define PACKETS_LEAST 4u  /* two for the DMA */
+#define PACKETS_LEAST 4u /* two for the DMA */
 #define PACKET_TIME_HIGH 8u
 
 /* What was lost in one place. */

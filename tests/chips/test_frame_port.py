@@ -134,6 +134,7 @@ def test_what_the_frame_port_is_not_for(
 
 
 @pytest.mark.chips
+@pytest.mark.timeout(1800)
 def test_two_million_events_a_second_for_ten_seconds(bundle: Bundle, board: str, image: Path, tmp_path: Path) -> None:
     """Of the sensor, whose seconds are five times as long here, where the model of the core is slower than the core."""
     rate, seconds, every_us = 2_000_000, 10, 50_000
