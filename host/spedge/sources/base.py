@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from spedge.base.errors import InputError
 from spedge.events.decoders import Decoder
 from spedge.recordings.triggers import no_triggers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 #: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
 PACKET_SECONDS = 0.02
