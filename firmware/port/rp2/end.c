@@ -25,8 +25,6 @@ static port_end_t last;
 static uint8_t id[ID_BYTES];
 static volatile uint32_t unfed;
 
-void cortex_m_died(uint32_t at, uint32_t detail);
-
 void end_guard_stack(void)
 {
 #if PICO_RP2040
@@ -45,6 +43,9 @@ void cortex_m_died(uint32_t at, uint32_t detail)
     DIED_AT = at;
     DIED_DETAIL = detail;
     DIED_MARK = DIED;
+    watchdog_reboot(0, 0, 1);
+    for (;;) {
+    }
 }
 
 void end_recall(void)
@@ -112,8 +113,10 @@ void port_reboot(uint8_t to)
     for (uint32_t i = 0; i < POLLS && !usb_cdc_is_drained(); i++)
         watchdog_feed();
     usb_cdc_leave();
-    if (to == 1)
+    if (to == 1) {
+        watchdog_disable(); /* else it ends the bootloader, too */
         rom_reset_usb_boot(0, 0);
+    }
     watchdog_reboot(0, 0, REBOOT_MS);
     for (;;) {
     }

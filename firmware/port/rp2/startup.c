@@ -3,8 +3,8 @@
 
 #include "usb_cdc.h"
 
-#include <pico.h>
 #include <hardware/regs/intctrl.h>
+#include <pico.h>
 
 void port_tick(void); /* port_rp2.c */
 

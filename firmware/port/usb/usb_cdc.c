@@ -2,8 +2,9 @@
 
 #include "port.h"
 
-#include <tusb.h>
 #include <device/dcd.h>
+#include <device/usbd_pvt.h>
+#include <tusb.h>
 
 static int write_blocked;
 
@@ -54,7 +55,8 @@ int usb_cdc_is_news(void)
 
 int usb_cdc_is_drained(void)
 {
-    return !tud_cdc_connected() || tud_cdc_write_available() == CFG_TUD_CDC_TX_BUFSIZE;
+    return !tud_cdc_connected() ||
+           (tud_cdc_write_available() == CFG_TUD_CDC_TX_BUFSIZE && !usbd_edpt_busy(0, USB_CDC_ENDPOINT_IN));
 }
 
 void usb_cdc_leave(void)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define USB_CDC_ENDPOINT_IN 0x82
+
 /* Once, with the USB's clock on. The serial number is port_unique_id's. */
 void usb_cdc_start(void);
 

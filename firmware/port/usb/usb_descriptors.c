@@ -1,5 +1,6 @@
 /* What the device says of itself to a host: a serial port, with the board's name and the chip's own number. */
 #include "port.h"
+#include "usb_cdc.h"
 
 #include <tusb.h>
 
@@ -11,7 +12,6 @@ enum { INTERFACE_CDC, INTERFACE_CDC_DATA, INTERFACES };
 enum { STRING_LANGUAGE, STRING_VENDOR, STRING_PRODUCT, STRING_SERIAL };
 #define ENDPOINT_NOTIFY 0x81
 #define ENDPOINT_OUT 0x02
-#define ENDPOINT_IN 0x82
 #define LENGTH (TUD_CONFIG_DESC_LEN + TUD_CDC_DESC_LEN)
 #define MOST_MILLIAMPERES 250
 #define UNITS 32 /* of UTF-16, with the head of the descriptor */
@@ -43,7 +43,7 @@ uint8_t const *tud_descriptor_configuration_cb(uint8_t index)
 {
     static const uint8_t configuration[] = {
         TUD_CONFIG_DESCRIPTOR(1, INTERFACES, 0, LENGTH, 0, MOST_MILLIAMPERES),
-        TUD_CDC_DESCRIPTOR(INTERFACE_CDC, STRING_PRODUCT, ENDPOINT_NOTIFY, 8, ENDPOINT_OUT, ENDPOINT_IN, 64),
+        TUD_CDC_DESCRIPTOR(INTERFACE_CDC, STRING_PRODUCT, ENDPOINT_NOTIFY, 8, ENDPOINT_OUT, USB_CDC_ENDPOINT_IN, 64),
     };
     (void)index;
     return configuration;
