@@ -88,16 +88,18 @@ fuzz: setup
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m tools.docs_site
 
-# An sdist and one wheel for Python 3.11 and later, by the limited API, audited.
+# An sdist and one wheel for Python 3.11 and later, by the limited API, audited; one more for a Python 3.10 that is here.
 wheel: $(VENV)/tools.stamp
 	$(BIN)/python -m pip install --quiet abi3audit auditwheel
 	rm -rf dist
 	$(BIN)/python -c "from scikit_build_core.build import build_sdist; build_sdist('dist')"
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --config-settings=wheel.py-api=cp311 --wheel-dir dist .
 	$(BIN)/python -m abi3audit --strict dist/*.whl
-	$(BIN)/python -m auditwheel show dist/*.whl
+	for python in $$($(BIN)/python tools/test_wheel.py --older); do \
+	  PIP_CONSTRAINT= $$python -m pip wheel --quiet --no-deps --wheel-dir dist . || exit 1; done
+	for wheel in dist/*.whl; do $(BIN)/python -m auditwheel show $$wheel || exit 1; done
 
-# That wheel in an environment of its own for each Python that is here, without a compiler.
+# Those wheels in an environment of its own for each Python that is here, without a compiler.
 test-wheel: wheel
 	$(BIN)/python tools/test_wheel.py dist/*.whl
 
@@ -106,6 +108,8 @@ lint: $(VENV)/all.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/python -m mypy -n 2
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --exclude compression.zstd --exclude compression \
+	  host training compile boards firmware
 
 format: $(VENV)/all.stamp
 	$(BIN)/ruff check --fix

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spedge.base.children import guarded
+from spedge.base.children import OWN_GROUP, guarded
 from spedge.base.errors import DeviceError
 from spedge.base.paths import cache_dir
 from spedge.base.store import forget_the_oldest, locked, locked_if_free
@@ -148,7 +148,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        process_group=0,
+        **OWN_GROUP,
     )
     try:
         yield process
