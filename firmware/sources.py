@@ -8,8 +8,8 @@ The model is the folder that `spedge compile` wrote, named by the environment va
 it, or where it is empty, the firmware has no model and only makes tokens. Nothing else is compiled in another way
 for a model. Runs inside SCons for every platform, ours or PlatformIO's.
 
-A port's parts.json says what it compiles of sources of others, which parts.json here names; `spedge build` fetches them,
-and SPEDGE_PARTS says where they are.
+A port's parts.json says what it compiles of sources of others, which parts.json here names; `spedge build` fetches
+them, and SPEDGE_PARTS says where they are.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ if has_model:
 
 
 def with_parts(wanted: dict) -> None:
-    """Sources of others, compiled as they come: what their headers warn of is theirs. {mcu} in paths is the board's chip."""
+    """Sources of others, compiled as they come: what they warn of is theirs. {mcu} in paths is the board's chip."""
     folders = json.loads(os.environ.get("SPEDGE_PARTS", "{}"))
     if not folders.keys() >= wanted.keys():
         sys.exit(f"error: {env['PIOENV']} is built with {', '.join(wanted)}, which 'spedge build' fetches: use that")

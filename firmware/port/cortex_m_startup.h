@@ -36,7 +36,11 @@ void cortex_m_died(uint32_t at, uint32_t detail);
 
 static void __attribute__((used)) report_fault(uint32_t at)
 {
-    const uint32_t detail = SCB_CFSR; /* 0 on a Cortex-M0+, which has none */
+#ifdef __ARM_ARCH_6M__
+    const uint32_t detail = 0; /* the core does not say */
+#else
+    const uint32_t detail = SCB_CFSR;
+#endif
     if ((detail & SCB_CFSR_NO_FRAME) != 0)
         at = 0;
     cortex_m_died(at, detail);

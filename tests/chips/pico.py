@@ -9,7 +9,8 @@ with status 1 and a sentence when the device does what no host bears.
 Standard input, a word a line: "deaf" (the host takes nothing), "hears", "suspend", "resume", "unplug" (the board has
 power still), "plug".
 
-Not modelled: time on the bus, errors on it, the flash's interface but for its number, the MPU.
+Not modelled: faults but for an undefined instruction, the MPU, time on the bus, errors on it, the flash's interface but
+for its number.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ DEVICE, CONFIGURATION, TEXT = 1, 2, 3
 INTERFACE, ENDPOINT, CLASS_DATA = 4, 5, 10
 TO_HOST, CLASS_INTERFACE = 0x80, 0x21
 PACKET = 64
+HARD_FAULT = 3
 #: Registers that rp2040py lacks and nothing here needs: the MPU's; what the second stage sets up beside.
 IGNORED = (*(("PPB", f"d{at}") for at in ("94", "98", "9c", "a0")), ("SSI", "10"), ("SSI", "48"))
 ROM_BYTES = 16 << 10  #: what that does beside is not judged
@@ -209,7 +211,9 @@ class Host:
         if is_open != self.sees_open:
             self.sees_open = is_open
             if is_open:
-                self.ask(CLASS_INTERFACE, LINE_CODING, 0, 0, (115_200).to_bytes(4, "little") + b"\0\0\x08", lambda _: None)
+                self.ask(
+                    CLASS_INTERFACE, LINE_CODING, 0, 0, (115_200).to_bytes(4, "little") + b"\0\0\x08", lambda _: None
+                )
             else:
                 self.to_device = b""
             self.ask(CLASS_INTERFACE, LINE_STATE, 3 * is_open, 0, b"", lambda _: self._open(is_open))
@@ -310,7 +314,8 @@ class Strict:
         self.info = self.debug = lambda *_: None
 
     def warning(self, part: str, message: str) -> None:
-        if self.chip.core.pc >= ROM_BYTES and not any(part == of and re.search(rf" 0x{register}\b", message) for of, register in IGNORED):
+        known = any(part == of and re.search(rf" 0x{register}\b", message) for of, register in IGNORED)
+        if self.chip.core.pc >= ROM_BYTES and not known:
             raise Wrong(f"{part}: {message}")
 
     error = warning
@@ -333,11 +338,13 @@ class Pico:
         usb_part.SIE_WRITECLEAR_MASK |= usb_part.SIE_SUSPENDED  # the datasheet's; rp2040py leaves it out
         self.host = Host(self.chip.usb_ctrl)
         ticks_end_a_sleep(self.chip)
+        self.chip.on_break = lambda _: self.chip.core.exception_entry(HARD_FAULT)
         self._begin()
 
     def _reset(self) -> None:
         say("reset")
-        self.chip.watchdog.alarm.enable = False  # it has bitten, and rests until it is fed again
+        watchdog = self.chip.watchdog  # it has bitten, and rests until it is begun again
+        watchdog._enable = watchdog.timer.enable = watchdog.alarm.enable = False
         self.chip.enter_reset(from_watchdog=True)
         for pll in self.plls:
             pll.reset()
@@ -369,7 +376,8 @@ class Pico:
     def run(self) -> None:
         while True:
             idle = not self.host.serve() and self.chip.core.waiting
-            ready = select.select([sys.stdin, self.host.master] if idle and self.host.opened else [sys.stdin], [], [], IDLE_SECONDS if idle else 0)[0]
+            news = [sys.stdin, self.host.master] if idle and self.host.opened else [sys.stdin]
+            ready = select.select(news, [], [], IDLE_SECONDS if idle else 0)[0]
             if sys.stdin in ready:
                 line = sys.stdin.readline()
                 if not line:

@@ -1,8 +1,8 @@
 """Build script: the tools and flags of a board, from its manifest; PlatformIO compiles and links.
 
-`build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu`, `build.fpu` and
-`build.float_abi` ("hard") go to the compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target, `build.extra_flags` to any;
-`build.ldscript` is a linker script in the board's port folder.
+`build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu`, `build.fpu` and `build.float_abi`
+("hard") go to the compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target,
+`build.extra_flags` to any; `build.ldscript` is a linker script in the board's port folder.
 """
 
 from pathlib import Path

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -28,8 +29,8 @@ _AR_HEAD_BYTES = 60
 
 @dataclass(frozen=True)
 class Part:
-    """name, version: of what it is. debian: its package, a path in Debian's archive, with its sha256. folder: the sources
-    in that package."""
+    """name, version: of what it is. debian: its package, a path in Debian's archive, with its sha256. folder: where the
+    sources are in that package."""
 
     name: str
     version: str
@@ -70,7 +71,7 @@ def provide(board: Board, say: Callable[[str], None] = lambda _: None) -> dict[s
         say(f"Fetching {part.name} {part.version}")
         _unpack(_package(part), part, folder)
 
-    return {part.name: stored("parts", part.key, lambda folder, part=part: make(part, folder)) for part in parts_of(board)}  # type: ignore[misc]
+    return {part.name: stored("parts", part.key, functools.partial(make, part)) for part in parts_of(board)}
 
 
 def _package(part: Part) -> bytes:
@@ -90,7 +91,7 @@ def _package(part: Part) -> bytes:
 
 
 def _fetch(part: Part, path: Path) -> str:
-    """By apt's own downloader from the mirrors that apt is told of, which checks the hash. Returns why there is no file."""
+    """By apt's downloader, from the mirrors that apt is told of; it checks the hash. Returns why there is no file."""
     if shutil.which("apt-get") is None or not Path(_APT_HELPER).is_file():
         return "apt is not here"
     asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
@@ -116,9 +117,10 @@ def _unpack(package: bytes, part: Part, folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(_data_of(package))) as tar:
             for member in tar:
                 name = member.name.removeprefix("./")
-                if name.startswith(f"{part.folder}/") and member.isfile():
-                    member.name = name[len(part.folder) + 1 :]
-                    tar.extract(member, folder, filter="data")
+                if name.startswith(f"{part.folder}/") and (file := tar.extractfile(member)):
+                    path = folder / name[len(part.folder) + 1 :]
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(file.read())
     except (tarfile.TarError, ValueError) as error:
         raise BuildError(f"{part.file} cannot be unpacked: {line_of(error)}") from error
 

@@ -64,8 +64,9 @@ class Workspace:
 
 @contextlib.contextmanager
 def workspace(name: str, firmware: Path, model: Path | None, parts: dict[str, Path]) -> Iterator[Workspace]:
-    """The folder of that name in the cache, with the model in it; ours while we are in it. parts: as spedge.boards.parts
-    provides them.
+    """The folder of that name in the cache, with the model in it; ours while we are in it.
+
+    parts: as spedge.boards.parts provides them.
 
     What models share is compiled once: all of them are built in this folder, from the same place. It is used again
     only after builds that ended by themselves, for a compiler that was killed may have left half an object.
