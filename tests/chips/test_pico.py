@@ -167,9 +167,8 @@ def gestures() -> Path:
 @pytest.mark.timeout(1200)
 def test_gestures_pico_checks(gestures: Path, tmp_path: Path) -> None:
     """The beginning of a recording: the whole of one takes minutes, 735 million cycles of them the encoder's."""
-    with recordings.open(assets_dir() / "recordings/approach.raw") as source:
-        events = source.read(6000)
-        recordings.write(tmp_path / "approach.npz", events, source.width, source.height)
+    whole = recordings.open("approach")
+    recordings.write(tmp_path / "approach.npz", whole.events()[:6000], whole.width, whole.height)
     with Pico(gestures) as double, double.open(600) as device:
         report = check(Bundle.load(assets_dir() / "gestures-pico"), [tmp_path / "approach.npz"], device)
     (recording,) = report.recordings
