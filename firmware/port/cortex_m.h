@@ -34,7 +34,8 @@
 #define MPU_RNR REG(0xe000ed98u)
 #define MPU_RBAR REG(0xe000ed9cu)
 #define MPU_RASR REG(0xe000eda0u)
-#define MPU_RASR_NEVER (1u << 28 | 1u) /* on: no access, no code */
+#define MPU_RASR_NEVER (1u << 28 | 1u)                          /* on: no access, no code */
+#define MPU_RASR_UNCACHED (1u << 28 | 3u << 24 | 1u << 19 | 1u) /* normal memory, shared by nobody, no code */
 #define MPU_RASR_BITS(bits) (((bits) - 1u) << 1)
 #define MPU_RASR_WITHOUT(eighths) ((eighths) << 8)
 #define DEMCR REG(0xe000edfcu)

@@ -114,11 +114,13 @@ class ClocksF7(Clocks):
         0x04: 0x24003010,
         0x08: 0,
         0x30: 0x100000,
+        0x34: 0,
         0x40: 0,
         0x44: 0,
         0x74: 0x0E000000,
     }
     ENABLES: ClassVar[dict[tuple[int, int], str]] = _ports(0x30) | {
+        (0x30, 21): "DMA1", (0x30, 22): "DMA2", (0x34, 0): "DCMI", (0x40, 21): "I2C1",
         (0x40, 0): "TIM2", (0x40, 18): "USART3", (0x40, 28): "PWR", (0x44, 4): "USART1", (0x44, 5): "USART6",
     }  # fmt: skip
 
@@ -174,14 +176,13 @@ class ClocksH7(Clocks):
     CSR, RESET_BY_WATCHDOG, CLEAR = 0xD0, 26, 16
     REGISTERS: ClassVar[dict[int, int]] = {
         0x00: 0x83, 0x10: 0, 0x18: 0, 0x1C: 0, 0x20: 0, 0x28: 0x02020200, 0x2C: 0x01FF0000, 0x30: 0x01010280,
-        0xD0: 0x00FE0000, 0xE0: 0, 0xE8: 0, 0xF0: 0,
+        0xD0: 0x00FE0000, 0xD8: 0, 0xDC: 0, 0xE0: 0, 0xE8: 0, 0xF0: 0,
     }  # fmt: skip
     ENABLES: ClassVar[dict[tuple[int, int], str]] = _ports(0xE0) | {
-        (0xE8, 0): "TIM2",
-        (0xE8, 18): "USART3",
-        (0xF0, 4): "USART1",
-        (0xF0, 5): "USART6",
-    }
+        (0xD8, 0): "DMA1", (0xD8, 1): "DMA2", (0xDC, 0): "DCMI", (0xE8, 21): "I2C1",
+        (0xDC, 29): "SRAM1", (0xDC, 30): "SRAM2", (0xDC, 31): "SRAM3",
+        (0xE8, 0): "TIM2", (0xE8, 18): "USART3", (0xF0, 4): "USART1", (0xF0, 5): "USART6",
+    }  # fmt: skip
 
     def read(self, at: int) -> int:
         value = super().read(at)
@@ -251,7 +252,7 @@ class Clocked(Part):
 
 
 class Gpio(Clocked):
-    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x08: 0, 0x0C: 0, 0x18: 0, 0x20: 0, 0x24: 0}
+    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x04: 0, 0x08: 0, 0x0C: 0, 0x18: 0, 0x20: 0, 0x24: 0}
 
     def function(self, pin: int) -> int | None:
         """The alternate function that the pin is given to."""
@@ -408,6 +409,15 @@ class System(Part):
             self.regions[self.values[0xED98]] = (base, value)
         elif at == 0xED0C:
             self.wants_reset = value >> 16 == 0x05FA and bool(value & 4)
+
+    def is_uncached(self, first: int, last: int) -> bool:
+        """Whether the MPU keeps these addresses out of the data cache: by the last region that has them."""
+        found = False
+        for number in sorted(self.regions):
+            base, value = self.regions[number]
+            if base <= first and last < base + (2 << field(value, 1, 5)):
+                found = field(value, 16, 6) in (8, 12)  # TEX, S, C, B: normal memory, not cached
+        return found and bool(self.values[0xED94] & 1)
 
     def enabled(self, irq: int) -> bool:
         return bool(self.values[0xE100 + irq // 32 * 4] >> irq % 32 & 1)

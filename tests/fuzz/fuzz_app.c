@@ -10,6 +10,7 @@
 #include "detect.h"
 #include "fuzz_model.h"
 #include "loss.h"
+#include "no_frames.h"
 #include "port.h"
 
 #include "spedge/wire.h"
@@ -85,10 +86,11 @@ uint64_t port_counter(void)
     return count += 1000000; /* waits for a camera's greeting are soon over */
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = sizeof memory;
-    return memory;
+    static _Alignas(16) uint8_t fast[4096];
+    *size = kind == PORT_MEMORY_BULK ? sizeof memory : kind == PORT_MEMORY_FAST ? sizeof fast : 0;
+    return kind == PORT_MEMORY_BULK ? memory : fast;
 }
 
 int port_camera_can(uint32_t baud)

@@ -3,6 +3,7 @@
 
 #include "end.h"
 #include "no_camera.h"
+#include "no_frames.h"
 #include "usb_cdc.h"
 
 #include <hardware/clocks.h>
@@ -66,9 +67,9 @@ void port_tick(void)
     watchdog_tick();
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = (size_t)(link_memory_end - link_memory_start);
+    *size = kind == PORT_MEMORY_BULK ? (size_t)(link_memory_end - link_memory_start) : 0;
     return link_memory_start;
 }
 

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "counter.h"
 #include "end.h"
+#include "frames.h"
 #include "gpio.h"
 #include "mpu.h"
 #include "reboot.h"
@@ -30,14 +31,23 @@ static usart_t camera_line = {.at = BOARD_CAMERA_USART, .irq = BOARD_CAMERA_IRQ}
 static const pin_t camera_stop = BOARD_CAMERA_STOP;
 static int write_blocked;
 
-extern uint8_t link_memory_start[], link_memory_end[], link_vectors_start[]; /* linker script */
+extern uint8_t link_memory_start[], link_memory_end[], link_fast_start[], link_fast_end[], link_dma_start[],
+    link_dma_end[], link_vectors_start[]; /* linker script */
 
 void port_link_received(void);
 void port_camera_received(void);
 
-void port_init(int argc, char **argv)
+static void connect_lines(void)
 {
     static const pin_t lines[] = {BOARD_LINES};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        clock_enable(lines[i].port);
+        gpio_connect(lines[i]);
+    }
+}
+
+void port_init(int argc, char **argv)
+{
     (void)argc;
     (void)argv;
     reboot_as_wished();
@@ -50,22 +60,23 @@ void port_init(int argc, char **argv)
     watchdog_start();
     clock_enable(BOARD_LINK_USART);
     clock_enable(BOARD_CAMERA_USART);
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        clock_enable(lines[i].port);
-        gpio_connect(lines[i]);
-    }
+    connect_lines();
     clock_enable(camera_stop.port);
     gpio_make_output(camera_stop);
     port_ring_init(&link_line.ring, link_bytes, sizeof link_bytes);
     port_ring_init(&camera_line.ring, camera_bytes, sizeof camera_bytes);
+    frames_start();
     usart_open(&link_line, SP_LINK_BAUD);
     usart_unmask(&link_line);
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = (size_t)(link_memory_end - link_memory_start);
-    return link_memory_start;
+    static uint8_t *const blocks[][2] = {[PORT_MEMORY_FAST] = {link_fast_start, link_fast_end},
+                                         [PORT_MEMORY_BULK] = {link_memory_start, link_memory_end},
+                                         [PORT_MEMORY_DMA] = {link_dma_start, link_dma_end}};
+    *size = (size_t)(blocks[kind][1] - blocks[kind][0]);
+    return blocks[kind][0];
 }
 
 /* With all interrupts masked a pending one still ends the WFI, and is taken after it: nothing falls between. */
@@ -77,7 +88,7 @@ void port_idle(void)
         USART_CR1(BOARD_LINK_USART) |= USART_CR1_TXEIE;
     const int link_news = port_ring_is_news(&link_line.ring);
     const int camera_news = port_ring_is_news(&camera_line.ring);
-    if (!link_news && !camera_news)
+    if (!link_news && !camera_news && !frames_is_news())
         __asm volatile("dsb\n\twfi" ::: "memory");
     __asm volatile("cpsie i" ::: "memory");
 }
@@ -136,6 +147,7 @@ int port_camera_can(uint32_t baud)
 void port_camera_open(uint32_t baud, int hold)
 {
     port_camera_close();
+    connect_lines(); /* the frame port may have had their pins */
     usart_open(&camera_line, rate_of(baud));
     (void)USART_RDR(BOARD_CAMERA_USART);
     camera_line.holds = hold;
