@@ -66,13 +66,39 @@ def test_a_package_that_lies_in_the_cache_is_enough(part: Part, tmp_path: Path) 
     assert provide(load_board("sim"), said.append) == {"thing": folder} and len(said) == 1
 
 
-def test_without_apt_the_sentence_says_what_to_put_where(part: Part, tmp_path: Path) -> None:
+def test_without_a_mirror_the_sentence_says_what_to_put_where(part: Part, tmp_path: Path) -> None:
     with pytest.raises(
-        BuildError, match=r"thing 1\.0 cannot be fetched \(apt is not here\): put thing_1\.0\.deb"
+        BuildError, match=r"thing 1\.0 cannot be fetched \(apt is told of no mirror of Debian\): put thing_1\.0\.deb"
     ) as no:
         provide(load_board("sim"))
     assert no.value.exit_code == 3 and str(tmp_path / "downloads") in str(no.value)
     assert not part.present
+
+
+@pytest.mark.parametrize("helper", [parts._APT_HELPER, "/nowhere"])
+def test_a_mirror_that_is_named_is_asked(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: str
+) -> None:
+    """By apt where it is, and without it; here a folder."""
+    if helper != "/nowhere" and not Path(helper).is_file():
+        pytest.skip("apt is not installed")
+    there = tmp_path / "mirror/pool/t/thing_1.0.deb"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(package(FILES))
+    monkeypatch.setattr(parts, "_APT_HELPER", helper)
+    monkeypatch.setenv(parts.MIRROR, f"file://{tmp_path}/mirror/")
+    assert (provide(load_board("sim"))["thing"] / "a.c").is_file()
+
+
+@pytest.mark.parametrize("helper", [parts._APT_HELPER, "/nowhere"])
+def test_a_mirror_that_has_it_not_is_told(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: str
+) -> None:
+    monkeypatch.setattr(parts, "_APT_HELPER", helper)
+    monkeypatch.setenv(parts.MIRROR, f"file://{tmp_path}/mirror")
+    with pytest.raises(BuildError, match=r"cannot be fetched \(.+\): put thing_1\.0\.deb .* or set SPEDGE_DEBIAN"):
+        provide(load_board("sim"))
+    assert not part.present and not list(tmp_path.glob("downloads/*.deb"))
 
 
 @pytest.mark.parametrize("content", [b"", package(FILES)[:-1], package({**FILES, A_C: b"int b;"})])

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import http.client
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,8 @@ from spedge.base.store import locked, stored
 from spedge.boards.manifest import Board
 from spedge.boards.platformio import BuildError
 
+MIRROR = "SPEDGE_DEBIAN"  #: names a mirror of Debian in the environment
+_PATIENCE_SECONDS = 30.0
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEAD_BYTES = 60
@@ -77,7 +82,7 @@ def provide(board: Board, say: Callable[[str], None] = lambda _: None) -> dict[s
 def _package(part: Part) -> bytes:
     """Its Debian package: a file that lies in the cache, or else comes there by apt."""
     path = cache_dir() / "downloads" / part.file
-    remedy = f"put {part.file} of Debian 13 into {path.parent}, or build where apt reaches a mirror of Debian"
+    remedy = f"put {part.file} of Debian 13 into {path.parent}, or set {MIRROR} to the address of a mirror of Debian"
     with locked(path.with_suffix(".lock")):
         if not path.is_file():
             reason = _fetch(part, path)
@@ -91,24 +96,45 @@ def _package(part: Part) -> bytes:
 
 
 def _fetch(part: Part, path: Path) -> str:
-    """By apt's downloader, from the mirrors that apt is told of; it checks the hash. Returns why there is no file."""
-    if shutil.which("apt-get") is None or not Path(_APT_HELPER).is_file():
-        return "apt is not here"
-    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    said = subprocess.run(asked, capture_output=True, text=True, errors="replace", check=False).stdout
-    mirrors = [line for line in dict.fromkeys(said.split()) if line.rstrip("/").endswith("debian")]
+    """From the mirror that the environment names, or those that apt is told of. Returns why there is no file."""
+    chosen = os.environ.get(MIRROR)
     reason = "apt is told of no mirror of Debian"
-    for mirror in mirrors:
+    for mirror in [chosen] if chosen else _mirrors():
         download = path.with_suffix(".part")
         address = f"{mirror.rstrip('/')}/{part.debian}"
-        command = [_APT_HELPER, "-qq", "download-file", address, str(download), f"SHA256:{part.sha256}"]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode == 0 and download.is_file():
+        reason = (_by_apt if Path(_APT_HELPER).is_file() else _by_python)(address, download)
+        if not reason:
             download.replace(path)
             return ""
         download.unlink(missing_ok=True)
-        reason = next((line for line in done.stderr.splitlines() if line.startswith("E: ")), "apt failed")
-    return reason.removeprefix("E: ").strip()
+    return reason
+
+
+def _mirrors() -> list[str]:
+    if shutil.which("apt-get") is None:
+        return []
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    said = subprocess.run(asked, capture_output=True, text=True, errors="replace", check=False).stdout
+    return [line for line in dict.fromkeys(said.split()) if line.rstrip("/").endswith("debian")]
+
+
+def _by_apt(address: str, download: Path) -> str:
+    """By apt's downloader, which knows of proxies and of all kinds of mirrors."""
+    command = [_APT_HELPER, "-qq", "download-file", address, str(download)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0 and download.is_file():
+        return ""
+    said = [line.removeprefix("E: ").strip() for line in done.stderr.splitlines() if line.startswith("E: ")]
+    return said[0] if said else "apt failed"
+
+
+def _by_python(address: str, download: Path) -> str:
+    try:
+        with urllib.request.urlopen(address, timeout=_PATIENCE_SECONDS) as answer:
+            download.write_bytes(answer.read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return line_of(error)
+    return ""
 
 
 def _unpack(package: bytes, part: Part, folder: Path) -> None:
