@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
-from tests.chips.parts import Clocked, Clocks, Gpio, System, Wrong, field
+from tests.chips.parts import Clocked, Clocks, Gpio, System, Usart, Wrong, field
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKET_BYTES, FRAME_PACKETS = 1024, 320
@@ -97,6 +97,8 @@ class Dma(Clocked):
             raise Wrong(f"stream {stream} of {self.name} does not move {size} bytes at a time")
         if control >> 6 & 3 or control >> 9 & 1 or not control >> 10 & 1:
             raise Wrong(f"stream {stream} of {self.name} does not write one item behind the other")
+        if self.mux and size == 1 and not control >> 20 & 1:
+            raise Wrong(f"stream {stream} of {self.name} moves a USART's bytes without TRBUFF, and may lock up")
         self.items[stream] = self.values[self._at(stream, 4)]
         for register in (0x0C, 0x10) if control >> 18 & 1 else (0x0C,):
             self._check_memory(stream, self.values[self._at(stream, register)])
@@ -157,6 +159,15 @@ class Dma(Clocked):
                 control, left = control & ~1, 0
         self.values[self._at(stream, 0)], self.values[self._at(stream, 4)] = control, left
 
+    def flagged(self, stream: int) -> bool:
+        """Whether one of its interrupts waits."""
+        return self.has_flag(stream, self.FULL) or self.has_flag(stream, self.HALF)
+
+    def to_flag(self, stream: int) -> int:
+        """Items until the next flag."""
+        left, half = self.room(stream), self.items[stream] // 2
+        return left - half if left > half else left
+
     def _flag(self, stream: int, flag: int) -> None:
         self.values[stream // 4 * 4] |= 1 << (stream % 4 // 2 * 16 + stream % 2 * 6 + flag)
 
@@ -173,6 +184,21 @@ class Dma(Clocked):
             ):
                 found.append(irq)
         return found
+
+
+def receive(usart: Usart, dmas: tuple[Dma, ...]) -> bool:
+    """A DMA takes bytes of the line, to its next flag, which has to be seen before more come. Whether it did."""
+    if not usart.by_dma or usart.is_idle:
+        return False
+    for dma in dmas:
+        stream = dma.stream_of(usart.base + 0x24)
+        if stream is None:
+            continue
+        data = b"" if dma.flagged(stream) else usart.take(min(dma.to_flag(stream), usart.AT_ONCE))
+        if data:
+            dma.move(stream, data)
+        return bool(data)
+    raise Wrong(f"{usart.name} hands its bytes to a DMA, and none takes them")
 
 
 class DmaMux(Clocked):

@@ -79,7 +79,9 @@ CHIPS: dict[str, dict[str, Any]] = {
         "watchdog": 0x40003000,
         "dma": ((0x40026000, (11, 12, 13, 14, 15, 16, 17, 47)), (0x40026400, (56, 57, 58, 59, 60, 68, 69, 70))),
         "mux": None,
-        "requests": ({}, {(1, 1): (0x50050028, 4), (7, 1): (0x50050028, 4)}),
+        "requests": ({}, {(1, 1): (0x50050028, 4), (7, 1): (0x50050028, 4), (2, 4): (0x40011024, 1),
+                          (5, 4): (0x40011024, 1), (1, 5): (0x40011424, 1), (2, 5): (0x40011424, 1)}),
+        "stop": ("G", 6),
         "reach": (Reach(0x20000000, 64 << 10, False), Reach(0x20010000, 256 << 10, True)),
         "dcmi": (0x50050000, (("A", 4), ("A", 6), ("G", 9), ("H", 9), ("H", 10), ("H", 11), ("H", 12), ("H", 14),
                               ("D", 3), ("E", 5), ("E", 6))),
@@ -102,7 +104,8 @@ CHIPS: dict[str, dict[str, Any]] = {
         "watchdog": 0x58004800,
         "dma": ((0x40020000, (11, 12, 13, 14, 15, 16, 17, 47)), (0x40020400, (56, 57, 58, 59, 60, 68, 69, 70))),
         "mux": 0x40020800,
-        "requests": ({(-1, 75): (0x48020028, 4)}, {(-1, 75): (0x48020028, 4)}),
+        "requests": 2 * ({(-1, 75): (0x48020028, 4), (-1, 45): (0x40004824, 1), (-1, 71): (0x40011424, 1)},),
+        "stop": ("B", 12),
         "reach": (Reach(0x24000000, 512 << 10, True), Reach(0x30000000, 288 << 10, True, ("SRAM1", "SRAM2", "SRAM3"))),
         "dcmi": (0x48020000, (("A", 4), ("A", 6), ("B", 7), ("C", 6), ("C", 7), ("C", 8), ("C", 9), ("C", 11), ("D", 3),
                               ("E", 5), ("E", 6))),
@@ -185,6 +188,8 @@ class Stm32:
             usart.irq, usart.pins = irq, tuple((gpio[port], pin, function) for port, pin, function in pins)
             self.lines.append(Line(usart))
         self.lines[0].usart.baud = 115_200
+        port, pin = about["stop"]
+        self.lines[1].usart.stop = (gpio[port], pin)
         self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
         self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
         self._receive(gpio, options)
@@ -281,16 +286,23 @@ class Stm32:
         return self.problem
 
     def _feed(self) -> bool:
-        """Whether the sensor has sent a packet. One at a time: its interrupt comes, and is over, before the next."""
-        if self.sensor is None or self.in_handler or self.dcmi.pending():
+        """Whether something has come that an interrupt is to tell."""
+        if self.in_handler:
             return False
-        number, packet = self.sensor.sent, None
         try:
-            packet = self.sensor.due()
-            if packet is not None:
-                self.dcmi.packet(number, packet, self.sensor.blanks)
+            lines = [receivers.receive(line.usart, self.dmas) for line in self.lines]
+            return self._sense() or any(lines)
         except parts.Wrong as error:
             self._wrong(error)
+            return False
+
+    def _sense(self) -> bool:
+        """Whether the sensor has sent a packet. One at a time: its interrupt comes, and is over, before the next."""
+        if self.sensor is None or self.dcmi.pending():
+            return False
+        number, packet = self.sensor.sent, self.sensor.due()
+        if packet is not None:
+            self.dcmi.packet(number, packet, self.sensor.blanks)
         if self.sensor.has_played != self.told_played:
             self.told_played = self.sensor.has_played
             if self.told_played:

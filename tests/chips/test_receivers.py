@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chips.parts import Gpio, System, Wrong
-from tests.chips.receivers import FRAME_PACKETS, Dcmi, Dma, DmaMux, Genx320, I2c, Reach, table
+from tests.chips.parts import Gpio, System, Usart, Wrong
+from tests.chips.receivers import FRAME_PACKETS, Dcmi, Dma, DmaMux, Genx320, I2c, Reach, receive, table
 from tests.chips.test_parts import f7, h7
 
 DCMI, DTCM, SRAM, DOMAIN_2 = 0x50050000, 0x20000000, 0x20010000, 0x30000000
@@ -132,6 +132,28 @@ def test_memory_of_another_domain() -> None:
         begin()  # the MPU is off
     core.write(0xED94, 5)
     begin()
+
+
+def test_a_line_s_bytes_go_round_in_memory() -> None:
+    board = Board()
+    board.clocks.write(0x44, 1 << 4)
+    line = Usart(0x40011000, "USART1", board.clocks)
+    board.dma.requests[(STREAM, 4)] = (0x40011024, 1)
+    line.received.extend(range(10))
+    line.write(0x08, 1 << 6)
+    line.write(0x00, 0x15)
+    with pytest.raises(Wrong, match="and none takes them"):
+        receive(line, (board.dma,))
+    board.set_up(LEFT=8, FROM=0x40011024, CR=STEPS | 1 << 8 | 3 << 3 | 4 << 25)
+    assert receive(line, (board.dma,)) and board.dma.wants() == [57]
+    assert board.ram.written == [(DTCM, bytes(range(4)))]
+    assert not receive(line, (board.dma,))  # its interrupt waits
+    for written in ([4, 5, 6, 7], [8, 9]):
+        board.dma.write(0x08, 0x3D << 6)
+        assert receive(line, (board.dma,)) and board.ram.written[-1][1] == bytes(written)
+    assert line.wants and line.read(0x1C) & Usart.IDLE
+    line.write(0x20, Usart.IDLE)
+    assert not line.wants
 
 
 def bus(device: Genx320 | None) -> I2c:

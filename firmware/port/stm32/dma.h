@@ -4,6 +4,8 @@
 
 #include "board.h"
 
+#include <stdint.h>
+
 typedef struct dma {
     uint32_t at;      /* DMA1 or DMA2 */
     uint32_t stream;  /* of it */
@@ -11,6 +13,7 @@ typedef struct dma {
     uint32_t irq;
 } dma_t;
 
+#if defined(CHIP_DMA_CLOCKS)
 /* Off, for certain: a stream ends the item that it is moving first. Its flags are gone. */
 void dma_stop(const dma_t *dma);
 
@@ -37,5 +40,6 @@ static inline void dma_set_buffer(const dma_t *dma, uint32_t buffer, uint32_t to
 {
     DMA_TO(dma->at, dma->stream, buffer) = to;
 }
+#endif
 
 #endif

@@ -40,10 +40,7 @@ static struct {
 
 void frames_start(void)
 {
-    static const clock_gate_t clocks[] = {CHIP_FRAME_CLOCKS};
     static const pin_t bus[] = {BOARD_FRAMES_I2C_PINS};
-    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++)
-        clock_open(clocks[i]);
     for (size_t i = 0; i < sizeof bus / sizeof *bus; i++) {
         clock_enable(bus[i].port);
         gpio_connect_open_drain(bus[i]);

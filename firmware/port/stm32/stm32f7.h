@@ -19,8 +19,8 @@
 #define APB2 0x40010000u
 #define AHB1 0x40020000u
 
-#define CHIP_DMA_CLOCKS {0x40023830u, 3u << 21}
-#define CHIP_FRAME_CLOCKS CHIP_DMA_CLOCKS, {0x40023834u, 1u}
+#define CHIP_DMA_CLOCKS {0x40023830u, 3u << 21}, {0x40023834u, 1u} /* with the DCMI's */
+#define CHIP_DMA_OF_USART 0u
 #define CHIP_DMA_REQUESTS 0u /* a stream's channels are wired */
 
 #define TIM2 0x40000000u
@@ -39,6 +39,8 @@
 
 #define USART1_IRQ 37u
 #define DMA2_STREAM1_IRQ 57u
+#define DMA2_STREAM2_IRQ 58u
+#define DMA2_STREAM5_IRQ 68u
 #define USART6_IRQ 71u
 #define DCMI_IRQ 78u
 #define CHIP_INTERRUPTS 98
