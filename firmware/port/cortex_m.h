@@ -8,11 +8,14 @@
 
 #define SYSTICK_CTRL REG(0xe000e010u)
 #define SYSTICK_LOAD REG(0xe000e014u)
+#define SYSTICK_NOW REG(0xe000e018u)
 #define SYSTICK_CTRL_CORE_CLOCK_INTERRUPT_ON 7u
 #define NVIC_ISER(irq) REG(0xe000e100u + 4 * ((irq) / 32))
 #define NVIC_ICER(irq) REG(0xe000e180u + 4 * ((irq) / 32))
 #define NVIC_ICPR(irq) REG(0xe000e280u + 4 * ((irq) / 32))
 #define IRQ_BIT(irq) (1u << (irq) % 32u)
+#define SCB_ICSR REG(0xe000ed04u)
+#define SCB_ICSR_TICK_PENDS (1u << 26)
 #define SCB_VTOR REG(0xe000ed08u)
 #define SCB_AIRCR REG(0xe000ed0cu)
 #define SCB_AIRCR_RESET (0x05fau << 16 | 1u << 2)
