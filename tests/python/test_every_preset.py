@@ -1,7 +1,7 @@
 """The paper's 18 classification experiments, from files as published to a checked bundle.
 
-`make test` takes nano in the place of base and few events, `make test-long` that of all; `make test-presets` all of them as
-they are.
+`make test` takes nano in the place of base, few events and the quick ones, `make test-long` the others of these;
+`make test-presets` takes all as they are.
 """
 
 from __future__ import annotations
