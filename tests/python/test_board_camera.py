@@ -211,7 +211,12 @@ def test_view_board_shows_what_the_camera_sends(
     events, seen = made(3000, span_us=100_000), []
     write(tmp_path / "in.npz", events, 100, 100)
     offer = LiveStage.offer
-    monkeypatch.setattr(LiveStage, "offer", lambda stage, some: (seen.append(some.copy()), offer(stage, some)))
+
+    def watched(stage: LiveStage, some: NDArray[np.void]) -> None:
+        seen.append(some.copy())
+        offer(stage, some)
+
+    monkeypatch.setattr(LiveStage, "offer", watched)
     monkeypatch.setattr("webbrowser.open", lambda _: True)
     given = ["view", "board", "--play", tmp_path / "in.npz", "--width", 100, "--height", 100]
     assert cli.execute([str(a) for a in given]) == 0
