@@ -1,6 +1,7 @@
 """Kernels on whole matrices (kernel_rows.h), for cores with vectors and a cache: all rows that are present at a time.
 
-They compute what those of base.py do, on as many threads as there are, with `rows` as an argument where `given`; weights lie in panels of PANEL columns.
+They compute what those of base.py do, on as many threads as there are, with `rows` as an argument where `given`;
+weights lie in panels of PANEL columns.
 """
 
 from __future__ import annotations
@@ -186,8 +187,8 @@ class RowsMapKernel(MapKernel):
 
 @dataclass(frozen=True)
 class RowsAttentionKernel(Kernel):
-    """Attention of all heads. given: a query for each key, else for `rows` rows. steps: floats from a head to the next, of
-    q, k, v and out. most_keys: that its scratch is for, of up to WORKERS threads."""
+    """Attention of all heads. given: a query for each key, else for `rows` rows. steps: floats from a head to the next,
+    of q, k, v and out. most_keys: that its scratch is for, of up to WORKERS threads."""
 
     depth: int
     head_width: int  # of what a head writes

@@ -25,8 +25,8 @@ class Footprint:
     """Bytes on the target. `code_bytes` and `constant_bytes` go to flash.
 
     `stack_bytes` is an upper bound of what `sp_model.encode` takes: its frame and the deepest one below it. The
-    kernels call no function of their own but those in rows/; `library_calls` names what the compiler made of some of their code
-    (memset, ...), whose frames come on top.
+    kernels call no function of their own but those in rows/; `library_calls` names what the compiler made of some
+    of their code (memset, ...), whose frames come on top.
     """
 
     compiler: str

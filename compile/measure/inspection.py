@@ -288,7 +288,8 @@ def _build(folder: Path, sites: Sequence[_Site], scratch: Path) -> Path:
         str(scratch / "driver.c"),
         *sources,
     ]
-    done = subprocess.run([*command, "-pthread", "-lm", "-o", str(scratch / "driver")], capture_output=True, text=True, check=False)
+    command += ["-pthread", "-lm", "-o", str(scratch / "driver")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompileError(f"the generated sources do not compile here: {done.stderr.strip().splitlines()[0]}")
     return scratch / "driver"

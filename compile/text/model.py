@@ -54,7 +54,9 @@ class Names:
     @property
     def by_rows(self) -> bool:
         """Whether kernels are computed by kernel_rows.h, whose sources come along."""
-        return any(isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in self.kernels)
+        return any(
+            isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in self.kernels
+        )
 
 
 def kernels_source(names: Names, target: Target) -> str:

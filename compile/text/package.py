@@ -11,7 +11,7 @@ from ..targets import Target
 
 EXAMPLE = """\
 /* Runs the model once on made-up input and prints what comes out: replace the input by @WHAT@.
- * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude@LIBRARY@ example/main.c model.c kernels.c weights.c@ROWS@ -lm -o example-model */
+ * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude@LIBRARY@ example/main.c @SOURCES@ -lm -o example-model */
 #include "model.h"
 
 #include <stdio.h>
@@ -111,7 +111,7 @@ def example(target: Target, kind: str = "classifier", by_rows: bool = False) -> 
         "@COMPILER@": target.compiler,
         "@FLAGS@": " ".join(target.flags),
         "@LIBRARY@": " -Iexample/graph example/graph/*.c" if kind == "points" else "",
-        "@ROWS@": " rows/*.c -pthread" if by_rows else "",
+        "@SOURCES@": "model.c kernels.c weights.c" + " rows/*.c -pthread" * by_rows,
         "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if tokens else "your own",
         "@INPUTS@": "count * SP_MODEL_HIDDEN" if tokens else "SP_MODEL_INPUT_FLOATS",
         "@BEFORE@": {"detector": _CELLS, "points": _POINTS}.get(kind, ""),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _ROWS_FILES = "| `rows/` | large products and attention, for each kind of vector instructions, and threads |\n"
 _ROWS_USE = """
-The best vector instructions of the machine are chosen when it runs. `sp_model.use(threads, vectors)` has the encoder compute
-on so many threads, with the same results bit for bit; link with `-pthread`.
+The best vector instructions of the machine are chosen when it runs. `sp_model.use(threads, vectors)` has the encoder
+compute on so many threads, with the same results bit for bit; link with `-pthread`.
 """
 
 

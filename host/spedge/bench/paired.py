@@ -79,8 +79,8 @@ def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1) -> Paired
 
 
 def _time(run: Encode, threads: int) -> tuple[int, int]:
-    """ns of the process's processors and of the clock. What other threads do after their work is over comes first: they look
-    out for more for a while, and would take processors from this."""
+    """ns of the process's processors and of the clock. Threads of the one before are let come to rest first: they look
+    out for more work for a while, and would take processors from this."""
     if threads > 1:
         time.sleep(_SETTLE)
     begin, wall = time.process_time_ns(), time.perf_counter_ns()
