@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from spedge.base.objects import rows_objects
 from spedge.base.programs import apt_get
 
 from ..errors import CompileError, MissingCompilerError
@@ -84,24 +84,17 @@ class _Compiled:
     sections: tuple[int, int, frozenset[str]]
 
 
-def _rows(folder: Path, target: Target) -> tuple[_Compiled, ...]:
+def _rows(folder: Path, target: Target) -> list[_Compiled]:
     """What is in rows/, if there is such a folder."""
-    sources = tuple((path.name, path.read_text()) for path in sorted(folder.glob("rows/*.c")))
-    return _compiled_rows(sources, folder / "include", target) if sources else ()
+    return [_read(made) for made in rows_objects(folder, [target.compiler, *_options(target)])]
 
 
-@functools.lru_cache(maxsize=4)
-def _compiled_rows(sources: tuple[tuple[str, str], ...], include: Path, target: Target) -> tuple[_Compiled, ...]:
-    """Once for all models: they have the same sources."""
-    with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
-        for name, text in sources:
-            (Path(scratch) / name).write_text(text)
-        (Path(scratch) / "include").symlink_to(include)
-        return tuple(_compiled(Path(scratch) / name, target, Path(scratch)) for name, _ in sources)
+def _options(target: Target) -> list[str]:
+    return ["-std=c99", *target.flags, "-fno-pic", "-fstack-usage"]
 
 
 def _compiled(source: Path, target: Target, out: Path) -> _Compiled:
-    command = [target.compiler, "-std=c99", *target.flags, "-fno-pic", "-fstack-usage", "-c", str(source)]
+    command = [target.compiler, *_options(target), "-c", str(source)]
     made = out / source.with_suffix(".o").name
     done = subprocess.run(
         [*command, *include_flags(source.parent), "-o", str(made)], capture_output=True, text=True, check=False
@@ -109,6 +102,10 @@ def _compiled(source: Path, target: Target, out: Path) -> _Compiled:
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if "error:" in line), done.stderr.strip())
         raise CompileError(f"{target.compiler} does not compile {source}: {reason}")
+    return _read(made)
+
+
+def _read(made: Path) -> _Compiled:
     code, constants, names = _sections(made)
     return _Compiled(tuple(_frames(made.with_suffix(".su"))), (code, constants, frozenset(names)))
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
+from spedge.base.objects import rows_objects
 from spedge.base.paths import cache_dir
 
 from ..driver import Progress, Result, generate, write_folder
@@ -278,16 +279,10 @@ def _build(folder: Path, sites: Sequence[_Site], scratch: Path) -> Path:
         f"{{{s.rows}, {s.width}, {s.layout.size}, {int(s.layout.panel)}, {s.layout.tile}}}" for s in sites
     )
     (scratch / "driver.c").write_text(_DRIVER.replace("@EXTENTS@", extents))
-    sources = [str(folder / name) for name in SOURCES] + list(map(str, sorted(folder.glob("rows/*.c"))))
-    command = [
-        "cc",
-        "-std=c11",
-        "-O1",
-        "-ffp-contract=off",
-        *include_flags(folder),
-        str(scratch / "driver.c"),
-        *sources,
-    ]
+    sources = [str(folder / name) for name in SOURCES]
+    options = ["cc", "-std=c11", "-O1", "-ffp-contract=off"]
+    command = [*options, *include_flags(folder), str(scratch / "driver.c"), *sources]
+    command += map(str, rows_objects(folder, options))
     command += ["-pthread", "-lm", "-o", str(scratch / "driver")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from ..points.lowering import PointProgram
 
+_ROWS = RowsAttentionKernel | RowsLinearKernel | RowsNormKernel
+_VECTORS = VectorLinearKernel | VectorMixKernel | VectorSumsKernel
+
 
 @dataclass(frozen=True)
 class Names:
@@ -53,10 +56,8 @@ class Names:
 
     @property
     def by_rows(self) -> bool:
-        """Whether kernels are computed by kernel_rows.h, whose sources come along."""
-        return any(
-            isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in self.kernels
-        )
+        """Whether kernels are computed by kernel_rows.h or kernel_vector.h, whose sources come along."""
+        return any(isinstance(kernel, _ROWS | _VECTORS) for kernel in self.kernels)
 
 
 def kernels_source(names: Names, target: Target) -> str:
@@ -69,9 +70,7 @@ def kernels_source(names: Names, target: Target) -> str:
 def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
-    vectors = any(
-        isinstance(kernel, VectorLinearKernel | VectorMixKernel | VectorSumsKernel) for kernel in names.kernels
-    )
+    vectors = any(isinstance(kernel, _VECTORS) for kernel in names.kernels)
     panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)

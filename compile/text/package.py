@@ -106,12 +106,13 @@ def points_example(target: Target, by_rows: bool) -> dict[str, str]:
 def example(target: Target, kind: str = "classifier", by_rows: bool = False) -> str:
     """example/main.c. kind: of a "classifier" by tokens, of one on "points", of a "detector", or of a "file" with a
     fixed shape. by_rows: the folder has `rows_sources`."""
+    rows = " ".join(name for name in rows_sources() if name.endswith(".c")) + " -pthread" if by_rows else ""
     labels, tokens = kind in ("classifier", "points"), kind != "file"
     words = {
         "@COMPILER@": target.compiler,
         "@FLAGS@": " ".join(target.flags),
         "@LIBRARY@": " -Iexample/graph example/graph/*.c" if kind == "points" else "",
-        "@SOURCES@": "model.c kernels.c weights.c" + " rows/*.c -pthread" * by_rows,
+        "@SOURCES@": f"model.c kernels.c weights.c {rows}".strip(),
         "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if tokens else "your own",
         "@INPUTS@": "count * SP_MODEL_HIDDEN" if tokens else "SP_MODEL_INPUT_FLOATS",
         "@BEFORE@": {"detector": _CELLS, "points": _POINTS}.get(kind, ""),

@@ -1,8 +1,9 @@
-/* kernel_rows.h: which vector instructions, and which thread does what. */
+/* kernel_rows.h and kernel_vector.h: which vector instructions, and which thread does what. */
 #include "spedge/kernel_rows.h"
 
 #include "spedge/error.h"
 #include "spedge/kernel_rows_level.h"
+#include "spedge/kernel_vector.h"
 #include "spedge/threads.h"
 
 #include <stddef.h>
@@ -20,7 +21,7 @@ enum { GRAIN = 1 << 19, NUMBERS = 1 << 15, NORM_ROWS = 8 };
 #define SP_K_LEVEL(level, its_int8, rows) \
     { \
         #its_int8, rows, sp_k_product_floats_##level, sp_k_product_bytes_##level, sp_k_product_int8_##its_int8, \
-            sp_k_attention_##level, sp_k_norm_##level, sp_k_quantise_##level \
+            sp_k_attention_##level, sp_k_norm_##level, sp_k_quantise_##level, sp_k_tile_4x8_##level \
     }
 
 /* The best one last. */
@@ -140,6 +141,11 @@ void sp_k_rows_product_int8(const int16_t *x, int32_t x_stride, int32_t rows, co
     const sp_k_end_t end = {bias, scale, plus, out, plus_stride, out_stride, gelu};
     const sp_k_product_t product = {x, w, x_stride, rows, depth, columns, end};
     share(level()->int8, &product);
+}
+
+void sp_k_tile_4x8(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth, float *sums)
+{
+    level()->tile_4x8(x, x_stride, w, w_stride, depth, sums);
 }
 
 /* ---------------------------------------------------------------- rows */

@@ -48,10 +48,10 @@ static void take_items(int32_t worker)
 {
     for (;;) {
         uint64_t seen = __atomic_load_n(&turn, __ATOMIC_ACQUIRE);
-        const work_t work = __atomic_load_n(&job.work, __ATOMIC_RELAXED);
-        const void *const context = __atomic_load_n(&job.context, __ATOMIC_RELAXED);
-        const int32_t items = __atomic_load_n(&job.items, __ATOMIC_RELAXED);
-        const int32_t most = __atomic_load_n(&job.most, __ATOMIC_RELAXED), item = (int32_t)(uint32_t)seen;
+        const work_t work = __atomic_load_n(&job.work, __ATOMIC_ACQUIRE);
+        const void *const context = __atomic_load_n(&job.context, __ATOMIC_ACQUIRE);
+        const int32_t items = __atomic_load_n(&job.items, __ATOMIC_ACQUIRE);
+        const int32_t most = __atomic_load_n(&job.most, __ATOMIC_ACQUIRE), item = (int32_t)(uint32_t)seen;
         if ((seen >> 32 & 1u) != 0 || item >= items || worker >= most)
             return;
         if (!__atomic_compare_exchange_n(&turn, &seen, seen + 1u, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -141,12 +141,11 @@ void sp_threads_share(work_t work, const void *context, int32_t items, int32_t m
         return;
     }
     const uint64_t next = (uint64_t)turn_of(__atomic_load_n(&turn, __ATOMIC_RELAXED)) + 1u;
-    __atomic_store_n(&turn, next << 32, __ATOMIC_RELEASE); /* odd */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(&job.work, work, __ATOMIC_RELAXED);
-    __atomic_store_n(&job.context, context, __ATOMIC_RELAXED);
-    __atomic_store_n(&job.items, items, __ATOMIC_RELAXED);
-    __atomic_store_n(&job.most, here, __ATOMIC_RELAXED);
+    __atomic_store_n(&turn, next << 32, __ATOMIC_RELEASE); /* odd: seen by whoever sees one of the following */
+    __atomic_store_n(&job.work, work, __ATOMIC_RELEASE);
+    __atomic_store_n(&job.context, context, __ATOMIC_RELEASE);
+    __atomic_store_n(&job.items, items, __ATOMIC_RELEASE);
+    __atomic_store_n(&job.most, here, __ATOMIC_RELEASE);
     __atomic_store_n(&done, 0u, __ATOMIC_RELAXED);
     begin((uint64_t)(uint32_t)(next + 1u) << 32);
     take_items(0);

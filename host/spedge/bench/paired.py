@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from spedge.base.errors import CheckFailed, UsageError
+from spedge.base.objects import rows_objects
 from spedge.bench.machine import Rows
 from spedge.jobs.check import QUANTISED
 from spedge.model.bundle import Bundle
@@ -90,8 +91,9 @@ def _time(run: Encode, threads: int) -> tuple[int, int]:
 
 def _ours(folder: Path, flags: Sequence[str], rows: Rows, classes: int, threads: int, scratch: Path) -> Encode:
     (scratch / "calls.c").write_text(_CALLS)
-    sources = [*map(str, sorted([*folder.glob("*.c"), *folder.glob("rows/*.c")])), str(scratch / "calls.c")]
-    command = ["cc", "-std=c99", *flags, "-shared", "-fPIC", f"-I{folder}", f"-I{folder / 'include'}", *sources]
+    options = ["cc", "-std=c99", *flags, "-fPIC"]
+    sources = [*sorted(folder.glob("*.c")), *rows_objects(folder, options), scratch / "calls.c"]
+    command = [*options, "-shared", f"-I{folder}", f"-I{folder / 'include'}", *map(str, sources)]
     done = subprocess.run(
         [*command, "-pthread", "-lm", "-o", str(scratch / "model.so")], capture_output=True, text=True, check=False
     )

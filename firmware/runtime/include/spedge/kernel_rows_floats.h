@@ -4,6 +4,9 @@
 
 #include "spedge/kernel_int8.h"
 #include "spedge/kernel_rows_tiles.h"
+#if defined(__aarch64__)
+#include "spedge/kernel_vector_neon.h"
+#endif
 
 #if !defined(__clang__)
 #pragma GCC push_options
@@ -119,6 +122,35 @@ void SP_K_OF(sp_k_product_floats)(const sp_k_product_t *product, int32_t panel, 
 void SP_K_OF(sp_k_product_bytes)(const sp_k_product_t *product, int32_t panel, int32_t part, int32_t parts)
 {
     sp_k_panel_of(product, panel, part, parts, 1);
+}
+
+/* sp_k_tile_4x8 of kernel_vector.h. */
+#if !defined(__aarch64__)
+typedef float sp_k_eight_t __attribute__((vector_size(32), aligned(4), may_alias));
+
+SP_K_INTO void sp_k_four_by_eight(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth,
+                                  float *sums)
+{
+    sp_k_eight_t *const out = (sp_k_eight_t *)sums;
+    sp_k_eight_t s0 = out[0], s1 = out[1], s2 = out[2], s3 = out[3];
+    for (int32_t k = 0; k < depth; ++k) {
+        const sp_k_eight_t v = *(const sp_k_eight_t *)(w + k * w_stride);
+        s0 += x[k] * v;
+        s1 += x[x_stride + k] * v;
+        s2 += x[2 * x_stride + k] * v;
+        s3 += x[3 * x_stride + k] * v;
+    }
+    out[0] = s0;
+    out[1] = s1;
+    out[2] = s2;
+    out[3] = s3;
+}
+#endif
+
+void SP_K_OF(sp_k_tile_4x8)(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth,
+                            float *sums)
+{
+    sp_k_four_by_eight(x, x_stride, w, w_stride, depth, sums);
 }
 
 /* ---------------------------------------------------------------- rows */

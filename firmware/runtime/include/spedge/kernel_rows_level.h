@@ -1,4 +1,4 @@
-/* What kernel_rows.h is computed by, once for each kind of vector instructions: a table of functions that do one item of
+/* What kernel_rows.h and kernel_vector.h are computed by, once for each kind of vector instructions: a table of functions that do one item of
  * it, and the jobs that they are given. */
 #ifndef SP_KERNEL_ROWS_LEVEL_H_INCLUDED
 #define SP_KERNEL_ROWS_LEVEL_H_INCLUDED
@@ -43,6 +43,7 @@ typedef struct sp_k_level {
                  const float *scale, const float *shift, float *out, int32_t out_stride);
     void (*quantise)(const float *x, int32_t x_stride, int32_t rows, int32_t depth, float inverse, int16_t *out,
                      int32_t out_stride);
+    void (*tile_4x8)(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth, float *sums);
 } sp_k_level_t;
 
 /* A level's functions: sp_k_product_floats_avx2, ... */
@@ -52,7 +53,9 @@ typedef struct sp_k_level {
     void sp_k_norm_##level(const float *x, int32_t x_stride, int32_t rows, int32_t width, float inverse, \
                            float epsilon, const float *scale, const float *shift, float *out, int32_t out_stride); \
     void sp_k_quantise_##level(const float *x, int32_t x_stride, int32_t rows, int32_t depth, float inverse, \
-                               int16_t *out, int32_t out_stride);
+                               int16_t *out, int32_t out_stride); \
+    void sp_k_tile_4x8_##level(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth, \
+                               float *sums);
 
 SP_K_FUNCTIONS(baseline)
 /* GCC compiles functions for other instructions than its flags name, with all that they include; for Clang there is the
