@@ -19,10 +19,15 @@ enum { GRAIN = 1 << 19, NUMBERS = 1 << 15, NORM_ROWS = 8 };
 /* ---------------------------------------------------------------- levels */
 
 #define SP_K_LEVEL(level, its_int8, rows) \
-    { \
-        #its_int8, rows, sp_k_product_floats_##level, sp_k_product_bytes_##level, sp_k_product_int8_##its_int8, \
-            sp_k_attention_##level, sp_k_norm_##level, sp_k_quantise_##level, sp_k_tile_4x8_##level \
-    }
+    {#its_int8, \
+     rows, \
+     sp_k_product_floats_##level, \
+     sp_k_product_bytes_##level, \
+     sp_k_product_int8_##its_int8, \
+     sp_k_attention_##level, \
+     sp_k_norm_##level, \
+     sp_k_quantise_##level, \
+     sp_k_tile_4x8_##level}
 
 /* The best one last. */
 static const sp_k_level_t levels[] = {
@@ -192,8 +197,9 @@ void sp_k_rows_attention(const float *q, int32_t q_stride, int32_t q_step, const
                          int32_t depth, int32_t value_depth, int32_t heads, float *scratch, int32_t scratch_size,
                          int32_t workers, float *out, int32_t out_stride, int32_t out_step)
 {
-    const sp_k_attention_t all = {q,    k,    v,     q_stride,    q_step,  k_stride, k_step,       v_stride,   v_step,
-                                  rows, keys, depth, value_depth, scratch, out,      scratch_size, out_stride, out_step};
+    const sp_k_attention_t all = {q,           k,        v,      q_stride,     q_step,     k_stride,
+                                  k_step,      v_stride, v_step, rows,         keys,       depth,
+                                  value_depth, scratch,  out,    scratch_size, out_stride, out_step};
     const int32_t threads = worth((int64_t)heads * rows * keys * (depth + value_depth), GRAIN);
     sp_threads_share(do_head, &all, heads, threads < workers ? threads : workers);
 }

@@ -94,7 +94,8 @@ SP_K_INTO void sp_k_panel_of(const sp_k_product_t *p, int32_t panel, int32_t par
     const int32_t first = panel * SP_K_PANEL_COLUMNS, x_stride = p->x_stride, size = bytes ? 1 : 4;
     const char *const w = (const char *)p->w + (ptrdiff_t)size * first * p->depth;
     sp_k_lanes_t sums[2 * SP_K_TILE_ROWS];
-    SP_K_EACH_TILE (row, step, p->rows, part, parts) {
+    SP_K_EACH_TILE(row, step, p->rows, part, parts)
+    {
         const float *const x = (const float *)p->x + (ptrdiff_t)row * x_stride;
         for (int32_t column = 0; column < SP_K_PANEL_COLUMNS && first + column < p->columns;
              column += SP_K_TILE_COLUMNS) {
@@ -272,14 +273,16 @@ void SP_K_OF(sp_k_attention)(const sp_k_attention_t *a, int32_t head, float *scr
     const int32_t keys = a->keys, width = (keys + SP_K_PANEL_COLUMNS - 1) / SP_K_PANEL_COLUMNS * SP_K_PANEL_COLUMNS;
     const int32_t value_width = (a->value_depth + SP_K_PANEL_COLUMNS - 1) / SP_K_PANEL_COLUMNS * SP_K_PANEL_COLUMNS;
     const float *const q = a->q + head * a->q_step;
-    float *const turned = scratch, *const values = turned + width * a->depth, *const scores = values + value_width * keys;
+    float *const turned = scratch, *const values = turned + width * a->depth,
+                 *const scores = values + value_width * keys;
     float *const out = a->out + head * a->out_step;
     float inverse[SP_K_TILE_ROWS];
     if (keys == 0)
         return;
     sp_k_to_turned_panels(a->k + head * a->k_step, a->k_stride, keys, a->depth, turned);
     sp_k_to_panels(a->v + head * a->v_step, a->v_stride, keys, a->value_depth, values);
-    SP_K_EACH_TILE (row, step, a->rows, 0, 1) {
+    SP_K_EACH_TILE(row, step, a->rows, 0, 1)
+    {
         float *const here = out + row * a->out_stride;
         sp_k_plain_product(q + row * a->q_stride, a->q_stride, step, turned, a->depth, width, scores, width);
         sp_k_softmax(scores, width, keys, step, inverse);

@@ -28,8 +28,8 @@ SP_K_INTO int8x8_t sp_k_eight_bytes(const int16_t *x, int32_t there)
 }
 
 /* Eight steps of a tile: its weights become groups of four steps for each column. there: of them that there are, even. */
-SP_K_INTO void sp_k_eight_steps(const int16_t *x, int32_t x_stride, const int8_t *w, int32_t there,
-                                int32x4_t (*s)[2], const int rows, const int vectors)
+SP_K_INTO void sp_k_eight_steps(const int16_t *x, int32_t x_stride, const int8_t *w, int32_t there, int32x4_t (*s)[2],
+                                const int rows, const int vectors)
 {
     int8x8_t factors[SP_K_TILE_ROWS];
     SP_K_UNROLL
@@ -39,13 +39,13 @@ SP_K_INTO void sp_k_eight_steps(const int16_t *x, int32_t x_stride, const int8_t
     for (int four = 0; four < 2; ++four, w += 4 * SP_K_PANEL_COLUMNS) {
         const int16x8_t none = vdupq_n_s16(0);
         const int16x8_t low = 4 * four < there ? vreinterpretq_s16_s8(vld1q_s8(w)) : none;
-        const int16x8_t high =
-            4 * four + 2 < there ? vreinterpretq_s16_s8(vld1q_s8(w + 2 * SP_K_PANEL_COLUMNS)) : none;
+        const int16x8_t high = 4 * four + 2 < there ? vreinterpretq_s16_s8(vld1q_s8(w + 2 * SP_K_PANEL_COLUMNS)) : none;
         const int8x16_t first = vreinterpretq_s8_s16(vzip1q_s16(low, high));
         const int8x16_t second = vreinterpretq_s8_s16(vzip2q_s16(low, high));
         SP_K_UNROLL
         for (int r = 0; r < rows; ++r) {
-            s[r][0] = four ? vdotq_lane_s32(s[r][0], first, factors[r], 1) : vdotq_lane_s32(s[r][0], first, factors[r], 0);
+            s[r][0] =
+                four ? vdotq_lane_s32(s[r][0], first, factors[r], 1) : vdotq_lane_s32(s[r][0], first, factors[r], 0);
             if (vectors > 1)
                 s[r][1] = four ? vdotq_lane_s32(s[r][1], second, factors[r], 1)
                                : vdotq_lane_s32(s[r][1], second, factors[r], 0);
@@ -169,7 +169,8 @@ void SP_K_OF(sp_k_product_int8)(const sp_k_product_t *p, int32_t panel, int32_t 
     const int32_t first = panel * SP_K_PANEL_COLUMNS, x_stride = p->x_stride;
     const int8_t *const w = (const int8_t *)p->w + (ptrdiff_t)first * p->depth;
     sp_k_lanes_t sums[2 * SP_K_TILE_ROWS];
-    SP_K_EACH_TILE (row, step, p->rows, part, parts) {
+    SP_K_EACH_TILE(row, step, p->rows, part, parts)
+    {
         const int16_t *const x = (const int16_t *)p->x + (ptrdiff_t)row * x_stride;
         for (int32_t column = 0; column < SP_K_PANEL_COLUMNS && first + column < p->columns;
              column += SP_K_TILE_COLUMNS) {

@@ -177,7 +177,7 @@ SP_K_INTO int32_t sp_k_next_tile(int32_t rows)
  * rows it has. */
 #define SP_K_EACH_TILE(row, step, rows, part, parts) \
     for (int32_t row = 0, step, sp_k_at = 0, sp_k_tiles = sp_k_tiles_of(rows); \
-         row < (rows) && (step = sp_k_next_tile((rows)-row), 1); row += step, ++sp_k_at) \
+         row < (rows) && (step = sp_k_next_tile((rows) - row), 1); row += step, ++sp_k_at) \
         if (sp_k_at * (parts) / sp_k_tiles == (part))
 
 #if !defined(__clang__)
