@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from spedge.base.objects import rows_objects
 from spedge.base.paths import firmware_dir
 from spedge.boards.manifest import load_board
+from spedge.cli import execute
 from spedge.compile.kernels.rows import PANEL, pack_pairs, pack_panels, pad_panels, panels
-from spedge.device.open import open_board
+from spedge.device.open import Device, open_board
 from tests.needs import needs
 
 from .generated import WARNINGS
@@ -204,3 +205,20 @@ def test_a_board_of_linux_computes_on_threads(image: Path) -> None:
 def test_an_agent_refuses_threads_that_cannot_be(image: Path, threads: str) -> None:
     done = subprocess.run([image, "--threads", threads], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (2, f"--threads takes a number from 1 to 64, not {threads}\n")
+
+
+def test_threads_are_of_the_boards_that_the_sentences_name(image: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    check = ["check", "gestures-pico", "clap", "--threads", "2", "--board"]
+    assert execute([*check, "mps2-an386"]) == 2
+    assert "mps2-an386 has one core: --threads is for boards that run Linux" in capfd.readouterr().err
+    assert execute([*check, "host", "--provider", "cpu"]) == 0
+    assert execute([*check, "sim", "--device", "tcp://127.0.0.1:9"]) == 2
+    assert "an agent is started with its own --threads" in capfd.readouterr().err
+    agent = subprocess.Popen([image, "--threads", "2", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert agent.stdout is not None
+        with Device.open(agent.stdout.readline().strip()) as device:
+            assert device.hello.board == "sim"
+    finally:
+        agent.kill()
+        agent.communicate()
