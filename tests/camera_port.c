@@ -1,4 +1,5 @@
 /* A camera port for tests of app/camera.c on the host: the ring of port/ring.h, filled from outside. */
+#include "no_frames.h"
 #include "port.h"
 #include "ring.h"
 

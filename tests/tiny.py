@@ -21,6 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spedge.boards.build import build
 from spedge.boards.manifest import load_board
+from spedge.boards.parts import provide
+from spedge.boards.platformio import BuildError
 from spedge.device.open import Device
 from spedge.link.frames import FrameReader, Type
 from spedge.link.protocol import Result
@@ -267,6 +269,14 @@ def missing_for(board: str) -> str | None:
         return "platformio is not installed: pip install 'spedge[firmware]'"
     absent = [f"{tool.program} ({', '.join(tool.packages)})" for tool in load_board(board).missing]
     return f"not installed: {'; '.join(absent)}" if absent else None
+
+
+def require_parts(board: str) -> None:
+    """Skip a file where what others wrote for the board's port is not here and cannot be fetched."""
+    try:
+        provide(load_board(board))
+    except BuildError as error:
+        pytest.skip(str(error), allow_module_level=True)
 
 
 def require_compiled(board: str) -> None:

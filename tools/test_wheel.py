@@ -1,6 +1,7 @@
 """A wheel in an environment of its own for each Python that is here, where no compiler is found.
 
-python tools/test_wheel.py dist/spedge-….whl    # exits with 1 when one does not tokenize a recording, or runs no model
+python tools/test_wheel.py dist/*.whl    # exits with 1 when one does not tokenize a recording, or runs no model
+python tools/test_wheel.py --older       # says the Pythons here that need a wheel of their own
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 from shutil import which
 
-VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 def pythons() -> list[str]:
@@ -29,6 +30,17 @@ def pythons() -> list[str]:
 def _version(program: str) -> str:
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def is_older(python: str) -> bool:
+    """Whether the wheel by the limited API is not for it: buffers are in that from 3.11 on."""
+    return _version(python).startswith("Python 3.10.")
+
+
+def wheel_for(python: str, wheels: list[Path]) -> Path | None:
+    """Of those given, None where none is for it."""
+    tag = "-cp310-cp310-" if is_older(python) else "-abi3-"
+    return next((wheel for wheel in wheels if tag in wheel.name), None)
 
 
 def tokenizes(python: str, wheel: Path) -> bool:
@@ -56,5 +68,9 @@ def tokenizes(python: str, wheel: Path) -> bool:
 
 
 if __name__ == "__main__":
-    results = [tokenizes(python, Path(sys.argv[1])) for python in pythons()]
+    if sys.argv[1:] == ["--older"]:
+        print(*filter(is_older, pythons()))
+        sys.exit()
+    wheels = [Path(argument) for argument in sys.argv[1:]]
+    results = [tokenizes(python, wheel) for python in pythons() if (wheel := wheel_for(python, wheels))]
     sys.exit(0 if results and all(results) else 1)

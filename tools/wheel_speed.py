@@ -1,6 +1,6 @@
 """How fast the wheel of `make wheel` is beside one that is built for each Python that is here.
 
-python tools/wheel_speed.py dist/spedge-….whl    # minutes: a build for each Python, by a compiler and the network
+python tools/wheel_speed.py dist/*.whl    # minutes: a build for each Python, by a compiler and the network
 
 Both read and tokenize the same recordings by turns, in processes of their own; of each the best of ROUNDS counts, in
 processor time.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tools"))
-from test_wheel import pythons  # noqa: E402
+from test_wheel import is_older, pythons, wheel_for  # noqa: E402
 
 ROUNDS = 12
 WORK = """
@@ -69,7 +69,10 @@ def compared(python: str, wheel: Path, scratch: Path) -> tuple[float, float]:
 
 if __name__ == "__main__":
     for program in pythons():
+        wheel = wheel_for(program, [Path(argument).resolve() for argument in sys.argv[1:]])
+        if is_older(program) or wheel is None:
+            continue
         with tempfile.TemporaryDirectory() as folder:
-            one, own = compared(program, Path(sys.argv[1]).resolve(), Path(folder))
+            one, own = compared(program, wheel, Path(folder))
             name = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
             print(f"{name}: {one:.3f} s with the wheel, {own:.3f} s with its own, {one / own - 1:+.1%}", flush=True)

@@ -19,6 +19,7 @@ from .preprocess import PreprocessProgress, preprocess
 from .presets import Preset
 
 NAME = "folder"
+OURS = ("gestures", "gestures-320")
 
 
 def is_folder(name: str, data: str | os.PathLike[str] | None) -> bool:
@@ -28,8 +29,8 @@ def is_folder(name: str, data: str | os.PathLike[str] | None) -> bool:
     root = Path(data)
     if (root / store.INDEX).exists():
         return store.kind_of(root) == NAME
-    if name == "gestures" and all((root / part).is_dir() for part in PARTS if part != "validation"):
-        return False  # as we write that data set ourselves
+    if name in OURS and all((root / part).is_dir() for part in PARTS if part != "validation"):
+        return False  # as we write those data sets ourselves
     found = folder.find(root)
     own_files = name == "nmnist" and all(source.files[0].suffix == ".bin" for source in found.sources)
     classes = {source.files[0].parent.name for source in found.sources}

@@ -1,4 +1,5 @@
-/* Netduino Plus 2 (STM32F405). Link: USART2, PA2 out and PA3 in. Camera port: USART6, PC6 out and PC7 in. */
+/* Netduino Plus 2 (STM32F405). Link: USART2, PA2 out and PA3 in. Camera port: USART6, PC6 out and PC7 in.
+ * Both are received by interrupts: QEMU's chip has no DMA. */
 #ifndef SP_BOARD_H_INCLUDED
 #define SP_BOARD_H_INCLUDED
 

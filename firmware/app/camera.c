@@ -13,7 +13,7 @@
 /* Events that must agree on where an event begins before a stream that was out of step is believed again. */
 #define HUNT_EVENTS 8u
 
-enum { CLOSED, GREETING, SETTING_UP, TEXT, STREAMING };
+enum { CLOSED, GREETING, SETTING_UP, TEXT, STREAMING, FRAMES };
 
 /* One camera port, one state. Bytes go port -> pending -> caller, whole words only, so that the decoder behind never
  * has to find the start of a word. */
@@ -29,8 +29,9 @@ static struct {
     uint8_t pending[PENDING_BYTES];
     uint8_t out[OUT_BYTES];
     uint64_t reset_at;
-    uint32_t port_lost; /* of port_camera_lost, so far */
-    uint32_t skipped;   /* bytes that came and were given up, to find the next word */
+    uint32_t port_lost;             /* of port_camera_lost, so far */
+    uint32_t skipped;               /* bytes that came and were given up, to find the next word */
+    port_frames_lost_t frames_lost; /* of port_frames_lost, so far */
 } camera;
 
 int app_camera_can(uint32_t baud)
@@ -111,9 +112,19 @@ void app_camera_start(uint8_t format, uint32_t baud, int hold)
     }
 }
 
+void app_camera_start_frames(void)
+{
+    memset(&camera, 0, sizeof camera);
+    camera.state = FRAMES;
+    port_frames_open();
+}
+
 void app_camera_stop(void)
 {
-    if (camera.state != CLOSED) {
+    if (camera.state == FRAMES) {
+        port_frames_close();
+        camera.state = CLOSED;
+    } else if (camera.state != CLOSED) {
         port_camera_close();
         camera.state = CLOSED;
         if (camera.format >= FORMAT_EDVS) {
@@ -125,6 +136,8 @@ void app_camera_stop(void)
 
 int app_camera_step(void)
 {
+    if (camera.state == FRAMES)
+        return port_frames_step();
     if (write_out())
         return 1;
     if (camera.state == GREETING) {
@@ -248,9 +261,21 @@ static size_t hand_over(uint8_t *out, size_t n)
     return done;
 }
 
+/* What was lost in front of the next word is known before that is taken, and the other way round. */
+static size_t take_frames(uint8_t *out, size_t n)
+{
+    const size_t done = port_frames_read(out, n);
+    if (done > 0)
+        return done;
+    camera.frames_lost = port_frames_lost();
+    return port_frames_read(out, n);
+}
+
 size_t app_camera_take(uint8_t *out, size_t n)
 {
     size_t done = 0;
+    if (camera.state == FRAMES)
+        return take_frames(out, n);
     if (camera.state != TEXT && camera.state != STREAMING)
         return 0;
     for (;;) {
@@ -271,10 +296,15 @@ size_t app_camera_take(uint8_t *out, size_t n)
 
 uint8_t app_camera_level(void)
 {
-    return port_camera_level();
+    return camera.state == FRAMES ? port_frames_level() : port_camera_level();
 }
 
-uint32_t app_camera_lost(void)
+uint64_t app_camera_lost(void)
 {
-    return camera.port_lost + camera.skipped;
+    return camera.frames_lost.bytes + camera.port_lost + camera.skipped;
+}
+
+uint64_t app_camera_lost_events(void)
+{
+    return camera.frames_lost.events;
 }

@@ -1,4 +1,4 @@
-/* The camera port: a second byte stream of raw words, into the application without the host. */
+/* The camera port, and the frame port: a second stream of raw words, into the application without the host. */
 #ifndef SP_APP_CAMERA_H_INCLUDED
 #define SP_APP_CAMERA_H_INCLUDED
 
@@ -16,6 +16,9 @@ int app_camera_can(uint32_t baud);
  * again: everything begins anew. */
 void app_camera_start(uint8_t format, uint32_t baud, int hold);
 
+/* The same of the frame port, whose sensor waits for nobody. */
+void app_camera_start_frames(void);
+
 /* Tell an eDVS to stop; receive nothing more. */
 void app_camera_stop(void);
 
@@ -27,9 +30,10 @@ int app_camera_step(void);
  * Around lost bytes the word that they cut is left out, too. n is at least 8. */
 size_t app_camera_take(uint8_t *out, size_t n);
 
-/* How full the receiver is, 0 to 255, for thinning; and the bytes it has lost since the start, with those that were
- * given up to find the next word. */
+/* How full the receiver is, 0 to 255, for thinning; the bytes it has lost since the start, with those that were given up
+ * to find the next word; and the events in packets of the frame port that were given up. */
 uint8_t app_camera_level(void);
-uint32_t app_camera_lost(void);
+uint64_t app_camera_lost(void);
+uint64_t app_camera_lost_events(void);
 
 #endif

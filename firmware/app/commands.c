@@ -55,7 +55,7 @@ static void on_configure(app_t *app, const sp_frame_t *request, app_reply_t *rep
         return;
     }
     if ((flags & ~(CONFIGURE_MODEL | CONFIGURE_PUSH | CONFIGURE_RAW | CONFIGURE_HOLD)) != 0 ||
-        !is_format(settings.format) || settings.mode > MODE_LIVE || settings.source > SOURCE_RAM) {
+        !is_format(settings.format) || settings.mode > MODE_LIVE || settings.source > SOURCE_FRAMES) {
         app_fail_with(reply, request->type, ERROR_VALUE, "flags, format, mode or source is unknown", 0, 0);
         return;
     }

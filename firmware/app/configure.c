@@ -90,6 +90,12 @@ static app_result_t refuse(const app_settings_t *settings)
         return (app_result_t){ERROR_VALUE, "this board has no camera port", {0, 0}};
     if (settings->source == SOURCE_CAMERA && !app_camera_can(settings->baud))
         return (app_result_t){ERROR_VALUE, "the camera port cannot run at that baud rate", {settings->baud, 0}};
+    if (settings->source == SOURCE_FRAMES && !port_has_frames())
+        return (app_result_t){ERROR_VALUE, "this board has no frame port", {0, 0}};
+    if (settings->source == SOURCE_FRAMES && settings->format != FORMAT_EVT2)
+        return (app_result_t){ERROR_VALUE, "the frame port gets EVT2 only", {0, 0}};
+    if (settings->source == SOURCE_FRAMES && !port_frames_answers())
+        return (app_result_t){ERROR_VALUE, "no sensor answers at the frame port", {0, 0}};
     if (settings->source == SOURCE_LINK && settings->raw)
         return (app_result_t){ERROR_VALUE, "only the bytes of a source on the board are kept", {0, 0}};
     if (settings->bin > 1 || settings->left > 0 || settings->top > 0) {
@@ -103,7 +109,15 @@ static app_result_t refuse(const app_settings_t *settings)
     return (app_result_t){0, NULL, {0, 0}};
 }
 
-/* The parts of a session's memory, one behind the other; the pipeline takes the rest. */
+uint32_t app_memory(void)
+{
+    size_t fast, bulk;
+    port_memory(PORT_MEMORY_FAST, &fast);
+    port_memory(PORT_MEMORY_BULK, &bulk);
+    return (uint32_t)(fast + bulk);
+}
+
+/* The parts of a session's memory, one behind the other, the arena in fast memory if it fits; the pipeline takes the rest. */
 typedef struct plan {
     size_t arena, token, boxes, results, tap;
     uint32_t results_kept;
@@ -160,7 +174,7 @@ static void configure_stream(sp_pipeline_config_t *config, const app_settings_t 
     config->left = settings->left;
     config->top = settings->top;
     config->bin = settings->bin;
-    config->thins = settings->mode == MODE_LIVE && settings->source == SOURCE_CAMERA;
+    config->thins = settings->mode == MODE_LIVE && app_has_camera(settings);
 }
 
 app_result_t app_configure(app_t *app, const app_settings_t *settings)
@@ -183,20 +197,22 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     if (sp_tokenizer_config_check(&config->tokenizer, &config->tokenizer) != SP_OK || sp_pipeline_size(config) == 0)
         return (app_result_t){ERROR_VALUE, "the tokenizer's configuration is out of range", {0, 0}};
 
-    size_t available;
-    uint8_t *memory = port_memory(&available);
-    uint64_t fixed = plan_size(&plan, settings->report_tokens);
+    size_t available, fast;
+    uint8_t *memory = port_memory(PORT_MEMORY_BULK, &available);
+    uint8_t *arena = port_memory(PORT_MEMORY_FAST, &fast);
+    const size_t in_fast = plan.arena <= fast ? align_up(plan.arena) : 0;
+    uint64_t fixed = plan_size(&plan, settings->report_tokens) - in_fast;
     if (settings->pool_events == 0)
         largest_pool(config, fixed < available ? available - (size_t)fixed : 0);
     uint64_t needed = fixed + sp_pipeline_size(config);
     if (needed > available) {
-        uint32_t shown = needed > UINT32_MAX ? UINT32_MAX : (uint32_t)needed;
+        uint32_t shown = needed + in_fast > UINT32_MAX ? UINT32_MAX : (uint32_t)(needed + in_fast);
         return (app_result_t){ERROR_MEMORY,
                               "the session needs more memory than the board has",
-                              {shown, (uint32_t)available}};
+                              {shown, (uint32_t)(available + in_fast)}};
     }
 
-    uint8_t *token = memory + align_up(plan.arena);
+    uint8_t *token = memory + (in_fast > 0 ? 0 : align_up(plan.arena));
     uint8_t *boxes = token + align_up(plan.token);
     uint8_t *results = boxes + align_up(plan.boxes);
     uint8_t *tap = results + align_up(plan.results);
@@ -204,11 +220,11 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     uint8_t *rest = entries + align_up(app_report_size(settings->report_tokens));
     setup.settings = *settings;
     setup.settings.tokenizer = NULL;
-    setup.arena = plan.arena > 0 ? memory : NULL;
-    setup.memory_used = (size_t)needed;
+    setup.arena = plan.arena == 0 ? NULL : in_fast > 0 ? arena : memory;
+    setup.memory_used = (size_t)needed + in_fast;
     setup.token = plan.token > 0 ? (float *)(void *)token : NULL;
     setup.holds = plan.holds;
-    if (app->setup.settings.source == SOURCE_CAMERA)
+    if (app_has_camera(&app->setup.settings))
         app_camera_stop();
     if (sp_pipeline_init(&setup.pipe, config, rest, available - (size_t)(rest - memory)) != SP_OK) {
         app->setup.pipe = NULL; /* the old pipeline's memory may be overwritten; cannot happen after the checks above */

@@ -60,7 +60,7 @@ int app_detect_is_late(const app_t *app)
     const app_loss_t *loss = &app->loss;
     if (app->setup.settings.mode != MODE_LIVE)
         return 0;
-    if (app->setup.settings.source == SOURCE_CAMERA)
+    if (app_has_camera(&app->setup.settings))
         return app_camera_level() > APP_CAMERA_CROWDED;
     /* the chunk of the newest event that has come may be over, too */
     uint64_t whole = loss->clock_time >= loss->chunk_end ? loss->chunk_end : loss->whole;

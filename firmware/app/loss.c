@@ -13,13 +13,19 @@
 
 static uint64_t sensor_lost(const app_t *app)
 {
-    return app->setup.settings.source == SOURCE_CAMERA ? app_camera_lost() - app->loss.sensor_before : 0;
+    return app_has_camera(&app->setup.settings) ? app_camera_lost() - app->loss.sensor_before : 0;
+}
+
+static uint64_t events_lost(const app_t *app)
+{
+    return app_has_camera(&app->setup.settings) ? app_camera_lost_events() - app->loss.events_before : 0;
 }
 
 void app_loss_reset(app_t *app)
 {
     memset(&app->loss, 0, sizeof app->loss);
     app->loss.sensor_before = app_camera_lost();
+    app->loss.events_before = app_camera_lost_events();
     app->loss.chunk_end = sp_model.detection != NULL && app->setup.arena != NULL ? 0 : SP_NO_TIME;
     sp_evt2_init(&app->loss.clock);
 }
@@ -36,7 +42,7 @@ void app_loss_watch(app_t *app)
     app_loss_t *loss = &app->loss;
     sp_pipeline_losses_t inside;
     sp_pipeline_losses(app->setup.pipe, &inside);
-    uint64_t seen = inside.thinned + inside.decoder + inside.pool + sensor_lost(app);
+    uint64_t seen = inside.thinned + inside.decoder + inside.pool + sensor_lost(app) + events_lost(app);
     uint64_t now = sp_pipeline_time(app->setup.pipe);
     if (seen != loss->seen)
         lost_between(loss, loss->seen_at, now);
@@ -48,14 +54,14 @@ void app_loss_read(const app_t *app, app_losses_t *losses)
 {
     const app_loss_t *loss = &app->loss;
     memset(losses, 0, sizeof *losses);
-    losses->link = loss->link;
+    losses->link = loss->link + events_lost(app);
     losses->since = loss->since;
     losses->until = loss->until;
     losses->results_dropped = app->results.dropped;
     if (app->setup.pipe != NULL) {
         sp_pipeline_losses_t inside;
         sp_pipeline_losses(app->setup.pipe, &inside);
-        losses->offered = app_is_live_link(app) ? loss->expected : inside.came;
+        losses->offered = app_is_live_link(app) ? loss->expected : inside.came + events_lost(app);
         losses->sensor = sensor_lost(app);
         losses->thinned = inside.thinned;
         losses->decoder = inside.decoder;

@@ -1,6 +1,7 @@
 #include "messages.h"
 
 #include "camera.h"
+#include "configure.h"
 #include "detect.h"
 #include "loss.h"
 #include "outputs.h"
@@ -98,16 +99,15 @@ void app_put_hello(app_reply_t *reply)
 {
     const port_info_t *info = port_info();
     const port_end_t end = port_last_end();
-    size_t memory, ram;
-    port_memory(&memory);
+    size_t ram;
     int flags = (app_has_model() ? HELLO_MODEL : 0) | (app_camera_can(0) ? HELLO_CAMERA : 0) |
-                (port_ram_source(&ram) != NULL ? HELLO_RAM : 0);
+                (port_ram_source(&ram) != NULL ? HELLO_RAM : 0) | (port_has_frames() ? HELLO_FRAMES : 0);
     uint8_t *p = sp_put_u16(reply->at, PROTOCOL_VERSION);
     p = sp_put_u8(p, (uint8_t)flags);
     p = sp_put_u8(p, info->counter_unit);
     p = sp_put_u16(p, SP_APP_PAYLOAD_BYTES);
     p = sp_put_u16(p, SP_APP_CREDITS);
-    p = sp_put_u32(p, (uint32_t)memory);
+    p = sp_put_u32(p, app_memory());
     p = sp_put_u32(p, sp_model.arena_bytes);
     p = sp_put_u16(p, sp_model.tokens);
     p = sp_put_u16(p, sp_model.tokenizer.width);
@@ -313,8 +313,6 @@ void app_put_stats(app_reply_t *reply, const app_t *app)
         stats.cost_tokenize,      stats.cost_embed,
     };
     /* clang-format on */
-    size_t memory;
-    port_memory(&memory);
     uint8_t *p = put_status(reply->at, app);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         p = sp_put_u64(p, counts[i]);
@@ -323,7 +321,7 @@ void app_put_stats(app_reply_t *reply, const app_t *app)
     p = sp_put_u32(p, app->setup.config.tokenizer.pool_events);
     p = sp_put_u32(p, app->setup.arena != NULL ? sp_model.arena_bytes : 0);
     p = sp_put_u32(p, (uint32_t)app->setup.memory_used);
-    p = sp_put_u32(p, (uint32_t)memory);
+    p = sp_put_u32(p, app_memory());
     p = sp_put_u32(p, app->results.total);
     p = sp_put_u32(p, app->results.total - app->results.oldest);
     p = sp_put_u32(p, app->detect.tokens_left_out);

@@ -58,7 +58,7 @@ enum { REPRESENTATION_TOKENS = 0, REPRESENTATION_EVENTS = 1 };
 /* Formats of events: 0 to 3 as SP_FORMAT_*, and from here on those of an eDVS */
 enum { FORMAT_EVT2 = 0, FORMAT_EVT3 = 3, FORMAT_EDVS = 16, FORMAT_EDVS_LAST = 20 };
 enum { MODE_LOSSLESS = 0, MODE_LIVE = 1 };
-enum { SOURCE_LINK = 0, SOURCE_CAMERA = 1, SOURCE_RAM = 2 };
+enum { SOURCE_LINK = 0, SOURCE_CAMERA = 1, SOURCE_RAM = 2, SOURCE_FRAMES = 3 };
 
 /* REBOOT: what runs next */
 enum { REBOOT_FIRMWARE = 0, REBOOT_BOOTLOADER = 1 };
@@ -70,7 +70,7 @@ enum { CAUSE_ASKED = 0, CAUSE_EVERY_US = 1, CAUSE_EVERY_TOKENS = 2, CAUSE_STEP =
 enum { FLAG_YIELD = 1 };
 
 /* HELLO flags */
-enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4, HELLO_KEY = 128 };
+enum { HELLO_MODEL = 1, HELLO_CAMERA = 2, HELLO_RAM = 4, HELLO_FRAMES = 8, HELLO_KEY = 128 };
 
 #define HELLO_MOST_BYTES 50u /* with challenge and proof */
 #define STATUS_BYTES 32u

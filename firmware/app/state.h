@@ -50,11 +50,11 @@ typedef struct app_setup {
 typedef struct app_loss {
     uint64_t expected; /* live over the link: events that the source offered before the next frame */
     uint64_t link;
-    uint64_t sensor_before; /* bytes that the camera's receiver had lost when the session began */
-    uint64_t since, until;  /* stream time of the first and last loss since the last result */
-    uint64_t seen;          /* losses of the pipeline and the sensor, as last looked at */
-    uint64_t seen_at;       /* stream time then */
-    sp_evt2_t clock;        /* live over the link: follows the frames as they come */
+    uint64_t sensor_before, events_before; /* bytes and events that the camera's receiver had lost when it began */
+    uint64_t since, until;                 /* stream time of the first and last loss since the last result */
+    uint64_t seen;                         /* losses of the pipeline and the sensor, as last looked at */
+    uint64_t seen_at;                      /* stream time then */
+    sp_evt2_t clock;                       /* live over the link: follows the frames as they come */
     uint64_t clock_time;
     /* Of a detector's chunks: the end of that of the newest event that came; SP_NO_TIME: no detector. */
     uint64_t chunk_end;
@@ -143,6 +143,12 @@ static inline int app_is_being_read(const app_t *app)
 {
     return app->setup.settings.mode == MODE_LOSSLESS && app->results.total > app->results.oldest &&
            (app->setup.holds || app->detect.count > app->results.boxes);
+}
+
+/* Whether the events come from a camera at the board. */
+static inline int app_has_camera(const app_settings_t *settings)
+{
+    return settings->source == SOURCE_CAMERA || settings->source == SOURCE_FRAMES;
 }
 
 /* Whether the host says how many events there are (SPEC.md, section 4.2). */

@@ -87,7 +87,7 @@ static int take_source(app_t *app)
         return 0;
     if (app->tap.capacity > 0 && app->setup.settings.mode == MODE_LOSSLESS && app_tap_room(&app->tap) < most)
         most = app_tap_room(&app->tap);
-    if (app->setup.settings.source == SOURCE_CAMERA) {
+    if (app_has_camera(&app->setup.settings)) {
         busy = app_camera_step();
         sp_pipeline_set_keep(app->setup.pipe, keep_at(app->setup.settings.mode == MODE_LIVE ? app_camera_level() : 0));
         n = app_camera_take(chunk, most);
@@ -124,7 +124,9 @@ void app_reset_stream(app_t *app)
         sp_model.reset(app->setup.arena);
     app->ram = NULL;
     app->ram_left = 0;
-    if (settings->source == SOURCE_CAMERA)
+    if (settings->source == SOURCE_FRAMES)
+        app_camera_start_frames();
+    else if (settings->source == SOURCE_CAMERA)
         app_camera_start(settings->format, settings->baud, settings->mode == MODE_LOSSLESS);
     else if (settings->source == SOURCE_RAM)
         app->ram = port_ram_source(&app->ram_left);

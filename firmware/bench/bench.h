@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 {
     size_t size;
     port_init(argc, argv);
-    uint8_t *memory = port_memory(&size);
+    uint8_t *memory = port_memory(PORT_MEMORY_BULK, &size);
     if (memcmp(memory, BENCH_MAGIC, 4) == 0)
         measure(memory, size);
     else

@@ -8,11 +8,14 @@
 
 #define SYSTICK_CTRL REG(0xe000e010u)
 #define SYSTICK_LOAD REG(0xe000e014u)
+#define SYSTICK_NOW REG(0xe000e018u)
 #define SYSTICK_CTRL_CORE_CLOCK_INTERRUPT_ON 7u
 #define NVIC_ISER(irq) REG(0xe000e100u + 4 * ((irq) / 32))
 #define NVIC_ICER(irq) REG(0xe000e180u + 4 * ((irq) / 32))
 #define NVIC_ICPR(irq) REG(0xe000e280u + 4 * ((irq) / 32))
 #define IRQ_BIT(irq) (1u << (irq) % 32u)
+#define SCB_ICSR REG(0xe000ed04u)
+#define SCB_ICSR_TICK_PENDS (1u << 26)
 #define SCB_VTOR REG(0xe000ed08u)
 #define SCB_AIRCR REG(0xe000ed0cu)
 #define SCB_AIRCR_RESET (0x05fau << 16 | 1u << 2)
@@ -31,7 +34,8 @@
 #define MPU_RNR REG(0xe000ed98u)
 #define MPU_RBAR REG(0xe000ed9cu)
 #define MPU_RASR REG(0xe000eda0u)
-#define MPU_RASR_NEVER (1u << 28 | 1u) /* on: no access, no code */
+#define MPU_RASR_NEVER (1u << 28 | 1u)                          /* on: no access, no code */
+#define MPU_RASR_UNCACHED (1u << 28 | 3u << 24 | 1u << 19 | 1u) /* normal memory, shared by nobody, no code */
 #define MPU_RASR_BITS(bits) (((bits) - 1u) << 1)
 #define MPU_RASR_WITHOUT(eighths) ((eighths) << 8)
 #define DEMCR REG(0xe000edfcu)

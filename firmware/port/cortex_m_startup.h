@@ -1,4 +1,4 @@
-/* Vectors, reset and faults of a Cortex-M with an FPU; included by the startup.c of a port, which adds its interrupts:
+/* Vectors, reset and faults of a Cortex-M; included by the startup.c of a port, which adds its interrupts:
  * CORTEX_M_VECTORS(SysTick's handler, how many, [number] = handler, ...). The linker script gives the symbols. */
 #ifndef SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
 #define SP_PORT_CORTEX_M_STARTUP_H_INCLUDED
@@ -14,11 +14,13 @@ extern uint32_t link_stack_top[], link_data_load[], link_data_start[], link_data
 int main(int argc, char **argv);
 void reset_handler(void);
 
-/* Runs before the FPU is on: no float in here. */
+/* Runs before the FPU is on, where there is one: no float in here. */
 void reset_handler(void)
 {
+#ifdef __ARM_FP
     SCB_CPACR |= FPU_FULL_ACCESS;
     __asm volatile("dsb\n\tisb");
+#endif
     uint32_t *from = link_data_load;
     for (uint32_t *to = link_data_start; to < link_data_end; to++)
         *to = *from++;
@@ -34,7 +36,11 @@ void cortex_m_died(uint32_t at, uint32_t detail);
 
 static void __attribute__((used)) report_fault(uint32_t at)
 {
+#ifdef __ARM_ARCH_6M__
+    const uint32_t detail = 0; /* the core does not say */
+#else
     const uint32_t detail = SCB_CFSR;
+#endif
     if ((detail & SCB_CFSR_NO_FRAME) != 0)
         at = 0;
     cortex_m_died(at, detail);
@@ -42,17 +48,15 @@ static void __attribute__((used)) report_fault(uint32_t at)
 }
 
 /* Also for the interrupts that have no handler: none of them is ever enabled. The program's PC is the seventh of the
- * registers that the core pushed. Its stack may be what is wrong, so the report begins one anew. */
+ * registers that the core pushed on its only stack. That may be what is wrong, so the report begins it anew. */
 static void __attribute__((naked)) fault_handler(void)
 {
-    __asm volatile("tst lr, #4\n\t"
-                   "ite eq\n\t"
-                   "mrseq r0, msp\n\t"
-                   "mrsne r0, psp\n\t"
+    __asm volatile("mrs r0, msp\n\t"
                    "ldr r0, [r0, #24]\n\t"
                    "ldr r1, =link_stack_top\n\t"
                    "mov sp, r1\n\t"
-                   "b report_fault\n\t"
+                   "ldr r1, =report_fault\n\t"
+                   "bx r1\n\t"
                    ".ltorg");
 }
 

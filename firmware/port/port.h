@@ -33,8 +33,12 @@ size_t port_write(const uint8_t *data, size_t n);
 /* A counter that never goes back, in the unit of port_info. */
 uint64_t port_counter(void);
 
-/* The memory for pools, reports and the model's arena: one block, 16-byte aligned, the same at every call. */
-void *port_memory(size_t *size);
+/* Blocks of memory, 16-byte aligned, the same at every call: for the model's arena, where it fits (FAST; none, of 0 bytes,
+ * where no memory is faster than the rest); for pools, reports and what does not fit there (BULK); for the port's own
+ * receivers (DMA: which a DMA reaches and no cache holds; 0 bytes without one). They do not overlap. */
+typedef enum port_memory_kind { PORT_MEMORY_FAST, PORT_MEMORY_BULK, PORT_MEMORY_DMA } port_memory_kind_t;
+
+void *port_memory(port_memory_kind_t kind, size_t *size);
 
 /* The program as it lies in the device's memory, from its first byte to the last of its initial values. n 0: it cannot
  * be read. build_id: by which the linker tells it from others; none: 0 bytes. */
@@ -94,11 +98,42 @@ uint8_t port_camera_level(void);
 /* Hand bytes to the camera; returns how many were taken. Does not wait and wakes nobody: call again. */
 size_t port_camera_write(const uint8_t *data, size_t n);
 
+/* ---- the frame port: a sensor whose EVT2 words come in frames of packets, by DMA. A board without one: no_frames.h - */
+
+int port_has_frames(void);
+
+/* Whether a sensor is there, which is asked for what it is: less than a millisecond. */
+int port_frames_answers(void);
+
+/* Set the sensor up and receive, or begin anew: what has arrived is forgotten, and nothing is lost yet. The sensor is
+ * never held up: packets that find no room are given up and counted. */
+void port_frames_open(void);
+void port_frames_close(void);
+
+/* A piece of what port_frames_open has begun: to be called in every turn of the main loop. Returns 0 when nothing is left. */
+int port_frames_step(void);
+
+/* Copy words that have arrived to out, padding among them: whole ones, at most `capacity` bytes; returns how many bytes.
+ * Stops before a place where some were lost, and goes on behind it once port_frames_lost has been asked: with the last
+ * time word that was lost there. */
+size_t port_frames_read(uint8_t *out, size_t capacity);
+
+/* Lost since the port was opened, in front of the next word to be read. events: in packets that were given up; bytes:
+ * what the receiver itself overran, of which nobody knows what it held. */
+typedef struct port_frames_lost {
+    uint64_t events, bytes;
+} port_frames_lost_t;
+
+port_frames_lost_t port_frames_lost(void);
+
+/* How full the memory for packets is: 0 empty, 255 full. */
+uint8_t port_frames_level(void);
+
 /* Camera bytes in memory, as a DMA would have put them there; NULL: none. The same at every call. Weak in the ports: an
  * image may bring bytes of its own. */
 const uint8_t *port_ram_source(size_t *n);
 
-/* Nothing to do: sleep until bytes arrive, from the host or at the open camera port, or there is room to write again
+/* Nothing to do: sleep until bytes arrive, from the host or at an open camera or frame port, or there is room to write again
  * after port_write took less than it was given. May return early, and may do nothing. */
 void port_idle(void);
 

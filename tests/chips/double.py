@@ -22,14 +22,18 @@ class Double:
 
     def __init__(self, board: str, image: Path, *options: str) -> None:
         chip, *about = BOARDS[board]
+        self.start("tests.chips.stm32", chip, str(image), *about, *options)
+        self.link, self.camera = self.hear(), self.hear()
+
+    def start(self, program: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chips.stm32", chip, str(image), *about, *options],
+            [sys.executable, "-m", program, *arguments],
             cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.link, self.camera = self.hear(), self.hear()
 
     def __enter__(self) -> Self:
         return self
@@ -57,3 +61,19 @@ class Double:
         device = Device.open(self.link, timeouts=Timeouts(silence=silence, work=silence))
         device.camera_address = self.camera
         return device
+
+
+class Pico(Double):
+    """A Raspberry Pi Pico with an image in its flash, on a cable to a host (pico.py)."""
+
+    def __init__(self, image: Path) -> None:
+        self.start("tests.chips.pico", str(image))
+        self.link, self.attached = self.hear(), self.hear()
+
+    def tell(self, word: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
+    def open(self, silence: float = 60.0) -> Device:
+        return Device.open(self.link, timeouts=Timeouts(silence=silence, work=silence))

@@ -114,11 +114,13 @@ class ClocksF7(Clocks):
         0x04: 0x24003010,
         0x08: 0,
         0x30: 0x100000,
+        0x34: 0,
         0x40: 0,
         0x44: 0,
         0x74: 0x0E000000,
     }
     ENABLES: ClassVar[dict[tuple[int, int], str]] = _ports(0x30) | {
+        (0x30, 21): "DMA1", (0x30, 22): "DMA2", (0x34, 0): "DCMI", (0x40, 21): "I2C1",
         (0x40, 0): "TIM2", (0x40, 18): "USART3", (0x40, 28): "PWR", (0x44, 4): "USART1", (0x44, 5): "USART6",
     }  # fmt: skip
 
@@ -174,14 +176,13 @@ class ClocksH7(Clocks):
     CSR, RESET_BY_WATCHDOG, CLEAR = 0xD0, 26, 16
     REGISTERS: ClassVar[dict[int, int]] = {
         0x00: 0x83, 0x10: 0, 0x18: 0, 0x1C: 0, 0x20: 0, 0x28: 0x02020200, 0x2C: 0x01FF0000, 0x30: 0x01010280,
-        0xD0: 0x00FE0000, 0xE0: 0, 0xE8: 0, 0xF0: 0,
+        0xD0: 0x00FE0000, 0xD8: 0, 0xDC: 0, 0xE0: 0, 0xE8: 0, 0xF0: 0,
     }  # fmt: skip
     ENABLES: ClassVar[dict[tuple[int, int], str]] = _ports(0xE0) | {
-        (0xE8, 0): "TIM2",
-        (0xE8, 18): "USART3",
-        (0xF0, 4): "USART1",
-        (0xF0, 5): "USART6",
-    }
+        (0xD8, 0): "DMA1", (0xD8, 1): "DMA2", (0xDC, 0): "DCMI", (0xE8, 21): "I2C1",
+        (0xDC, 29): "SRAM1", (0xDC, 30): "SRAM2", (0xDC, 31): "SRAM3",
+        (0xE8, 0): "TIM2", (0xE8, 18): "USART3", (0xF0, 4): "USART1", (0xF0, 5): "USART6",
+    }  # fmt: skip
 
     def read(self, at: int) -> int:
         value = super().read(at)
@@ -251,7 +252,21 @@ class Clocked(Part):
 
 
 class Gpio(Clocked):
-    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x08: 0, 0x0C: 0, 0x18: 0, 0x20: 0, 0x24: 0}
+    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x04: 0, 0x08: 0, 0x0C: 0, 0x18: 0, 0x20: 0, 0x24: 0}
+
+    def reset(self) -> None:
+        super().reset()
+        self.high: set[int] = set()
+
+    def write(self, at: int, value: int) -> None:
+        super().write(at, value)
+        if at == 0x18:
+            self.high |= {pin for pin in range(16) if value >> pin & 1}
+            self.high -= {pin for pin in range(16) if value >> pin + 16 & 1}
+
+    def is_high(self, pin: int) -> bool:
+        """Whether it drives the pin high."""
+        return field(self.values[0], 2 * pin, 2) == 1 and pin in self.high
 
     def function(self, pin: int) -> int | None:
         """The alternate function that the pin is given to."""
@@ -265,24 +280,30 @@ class Timer(Clocked):
 
 
 class Usart(Clocked):
-    """pins: (port, number, function) of its two lines. out: where its bytes go. baud: of the other end; None: any."""
+    """pins: (port, number, function) of its two lines. out: where its bytes go. baud: of the other end; None: any.
+    stop: (port, pin): while it is high the other end sends nothing."""
 
-    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x0C: 0, 0x1C: 0, 0x20: 0, 0x24: 0, 0x28: 0}
+    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x08: 0, 0x0C: 0, 0x1C: 0, 0x20: 0, 0x24: 0, 0x28: 0}
     pins: tuple[tuple[Gpio, int, int], ...] = ()
     baud: int | None = None
+    stop: tuple[Gpio, int] | None = None
     irq = 0
+    IDLE = 1 << 4
     AT_ONCE = 256  # bytes that one interrupt finds: between two the main loop gets on, as it does on a line
 
     def reset(self) -> None:
         super().reset()
         self.received: deque[int] = deque()
         self.allowance = self.AT_ONCE
+        self.is_idle = False
         self.out: Callable[[int], None] = getattr(self, "out", lambda _: None)
 
     def read(self, at: int) -> int:
         value = super().read(at)
         if at == 0x1C:
-            return 0xC0 | (0x20 if self.has(0, 2) and self.received and self.allowance else 0)
+            return (
+                0xC0 | self.IDLE * self.is_idle | (0x20 if self.has(0, 2) and self.received and self.allowance else 0)
+            )
         return self._byte() if at == 0x24 else value
 
     def _byte(self) -> int:
@@ -297,6 +318,8 @@ class Usart(Clocked):
         if at == 0x28:
             self._check()
             self.out(value & 0xFF)
+        elif at == 0x20 and value & self.IDLE:
+            self.is_idle = False
 
     def _check(self) -> None:
         for port, pin, function in self.pins:
@@ -311,10 +334,25 @@ class Usart(Clocked):
                 raise Wrong(f"{self.name} runs at {rate:.0f} baud, and its other end at {self.baud}")
 
     @property
+    def by_dma(self) -> bool:
+        return bool(self.values[0x08] & 0x40) and self.values[0] & 5 == 5
+
+    def take(self, n: int) -> bytes:
+        """For a DMA: at most n bytes that have come. When there are no more, the line is idle."""
+        if not self.received or (self.stop is not None and self.stop[0].is_high(self.stop[1])):
+            return b""
+        self._check()
+        data = bytes(self.received.popleft() for _ in range(min(n, len(self.received))))
+        self.is_idle = not self.received
+        return data
+
+    @property
     def wants(self) -> bool:
         """Whether it asks for its interrupt."""
         control = self.values[0]
-        return bool(control & 0x80 or (control & 0x24 == 0x24 and self.received))
+        return bool(
+            control & 0x80 or (control & 0x24 == 0x24 and self.received) or (control & self.IDLE and self.is_idle)
+        )
 
 
 class Watchdog(Part):
@@ -408,6 +446,15 @@ class System(Part):
             self.regions[self.values[0xED98]] = (base, value)
         elif at == 0xED0C:
             self.wants_reset = value >> 16 == 0x05FA and bool(value & 4)
+
+    def is_uncached(self, first: int, last: int) -> bool:
+        """Whether the MPU keeps these addresses out of the data cache: by the last region that has them."""
+        found = False
+        for number in sorted(self.regions):
+            base, value = self.regions[number]
+            if base <= first and last < base + (2 << field(value, 1, 5)):
+                found = field(value, 16, 6) in (8, 12)  # TEX, S, C, B: normal memory, not cached
+        return found and bool(self.values[0xED94] & 1)
 
     def enabled(self, irq: int) -> bool:
         return bool(self.values[0xE100 + irq // 32 * 4] >> irq % 32 & 1)

@@ -1,13 +1,16 @@
 """A double of an STM32F746 or H743 that runs an image as it is flashed: python -m tests.chips.stm32 CHIP ELF OPTION...
 
-Unicorn is its core; around it are the parts of parts.py. It is a program of its own, because Unicorn's licence is the
-GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
+Unicorn is its core; around it are the parts of parts.py and receivers.py. It is a program of its own, because Unicorn's
+licence is the GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
 pseudo-terminals (a line each), then a line for each thing that happens: "clock HZ" (the core's), "reset", "watchdog",
-"bootloader", and "stack BYTES" for each SIGUSR1: what was used so far. It ends with status 1 and a sentence when
-something is used as no chip would have it.
+"bootloader", "played PACKETS" (the sensor has sent all it had), and "stack BYTES" for each SIGUSR1: what was used so
+far. It ends with status 1 and a sentence when something is used as no chip would have it.
 
 Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), dead=NAME (a flag that never comes: hse,
-pll, voltage), hurry=N (the watchdog runs N times as fast).
+pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and sends these
+packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than the chip's;
+by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), deaf=N (the sensor
+does not take the N-th word).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -46,12 +49,14 @@ from unicorn.arm_const import (
 )
 from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 
-from tests.chips import fpu, parts
+from tests.chips import fpu, parts, receivers
+from tests.chips.receivers import Reach
 
 PAD = 0x1FFF0000  # where handlers return to
 HARD_FAULT, TICK, FIRST_IRQ = 3, 15, 16
 LOOK_SECONDS = 0.25  # a program that neither calls a function nor uses a register for so long is looked at
 LOOK_EVERY = 256  # calls, at the timer
+PACKETS_AT_ONCE = 16  # of the sensor, before the main loop goes on
 FLASH = 0x08000000
 WFI = b"\x30\xbf"
 FOREVER = b"\xfe\xe7"
@@ -72,11 +77,19 @@ CHIPS: dict[str, dict[str, Any]] = {
         "power": (parts.PowerF7, 0x40007000),
         "flash": (parts.FlashF7, 0x40023C00),
         "watchdog": 0x40003000,
+        "dma": ((0x40026000, (11, 12, 13, 14, 15, 16, 17, 47)), (0x40026400, (56, 57, 58, 59, 60, 68, 69, 70))),
+        "mux": None,
+        "requests": ({}, {(1, 1): (0x50050028, 4), (7, 1): (0x50050028, 4), (2, 4): (0x40011024, 1),
+                          (5, 4): (0x40011024, 1), (1, 5): (0x40011424, 1), (2, 5): (0x40011424, 1)}),
+        "stop": ("G", 6),
+        "reach": (Reach(0x20000000, 64 << 10, False), Reach(0x20010000, 256 << 10, True)),
+        "dcmi": (0x50050000, (("A", 4), ("A", 6), ("G", 9), ("H", 9), ("H", 10), ("H", 11), ("H", 12), ("H", 14),
+                              ("D", 3), ("E", 5), ("E", 6))),
     },
     "h743": {
         "memories": (
             (FLASH, 2 << 20), (0x20000000, 128 << 10), (0x24000000, 512 << 10), (0x1FF1E000, 0x1000),
-            (0x1FF09000, 0x1000),
+            (0x1FF09000, 0x1000), (0x30000000, 288 << 10),
         ),
         "unique_id": 0x1FF1E800,
         "bootloader": 0x1FF09800,
@@ -89,9 +102,23 @@ CHIPS: dict[str, dict[str, Any]] = {
         "power": (parts.PowerH7, 0x58024800),
         "flash": (parts.FlashH7, 0x52002000),
         "watchdog": 0x58004800,
+        "dma": ((0x40020000, (11, 12, 13, 14, 15, 16, 17, 47)), (0x40020400, (56, 57, 58, 59, 60, 68, 69, 70))),
+        "mux": 0x40020800,
+        "requests": 2 * ({(-1, 75): (0x48020028, 4), (-1, 45): (0x40004824, 1), (-1, 71): (0x40011424, 1)},),
+        "stop": ("B", 12),
+        "reach": (Reach(0x24000000, 512 << 10, True), Reach(0x30000000, 288 << 10, True, ("SRAM1", "SRAM2", "SRAM3"))),
+        "dcmi": (0x48020000, (("A", 4), ("A", 6), ("B", 7), ("C", 6), ("C", 7), ("C", 8), ("C", 9), ("C", 11), ("D", 3),
+                              ("E", 5), ("E", 6))),
     },
 }  # fmt: skip
-REGIONS = ((0x40000000, 0x30000), (0x52000000, 0x10000), (0x58000000, 0x30000), (0xE0000000, 0x100000))
+REGIONS = (
+    (0x40000000, 0x30000),
+    (0x48000000, 0x30000),
+    (0x50000000, 0x60000),
+    (0x52000000, 0x10000),
+    (0x58000000, 0x30000),
+    (0xE0000000, 0x100000),
+)
 UNUSED = b"\xa5"  # stack
 UNIQUE_ID = bytes(range(1, 13))
 
@@ -146,6 +173,7 @@ class Stm32:
         about = CHIPS[chip]
         dead: set[str] = options.get("dead", set())
         self.about, self.problem, self.in_fault = about, "", False
+        self.in_handler, self.idle = False, 0.0
         self.clocks: parts.Clocks = about["clocks"][0](about["clocks"][1], dead, crystal, fed)
         self.clocks.power = about["power"][0](about["power"][1])
         self.clocks.power.dead = dead
@@ -160,22 +188,50 @@ class Stm32:
             usart.irq, usart.pins = irq, tuple((gpio[port], pin, function) for port, pin, function in pins)
             self.lines.append(Line(usart))
         self.lines[0].usart.baud = 115_200
+        port, pin = about["stop"]
+        self.lines[1].usart.stop = (gpio[port], pin)
         self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
         self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
+        self._receive(gpio, options)
         self.parts: list[parts.Part] = [
             self.clocks, self.clocks.power, self.clocks.flash, *gpio.values(), self.watchdog, self.system,
-            parts.Timer(0x40000000, "TIM2", self.clocks), *(line.usart for line in self.lines),
+            parts.Timer(0x40000000, "TIM2", self.clocks), *(line.usart for line in self.lines), *self.dmas,
+            *([self.mux] if self.mux else []), self.dcmi, self.i2c,
         ]  # fmt: skip
         self.uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M7)
         self.uc.hook_add(UC_HOOK_INSN_INVALID, self._undefined)
         self.registers = FloatRegisters(self.uc)
         self.doubles = 0
+        for dma in self.dmas:
+            dma.memory = self.uc
         self._map(elf)
         self.news = threading.Event()
         self.attention, self.calls, self.uses = False, 0, 0
         threading.Thread(target=self._hear, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
+
+    def _receive(self, gpio: dict[str, parts.Gpio], options: dict[str, Any]) -> None:
+        """What receives a camera, and the camera."""
+        about, clocks = self.about, self.clocks
+        self.mux = receivers.DmaMux(about["mux"], "DMA2", clocks) if about["mux"] else None
+        self.dmas = tuple(
+            receivers.Dma(at, name, clocks, requests, about["reach"], irqs, self.system, self.mux)
+            for (at, irqs), requests, name in zip(about["dma"], about["requests"], ("DMA1", "DMA2"), strict=True)
+        )
+        at, pins = about["dcmi"]
+        self.dcmi = receivers.Dcmi(at, "DCMI", clocks, self.dmas)
+        self.dcmi.pins = tuple((gpio[port], pin, 13) for port, pin in pins)
+        self.dcmi.overruns = set(options.get("overrun", ()))
+        self.i2c = receivers.I2c(0x40005400, "I2C1", clocks)
+        self.i2c.pins = tuple((gpio["B"], pin, 4) for pin in (8, 9))
+        self.sensor: receivers.Genx320 | None = None
+        if "frames" in options:
+            slow = float(options.get("slow", 1))
+            deaf = int(options.get("deaf", 0))
+            self.sensor = receivers.Genx320(Path(options["frames"]), lambda: self.busy() / slow, deaf)
+            self.i2c.device = self.sensor
+        self.told_played = False
 
     def _map(self, elf: Path) -> None:
         for address, size in (*self.about["memories"], (PAD, 0x1000)):
@@ -223,7 +279,35 @@ class Stm32:
                 self.reset()
             elif not self.in_fault:
                 self._interrupts()
+                for _ in range(PACKETS_AT_ONCE):
+                    if not self._feed() or self.in_fault or self.problem:
+                        break
+                    self._interrupts()
         return self.problem
+
+    def _feed(self) -> bool:
+        """Whether something has come that an interrupt is to tell."""
+        if self.in_handler:
+            return False
+        try:
+            lines = [receivers.receive(line.usart, self.dmas) for line in self.lines]
+            return self._sense() or any(lines)
+        except parts.Wrong as error:
+            self._wrong(error)
+            return False
+
+    def _sense(self) -> bool:
+        """Whether the sensor has sent a packet. One at a time: its interrupt comes, and is over, before the next."""
+        if self.sensor is None or self.dcmi.pending():
+            return False
+        number, packet = self.sensor.sent, self.sensor.due()
+        if packet is not None:
+            self.dcmi.packet(number, packet, self.sensor.blanks)
+        if self.sensor.has_played != self.told_played:
+            self.told_played = self.sensor.has_played
+            if self.told_played:
+                say(f"played {self.sensor.sent}")
+        return packet is not None
 
     def stack_used(self, *_: object) -> None:
         """For a signal."""
@@ -236,7 +320,7 @@ class Stm32:
         self.hz = self.clocks.HSI
         for part in self.parts:
             part.reset()
-        self.in_fault = False
+        self.in_fault = self.in_handler = False
         stack, start = (int.from_bytes(self.uc.mem_read(FLASH + 4 * i, 4), "little") for i in (0, 1))
         self.uc.reg_write(UC_ARM_REG_PRIMASK, 0)
         self.uc.reg_write(UC_ARM_REG_SP, stack)
@@ -283,8 +367,9 @@ class Stm32:
 
     def _dues(self) -> list[int]:
         """The numbers of exceptions that wait to be taken."""
-        wanting = [line.usart.irq for line in self.lines if line.usart.wants and self.system.enabled(line.usart.irq)]
-        return [FIRST_IRQ + irq for irq in wanting] + [TICK] * self.system.ticks
+        wanting = [line.usart.irq for line in self.lines if line.usart.wants]
+        wanting += [irq for dma in self.dmas for irq in dma.wants()] + [self.dcmi.irq] * self.dcmi.wants
+        return [FIRST_IRQ + irq for irq in wanting if self.system.enabled(irq)] + [TICK] * self.system.ticks
 
     def _interrupts(self) -> None:
         for due in self._dues():
@@ -295,10 +380,12 @@ class Stm32:
             before = self.uc.context_save()
             self.uc.reg_write(UC_ARM_REG_LR, PAD | 1)
             self.uc.reg_write(UC_ARM_REG_PC, self._handler(due))
+            self.in_handler = True
             while self.uc.reg_read(UC_ARM_REG_PC) != PAD and not self.problem:
                 self._go()
                 if self.in_fault:
                     return
+            self.in_handler = False
             self.uc.context_restore(before)
             for line in self.lines:
                 line.usart.allowance = line.usart.AT_ONCE
@@ -307,6 +394,7 @@ class Stm32:
         self.calls += 1
         if self.attention or self.calls % LOOK_EVERY == 0:
             self.attention = False
+            self._feed()
             if self._dues() or self.watchdog.bites:
                 self.uc.emu_stop()
 
@@ -314,10 +402,19 @@ class Stm32:
         """WFI ends when an exception waits, masked or not."""
         self.news.clear()
         while not self._dues() and not self.watchdog.bites:
-            self.news.wait(0.01)
+            if self._feed():
+                continue
+            before = time.perf_counter()
+            self.news.wait(0.001 if self.sensor else 0.01)
+            self.idle += time.perf_counter() - before
             self.news.clear()
         self.uc.reg_write(UC_ARM_REG_PC, self.wfi + len(WFI) | 1)
         self.uc.emu_stop()
+
+    def busy(self) -> float:
+        """Seconds of this process, and those that its core slept: a clock that a machine with much to do does not
+        hurry."""
+        return time.process_time() + self.idle
 
     def _bootloader(self, *_: object) -> None:
         say("bootloader")
@@ -384,10 +481,13 @@ class Stm32:
 
 def main(chip: str, elf: str, *given: str) -> int:
     options: dict[str, Any] = {"dead": {option[5:] for option in given if option.startswith("dead=")}}
+    options["overrun"] = [int(option[8:]) for option in given if option.startswith("overrun=")]
     for option in given:
         name, _, value = option.partition("=")
-        if name != "dead":
-            options[name] = float(value) if name == "hurry" else int(value or "1")
+        if name == "frames":
+            options[name] = value
+        elif name not in ("dead", "overrun"):
+            options[name] = float(value) if name in ("hurry", "slow") else int(value or "1")
     double = Stm32(chip, Path(elf), **options)
     for line in double.lines:
         say(line.path)

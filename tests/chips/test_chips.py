@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from spedge.boards.build import build
 from spedge.boards.flash.image import told_image
 from spedge.boards.manifest import load_board
 from spedge.boards.stack import worst_stack
+from spedge.cameras import EmulatedCamera
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.link import Timeouts
@@ -57,6 +59,26 @@ def test_check_passes_on_the_image_that_is_flashed(
         assert report["board"] == board and report["recordings"][0]["tokens_device"] > 30
         assert report["line"]["damaged_there"] == report["line"]["damaged_here"] == 0
         assert double.hear() == f"clock {FULL_SPEED[board]}"
+
+
+def test_every_byte_of_a_camera_at_the_uart_comes_or_is_counted(board: str, image: Path) -> None:
+    """Its DMA goes round in its ring: a camera that can be stopped loses nothing, of others it says what it lost."""
+    events = scattered(6000, 100_000, 1)
+    with (
+        Double(board, image) as double,
+        double.open() as device,
+        EmulatedCamera(double.camera, events, "evt2", "full") as camera,
+    ):
+        for mode in ("lossless", "live"):
+            device.configure(Configuration(source="camera", format="evt2", mode=mode))
+            camera.play()
+            camera.wait(30)
+            end = time.monotonic() + 30
+            while device.stats().words * 4 + device.stats().loss.sensor < len(camera.sent) and time.monotonic() < end:
+                time.sleep(0.05)
+            stats = device.stats()
+            assert stats.words * 4 + stats.loss.sensor == len(camera.sent) and stats.imbalance() is None
+            assert mode == "live" or (stats.loss.sensor, stats.taken) == (0, len(events))
 
 
 def test_the_image_takes_what_is_recorded(board: str, image: Path) -> None:

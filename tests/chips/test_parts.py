@@ -105,8 +105,8 @@ def test_the_voltage_of_a_fast_core() -> None:
 
 def test_registers_that_are_not_there_and_parts_without_a_clock() -> None:
     clocks = f7()
-    with pytest.raises(Wrong, match="there is no register 0x40023834"):
-        clocks.read(0x34)
+    with pytest.raises(Wrong, match="there is no register 0x40023838"):
+        clocks.read(0x38)
     port = Gpio(0x40020000, "GPIOA", clocks)
     with pytest.raises(Wrong, match="GPIOA has no clock"):
         port.write(0, 1)

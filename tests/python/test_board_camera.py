@@ -208,3 +208,18 @@ def test_what_stream_board_needs_is_said(tmp_path: Path, capsys: pytest.CaptureF
     assert "--width and --height" in capsys.readouterr().err
     assert cli.execute(["stream", "x.raw", "--out", out, "--play", "y.raw"]) == 2
     assert "source board" in capsys.readouterr().err
+
+
+def test_what_the_frame_port_does_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    needs("platformio")
+    asked = ["stream", "board", "--out", str(tmp_path / "o.npz"), "--width", "34", "--height", "34", "--camera-port"]
+    for more, problem in (
+        (["usb"], "use one of uart, frames"),
+        (["frames", "--camera-format", "evt3"], "leave --camera-format and --camera-baud out"),
+        (["frames", "--camera-baud", "9600"], "leave --camera-format and --camera-baud out"),
+        (["frames", "--play", "x.raw"], "leave --play or --camera-port out"),
+    ):
+        assert cli.execute([*asked, *more]) == 2
+        assert problem in capsys.readouterr().err
+    assert cli.execute([*asked, "frames", "--seconds", "1"]) == 4
+    assert "this board has no frame port" in capsys.readouterr().err

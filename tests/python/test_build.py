@@ -239,7 +239,7 @@ def test_any_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_pio_uploads_as_spedge_flash_does(tiny: Path) -> None:
     """`pio run -t upload` ends in the same command, with the image that it has built."""
     board = load_board("sim")
-    with workspace("upload", tiny, None) as work:
+    with workspace("upload", tiny, None, {}) as work:
         run(work, board, "app", lambda _: None)
         command = [sys.executable, "-m", "platformio", "run", "-d", str(tiny), "-e", "sim", "-t", "upload"]
         environment = platformio._environment(work, "app")

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import sys
+import tracemalloc
 import types
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,22 @@ def test_edges_at_the_trigger_input_are_recorded(driver: types.ModuleType, name:
     recording = spedge.open(tmp_path / name)
     assert recording.triggers().tolist() == [(150, 0, 1), (12_345, 0, 0)]
     assert recording.events()["t"].tolist() == events["t"].tolist()
+
+
+def test_edges_that_nobody_takes_are_not_kept(driver: types.ModuleType) -> None:
+    """An hour of a lamp's flicker, of which `run` and `view` want the events only."""
+    edges = np.zeros(72, [("t", "<u8"), ("id", "u1"), ("rising", "?")])
+    driver.__dict__["packets"] = [types.SimpleNamespace(polarity_events=None, trigger_events=edges)] * 10_000
+    with open_source("camera:evk4") as source:
+        tracemalloc.start()
+        assert sum(len(packet) == 0 for packet in source.packets()) == 10_000
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept < 10_000 and len(source.take_triggers()) == 0
+    source = open_source("camera:evk4")
+    source.keeps_triggers = True  # as `stream`, which takes them with every packet
+    assert [len(source.take_triggers()) for _ in source.packets()] == [72] * 10_000
+    source.close()
 
 
 # ---------------------------------------------------------------- the driver's own classes, without a camera

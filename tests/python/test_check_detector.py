@@ -18,7 +18,7 @@ from spedge.base.errors import UsageError
 from spedge.boards.build import compile_model
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
-from spedge.jobs.check_boxes import check_boxes
+from spedge.jobs.check_boxes import ComparedBoxes, check_boxes
 from spedge.link.faults import Faults
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration, Result
@@ -81,6 +81,50 @@ def test_every_step_is_the_hosts_on_a_bad_line_and_after_each_reset(
 def test_a_camera_at_the_board_may_play_them(bundle: Bundle, device: Device, recordings: list[Path]) -> None:
     report = check_boxes(bundle, recordings[:1], device, camera="evt3")
     assert report.passed and report.recordings[0].steps == STEPS
+
+
+def test_what_is_compared_is_shown_on_a_page(
+    bundle: Bundle, device: Device, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boxes of host and device at every step, and the report that is made without a page."""
+    needs("starlette", "uvicorn", "wsproto")
+    from spedge.view.checking import CheckStage
+    from spedge.view.server import Server
+    from tests.page_client import Page
+
+    stage = CheckStage("a check", bundle.token_input.tokenizer, "sim", 2)
+    compared: list[ComparedBoxes] = []
+
+    def watch(one: ComparedBoxes) -> None:
+        compared.append(one)
+        stage.add(one)
+
+    (checked,) = check_boxes(bundle, recordings[:1], device, watch=watch).recordings
+    (plain,) = check_boxes(bundle, recordings[:1], device).recordings
+    assert checked.differences() == plain.differences() and checked.passed
+    take, fewer = device.take_results, with_boxes(lambda boxes: boxes[:-1])
+    monkeypatch.setattr(device, "take_results", lambda: [fewer(result) for result in take()])
+    (wrong,) = check_boxes(bundle, recordings[1:2], device, watch=stage.add).recordings
+    assert not wrong.passed
+    with Server(stage) as server:
+        page = Page(server.address)
+        told = page.ask("state", seen=0)["checks"]
+        assert [(one["name"], one["passed"]) for one in told] == [("0.npz", True), ("1.npz", False)]
+        assert told[0]["host"] == told[0]["device"] == f"{checked.boxes} boxes" and told[1]["host"] != told[1]["device"]
+        page.ask("show", number=0)
+        series = page.ask("series")
+        assert (series["boxes_of"], series["names"]) == ("sim", list(bundle.labels)) and "labels" not in series
+        assert series["boxes_verdict"] == {"equal": True, "problem": "", "compared": STEPS, "of": STEPS}
+        seen = 0
+        for step in DetectorReference(bundle).detect(compared[0].events):
+            boxes = page.ask("frame", t=step.step.time, fade=50_000)["boxes"]
+            host, there = ([box[:6] for box in boxes if box[6] == whose] for whose in ("host", "device"))
+            assert len(host) == len(there) == len(step.kept.boxes) and np.allclose(host, there, atol=0.02)
+            seen += len(host)
+        assert seen == checked.boxes
+        page.ask("show", number=1)
+        assert page.ask("series")["boxes_verdict"]["problem"] == wrong.problem
+        page.close()
 
 
 Change = Callable[[Result], Result | None]

@@ -61,7 +61,7 @@ def test_presets_are_listed_and_told(capsys: pytest.CaptureFixture[str]) -> None
     assert execute(["train"]) == 2
     assert "Say what to train: 'spedge presets' lists the presets." in capsys.readouterr().err
     rows = told(capsys, "presets")["presets"]
-    assert len(rows) == 35
+    assert len(rows) == 36
     one = told(capsys, "presets", "SL-PCN-V")
     assert (one["data"], one["recipe"]["accumulate"], one["model"]["type"]) == ("slanimals", 2, "pcn")
     assert execute(["presets", "DG-GNN-SP"]) == 0

@@ -12,6 +12,7 @@ import pytest
 import spedge
 from spedge.base.errors import InputError
 from spedge.training import gestures
+from spedge.training.data import gestures_320
 from spedge.training.data.dvs import PixelConfig, Pixels
 
 QUIET = PixelConfig(threshold=0.2, mismatch=0.0, refractory_us=0, noise_hz=0.0)
@@ -131,8 +132,7 @@ def test_every_class_fits_the_sensor_and_the_second() -> None:
     for label in gestures.LABELS:
         events = recorded(label, 0)
         assert 1_000 < len(events) < 200_000
-        assert events["x"].max() < gestures.WIDTH
-        assert events["y"].max() < gestures.HEIGHT
+        assert max(events["x"].max(), events["y"].max()) < gestures.CAMERA.side
         assert events["t"].max() <= gestures.DURATION_US
 
 
@@ -145,9 +145,24 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     for sample in dataset.train:
         assert np.array_equal(by_label[sample.label].events, sample.events)
     recording = spedge.open(next(tmp_path.rglob("*.raw")))
-    assert (recording.width, recording.height) == (gestures.WIDTH, gestures.HEIGHT)
+    assert (recording.width, recording.height) == (128, 128)
     with pytest.raises(InputError, match="no gestures"):
         gestures.load(tmp_path / "train")
+    with pytest.raises(InputError, match="128x128, and 'gestures-320' is of 320x320"):
+        gestures.load(tmp_path, gestures_320.CAMERA)
+
+
+def test_more_pixels_see_the_same_scene() -> None:
+    """Of another sensor: the same places at the same times, as finely as there are pixels."""
+    for label in ("wave", "circle clockwise"):
+        small, large = recorded(label, 0), gestures.record(label, 0, 11, gestures_320.CAMERA)
+        assert large["x"].max() >= 256 and large["x"].max() < 320 and len(large) < 5 * len(small)
+        for part in range(8):
+            begin, end = part * 125_000, (part + 1) * 125_000
+            one, other = (e[(e["t"] >= begin) & (e["t"] < end)] for e in (small, large))
+            for axis in "xy":
+                apart = 2.5 * np.median(one[axis].astype(float)) - np.median(other[axis].astype(float))
+                assert abs(apart) < 25
 
 
 def test_the_camera_needs_no_torch() -> None:

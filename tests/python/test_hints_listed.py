@@ -68,6 +68,8 @@ FOLLOWED = {
     "--play is for the source board": "test_stream_board_writes_what_the_camera_sent",
     "--play is for boards": "test_stream_board_writes_what_the_camera_sent",
     "--play is for --source board": "test_no_process_is_left_of_a_host_that_is_killed_at_a_random_moment",
+    "leave --camera-format and": "test_what_the_frame_port_does_not_take",
+    "leave --play or --camera-port": "test_what_the_frame_port_does_not_take",
     "--every-ms, --every-tokens": "test_the_command_checks_and_runs_it",
     "--measure goes with --report": "test_the_command_adds_it_to_the_report",
     "--by goes with --tune": "test_what_cannot_be_searched_by_cycles_is_refused",

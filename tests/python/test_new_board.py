@@ -59,5 +59,7 @@ def test_the_page_names_the_whole_port(repository: Path) -> None:
     port = (firmware_dir() / "port/port.h").read_text()
     asked = set(re.findall(r"\b(port_[a-z_]+)\(", port))
     camera = {name for name in asked if name.startswith("port_camera")} | {"port_ram_source"}
-    assert asked - camera <= set(re.findall(r"\bport_[a-z_]+\b", page))
+    frames = {name for name in asked if name.startswith("port_frames")}
+    assert asked - camera - frames <= set(re.findall(r"\bport_[a-z_]+\b", page))
     assert "`port_camera_…`" in page and camera
+    assert "`port_frames_…`" in page and frames

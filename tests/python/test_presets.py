@@ -140,11 +140,12 @@ def test_presets_and_sizes() -> None:
 
 def test_data_sets_by_name() -> None:
     assert {name: len(describe_data(name).labels) for name in MODULES if name != "folder"} == {
-        "gestures": 11, "nmnist": 10, "dvsgesture": 11, "slanimals": 19, "gen1": 2, "1mpx": 3, "etram": 3,
-        "nmnist-det": 10,
+        "gestures": 11, "gestures-320": 11, "nmnist": 10, "dvsgesture": 11, "slanimals": 19, "gen1": 2, "1mpx": 3,
+        "etram": 3, "nmnist-det": 10,
     }  # fmt: skip
     with pytest.raises(
-        UsageError, match=r"GEN1 .* has boxes and no classes of whole recordings. Choose one of: gestures, nmnist"
+        UsageError,
+        match=r"GEN1 .* has boxes and no classes of whole recordings. Choose one of: gestures, gestures-320, nmnist",
     ):
         load_dataset("gen1", "data")
     with pytest.raises(UsageError, match="no data set 'imagenet'"):

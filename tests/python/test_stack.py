@@ -53,6 +53,32 @@ def test_an_interrupt_comes_on_top() -> None:
     assert stack.chain[-1] == "handler"
 
 
+def test_a_cortex_m0_takes_much_by_a_literal_and_calls_what_is_far_by_veneers() -> None:
+    text = """
+10000100 <reset_handler>:
+10000100:\tpush\t{r4, lr}
+10000102:\tldr\tr4, [pc, #16]\t@ (10000120 <reset_handler+0x20>)
+10000104:\tadd\tsp, r4
+10000106:\tbl\t10000130 <__in_ram_veneer>
+1000010a:\tmovs\tr3, #137\t@ 0x89
+1000010c:\tlsls\tr3, r3, #2
+1000010e:\tadd\tsp, r3
+10000110:\tpop\t{r4, pc}
+10000120:\t.word\t0xfffffddc
+
+10000130 <__in_ram_veneer>:
+10000130:\tpush\t{r0}
+10000132:\tbx\tip
+
+20000000 <in_ram>:
+20000000:\tpush\t{r4, r5, lr}
+20000002:\tbx\tlr
+"""
+    assert deepest(text, 0x10000100).bytes == 8 + 548 + 4 + 12
+    with pytest.raises(StackError, match=r"no constant size \(add sp, r4\)"):
+        deepest(text.replace("ldr\tr4", "ldr\tr5"), 0x10000100)
+
+
 def test_risc_v_and_its_millicode() -> None:
     text = (
         "80000000 <link_image_start>:\n80000000:\tj\t80000010 <prepare>\n"

@@ -55,10 +55,12 @@ class Pixels:
             self._t, self._now, self._memory = t_us, frame, frame.copy()
             return np.zeros(0, EVENT_DTYPE)
         before, start = self._now, self._t
-        slope = (frame - before) / (t_us - start)
+
+        def slope(pixels: NDArray[np.intp]) -> NDArray[np.float64]:
+            return (frame[pixels] - before[pixels]) / (t_us - start)
 
         def level(pixels: NDArray[np.intp], t: NDArray[np.float64]) -> NDArray[np.float64]:
-            return before[pixels] + slope[pixels] * (t - start)
+            return before[pixels] + slope(pixels) * (t - start)
 
         def fire(pixels: NDArray[np.intp], t: NDArray[np.float64]) -> None:
             """Reset the pixels at t; what they see when the reset ends is the new reference."""
@@ -69,14 +71,14 @@ class Pixels:
         held = np.flatnonzero(self._free > start)
         self._memory[held] = level(held, np.minimum(self._free[held], t_us))
         parts = [self._noise(start, t_us, fire)]
-        candidates = np.flatnonzero(slope != 0)
+        candidates = np.flatnonzero(frame != before)
         while len(candidates):
             difference = frame[candidates] - self._memory[candidates]
             crossed = (difference >= self._on[candidates]) | (difference <= -self._off[candidates])
             candidates = candidates[crossed & (self._free[candidates] < t_us)]
             rising = frame[candidates] > self._memory[candidates]
             target = self._memory[candidates] + np.where(rising, self._on[candidates], -self._off[candidates])
-            t = start + (target - before[candidates]) / slope[candidates]
+            t = start + (target - before[candidates]) / slope(candidates)
             t = np.clip(t, np.maximum(start, self._free[candidates]), t_us)
             parts.append(self._events(candidates, t, rising))
             fire(candidates, t)

@@ -2,14 +2,14 @@
 
 A simulated 128x128 event camera watches a shape for one second. The classes differ in how the shape moves and in
 nothing else: shape, size, contrast, brightness (lighter or darker than what is behind it), background and place are
-drawn alike for all of them. Every recording follows from its seed, class and number.
+drawn alike for all of them. Every recording follows from its camera, seed, class and number.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,49 @@ from spedge.model.parts import Sensor
 from .base import About, Dataset, Description, Sample
 from .dvs import PixelConfig, Pixels
 
-WIDTH = HEIGHT = 128
 LABELS = (
     "swipe left", "swipe right", "swipe up", "swipe down", "circle clockwise", "circle counter-clockwise",
     "wave", "approach", "retreat", "clap", "noise",
 )  # fmt: skip
-DESCRIPTION = Description("gestures", "gestures (made here)", Sensor(WIDTH, HEIGHT), LABELS)
 ABOUT = About("-", "made here", "Apache-2.0", "nothing to get: a simulated camera makes it")
 DURATION_US = 1_000_000
 FRAME_US = 2_000
 TRAIN_PER_CLASS, TEST_PER_CLASS = 80, 20
 TRAIN_SEED, TEST_SEED = 1, 2
 
+_SIDE = 128  # of the sensor in whose pixels places and sizes are told
+
 _Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Camera:
+    """Who looks at the scene. name: of the data set. side: of its square sensor, in pixels: the more, the finer the
+    same scene is seen. pixels: what they are like; `noise_hz` is a factor here, as recordings differ in their noise."""
+
+    name: str
+    side: int
+    pixels: PixelConfig
+
+    @property
+    def scale(self) -> float:
+        """Pixels for one of the sensor in whose pixels places and sizes are told."""
+        return self.side / _SIDE
+
+    @property
+    def description(self) -> Description:
+        """Of the data set that it makes."""
+        return Description(self.name, f"{self.name} (made here)", Sensor(self.side, self.side), LABELS)
+
+
+CAMERA = Camera("gestures", _SIDE, PixelConfig(noise_hz=1.0))
+DESCRIPTION = CAMERA.description
+
+
+@dataclass(frozen=True)
 class Pose:
-    """Where a shape is: centre in pixels from the middle of the sensor (x right, y down), and its radius in pixels."""
+    """Where a shape is: centre from the middle of the sensor (x right, y down), and its radius; in pixels of a sensor
+    of 128x128."""
 
     x: float
     y: float
@@ -49,7 +74,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Look:
-    """What does not depend on the class."""
+    """What does not depend on the class. edge_px: how wide a shape's edge is, in the camera's own pixels."""
 
     shape: Callable[[_Array, _Array], _Array]
     radius: float
@@ -60,18 +85,19 @@ class Look:
     noise_hz: float
 
 
-def record(label: str | int, number: int, seed: int) -> NDArray[Any]:
+def record(label: str | int, number: int, seed: int, camera: Camera = CAMERA) -> NDArray[Any]:
     """One recording: events (EVENT_DTYPE) of one second, sorted by time.
 
-    label: name or index. The same (label, number, seed) always gives the same events.
+    label: name or index. The same (label, number, seed, camera) always gives the same events.
     """
     index = LABELS.index(label) if isinstance(label, str) else label
     random = np.random.default_rng((seed, index, number))
-    look = _look(random, LABELS[index] == "noise")
+    look = _look(random, LABELS[index] == "noise", camera)
     motion = _MOTIONS[LABELS[index]](look.radius, random)
-    pixels = Pixels(WIDTH, HEIGHT, PixelConfig(noise_hz=look.noise_hz), random)
-    parts = [pixels.step(t, _frame(look, motion(t / DURATION_US))) for t in range(0, DURATION_US + FRAME_US, FRAME_US)]
-    return np.concatenate(parts)
+    config = replace(camera.pixels, noise_hz=camera.pixels.noise_hz * look.noise_hz)
+    pixels = Pixels(camera.side, camera.side, config, random)
+    times = range(0, DURATION_US + FRAME_US, FRAME_US)
+    return np.concatenate([pixels.step(t, _frame(look, motion(t / DURATION_US), camera)) for t in times])
 
 
 def make(
@@ -79,6 +105,7 @@ def make(
     train_per_class: int = TRAIN_PER_CLASS,
     test_per_class: int = TEST_PER_CLASS,
     on_progress: Callable[[float], None] | None = None,
+    camera: Camera = CAMERA,
 ) -> Dataset:
     """The data set, made now (a fraction of a second a recording). parts: those wanted. on_progress: share done."""
     wanted = {"train": (TRAIN_SEED, train_per_class), "test": (TEST_SEED, test_per_class)}
@@ -88,10 +115,10 @@ def make(
         seed, count = wanted[part]
         for number in range(count):
             for index, label in enumerate(LABELS):
-                made[part].append(Sample(record(index, number, seed), index, f"{label} {number}, seed {seed}"))
+                made[part].append(Sample(record(index, number, seed, camera), index, f"{label} {number}, seed {seed}"))
                 if on_progress is not None:
                     on_progress(sum(map(len, made.values())) / total)
-    return Dataset("gestures", WIDTH, HEIGHT, LABELS, tuple(made["train"]), tuple(made["test"]))
+    return _dataset(camera, made)
 
 
 def write(folder: str | os.PathLike[str], dataset: Dataset) -> None:
@@ -100,22 +127,37 @@ def write(folder: str | os.PathLike[str], dataset: Dataset) -> None:
         for number, sample in enumerate(samples):
             path = Path(folder) / part / dataset.labels[sample.label] / f"{number:05d}.raw"
             path.parent.mkdir(parents=True, exist_ok=True)
-            recordings.write(path, sample.events, WIDTH, HEIGHT)
+            recordings.write(path, sample.events, dataset.width, dataset.height)
 
 
-def load(folder: str | os.PathLike[str]) -> Dataset:
-    """Read what `write` wrote. Raises InputError when there is none of it or a recording is damaged."""
+def load(folder: str | os.PathLike[str], camera: Camera = CAMERA) -> Dataset:
+    """Read what `write` wrote. Raises InputError when there is none of it, a recording is damaged or of a sensor of
+    another size."""
     root = Path(folder)
     parts: dict[str, list[Sample]] = {"train": [], "test": []}
     for part, samples in parts.items():
         for index, label in enumerate(LABELS):
             for file in sorted((root / part / label).glob("*.raw")):
-                samples.append(Sample(recordings.open(file).events(), index, str(file)))
+                samples.append(Sample(_read(file, camera), index, str(file)))
     if not any(parts.values()):
         raise InputError(
             f"{root} holds no gestures ({{train,test}}/<class>/<number>.raw): leave the data out to make them."
         )
-    return Dataset("gestures", WIDTH, HEIGHT, LABELS, tuple(parts["train"]), tuple(parts["test"]))
+    return _dataset(camera, parts)
+
+
+def _read(file: Path, camera: Camera) -> NDArray[Any]:
+    recording = recordings.open(file)
+    if (recording.width, recording.height) != (camera.side, camera.side):
+        raise InputError(
+            f"{file}: {recording.width}x{recording.height}, and '{camera.name}' is of {camera.side}x{camera.side}: "
+            "leave the data out to make it."
+        )
+    return recording.events()
+
+
+def _dataset(camera: Camera, parts: dict[str, list[Sample]]) -> Dataset:
+    return Dataset(camera.name, camera.side, camera.side, LABELS, tuple(parts["train"]), tuple(parts["test"]))
 
 
 def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
@@ -126,7 +168,7 @@ def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
 # ---------------------------------------------------------------- what is seen
 
 
-def _look(random: np.random.Generator, noise: bool) -> Look:
+def _look(random: np.random.Generator, noise: bool, camera: Camera) -> Look:
     noise_hz = float(np.exp(random.uniform(np.log(0.1), np.log(1.5))))
     if noise:  # nothing moves, so there is something to see only when the noise is stronger
         noise_hz *= float(random.uniform(1, 8))
@@ -136,32 +178,33 @@ def _look(random: np.random.Generator, noise: bool) -> Look:
         angle=float(random.uniform(0, 2 * np.pi)),
         contrast=float(random.choice([-1, 1]) * random.uniform(0.5, 1.0)),
         edge_px=float(random.uniform(1.0, 2.5)),
-        background=_background(random),
+        background=_background(random, camera),
         noise_hz=noise_hz,
     )
 
 
-def _background(random: np.random.Generator) -> _Array:
+def _background(random: np.random.Generator, camera: Camera) -> _Array:
     """Log intensity behind the shape: a few slow waves of light."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    out = np.zeros((HEIGHT, WIDTH), np.float32)
+    y, x = np.mgrid[0 : camera.side, 0 : camera.side].astype(np.float32) / np.float32(camera.scale)
+    out = np.zeros((camera.side, camera.side), np.float32)
     for _ in range(4):
         fx, fy = random.uniform(-0.1, 0.1, 2)
         out += np.float32(random.uniform(0, 0.12)) * np.sin(fx * x + fy * y + random.uniform(0, 2 * np.pi))
     return out.astype(np.float32)
 
 
-def _frame(look: Look, poses: tuple[Pose, ...]) -> _Array:
+def _frame(look: Look, poses: tuple[Pose, ...], camera: Camera) -> _Array:
     """Log intensity [height, width] of shapes in front of the background."""
-    cover = np.zeros((HEIGHT, WIDTH), np.float32)
+    side, scale = camera.side, camera.scale
+    cover = np.zeros((side, side), np.float32)
     cos, sin = np.float32(np.cos(look.angle)), np.float32(np.sin(look.angle))
     for pose in poses:
-        centre_x, centre_y = WIDTH / 2 + pose.x, HEIGHT / 2 + pose.y
-        reach = _FARTHEST * pose.radius + look.edge_px
-        columns, rows = _span(centre_x, reach, WIDTH), _span(centre_y, reach, HEIGHT)
-        x = (np.arange(columns.start, columns.stop) - centre_x).astype(np.float32)[None, :] / np.float32(pose.radius)
-        y = (np.arange(rows.start, rows.stop) - centre_y).astype(np.float32)[:, None] / np.float32(pose.radius)
-        distance = look.shape(cos * x + sin * y, cos * y - sin * x) * np.float32(pose.radius)
+        centre_x, centre_y, radius = side / 2 + scale * pose.x, side / 2 + scale * pose.y, scale * pose.radius
+        reach = _FARTHEST * radius + look.edge_px
+        columns, rows = _span(centre_x, reach, side), _span(centre_y, reach, side)
+        x = (np.arange(columns.start, columns.stop) - centre_x).astype(np.float32)[None, :] / np.float32(radius)
+        y = (np.arange(rows.start, rows.stop) - centre_y).astype(np.float32)[:, None] / np.float32(radius)
+        distance = look.shape(cos * x + sin * y, cos * y - sin * x) * np.float32(radius)
         part = cover[rows, columns]
         np.maximum(part, np.clip(0.5 - distance / np.float32(look.edge_px), 0, 1), out=part)
         # Light mixes linearly at a soft edge: log(1 - cover + cover * ratio) relative to the background.

@@ -26,6 +26,7 @@ _Store = TypeVar("_Store", Store, ChunkStore)
 #: `slices`, or `chunks` if it has boxes, and is preprocessed; one that is read or made as a whole has `read`.
 MODULES = {
     "gestures": "gestures",
+    "gestures-320": "gestures_320",
     "nmnist": "nmnist",
     "dvsgesture": "dvsgesture",
     "slanimals": "slanimals",

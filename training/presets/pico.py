@@ -73,6 +73,18 @@ PRESETS = (
             ),
         ),
     ),
+    # For a sensor with six times the pixels: events come three times as many, tokens no more.
+    Preset(
+        "gestures-320", "gestures-320", _tokens(TokenizerSettings(patch_size=16, threshold=256.0), 2, 50_000.0),
+        transformer("pico"),
+        _recipe(
+            15.0, 90_000,  # some 4 minutes of them to make the data
+            Augmentation(
+                shift_px=20.0, rotate_deg=8.0, shear=0.05, scale=0.15, drop=0.2,
+                time_scale=0.1, jitter_px=0.5, jitter_us=500.0, crop_us=500_000, crop_share=0.5,
+            ),
+        ),
+    ),
     # The yardstick of nmnist-pico: voxels, all else equal, and as many tokens of a digit (68.8; spiking patches 69.9).
     replace(
         _NMNIST,

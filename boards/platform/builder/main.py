@@ -1,8 +1,8 @@
 """Build script: the tools and flags of a board, from its manifest; PlatformIO compiles and links.
 
-`build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu` and `build.fpu` go to the
-compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target, `build.extra_flags` to any;
-`build.ldscript` is a linker script in the board's port folder.
+`build.toolchain` is the prefix of the tools ("" for the system's own), `build.cpu`, `build.fpu` and `build.float_abi`
+("hard") go to the compiler of an Arm target, `build.march` and `build.mabi` to that of a RISC-V target,
+`build.extra_flags` to any; `build.ldscript` is a linker script in the board's port folder.
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ env.Replace(
     CXX=f"{prefix}g++" if prefix else "c++",
     AS=f"{prefix}as",
     AR=f"{prefix}gcc-ar" if prefix else "ar",
+    OBJCOPY=f"{prefix}objcopy",
     RANLIB=f"{prefix}gcc-ranlib" if prefix else "ranlib",
     SIZETOOL=f"{prefix}size",
     SIZEPRINTCMD="$SIZETOOL -d $SOURCES",
@@ -34,7 +35,7 @@ if board.get("build.core") == "posix":
     env.Append(CCFLAGS=["-pthread"], LINKFLAGS=["-pthread"])  # compiled models have threads
 
 if prefix.startswith("arm-"):
-    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", "-mfloat-abi=hard"]
+    machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", f"-mfloat-abi={board.get('build.float_abi', 'hard')}"]
     if board.get("build.fpu", ""):
         machine.append(f"-mfpu={board.get('build.fpu')}")  # from Armv8.1-M on, the core's name says it
     env.Append(CCFLAGS=machine, ASPPFLAGS=["-x", "assembler-with-cpp"], LINKFLAGS=machine)

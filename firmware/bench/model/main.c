@@ -125,7 +125,7 @@ int main(int argc, char **argv)
 {
     size_t size;
     port_init(argc, argv);
-    uint8_t *arena = (uint8_t *)port_memory(&size);
+    uint8_t *arena = (uint8_t *)port_memory(PORT_MEMORY_BULK, &size);
     volatile uint8_t *stack = (volatile uint8_t *)stack_pointer();
     for (;;) {
         uint32_t count;

@@ -5,6 +5,7 @@
 #include "port.h"
 
 #include "linked_image.h"
+#include "no_frames.h"
 #include "no_reboot.h"
 #include "ring.h"
 
@@ -88,9 +89,9 @@ uint64_t port_counter(void)
     return timer_instructions();
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = (size_t)(link_memory_end - link_memory_start);
+    *size = kind == PORT_MEMORY_BULK ? (size_t)(link_memory_end - link_memory_start) : 0;
     return link_memory_start;
 }
 

@@ -6,6 +6,7 @@
  * loses a byte: it makes the camera wait. A file named as the last argument is the RAM source. */
 #define _GNU_SOURCE
 
+#include "no_frames.h"
 #include "port.h"
 #include "program.h"
 #include "tcp.h"
@@ -296,9 +297,9 @@ uint64_t port_counter(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = sizeof memory;
+    *size = kind == PORT_MEMORY_BULK ? sizeof memory : 0;
     return memory;
 }
 

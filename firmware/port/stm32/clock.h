@@ -14,6 +14,18 @@ int clock_is_emulated(void);
 /* Give a timer, a GPIO port or a USART its clock. */
 void clock_enable(uint32_t peripheral);
 
+/* Bits of a register that gives clocks to what has no place by its address: DMA, DCMI, memories. */
+typedef struct clock_gate {
+    uint32_t at, bits;
+} clock_gate_t;
+
+static inline void clock_open(clock_gate_t gate)
+{
+    volatile uint32_t *reg = (volatile uint32_t *)gate.at;
+    *reg |= gate.bits;
+    (void)*reg;
+}
+
 /* Hz of the bus that a peripheral hangs on. */
 uint32_t clock_of(uint32_t peripheral);
 

@@ -20,6 +20,13 @@ static inline void gpio_connect(pin_t pin)
     GPIO_MODER(port) = (GPIO_MODER(port) & ~(3u << 2 * at)) | 2u << 2 * at;
 }
 
+/* The same, for a line that others pull low, too. */
+static inline void gpio_connect_open_drain(pin_t pin)
+{
+    GPIO_OTYPER(pin.port) |= 1u << pin.number;
+    gpio_connect(pin);
+}
+
 static inline void gpio_make_output(pin_t pin)
 {
     GPIO_MODER(pin.port) = (GPIO_MODER(pin.port) & ~(3u << 2 * pin.number)) | 1u << 2 * pin.number;

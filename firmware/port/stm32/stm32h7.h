@@ -19,15 +19,29 @@
 #define APB2 0x40010000u
 #define AHB4 0x58020000u
 
+#define CHIP_DMA_CLOCKS {0x580244d8u, 3u}, {0x580244dcu, 1u | 7u << 29} /* with DCMI's and domain 2's memories' */
+#define CHIP_DMA_OF_USART (1u << 20) /* TRBUFF: else a stream may lock up that moves a USART's bytes */
+#define CHIP_DMA_REQUESTS 0x40020800u
+
 #define TIM2 0x40000000u
 #define USART3 0x40004800u
+#define I2C1 0x40005400u
 #define USART6 0x40011400u
+#define DMA1 0x40020000u
+#define DMA2 0x40020400u
+#define DCMI 0x48020000u
+#define GPIOA 0x58020000u
 #define GPIOB 0x58020400u
 #define GPIOC 0x58020800u
 #define GPIOD 0x58020c00u
+#define GPIOE 0x58021000u
 
 #define USART3_IRQ 39u
+#define DMA1_STREAM0_IRQ 11u
+#define DMA1_STREAM1_IRQ 12u
+#define DMA2_STREAM1_IRQ 57u
 #define USART6_IRQ 71u
+#define DCMI_IRQ 78u
 #define CHIP_INTERRUPTS 150
 
 #endif

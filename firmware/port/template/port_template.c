@@ -3,6 +3,7 @@
 
 /* With a camera port: a receive interrupt that calls port_ring_put (ring.h), as in stm32/. */
 #include "no_camera.h"
+#include "no_frames.h"
 #include "no_reboot.h"
 
 #ifndef SP_BOARD_NAME
@@ -47,9 +48,9 @@ uint64_t port_counter(void)
     return ++count; /* TODO: the cycle counter, extended to 64 bits */
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = sizeof memory;
+    *size = kind == PORT_MEMORY_BULK ? sizeof memory : 0; /* TODO: PORT_MEMORY_FAST, where some of it is faster */
     return memory;
 }
 

@@ -4,6 +4,7 @@
 
 #include "linked_image.h"
 #include "no_camera.h"
+#include "no_frames.h"
 #include "no_reboot.h"
 
 #ifndef SP_BOARD_NAME
@@ -82,9 +83,9 @@ uint64_t port_counter(void)
     return ((uint64_t)high << 32) | low;
 }
 
-void *port_memory(size_t *size)
+void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    *size = (size_t)(link_memory_end - link_memory_start);
+    *size = kind == PORT_MEMORY_BULK ? (size_t)(link_memory_end - link_memory_start) : 0;
     return link_memory_start;
 }
 

@@ -25,6 +25,7 @@ from spedge.base.paths import boards_dir, firmware_dir
 from spedge.base.store import digest_of, stored
 from spedge.boards.flash.image import read_elf, write_outputs
 from spedge.boards.manifest import Board
+from spedge.boards.parts import provide
 from spedge.boards.platformio import BuildError, Progress, Workspace, run, workspace
 from spedge.model.bundle import Bundle
 
@@ -84,8 +85,9 @@ def _build(board: Board, bundle: Bundle | None, model: Path | None, say: Progres
     inputs = _inputs(board, model, program)
 
     def make(folder: Path) -> None:
+        parts = provide(board, say)
         say(f"Building the firmware for {board.name}")
-        with _workspace(board, model, program) as work:
+        with _workspace(board, model, program, parts) as work:
             run(work, board, program, say)
             built = work.objects / "pio" / board.environment / _image_name(board)
             if not built.is_file():
@@ -105,9 +107,11 @@ def _build(board: Board, bundle: Bundle | None, model: Path | None, say: Progres
     return Firmware(board, image, bundle.hash if bundle else None, flash, ram, report, folder / _LOG)
 
 
-def _workspace(board: Board, model: Path | None, program: str) -> contextlib.AbstractContextManager[Workspace]:
+def _workspace(
+    board: Board, model: Path | None, program: str, parts: dict[str, Path]
+) -> contextlib.AbstractContextManager[Workspace]:
     about = hashlib.sha256(_surroundings(board).encode()).hexdigest()[:8]
-    return workspace(f"{board.name}-{program.replace('/', '-')}-{about}", firmware_dir(), model)
+    return workspace(f"{board.name}-{program.replace('/', '-')}-{about}", firmware_dir(), model, parts)
 
 
 def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = None, precision: str = "fp32") -> Path:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from spedge.base.children import guarded
+from spedge.base.children import OWN_GROUP, guarded
 from spedge.base.errors import DeviceError, DeviceGone, UsageError
 from spedge.base.programs import apt_get
 from spedge.boards import qemu
@@ -81,7 +81,7 @@ class Started:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    process_group=0,
+                    **OWN_GROUP,
                 )
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spedge.base.children import guarded
+from spedge.base.children import OWN_GROUP, guarded
 from spedge.base.errors import DeviceError
 from spedge.base.paths import cache_dir
 from spedge.base.store import forget_the_oldest, locked, locked_if_free
@@ -50,19 +50,23 @@ class Workspace:
     """Where PlatformIO works.
 
     firmware: the sources, with the boards beside them. home: PlatformIO's own files. objects: what it makes, and the
-    model in the folder "model". log: its output. aliases: paths of ours that stand for others here.
+    model in the folder "model". log: its output. parts: folders of sources of others, by name. aliases: paths of ours
+    that stand for others here.
     """
 
     firmware: Path
     home: Path
     objects: Path
     log: Path
+    parts: dict[str, Path]
     aliases: tuple[tuple[Path, Path], ...] = ()
 
 
 @contextlib.contextmanager
-def workspace(name: str, firmware: Path, model: Path | None) -> Iterator[Workspace]:
+def workspace(name: str, firmware: Path, model: Path | None, parts: dict[str, Path]) -> Iterator[Workspace]:
     """The folder of that name in the cache, with the model in it; ours while we are in it.
+
+    parts: as spedge.boards.parts provides them.
 
     What models share is compiled once: all of them are built in this folder, from the same place. It is used again
     only after builds that ended by themselves, for a compiler that was killed may have left half an object.
@@ -74,7 +78,7 @@ def workspace(name: str, firmware: Path, model: Path | None) -> Iterator[Workspa
     with locked(home.with_name(f"{name}.lock")):
         if not all(_PLAIN.fullmatch(str(path)) for path in (home, firmware)):
             with tempfile.TemporaryDirectory(prefix="spedge-", dir=_plain_scratch()) as elsewhere:
-                work = _copied(Path(elsewhere), firmware, log)
+                work = _copied(Path(elsewhere), firmware, log, parts)
                 _put_model(work.objects, model)
                 yield work
             return
@@ -89,7 +93,7 @@ def workspace(name: str, firmware: Path, model: Path | None) -> Iterator[Workspa
         (objects,) = home.glob("objects-*")
         _put_model(objects, model)
         try:
-            yield Workspace(firmware, cache_dir() / "platformio", objects, log)
+            yield Workspace(firmware, cache_dir() / "platformio", objects, log, parts)
         except BuildError:
             busy.unlink()
             raise
@@ -118,13 +122,14 @@ def _plain_scratch() -> str:
     return usual if _PLAIN.fullmatch(usual) else "/tmp"
 
 
-def _copied(folder: Path, firmware: Path, log: Path) -> Workspace:
+def _copied(folder: Path, firmware: Path, log: Path, parts: dict[str, Path]) -> Workspace:
     shutil.copytree(firmware, folder / "firmware", ignore=_UNKEPT)
     shutil.copytree(firmware.parent / "boards", folder / "boards", ignore=_UNKEPT)
     objects = folder / "objects"
     objects.mkdir()
     aliases = tuple((folder / name, firmware.parent / name) for name in ("firmware", "boards"))
-    return Workspace(folder / "firmware", folder / "platformio", objects, log, aliases)
+    copies = {name: shutil.copytree(part, folder / "parts" / name) for name, part in parts.items()}
+    return Workspace(folder / "firmware", folder / "platformio", objects, log, copies, aliases)
 
 
 def _put_model(objects: Path, model: Path | None) -> None:
@@ -144,7 +149,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        process_group=0,
+        **OWN_GROUP,
     )
     try:
         yield process
@@ -174,6 +179,7 @@ def _environment(work: Workspace, program: str) -> dict[str, str]:
         "SPEDGE_VERSION": importlib.metadata.version("spedge"),
         "SPEDGE_PROGRAM": program,
         "SPEDGE_MODEL_DIR": str(work.objects / "model"),
+        "SPEDGE_PARTS": json.dumps({name: str(folder) for name, folder in work.parts.items()}),
     }
 
 

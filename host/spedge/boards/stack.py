@@ -26,10 +26,17 @@ BY_POINTER = {
     r"sp_tokenizer_push\w*|push_words": r"(push|run)(_\w+)?(?<!_words)",
     r"push|run": r"(push|run)_(16|2_to|any)",
     r"sp_pipeline_\w+|on_pipeline_token|take_token": r"on_token|clock\w*|port_counter|read_clock",
+    r"tud_(rhport_init|task_ext)|configuration_reset|process_\w+|usbd_control_xfer_cb": r"cdcd_\w+",  # TinyUSB
+    r"dcd_event_handler": r"(?!)",  # those who want to know of frames, which a serial port does not
+    # the ROM of an RP2040 or RP2350, whose frames nobody tells: at the start and at the end, far from the deepest chain
+    r"end_find_id|flash_\w+|rom_\w+|port_reboot": r"(?!)",
 }
 #: Pushed by a Cortex-M with an FPU in front of an interrupt: 26 words, and one to align them.
 _INTERRUPT_BYTES = 108
 _FUNCTION = re.compile(r"^([0-9a-f]+) <([^>]+)>:$")
+_WORD = re.compile(r"^ *([0-9a-f]+):\t\.word\t(0x[0-9a-f]+)", re.M)
+_LITERAL = re.compile(r"\tldr\t(r\d+), \[pc, .*@ \(([0-9a-f]+) ")
+_VENEER = re.compile(r"__(\w+)_veneer$")  # of the linker, to a function too far away for a call
 _SUFFIX = re.compile(r"\.(isra|constprop|part|cold|lto_priv)\b.*")
 _TARGET = re.compile(r"\b([0-9a-f]+) <[^>+]+(?:\+0x([0-9a-f]+))?>")
 
@@ -125,12 +132,19 @@ def _functions(text: str) -> dict[int, _Function]:
     functions: dict[int, _Function] = {}
     known: dict[str, int] = {}  # constants in registers, of the function that is read
     start, current = 0, _Function("")
+    literals = {int(at, 16): int(word, 16) for at, word in _WORD.findall(text)}
     for line in text.splitlines():
+        if literal := _LITERAL.search(line):
+            known[literal[1]] = _signed(literals.get(int(literal[2], 16), 0))
         if match := _FUNCTION.match(line):
             start, known = int(match[1], 16), {}
             current = functions[start] = _Function(match[2])
         elif match := _INSTRUCTION.match(line):
             _read(current, start, match[1], match[2] or "", known)
+    places = {function.name: at for at, function in functions.items()}
+    for function in functions.values():
+        if (veneer := _VENEER.fullmatch(function.name)) and veneer[1] in places:
+            function.calls.add(places[veneer[1]])
     return functions
 
 
@@ -153,10 +167,12 @@ def _read(function: _Function, start: int, operation: str, operands: str, known:
 
 def _taken(operation: str, operands: str, known: dict[str, int]) -> int | None:
     """Bytes that an instruction takes from the stack; None: not to be told."""
-    if match := re.match(r"(movw?|mov\.w)$", operation):
+    if match := re.match(r"(movs|movw?|mov\.w)$", operation):
         if value := re.match(r"(\w+), #(\d+)", operands):
             known[value[1]] = int(value[2])
         return 0
+    if operation == "lsls" and (match := re.match(r"(r\d+), (r\d+), #(\d+)", operands)) and match[2] in known:
+        known[match[1]] = known[match[2]] << int(match[3])
     if re.match(r"push|stmdb|vpush|vstmdb", operation):
         if operation.endswith("stmdb") and not operands.startswith("sp!"):
             return 0
@@ -168,9 +184,15 @@ def _taken(operation: str, operands: str, known: dict[str, int]) -> int | None:
             return int(match[1])
         register = operands.split(",")[-1].split()[0]
         return known.get(register)
+    if operation == "add" and (match := re.match(r"sp, (r\d+)$", operands)):  # a Cortex-M0+ adds a negative number
+        return max(-known[match[1]], 0) if match[1] in known else None
     if operation in ("addi", "add", "c.addi16sp") and (match := re.match(r"sp,sp,-(\d+)", operands)):
         return int(match[1])
     return 0
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 32) if word >> 31 else word
 
 
 def _registers(operands: str) -> Iterator[int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from spedge.boards.flash.ways import ways_of
 from spedge.boards.manifest import Board, list_boards
+from spedge.boards.parts import parts_of
 from spedge.cli.common import JsonOption, byte_count, print_json, show, table
 
 
@@ -26,7 +27,7 @@ def command(as_json: JsonOption = False) -> None:
             byte_count(board.flash_bytes),
             byte_count(board.ram_bytes),
             board.cost_unit,
-            "yes" if not board.missing else f"no: {board.bring}",
+            _ready(board),
             _written_by(board),
         )
     show(listing)
@@ -36,6 +37,13 @@ def _runs(board: Board) -> str:
     if board.process and board.process.emulated:
         return f"process, emulated by {board.emulator}"
     return {"process": "process on this machine", "qemu": "emulated by QEMU", "serial": "on a cable"}[board.runs]
+
+
+def _ready(board: Board) -> str:
+    if board.missing:
+        return f"no: {board.bring}"
+    absent = [f"{part.name} {part.version}" for part in parts_of(board) if not part.present]
+    return f"yes; 'spedge build' fetches {' and '.join(absent)}" if absent else "yes"
 
 
 def _written_by(board: Board) -> str:
@@ -59,6 +67,7 @@ def _document(board: Board) -> dict[str, Any]:
         "ready": not board.missing,
         "missing": {tool.program: list(tool.packages) for tool in board.missing},
         "installed": [tool.program for tool in board.requires if tool.present],
+        "parts": [{"name": part.name, "version": part.version, "ready": part.present} for part in parts_of(board)],
         "flash": [
             {"method": way.name, "needs": way.need.name, "ready": way.need.present, "install": way.need.bring}
             for way in ways_of(board)

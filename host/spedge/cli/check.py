@@ -136,10 +136,10 @@ def command(
     require_board(board)
     loaded = Bundle.load(bundle)
     detects = isinstance(loaded.task, Detection)
-    if detects and (every_ms or every_tokens or window_ms or view):
+    if detects and (every_ms or every_tokens or window_ms):
         raise UsageError(
-            "a detector has its own steps, and all are checked: --every-ms, --every-tokens, --window-ms and --view are "
-            "for classifiers"
+            "a detector has its own steps, and all are checked: --every-ms, --every-tokens and --window-ms are for "
+            "classifiers"
         )
     known = board_of(board, loaded, provider, precision, threads, device)
     corner = corner_of(crop)
@@ -158,7 +158,7 @@ def command(
                 board_name = None if device else known.name
                 report: CheckReport[Any]
                 if detects:
-                    report = check_boxes(loaded, recordings, link, board_name, say, camera, reading, events)
+                    report = check_boxes(loaded, recordings, link, board_name, say, camera, reading, events, watch)
                 else:
                     report = check(
                         loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,

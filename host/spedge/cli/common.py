@@ -137,6 +137,32 @@ CameraFormatOption = Annotated[
     str, typer.Option(help="Of the camera on the board: evt2, evt2.1, evt2.1-legacy, evt3, edvs-e1 to edvs-e4.")
 ]
 CameraBaudOption = Annotated[int, typer.Option(help="Of the camera on the board; 0: the board's own.")]
+#: Which source of CONFIGURE that is.
+CAMERA_PORTS = {"uart": "camera", "frames": "frames"}
+CameraPortOption = Annotated[
+    str,
+    typer.Option(
+        metavar="uart|frames",
+        help="Where the camera on the board is: at its UART, or, a GENX320, at its parallel interface, whose frames a "
+        "DMA receives (disco-f746g, nucleo-h743zi2).",
+    ),
+]
+
+
+def camera_port_of(port: str, format: str, baud: int, play: Path | None) -> str:
+    """The source in CONFIGURE of that camera port. Raises UsageError for one that there is not, and for what frames
+    have not."""
+    from spedge.base.errors import UsageError
+
+    if port not in CAMERA_PORTS:
+        raise UsageError(f"there is no camera port {port!r}; use one of {', '.join(CAMERA_PORTS)}")
+    if port == "frames" and (format != "evt2" or baud):
+        raise UsageError("the frame port gets EVT2, and has no baud rate: leave --camera-format and --camera-baud out")
+    if port == "frames" and play is not None:
+        raise UsageError("an emulated camera plays at a UART: leave --play or --camera-port out")
+    return CAMERA_PORTS[port]
+
+
 ModeOption = Annotated[
     str | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any
 
 
 def in_place_of(
@@ -36,6 +36,5 @@ def in_place_of(
 def _parameters(function: Callable[..., None], keyword: str) -> dict[str, inspect.Parameter]:
     """With annotations that are no strings any more."""
     types = {str(function.__annotations__.get(keyword, "")): object}
-    hints = get_type_hints(function, localns=types, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    return {parameter.name: parameter.replace(annotation=hints[parameter.name]) for parameter in parameters}
+    # Not get_type_hints: on Python 3.10 it hides what is said of a parameter whose default is None.
+    return dict(inspect.signature(function, locals=types, eval_str=True).parameters)

@@ -18,6 +18,7 @@ from spedge.cli.common import (
     BundleArgument,
     CameraBaudOption,
     CameraFormatOption,
+    CameraPortOption,
     CropOption,
     DeviceOption,
     FaultOption,
@@ -28,6 +29,7 @@ from spedge.cli.common import (
     ProviderOption,
     ThreadsOption,
     board_of,
+    camera_port_of,
     causes,
     corner_of,
     interruptible,
@@ -89,6 +91,7 @@ def command(
     bin: BinOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
+    camera_port: CameraPortOption = "uart",
     play: PlayOption = None,
     seconds: Annotated[
         float | None,
@@ -126,6 +129,7 @@ def command(
     name = _source_name(recording, source)
     if play is not None and name != "board":
         raise UsageError("--play is for --source board: the camera on the board plays it")
+    port = camera_port_of(camera_port, camera_format, camera_baud, play)
     require_board(board)
     loaded = Bundle.load(bundle)
     known = board_of(board, loaded, provider, precision, threads, device)
@@ -139,7 +143,16 @@ def command(
         link = stack.enter_context(opened_device(known, loaded, device, say, precision, fault))
         say(f"{name} on {known.name}")
         session = Session(
-            link, loaded, events, triggers, mode, format=camera_format, baud=camera_baud, crop=corner, bin=bin
+            link,
+            loaded,
+            events,
+            triggers,
+            mode,
+            port=port,
+            format=camera_format,
+            baud=camera_baud,
+            crop=corner,
+            bin=bin,
         )
         ended = stack.enter_context(playing(link, play, camera_format, reading))
         if view:

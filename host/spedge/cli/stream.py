@@ -16,10 +16,12 @@ from spedge.cli.common import (
     BoardOption,
     CameraBaudOption,
     CameraFormatOption,
+    CameraPortOption,
     DeviceOption,
     JsonOption,
     ModeOption,
     PlayOption,
+    camera_port_of,
     causes,
     interruptible,
     opened_device,
@@ -66,6 +68,7 @@ def command(
     mode: ModeOption = None,
     camera_format: CameraFormatOption = "evt2",
     camera_baud: CameraBaudOption = 0,
+    camera_port: CameraPortOption = "uart",
     labels: Annotated[
         str | None,
         typer.Option(
@@ -108,13 +111,20 @@ def command(
         raise UsageError("--keep and --view are for labelled samples: give --labels A,B, too")
     if labels is not None and encoding is not None:
         raise UsageError("labelled samples are written in EVT2: leave --encoding out")
+    port = camera_port_of(camera_port, camera_format, camera_baud, play)
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":
             sensor = _sensor(reading.width, reading.height, camera_format)
             link = stack.enter_context(opened_device(load_board(board), None, device, say))
             camera = BoardCamera(
-                link, camera_format, width=sensor[0], height=sensor[1], mode=mode or "live", baud=camera_baud
+                link,
+                camera_format,
+                width=sensor[0],
+                height=sensor[1],
+                mode=mode or "live",
+                baud=camera_baud,
+                port=port,
             )
             events: Source = stack.enter_context(camera)
             ended = stack.enter_context(playing(link, play, camera_format, reading))

@@ -6,8 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,9 @@ from spedge.link.protocol import (
 )
 from spedge.link.steps import BoxesPage, StepResult
 from spedge.link.transport import Transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 _PULL_TOKENS = 32  # unread tokens worth a request while events are on their way
 _PULL_ALL = 0xFFFF
@@ -85,9 +87,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def owns(self, callback: Callable[[], object]) -> None:

@@ -63,6 +63,7 @@ def capture(
             f"{part_of(growing)} is of a recording that was killed, or goes on: give it another name to keep it, or "
             "delete it"
         )
+    source.keeps_triggers = True
     with whole(growing) as partial:
         with create(partial, source.width, source.height, encoding, name=growing) as writer:
             try:

@@ -37,6 +37,7 @@ from spedge.model.matching import box_difference
 from spedge.model.parts import Detection
 from spedge.model.window import tokenizer_of
 from spedge.recordings import PLAIN, Reading
+from spedge.tokens.tokenizer import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,20 @@ class StepsCheck(DeviceCheck):
         }
 
 
+@dataclass(frozen=True)
+class ComparedBoxes:
+    """A recording that was checked, for who looks on. events: EVENT_DTYPE, with the times that the device has. tokens:
+    the host's. labels: of the classes. host, device: of each step its time, µs, and its boxes: fields x, y of the upper
+    left corner, w, h (pixels), score, label."""
+
+    check: StepsCheck
+    events: NDArray[np.void]
+    tokens: Tokens
+    labels: tuple[str, ...]
+    host: Sequence[tuple[int, NDArray[Any]]]
+    device: Sequence[tuple[int, NDArray[Any]]]
+
+
 def check_boxes(
     bundle: Bundle,
     recordings: Sequence[Path],
@@ -73,6 +88,7 @@ def check_boxes(
     camera: str | None = None,
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
+    watch: Callable[[ComparedBoxes], None] | None = None,
 ) -> CheckReport[StepsCheck]:
     """Play each recording to the device, losing nothing, and compare tokens, counts, and at every step the head's raw
     numbers, the state and the boxes with the host's. Each recording begins with RESET: with nothing of the one before.
@@ -85,7 +101,7 @@ def check_boxes(
         raise UsageError(f"{device.name} does not tell its detector's state: build the bundle's firmware again")
     with feed_of(device, camera, bundle.task.step_us) as feed:
         configured = device.configure(replace(feed.configuration, numbers_every=1))
-        session = _Session(bundle, DetectorReference(bundle), device, feed, configured, reading, events)
+        session = _Session(bundle, DetectorReference(bundle), device, feed, configured, reading, events, watch)
         return check_each(recordings, device, board, session.check, on_progress)
 
 
@@ -98,6 +114,7 @@ class _Session:
     configured: Configured
     reading: Reading
     events: Mapping[Path, NDArray[np.void]]
+    watch: Callable[[ComparedBoxes], None] | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> StepsCheck:
         """A recording, but for what the line did to it."""
@@ -118,7 +135,7 @@ class _Session:
             or steps.problem
             or steps.missing()
         )
-        return StepsCheck(
+        checked = StepsCheck(
             path=path,
             events_sent=len(events),
             events_device=stats.taken,
@@ -136,10 +153,14 @@ class _Session:
             state_max_abs_diff=steps.state,
             at_an_edge=steps.at_an_edge,
         )
+        if self.watch is not None:
+            self.watch(ComparedBoxes(checked, events, tokens, self.bundle.labels, steps.host, steps.device))
+        return checked
 
 
 class _Steps:
-    """A device's steps as they come, beside the host's. problem: the first thing that is wrong."""
+    """A device's steps as they come, beside the host's. problem: the first thing that is wrong. host, device: boxes of
+    each step with its time, for who looks on."""
 
     def __init__(self, session: _Session, expected: Iterator[Detected]) -> None:
         self._session, self._expected = session, expected
@@ -148,6 +169,8 @@ class _Steps:
         self.head = self.state = 0.0
         self.costs = StageCosts(0, 0, 0)
         self.problem: str | None = None
+        self.host: list[tuple[int, NDArray[Any]]] = []
+        self.device: list[tuple[int, NDArray[Any]]] = []
 
     def take(self, results: Sequence[Result]) -> None:
         """The next ones. One that was asked for where there was no step is none."""
@@ -155,6 +178,7 @@ class _Steps:
             if result.step is None or not result.step.ran:
                 continue
             host = next(self._expected, None)
+            self._seen(host, result)
             if host is None:
                 self._say(f"the device made a step at {result.t} µs, and the host has no more")
                 return
@@ -168,7 +192,16 @@ class _Steps:
     def missing(self) -> str | None:
         """A sentence when the host has more steps."""
         host = next(self._expected, None)
+        self._seen(host, None)
         return None if host is None else f"the device made {self.count} steps, and not the one at {host.step.time} µs"
+
+    def _seen(self, host: Detected | None, result: Result | None) -> None:
+        if self._session.watch is None:
+            return
+        if host is not None:
+            self.host.append((host.step.time, host.kept.boxes))
+        if result is not None and result.step is not None:
+            self.device.append((result.t, result.step.boxes))
 
     def _say(self, problem: str) -> None:
         self.problem = self.problem or problem

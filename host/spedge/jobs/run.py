@@ -117,6 +117,7 @@ class Session:
     source: Source | None
     triggers: Triggers = field(default_factory=Triggers)
     mode: str | None = None
+    port: str = "camera"  #: of the device that a camera is at, "camera" (a UART) or "frames"
     format: str = "evt2"  #: of the camera on the device
     baud: int = 0  #: of the camera on the device, 0: the board's own
     crop: tuple[int, int] | None = None
@@ -150,7 +151,7 @@ class Session:
         self.device.configure(
             Configuration(
                 mode=self._mode,
-                source="link" if self.source else "camera",
+                source="link" if self.source else self.port,
                 format="evt2" if self.source else self.format,
                 baud=self.baud,
                 every_us=triggers.every_us,

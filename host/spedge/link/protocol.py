@@ -22,7 +22,7 @@ from spedge.link.tokens import TOKEN_DTYPE
 from spedge.tokens.settings import KINDS, TokenizerSettings
 
 MODES = ("lossless", "live")
-SOURCES = ("link", "camera", "ram")
+SOURCES = ("link", "camera", "ram", "frames")
 TASKS = ("unknown", "classification", "detection")
 CAUSES = ("asked", "every_us", "every_tokens", "step")
 COST_UNITS = {0: "none", 1: "instructions", 2: "ns", 3: "cycles"}
@@ -90,6 +90,7 @@ class Hello:
     model: str
     has_camera: bool = False
     has_ram: bool = False
+    has_frames: bool = False
     state: int = 0
     step_us: int = 0
     ended: str = ""
@@ -120,7 +121,7 @@ class Hello:
             protocol, session, COST_UNITS.get(unit, f"unit {unit}"), max_payload, credits, memory, arena, tokens,
             width, height, TASKS[task] if task < len(TASKS) else TASKS[0], outputs, numbers,
             model_hash if flags & 1 else None, version, build, board, model, bool(flags & 2), bool(flags & 4),
-            state, step_us, ended,
+            bool(flags & 8), state, step_us, ended,
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from spedge.base.children import guarded
+from spedge.base.children import OWN_GROUP, guarded
 from spedge.base.errors import DeviceGone, UsageError
 from spedge.link.transport import FdTransport
 
@@ -56,7 +56,7 @@ class SshTransport(FdTransport):
             stack.enter_context(ours)
             with theirs, self._said.open("wb") as said:
                 self._process = subprocess.Popen(
-                    guarded(command), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=said, process_group=0
+                    guarded(command), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=said, **OWN_GROUP
                 )
             stack.callback(self._process.wait)
             stack.callback(self._process.kill)

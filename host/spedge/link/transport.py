@@ -20,12 +20,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, UsageError
 from spedge.link.clock import SYSTEM, Clock
 from spedge.link.udev import WRITE_RULES, group_that_may, joining, udev_rule
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 BAUD = 115200  #: of a serial port that nobody says another rate for
 KEPT_BYTES = 1 << 22  #: received and not fetched: far more than a device is ever asked for at once

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.children import OWN_GROUP
 from spedge.base.errors import InputError
 from spedge.base.interrupts import held_back
 from spedge.events.arrays import EVENT_DTYPE, Columns
@@ -56,7 +57,7 @@ class _Helper:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # the C library's last words
                 pass_fds=[theirs.fileno()],
-                process_group=0,  # Ctrl-C is for this process; the helper sees its end
+                **OWN_GROUP,  # Ctrl-C is for this process; the helper sees its end
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
 

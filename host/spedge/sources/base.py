@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from spedge.base.errors import InputError
 from spedge.events.decoders import Decoder
 from spedge.recordings.triggers import no_triggers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 #: A source hands out at least so often, an empty packet if nothing came, so that whoever reads it can do other things.
 PACKET_SECONDS = 0.02
@@ -24,7 +27,8 @@ class Source(ABC):
 
     name: for people. width, height: of the sensor, pixels. live: it does not wait for who reads it slowly.
     lost: what the source knows to have lost before it came here, by cause; `events` where the number is known,
-    `overflows` (how often) where only that is.
+    `overflows` (how often) where only that is. keeps_triggers: whether external triggers are kept until they are taken;
+    who takes them says so before it asks for packets, as else they would pile up.
     """
 
     def __init__(self, name: str, width: int, height: int, live: bool) -> None:
@@ -33,7 +37,8 @@ class Source(ABC):
         self.height = height
         self.live = live
         self.lost: dict[str, int] = {}
-        self.triggers: list[NDArray[np.void]] = []
+        self.keeps_triggers = False
+        self._triggers: list[NDArray[np.void]] = []
         self._stopped = threading.Event()
         self._newest = 0  # time, µs
         self._outside = 0
@@ -50,8 +55,8 @@ class Source(ABC):
         """
 
     def take_triggers(self) -> NDArray[np.void]:
-        """External triggers (TRIGGER_DTYPE) that came since they were taken last."""
-        taken, self.triggers = self.triggers, []
+        """External triggers (TRIGGER_DTYPE) that came since they were taken last; none unless `keeps_triggers`."""
+        taken, self._triggers = self._triggers, []
         return np.concatenate(taken) if taken else no_triggers()
 
     def nothing(self, problem: str | None) -> InputError:

@@ -21,6 +21,7 @@ _PATCH_SIZE, _THRESHOLD = 16, 256.0  # what the board does with the events is no
 class BoardCamera(Source):
     """Events of the camera at a board's camera port, from the bytes that the board passes on.
 
+    port: where the camera is, "camera" (a UART) or "frames".
     format: of the camera, as in device.Configuration, without "edvs-e0", whose events have no time. mode: "live", in
     which the camera is never held up and bytes that the link has no room for are lost, or "lossless", in which it is
     held up. lost: `bytes` of the camera that did not get through, and what the decoder left out after such a gap.
@@ -28,7 +29,15 @@ class BoardCamera(Source):
     """
 
     def __init__(
-        self, device: Device, format: str, *, width: int, height: int, mode: str = "live", baud: int = 0
+        self,
+        device: Device,
+        format: str,
+        *,
+        width: int,
+        height: int,
+        mode: str = "live",
+        baud: int = 0,
+        port: str = "camera",
     ) -> None:
         format = format_name(format, TIMED_FORMATS)
         super().__init__(f"the camera of {device.name}", width, height, live=mode == "live")
@@ -43,7 +52,7 @@ class BoardCamera(Source):
         self._at = 0  # bytes of the stream so far, lost ones included
         tokenizer = TokenizerSettings(width, height, _PATCH_SIZE, _THRESHOLD)
         self._configuration = Configuration(
-            model=False, tokenizer=tokenizer, source="camera", format=format, mode=mode, baud=baud, raw=True
+            model=False, tokenizer=tokenizer, source=port, format=format, mode=mode, baud=baud, raw=True
         )
 
     def packets(self) -> Iterator[NDArray[np.void]]:

@@ -60,7 +60,7 @@ def list_cameras() -> list[PluggedIn]:
 class UsbCamera(Source):
     """A camera on USB, or Ethernet (triton2): a key of CAMERAS. serial: which one, when there are several.
 
-    knobs: what is to be other than the driver's defaults. Edges at the camera's trigger input are in take_triggers.
+    knobs: what is to be other than the driver's defaults. Edges at the camera's trigger input are external triggers.
 
     The driver reads USB in a thread of its own; when we read too slowly its ring overflows, which is counted in
     `lost["overflows"]` (it does not know how many events that were).
@@ -109,13 +109,13 @@ class UsbCamera(Source):
         return as_events(events, self.width, self.height)
 
     def _keep_triggers(self, found: NDArray[np.void] | None) -> None:
-        if found is None or len(found) == 0:
+        if not self.keeps_triggers or found is None or len(found) == 0:
             return
         triggers = np.zeros(len(found), TRIGGER_DTYPE)
         for name, theirs in (("t", "t"), ("id", "id"), ("p", "rising")):
             if theirs in (found.dtype.names or ()):
                 triggers[name] = found[theirs]
-        self.triggers.append(triggers)
+        self._triggers.append(triggers)
 
     def close(self) -> None:
         self._owned.close()

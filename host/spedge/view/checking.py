@@ -1,15 +1,19 @@
-"""A stage for a check: each recording with what host and device say of it, one over the other, and the verdict."""
+"""A stage for a check: each recording with what host and device say of it, one over the other, and the verdict; of a
+detector with the boxes of both."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from spedge.base.errors import InputError, UsageError
 from spedge.jobs.check import KEPT_EVENTS, Compared
+from spedge.jobs.check_boxes import ComparedBoxes
 from spedge.tokens.settings import TokenizerSettings
+from spedge.view.boxes import found, together
 from spedge.view.scene import Results, Scene
 from spedge.view.shelf import ShelfStage
 from spedge.view.stage import RecordingStage
@@ -24,10 +28,10 @@ class CheckStage(ShelfStage):
         super().__init__(name)
         self._settings, self._board, self._recordings = settings, board, recordings
         self._told: list[dict[str, Any]] = []
-        self._kept: list[Compared | None] = []
+        self._kept: list[Compared | ComparedBoxes | None] = []
         self._room = KEPT_EVENTS
 
-    def add(self, compared: Compared) -> None:
+    def add(self, compared: Compared | ComparedBoxes) -> None:
         """A recording was checked. Of those beyond KEPT_EVENTS together only the verdict is kept."""
         check = compared.check
         with self._lock:
@@ -39,8 +43,7 @@ class CheckStage(ShelfStage):
                     "name": check.path.name,
                     "passed": check.passed,
                     "problem": check.problem or "",
-                    "host": check.label_host,
-                    "device": check.label_device,
+                    **_said(compared),
                 }
             )
 
@@ -58,31 +61,44 @@ class CheckStage(ShelfStage):
             compared, name = self._kept[number], self._told[number]["name"]
         if compared is None:
             raise InputError(f"{name} was too much to be kept beside the others: check it by itself")
-        scene = Scene(
-            self._settings.width,
-            self._settings.height,
-            compared.events,
-            self._settings.patch_size,
-            compared.tokens,
-            Results(
-                compared.labels,
-                np.array([t for t, _ in compared.host], np.int64),
-                np.array([logits for _, logits in compared.host], np.float32),
-            ),
-        )
-        stage = RecordingStage(name, scene, self._settings, _verdict(compared))
-        for t, logits in compared.device:
-            stage.device(self._board, t, logits, 0, "")
+        settings = self._settings
+        scene = Scene(settings.width, settings.height, compared.events, settings.patch_size, compared.tokens)
+        scene = _with_what_the_host_says(scene, compared)
+        stage = RecordingStage(name, scene, settings, _verdict(compared), self._board)
+        for t, said in compared.device:
+            if isinstance(compared, ComparedBoxes):
+                stage.device_boxes(self._board, t, said)
+            else:
+                stage.device(self._board, t, said, 0, "")
         return stage
 
 
-def _verdict(compared: Compared) -> dict[str, Any]:
-    """As `spedge.view.stage.verdict` gives it, with the check's own word."""
-    largest = compared.check.logits_max_abs_diff
-    return {
+def _with_what_the_host_says(scene: Scene, compared: Compared | ComparedBoxes) -> Scene:
+    times = np.array([t for t, _ in compared.host], np.int64)
+    if isinstance(compared, ComparedBoxes):
+        boxes = together(found(t, boxes) for t, boxes in compared.host)
+        return replace(scene, boxes=boxes, names=compared.labels, steps=times)
+    logits = np.array([logits for _, logits in compared.host], np.float32)
+    return replace(scene, results=Results(compared.labels, times, logits))
+
+
+def _said(compared: Compared | ComparedBoxes) -> dict[str, str]:
+    """What each says of a recording, for a list of them."""
+    if not isinstance(compared, ComparedBoxes):
+        return {"host": compared.check.label_host, "device": compared.check.label_device}
+    counts = {"host": compared.host, "device": compared.device}
+    return {whose: f"{sum(len(boxes) for _, boxes in steps):,} boxes" for whose, steps in counts.items()}
+
+
+def _verdict(compared: Compared | ComparedBoxes) -> dict[str, Any]:
+    """As `verdict` and `boxes_verdict` of `spedge.view.stage` give it, with the check's own word."""
+    judged = {
         "equal": compared.check.passed,
         "problem": compared.check.problem or "",
         "compared": len(compared.device),
         "of": len(compared.device),
-        "largest": largest if math.isfinite(largest) else None,
     }
+    if isinstance(compared, ComparedBoxes):
+        return judged
+    largest = compared.check.logits_max_abs_diff
+    return judged | {"largest": largest if math.isfinite(largest) else None}

@@ -6,7 +6,7 @@ import csv
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,6 @@ def _versions(bundle: Bundle | None = None, hello: Hello | None = None) -> Marku
     }  # fmt: skip
     if hello is not None:
         about |= {"firmware": f"{hello.version}, build {hello.build}", "model on the device": hello.model}
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     return pairs({**about, **versions, "machine": machine, "made": made})

@@ -52,11 +52,17 @@ class RecordingStage(Stage):
     """A recording. scene: its events, with tokens of `settings` and what the host's model says of it, if anything.
 
     The model's results are of its own tokens, whatever settings the page tries. verdict: of who has compared host and
-    device, in the place of our own; see `verdict`.
+    device, in the place of our own; see `verdict` and `boxes_verdict`. device: its
+    name, where it may say nothing.
     """
 
     def __init__(
-        self, name: str, scene: Scene, settings: TokenizerSettings, verdict: dict[str, Any] | None = None
+        self,
+        name: str,
+        scene: Scene,
+        settings: TokenizerSettings,
+        verdict: dict[str, Any] | None = None,
+        device: str = "",
     ) -> None:
         self.name = name
         self.scene = scene
@@ -66,7 +72,7 @@ class RecordingStage(Stage):
         self._lock = threading.Lock()
         self._device: list[tuple[int, NDArray[np.float32], int]] = []
         self._boxes: list[tuple[int, NDArray[np.void]]] = []
-        self._device_name = self._unit = ""
+        self._device_name, self._unit = device, ""
         self._problem = ""
 
     # ------------------------------------------------------------ from a board that is given the same events
@@ -147,8 +153,8 @@ class RecordingStage(Stage):
             document["verdict"] = self._verdict or verdict(host, times, there)
         if scene.names:
             document["names"] = list(scene.names)
-        if boxes:
-            document |= {"boxes_of": name, "boxes_verdict": boxes_verdict(scene, boxes)}
+        if boxes or (self._verdict and scene.steps is not None):
+            document |= {"boxes_of": name, "boxes_verdict": self._verdict or boxes_verdict(scene, boxes)}
         return Answer(document)
 
     def _tokenizer(self, asked: dict[str, Any]) -> Answer:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from spedge.base.children import guarded
+from spedge.base.children import OWN_GROUP, guarded
 from spedge.boards.flash.way import FlashError
 
 _SECONDS = 180.0  # for one run; a megabyte over a slow probe takes about 60
@@ -76,7 +76,7 @@ def run(
             stdin=subprocess.DEVNULL if content is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            process_group=0,
+            **OWN_GROUP,
         )
     except OSError as error:
         raise FlashError(step, f"{command[0]} cannot be started ({error.strerror})", "install it again") from error
