@@ -8,8 +8,8 @@ from tests.chips import parts
 from tests.chips.receivers import Reach
 
 FLASH = 0x08000000
-#: Of each chip. doubles: it has an FPU for them. link, camera: USART, where, interrupt, pins. requests: of each DMA, see
-#: receivers.Dma. stop: the pin that stops the camera. dcmi: where, and its pins.
+#: Of each chip. doubles: it has an FPU for them. link, camera: USART, where, interrupt, pins. requests: of each DMA, as
+#: receivers.Dma has them. stop: the pin that stops the camera. dcmi: where, and its pins.
 CHIPS: dict[str, dict[str, Any]] = {
     "f746": {
         "memories": ((FLASH, 1 << 20), (0x20000000, 320 << 10), (0x1FF0F000, 0x1000), (0x1FF00000, 0x1000)),
