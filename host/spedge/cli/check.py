@@ -20,6 +20,7 @@ from spedge.cli.common import (
     JsonOption,
     PrecisionOption,
     ProviderOption,
+    ThreadsOption,
     board_of,
     corner_of,
     known_boards,
@@ -38,6 +39,7 @@ from spedge.cli.reading import reads
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from spedge.events.part import Part
     from spedge.jobs.check import CheckReport, DeviceCheck, RecordingCheck
     from spedge.jobs.check_boxes import StepsCheck
     from spedge.jobs.check_host import HostReport, SampleCheck
@@ -60,6 +62,7 @@ def command(
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     fault: FaultOption = None,
     camera: Annotated[
         str | None,
@@ -119,7 +122,7 @@ def command(
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     if board == HOST and provider is None:
-        played = fault or camera or every_ms or every_tokens or window_ms or crop or bin
+        played = threads or fault or camera or every_ms or every_tokens or window_ms or crop or bin
         if device or played or view or precision != "fp32":
             raise UsageError(
                 "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
@@ -139,10 +142,8 @@ def command(
             "a detector has its own steps, and all are checked: --every-ms, --every-tokens and --window-ms are for "
             "classifiers"
         )
-    known = board_of(board, loaded, provider, precision)
+    known = board_of(board, loaded, provider, precision, threads, device)
     corner = corner_of(crop)
-    if detects and (corner or bin):
-        raise UsageError("a part of a larger sensor is checked of classifiers only, and this is a detector")
     part = part_of_recordings(loaded, recordings, reading, corner, bin) if corner or bin else None
     events = require_recordings(loaded, recordings, reading, part is not None)
     with contextlib.ExitStack() as stack:
@@ -156,7 +157,9 @@ def command(
                 board_name = None if device else known.name
                 report: CheckReport[Any]
                 if detects:
-                    report = check_boxes(loaded, recordings, link, board_name, say, camera, reading, events, watch)
+                    report = check_boxes(
+                        loaded, recordings, link, board_name, say, camera, reading, events, watch, part
+                    )
                 else:
                     report = check(
                         loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
@@ -164,7 +167,7 @@ def command(
                     )  # fmt: skip
                 hello = link.hello
         if html is not None:
-            _write_html(html, report, loaded, recordings, reading, hello)
+            _write_html(html, report, loaded, recordings, reading, hello, part)
         if as_json:
             print_json(report.to_json())
         else:
@@ -214,12 +217,13 @@ def _write_html(
     recordings: list[Path],
     reading: Reading,
     hello: Hello | None = None,
+    part: Part | None = None,
 ) -> None:
     from spedge.view.reports import check_page, scenes, write
 
     document = report.to_json()
     with progress("Drawing"):
-        write(path, check_page(document, bundle, scenes(bundle, recordings, document, reading), hello))
+        write(path, check_page(document, bundle, scenes(bundle, recordings, document, reading, part), hello))
 
 
 def _samples(report: HostReport[SampleCheck]) -> Table:
