@@ -438,8 +438,8 @@ class _Lifter:
 
 
 def _live_bindings(function: Any) -> list[tuple[Any, Any, list[Any]]]:
-    """The bindings that the result depends on; importers leave shape arithmetic behind that is not read. With each, what
-    is read by none after it."""
+    """The bindings that the result depends on; importers leave shape arithmetic behind that is not read. With
+    each, what is read by none after it."""
     bindings = [(b.var, b.value) for block in function.body.blocks for b in block.bindings]
     needed = {function.body.body}
     live = []
