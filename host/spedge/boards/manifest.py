@@ -86,7 +86,7 @@ class Board:
     """One board, from its manifest.
 
     `target` is what `spedge compile --target` takes; `port` is a folder of firmware/port; `flash_bytes` and
-    `ram_bytes` are limits of the chip; `cost_unit` is the unit of the costs the board reports; `silicon` is
+    `ram_bytes` are limits of the chip; `parts` are sources of others that it is built with (spedge.boards.parts); `cost_unit` is the unit of the costs the board reports; `silicon` is
     False for boards that are emulated. Of `process`, `qemu` and `serial` the one that `runs` names is set.
     """
 
@@ -107,6 +107,7 @@ class Board:
     qemu: Qemu | None = None
     serial: Serial | None = None
     flash: Flash | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def environment(self) -> str:
@@ -191,6 +192,7 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Board:
         qemu=_qemu(run) if runs == "qemu" else None,
         serial=_serial(run) if runs == "serial" else None,
         flash=_flash(own["flash"]) if "flash" in own else None,
+        parts=tuple(map(str, own.get("parts", ()))),
     )
 
 
