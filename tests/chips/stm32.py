@@ -10,7 +10,7 @@ Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), de
 pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and sends these
 packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than the chip's;
 by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), deaf=N (the sensor
-does not take the N-th word).
+does not take the N-th word), usb (a USB host is at the cable, usb_host.py: its port is a third line).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -49,8 +49,9 @@ from unicorn.arm_const import (
 )
 from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 
-from tests.chips import fpu, parts, receivers
+from tests.chips import dwc2, fpu, parts, receivers
 from tests.chips.receivers import Reach
+from tests.chips.usb_host import Host
 
 PAD = 0x1FFF0000  # where handlers return to
 HARD_FAULT, TICK, FIRST_IRQ = 3, 15, 16
@@ -82,6 +83,7 @@ CHIPS: dict[str, dict[str, Any]] = {
         "requests": ({}, {(1, 1): (0x50050028, 4), (7, 1): (0x50050028, 4), (2, 4): (0x40011024, 1),
                           (5, 4): (0x40011024, 1), (1, 5): (0x40011424, 1), (2, 5): (0x40011424, 1)}),
         "stop": ("G", 6),
+        "usb": (0x50000000, 67),
         "reach": (Reach(0x20000000, 64 << 10, False), Reach(0x20010000, 256 << 10, True)),
         "dcmi": (0x50050000, (("A", 4), ("A", 6), ("G", 9), ("H", 9), ("H", 10), ("H", 11), ("H", 12), ("H", 14),
                               ("D", 3), ("E", 5), ("E", 6))),
@@ -106,6 +108,7 @@ CHIPS: dict[str, dict[str, Any]] = {
         "mux": 0x40020800,
         "requests": 2 * ({(-1, 75): (0x48020028, 4), (-1, 45): (0x40004824, 1), (-1, 71): (0x40011424, 1)},),
         "stop": ("B", 12),
+        "usb": (0x40080000, 101),
         "reach": (Reach(0x24000000, 512 << 10, True), Reach(0x30000000, 288 << 10, True, ("SRAM1", "SRAM2", "SRAM3"))),
         "dcmi": (0x48020000, (("A", 4), ("A", 6), ("B", 7), ("C", 6), ("C", 7), ("C", 8), ("C", 9), ("C", 11), ("D", 3),
                               ("E", 5), ("E", 6))),
@@ -113,6 +116,7 @@ CHIPS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 REGIONS = (
     (0x40000000, 0x30000),
+    (0x40080000, 0x10000),
     (0x48000000, 0x30000),
     (0x50000000, 0x60000),
     (0x52000000, 0x10000),
@@ -193,10 +197,13 @@ class Stm32:
         self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
         self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
         self._receive(gpio, options)
+        self.usb = dwc2.Otg(about["usb"][0], self.clocks)
+        self.usb.irq, self.usb.pins = about["usb"][1], tuple((gpio["A"], pin, 10) for pin in (11, 12))
+        self.host = Host(self.usb) if "usb" in options else None
         self.parts: list[parts.Part] = [
             self.clocks, self.clocks.power, self.clocks.flash, *gpio.values(), self.watchdog, self.system,
             parts.Timer(0x40000000, "TIM2", self.clocks), *(line.usart for line in self.lines), *self.dmas,
-            *([self.mux] if self.mux else []), self.dcmi, self.i2c,
+            *([self.mux] if self.mux else []), self.dcmi, self.i2c, self.usb,
         ]  # fmt: skip
         self.uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M7)
@@ -291,7 +298,9 @@ class Stm32:
             return False
         try:
             lines = [receivers.receive(line.usart, self.dmas) for line in self.lines]
-            return self._sense() or any(lines)
+            if self.host:
+                self.host.serve()
+            return self.usb.work() or self._sense() or any(lines)
         except parts.Wrong as error:
             self._wrong(error)
             return False
@@ -369,6 +378,7 @@ class Stm32:
         """The numbers of exceptions that wait to be taken."""
         wanting = [line.usart.irq for line in self.lines if line.usart.wants]
         wanting += [irq for dma in self.dmas for irq in dma.wants()] + [self.dcmi.irq] * self.dcmi.wants
+        wanting += [self.usb.irq] * self.usb.wants
         return [FIRST_IRQ + irq for irq in wanting if self.system.enabled(irq)] + [TICK] * self.system.ticks
 
     def _interrupts(self) -> None:
@@ -405,7 +415,7 @@ class Stm32:
             if self._feed():
                 continue
             before = time.perf_counter()
-            self.news.wait(0.001 if self.sensor else 0.01)
+            self.news.wait(0.001 if self.sensor or self.host else 0.01)
             self.idle += time.perf_counter() - before
             self.news.clear()
         self.uc.reg_write(UC_ARM_REG_PC, self.wfi + len(WFI) | 1)
@@ -491,6 +501,8 @@ def main(chip: str, elf: str, *given: str) -> int:
     double = Stm32(chip, Path(elf), **options)
     for line in double.lines:
         say(line.path)
+    if double.host:
+        say(double.host.path)
     signal.signal(signal.SIGUSR1, double.stack_used)
     print(double.run(), file=sys.stderr, flush=True)
     return 1
