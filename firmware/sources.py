@@ -8,8 +8,8 @@ The model is the folder that `spedge compile` wrote, named by the environment va
 it, or where it is empty, the firmware has no model and only makes tokens. Nothing else is compiled in another way
 for a model. Runs inside SCons for every platform, ours or PlatformIO's.
 
-A manifest's `parts` are sources of others: the port's parts.json says which, parts.json here where from; `spedge build` fetches
-them, and SPEDGE_PARTS says where they are.
+A manifest's `parts` are sources of others: the port's parts.json says which, parts.json here where from; `spedge build`
+fetches them, and SPEDGE_PARTS says where they are. `build.folder` is the board's folder, where that has another name.
 """
 
 import hashlib

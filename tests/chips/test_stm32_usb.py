@@ -76,7 +76,7 @@ def test_the_link_is_where_hello_came_last(board: str, image: Path) -> None:
                 one.configure(Configuration())
                 with second() as other:
                     other.configure(Configuration())
-                    with pytest.raises(DeviceError, match="another host has the device"):
+                    with pytest.raises(DeviceError, match="another program took over"):
                         one.stats()
                     assert other.stats().imbalance(0) is None
 

@@ -86,8 +86,9 @@ class Board:
     """One board, from its manifest.
 
     `target` is what `spedge compile --target` takes; `port` is a folder of firmware/port; `flash_bytes` and
-    `ram_bytes` are limits of the chip; `parts` are sources of others that it is built with (spedge.boards.parts); `cost_unit` is the unit of the costs the board reports; `silicon` is
-    False for boards that are emulated. Of `process`, `qemu` and `serial` the one that `runs` names is set.
+    `ram_bytes` are limits of the chip; `cost_unit` is the unit of the costs the board reports; `silicon` is
+    False for boards that are emulated; `parts` are sources of others that it is built with (spedge.boards.parts).
+    Of `process`, `qemu` and `serial` the one that `runs` names is set.
     """
 
     name: str

@@ -1,6 +1,7 @@
-"""Sources of others that a port is built with: fetched from Debian once, known by their hash, kept in the cache.
+"""Sources of others that boards are built with: fetched from Debian once, known by their hash, kept in the cache.
 
-`firmware/parts.json` says which there are, a board's manifest which it has, its port's `parts.json` what is compiled of them.
+`firmware/parts.json` says which there are, a board's manifest which it has, its port's `parts.json` what is compiled
+of them.
 """
 
 from __future__ import annotations
