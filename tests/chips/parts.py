@@ -83,6 +83,10 @@ class Clocks(Part):
     def pll(self) -> int:
         raise NotImplementedError
 
+    def usb(self) -> int:
+        """Hz of the USB's clock, which is to be 48 MHz."""
+        raise NotImplementedError
+
     def core(self) -> int:
         raise NotImplementedError
 

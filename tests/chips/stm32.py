@@ -19,13 +19,11 @@ clock), an interrupt elsewhere than where a function begins.
 from __future__ import annotations
 
 import os
-import pty
 import select
 import signal
 import sys
 import threading
 import time
-import tty
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +48,9 @@ from unicorn.arm_const import (
 from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 
 from tests.chips import dwc2, fpu, parts, receivers
+from tests.chips.line import Line
 from tests.chips.receivers import Reach
-from tests.chips.usb_host import Host
+from tests.chips.usb_host import Host, say
 
 PAD = 0x1FFF0000  # where handlers return to
 HARD_FAULT, TICK, FIRST_IRQ = 3, 15, 16
@@ -125,26 +124,6 @@ REGIONS = (
 )
 UNUSED = b"\xa5"  # stack
 UNIQUE_ID = bytes(range(1, 13))
-
-
-def say(what: str) -> None:
-    print(what, flush=True)
-
-
-class Line:
-    """A pseudo-terminal for a USART."""
-
-    def __init__(self, usart: parts.Usart) -> None:
-        self.usart = usart
-        self.fd, self.slave = pty.openpty()
-        tty.setraw(self.slave)
-        self.path = os.ttyname(self.slave)
-        os.set_blocking(self.fd, False)
-        usart.out = self.write
-
-    def write(self, byte: int) -> None:
-        if select.select([], [self.fd], [], 1)[1]:  # else nobody listens
-            os.write(self.fd, bytes([byte]))
 
 
 class FloatRegisters:

@@ -76,9 +76,9 @@ def test_a_clock_beyond_its_limits(spoil, says: str) -> None:
 
 
 def test_usb_gets_48_mhz_or_ends_it() -> None:
-    clocks = f7()
-    fast_f7(clocks)
-    assert clocks.usb() == 48_000_000
+    f746 = f7()
+    fast_f7(f746)
+    assert f746.usb() == 48_000_000
     clocks = h7()
     clocks.write(0x00, 0x83 | 1 << 16 | 1 << 18)
     clocks.write(0x28, 2 | 2 << 20)
