@@ -1,4 +1,4 @@
-# make demo | test | quick | test-chips | test-ssh | test-cuts | test-long | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | docs | wheel | test-wheel | lint | format | setup | clean
+# make demo | test | quick | test-chips | test-ssh | test-cuts | test-long | test-large | test-onnx | test-train | test-view | test-presets | bench | reproduce-clips | reproduce-nmnist | reproduce-detection | fuzz | docs | wheel | test-wheel | lint | format | setup | clean
 # The environment is .venv; builds and generated code are kept in .cache.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ BUILD_TOOLS := scikit-build-core cython cmake ninja setuptools wheel
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 C_FILES = $(shell find boards firmware host tests -name '*.[ch]' -not -path '*/build/*' -not -path '*/.pio/*')
 
-.PHONY: demo test quick test-chips test-ssh test-cuts test-long test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz docs wheel test-wheel lint format setup clean boards-packages
+.PHONY: demo test quick test-chips test-ssh test-cuts test-long test-large test-onnx test-train test-view test-presets bench reproduce-clips reproduce-nmnist reproduce-detection fuzz docs wheel test-wheel lint format setup clean boards-packages
 
 demo: $(VENV)/demo.stamp boards-packages
 	$(BIN)/python -m spedge demo --out demo-out
@@ -46,6 +46,10 @@ test-cuts: $(VENV)/all.stamp
 # Variants of tests in `make test` that take ten seconds each.
 test-long: setup
 	$(BIN)/python -m pytest -n 2 -m long tests
+
+# Untrained DG-T-SP on the real clips: base on sim and host, nano on jetson, and what compiling and building took.
+test-large: $(VENV)/all.stamp boards-packages
+	$(BIN)/python -m pytest -m large --durations 0 tests/python/test_large_models.py
 
 # Node tests of package onnx, models exported by torch in every operator set, our own; `make test` runs most of them.
 test-onnx: setup

@@ -136,13 +136,14 @@ def _sources(
 ) -> dict[str, str | bytes]:
     """The files of a folder but for model.c and what describes it."""
     from .text import model as emit
-    from .text.package import example, headers, points_example
+    from .text.package import example, headers, points_example, rows_sources
 
     used = [*emit.kernel_headers(names), "spedge/model.h"]
     if isinstance(bundle.model, Gnn | Pcn):
-        examples = points_example(target)
+        examples = points_example(target, names.by_rows)
     else:
-        examples = {"example/main.c": example(target, "detector" if supported(bundle).detector else "classifier")}
+        kind = "detector" if supported(bundle).detector else "classifier"
+        examples = {"example/main.c": example(target, kind, names.by_rows)}
     return {
         "model.h": emit.model_header(bundle, arena_bytes, sites),
         "model_internal.h": emit.internal_header(names, constants),
@@ -150,6 +151,7 @@ def _sources(
         "weights.c": weights.source,
         "weights.bin": weights.blob,
         **headers(used),
+        **(rows_sources() if names.by_rows else {}),
         **examples,
     }
 

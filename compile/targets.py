@@ -129,8 +129,8 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             "native",
-            "the machine that compiles it (board sim, tests)",
-            ("-march=native", *_STRICT),
+            "Linux on machines like the one that compiles it (board sim, tests)",
+            _STRICT,
             rows=4,
             columns=8,
             unroll=4,

@@ -1,4 +1,4 @@
-"""What PlatformIO compiles: the library, the runtime, the program, the board's port and a compiled model.
+"""What PlatformIO compiles: the library, the program, the board's port and a compiled model.
 
 A folder of the board's name beside its manifest holds what its port asks of it: board.h and memory.ld.
 
@@ -31,7 +31,7 @@ program = os.environ.get("SPEDGE_PROGRAM", "app")
 
 application = ["+<app/>", "-<app/main.c>"] if program == "bench/link" else []  # its pieces, under another main
 stand_in = ["-<app/no_model.c>"] if has_model else []
-sources = ["+<lib/src/>", "+<runtime/>", *application, f"+<{program}/>", *stand_in, f"+<port/{port}/>"]
+sources = ["+<lib/src/>", *application, f"+<{program}/>", *stand_in, f"+<port/{port}/>"]
 env.Replace(SRC_FILTER=["-<*>", *sources])
 env.Append(
     CPPPATH=[
@@ -52,7 +52,7 @@ if has_model and Path(model, "weights.bin").is_file():
 if model:
     env.Append(CPPPATH=[model])
 if has_model:
-    env.BuildSources("$BUILD_DIR/model", model, src_filter=["+<*.c>"])
+    env.BuildSources("$BUILD_DIR/model", model, src_filter=["+<*.c>", "+<rows/*.c>"])
 
 
 def with_parts(wanted: dict) -> None:

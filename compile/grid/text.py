@@ -50,6 +50,7 @@ def detector_source(
                 emit.input_offset(program, names),
                 layout.arena_bytes,
                 "fp32",
+                names,
                 (f".cells_offset = 4 * {place_name(CELLS)}", ".detection = &detection", ".reset = reset"),
             ),
         ]

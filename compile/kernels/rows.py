@@ -1,6 +1,7 @@
 """Kernels on whole matrices (kernel_rows.h), for cores with vectors and a cache: all rows that are present at a time.
 
-They compute what those of base.py do, with `rows` as an argument where `given`; weights lie in panels of PANEL columns.
+They compute what those of base.py do, on as many threads as there are, with `rows` as an argument where `given`;
+weights lie in panels of PANEL columns.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PANEL = 32  # columns
 TILE_ROWS = 12  # of a tile, at most
+WORKERS = 16  # threads that share the heads of an attention, at most
 GELU = (Step("gelu", (("t", 0),)),)
 ADD = ((Step("add", (("t", 0), ("x", 0))),), (Step("add", (("x", 0), ("t", 0))),))
 ROWS = Parameter("rows", "int")
@@ -72,23 +74,15 @@ class RowsLinearKernel(LinearKernel):
         return (Parameter("x", "in"), *weights, *bias, *self.epilogue.parameters, Parameter("out", "out"), *rows)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        whole = self.width // PANEL
-        if whole:
-            with b.loop(whole, "panel") as panel:
-                self.panel(b, p, panel, PANEL)
-        if self.width % PANEL:
-            self.panel(b, p, whole, self.width % PANEL)
-
-    def panel(self, b: Builder, p: dict[str, Any], panel: Any, columns: int) -> None:
         rows = p["rows"] if self.given else self.rows
-        front = (b.address(p["x"], 0), self.x_stride, rows, b.address(p["w"], panel * (self.steps * PANEL)))
-        scale = (b.address(p["scale"], panel * PANEL),) if self.scaled else ()
-        bias = b.address(p["bias"], panel * PANEL) if self.bias else NOTHING
+        front = (b.address(p["x"], 0), self.x_stride, rows, b.address(p["w"], 0))
+        scale = (b.address(p["scale"], 0),) if self.scaled else ()
+        bias = b.address(p["bias"], 0) if self.bias else NOTHING
         plus, stride = NOTHING, 0
         if self.epilogue.steps in ADD:
-            plus, stride = b.address(p["x0"], panel * PANEL), self.epilogue.layouts[0].size
-        end = (bias, plus, stride, int(self.epilogue.steps == GELU), b.address(p["out"], panel * PANEL), self.out.size)
-        b.do(self.function, *front, self.steps, columns, *scale, *end)
+            plus, stride = b.address(p["x0"], 0), self.epilogue.layouts[0].size
+        end = (bias, plus, stride, int(self.epilogue.steps == GELU), b.address(p["out"], 0), self.out.size)
+        b.do(self.function, *front, self.steps, self.width, *scale, *end)
 
     @property
     def function(self) -> str:
@@ -193,36 +187,55 @@ class RowsMapKernel(MapKernel):
 
 @dataclass(frozen=True)
 class RowsAttentionKernel(Kernel):
-    """Attention of one head; its width is what it writes. given: a query for each key, else for `rows` rows."""
+    """Attention of all heads. given: a query for each key, else for `rows` rows. steps: floats from a head to the next,
+    of q, k, v and out. most_keys: that its scratch is for, of up to WORKERS threads."""
 
     depth: int
-    width: int
+    head_width: int  # of what a head writes
     q: Layout
     k: Layout
     v: Layout
     out: Layout
+    heads: int
+    steps: tuple[int, int, int, int]
+    most_keys: int
     given: bool = False
 
     @property
     def title(self) -> str:
-        return f"rows_attention_{self.rows}x{self.depth}x{self.width}"
+        return f"rows_attention_{self.heads}x{self.rows}x{self.depth}x{self.head_width}"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         matrices = (*(Parameter(name, "in") for name in "qkv"), Parameter("scratch", "both"), Parameter("out", "out"))
         return (*matrices, Parameter("keys", "int"))
 
-    def macs(self, keys: int) -> int:
-        return self.rows * (self.depth + self.width) * keys
+    @property
+    def width(self) -> int:
+        """Of what it writes."""
+        return self.heads * self.head_width
 
-    def scratch(self, keys: int) -> int:
-        """Floats of its scratch for so many keys."""
-        wide = panels(keys) * PANEL
-        return wide * self.depth + panels(self.width) * PANEL * keys + TILE_ROWS * wide
+    @property
+    def workers(self) -> int:
+        """Threads that have room to compute it."""
+        return min(self.heads, WORKERS)
+
+    @property
+    def scratch(self) -> int:
+        """Floats of a thread's scratch."""
+        wide = panels(self.most_keys) * PANEL
+        return wide * self.depth + panels(self.head_width) * PANEL * self.most_keys + TILE_ROWS * wide
+
+    def macs(self, keys: int) -> int:
+        return self.heads * self.rows * (self.depth + self.head_width) * keys
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        matrices = [item for name in "qkv" for item in (b.address(p[name], 0), getattr(self, name).size)]
+        matrices = [
+            item
+            for name, step in zip("qkv", self.steps, strict=False)
+            for item in (b.address(p[name], 0), getattr(self, name).size, step)
+        ]
         rows = p["keys"] if self.given else self.rows
-        scratch, out = b.address(p["scratch"], 0), b.address(p["out"], 0)
-        sizes = (rows, p["keys"], self.depth, self.width)
-        b.do("sp_k_rows_attention", *matrices, *sizes, scratch, out, self.out.size)
+        sizes = (rows, p["keys"], self.depth, self.head_width, self.heads)
+        scratch, out = (b.address(p["scratch"], 0), self.scratch, self.workers), b.address(p["out"], 0)
+        b.do("sp_k_rows_attention", *matrices, *sizes, *scratch, out, self.out.size, self.steps[3])

@@ -9,12 +9,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from spedge.base.objects import rows_objects
 from spedge.base.programs import apt_get
 
 from ..errors import CompileError, MissingCompilerError
 from ..targets import Target
 
 SOURCES = ("model.c", "kernels.c", "weights.c")
+_CHAIN = 8  # from a kernel of rows/ to the product that it shares out
 _ENTRIES = ("encode", "step")
 
 
@@ -23,8 +25,8 @@ class Footprint:
     """Bytes on the target. `code_bytes` and `constant_bytes` go to flash.
 
     `stack_bytes` is an upper bound of what `sp_model.encode` takes: its frame and the deepest one below it. The
-    kernels call no function of their own; `library_calls` names what the compiler made of some of their code
-    (memset, ...), whose frames come on top.
+    kernels call no function of their own but those in rows/; `library_calls` names what the compiler made of some
+    of their code (memset, ...), whose frames come on top.
     """
 
     compiler: str
@@ -46,10 +48,9 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
     """
     require_compiler(target)
     with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
-        for source in SOURCES:
-            _compile(Path(folder) / source, target, Path(scratch))
-        executor, *below = (_frames(Path(scratch) / s.replace(".c", ".su")) for s in SOURCES)
-        sizes = [_sections(Path(scratch) / s.replace(".c", ".o")) for s in SOURCES]
+        executor, *below = (_compiled(Path(folder) / source, target, Path(scratch)) for source in SOURCES)
+    below += _rows(Path(folder), target)
+    sizes = [one.sections for one in (executor, *below)]
     own = {name for _, _, defined in sizes for name in defined if name[0] != "?"}
     missing = {name[1:] for _, _, defined in sizes for name in defined if name[0] == "?"}
     version = subprocess.run([target.compiler, "-dumpfullversion"], capture_output=True, text=True, check=False)
@@ -57,7 +58,7 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
         f"{target.compiler} {version.stdout.strip()}",
         sum(code for code, _, _ in sizes),
         sum(constants for _, constants, _ in sizes),
-        _deepest(dict(executor), [size for frames in below for _, size in frames], target),
+        _deepest(dict(executor.frames), [size for one in below for _, size in one.frames], target),
         tuple(sorted(missing - own)),
     )
 
@@ -75,13 +76,38 @@ def include_flags(folder: Path) -> list[str]:
     return [f"-I{folder}", f"-I{folder / 'include'}"]
 
 
-def _compile(source: Path, target: Target, out: Path) -> None:
-    command = [target.compiler, "-std=c99", *target.flags, "-fno-pic", "-fstack-usage", "-c", str(source)]
-    command += [*include_flags(source.parent), "-o", str(out / source.with_suffix(".o").name)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@dataclass(frozen=True)
+class _Compiled:
+    """A source's functions with the bytes of their frames, and what `_sections` says of its object."""
+
+    frames: tuple[tuple[str, int], ...]
+    sections: tuple[int, int, frozenset[str]]
+
+
+def _rows(folder: Path, target: Target) -> list[_Compiled]:
+    """What is in rows/, if there is such a folder."""
+    return [_read(made) for made in rows_objects(folder, [target.compiler, *_options(target)])]
+
+
+def _options(target: Target) -> list[str]:
+    return ["-std=c99", *target.flags, "-fno-pic", "-fstack-usage"]
+
+
+def _compiled(source: Path, target: Target, out: Path) -> _Compiled:
+    command = [target.compiler, *_options(target), "-c", str(source)]
+    made = out / source.with_suffix(".o").name
+    done = subprocess.run(
+        [*command, *include_flags(source.parent), "-o", str(made)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if "error:" in line), done.stderr.strip())
         raise CompileError(f"{target.compiler} does not compile {source}: {reason}")
+    return _read(made)
+
+
+def _read(made: Path) -> _Compiled:
+    code, constants, names = _sections(made)
+    return _Compiled(tuple(_frames(made.with_suffix(".su"))), (code, constants, frozenset(names)))
 
 
 def _frames(path: Path) -> list[tuple[str, int]]:
@@ -98,12 +124,12 @@ def _frames(path: Path) -> list[tuple[str, int]]:
 
 def _deepest(executor: dict[str, int], kernels: list[int], target: Target) -> int:
     """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
-    nothing; one of whole matrices calls attention and that a product, of which the sizes alone are known here.
+    nothing but what is in rows/, whose sizes alone are known here.
     executor: frames by function, of those that the compiler has not made part of others."""
     others = [size for name, size in executor.items() if name not in _ENTRIES]
     chain = [executor[name] for name in _ENTRIES if name in executor] + [
         max(others, default=0),
-        *sorted(kernels, reverse=True)[: 3 if target.vectors else 1],
+        *sorted(kernels, reverse=True)[: _CHAIN if target.vectors else 1],
     ]
     return sum(chain) + len(chain) * target.call_bytes
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.base.errors import UsageError
+from spedge.base.objects import rows_objects
 from spedge.base.paths import cache_dir
 
 from ..driver import Progress, Result, generate, write_folder
@@ -31,7 +32,7 @@ from ..plan.program import Call, HeadLoop
 from ..supported import supported
 from ..targets import TARGETS, Target, find_target
 from .cycles import Prediction, predict
-from .footprint import Footprint, footprint, include_flags, require_compiler
+from .footprint import SOURCES, Footprint, footprint, include_flags, require_compiler
 
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
@@ -110,7 +111,7 @@ class _Site:
         if isinstance(kernel, LinearKernel | Int8LinearKernel | NormKernel | MapKernel):
             return kernel.width
         if isinstance(kernel, RowsAttentionKernel):
-            return kernel.width if kernel.given else 0
+            return kernel.width if kernel.given else 0  # all heads
         return kernel.depth if isinstance(kernel, MixKernel) else 0
 
     @property
@@ -278,17 +279,12 @@ def _build(folder: Path, sites: Sequence[_Site], scratch: Path) -> Path:
         f"{{{s.rows}, {s.width}, {s.layout.size}, {int(s.layout.panel)}, {s.layout.tile}}}" for s in sites
     )
     (scratch / "driver.c").write_text(_DRIVER.replace("@EXTENTS@", extents))
-    sources = [str(folder / name) for name in ("model.c", "kernels.c", "weights.c")]
-    command = [
-        "cc",
-        "-std=c11",
-        "-O1",
-        "-ffp-contract=off",
-        *include_flags(folder),
-        str(scratch / "driver.c"),
-        *sources,
-    ]
-    done = subprocess.run([*command, "-lm", "-o", str(scratch / "driver")], capture_output=True, text=True, check=False)
+    sources = [str(folder / name) for name in SOURCES]
+    options = ["cc", "-std=c11", "-O1", "-ffp-contract=off"]
+    command = [*options, *include_flags(folder), str(scratch / "driver.c"), *sources]
+    command += map(str, rows_objects(folder, options))
+    command += ["-pthread", "-lm", "-o", str(scratch / "driver")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompileError(f"the generated sources do not compile here: {done.stderr.strip().splitlines()[0]}")
     return scratch / "driver"

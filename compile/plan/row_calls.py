@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from ..kernels.rows import (
     pad_panels,
 )
 from .calls import Calls
-from .program import Arg, Call, HeadLoop, Item, Stored
+from .program import Arg, Call, Item, Stored
 
 PRESENT = Arg(symbol="keys")  # the rows
 
@@ -100,30 +99,24 @@ class RowCalls(Calls):
         return RowsMapKernel if blocks else MapKernel
 
     def attention(self, node: Attention, keep: Sequence[Value], blocks: bool) -> Item:
-        """Of a head after the other; all heads of one row at a time where they read the same keys and values."""
+        """Of all heads; of one row, where they read the same keys and values."""
         if not blocks and not node.shared:
             return super().attention(node, keep, blocks)
-        q = self.places.read(node.q, blocks, per_head=node.depth)
+        q = self.places.read(node.q, blocks)
         k, v = self.places.stored[node.k], self.places.stored[node.v]
         self.memory.touch(k, v)
         buffer = self.places.place(node.out, blocks, keep)
-        out = self.places.write(buffer, blocks, per_head=node.value_depth)
+        out = self.places.write(buffer, blocks)
         assert q.buffer is not None
-        rows, ours, theirs = self.rows(blocks), q.buffer.layout, buffer.layout
-        if not blocks:
-            rows, ours, theirs = node.heads, Layout(node.depth), Layout(node.value_depth)
-        layouts = ours, k.layout, v.layout, theirs
-        kernel = RowsAttentionKernel(rows, node.depth, node.value_depth, *layouts, given=blocks)
-        size = kernel.scratch(self.graph.rows)
-        scratch = self.memory.new_buffer(f"{node.out.name}_scratch", Layout(size), 1)
-        self.memory.touch(scratch)
+        rows, heads, ours, theirs = self.rows(blocks), node.heads, q.buffer.layout, buffer.layout
+        if not blocks:  # its heads become the rows of one
+            rows, heads, ours, theirs = node.heads, 1, Layout(node.depth), Layout(node.value_depth)
         shares = 0 if node.shared else 1
-        keys = Arg(k, per_head=shares * node.depth)
-        values = Arg(v, per_head=shares * node.value_depth)
-        call = Call(kernel, (q, keys, values, Arg(scratch), out, PRESENT), node.out.name)
-        return HeadLoop(node.heads, (call,)) if blocks else replace(call, args=tuple(map(_once, call.args)))
-
-
-def _once(arg: Arg) -> Arg:
-    """An argument outside a loop over heads."""
-    return replace(arg, per_head=0)
+        steps = (node.depth, shares * node.depth, shares * node.value_depth, node.value_depth)
+        layouts = ours, k.layout, v.layout, theirs
+        kernel = RowsAttentionKernel(
+            rows, node.depth, node.value_depth, *layouts, heads, steps, self.graph.rows, given=blocks
+        )
+        scratch = self.memory.new_buffer(f"{node.out.name}_scratch", Layout(kernel.workers * kernel.scratch), 1)
+        self.memory.touch(scratch)
+        return Call(kernel, (q, Arg(k), Arg(v), Arg(scratch), out, PRESENT), node.out.name)

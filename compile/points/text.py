@@ -36,7 +36,7 @@ def model_source(
             emit.labels_table(bundle.labels),
             _plan(program, names),
             c_text.outputs(bundle.outputs, [emit.output_place(program.output, names)]),
-            emit.model_struct(bundle, source, arena_bytes, "fp32", [".graph = &graph"]),
+            emit.model_struct(bundle, source, arena_bytes, "fp32", names, [".graph = &graph"]),
         ]
     )
 

@@ -43,13 +43,14 @@ def outputs(tensors: Sequence[Output], places: Sequence[str]) -> str:
     return f"{shapes}static const sp_output_t outputs[] = {{\n{entries}}};\n"
 
 
-def internal_header(signatures: Iterable[str], constants: Iterable[str]) -> str:
+def internal_header(signatures: Iterable[str], constants: Iterable[str], includes: Iterable[str] = ()) -> str:
     """model_internal.h: what the generated files know of each other. constants: "float sp_w_bias[3]"."""
+    headers = "".join(f'#include "{name}"\n' for name in includes)
     tag = f"uint32_t {constant_symbol('tag')}[4]"  # in front of the others: see weights.py
     lines = [f"{s};" for s in signatures] + [""] + [f"extern const {c};" for c in (tag, *constants)]
     return (
         f"{NOTICE}#ifndef SP_MODEL_INTERNAL_H_INCLUDED\n#define SP_MODEL_INTERNAL_H_INCLUDED\n\n"
-        "#include <stdint.h>\n\n" + "\n".join(lines) + "\n\n#endif\n"
+        f"{headers}#include <stdint.h>\n\n" + "\n".join(lines) + "\n\n#endif\n"
     )
 
 

@@ -16,7 +16,7 @@ from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.lines import VectorSumsKernel
 from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
-from ..kernels.rows import RowsAttentionKernel, RowsInt8LinearKernel, RowsLinearKernel, RowsNormKernel
+from ..kernels.rows import RowsAttentionKernel, RowsLinearKernel, RowsNormKernel
 from ..kernels.vector import VectorLinearKernel, VectorMixKernel
 from ..plan.program import Arg, Buffer, Call, HeadLoop, Item, Program, Stored
 from ..plan.stateful import StatefulProgram
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
 
     from ..points.lowering import PointProgram
+
+_ROWS = RowsAttentionKernel | RowsLinearKernel | RowsNormKernel
+_VECTORS = VectorLinearKernel | VectorMixKernel | VectorSumsKernel
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Names:
                     kernels[call.kernel] = f"{name}_v{clashes + 1}" if clashes else name
         return Names(kernels, {b: f"AT_{b.name.upper()}" for b in program.buffers})
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether kernels are computed by kernel_rows.h or kernel_vector.h, whose sources come along."""
+        return any(isinstance(kernel, _ROWS | _VECTORS) for kernel in self.kernels)
+
 
 def kernels_source(names: Names, target: Target) -> str:
     """kernels.c: the functions, as TVM wrote them."""
@@ -62,20 +70,16 @@ def kernels_source(names: Names, target: Target) -> str:
 def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
-    vectors = any(
-        isinstance(kernel, VectorLinearKernel | VectorMixKernel | VectorSumsKernel) for kernel in names.kernels
-    )
+    vectors = any(isinstance(kernel, _VECTORS) for kernel in names.kernels)
     panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
-    rows = any(isinstance(kernel, RowsAttentionKernel | RowsLinearKernel | RowsNormKernel) for kernel in names.kernels)
     graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
     uses = (
         ("kernel_graph", graphs),
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
         ("kernel_panel", panels),
-        ("kernel_rows", rows),
-        ("kernel_rows_int8", any(isinstance(kernel, RowsInt8LinearKernel) for kernel in names.kernels)),
+        ("kernel_rows", names.by_rows),
         ("kernel_vector", vectors),
     )
     extra = [name for name, used in uses if used]
@@ -94,7 +98,8 @@ def _declaration(name: str, array: Stored) -> str:
 def internal_header(names: Names, constants: dict[str, Stored]) -> str:
     """model_internal.h: what the generated files know of each other."""
     signatures = [signature(name, kernel) for kernel, name in names.kernels.items()]
-    return c_text.internal_header(signatures, [_declaration(n, a) for n, a in constants.items()])
+    includes = ["spedge/kernel_rows.h"] if names.by_rows else []
+    return c_text.internal_header(signatures, [_declaration(n, a) for n, a in constants.items()], includes)
 
 
 def finite_weights(constants: dict[str, Stored]) -> Weights:
@@ -155,7 +160,7 @@ def model_source(
             executor("encode", program, names, check, itertools.count() if probes else None),
             labels_table(bundle.labels),
             c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
-            model_struct(bundle, input_offset(program, names), arena_bytes, precision),
+            model_struct(bundle, input_offset(program, names), arena_bytes, precision, names),
         ]
     )
 
@@ -233,7 +238,7 @@ def stateful_source(
     check: Sequence[str],
 ) -> str:
     """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
-    model = model_struct(bundle, names.buffers[program.input], arena_bytes, precision, _STATEFUL)
+    model = model_struct(bundle, names.buffers[program.input], arena_bytes, precision, names, _STATEFUL)
     places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
     return "\n".join(
         [
@@ -369,10 +374,13 @@ def labels_table(labels: Iterable[str]) -> str:
     return f"const char *const sp_model_labels[SP_MODEL_CLASSES] = {{\n{texts}}};\n"
 
 
-def model_struct(bundle: Bundle, source: str, arena_bytes: int, precision: str, more: Sequence[str] = ()) -> str:
+def model_struct(
+    bundle: Bundle, source: str, arena_bytes: int, precision: str, names: Names, more: Sequence[str] = ()
+) -> str:
     """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of other fields."""
     model = supported(bundle)
-    others = "".join(f"    {line},\n" for line in more)
+    use = (".use = sp_k_rows_use",) if names.by_rows else ()
+    others = "".join(f"    {line},\n" for line in (*more, *use))
     t, e = model.input.tokenizer, model.input.embedding
     return f"""const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bundle.hash_bytes)}}},

@@ -11,7 +11,7 @@ from ..targets import Target
 
 EXAMPLE = """\
 /* Runs the model once on made-up input and prints what comes out: replace the input by @WHAT@.
- * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude@LIBRARY@ example/main.c model.c kernels.c weights.c -lm -o example-model */
+ * @COMPILER@ -std=c99 @FLAGS@ -I. -Iinclude@LIBRARY@ example/main.c @SOURCES@ -lm -o example-model */
 #include "model.h"
 
 #include <stdio.h>
@@ -55,9 +55,20 @@ def headers(names: Iterable[str]) -> dict[str, str]:
         if f"include/{name}" not in found:
             text = path.read_text()
             found[f"include/{name}"] = text
-            included = re.findall(r'^\s*#\s*include "([^"]+)"', text, re.MULTILINE)
-            work += [other if "/" in other else f"spedge/{other}" for other in included]
+            work += _included(text)
     return found
+
+
+def _included(text: str) -> list[str]:
+    """The headers of ours that a file includes."""
+    names = re.findall(r'^\s*#\s*include "([^"]+)"', text, re.MULTILINE)
+    return [name if "/" in name else f"spedge/{name}" for name in names]
+
+
+def rows_sources() -> dict[str, str]:
+    """What computes kernel_rows.h: the folder rows/, and the headers that it includes."""
+    sources = {f"rows/{path.name}": path.read_text() for path in sorted((firmware_dir() / "runtime/rows").glob("*.c"))}
+    return {**sources, **headers({name for text in sources.values() for name in _included(text)})}
 
 
 _CELLS = """\
@@ -85,21 +96,23 @@ _POINTS = """\
 """
 
 
-def points_example(target: Target) -> dict[str, str]:
+def points_example(target: Target, by_rows: bool) -> dict[str, str]:
     """example/main.c of a model on graphs, and the library's sources that make them."""
     library = firmware_dir() / "lib" / "src"
     sources = {f"example/graph/{name}": (library / name).read_text() for name in _GRAPH_SOURCES}
-    return {"example/main.c": example(target, "points"), **sources, **headers(_GRAPH_HEADERS)}
+    return {"example/main.c": example(target, "points", by_rows), **sources, **headers(_GRAPH_HEADERS)}
 
 
-def example(target: Target, kind: str = "classifier") -> str:
+def example(target: Target, kind: str = "classifier", by_rows: bool = False) -> str:
     """example/main.c. kind: of a "classifier" by tokens, of one on "points", of a "detector", or of a "file" with a
-    fixed shape."""
+    fixed shape. by_rows: the folder has `rows_sources`."""
+    rows = " ".join(name for name in rows_sources() if name.endswith(".c")) + " -pthread" if by_rows else ""
     labels, tokens = kind in ("classifier", "points"), kind != "file"
     words = {
         "@COMPILER@": target.compiler,
         "@FLAGS@": " ".join(target.flags),
         "@LIBRARY@": " -Iexample/graph example/graph/*.c" if kind == "points" else "",
+        "@SOURCES@": f"model.c kernels.c weights.c {rows}".strip(),
         "@WHAT@": "embedded tokens, float [count][SP_MODEL_HIDDEN]" if tokens else "your own",
         "@INPUTS@": "count * SP_MODEL_HIDDEN" if tokens else "SP_MODEL_INPUT_FLOATS",
         "@BEFORE@": {"detector": _CELLS, "points": _POINTS}.get(kind, ""),

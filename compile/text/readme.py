@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
 
 
+_ROWS_FILES = "| `rows/` | large products and attention, for each kind of vector instructions, and threads |\n"
+_ROWS_USE = """
+The best vector instructions of the machine are chosen when it runs. `sp_model.use(threads, vectors)` has the encoder
+compute on so many threads, with the same results bit for bit; link with `-pthread`.
+"""
+
+
 def bundle_readme(bundle: Bundle, target: Target, report: CompileReport) -> str:
     """Of a bundle's model."""
     use = """\
@@ -65,9 +72,11 @@ const float *run(void) /* float [SP_MODEL_OUTPUT_FLOATS] */
 
 
 def _readme(name: str, origin: str, model_c: str, work: str, use: str, target: Target, report: CompileReport) -> str:
+    by_rows = any(file.startswith("rows/") for file in report.files)
+    sources, row = (" rows/*.c", _ROWS_FILES) if by_rows else ("", "")
     return f"""# {name} for {target.name}
 
-Written by `spedge compile` from {origin}: plain C99, no allocation, no libraries.
+Written by `spedge compile` from {origin}: plain C99, no allocation, no libraries{" but POSIX threads" * by_rows}.
 
 | file | what |
 |---|---|
@@ -76,16 +85,16 @@ Written by `spedge compile` from {origin}: plain C99, no allocation, no librarie
 | `kernels.c` | the kernels that TVM generated |
 | `weights.bin`, `weights.c` | constants, for flash: as data, and where each of them lies |
 | `model_internal.h` | what these files know of each other |
-| `include/spedge/` | the headers that these files need |
+{row}| `include/spedge/` | the headers that these files need |
 | `example/main.c` | a program that runs the model once |
 | `report.json` | sizes, multiply-accumulates, kernels, versions |
 
 Arena: {report.arena_bytes} bytes. Constants: {report.flash_bytes} bytes. {work}
 
-The folder needs nothing else. Build the three C files with a compiler that knows GCC's extensions, for ELF; the
+The folder needs nothing else. Build its C files with a compiler that knows GCC's extensions, for ELF; the
 assembler takes `weights.bin` from where `-I` says:
 
-    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c
+    {target.compiler} -std=c99 {" ".join(target.flags)} -I. -Iinclude -c model.c kernels.c weights.c{sources}
 
 Use:
 
@@ -95,4 +104,4 @@ Use:
 static unsigned char arena[SP_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
 
 {use}```
-"""
+{_ROWS_USE * by_rows}"""

@@ -200,19 +200,19 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     size_t available, fast;
     uint8_t *memory = port_memory(PORT_MEMORY_BULK, &available);
     uint8_t *arena = port_memory(PORT_MEMORY_FAST, &fast);
-    const size_t in_fast = plan.arena <= fast ? plan.arena : 0;
-    uint64_t fixed = plan_size(&plan, settings->report_tokens) - align_up(in_fast);
+    const size_t in_fast = plan.arena <= fast ? align_up(plan.arena) : 0;
+    uint64_t fixed = plan_size(&plan, settings->report_tokens) - in_fast;
     if (settings->pool_events == 0)
         largest_pool(config, fixed < available ? available - (size_t)fixed : 0);
     uint64_t needed = fixed + sp_pipeline_size(config);
     if (needed > available) {
-        uint32_t shown = needed > UINT32_MAX ? UINT32_MAX : (uint32_t)needed;
+        uint32_t shown = needed + in_fast > UINT32_MAX ? UINT32_MAX : (uint32_t)(needed + in_fast);
         return (app_result_t){ERROR_MEMORY,
                               "the session needs more memory than the board has",
-                              {shown, (uint32_t)available}};
+                              {shown, (uint32_t)(available + in_fast)}};
     }
 
-    uint8_t *token = memory + align_up(plan.arena - in_fast);
+    uint8_t *token = memory + (in_fast > 0 ? 0 : align_up(plan.arena));
     uint8_t *boxes = token + align_up(plan.token);
     uint8_t *results = boxes + align_up(plan.boxes);
     uint8_t *tap = results + align_up(plan.results);
@@ -221,7 +221,7 @@ app_result_t app_configure(app_t *app, const app_settings_t *settings)
     setup.settings = *settings;
     setup.settings.tokenizer = NULL;
     setup.arena = plan.arena == 0 ? NULL : in_fast > 0 ? arena : memory;
-    setup.memory_used = (size_t)needed + align_up(in_fast);
+    setup.memory_used = (size_t)needed + in_fast;
     setup.token = plan.token > 0 ? (float *)(void *)token : NULL;
     setup.holds = plan.holds;
     if (app_has_camera(&app->setup.settings))

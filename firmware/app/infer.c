@@ -8,6 +8,11 @@
 #include <math.h>
 #include <string.h>
 
+int app_compute(uint32_t threads, const char *vectors)
+{
+    return sp_model.use != NULL ? sp_model.use(threads, vectors) : SP_OK;
+}
+
 /* The outputs of the window so far: the tokens have been taken in as they came. Returns a code. */
 static int read_state(app_t *app, app_inference_t *out)
 {

@@ -154,6 +154,10 @@ int app_knows(const uint8_t *key, size_t key_bytes, const uint8_t *challenge, ui
 /* What a host is told that does not get the link, or loses it to another: returns its bytes, at most 96. */
 size_t app_farewell(uint8_t *out, size_t capacity);
 
+/* From port_init, where the port is told: compute on so many threads, by the vector instructions of that name, NULL for the
+ * best that there are; a model that takes one thread alone takes one. Returns a code of libspedge. */
+int app_compute(uint32_t threads, const char *vectors);
+
 /* For ports: say over the link, as an ERROR frame nobody asked for, that the device has failed, and stop. */
 void app_panic(const char *text, uint32_t detail_a, uint32_t detail_b);
 

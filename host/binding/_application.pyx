@@ -7,7 +7,7 @@ import numpy as np
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from libspedge cimport SP_OK, sp_embed_config_t, sp_tokenizer_config_t
 
@@ -78,7 +78,7 @@ def serve(bytes digest, bytes name, tokenizer, float time_scale_us, uint8_t buck
         table[i].size, table[i].offset = size, rows_bytes + 4 * at
         at += size
     _numbers = at
-    model = sp_model_t()
+    memset(&model, 0, sizeof(model))  # fields that are not declared here, too
     memcpy(model.hash, <const char *>digest, 32)
     model.name = name
     model.tokenizer.width, model.tokenizer.height = width, height

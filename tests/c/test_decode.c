@@ -193,8 +193,8 @@ TEST(evt2_hostile_bytes_straight_into_the_tokenizer_equal_two_steps)
 }
 
 /* A camera's words on a sensor of 70 x 70, with events out of order and outside, time words that repeat, go back,
- * jump into another epoch without events, and triggers. */
-static uint8_t *camera_words(uint32_t seed, size_t n)
+ * jump into another epoch without events, and triggers. share: of 400 words are so many time words. */
+static uint8_t *camera_words(uint32_t seed, size_t n, uint32_t share)
 {
     uint32_t *words = harness_alloc(n * sizeof *words), state = seed + 1u;
     uint32_t high = harness_random(&state, 1u << 19), low = 0;
@@ -202,18 +202,19 @@ static uint8_t *camera_words(uint32_t seed, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         const uint32_t what = harness_random(&state, 400);
-        if (i == first || what < 60) {
-            high += what < 30 ? harness_random(&state, 3) : what < 33 ? harness_random(&state, 1u << 19) : 0;
-            high -= what == 34 ? harness_random(&state, 3) : 0;
+        if (i == first || what < share) {
+            const uint32_t half = share / 2;
+            high += what < half ? harness_random(&state, 3) : what < half + 3 ? harness_random(&state, 1u << 19) : 0;
+            high -= what == half + 4 ? harness_random(&state, 3) : 0;
             low = 0;
             words[i] = TIME(high & 0x0FFFFFFFu);
-        } else if (what < 64) {
+        } else if (what < share + 4u) {
             words[i] = OTHER(what % 2 ? 0xA : 0x5);
         } else {
             low += harness_random(&state, 3);
-            low -= what < 70 ? harness_random(&state, low + 1) : 0;
+            low -= what < share + 10u ? harness_random(&state, low + 1) : 0;
             low = low > 63 ? 63 : low;
-            words[i] = EVENT(what % 2, low, harness_random(&state, what < 80 ? 2048 : 70),
+            words[i] = EVENT(what % 2, low, harness_random(&state, what < share + 20u ? 2048 : 70),
                              harness_random(&state, what % 40 ? 70 : 72));
         }
     }
@@ -224,7 +225,7 @@ TEST(evt2_camera_words_straight_into_the_tokenizer_equal_two_steps)
 {
     static const uint16_t patches[] = {1, 4, 7, 16, 32, 70};
     for (uint32_t seed = 0; seed < 12; seed++) {
-        const uint8_t *bytes = camera_words(seed, 5000);
+        const uint8_t *bytes = camera_words(seed, 5000, seed % 2 ? 60 : 180); /* of a slow one, too */
         for (size_t i = 0; i < sizeof patches / sizeof patches[0]; i++) {
             sp_tokenizer_config_t c = {.width = 70,
                                        .height = 70,

@@ -42,7 +42,9 @@ class Double:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.kill()
-        self.process.communicate()
+        _, said = self.process.communicate()
+        if said and error is not None:
+            print(f"the double said: {said}")
 
     def hear(self) -> str:
         """The next line that it says; it says why where it has ended."""

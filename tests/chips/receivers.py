@@ -453,13 +453,13 @@ class Genx320:
     def blanks(self) -> int:
         return self.registers.get(self.BLANKS_AT, 0) & 3
 
-    def due(self) -> bytes | None:
-        """The packet whose time has come; `sent` counts it."""
+    def due(self, at_once: bool = False) -> bytes | None:
+        """The packet whose time has come, or, at once, the next one; `sent` counts it."""
         at = self.sent * (8 + PACKET_BYTES)
         if self.started is None or at >= len(self.records):
             return None
         when = int.from_bytes(self.records[at : at + 8], "little")
-        if self.now() - self.started < when * 1e-6:
+        if not at_once and self.now() - self.started < when * 1e-6:
             return None
         self.sent += 1
         return bytes(self.records[at + 8 : at + 8 + PACKET_BYTES])

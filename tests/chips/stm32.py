@@ -9,8 +9,9 @@ far. It ends with status 1 and a sentence when something is used as no chip woul
 Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), dead=NAME (a flag that never comes: hse,
 pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and sends these
 packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than the chip's;
-by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), deaf=N (the sensor
-does not take the N-th word), usb (a USB host is at the cable, usb_host.py: its port is a third line).
+by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), late=N (the N-th's
+interrupt comes only when the next one is there, too), deaf=N (the sensor does not take the N-th word), usb (a USB host
+is at the cable, usb_host.py: its port is a third line).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -208,7 +209,7 @@ class Stm32:
         at, pins = about["dcmi"]
         self.dcmi = receivers.Dcmi(at, "DCMI", clocks, self.dmas)
         self.dcmi.pins = tuple((gpio[port], pin, 13) for port, pin in pins)
-        self.dcmi.overruns = set(options.get("overrun", ()))
+        self.dcmi.overruns, self.late = set(options.get("overrun", ())), set(options.get("late", ()))
         self.i2c = receivers.I2c(0x40005400, "I2C1", clocks)
         self.i2c.pins = tuple((gpio["B"], pin, 4) for pin in (8, 9))
         self.sensor: receivers.Genx320 | None = None
@@ -291,6 +292,8 @@ class Stm32:
         number, packet = self.sensor.sent, self.sensor.due()
         if packet is not None:
             self.dcmi.packet(number, packet, self.sensor.blanks)
+        if packet is not None and number in self.late and (after := self.sensor.due(at_once=True)) is not None:
+            self.dcmi.packet(number + 1, after, self.sensor.blanks)
         if self.sensor.has_played != self.told_played:
             self.told_played = self.sensor.has_played
             if self.told_played:
@@ -470,12 +473,13 @@ class Stm32:
 
 def main(chip: str, elf: str, *given: str) -> int:
     options: dict[str, Any] = {"dead": {option[5:] for option in given if option.startswith("dead=")}}
-    options["overrun"] = [int(option[8:]) for option in given if option.startswith("overrun=")]
+    for name in ("overrun", "late"):
+        options[name] = [int(option.partition("=")[2]) for option in given if option.startswith(f"{name}=")]
     for option in given:
         name, _, value = option.partition("=")
         if name == "frames":
             options[name] = value
-        elif name not in ("dead", "overrun"):
+        elif name not in ("dead", "overrun", "late"):
             options[name] = float(value) if name in ("hurry", "slow") else int(value or "1")
     double = Stm32(chip, Path(elf), **options)
     for line in double.lines:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import spedge
 from spedge import cli
 from spedge.base.errors import DeviceRefused
 from spedge.device.open import Device
@@ -26,11 +27,7 @@ from tests.needs import needs
 needs("platformio", "arm-none-eabi-gcc", "unicorn")
 
 
-@pytest.fixture(scope="module", params=BOARDS)
-def board(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
+BOTH = pytest.mark.parametrize("board", BOARDS, scope="module")
 #: One of the two is enough for each day.
 ONE = pytest.mark.parametrize(
     "board", ["disco-f746g", pytest.param("nucleo-h743zi2", marks=pytest.mark.chips)], scope="module"
@@ -60,6 +57,7 @@ def settle(device: Device, double: Double, packets: int, seconds: float = 120) -
     raise AssertionError(f"after {seconds} s it still works: {before}")
 
 
+@BOTH
 def test_a_stream_that_fits_gives_the_host_s_tokens(bundle: Bundle, board: str, image: Path, tmp_path: Path) -> None:
     """Packets of which a half is padding; the second session sets the sensor up anew."""
     events = scattered(2000, 100_000, 1)
@@ -91,6 +89,32 @@ def test_what_the_receiver_overran_is_counted_where_it_was(board: str, image: Pa
         assert stats.loss.sensor == (FRAME_PACKETS * PACKET_WORDS - len(came)) * 4
         assert stats.loss.offered == np.count_nonzero(came >> 28 <= 1) + np.count_nonzero(behind >> 28 <= 1)
         assert stats.imbalance() is None
+
+
+@ONE
+def test_a_packet_that_was_written_over_is_counted_where_it_was(board: str, image: Path, tmp_path: Path) -> None:
+    """By an interrupt that comes after both buffers were filled: nobody knows what the first one's words were."""
+    events = scattered(2000, 100_000, 1)
+    packets = packets_of(events)
+    with Double(board, image, sent_to(tmp_path, packets), "late=5") as double, double.open() as device:
+        device.configure(Configuration(source="frames"))
+        stats = settle(device, double, len(packets))
+        assert stats.loss.sensor == PACKET_WORDS * 4
+        assert stats.loss.offered == len(events) - events_of(packets[5:6])
+        behind = packets["words"][6]
+        assert stats.loss.link == np.argmax(behind >> 28 == 8)  # events without a time
+        assert stats.imbalance() is None
+
+
+@BOTH
+@pytest.mark.chips
+def test_what_it_sends_is_recorded(board: str, image: Path, tmp_path: Path) -> None:
+    events = scattered(2000, 100_000, 1)
+    with Double(board, image, sent_to(tmp_path, packets_of(events, PACKET_WORDS // 2))) as double:
+        arguments = ["stream", "board", "--camera-port", "frames", "--device", double.link, "--mode", "lossless"]
+        arguments += ["--width", "34", "--height", "34", "--seconds", "5", "--out", str(tmp_path / "out.npz")]
+        assert cli.execute(arguments) == 0
+    assert np.array_equal(spedge.open(tmp_path / "out.npz").events(), events)
 
 
 @ONE
@@ -133,6 +157,7 @@ def test_what_the_frame_port_is_not_for(
 # ---- ten seconds of a sensor at its fastest: make test-chips ---------------------------------------------------
 
 
+@BOTH
 @pytest.mark.chips
 @pytest.mark.timeout(1800)
 def test_two_million_events_a_second_for_ten_seconds(bundle: Bundle, board: str, image: Path, tmp_path: Path) -> None:

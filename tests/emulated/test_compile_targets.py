@@ -162,7 +162,13 @@ def test_the_example_equals_onnx_runtime(bundle: Bundle, target: str, precision:
     np.testing.assert_allclose([v for _, v in printed], wanted, atol=1e-5 if precision == "fp32" else 0.03)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+#: A machine of each word's width, one with our own kernels; `make test-long` takes all.
+QUICK = {"native", "aarch64", "cortex-m7"}
+
+
+@pytest.mark.parametrize(
+    "target", [pytest.param(target, marks=() if target in QUICK else pytest.mark.long) for target in TARGETS]
+)
 def test_the_example_of_a_detector_equals_onnx_runtime(target: str, tmp_path: Path) -> None:
     needs("torch")
     detector = kept_bundle(tiny(sensor=Sensor(96, 64), hidden=8, head=8))

@@ -23,6 +23,7 @@
 /* ---- the port ------------------------------------------------------------------------------------------------ */
 
 static _Alignas(16) uint8_t memory[MEMORY_BYTES];
+static _Alignas(16) uint8_t fast[4096];
 static const uint8_t *incoming;
 static size_t incoming_left;
 static size_t write_most = 64; /* a link that takes little at a time */
@@ -88,7 +89,6 @@ uint64_t port_counter(void)
 
 void *port_memory(port_memory_kind_t kind, size_t *size)
 {
-    static _Alignas(16) uint8_t fast[4096];
     *size = kind == PORT_MEMORY_BULK ? sizeof memory : kind == PORT_MEMORY_FAST ? sizeof fast : 0;
     return kind == PORT_MEMORY_BULK ? memory : fast;
 }
@@ -325,6 +325,7 @@ static void feed_camera(input_t *in)
 /* What has to hold at any time. */
 static void check_state(const state_t *state)
 {
+    FUZZ_REQUIRE(app.setup.arena == NULL || app.setup.arena == (sp_model.arena_bytes <= sizeof fast ? fast : memory));
     const sp_tokenizer_stats_t *t = &state->stats.tokenizer;
     const sp_decode_stats_t *d = &state->stats.decode;
     FUZZ_REQUIRE(t->taken ==

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.objects import rows_objects
 from spedge.base.paths import firmware_dir
 from spedge.model.bundle import Bundle
 
@@ -62,15 +63,25 @@ int main(void)
 """
 
 
+def sources_of(folder: Path, command: Sequence[str]) -> list[str]:
+    """What is compiled of a generated folder: its sources, and as objects those that all folders have.
+
+    command: the compiler with its options. These objects are of two kinds alone, with sanitizers and without.
+    """
+    own = [folder / name for name in ("model.c", "kernels.c", "weights.c")]
+    kind = ("-O0", *SANITIZERS) if set(SANITIZERS) <= set(command) else ("-O1",)
+    options = [command[0], "-std=c11", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *kind, "-fPIC"]
+    return [*map(str, [*own, *rows_objects(folder, options)]), "-pthread"]
+
+
 def build_host(folder: Path, flags: Sequence[str] = ("-O1",), compiler: str = "cc") -> Path:
     """The program that runs a generated folder's model on this machine, or where `compiler` compiles for."""
     driver = folder.parent / f"{folder.name}-driver.c"
     driver.write_text(DRIVER)
     program = folder.parent / f"{folder.name}-driver"
     includes = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
-    sources = [*(folder / name for name in ("model.c", "kernels.c", "weights.c")), driver]
-    options = ["-std=c11", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags, *includes, f"-I{folder}"]
-    command = [compiler, *options, *map(str, sources), "-lm", "-o", str(program)]
+    options = [compiler, "-std=c11", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags]
+    command = [*options, *includes, f"-I{folder}", *sources_of(folder, options), str(driver), "-lm", "-o", str(program)]
     subprocess.run(command, check=True, timeout=300)
     return program
 

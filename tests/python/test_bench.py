@@ -11,7 +11,7 @@ import pytest
 
 import spedge
 from spedge import recordings
-from spedge.base.errors import CheckFailed, DeviceError, InputError, UsageError
+from spedge.base.errors import CheckFailed, DeviceError, DeviceGone, InputError, UsageError
 from spedge.base.paths import assets_dir
 from spedge.bench import paired as bench_paired
 from spedge.bench.link import (
@@ -71,6 +71,17 @@ def test_an_encoder_runs_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) ->
     assert both is not None and (both.threads, both.turns) == (1, bench_paired.TURNS)
     assert both.ours_ns > 0 and both.theirs_ns > 0 and both.ratio > 0 and both.wall_ratio > 0
     assert report.to_json()["paired"]["ratio"] == both.ratio
+
+
+def test_a_board_computes_on_threads_and_by_the_vectors_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_paired, "SECONDS", 0.0)
+    bundle = random_bundle(SMALL)
+    monkeypatch.setenv("SPEDGE_VECTORS", "baseline")
+    report = bench_encoder(bundle, 8, "sim", threads=2)
+    assert report.paired is not None and report.paired.threads == 2 and report.max_abs_error < 1e-5
+    monkeypatch.setenv("SPEDGE_VECTORS", "mmx")
+    with pytest.raises(DeviceGone, match="this machine cannot compute on 2 threads by mmx"):
+        bench_encoder(bundle, 8, "sim", threads=2)
 
 
 def test_an_encoder_that_differs_from_onnx_runtime_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

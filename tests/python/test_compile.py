@@ -36,6 +36,10 @@ needs("tvm", "cc")
 
 PICO = Shape(tokens=128, hidden=64, intermediate=128, heads=4, layers=2, classes=10)
 SMALL = Shape()
+OF_LINUX = {
+    *("clock_gettime", "clock_nanosleep", "getauxval", "strcmp", "pthread_cond_broadcast", "pthread_cond_wait"),
+    *("pthread_create", "pthread_detach", "pthread_mutex_lock", "pthread_mutex_unlock"),
+}
 TOLERANCE = 1e-5
 SCHEDULES = ("cortex-m4", "cortex-m7", "native")  # the others generate the same C as one of these
 
@@ -141,8 +145,11 @@ def test_every_target_compiles_with_its_own_compiler(small: Bundle, target: str,
     compile_bundle(small, target, tmp_path / "model")
     taken = footprint(tmp_path / "model", TARGETS[target])
     report = json.loads((tmp_path / "model/report.json").read_text())
-    assert taken.constant_bytes >= report["flash_bytes"] and 1000 < taken.code_bytes < 60_000
-    assert 0 < taken.stack_bytes < 2000 and set(taken.library_calls) <= {"memcpy", "memset"}
+    linux = TARGETS[target].vectors  # with kernels for each kind of vector instructions, and threads
+    assert taken.constant_bytes >= report["flash_bytes"] and 1000 < taken.code_bytes < (80_000 if linux else 60_000)
+    assert 0 < taken.stack_bytes < (4000 if linux else 2000)
+    calls = {c for c in taken.library_calls if not c.startswith("__aarch64_")}  # atomics, by libgcc
+    assert calls <= {"memcpy", "memset", *(OF_LINUX if linux else ())}
 
 
 def test_aarch64_equals_onnx_runtime(small: Bundle, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.needs import needs
 
-from .generated import SANITIZERS, WARNINGS, build_host, random_cases, run_host, run_reference
+from .generated import SANITIZERS, WARNINGS, build_host, random_cases, run_host, run_reference, sources_of
 
 needs("tvm", "cc")
 
@@ -71,9 +71,9 @@ def run_steps(folder: Path, rows: np.ndarray, classes: int) -> np.ndarray:
     (folder.parent / "steps.c").write_text(DRIVER)
     program = folder.parent / "steps"
     includes = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
-    sources = [*(folder / name for name in ("model.c", "kernels.c", "weights.c")), folder.parent / "steps.c"]
-    options = ["-std=c11", *WARNINGS, "-O1", *SANITIZERS, "-fno-math-errno", "-ffp-contract=off", *includes]
-    command = ["cc", *options, f"-I{folder}", *map(str, sources), "-lm", "-o", str(program)]
+    options = ["cc", "-std=c11", *WARNINGS, "-O1", *SANITIZERS, "-fno-math-errno", "-ffp-contract=off"]
+    sources = [*sources_of(folder, options), str(folder.parent / "steps.c")]
+    command = [*options, *includes, f"-I{folder}", *sources, "-lm", "-o", str(program)]
     subprocess.run(command, check=True, timeout=300)
     done = subprocess.run([str(program)], input=rows.tobytes(), capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()

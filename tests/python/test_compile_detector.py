@@ -28,7 +28,7 @@ from spedge.training.presets import preset
 from tests.detector_bundles import kept_bundle, tiny
 from tests.needs import needs
 
-from .generated import SANITIZERS, WARNINGS
+from .generated import SANITIZERS, WARNINGS, sources_of
 
 needs("tvm", "cc", "torch")
 
@@ -147,20 +147,10 @@ def run_reference(bundle: Bundle, steps: Sequence[Step | None]) -> NDArray[np.fl
 def build(folder: Path, flags: Sequence[str]) -> Path:
     """The folder's C with the driver, for this machine."""
     (folder / "driver.c").write_text(DRIVER)
-    sources = [str(folder / name) for name in ("driver.c", "model.c", "kernels.c", "weights.c")]
+    options = ["cc", "-std=c11", "-pedantic", *WARNINGS, *flags]
+    sources = [str(folder / "driver.c"), *sources_of(folder, options)]
     include = [f"-I{folder}", f"-I{folder / 'include'}"]
-    command = [
-        "cc",
-        "-std=c11",
-        "-pedantic",
-        *WARNINGS,
-        *flags,
-        *include,
-        *sources,
-        "-lm",
-        "-o",
-        str(folder / "driver"),
-    ]
+    command = [*options, *include, *sources, "-lm", "-o", str(folder / "driver")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "driver"

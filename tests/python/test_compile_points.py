@@ -24,7 +24,7 @@ from spedge.model.parts import EventInput
 from spedge.model.reference import onnx_session
 from tests.graph_bundles import graph_bundle, spec_of
 from tests.needs import needs
-from tests.python.generated import SANITIZERS, WARNINGS
+from tests.python.generated import SANITIZERS, WARNINGS, sources_of
 
 needs("torch", "tvm")
 
@@ -74,10 +74,11 @@ def built(folder: Path, flags: tuple[str, ...] = SANITIZERS, compiler: str = "cc
     (folder.parent / "driver.c").write_text(DRIVER)
     includes = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
     library = [firmware_dir() / "lib" / "src" / name for name in ("graph.c", "graph_plan.c")]
-    sources = [*(folder / name for name in ("model.c", "kernels.c", "weights.c")), *library, folder.parent / "driver.c"]
-    options = ["-std=c11", "-O1", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags, *includes, f"-I{folder}"]
+    options = [compiler, "-std=c11", "-O1", *WARNINGS, "-fno-math-errno", "-ffp-contract=off", *flags]
+    sources = [*sources_of(folder, options), *map(str, library), str(folder.parent / "driver.c")]
     program = folder.parent / f"{folder.name}-driver"
-    subprocess.run([compiler, *options, *map(str, sources), "-lm", "-o", str(program)], check=True, timeout=300)
+    command = [*options, *includes, f"-I{folder}", *sources, "-lm", "-o", str(program)]
+    subprocess.run(command, check=True, timeout=300)
     return program
 
 

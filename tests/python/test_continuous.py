@@ -361,7 +361,7 @@ def test_over_a_bad_line_offered_is_taken_and_lost(image: Path, faults: Faults) 
 
 
 def test_a_device_that_keeps_up_loses_nothing(device: Device) -> None:
-    events = some_events(5000, gap=40)
+    events = some_events(1000, gap=200)  # so few that the device has room for all, whenever it is run
     events["t"] += 1_700_000_000_000_000  # as a camera's driver may count
     device.configure(Configuration(mode="live", every_us=20_000, push=True))
     played = play_live(device, events)

@@ -1,6 +1,7 @@
 """The paper's 18 classification experiments, from files as published to a checked bundle.
 
-`make test` takes nano in the place of base and few events; `make test-presets` all of them as they are.
+`make test` takes nano in the place of base, few events and the quick ones, `make test-long` the others of these;
+`make test-presets` takes all as they are.
 """
 
 from __future__ import annotations
@@ -75,7 +76,13 @@ def counts(store: Path, data: str) -> list[int]:
     return [len(sample.events) for sample in load_dataset(data, store).test]
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+#: Both data sets, and what differs by more than its data set.
+QUICK = {name for name in CLASSIFIERS if name.startswith("DG-")} | {"SL-T-SP"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in CLASSIFIERS]
+)
 def test_every_preset_from_files_to_a_bundle(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,10 @@ from tests.python.test_models_golden import as_in_training, made  # noqa: E402
 from tests.python.test_models_graph import features, with_given_edges  # noqa: E402
 
 #: Of every family on every kind of input one; all are exported at full size by `make test-presets`.
-SOME = ("DG-T-SP", "SL-T-V", "DG-T-F", "SL-GNN-SP", "DG-GNN-E", "DG-PCN-V", "SL-PCN-E")
+SOME = (
+    "DG-T-SP", "DG-T-F", "DG-GNN-E", "DG-PCN-V",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("SL-T-V", "SL-GNN-SP", "SL-PCN-E")),
+)  # fmt: skip
 
 
 def waving(seed: int, events: int = 6000, start_us: int = 3000) -> np.ndarray:

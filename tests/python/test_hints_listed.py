@@ -51,6 +51,8 @@ FOLLOWED = {
     "(--width, --height)": "test_a_size_that_is_asked_for_is_given",
     "push with sort=True": "test_unsorted_events_are_sorted_as_told",
     # the command line
+    "--threads is for boards that run Linux": "test_threads_are_of_the_boards_that_the_sentences_name",
+    "an agent is started with its own --threads": "test_threads_are_of_the_boards_that_the_sentences_name",
     "give microseconds, or zero": "test_options_are_given_as_their_sentences_say",
     "tokens are written as .npz": "test_options_are_given_as_their_sentences_say",
     "give width and height in pixels, for example": "test_bench_tokenizer_on_a_part",

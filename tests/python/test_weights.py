@@ -17,6 +17,8 @@ from spedge.boards.manifest import load_board
 from spedge.boards.platformio import BuildError
 from tests.needs import needs
 
+from .generated import sources_of
+
 needs("tvm", "onnx")
 
 from spedge.compile import compile_bundle  # noqa: E402
@@ -48,7 +50,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def code_of_encode(folder: Path) -> str:
     (folder / "probe.c").write_text(PROBE)
-    sources = ["probe.c", "model.c", "kernels.c", "weights.c"]
+    sources = ["probe.c", *sources_of(folder, ["cc", "-std=c99"])]
     subprocess.run(["cc", "-std=c99", "-I.", "-Iinclude", *sources, "-lm", "-o", "probe"], cwd=folder, check=True)
     return subprocess.run([folder / "probe"], capture_output=True, text=True, check=True).stdout
 

@@ -31,6 +31,8 @@ env.Replace(
 
 if not prefix:
     env.Append(CCFLAGS=["-march=native"])  # the program runs where it is built
+if board.get("build.core") == "posix":
+    env.Append(CCFLAGS=["-pthread"], LINKFLAGS=["-pthread"])  # compiled models have threads
 
 if prefix.startswith("arm-"):
     machine = ["-mthumb", f"-mcpu={board.get('build.cpu')}", f"-mfloat-abi={board.get('build.float_abi', 'hard')}"]

@@ -116,6 +116,11 @@ static void send_probes(void)
 }
 #endif
 
+int app_compute(uint32_t threads, const char *vectors)
+{
+    return sp_model.use != NULL ? sp_model.use(threads, vectors) : SP_OK;
+}
+
 int main(int argc, char **argv)
 {
     size_t size;

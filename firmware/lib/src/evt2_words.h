@@ -58,6 +58,12 @@ SP_INLINE uint64_t evt2_next_time(uint64_t base, uint32_t word, int timed)
     return next;
 }
 
+/* The time word of a time base. */
+SP_INLINE uint32_t evt2_time_word(uint64_t base)
+{
+    return (uint32_t)EVT2_TIME_HIGH << EVT2_P_AT | ((uint32_t)(base >> EVT2_LOW_BITS) & 0x0FFFFFFFu);
+}
+
 /* The event of a word; there has been a time word. */
 SP_INLINE sp_event_t evt2_event(const sp_evt2_t *d, uint32_t word)
 {

@@ -132,6 +132,23 @@ SP_INLINE int sp_passes(const sp_gate_t *gate, uint32_t word, uint32_t low)
            (word & EVT2_LOW_IN_WORD) >= low;
 }
 
+/* Whether the word at `at` is a time word that goes on within the epoch and the bin; the time that it gives is noted, and
+ * *high is its bits in a slot. Not for one right behind another: of the newest event's time one step back is kept.
+ * The first store is before the load, or the compiler keeps the word for this in the loop, at an instruction an event. */
+SP_INLINE int sp_goes_on(sp_tokenizer_t *tok, const sp_feed_t *feed, const uint8_t *at, uint32_t *high)
+{
+    tok->left_before = tok->left;
+    const uint32_t word = evt2_load(at), left = tok->last_word - word;
+
+    if (left >= tok->left)
+        return 0;
+    tok->left = left;
+    tok->run_times++;
+    tok->base_t = word << EVT2_LOW_BITS;
+    *high = sp_slot_high_of_word(feed->span_bits, word);
+    return 1;
+}
+
 SP_INLINE int sp_take_word(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, const sp_gate_t *gate, uint32_t word,
                            sp_take_fn take, sp_patches_t patches)
 {
@@ -156,9 +173,11 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
     while (at < last) {
         const uint32_t first = evt2_load(at);
         if (SP_RARELY(!sp_passes(&gate, first, gate.low))) {
-            gate.high = sp_tokenizer_take_time(on_stack, d, at);
-            if (gate.high == SP_NO_HIGH)
-                return at;
+            if (gate.low == 0 || !sp_goes_on(on_stack, &feed, at, &gate.high)) {
+                gate.high = sp_tokenizer_take_time(on_stack, d, at);
+                if (gate.high == SP_NO_HIGH)
+                    return at;
+            }
             gate.low = 0;
             at += 4;
             continue;
@@ -172,6 +191,10 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
         if (SP_RARELY(!sp_passes(&gate, second, low))) {
             gate.low = low;
             at += 4;
+            if (sp_goes_on(on_stack, &feed, at, &gate.high)) {
+                gate.low = 0;
+                at += 4;
+            }
             continue;
         }
         gate.low = second & EVT2_LOW_IN_WORD;

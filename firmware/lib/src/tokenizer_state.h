@@ -60,7 +60,11 @@ struct sp_tokenizer {
     uint32_t most;                /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;              /* of the newest event in order */
     uint32_t base_t;         /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
-    const uint8_t *run_from; /* the first word of this run */
+    const uint8_t *run_from; /* the first word of this run behind those that keep_time has seen */
+    uint32_t last_word;      /* the time word to which a run may go on; of this epoch and this bin */
+    uint32_t left;           /* that less the time word that this run has come to; 0 before its first one */
+    uint32_t left_before;    /* the same before the newest time word */
+    uint32_t run_times;      /* time words of this run that the decoder was not told yet */
     uint64_t epoch;          /* last_t >> time_bits */
     uint64_t epoch_last_t;   /* the last time of this epoch */
     uint64_t bin_start;      /* voxel: of the bin being filled */
@@ -224,6 +228,12 @@ SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)
     const uint32_t high = (uint32_t)(t >> EVT2_LOW_BITS);
     return (high & mask) << span_bits | (high >> free_bits & mask) << (EVT2_X_AT + span_bits) |
            high >> (2u * free_bits) << EVT2_TYPE_ABOVE_P;
+}
+
+/* The same of a time word: of its type nothing is left. */
+SP_INLINE uint32_t sp_slot_high_of_word(uint32_t span_bits, uint32_t word)
+{
+    return sp_slot_high(span_bits, (uint64_t)word << EVT2_LOW_BITS);
 }
 
 SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, uint32_t x, uint32_t y, uint32_t p, uint64_t t)

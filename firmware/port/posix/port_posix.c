@@ -1,6 +1,7 @@
 /* A process as a board. Without arguments, the board `sim`: behind a pseudo-terminal of its own; it ends with its
  * parent. With `--listen ADDRESS:PORT`, or where SP_PORT_LISTEN says so (the board `jetson`), an agent that serves one
- * host after the other over TCP until it is ended; with `--key FILE` only those that have the key.
+ * host after the other over TCP until it is ended; with `--key FILE` only those that have the key. `--threads N`: its model
+ * computes on so many, by the vector instructions that SPEDGE_VECTORS names (kernel_rows.h), else by the best.
  * It prints where its link and its camera port are, as two lines on stdout. The camera port is a pseudo-terminal and never
  * loses a byte: it makes the camera wait. A file named as the last argument is the RAM source. */
 #define _GNU_SOURCE
@@ -34,6 +35,7 @@
 #define SP_PORT_LISTEN NULL
 #endif
 #define TERMINAL_BYTES 4095 /* that Linux keeps for a reader */
+#define THREADS 64          /* of a compiled model, at most */
 #define GUESTS 4            /* hosts that have come and not spoken yet; another one takes the place of the oldest */
 #define LOOK_NS 20000000u   /* between two looks for hosts while there is no time to sleep */
 #ifndef SP_PORT_MEMORY_BYTES
@@ -102,10 +104,27 @@ static void end_with_parent(void)
 #endif
 }
 
+/* Ends the process with a sentence when it cannot be. */
+static void compute_on(const char *threads)
+{
+    char *end;
+    const unsigned long n = strtoul(threads, &end, 10);
+    const char *const vectors = getenv("SPEDGE_VECTORS");
+    if (*threads == '\0' || *end != '\0' || n < 1 || n > THREADS) {
+        fprintf(stderr, "--threads takes a number from 1 to %d, not %s\n", THREADS, threads);
+        exit(2);
+    }
+    if (app_compute((uint32_t)n, vectors) < 0) {
+        fprintf(stderr, "this machine cannot compute on %lu threads%s%s\n", n, vectors != NULL ? " by " : "",
+                vectors != NULL ? vectors : "");
+        exit(2);
+    }
+}
+
 void port_init(int argc, char **argv)
 {
     const char *address = SP_PORT_LISTEN;
-    const char *key = NULL;
+    const char *key = NULL, *threads = "1";
     int next = 1;
     program_init(argv);
     for (int i = 0; i < GUESTS; i++)
@@ -115,12 +134,15 @@ void port_init(int argc, char **argv)
             address = argv[next + 1];
         else if (strcmp(argv[next], "--key") == 0)
             key = argv[next + 1];
+        else if (strcmp(argv[next], "--threads") == 0)
+            threads = argv[next + 1];
         else
             break;
     if (argc > next + 1 || (argc > next && argv[next][0] == '-') || (key != NULL && address == NULL)) {
-        fprintf(stderr, "usage: %s [--listen ADDRESS:PORT [--key FILE]] [FILE]\n", argv[0]);
+        fprintf(stderr, "usage: %s [--threads N] [--listen ADDRESS:PORT [--key FILE]] [FILE]\n", argv[0]);
         exit(2);
     }
+    compute_on(threads);
     if (argc > next)
         map_ram_source(argv[next]);
     if (address != NULL) {
@@ -161,6 +183,13 @@ __attribute__((weak)) size_t app_farewell(uint8_t *out, size_t capacity)
     (void)out;
     (void)capacity;
     return 0;
+}
+
+__attribute__((weak)) int app_compute(uint32_t threads, const char *vectors)
+{
+    (void)threads;
+    (void)vectors;
+    return 0; /* they have no model */
 }
 
 static void hear(tcp_guest_t *guest)

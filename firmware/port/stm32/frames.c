@@ -149,7 +149,9 @@ void port_frames_ended(void)
 
 int port_has_frames(void)
 {
-    return 1;
+    size_t bytes;
+    port_memory(PORT_MEMORY_DMA, &bytes);
+    return bytes >= PACKETS_LEAST * PACKET_BYTES;
 }
 
 int port_frames_answers(void)

@@ -164,7 +164,7 @@ def bench_encoder(
     """An encoder with random weights (spedge.compile.measure.synthetic.random_bundle), on seeded random rows of which
     `present` are tokens.
 
-    threads: also run it and ONNX Runtime by turns on so many threads of this machine, for a board that is this machine.
+    threads: run on so many, and also it and ONNX Runtime by turns, both on so many, for a board that is this machine.
     Raises UsageError for a number of tokens that cannot be and for threads of another machine, otherwise as
     `bench_model`.
     """
@@ -173,6 +173,7 @@ def bench_encoder(
         raise UsageError(f"{present} tokens cannot be present among {bundle.tokens}")
     if threads is not None and where.target != _HERE:
         raise UsageError(f"{board} is not this machine: its model cannot run beside ONNX Runtime")
+    where = where.on_threads(threads)
     rows = np.random.default_rng(seed + 1).normal(0, 1, (4, present, bundle.token_input.features)).astype(np.float32)
     report = _bench(bundle, where, precision, list(rows), True, say)
     if threads is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from spedge.base.errors import CheckFailed, UsageError
+from spedge.base.objects import rows_objects
 from spedge.bench.machine import Rows
 from spedge.jobs.check import QUANTISED
 from spedge.model.bundle import Bundle
@@ -22,10 +23,12 @@ from spedge.model.reference import Reference
 
 SECONDS = 4.0  #: that the turns take about
 TURNS = 7  #: at least
+_SETTLE = 0.02
 #: Of a logit: both add in another order, and in 8 bits a number may be rounded to its other neighbour.
 _TOLERANCE = {"fp32": 1e-3, "int8w": 1e-3, "int8": 0.2}
 _CALLS = """
 #include "model.h"
+int bench_use(uint32_t threads) { return sp_model.use ? sp_model.use(threads, 0) : 0; }
 int bench_encode(void *arena, uint32_t count) { return sp_model.encode(arena, count); }
 uint32_t bench_number(int which)
 {
@@ -60,7 +63,7 @@ def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1) -> Paired
     """
     report = json.loads((folder / "report.json").read_text())
     with tempfile.TemporaryDirectory(prefix="spedge-bench-") as scratch:
-        ours = _ours(folder, report["flags"], rows, len(bundle.labels), Path(scratch))
+        ours = _ours(folder, report["flags"], rows, len(bundle.labels), threads, Path(scratch))
         theirs = _theirs(bundle, rows, threads)
         quantised = folder / QUANTISED
         wanted = Reference(bundle, quantised).encode(rows) if quantised.is_file() else theirs()
@@ -70,29 +73,35 @@ def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1) -> Paired
         turns: list[tuple[int, int, int, int]] = []
         end = time.monotonic() + SECONDS
         while len(turns) < TURNS or time.monotonic() < end:
-            turns.append((*_time(ours), *_time(theirs)))
+            turns.append((*_time(ours, threads), *_time(theirs, threads)))
     mine, other = (int(statistics.median(turn[i] for turn in turns)) for i in (0, 2))
     ratio, wall = (statistics.median(turn[i] / max(1, turn[i + 2]) for turn in turns) for i in (0, 1))
     return Paired(threads, mine, other, round(ratio, 3), round(wall, 3), len(turns))
 
 
-def _time(run: Encode) -> tuple[int, int]:
-    """ns of the process's processors and of the clock."""
+def _time(run: Encode, threads: int) -> tuple[int, int]:
+    """ns of the process's processors and of the clock. Threads of the one before are let come to rest first: they look
+    out for more work for a while, and would take processors from this."""
+    if threads > 1:
+        time.sleep(_SETTLE)
     begin, wall = time.process_time_ns(), time.perf_counter_ns()
     run()
     return time.process_time_ns() - begin, time.perf_counter_ns() - wall
 
 
-def _ours(folder: Path, flags: Sequence[str], rows: Rows, classes: int, scratch: Path) -> Encode:
+def _ours(folder: Path, flags: Sequence[str], rows: Rows, classes: int, threads: int, scratch: Path) -> Encode:
     (scratch / "calls.c").write_text(_CALLS)
-    sources = [*map(str, sorted(folder.glob("*.c"))), str(scratch / "calls.c")]
-    command = ["cc", "-std=c99", *flags, "-shared", "-fPIC", f"-I{folder}", f"-I{folder / 'include'}", *sources]
+    options = ["cc", "-std=c99", *flags, "-fPIC"]
+    sources = [*sorted(folder.glob("*.c")), *rows_objects(folder, options), scratch / "calls.c"]
+    command = [*options, "-shared", f"-I{folder}", f"-I{folder / 'include'}", *map(str, sources)]
     done = subprocess.run(
-        [*command, "-lm", "-o", str(scratch / "model.so")], capture_output=True, text=True, check=False
+        [*command, "-pthread", "-lm", "-o", str(scratch / "model.so")], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise UsageError(f"the compiled model does not build as a library here: {done.stderr.strip().splitlines()[-1]}")
     library = ctypes.CDLL(str(scratch / "model.so"))
+    if library.bench_use(threads) != 0:
+        raise UsageError(f"the compiled model cannot have {threads} threads here")
     size, at, out = (library.bench_number(i) for i in range(3))
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

@@ -127,7 +127,7 @@ def compile_model(bundle: Bundle, target: str, on_progress: Progress | None = No
         say(f"Compiling {bundle.name} for {target}")
         compile_bundle(bundle, target, folder, on_progress=say, precision=precision)
 
-    headers = [firmware_dir() / part / "include" for part in ("lib", "runtime")]  # go along with the model
+    headers = [firmware_dir() / part for part in ("lib/include", "runtime")]  # go along with the model
     versions = [importlib.metadata.version(name) for name in ("spedge", "apache-tvm", "onnx", "numpy")]
     maker = digest_of([Path(spec.origin).parent, *headers], *versions)
     return stored("models", f"{bundle.hash[:16]}-{target}-{precision}-{maker[:16]}", make)

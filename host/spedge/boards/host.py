@@ -1,7 +1,7 @@
 """The board `host`: the device application in a process of this machine, whose encoder ONNX Runtime computes.
 
 The same C as on boards decodes, tokenizes, embeds and speaks the link; no compiler is needed. As a module it is that
-process: `python -m spedge.boards.host BUNDLE PROVIDER...`.
+process: `python -m spedge.boards.host BUNDLE THREADS PROVIDER...`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ IMAGE = Path(sys.executable)  #: what is started
 _START_SECONDS = 600.0  # TensorRT builds its engine first
 
 
-def host_board(bundle: Bundle, providers: str = "cpu") -> Board:
-    """The board as `open_board` takes it, with IMAGE. providers: of ONNX Runtime, a list with commas.
+def host_board(bundle: Bundle, providers: str = "cpu", threads: int | None = None) -> Board:
+    """The board as `open_board` takes it, with IMAGE. providers: of ONNX Runtime, a list with commas;
+    threads: of it, as many as it takes by itself where not given.
 
     Raises UsageError for a provider that is not there, InputError for a model that the application does not run.
     """
@@ -45,7 +46,10 @@ def host_board(bundle: Bundle, providers: str = "cpu") -> Board:
         cost_unit="ns",
         silicon=True,
         manifest=Path(__file__),
-        process=Process(("-m", "spedge.boards.host", str(bundle.path.resolve()), *names), start_seconds=_START_SECONDS),
+        process=Process(
+            ("-m", "spedge.boards.host", str(bundle.path.resolve()), str(threads or 0), *names),
+            start_seconds=_START_SECONDS,
+        ),
     )
 
 
@@ -60,13 +64,13 @@ def _require(bundle: Bundle) -> TokenInput:
 
 
 def encoder(
-    bundle: Bundle, providers: Sequence[str]
+    bundle: Bundle, providers: Sequence[str], threads: int = 0
 ) -> Callable[[NDArray[np.float32], int, NDArray[np.float32]], None]:
     """run(rows, count, numbers): encoder.onnx on float32 [T, hidden], of which `count` are tokens and the others zero.
 
     numbers: float32, gets all outputs one behind the other. Has run once when this returns.
     """
-    session = provider_session(bundle.file("encoder.onnx"), providers)
+    session = provider_session(bundle.file("encoder.onnx"), providers, threads)
     names = [output.name for output in bundle.outputs]
     takes = {given.name for given in session.get_inputs()}
 
@@ -80,12 +84,12 @@ def encoder(
     return run
 
 
-def serve(bundle: Bundle, providers: Sequence[str]) -> None:
+def serve(bundle: Bundle, providers: Sequence[str], threads: int = 0) -> None:
     """Be that board, until the process is ended."""
     from spedge import _application
 
     seen = _require(bundle)
-    run = encoder(bundle, providers)
+    run = encoder(bundle, providers, threads)
     weight, bias = bundle.embedding_arrays()
     assert isinstance(bundle.model, Transformer)
     _application.serve(
@@ -104,9 +108,9 @@ def serve(bundle: Bundle, providers: Sequence[str]) -> None:
 
 
 def main() -> None:
-    path, *providers = sys.argv[1:]
+    path, threads, *providers = sys.argv[1:]
     try:
-        serve(Bundle.load(path), providers)
+        serve(Bundle.load(path), providers, int(threads))
     except SpedgeError as error:
         sys.exit(str(error))
 

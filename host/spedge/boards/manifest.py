@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,6 +109,16 @@ class Board:
     serial: Serial | None = None
     flash: Flash | None = None
     parts: tuple[str, ...] = ()
+
+    def on_threads(self, threads: int | None) -> Board:
+        """The board, its model on so many threads; None: as it is. Raises UsageError for a board that is no Linux."""
+        if threads is None:
+            return self
+        if self.port != "posix":
+            raise UsageError(f"{self.name} has one core: --threads is for boards that run Linux: sim, jetson and host")
+        process = self.process or Process()
+        arguments = ("--threads", str(threads), *process.arguments)
+        return replace(self, process=replace(process, arguments=arguments))
 
     @property
     def environment(self) -> str:

@@ -20,6 +20,7 @@ from spedge.cli.common import (
     JsonOption,
     PrecisionOption,
     ProviderOption,
+    ThreadsOption,
     board_of,
     corner_of,
     known_boards,
@@ -60,6 +61,7 @@ def command(
     device: DeviceOption = None,
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     fault: FaultOption = None,
     camera: Annotated[
         str | None,
@@ -119,7 +121,7 @@ def command(
     require_range("--window-ms", window_ms)
     every_us, window_us = round(1000 * every_ms), round(1000 * window_ms)
     if board == HOST and provider is None:
-        played = fault or camera or every_ms or every_tokens or window_ms or crop or bin
+        played = threads or fault or camera or every_ms or every_tokens or window_ms or crop or bin
         if device or played or view or precision != "fp32":
             raise UsageError(
                 "--board host has no device and computes in fp32: give it recordings and nothing else, or a --provider"
@@ -139,7 +141,7 @@ def command(
             "a detector has its own steps, and all are checked: --every-ms, --every-tokens and --window-ms are for "
             "classifiers"
         )
-    known = board_of(board, loaded, provider, precision)
+    known = board_of(board, loaded, provider, precision, threads, device)
     corner = corner_of(crop)
     if detects and (corner or bin):
         raise UsageError("a part of a larger sensor is checked of classifiers only, and this is a detector")

@@ -72,6 +72,15 @@ ProviderOption = Annotated[
         show_default=False,
     ),
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Of the model, on boards that run Linux: sim, jetson, host. Large ones gain; the results are the same.",
+        show_default=False,
+    ),
+]
 FaultOption = Annotated[
     str | None,
     typer.Option(
@@ -348,8 +357,15 @@ def require_board(name: str) -> None:
         load_board(name)
 
 
-def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) -> Board:
-    """The board of that name, which may be this machine itself."""
+def board_of(
+    name: str,
+    bundle: Bundle,
+    provider: str | None,
+    precision: str,
+    threads: int | None = None,
+    address: str | None = None,
+) -> Board:
+    """The board of that name, which may be this machine itself, on so many threads. address: where it is instead."""
     from spedge.base.errors import UsageError
     from spedge.boards.host import HOST, host_board
     from spedge.boards.manifest import load_board
@@ -357,10 +373,15 @@ def board_of(name: str, bundle: Bundle, provider: str | None, precision: str) ->
     if name != HOST:
         if provider is not None:
             raise UsageError(f"--provider is for --board host, and {name} computes by itself")
-        return load_board(name)
+        board = load_board(name)
+        if threads is not None and (address or board.runs == "serial"):
+            raise UsageError(
+                "--threads is for a board that is started here: an agent is started with its own --threads"
+            )
+        return board.on_threads(threads)
     if precision != "fp32":
         raise UsageError("--board host computes the bundle's own encoder, in fp32")
-    return host_board(bundle, provider or "cpu")
+    return host_board(bundle, provider or "cpu", threads)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from spedge.cli.common import (
     PlayOption,
     PrecisionOption,
     ProviderOption,
+    ThreadsOption,
     board_of,
     camera_port_of,
     causes,
@@ -81,6 +82,7 @@ def command(
     ] = 100.0,
     precision: PrecisionOption = "fp32",
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     every_tokens: Annotated[int, typer.Option(help="A result each so many tokens; 0: none by tokens.")] = 0,
     window_ms: Annotated[
         float, typer.Option(help="Only tokens of the last so many milliseconds count; 0: of any age.")
@@ -130,7 +132,7 @@ def command(
     port = camera_port_of(camera_port, camera_format, camera_baud, play)
     require_board(board)
     loaded = Bundle.load(bundle)
-    known = board_of(board, loaded, provider, precision)
+    known = board_of(board, loaded, provider, precision, threads, device)
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(out.open("w")) if out else None
         events = stack.enter_context(open_source(name, speed=speed, reading=reading)) if name != "board" else None

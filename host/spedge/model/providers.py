@@ -49,8 +49,10 @@ def provider_names(wanted: str) -> list[str]:
     return [known[name] for name in names]
 
 
-def provider_session(path: Path, providers: Sequence[str]) -> Any:
+def provider_session(path: Path, providers: Sequence[str], threads: int = 0) -> Any:
     """An InferenceSession by the first of these providers, and what it does not take by those after it, and the CPU.
+
+    threads: that one operator computes on; 0: as many as ONNX Runtime takes by itself.
 
     Raises InputError when the model cannot be run, or the first provider does not start on this machine.
     """
@@ -58,6 +60,7 @@ def provider_session(path: Path, providers: Sequence[str]) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime has a class per kind of failure, none of them public

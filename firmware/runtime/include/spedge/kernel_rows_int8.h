@@ -1,24 +1,79 @@
-/* kernel_rows.h with weights and activations of 8 bits: the same integers on every core. Two steps of the reduction lie
- * side by side, the last one filled up with zeros: x int16 [rows][depth], depth even; weights int8 in panels,
- * [columns / 32][depth / 2][32][2]. */
+/* kernel_rows.h for one kind of vector instructions: products of 8 bits. */
 #ifndef SP_KERNEL_ROWS_INT8_H_INCLUDED
 #define SP_KERNEL_ROWS_INT8_H_INCLUDED
 
-#include "spedge/kernel_int8.h"
-#include "spedge/kernel_rows.h"
+#include "spedge/kernel_rows_tiles.h"
 
-#if defined(__SSE2__)
+#if defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
+#elif defined(__SSE2__)
 #include <immintrin.h>
-#endif
-
-#ifdef __cplusplus
-extern "C" {
 #endif
 
 #if !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast")
 #endif
+
+#if defined(__ARM_FEATURE_DOTPROD)
+
+/* Eight steps' numbers of a row, as bytes, which is what they are; of fewer, zeros follow. */
+SP_K_INTO int8x8_t sp_k_eight_bytes(const int16_t *x, int32_t there)
+{
+    int16_t some[8] = {0};
+    if (there >= 8)
+        return vmovn_s16(vld1q_s16(x));
+    memcpy(some, x, sizeof *x * (size_t)there);
+    return vmovn_s16(vld1q_s16(some));
+}
+
+/* Eight steps of a tile: its weights become groups of four steps for each column. there: of them that there are, even. */
+SP_K_INTO void sp_k_eight_steps(const int16_t *x, int32_t x_stride, const int8_t *w, int32_t there, int32x4_t (*s)[2],
+                                const int rows, const int vectors)
+{
+    int8x8_t factors[SP_K_TILE_ROWS];
+    SP_K_UNROLL
+    for (int r = 0; r < rows; ++r)
+        factors[r] = sp_k_eight_bytes(x + r * x_stride, there);
+    SP_K_UNROLL
+    for (int four = 0; four < 2; ++four, w += 4 * SP_K_PANEL_COLUMNS) {
+        const int16x8_t none = vdupq_n_s16(0);
+        const int16x8_t low = 4 * four < there ? vreinterpretq_s16_s8(vld1q_s8(w)) : none;
+        const int16x8_t high = 4 * four + 2 < there ? vreinterpretq_s16_s8(vld1q_s8(w + 2 * SP_K_PANEL_COLUMNS)) : none;
+        const int8x16_t first = vreinterpretq_s8_s16(vzip1q_s16(low, high));
+        const int8x16_t second = vreinterpretq_s8_s16(vzip2q_s16(low, high));
+        SP_K_UNROLL
+        for (int r = 0; r < rows; ++r) {
+            s[r][0] =
+                four ? vdotq_lane_s32(s[r][0], first, factors[r], 1) : vdotq_lane_s32(s[r][0], first, factors[r], 0);
+            if (vectors > 1)
+                s[r][1] = four ? vdotq_lane_s32(s[r][1], second, factors[r], 1)
+                               : vdotq_lane_s32(s[r][1], second, factors[r], 0);
+        }
+    }
+}
+
+/* Sums of a tile, as sp_k_tile has them. */
+SP_K_INTO void sp_k_tile_int8(const int16_t *x, int32_t x_stride, const int8_t *w, int32_t depth, sp_k_lanes_t *sums,
+                              const int rows, const int vectors)
+{
+    int32x4_t s[SP_K_TILE_ROWS][2];
+    int32_t left = depth;
+    SP_K_UNROLL
+    for (int r = 0; r < rows; ++r)
+        s[r][0] = s[r][1] = vdupq_n_s32(0);
+    for (; left >= 8; left -= 8, x += 8, w += 8 * SP_K_PANEL_COLUMNS)
+        sp_k_eight_steps(x, x_stride, w, 8, s, rows, vectors);
+    if (left > 0)
+        sp_k_eight_steps(x, x_stride, w, left, s, rows, vectors);
+    SP_K_UNROLL
+    for (int r = 0; r < rows; ++r) {
+        sums[2 * r] = vcvtq_f32_s32(s[r][0]);
+        sums[2 * r + 1] = vcvtq_f32_s32(s[r][1]);
+    }
+}
+
+#else
 
 /* Weights of two steps and as many columns as a vector has lanes, and a sum for each column: sums plus their products
  * with two numbers of x. */
@@ -107,49 +162,30 @@ SP_K_INTO void sp_k_tile_int8(const int16_t *x, int32_t x_stride, const int8_t *
     }
 }
 
-/* As sp_k_rows_product: plus + bias + scale (x w), the sums exact below 130 000 steps. */
-SP_K_APART void sp_k_rows_product_int8(const int16_t *x, int32_t x_stride, int32_t rows, const int8_t *w, int32_t depth,
-                                       int32_t columns, const float *scale, const float *bias, const float *plus,
-                                       int32_t plus_stride, int32_t gelu, float *out, int32_t out_stride)
+#endif
+
+void SP_K_OF(sp_k_product_int8)(const sp_k_product_t *p, int32_t panel, int32_t part, int32_t parts)
 {
-    const sp_k_end_t end = {bias, scale, plus, out, plus_stride, out_stride, gelu};
+    const int32_t first = panel * SP_K_PANEL_COLUMNS, x_stride = p->x_stride;
+    const int8_t *const w = (const int8_t *)p->w + (ptrdiff_t)first * p->depth;
     sp_k_lanes_t sums[2 * SP_K_TILE_ROWS];
-    for (int32_t row = 0; row < rows;) {
-        const int32_t step = sp_k_next_tile(rows - row);
-        for (int32_t column = 0; column < columns; column += SP_K_TILE_COLUMNS) {
-            const int32_t here = columns - column, vectors = here > SP_K_LANES ? 2 : 1;
+    SP_K_EACH_TILE(row, step, p->rows, part, parts)
+    {
+        const int16_t *const x = (const int16_t *)p->x + (ptrdiff_t)row * x_stride;
+        for (int32_t column = 0; column < SP_K_PANEL_COLUMNS && first + column < p->columns;
+             column += SP_K_TILE_COLUMNS) {
+            const int32_t here = p->columns - first - column, vectors = here > SP_K_LANES ? 2 : 1;
             if (vectors > 1) {
-#define SP_K_TILE(n) sp_k_tile_int8(x + row * x_stride, x_stride, w + 2 * column, depth, sums, n, 2)
+#define SP_K_TILE(n) sp_k_tile_int8(x, x_stride, w + 2 * column, p->depth, sums, n, 2)
                 SP_K_BY_ROWS(step)
 #undef SP_K_TILE
             } else {
-#define SP_K_TILE(n) sp_k_tile_int8(x + row * x_stride, x_stride, w + 2 * column, depth, sums, n, 1)
+#define SP_K_TILE(n) sp_k_tile_int8(x, x_stride, w + 2 * column, p->depth, sums, n, 1)
                 SP_K_BY_ROWS(step)
 #undef SP_K_TILE
             }
-            sp_k_finish(sums, row, column, step, vectors, here, &end);
+            sp_k_finish(sums, row, first + column, step, vectors, here, &p->end);
         }
-        row += step;
-    }
-}
-
-/* sp_k_quantise(x inverse) of each number of the rows; out_stride: depth up to an even number. */
-SP_K_APART void sp_k_rows_quantise(const float *x, int32_t x_stride, int32_t rows, int32_t depth, float inverse,
-                                   int16_t *out, int32_t out_stride)
-{
-    const sp_k_lanes_t low = sp_k_all(-128.0f), high = sp_k_all(127.0f);
-    const int32_t whole = depth - depth % SP_K_LANES;
-    for (int32_t r = 0; r < rows; ++r, x += x_stride, out += out_stride) {
-        for (int32_t k = 0; k < whole; k += SP_K_LANES) {
-            const sp_k_lanes_t value = sp_k_load(x + k) * inverse;
-            const sp_k_lanes_t within = sp_k_choose(value < low, low, sp_k_choose(value > high, high, value));
-            const sp_k_whole_lanes_t bits = (sp_k_whole_lanes_t)(within + 12582912.0f) - 0x4b400000;
-            *(sp_k_half_lanes_t *)(out + k) = __builtin_convertvector(bits, sp_k_half_lanes_t);
-        }
-        for (int32_t k = whole; k < depth; ++k)
-            out[k] = sp_k_quantise_c(x[k] * inverse);
-        for (int32_t k = depth; k < out_stride; ++k)
-            out[k] = 0;
     }
 }
 
@@ -157,7 +193,4 @@ SP_K_APART void sp_k_rows_quantise(const float *x, int32_t x_stride, int32_t row
 #pragma GCC pop_options
 #endif
 
-#ifdef __cplusplus
-}
-#endif
 #endif

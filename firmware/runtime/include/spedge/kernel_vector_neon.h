@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-static inline void sp_k_tile_4x8(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth,
-                                 float *sums)
+static inline void sp_k_four_by_eight(const float *x, int32_t x_stride, const float *w, int32_t w_stride, int32_t depth,
+                                      float *sums)
 {
     const int32_t whole = depth - depth % 4;
     float32x4_t s[4][2], v[2];

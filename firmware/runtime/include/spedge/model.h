@@ -72,6 +72,10 @@ typedef struct sp_model {
     void (*reset)(void *arena);
     int (*step)(void *arena, const float *token);
     int (*read)(void *arena);
+    /* Models for Linux, NULL for others: compute on so many threads from now on, the caller's among them (1 without), by the
+     * vector instructions of that name, NULL for the best that the machine has (kernel_rows.h names them). What is computed
+     * does not depend on the number of threads. Returns SP_OK, or SP_ERR_CONFIG where the machine does not have that. */
+    int (*use)(uint32_t threads, const char *vectors);
 } sp_model_t;
 
 /* The numbers of an output after a run, float [size]. */
