@@ -30,7 +30,7 @@ from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle, write_bundle
 from spedge.model.parts import Embedding, Sensor, TokenInput, Transformer
 from spedge.model.spec import describe
-from spedge.tokens.settings import TokenizerSettings
+from spedge.tokens.settings import KINDS, TokenizerSettings
 from tests.needs import needs
 
 #: For build_firmware("sim").
@@ -46,8 +46,12 @@ SMALL_FRAMES = ("-O2", "-DSP_APP_PAYLOAD_BYTES=1024u")  #: as the boards have th
 HIDDEN, BUCKETS, PATCH, TOKENS, CLASSES = 14, 6, 4, 24, 3
 
 
-def tiny_bundle(folder: Path, seed: int = 0, positions: type = np.float64) -> Bundle:
-    """A bundle for a 34x34 sensor whose model.onnx and encoder.onnx agree. positions: dtype that model.onnx takes."""
+def tiny_bundle(
+    folder: Path, seed: int = 0, positions: type = np.float64, tokenizer: TokenizerSettings | None = None
+) -> Bundle:
+    """A bundle for a 34x34 sensor whose model.onnx and encoder.onnx agree. positions: dtype that model.onnx takes.
+
+    tokenizer: another than the continuous one."""
     rng = np.random.default_rng(seed)
     cells = 2 * BUCKETS * PATCH**2
     weight = rng.normal(0, 0.3, (HIDDEN, cells)).astype(np.float32)
@@ -59,7 +63,9 @@ def tiny_bundle(folder: Path, seed: int = 0, positions: type = np.float64) -> Bu
         Sensor(34, 34),
         ("left", "right", "neither of the two"),
         TokenInput(
-            TokenizerSettings(patch_size=PATCH, threshold=16.0), Embedding(BUCKETS, HIDDEN, 10_000.0), window=TOKENS
+            tokenizer or TokenizerSettings(patch_size=PATCH, threshold=16.0),
+            Embedding(BUCKETS, HIDDEN, 10_000.0),
+            window=TOKENS,
         ),
         Transformer(HIDDEN, intermediate=1, heads=1, layers=1),
     )
@@ -194,7 +200,8 @@ static const sp_output_t outputs[] = {{"logits", shape, 1, %(classes)d, 4 * %(ro
 const sp_model_t sp_model = {
     .hash = {%(hash)s},
     .name = "%(name)s",
-    .tokenizer = {.width = %(width)d, .height = %(height)d, .patch_size = %(patch)d, .threshold = %(threshold)r},
+    .tokenizer = {.width = %(width)d, .height = %(height)d, .patch_size = %(patch)d, .threshold = %(threshold)r,
+                  .kind = %(kind)d, .duration_us = %(duration)d},
     .embed = {.patch_size = %(patch)d, .hidden = %(hidden)d, .buckets = %(buckets)d, .time_scale_us = %(scale)rf,
               .weight = weight, .bias = bias},
     .tokens = %(tokens)d,
@@ -222,6 +229,8 @@ def model_source(bundle: Bundle, head_scale: float = 1.0) -> str:
         "height": bundle.sensor.height,
         "patch": PATCH,
         "threshold": bundle.token_input.tokenizer.threshold,
+        "kind": KINDS.index(bundle.token_input.tokenizer.kind),
+        "duration": bundle.token_input.tokenizer.duration_us or 0,
         "hidden": HIDDEN,
         "buckets": BUCKETS,
         "scale": bundle.token_input.embedding.time_scale_us,

@@ -1,6 +1,7 @@
-"""Make what lies in host/spedge/assets: two trained bundles and a few recordings. Needs spedge[train].
+"""Make what lies in host/spedge/assets: three trained bundles and a few recordings. Needs spedge[train].
 
     python tools/make_assets.py gestures      # about 20 minutes of one core
+    python tools/make_assets.py gestures-320  # about 15 minutes of one core
     python tools/make_assets.py recordings    # seconds
     python tools/make_assets.py nmnist --data N-MNIST    # about 9 minutes of one core
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from spedge.base.paths import assets_dir
 from spedge.model.bundle import FILES
 from spedge.training import Progress, gestures, train
 from spedge.training.checkpoint import load_checkpoint
+from spedge.training.data import gestures_320
 from spedge.training.data.dvs import PixelConfig, Pixels
 from spedge.training.export.bundle import export_model
 
@@ -32,15 +33,17 @@ ASSETS = assets_dir()
 RECORDING_SEED = 3
 RECORDING_BYTES = 150_000
 RECORDED = ("swipe left", "swipe down", "circle clockwise", "wave", "approach", "clap")
+RECORDED_320 = ("approach", "clap")
+PRESETS = {"gestures": "gestures-pico", "gestures-320": "gestures-320", "nmnist": "nmnist-pico"}
 
 
 def make_bundle(preset: str, data: Path | None, seed: int) -> None:
     """Train a preset and keep its bundle, without the checkpoint."""
     with tempfile.TemporaryDirectory() as work:
         report = train(preset, data, work, seed=seed, on_progress=show)
-        if preset == "nmnist-pico":
-            own = replace(load_checkpoint(work), examples=tuple(draw_digit(digit) for digit in (1, 4, 7)))
-            export_model(own.model(), own.spec, own.examples, Path(work))
+        own = load_checkpoint(work)
+        digits = tuple(draw_digit(digit) for digit in (1, 4, 7)) if preset == "nmnist-pico" else ()
+        export_model(own.model(), own.spec, digits or own.examples, Path(work))  # once more, without the calibration
         out = ASSETS / preset
         out.mkdir(exist_ok=True)
         for name in ("bundle.json", *FILES):
@@ -87,10 +90,12 @@ def make_recordings() -> None:
     """Write the recordings for demos and checks."""
     out = ASSETS / "recordings"
     out.mkdir(exist_ok=True)
-    for label in RECORDED:
-        path = out / f"{label.replace(' ', '-')}.raw"
+    kept = [(label, gestures.CAMERA, "") for label in RECORDED]
+    kept += [(label, gestures_320.CAMERA, "-320") for label in RECORDED_320]
+    for label, camera, ending in kept:
+        path = out / f"{label.replace(' ', '-')}{ending}.raw"
         for number in range(100):
-            recordings.write(path, gestures.record(label, number, RECORDING_SEED), gestures.WIDTH, gestures.HEIGHT)
+            recordings.write(path, gestures.record(label, number, RECORDING_SEED, camera), camera.side, camera.side)
             if path.stat().st_size <= RECORDING_BYTES:
                 print(f"{path.name}: number {number}, {path.stat().st_size} bytes")
                 break
@@ -99,14 +104,14 @@ def make_recordings() -> None:
 def main() -> None:
     """Make one of the assets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("gestures", "nmnist", "recordings"))
+    parser.add_argument("what", choices=(*PRESETS, "recordings"))
     parser.add_argument("--data", type=Path, help="N-MNIST folder or zip file")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.what == "recordings":
         make_recordings()
     else:
-        make_bundle(f"{given.what}-pico", given.data, given.seed)
+        make_bundle(PRESETS[given.what], given.data, given.seed)
 
 
 if __name__ == "__main__":

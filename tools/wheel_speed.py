@@ -2,8 +2,8 @@
 
 python tools/wheel_speed.py dist/*.whl    # minutes: a build for each Python, by a compiler and the network
 
-Both read and tokenize the same recordings by turns, in processes of their own; of each the best of ROUNDS counts, in
-processor time.
+Both read and tokenize the same recordings by turns, in processes of their own, which of the two first, too; told are
+medians of ROUNDS, in processor time, and the median of what one took more than the other in the same round.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tools"))
 from test_wheel import is_older, pythons, wheel_for  # noqa: E402
 
-ROUNDS = 12
+ROUNDS = 40
 WORK = """
 import time
 import numpy as np
@@ -47,8 +48,8 @@ def measured(python: str, package: Path) -> float:
     return float(done.stdout)
 
 
-def compared(python: str, wheel: Path, scratch: Path) -> tuple[float, float]:
-    """Seconds with the wheel, and with one that is built for this Python."""
+def compared(python: str, wheel: Path, scratch: Path) -> tuple[float, float, float]:
+    """Seconds with the wheel, with one that is built for this Python, and how many times as long the first took."""
     environment = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
 
     def run(*words: str | Path) -> None:
@@ -63,8 +64,13 @@ def compared(python: str, wheel: Path, scratch: Path) -> tuple[float, float]:
     folders = (scratch / "abi3", scratch / "own")
     for folder, built in zip(folders, (wheel, next(scratch.glob("*.whl"))), strict=True):
         run(*pip, "install", "--no-deps", "--target", folder, built)
-    turns = [(measured(own, folders[0]), measured(own, folders[1])) for _ in range(ROUNDS)]
-    return min(turn[0] for turn in turns), min(turn[1] for turn in turns)
+    turns = []
+    for number in range(ROUNDS):
+        first = number % 2
+        took = {at: measured(own, folders[at]) for at in (first, 1 - first)}
+        turns.append((took[0], took[1]))
+    ours, theirs = zip(*turns, strict=True)
+    return median(ours), median(theirs), median(one / other for one, other in turns)
 
 
 if __name__ == "__main__":
@@ -73,6 +79,6 @@ if __name__ == "__main__":
         if is_older(program) or wheel is None:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            one, own = compared(program, wheel, Path(folder))
+            one, own, ratio = compared(program, wheel, Path(folder))
             name = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-            print(f"{name}: {one:.3f} s with the wheel, {own:.3f} s with its own, {one / own - 1:+.1%}", flush=True)
+            print(f"{name}: {one:.3f} s with the wheel, {own:.3f} s with its own, {ratio - 1:+.1%}", flush=True)

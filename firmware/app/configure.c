@@ -98,12 +98,9 @@ static app_result_t refuse(const app_settings_t *settings)
         return (app_result_t){ERROR_VALUE, "no sensor answers at the frame port", {0, 0}};
     if (settings->source == SOURCE_LINK && settings->raw)
         return (app_result_t){ERROR_VALUE, "only the bytes of a source on the board are kept", {0, 0}};
-    if (settings->bin > 1 || settings->left > 0 || settings->top > 0) {
-        if ((with_model ? sp_model.tokenizer.kind : settings->tokenizer->kind) == SP_KIND_VOXEL)
-            return (app_result_t){ERROR_VALUE, "voxels are of a whole sensor, not of a part or of bins", {0, 0}};
-        if (settings->mode == MODE_LIVE && settings->source == SOURCE_LINK)
-            return (app_result_t){ERROR_VALUE, "live events over the link come cropped and binned", {0, 0}};
-    }
+    int of_part = settings->bin > 1 || settings->left > 0 || settings->top > 0;
+    if (of_part && settings->mode == MODE_LIVE && settings->source == SOURCE_LINK)
+        return (app_result_t){ERROR_VALUE, "live events over the link come cropped and binned", {0, 0}};
     if (settings->source == SOURCE_RAM && port_ram_source(&n) == NULL)
         return (app_result_t){ERROR_VALUE, "this firmware has no events in RAM", {0, 0}};
     return (app_result_t){0, NULL, {0, 0}};

@@ -23,7 +23,7 @@ cdef class Tokenizer:
     cdef sp_tokenizer_t *tok
     cdef void *mem
     cdef bint busy
-    cdef bint alone  # voxels: each push is a stream
+    cdef bint alone  # voxels: each push is a stream, unless it says otherwise
     cdef uint64_t waiting  # no more events are pending
     cdef readonly uint64_t last_t
 
@@ -77,8 +77,10 @@ cdef class Tokenizer:
                 pack(&events[i], out)
                 out += PACKED
 
-    cdef uint8_t *run(self, const Column *columns, size_t n, sp_token_list_t *tokens, uint8_t *out) noexcept nogil:
-        """Push n events, and end the stream where each push stands alone.
+    cdef uint8_t *run(
+        self, const Column *columns, size_t n, bint ends, sp_token_list_t *tokens, uint8_t *out
+    ) noexcept nogil:
+        """Push n events, and end the stream.
 
         Returns the end of what was written to out, or NULL without memory.
         """
@@ -98,15 +100,17 @@ cdef class Tokenizer:
                     if sp_token_list_add(tokens, sp_tokenizer_token(self.tok)[0]) != 0:
                         return NULL
                     out = self.read_events(out)
-        if self.alone:
+        if ends:
             while sp_tokenizer_end(self.tok) == SP_TOKEN:
                 if sp_token_list_add(tokens, sp_tokenizer_token(self.tok)[0]) != 0:
                     return NULL
                 out = self.read_events(out)
         return out
 
-    def push(self, t, x, y, p):
+    def push(self, t, x, y, p, bint end=True):
         """Push events that were checked (check_order). Returns x, y, t, offsets, events of the tokens fired.
+
+        end: of voxels, whether they are a stream of their own.
 
         t: uint64 or int64 [n], x, y: uint16 or int16 [n], p: uint8 or bool [n], 0 or 1.
         """
@@ -120,24 +124,25 @@ cdef class Tokenizer:
         cdef sp_token_list_t tokens
         cdef uint8_t *out
         tokens.items, tokens.count, tokens.room = NULL, 0, 0
-        cdef uint8_t *end
+        cdef uint8_t *filled
+        cdef bint ends = self.alone and end
         try:
             # No more events can come out than wait and go in. The pages behind what comes out are never touched.
             self.waiting = min(self.waiting, <uint64_t>sp_tokenizer_config(self.tok).pool_events) + n
             records = np.empty(self.waiting + 1, EVENT_DTYPE)
             out = memory_of(records)
             with nogil:
-                end = self.run(columns, n, &tokens, out)
-            if end == NULL:
+                filled = self.run(columns, n, ends, &tokens, out)
+            if filled == NULL:
                 raise MemoryError("no memory for the tokens; reset the tokenizer before going on")
             fired = token_arrays(&tokens, np)
         finally:
             free(tokens.items)
             self.busy = False
-        if n and not self.alone:
+        if n and not ends:
             self.last_t = int(t[n - 1])
-        count = (end - out) // PACKED
-        self.waiting = 0 if self.alone else self.waiting - count
+        count = (filled - out) // PACKED
+        self.waiting = 0 if ends else self.waiting - count
         return *fired, trimmed(records, count)
 
     def reset(self):

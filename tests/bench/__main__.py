@@ -32,7 +32,7 @@ from spedge.boards.build import build
 from spedge.boards.manifest import list_boards, load_board
 from spedge.compile.measure.synthetic import Shape, random_bundle
 from spedge.device.open import open_board
-from spedge.jobs.play import load_events, play
+from spedge.jobs.play import load_events, play, recordings_for
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.bench.decoders import bench_decoders
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=assets_dir() / "gestures-pico")
     parser.add_argument("--recording", type=Path, default=None, help="default: the first one that comes with spedge")
     arguments = parser.parse_args()
-    recording = arguments.recording or sorted((assets_dir() / "recordings").glob("*.raw"))[0]
+    recording = arguments.recording or recordings_for(Bundle.load(arguments.bundle), assets_dir() / "recordings")[0]
     results = {
         "tokenizer": bench_tokenizer(),
         "decoders": bench_decoders(moving_blobs(), SIDE),

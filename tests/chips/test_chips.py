@@ -20,6 +20,7 @@ from spedge.boards.stack import worst_stack
 from spedge.cameras import EmulatedCamera
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
+from spedge.jobs.play import recordings_for
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
@@ -168,7 +169,7 @@ def gestures(board: str) -> Path:
 @pytest.mark.parametrize("camera", [None, "evt3"])
 def test_gestures_pico_checks(board: str, gestures: Path, camera: str | None) -> None:
     bundle = Bundle.load(assets_dir() / "gestures-pico")
-    recordings = sorted((assets_dir() / "recordings").glob("*.raw"))[: 1 if camera else 3]
+    recordings = recordings_for(bundle, assets_dir() / "recordings")[: 1 if camera else 3]
     with Double(board, gestures) as double:
         with double.open(30) as device:
             report = check(bundle, recordings, device, camera=camera)

@@ -21,7 +21,7 @@ from spedge.model.bundle import Bundle
 from tests.tiny import build_firmware, model_source, tiny_bundle
 
 RECORD = Path(__file__).with_name("budgets.json")
-SHIPPED = ("gestures-pico", "nmnist-pico")
+SHIPPED = ("gestures-320", "gestures-pico", "nmnist-pico")
 BARE = tuple(board.name for board in list_boards() if board.runs != "process")
 
 

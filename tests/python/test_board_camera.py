@@ -202,6 +202,29 @@ def test_stream_board_writes_what_the_camera_sent(
     assert threading.active_count() < 10
 
 
+def test_view_board_shows_what_the_camera_sends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("platformio", "starlette", "uvicorn", "wsproto", "PIL")
+    from spedge.view.live import LiveStage
+
+    events, seen = made(3000, span_us=100_000), []
+    write(tmp_path / "in.npz", events, 100, 100)
+    offer = LiveStage.offer
+
+    def watched(stage: LiveStage, some: NDArray[np.void]) -> None:
+        seen.append(some.copy())
+        offer(stage, some)
+
+    monkeypatch.setattr(LiveStage, "offer", watched)
+    monkeypatch.setattr("webbrowser.open", lambda _: True)
+    given = ["view", "board", "--play", tmp_path / "in.npz", "--width", 100, "--height", 100]
+    assert cli.execute([str(a) for a in given]) == 0
+    assert "board is at http://127.0.0.1:" in capsys.readouterr().err
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.sort(events))
+    assert cli.execute(["view", "board", "bundle"]) == cli.execute(["view", "a.raw", "--play", "b.raw"]) == 2
+
+
 def test_what_stream_board_needs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "o.npz")
     assert cli.execute(["stream", "board", "--out", out]) == 2

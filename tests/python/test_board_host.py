@@ -19,7 +19,7 @@ from spedge.device.open import Device, open_board
 from spedge.events.arrays import EVENT_DTYPE
 from spedge.events.evt2 import Encoder
 from spedge.jobs.check import check
-from spedge.jobs.play import load_events, play
+from spedge.jobs.play import load_events, play, recordings_for
 from spedge.link.faults import Faults
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle, write_bundle
@@ -29,7 +29,7 @@ from tests.needs import needs
 
 ASSETS = Path(__file__).resolve().parents[2] / "host/spedge/assets"
 BUNDLE = ASSETS / "gestures-pico"
-CLIPS = sorted((ASSETS / "recordings").glob("*.raw"))
+CLIPS = recordings_for(Bundle.load(BUNDLE), ASSETS / "recordings")
 
 
 def opened(bundle: Bundle, faults: Faults | None = None) -> Device:

@@ -18,6 +18,7 @@ from spedge.base.errors import UsageError
 from spedge.boards.build import compile_model
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
+from spedge.events.part import Part
 from spedge.jobs.check_boxes import ComparedBoxes, check_boxes
 from spedge.link.faults import Faults
 from spedge.link.link import Timeouts
@@ -81,6 +82,22 @@ def test_every_step_is_the_hosts_on_a_bad_line_and_after_each_reset(
 def test_a_camera_at_the_board_may_play_them(bundle: Bundle, device: Device, recordings: list[Path]) -> None:
     report = check_boxes(bundle, recordings[:1], device, camera="evt3")
     assert report.passed and report.recordings[0].steps == STEPS
+
+
+@pytest.mark.parametrize("camera", [None, "evt3"])
+def test_a_larger_sensor_is_cropped_and_binned_on_the_device(
+    bundle: Bundle, device: Device, tmp_path: Path, camera: str | None
+) -> None:
+    """A chunk that has events beside the part only makes no step."""
+    events = moving(1, 6, 3000, Sensor(300, 200))
+    alone = events["t"] // STEP_US == 4
+    events["x"][alone] = 250
+    write(tmp_path / "a.npz", events, 300, 200)
+    part = Part(7, 12, 2)
+    (checked,) = check_boxes(bundle, [tmp_path / "a.npz"], device, camera=camera, part=part).recordings
+    assert checked.problem is None and checked.boxes > checked.steps == STEPS - 1
+    assert checked.tokens_equal and checked.tokens_host > 20
+    assert checked.events_dropped["outside"] == len(events) - len(part.of(events, SENSOR.width, SENSOR.height)) > 0
 
 
 def test_what_is_compared_is_shown_on_a_page(

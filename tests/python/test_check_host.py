@@ -14,10 +14,9 @@ from spedge.base.errors import InputError
 from spedge.base.paths import assets_dir
 from spedge.cli import execute
 from spedge.jobs.check_host import check_host
+from spedge.jobs.play import recordings_for
 from spedge.model.bundle import FILES, Bundle, write_bundle
 from tests.tiny import tiny_bundle
-
-RECORDINGS = sorted((assets_dir() / "recordings").glob("*.raw"))
 
 
 def changed(folder: Path, bundle: Bundle, change: Any, more: dict[str, dict[str, np.ndarray]] | None = None) -> Bundle:
@@ -33,10 +32,11 @@ def changed(folder: Path, bundle: Bundle, change: Any, more: dict[str, dict[str,
     return write_bundle(folder, bundle.plain(), files)
 
 
-@pytest.mark.parametrize("name", ["gestures-pico", "nmnist-pico"])
+@pytest.mark.parametrize("name", ["gestures-320", "gestures-pico", "nmnist-pico"])
 def test_our_bundles_are_here_what_training_computed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = Bundle.load(assets_dir() / name)
-    recordings = RECORDINGS[:2] if name == "gestures-pico" else []
+    recordings = recordings_for(bundle, assets_dir() / "recordings")[:2]
+    assert len(recordings) == (0 if name == "nmnist-pico" else 2)
     report = check_host(bundle, recordings)
     assert report.passed
     assert len(report.samples) == len(bundle.vectors()) + len(recordings)

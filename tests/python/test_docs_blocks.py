@@ -224,7 +224,7 @@ def test_every_other_block_is_run_or_somebody_does_it() -> None:
 def test_figures_of_an_image_are_those_that_are_recorded() -> None:
     """What docs/start-genx320.md says of an image is within 5 % of its recorded budget."""
     budgets = json.loads((REPOSITORY / "tests" / "emulated" / "budgets.json").read_text())
-    recorded = budgets["images"]["disco-f746g"]["gestures-pico"]
+    recorded = budgets["images"]["disco-f746g"]["gestures-320"]
     numbers = [int(n.replace(",", "")) for n in re.findall(r"[\d,]{4,}", code_of("start-genx320.md", "flash  "))]
     flash, _, _, ram, _, arena, stack = numbers
     for said, name in ((flash, "flash"), (ram, "ram"), (arena, "arena"), (stack, "stack")):

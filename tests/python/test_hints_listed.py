@@ -227,7 +227,7 @@ def test_what_a_sentence_names_is_there(hint: Hint) -> None:
     named = [verb for verb in named if verb in verbs()]
     own = re.fullmatch(r"cli/(?:(bench)/)?(\w+)\.py", hint.file)
     readers = [verb for verb, options in verbs().items() if "--outside" in options]
-    if not named and own and own[2] not in ("common", "__init__"):
+    if not named and own and own[2] not in ("common", "__init__", "board_camera"):
         named = [" ".join(filter(None, own.groups()))]
     elif not named and hint.file.startswith("recordings/"):
         named = readers

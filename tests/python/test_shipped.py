@@ -65,9 +65,17 @@ def test_a_path_wins(elsewhere: Path) -> None:
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["models", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [model["name"] for model in told["models"]] == bundle_names() == ["gestures-pico", "nmnist-pico"]
+    assert (
+        [model["name"] for model in told["models"]]
+        == bundle_names()
+        == [
+            "gestures-320",
+            "gestures-pico",
+            "nmnist-pico",
+        ]
+    )
     assert told["recordings"] == recording_names() and "clap" in told["recordings"]
-    first = told["models"][0]
+    first = told["models"][1]
     assert (first["width"], len(first["labels"]), first["held_out"]) == (128, 11, 220)
     assert first["bytes"] == sum(file.stat().st_size for file in Path(first["path"]).iterdir())
     assert execute(["models"]) == 0
@@ -93,7 +101,8 @@ def completed(line: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("line", "words"), [
-    ("spedge do", ["doctor"]), ("spedge check gest", ["gestures-pico"]), ("spedge check gestures-pico cl", ["clap"]),
+    ("spedge do", ["doctor"]), ("spedge check gest", ["gestures-320", "gestures-pico"]),
+    ("spedge check gestures-pico cl", ["clap", "clap-320"]),
     ("spedge check --board mps2", ["mps2-an386", "mps2-an500"]), ("spedge doctor --js", ["--json"]),
     ("spedge check ./", []),  # files, which the shell adds
 ])  # fmt: skip

@@ -51,7 +51,15 @@ def test_what_comes_is_written_in_every_format(tmp_path: Path, ending: str) -> N
     assert np.array_equal(spedge.open(done.path).events(), events)
 
 
-GROWING = {"a.raw": "evt2", "b.raw": "evt3", "c.csv": None, "d.dat": None, "e.npz": None, "f.hdf5": None}
+GROWING = {
+    "a.raw": "evt2",
+    "b.raw": "evt3",
+    "c.csv": None,
+    "d.dat": None,
+    "e.npz": None,
+    "f.hdf5": None,
+    "g.aedat4": None,
+}
 #: Records in a process for each file, and tells its number and each packet that has been taken.
 _RECORD = """
 import os, sys, time
@@ -95,9 +103,13 @@ def killed(folder: Path, moments: dict[str, int]) -> dict[str, int]:
     return taken
 
 
-def test_what_was_recorded_survives_a_kill_at_any_moment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    random = np.random.default_rng(7)
-    taken = killed(tmp_path, {name: int(random.integers(1, 60)) for name in GROWING})
+@pytest.mark.parametrize("seed", [7, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 16))])
+def test_what_was_recorded_survives_a_kill_at_any_moment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    """Every packet that had been taken is there. `make test-long` has 56 moments more."""
+    random = np.random.default_rng(seed)
+    taken = killed(tmp_path, {name: int(random.integers(1, 60 if seed == 7 else 400)) for name in GROWING})
     left = {file.name.split(".")[0]: file for file in tmp_path.iterdir()}
     assert len(left) == len(taken) == len(GROWING)
     for name, least in taken.items():

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from spedge.recordings import write
 from tests.events import scattered
 
@@ -50,6 +52,23 @@ interrupts.give_up()
     said = without(code, tmp_path / "a.raw", tmp_path / "b.npz", tmp_path / "c.npz")
     assert json.JSONDecoder().raw_decode(said)[0]["events"] == 3000
     assert (tmp_path / "c.npz").exists()
+
+
+@pytest.mark.train
+def test_a_model_is_trained(tmp_path: Path) -> None:
+    """On a folder for each class, for two steps, to a bundle."""
+    for label, side in (("still", 30), ("wide", 34)):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(5):
+            path = tmp_path / "data" / label / f"{number}.raw"
+            write(path, scattered(3000, 100_000, number, side), 34, 34)
+    code = """
+data, run = sys.argv[1:]
+line = ["train", "nmnist-pico", "--data", data, "--run", run, "--steps", "2", "--batch", "4", "--holdout", "0.4"]
+assert cli.execute(line) == 0
+"""
+    without(code, tmp_path / "data", tmp_path / "run")
+    assert (tmp_path / "run" / "bundle.json").is_file()
 
 
 def test_every_module_is_imported(repository: Path) -> None:

@@ -39,6 +39,7 @@ from spedge.cli.reading import reads
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from spedge.events.part import Part
     from spedge.jobs.check import CheckReport, DeviceCheck, RecordingCheck
     from spedge.jobs.check_boxes import StepsCheck
     from spedge.jobs.check_host import HostReport, SampleCheck
@@ -143,8 +144,6 @@ def command(
         )
     known = board_of(board, loaded, provider, precision, threads, device)
     corner = corner_of(crop)
-    if detects and (corner or bin):
-        raise UsageError("a part of a larger sensor is checked of classifiers only, and this is a detector")
     part = part_of_recordings(loaded, recordings, reading, corner, bin) if corner or bin else None
     events = require_recordings(loaded, recordings, reading, part is not None)
     with contextlib.ExitStack() as stack:
@@ -158,7 +157,9 @@ def command(
                 board_name = None if device else known.name
                 report: CheckReport[Any]
                 if detects:
-                    report = check_boxes(loaded, recordings, link, board_name, say, camera, reading, events, watch)
+                    report = check_boxes(
+                        loaded, recordings, link, board_name, say, camera, reading, events, watch, part
+                    )
                 else:
                     report = check(
                         loaded, recordings, link, board_name, say, encoder, tolerance_of(precision), camera,
@@ -166,7 +167,7 @@ def command(
                     )  # fmt: skip
                 hello = link.hello
         if html is not None:
-            _write_html(html, report, loaded, recordings, reading, hello)
+            _write_html(html, report, loaded, recordings, reading, hello, part)
         if as_json:
             print_json(report.to_json())
         else:
@@ -216,12 +217,13 @@ def _write_html(
     recordings: list[Path],
     reading: Reading,
     hello: Hello | None = None,
+    part: Part | None = None,
 ) -> None:
     from spedge.view.reports import check_page, scenes, write
 
     document = report.to_json()
     with progress("Drawing"):
-        write(path, check_page(document, bundle, scenes(bundle, recordings, document, reading), hello))
+        write(path, check_page(document, bundle, scenes(bundle, recordings, document, reading, part), hello))
 
 
 def _samples(report: HostReport[SampleCheck]) -> Table:

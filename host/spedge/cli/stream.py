@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spedge.cli.board_camera import board_camera
 from spedge.cli.common import (
     LIVE_SOURCES,
     WRITTEN,
@@ -24,7 +25,6 @@ from spedge.cli.common import (
     camera_port_of,
     causes,
     interruptible,
-    opened_device,
     playing,
     print_json,
     print_pairs,
@@ -36,10 +36,6 @@ from spedge.cli.reading import reads
 if TYPE_CHECKING:
     from spedge.jobs.capture import Captured
     from spedge.recordings import Reading
-    from spedge.sources import Source
-
-
-_EDVS_SIDE = 128
 
 
 @reads
@@ -101,9 +97,8 @@ def command(
     When the camera breaks off, what had come is kept and the exit code is 3; 4 when a recording is damaged or cut off.
     """
     from spedge.base.errors import DeviceError, InputError, UsageError
-    from spedge.boards.manifest import load_board
     from spedge.jobs.capture import capture
-    from spedge.sources import BoardCamera, RecordingSource, open_source
+    from spedge.sources import RecordingSource, open_source
 
     if play is not None and source != "board":
         raise UsageError("--play is for the source board: the camera on the board plays it")
@@ -115,19 +110,11 @@ def command(
     with contextlib.ExitStack() as stack:
         say = stack.enter_context(progress(f"Waiting for {source}"))
         if source == "board":
-            sensor = _sensor(reading.width, reading.height, camera_format)
-            link = stack.enter_context(opened_device(load_board(board), None, device, say))
-            camera = BoardCamera(
-                link,
-                camera_format,
-                width=sensor[0],
-                height=sensor[1],
-                mode=mode or "live",
-                baud=camera_baud,
-                port=port,
-            )
-            events: Source = stack.enter_context(camera)
-            ended = stack.enter_context(playing(link, play, camera_format, reading))
+            camera = board_camera(
+                board, device, say, reading,
+                format=camera_format, baud=camera_baud, port=port, play=play, mode=mode or "live",
+            )  # fmt: skip
+            events, ended = stack.enter_context(camera)
         else:
             events = stack.enter_context(open_source(source, speed=speed, reading=reading))
             ended = stack.enter_context(playing(None, None, camera_format))
@@ -166,16 +153,6 @@ def command(
         print_pairs(document)
     if done.problem:
         raise kind(f"{done.problem}; the {done.events:,} events that had come are in {done.path}")
-
-
-def _sensor(width: int | None, height: int | None, camera_format: str) -> tuple[int, int]:
-    from spedge.base.errors import UsageError
-
-    if width is not None and height is not None:
-        return width, height
-    if camera_format.startswith("edvs"):
-        return _EDVS_SIDE, _EDVS_SIDE
-    raise UsageError("the camera's words do not say the sensor's size: add --width and --height")
 
 
 def _status(state: Captured) -> str:

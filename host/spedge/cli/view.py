@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spedge.cli.board_camera import board_camera
 from spedge.cli.boxes import BoxesOption, beside, shown
 from spedge.cli.common import (
     LIVE_SOURCES,
+    CameraBaudOption,
+    CameraFormatOption,
+    CameraPortOption,
     DeviceOption,
     PatchSizeOption,
+    PlayOption,
     PrecisionOption,
     ThresholdOption,
+    camera_port_of,
     interruptible,
     opened_device,
+    playing,
     progress,
     require_range,
 )
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spedge.recordings import Reading
+    from spedge.sources import Source
     from spedge.view.stage import RecordingStage
 
 _LIVE = ("camera", "edvs", "openmv", "serial", "v4l2")
@@ -38,7 +47,7 @@ def command(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help=f"A recording; {LIVE_SOURCES}; or a training's run.",
+            help=f"A recording; {LIVE_SOURCES}; board, the camera on a board; or a training's run.",
         ),
     ],
     bundle: Annotated[
@@ -47,7 +56,11 @@ def command(
     board: Annotated[
         str | None,
         typer.Option(
-            "--board", "-b", help="Give the events to this board, too, and compare what it says.", show_default=False
+            "--board",
+            "-b",
+            help="Give the events to this board, too, and compare what it says; of the source board: "
+            "whose camera it is.",
+            show_default=False,
         ),
     ] = None,
     device: DeviceOption = None,
@@ -56,6 +69,9 @@ def command(
     patch_size: PatchSizeOption = 16,
     threshold: ThresholdOption = 64.0,
     boxes: BoxesOption = None,
+    camera_format: CameraFormatOption = "evt2",
+    camera_baud: CameraBaudOption = 0,
+    camera_port: CameraPortOption = "uart",
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Of a run: what it is trained on, to show recordings of it.", show_default=False),
@@ -64,6 +80,7 @@ def command(
     browser: BrowserOption = True,
     *,
     reading: Reading,
+    play: PlayOption = None,
 ) -> None:
     """Show a recording, a camera or a training on a page of the browser, until Ctrl-C.
 
@@ -73,14 +90,28 @@ def command(
     """
     require_page()
     from spedge.base.errors import UsageError
+    from spedge.sources import open_source
     from spedge.training.run import is_run
     from spedge.view.open import open_stage
 
     require_range("--every-ms", every_ms)
-    if source.partition(":")[0] in _LIVE and ":" in source:
+    if play is not None and source != "board":
+        raise UsageError("--play is for the source board: the camera on the board plays it")
+    at = camera_port_of(camera_port, camera_format, camera_baud, play)
+    if source == "board" or (source.partition(":")[0] in _LIVE and ":" in source):
         if bundle is not None:
             raise UsageError("of a camera the page shows events and tokens; with a model: spedge run BUNDLE --view")
-        _camera(source, reading, patch_size, threshold)
+        with contextlib.ExitStack() as stack:
+            say = stack.enter_context(progress(f"Waiting for {source}"))
+            if source == "board":
+                camera = board_camera(
+                    board or "sim", device, say, reading, format=camera_format, baud=camera_baud, port=at, play=play
+                )
+                events, ended = stack.enter_context(camera)
+            else:
+                events = stack.enter_context(open_source(source, reading=reading))
+                ended = stack.enter_context(playing(None, None, camera_format))
+            _show(source, events, ended, patch_size, threshold)
         return
     if is_run(run := run_folder(Path(source))):
         if bundle is not None or board or device:
@@ -103,18 +134,20 @@ def command(
         stay(recording.name, stage, port, browser, ask)
 
 
-def _camera(name: str, reading: Reading, patch_size: int, threshold: float) -> None:
-    """Show what happens now, until the camera ends or Ctrl-C."""
-    from spedge.sources import open_source
+def _show(name: str, events: Source, ended: Callable[[int], bool], patch_size: int, threshold: float) -> None:
+    """Show what happens now, until the camera ends or Ctrl-C. ended: as `playing` yields it."""
     from spedge.tokens.settings import TokenizerSettings
 
-    with open_source(name, reading=reading) as events:
-        settings = TokenizerSettings.of(
-            width=events.width, height=events.height, patch_size=patch_size, threshold=threshold
-        )
-        with shown_live(name, settings) as stage, interruptible(events.stop):
-            for packet in events.packets():
-                stage.offer(packet)
+    settings = TokenizerSettings.of(
+        width=events.width, height=events.height, patch_size=patch_size, threshold=threshold
+    )
+    come = 0
+    with shown_live(name, settings) as stage, interruptible(events.stop):
+        for packet in events.packets():
+            stage.offer(packet)
+            come += len(packet)
+            if ended(come):
+                return
 
 
 def _ask(

@@ -313,6 +313,21 @@ def prefixed(say: Callable[[str], None], where: str) -> Callable[[str], None]:
     return lambda text: say(f"{where}: {text}")
 
 
+def seen_of(part: Part | None, bundle: Bundle, path: Path, sent: NDArray[np.void]) -> NDArray[np.void]:
+    """What the bundle's model is to see of a recording's events. Raises InputError where that is nothing."""
+    if part is None:
+        return sent
+    events = part.of(sent, bundle.sensor.width, bundle.sensor.height)
+    if len(events) == 0:
+        raise InputError(f"{path}: none of its {len(sent)} events is in the part that the model sees")
+    return events
+
+
+def with_outside(stats: TokenizerStats, outside: int) -> TokenizerStats:
+    """A host's counts with events beside the part that it saw, which a device takes and counts."""
+    return replace(stats, taken=stats.taken + outside, outside=stats.outside + outside)
+
+
 @dataclass(frozen=True)
 class _Session:
     """A device that is configured, and what its answers are compared with. pool: how many pending events it holds."""
@@ -332,7 +347,7 @@ class _Session:
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
         sent = self.feed.heard(self.events_of(path))
-        events = self._part_of(path, sent)
+        events = seen_of(self.part, self.bundle, path, sent)
         say("computing on the host")
         computed = self._compute(events, len(sent) - len(events))
         self.feed.play(sent, say)
@@ -345,7 +360,7 @@ class _Session:
         results: Sequence[Result] = ()
         if self.configuration.infers:
             results = self.device.take_results()
-            problem = checked.problem or self._wrong_result(sent, computed.tokens, results)
+            problem = checked.problem or self._wrong_result(sent, events, computed.tokens, results)
             checked = replace(checked, problem=problem, results=len(results))
         if self.watch is not None:
             self.watch(self._compared(checked, events, computed, (*results, result)))
@@ -385,22 +400,11 @@ class _Session:
         events = self.events.get(path)
         return load_events(path, self.bundle, self.reading, self.part is not None) if events is None else events
 
-    def _part_of(self, path: Path, sent: NDArray[np.void]) -> NDArray[np.void]:
-        """What the model is to see of the events."""
-        if self.part is None:
-            return sent
-        events = self.part.of(sent, self.bundle.sensor.width, self.bundle.sensor.height)
-        if len(events) == 0:
-            raise InputError(f"{path}: none of its {len(sent)} events is in the part that the model sees")
-        return events
-
     def _compute(self, events: NDArray[Any], outside: int) -> Computed:
         """What the host makes of the events; the outputs for the tokens that are young enough. outside: those beside
         them, which the device counts."""
         computed = self.reference.compute(events, self.pool)
-        stats = computed.stats
-        stats = replace(stats, taken=stats.taken + outside, outside=stats.outside + outside)
-        computed = replace(computed, stats=stats)
+        computed = replace(computed, stats=with_outside(computed.stats, outside))
         if not self.configuration.window_us:
             return computed
         return replace(computed, outputs=self.reference.outputs(self._seen(events, computed.tokens)))
@@ -446,10 +450,13 @@ class _Session:
             problem=problem,
         )
 
-    def _wrong_result(self, events: NDArray[Any], tokens: Tokens, results: Sequence[Result]) -> str | None:
-        """A sentence on the first result made on the way that is not the host's."""
-        words = encode_words(events) if self.configuration.source == "link" else None
-        return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words)
+    def _wrong_result(
+        self, sent: NDArray[Any], events: NDArray[Any], tokens: Tokens, results: Sequence[Result]
+    ) -> str | None:
+        """A sentence on the first result made on the way that is not the host's. events: those sent that it sees."""
+        words = encode_words(sent) if self.configuration.source == "link" else None
+        seen_at = None if self.part is None else events["t"]
+        return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words, seen_at)
 
 
 def token_difference(host: NDArray[Any], device: NDArray[Any]) -> str | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spedge.base.errors import UsageError
 from spedge.device.open import Device
 from spedge.device.session import STATE
+from spedge.events.part import WHOLE, Part
 from spedge.jobs.check import (
     LOGITS_TOLERANCE,
     CheckReport,
@@ -23,7 +24,9 @@ from spedge.jobs.check import (
     count_difference,
     feed_of,
     number_or_none,
+    seen_of,
     token_difference,
+    with_outside,
 )
 from spedge.jobs.feed import Feed
 from spedge.jobs.play import load_events, require_model
@@ -89,6 +92,7 @@ def check_boxes(
     reading: Reading = PLAIN,
     events: Mapping[Path, NDArray[np.void]] = MappingProxyType({}),
     watch: Callable[[ComparedBoxes], None] | None = None,
+    part: Part | None = None,
 ) -> CheckReport[StepsCheck]:
     """Play each recording to the device, losing nothing, and compare tokens, counts, and at every step the head's raw
     numbers, the state and the boxes with the host's. Each recording begins with RESET: with nothing of the one before.
@@ -100,8 +104,8 @@ def check_boxes(
     if not device.hello.state:
         raise UsageError(f"{device.name} does not tell its detector's state: build the bundle's firmware again")
     with feed_of(device, camera, bundle.task.step_us) as feed:
-        configured = device.configure(replace(feed.configuration, numbers_every=1))
-        session = _Session(bundle, DetectorReference(bundle), device, feed, configured, reading, events, watch)
+        configured = device.configure(replace(feed.configuration, numbers_every=1, part=part or WHOLE))
+        session = _Session(bundle, DetectorReference(bundle), device, feed, configured, reading, events, watch, part)
         return check_each(recordings, device, board, session.check, on_progress)
 
 
@@ -115,29 +119,33 @@ class _Session:
     reading: Reading
     events: Mapping[Path, NDArray[np.void]]
     watch: Callable[[ComparedBoxes], None] | None
+    part: Part | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> StepsCheck:
         """A recording, but for what the line did to it."""
         known = self.events.get(path)
-        events = self.feed.heard(load_events(path, self.bundle, self.reading) if known is None else known)
+        if known is None:
+            known = load_events(path, self.bundle, self.reading, self.part is not None)
+        sent = self.feed.heard(known)
+        events = seen_of(self.part, self.bundle, path, sent)
         tokenizer = tokenizer_of(self.bundle.token_input, self.configured.pool_events)
         tokens = tokenizer.push(events)
         steps = _Steps(self, self.reference.encoded(self.reference.steps(events, tokens)))
-        self.feed.play(events, say, lambda: steps.take(self.device.take_results()))
+        self.feed.play(sent, say, lambda: steps.take(self.device.take_results()))
         theirs = self.device.tokens()
         steps.take([*self.device.take_results(), self.device.infer()])
         stats, ours = self.device.stats(), as_reported(tokens)
         difference = token_difference(ours, theirs)
         problem = (
-            stats.imbalance(len(events))
-            or count_difference(tokenizer.stats, stats)
+            stats.imbalance(len(sent))
+            or count_difference(with_outside(tokenizer.stats, len(sent) - len(events)), stats)
             or difference
             or steps.problem
             or steps.missing()
         )
         checked = StepsCheck(
             path=path,
-            events_sent=len(events),
+            events_sent=len(sent),
             events_device=stats.taken,
             events_pending=stats.pending,
             events_dropped=stats.dropped,

@@ -16,7 +16,7 @@ from spedge.boards.manifest import Board, load_board
 from spedge.boards.platformio import BuildError
 from spedge.device.open import Device, open_board
 from spedge.jobs.check import CheckReport, RecordingCheck, check, encoder_of, prefixed, tolerance_of
-from spedge.jobs.play import load_events, play
+from spedge.jobs.play import load_events, play, recordings_for
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Classification, TokenInput, Transformer
 from spedge.model.reference import Reference
@@ -84,7 +84,7 @@ def demo(
     """
     say = on_progress or (lambda _: None)
     bundle = Bundle.load(assets_dir() / BUNDLE)
-    recordings = sorted((assets_dir() / "recordings").glob("*.raw"))
+    recordings = recordings_for(bundle, assets_dir() / "recordings")
     boards = [load_board(name) for name in BOARDS]
     reports: list[CheckReport[RecordingCheck]] = []
     panels: list[Panel] = []

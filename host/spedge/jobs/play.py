@@ -62,6 +62,13 @@ def other_sensor(bundle: Bundle, name: str, width: int, height: int, hint: str =
     )
 
 
+def recordings_for(bundle: Bundle, folder: Path) -> list[Path]:
+    """RAW files of the folder that are of the bundle's sensor, by name."""
+    opened = {path: PLAIN.open(path) for path in sorted(folder.glob("*.raw"))}
+    sensor = bundle.sensor.width, bundle.sensor.height
+    return [path for path, recording in opened.items() if (recording.width, recording.height) == sensor]
+
+
 def require_part(
     bundle: Bundle, name: str, source: tuple[int, int], corner: tuple[int, int] | None, bin: int | None
 ) -> Part:

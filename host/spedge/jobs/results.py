@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spedge.link.protocol import CAUSES, Configuration, Result
+from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from spedge.tokens.tokenizer import Tokens
 
@@ -47,10 +48,16 @@ def stream_times(words: NDArray[np.uint32]) -> NDArray[np.int64]:
 
 
 def expected_results(
-    token_times: NDArray[Any], times: NDArray[np.int64], every_us: int = 0, every_tokens: int = 0
+    token_times: NDArray[Any],
+    times: NDArray[np.int64],
+    every_us: int = 0,
+    every_tokens: int = 0,
+    fired: NDArray[np.int64] | None = None,
 ) -> list[Expected]:
-    """All results of a stream, in order. token_times: t of its tokens; times: as `stream_times` gives them."""
-    fired = token_times.astype(np.int64)
+    """All results of a stream, in order. token_times: the stream's time at each token, that of the event that made it;
+    times: as `stream_times` gives them; fired: the time that made it, where that is a later one."""
+    told = token_times.astype(np.int64)
+    fired = told if fired is None else fired
     found = []
     if every_us and len(times):
         steps = times // every_us
@@ -60,7 +67,7 @@ def expected_results(
             found.append(Expected(_EVERY_US, int(steps[at]) * every_us, newest))
     if every_tokens:
         found += [
-            Expected(_EVERY_TOKENS, int(fired[n - 1]), n) for n in range(every_tokens, len(fired) + 1, every_tokens)
+            Expected(_EVERY_TOKENS, int(told[n - 1]), n) for n in range(every_tokens, len(told) + 1, every_tokens)
         ]
     return sorted(found, key=lambda e: (e.newest, e.cause == _EVERY_US, e.t))
 
@@ -148,6 +155,18 @@ def _shown(e: Expected) -> str:
     return f"{e.cause} at {e.t} µs after {e.newest} tokens"
 
 
+def _made(
+    bundle: Bundle, tokens: Tokens, clock: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64] | None]:
+    """The stream's time at each token, and what made it where that was a later time: of voxels the first one behind
+    their bin. clock: times, ascending."""
+    settings = bundle.token_input.tokenizer
+    if settings.kind != "voxel":
+        return tokens.t, None
+    behind = np.searchsorted(clock, tokens.t.astype(np.int64) + (settings.duration_us or 0), "left")
+    return clock[behind - 1].astype(np.uint64), clock[behind]
+
+
 def check_results(
     reference: Reference,
     tokens: Tokens,
@@ -155,14 +174,18 @@ def check_results(
     configuration: Configuration,
     tolerance: float,
     words: NDArray[np.uint32] | None = None,
+    seen_at: NDArray[Any] | None = None,
 ) -> str | None:
     """None when the device's results are the host's, else a sentence on the first that is not.
 
     tokens: the host's. words: the EVT2 words that the device was given, losing none; None where they are not known,
-    and then only what each result says of itself is checked.
+    and then only what each result says of itself is checked. seen_at: times of the events that the tokenizer has seen,
+    where these are not all.
     """
     if words is not None:
-        expected = expected_results(tokens.t, stream_times(words), configuration.every_us, configuration.every_tokens)
+        times = stream_times(words)
+        at, fired = _made(reference.bundle, tokens, times if seen_at is None else seen_at.astype(np.int64))
+        expected = expected_results(at, times, configuration.every_us, configuration.every_tokens, fired)
         if (problem := results_difference(expected, results)) is not None:
             return problem
     for result in results:

@@ -105,13 +105,14 @@ class Reference(BundleGraphs):
         return Computed(tokens, stats, self.outputs(tokens))
 
     def tokenize(self, events: NDArray[Any], pool_events: int | None = None) -> tuple[Tokens, TokenizerStats]:
-        """The tokens of `compute`, and where the events went."""
+        """The tokens of `compute`, and where the events went. With pool_events as a device has them, that is, of voxels
+        those of bins that are over."""
         seen = self.bundle.representation
         if isinstance(seen, EventInput):
             kept = events_as_tokens(events, seen)
             return kept, _kept(len(events), len(kept))
         tokenizer = self.tokenizer(pool_events)
-        return tokenizer.push(events), tokenizer.stats
+        return tokenizer.push(events, end=pool_events is None), tokenizer.stats
 
     def window(self, tokens: Tokens) -> Tokens:
         """The tokens that the model sees: `ModelSpec.window_tokens` of the newest."""

@@ -167,7 +167,7 @@ class Tokenizer:
         """One of these settings, but for their pool_events: by default memory grows and nothing is lost."""
         return cls(**asdict(replace(settings, pool_events=pool_events)))
 
-    def push(self, events: NDArray[Any] | Columns, *, sort: bool = False) -> Tokens:
+    def push(self, events: NDArray[Any] | Columns, *, sort: bool = False, end: bool = True) -> Tokens:
         """Feed events and get the tokens that fire.
 
         events: any one-dimensional structured array with the fields t (µs), x, y and p or on (0/1, bool or -1/+1), or
@@ -175,6 +175,8 @@ class Tokenizer:
         bytes, x and y of 2 and p of 1 or 2 are read where they are.
         sort: sort these events by time first; those of the same time keep their order. Across pushes they still have to
         be in order.
+        end: of voxels with pool_events. False: the push does not stand alone, and its last bin goes on with the next,
+        as on a device.
         Raises InputError naming the first wrong event; none of the events is taken then.
         """
         if sort:
@@ -183,7 +185,7 @@ class Tokenizer:
             c = columns(events)
             check_events(c, self.config.width, self.config.height, self._native.last_t)
             _check_bins(self.config, c.t)
-            return Tokens(*self._native.push(*c))
+            return Tokens(*self._native.push(*c, end=end))
         try:
             fired = self._push(events)
         except _host.BadEvent as bad:

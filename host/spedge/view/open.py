@@ -77,8 +77,14 @@ def scene_of(
     path: Path, reading: Reading, bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None = None
 ) -> Scene:
     """A recording with a bundle's tokens, and what its model says."""
+    return scene_of_events(load_events(path, bundle, reading), bundle, every_us, on_progress)
+
+
+def scene_of_events(
+    events: NDArray[np.void], bundle: Bundle, every_us: int, on_progress: Callable[[str], None] | None = None
+) -> Scene:
+    """The same of events of the bundle's sensor."""
     say = on_progress or (lambda _: None)
-    events = load_events(path, bundle, reading)
     if isinstance(bundle.task, Detection):
         return _of_detector(events, bundle, say)
     reference = Reference(bundle)

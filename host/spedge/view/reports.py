@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from spedge.base.files import whole
+from spedge.events.part import Part
 from spedge.link.protocol import Hello
 from spedge.model.bundle import Bundle
 from spedge.model.parts import Classification, TokenInput
 from spedge.recordings import PLAIN, Reading
-from spedge.view.open import scene_of
+from spedge.view.open import scene_of_events
 from spedge.view.report import Markup, below, beside, curves, grid, image, matrix, page, pairs, stacked, table
 from spedge.view.scene import Scene, softmax
 
@@ -44,24 +45,30 @@ def write(path: Path, text: str) -> None:
 
 
 def scenes(
-    bundle: Bundle, recordings: Sequence[Path], document: Mapping[str, Any], reading: Reading = PLAIN
+    bundle: Bundle,
+    recordings: Sequence[Path],
+    document: Mapping[str, Any],
+    reading: Reading = PLAIN,
+    part: Part | None = None,
 ) -> dict[str, Scene]:
-    """What is drawn of a check's recordings, by their names; computed here. document: of the check."""
+    """What is drawn of a check's recordings, by their names; computed here. document: of the check. part: of the
+    recordings' sensor that the bundle's is, where that is another."""
     failed = {_name(row) for row in _checked(document) if not row["passed"]}
     chosen = sorted(recordings, key=lambda path: path.name not in failed)[:PICTURES]
-    return {path.name: _scene(bundle, path, reading) for path in chosen}
+    return {path.name: _scene(bundle, path, reading, part) for path in chosen}
 
 
-def _scene(bundle: Bundle, path: Path, reading: Reading) -> Scene:
+def _scene(bundle: Bundle, path: Path, reading: Reading, part: Part | None) -> Scene:
     """With what the model says over time, of a classifier of tokens."""
+    from spedge.jobs.check import seen_of
     from spedge.jobs.play import load_events
     from spedge.model.steps import tokens_in
     from spedge.view.open import patch_of
 
-    events = load_events(path, bundle, reading)
+    events = seen_of(part, bundle, path, load_events(path, bundle, reading, part is not None))
     if isinstance(bundle.task, Classification) and isinstance(bundle.representation, TokenInput):
         every = max(50_000, int(events["t"][-1] - events["t"][0]) // _RESULTS)
-        return scene_of(path, reading, bundle, every)
+        return scene_of_events(events, bundle, every)
     scene = Scene(bundle.sensor.width, bundle.sensor.height, events, patch_of(bundle))
     if not isinstance(bundle.representation, TokenInput):
         return scene
