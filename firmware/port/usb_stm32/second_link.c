@@ -47,14 +47,14 @@ static void hear(link_read_t read, link_write_t write)
     said += n;
     if (n == 0)
         return;
-    const int admitted = app_admits(first, said, 0);
-    if (admitted > 0) {
+    const int greets = app_greets(first, said);
+    if (greets > 0 && app_admits(first, said, 0) > 0) {
         (on_usb ? usb_cdc_write : write)(farewell, app_farewell(farewell, sizeof farewell));
         on_usb = !on_usb;
         is_in = 1;
         given = 0;
-    } else if (admitted == 0 || said == sizeof first) {
-        said = 0; /* noise */
+    } else if (greets >= 0 || said == sizeof first) { /* of the host before, which has not heard it yet; or noise */
+        said = 0;
     }
 }
 
