@@ -8,8 +8,8 @@ The model is the folder that `spedge compile` wrote, named by the environment va
 it, or where it is empty, the firmware has no model and only makes tokens. Nothing else is compiled in another way
 for a model. Runs inside SCons for every platform, ours or PlatformIO's.
 
-A port's parts.json says what it compiles of sources of others, which parts.json here names; `spedge build` fetches
-them, and SPEDGE_PARTS says where they are.
+A manifest's `parts` are sources of others: the port's parts.json says which, parts.json here where from; `spedge build`
+fetches them, and SPEDGE_PARTS says where they are. `build.folder` is the board's folder, where that has another name.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from SCons.Script import DefaultEnvironment, SetOption
 SetOption("max_drift", -1)  # every file is read: one that was replaced may be as old as the one before
 env = DefaultEnvironment()
 project = Path(env.subst("$PROJECT_DIR"))
-board = project.parent / "boards" / env["BOARD"]
+board = project.parent / "boards" / env.BoardConfig().get("build.folder", env["BOARD"])
 port = env.BoardConfig().get("spedge.port")
 model = os.environ.get("SPEDGE_MODEL_DIR")
 has_model = bool(model) and any(Path(model).glob("*.c"))
@@ -76,7 +76,10 @@ def found(folder: Path, patterns: list, chip: str) -> list:
     return [path for name in named for path in ([folder] if name == "." else sorted(folder.glob(name)))]
 
 
-if (project / "port" / port / "parts.json").is_file():
-    env.Append(CPPPATH=[str(project / "port/usb")])
-    env.Append(SRC_FILTER=["+<port/usb/>"])
-    with_parts(json.loads((project / "port" / port / "parts.json").read_text()))
+parts = env.BoardConfig().get("spedge.parts", [])
+if parts:
+    glue = [folder for folder in ("usb", f"usb_{port}") if (project / "port" / folder).is_dir()]
+    env.Append(CPPPATH=[str(project / "port" / folder) for folder in glue])
+    env.Append(SRC_FILTER=[f"+<port/{folder}/>" for folder in glue])
+    known = json.loads((project / "port" / port / "parts.json").read_text())
+    with_parts({name: known[name] for name in parts})

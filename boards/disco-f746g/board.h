@@ -18,6 +18,7 @@
 
 /* {port, pin, alternate function} */
 #define BOARD_LINES {GPIOA, 9, 7}, {GPIOB, 7, 7}, {GPIOC, 6, 8}, {GPIOC, 7, 8}
+#define BOARD_USB_LINES {GPIOA, 11, 10}, {GPIOA, 12, 10}
 #define BOARD_CAMERA_STOP {GPIOG, 6, 0}
 
 /* HSYNC, PIXCK, VSYNC, D0 to D7 */

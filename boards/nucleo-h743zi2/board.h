@@ -20,6 +20,7 @@
 
 /* {port, pin, alternate function} */
 #define BOARD_LINES {GPIOD, 8, 7}, {GPIOD, 9, 7}, {GPIOC, 6, 7}, {GPIOC, 7, 7}
+#define BOARD_USB_LINES {GPIOA, 11, 10}, {GPIOA, 12, 10}
 #define BOARD_CAMERA_STOP {GPIOB, 12, 0}
 
 /* HSYNC, PIXCK, VSYNC, D0 to D7 */

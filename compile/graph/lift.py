@@ -98,8 +98,10 @@ class _Lifter:
         inputs = (View(raw, tokens.reshape(shape)), *self.simplified.masks)
         self.env.update(zip(function.params, inputs, strict=True))
         self.raw = raw
-        for variable, value in _live_bindings(function):
+        for variable, value, done in _live_bindings(function):
             self.env[variable] = self.expression(value)
+            for read in done:  # a view is as large as what it shows
+                self.env.pop(read, None)
         result = self.expression(function.body.body)
         if not isinstance(result, View):
             raise CompileError("the encoder's output does not depend on its tokens")
@@ -435,15 +437,17 @@ class _Lifter:
         return None
 
 
-def _live_bindings(function: Any) -> list[tuple[Any, Any]]:
-    """The bindings that the result depends on; importers leave shape arithmetic behind that is not read."""
+def _live_bindings(function: Any) -> list[tuple[Any, Any, list[Any]]]:
+    """The bindings that the result depends on; importers leave shape arithmetic behind that is not read. With
+    each, what is read by none after it."""
     bindings = [(b.var, b.value) for block in function.body.blocks for b in block.bindings]
     needed = {function.body.body}
     live = []
     for variable, value in reversed(bindings):
         if variable in needed:
-            needed.update(_leaves(value))
-            live.append((variable, value))
+            done = [leaf for leaf in _leaves(value) if leaf not in needed]
+            needed.update(done)
+            live.append((variable, value, done))
     return live[::-1]
 
 

@@ -27,6 +27,16 @@ int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied)
     return 1;
 }
 
+int app_is_hello(const uint8_t *first, size_t n)
+{
+    uint8_t buffer[FIRST_FRAME_BYTES];
+    sp_frame_reader_t reader;
+    sp_frame_t frame;
+    size_t used = 0;
+    sp_frame_reader_init(&reader, buffer, sizeof buffer);
+    return sp_frame_reader_feed(&reader, first, n, &used, &frame) ? frame.type == MSG_HELLO : -1;
+}
+
 size_t app_farewell(uint8_t *out, size_t capacity)
 {
     return app_link_error(ERROR_TAKEN, "another host has the device", 0, 0, out, capacity);

@@ -8,4 +8,7 @@
  * other is a connection of its own that broke. */
 int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied);
 
+/* app_greets of port.h. */
+int app_is_hello(const uint8_t *first, size_t n);
+
 #endif

@@ -142,6 +142,10 @@ void port_idle(void);
  * say more. Not to be called from port_write. */
 int app_admits(const uint8_t *first, size_t n, int occupied);
 
+/* For ports with more than one line: whether a HELLO is the first frame in the first n bytes that came on one. 1: yes; 0: no;
+ * -1: there is none yet. */
+int app_greets(const uint8_t *first, size_t n);
+
 /* For ports that others can reach, too: whether a host has shown the key, by the first *n bytes that it has sent (at most
  * 256). challenge: random bytes of its connection alone. Looks at one frame. UNSAID: none is whole yet. SHOWN: the one
  * that begins `said` shows it, and stays there. ASKED, WRONG: a frame was taken away from `said`, and *out_bytes of `out`

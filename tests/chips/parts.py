@@ -83,6 +83,10 @@ class Clocks(Part):
     def pll(self) -> int:
         raise NotImplementedError
 
+    def usb(self) -> int:
+        """Hz of the USB's clock, which is to be 48 MHz."""
+        raise NotImplementedError
+
     def core(self) -> int:
         raise NotImplementedError
 
@@ -121,6 +125,7 @@ class ClocksF7(Clocks):
     }
     ENABLES: ClassVar[dict[tuple[int, int], str]] = _ports(0x30) | {
         (0x30, 21): "DMA1", (0x30, 22): "DMA2", (0x34, 0): "DCMI", (0x40, 21): "I2C1",
+        (0x34, 7): "OTG_FS",
         (0x40, 0): "TIM2", (0x40, 18): "USART3", (0x40, 28): "PWR", (0x44, 4): "USART1", (0x44, 5): "USART6",
     }  # fmt: skip
 
@@ -138,6 +143,9 @@ class ClocksF7(Clocks):
         if source and not (950_000 <= entry <= 2_100_000 and 100_000_000 <= vco <= 432_000_000):
             raise Wrong(f"the PLL gets {entry} Hz and makes {vco} Hz of them")
         return vco // (2 * field(word, 16, 2) + 2)
+
+    def usb(self) -> int:
+        return self.pll() * (2 * field(self.values[0x04], 16, 2) + 2) // max(field(self.values[0x04], 24, 4), 1)
 
     def core(self) -> int:
         switch = field(self.values[0x08], 0, 2)
@@ -176,10 +184,11 @@ class ClocksH7(Clocks):
     CSR, RESET_BY_WATCHDOG, CLEAR = 0xD0, 26, 16
     REGISTERS: ClassVar[dict[int, int]] = {
         0x00: 0x83, 0x10: 0, 0x18: 0, 0x1C: 0, 0x20: 0, 0x28: 0x02020200, 0x2C: 0x01FF0000, 0x30: 0x01010280,
-        0xD0: 0x00FE0000, 0xD8: 0, 0xDC: 0, 0xE0: 0, 0xE8: 0, 0xF0: 0,
+        0x40: 0x01010280, 0x54: 0,
+        0x100: 0x3E038023, 0xD0: 0x00FE0000, 0xD8: 0, 0xDC: 0, 0xE0: 0, 0xE8: 0, 0xF0: 0,
     }  # fmt: skip
     ENABLES: ClassVar[dict[tuple[int, int], str]] = _ports(0xE0) | {
-        (0xD8, 0): "DMA1", (0xD8, 1): "DMA2", (0xDC, 0): "DCMI", (0xE8, 21): "I2C1",
+        (0xD8, 0): "DMA1", (0xD8, 1): "DMA2", (0xDC, 0): "DCMI", (0xE8, 21): "I2C1", (0xD8, 27): "OTG_FS",
         (0xDC, 29): "SRAM1", (0xDC, 30): "SRAM2", (0xDC, 31): "SRAM3",
         (0xE8, 0): "TIM2", (0xE8, 18): "USART3", (0xF0, 4): "USART1", (0xF0, 5): "USART6",
     }  # fmt: skip
@@ -187,7 +196,7 @@ class ClocksH7(Clocks):
     def read(self, at: int) -> int:
         value = super().read(at)
         if at == 0x00:
-            return value | 4 | self.hse_ready << 17 | self.pll_ready << 25
+            return value | 4 | self.hse_ready << 17 | self.pll_ready << 25 | self.has(0x00, 28) << 29
         return value | (value & 7) << 3 if at == 0x10 else value
 
     def pll(self) -> int:
@@ -198,6 +207,17 @@ class ClocksH7(Clocks):
         if source and not (low <= entry <= 2 * low and 192_000_000 <= vco <= 836_000_000):
             raise Wrong(f"the PLL gets {entry} Hz, of a range from {low} Hz, and makes {vco} Hz of them")
         return vco // (field(self.values[0x30], 9, 7) + 1) if self.has(0x2C, 16) else 0
+
+    def usb(self) -> int:
+        """By the third PLL."""
+        source = {0: self.HSI, 2: self.crystal_hz if self.hse_ready else 0}.get(field(self.values[0x28], 0, 2), 0)
+        entry = source // max(field(self.values[0x28], 20, 6), 1)
+        vco = entry * (field(self.values[0x40], 0, 9) + 1)
+        low = 1_000_000 << field(self.values[0x2C], 10, 2)
+        if not (low <= entry <= 2 * low and 192_000_000 <= vco <= 836_000_000) or not self.power.read(0x0C) >> 26 & 1:
+            raise Wrong(f"PLL3 gets {entry} Hz and makes {vco} Hz of them, or the USB has no supply")
+        is_on = self.has(0x00, 28) and self.has(0x2C, 23) and field(self.values[0x54], 20, 2) == 2
+        return vco // (field(self.values[0x40], 16, 7) + 1) * is_on
 
     def core(self) -> int:
         switch = field(self.values[0x10], 0, 3)
@@ -227,7 +247,10 @@ class PowerH7(Part):
     dead: frozenset[str] | set[str] = frozenset()
 
     def read(self, at: int) -> int:
-        return super().read(at) | (1 << 13 if at in (0x04, 0x18) and "voltage" not in self.dead else 0)
+        value = super().read(at)
+        if at == 0x0C:
+            return value | (value >> 24 & 1) << 26
+        return value | (1 << 13 if at in (0x04, 0x18) and "voltage" not in self.dead else 0)
 
 
 class FlashF7(Part):

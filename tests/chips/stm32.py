@@ -10,7 +10,8 @@ Options: crystal=HZ, fed (the board feeds a clock in the place of a crystal), de
 pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX320 is at the frame port and sends these
 packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than the chip's;
 by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), late=N (the N-th's
-interrupt comes only when the next one is there, too), deaf=N (the sensor does not take the N-th word).
+interrupt comes only when the next one is there, too), deaf=N (the sensor does not take the N-th word), usb (a USB host
+is at the cable, usb_host.py: its port is a third line).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -19,13 +20,11 @@ clock), an interrupt elsewhere than where a function begins.
 from __future__ import annotations
 
 import os
-import pty
 import select
 import signal
 import sys
 import threading
 import time
-import tty
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,10 @@ from unicorn.arm_const import (
 )
 from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 
-from tests.chips import fpu, parts, receivers
+from tests.chips import dwc2, fpu, parts, receivers
 from tests.chips.chips import CHIPS, FLASH
+from tests.chips.line import Line
+from tests.chips.usb_host import Host, say
 
 PAD = 0x1FFF0000  # where handlers return to
 HARD_FAULT, TICK, FIRST_IRQ = 3, 15, 16
@@ -63,6 +64,7 @@ PUSHED = (UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3, UC_ARM_REG
 BUS_FAULT, FETCH_FAULT, UNDEFINED = 1 << 9 | 1 << 15, 1 << 8, 1 << 16
 REGIONS = (
     (0x40000000, 0x30000),
+    (0x40080000, 0x10000),
     (0x48000000, 0x30000),
     (0x50000000, 0x60000),
     (0x52000000, 0x10000),
@@ -71,26 +73,6 @@ REGIONS = (
 )
 UNUSED = b"\xa5"  # stack
 UNIQUE_ID = bytes(range(1, 13))
-
-
-def say(what: str) -> None:
-    print(what, flush=True)
-
-
-class Line:
-    """A pseudo-terminal for a USART."""
-
-    def __init__(self, usart: parts.Usart) -> None:
-        self.usart = usart
-        self.fd, self.slave = pty.openpty()
-        tty.setraw(self.slave)
-        self.path = os.ttyname(self.slave)
-        os.set_blocking(self.fd, False)
-        usart.out = self.write
-
-    def write(self, byte: int) -> None:
-        if select.select([], [self.fd], [], 1)[1]:  # else nobody listens
-            os.write(self.fd, bytes([byte]))
 
 
 class FloatRegisters:
@@ -143,10 +125,13 @@ class Stm32:
         self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
         self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
         self._receive(gpio, options)
+        self.usb = dwc2.Otg(about["usb"][0], self.clocks)
+        self.usb.irq, self.usb.pins = about["usb"][1], tuple((gpio["A"], pin, 10) for pin in (11, 12))
+        self.host = Host(self.usb) if "usb" in options else None
         self.parts: list[parts.Part] = [
             self.clocks, self.clocks.power, self.clocks.flash, *gpio.values(), self.watchdog, self.system,
             parts.Timer(0x40000000, "TIM2", self.clocks), *(line.usart for line in self.lines), *self.dmas,
-            *([self.mux] if self.mux else []), self.dcmi, self.i2c,
+            *([self.mux] if self.mux else []), self.dcmi, self.i2c, self.usb,
         ]  # fmt: skip
         self.uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M7)
@@ -241,7 +226,9 @@ class Stm32:
             return False
         try:
             lines = [receivers.receive(line.usart, self.dmas) for line in self.lines]
-            return self._sense() or any(lines)
+            if self.host:
+                self.host.serve()
+            return self.usb.work() or self._sense() or any(lines)
         except parts.Wrong as error:
             self._wrong(error)
             return False
@@ -321,6 +308,7 @@ class Stm32:
         """The numbers of exceptions that wait to be taken."""
         wanting = [line.usart.irq for line in self.lines if line.usart.wants]
         wanting += [irq for dma in self.dmas for irq in dma.wants()] + [self.dcmi.irq] * self.dcmi.wants
+        wanting += [self.usb.irq] * self.usb.wants
         return [FIRST_IRQ + irq for irq in wanting if self.system.enabled(irq)] + [TICK] * self.system.ticks
 
     def _interrupts(self) -> None:
@@ -357,7 +345,7 @@ class Stm32:
             if self._feed():
                 continue
             before = time.perf_counter()
-            self.news.wait(0.001 if self.sensor else 0.01)
+            self.news.wait(0.001 if self.sensor or self.host else 0.01)
             self.idle += time.perf_counter() - before
             self.news.clear()
         self.uc.reg_write(UC_ARM_REG_PC, self.wfi + len(WFI) | 1)
@@ -444,6 +432,8 @@ def main(chip: str, elf: str, *given: str) -> int:
     double = Stm32(chip, Path(elf), **options)
     for line in double.lines:
         say(line.path)
+    if double.host:
+        say(double.host.path)
     signal.signal(signal.SIGUSR1, double.stack_used)
     print(double.run(), file=sys.stderr, flush=True)
     return 1

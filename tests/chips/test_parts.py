@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from tests.chips import fpu, parts
+from tests.chips.dwc2 import Otg
 from tests.chips.parts import (
     ClocksF7,
     ClocksH7,
@@ -72,6 +73,46 @@ def test_a_clock_beyond_its_limits(spoil, says: str) -> None:
     with pytest.raises(Wrong, match=says):
         spoil(clocks)
         clocks.write(0x30, 1)
+
+
+def test_usb_gets_48_mhz_or_ends_it() -> None:
+    f746 = f7()
+    fast_f7(f746)
+    assert f746.usb() == 48_000_000
+    clocks = h7()
+    clocks.write(0x00, 0x83 | 1 << 16 | 1 << 18)
+    clocks.write(0x28, 2 | 2 << 20)
+    clocks.write(0x2C, 2 << 10 | 1 << 23)
+    clocks.write(0x40, 47 | 3 << 16)
+    with pytest.raises(Wrong, match="the USB has no supply"):
+        clocks.usb()
+    clocks.power.write(0x0C, 2 | 1 << 24)
+    assert clocks.usb() == 0
+    clocks.write(0x00, 0x83 | 1 << 16 | 1 << 18 | 1 << 28)
+    clocks.write(0x54, 2 << 20)
+    assert clocks.usb() == 48_000_000
+
+
+def test_a_usb_controller_wants_its_clock_its_pins_and_an_endpoint_that_is_enabled() -> None:
+    clocks = f7()
+    fast_f7(clocks)
+    pins = Gpio(0x40020000, "GPIOA", clocks)
+    usb = Otg(0x50000000, clocks)
+    usb.pins = ((pins, 11, 10), (pins, 12, 10))
+    with pytest.raises(Wrong, match="OTG_FS has no clock"):
+        usb.write(0x804, 0)
+    clocks.write(0x34, 1 << 7)
+    clocks.write(0x30, 1)
+    with pytest.raises(Wrong, match="pin 11 of GPIOA is not its"):
+        usb.write(0x804, 0)
+    usb.reset()
+    pins.write(0x00, 2 << 22 | 2 << 24)
+    pins.write(0x24, 10 << 12 | 10 << 16)
+    usb.write(0x804, 0)
+    with pytest.raises(Wrong, match="endpoint 1 is not enabled"):
+        usb.write(0x2000, 1)
+    with pytest.raises(Wrong, match="no register"):
+        usb.read(0x60)
 
 
 def test_a_clock_that_is_fed_is_no_crystal() -> None:

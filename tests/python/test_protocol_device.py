@@ -166,8 +166,8 @@ def test_too_much_memory_is_refused_with_both_numbers_and_nothing_changes(device
     device.configure(Configuration(SETTINGS, model=False))
     device.send(encode_words(some_events(500)))
     before = device.flush()
-    with pytest.raises(DeviceError, match=r"needs more memory .*\(\d{8,} bytes needed, 16777216 available\)"):
-        device.configure(Configuration(SETTINGS, model=False, report_tokens=1_000_000))
+    with pytest.raises(DeviceError, match=r"needs more memory .*\(\d{8,} bytes needed, 134217728 available\)"):
+        device.configure(Configuration(SETTINGS, model=False, report_tokens=20_000_000))
     with pytest.raises(DeviceError, match="needs more memory"):
         device.configure(Configuration(SETTINGS, model=False, pool_events=2**31 - 100))
     for bad in (TokenizerSettings(0, 34), TokenizerSettings(34, 34, 4, -1.0), TokenizerSettings(34, 34, 4, np.nan)):

@@ -39,7 +39,7 @@
 #define GUESTS 4            /* hosts that have come and not spoken yet; another one takes the place of the oldest */
 #define LOOK_NS 20000000u   /* between two looks for hosts while there is no time to sleep */
 #ifndef SP_PORT_MEMORY_BYTES
-#define SP_PORT_MEMORY_BYTES (16u << 20)
+#define SP_PORT_MEMORY_BYTES (128u << 20) /* the system gives what is used */
 #endif
 
 static _Alignas(16) unsigned char memory[SP_PORT_MEMORY_BYTES];

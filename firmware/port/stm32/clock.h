@@ -11,6 +11,9 @@ void clock_start(void);
 /* Whether there are no clocks, as in QEMU's chip: no oscillator is ready, and a core runs. */
 int clock_is_emulated(void);
 
+/* 48 MHz for the chip's USB, and its clock, where a board has it. Returns 0 when that does not come to be. */
+int clock_start_usb(void);
+
 /* Give a timer, a GPIO port or a USART its clock. */
 void clock_enable(uint32_t peripheral);
 

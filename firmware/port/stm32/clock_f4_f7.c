@@ -22,6 +22,7 @@
 #define RCC_CFGR_PPRE1_4 (5u << 10)
 #define RCC_CFGR_PPRE2_2 (4u << 13)
 #define RCC_AHB1ENR (RCC + 0x30)
+#define RCC_AHB2ENR (RCC + 0x34)
 #define RCC_APB1ENR (RCC + 0x40)
 #define RCC_APB2ENR (RCC + 0x44)
 #define CLOCK_POLLS 100000u /* a crystal starts within some milliseconds; a flag that never comes must not stop us */
@@ -103,6 +104,14 @@ void clock_start(void) /* to QEMU's UARTs all rates are one */
     } else {
         RCC_CFGR = 0;
     }
+}
+
+int clock_start_usb(void)
+{
+    if (apb2 != PLL_HZ / 2u)
+        return 0; /* no PLL, which makes the 48 MHz, too */
+    clock_open((clock_gate_t){RCC_AHB2ENR, 1u << 7});
+    return 1;
 }
 
 /* A peripheral's bit is its place on its bus, of 1 KB each. */

@@ -13,6 +13,8 @@
 #define RCC_CR_HSEBYP (1u << 18)
 #define RCC_CR_PLL1ON (1u << 24)
 #define RCC_CR_PLL1RDY (1u << 25)
+#define RCC_CR_PLL3ON (1u << 28)
+#define RCC_CR_PLL3RDY (1u << 29)
 #define RCC_CFGR REG(RCC + 0x10)
 #define RCC_CFGR_SW_PLL1 3u
 #define RCC_CFGR_SWS (7u << 3)
@@ -28,6 +30,12 @@
 #define RCC_PLLCFGR REG(RCC + 0x2c)
 #define RCC_PLLCFGR_4_MHZ_IN_P_OUT (2u << 2 | 1u << 16)
 #define RCC_PLL1DIVR REG(RCC + 0x30)
+#define RCC_PLL3DIVR REG(RCC + 0x40)
+#define RCC_PLLCFGR_3_4_MHZ_IN_Q_OUT (2u << 10 | 1u << 23)
+#define RCC_D2CCIP2R REG(RCC + 0x54)
+#define RCC_D2CCIP2R_USB_PLL3 (2u << 20)
+#define RCC_AHB1ENR (RCC + 0xd8)
+#define RCC_AHB1LPENR (RCC + 0x100)
 #define RCC_AHB4ENR (RCC + 0xe0)
 #define RCC_APB1LENR (RCC + 0xe8)
 #define RCC_APB2ENR (RCC + 0xf0)
@@ -36,6 +44,8 @@
 #define PWR_CSR1 REG(0x58024804u)
 #define PWR_CR3 REG(0x5802480cu)
 #define PWR_CR3_LDO 2u /* written once after a reset of the power */
+#define PWR_CR3_USB (1u << 24)
+#define PWR_CR3_USB_READY (1u << 26)
 #define PWR_D3CR REG(0x58024818u)
 #define PWR_D3CR_SCALE_1 (3u << 14)
 #define PWR_READY (1u << 13) /* in CSR1 and D3CR */
@@ -88,6 +98,27 @@ void clock_start(void)
         RCC_CFGR = 0;
         apb = INTERNAL_MHZ * 1000000u / 4u; /* the dividers stay */
     }
+}
+
+/* By the third PLL; the supply of the USB's pins is the board's. */
+int clock_start_usb(void)
+{
+    const uint32_t divider = RCC_PLLCKSELR >> 4 & 0x3fu; /* to 4 MHz, for the first PLL */
+    if (divider == 0 || apb != 100000000u)
+        return 0;
+    RCC_PLLCKSELR |= divider << 20;
+    RCC_PLLCFGR |= RCC_PLLCFGR_3_4_MHZ_IN_Q_OUT;
+    RCC_PLL3DIVR = (48u - 1u) | (4u - 1u) << 16; /* x 48 / 4 */
+    RCC_CR |= RCC_CR_PLL3ON;
+    if (!wait_for(&RCC_CR, RCC_CR_PLL3RDY, RCC_CR_PLL3RDY))
+        return 0;
+    RCC_D2CCIP2R = (RCC_D2CCIP2R & ~(3u << 20)) | RCC_D2CCIP2R_USB_PLL3;
+    PWR_CR3 |= PWR_CR3_USB;
+    if (!wait_for(&PWR_CR3, PWR_CR3_USB_READY, PWR_CR3_USB_READY))
+        return 0;
+    clock_open((clock_gate_t){RCC_AHB1ENR, 1u << 27});
+    REG(RCC_AHB1LPENR) &= ~(1u << 28); /* no clock for an external PHY in sleep: the own one would stop */
+    return 1;
 }
 
 /* A peripheral's bit is its place on its bus, of 1 KB each. */

@@ -12,6 +12,7 @@
 #include "gpio.h"
 #include "mpu.h"
 #include "reboot.h"
+#include "second_link.h"
 #include "usart.h"
 
 #ifndef SP_LINK_BAUD
@@ -86,6 +87,7 @@ void port_init(int argc, char **argv)
     frames_start();
     usart_open(&link_line, SP_LINK_BAUD);
     usart_unmask(&link_line);
+    second_link_start();
 }
 
 void *port_memory(port_memory_kind_t kind, size_t *size)
@@ -106,7 +108,7 @@ void port_idle(void)
         USART_CR1(BOARD_LINK_USART) |= USART_CR1_TXEIE;
     const int link_news = port_ring_is_news(&link_line.ring);
     const int camera_news = port_ring_is_news(&camera_line.ring);
-    if (!link_news && !camera_news && !frames_is_news())
+    if (!link_news && !camera_news && !frames_is_news() && !second_link_is_news())
         __asm volatile("dsb\n\twfi" ::: "memory");
     __asm volatile("cpsie i" ::: "memory");
 }
@@ -120,20 +122,30 @@ void port_link_received(void)
     usart_receive(&link_line);
 }
 
-size_t port_read(uint8_t *out, size_t capacity)
+static size_t read_line(uint8_t *out, size_t capacity)
 {
-    watchdog_feed();
     usart_mask(&link_line);
     port_ring_lost(&link_line.ring); /* nobody asks: the frame's CRC tells */
     return usart_read(&link_line, out, capacity);
 }
 
-size_t port_write(const uint8_t *data, size_t n)
+static size_t write_line(const uint8_t *data, size_t n)
 {
-    watchdog_feed();
     const size_t done = usart_write(&link_line, data, n);
     write_blocked = done < n;
     return done;
+}
+
+size_t port_read(uint8_t *out, size_t capacity)
+{
+    watchdog_feed();
+    return second_link_read(read_line, write_line, out, capacity);
+}
+
+size_t port_write(const uint8_t *data, size_t n)
+{
+    watchdog_feed();
+    return second_link_write(write_line, data, n);
 }
 
 /* ---- camera port ---------------------------------------------------------------------------------------------- */

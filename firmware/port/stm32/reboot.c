@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "linked_image.h"
 #include "port.h"
+#include "second_link.h"
 #include "usart.h"
 
 #define BOOTLOADER_WANTED 0xb0071eadu
@@ -42,6 +43,7 @@ int port_can_reboot(uint8_t to)
 void port_reboot(uint8_t to)
 {
     usart_drain(BOARD_LINK_USART);
+    second_link_leave();
     wish = to == 1 ? BOOTLOADER_WANTED : 0;
     __asm volatile("dsb" ::: "memory");
     SCB_AIRCR = SCB_AIRCR_RESET;

@@ -3,6 +3,7 @@
 
 #include "board.h"
 #include "frames.h"
+#include "second_link.h"
 
 void port_tick(void);          /* counter.c */
 void port_link_received(void); /* port_stm32.c */
@@ -15,4 +16,4 @@ void port_camera_received(void);
 #endif
 
 CORTEX_M_VECTORS(port_tick, CHIP_INTERRUPTS, [BOARD_LINK_IRQ] = port_link_received,
-                 [BOARD_CAMERA_IRQ] = port_camera_received DMA_VECTORS FRAMES_VECTORS);
+                 [BOARD_CAMERA_IRQ] = port_camera_received DMA_VECTORS FRAMES_VECTORS SECOND_LINK_VECTORS);

@@ -35,14 +35,17 @@
 #define GPIOG 0x40021800u
 #define GPIOH 0x40021c00u
 #define DMA2 0x40026400u
+#define OTG_FS 0x50000000u
 #define DCMI 0x50050000u
 
 #define USART1_IRQ 37u
 #define DMA2_STREAM1_IRQ 57u
 #define DMA2_STREAM2_IRQ 58u
+#define OTG_FS_IRQ 67u
 #define DMA2_STREAM5_IRQ 68u
 #define USART6_IRQ 71u
 #define DCMI_IRQ 78u
 #define CHIP_INTERRUPTS 98
+#define CHIP_AHB_HZ 216000000u
 
 #endif

@@ -29,6 +29,7 @@
 #define USART6 0x40011400u
 #define DMA1 0x40020000u
 #define DMA2 0x40020400u
+#define OTG_FS 0x40080000u
 #define DCMI 0x48020000u
 #define GPIOA 0x58020000u
 #define GPIOB 0x58020400u
@@ -42,6 +43,8 @@
 #define DMA2_STREAM1_IRQ 57u
 #define USART6_IRQ 71u
 #define DCMI_IRQ 78u
+#define OTG_FS_IRQ 101u
 #define CHIP_INTERRUPTS 150
+#define CHIP_AHB_HZ 200000000u
 
 #endif

@@ -87,7 +87,8 @@ class Board:
 
     `target` is what `spedge compile --target` takes; `port` is a folder of firmware/port; `flash_bytes` and
     `ram_bytes` are limits of the chip; `cost_unit` is the unit of the costs the board reports; `silicon` is
-    False for boards that are emulated. Of `process`, `qemu` and `serial` the one that `runs` names is set.
+    False for boards that are emulated; `parts` are sources of others that it is built with (spedge.boards.parts).
+    Of `process`, `qemu` and `serial` the one that `runs` names is set.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Board:
     qemu: Qemu | None = None
     serial: Serial | None = None
     flash: Flash | None = None
+    parts: tuple[str, ...] = ()
 
     def on_threads(self, threads: int | None) -> Board:
         """The board, its model on so many threads; None: as it is. Raises UsageError for a board that is no Linux."""
@@ -201,6 +203,7 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Board:
         qemu=_qemu(run) if runs == "qemu" else None,
         serial=_serial(run) if runs == "serial" else None,
         flash=_flash(own["flash"]) if "flash" in own else None,
+        parts=tuple(map(str, own.get("parts", ()))),
     )
 
 

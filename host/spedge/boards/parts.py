@@ -1,6 +1,7 @@
-"""Sources of others that a port is built with: fetched from Debian once, known by their hash, kept in the cache.
+"""Sources of others that boards are built with: fetched from Debian once, known by their hash, kept in the cache.
 
-`firmware/parts.json` says which there are, a port's `parts.json` what it compiles of them.
+`firmware/parts.json` says which there are, a board's manifest which it has, its port's `parts.json` what is compiled
+of them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spedge.base.errors import line_of
+from spedge.base.errors import UsageError, line_of
 from spedge.base.paths import cache_dir, firmware_dir
 from spedge.base.store import locked, stored
 from spedge.boards.manifest import Board
@@ -58,12 +59,12 @@ class Part:
 
 
 def parts_of(board: Board) -> list[Part]:
-    """The parts that the board's port is built with."""
-    wanted = firmware_dir() / "port" / board.port / "parts.json"
-    if not wanted.is_file():
-        return []
+    """What the board's manifest names. Raises UsageError for one that there is not."""
     known = json.loads((firmware_dir() / "parts.json").read_text())
-    return [Part(name, **known[name]) for name in json.loads(wanted.read_text())]
+    for name in board.parts:
+        if name not in known:
+            raise UsageError(f"{board.manifest} has the part {name!r}, not one of {', '.join(known)}")
+    return [Part(name, **known[name]) for name in board.parts]
 
 
 def provide(board: Board, say: Callable[[str], None] = lambda _: None) -> dict[str, Path]:

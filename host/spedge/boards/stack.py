@@ -27,6 +27,7 @@ BY_POINTER = {
     r"push|run": r"(push|run)_(16|2_to|any)",
     r"sp_pipeline_\w+|on_pipeline_token|take_token": r"on_token|clock\w*|port_counter|read_clock",
     r"tud_(rhport_init|task_ext)|configuration_reset|process_\w+|usbd_control_xfer_cb": r"cdcd_\w+",  # TinyUSB
+    r"second_link_\w+|hear": r"(read|write)_line|usb_cdc_(read|write)",
     r"dcd_event_handler": r"(?!)",  # those who want to know of frames, which a serial port does not
     # the ROM of an RP2040 or RP2350, whose frames nobody tells: at the start and at the end, far from the deepest chain
     r"end_find_id|flash_\w+|rom_\w+|port_reboot": r"(?!)",

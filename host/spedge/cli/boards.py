@@ -43,7 +43,7 @@ def _ready(board: Board) -> str:
     if board.missing:
         return f"no: {board.bring}"
     absent = [f"{part.name} {part.version}" for part in parts_of(board) if not part.present]
-    return f"yes; 'spedge build' fetches {' and '.join(absent)}" if absent else "yes"
+    return f"yes; a build fetches {' and '.join(absent)}" if absent else "yes"
 
 
 def _written_by(board: Board) -> str:
