@@ -17,7 +17,7 @@ import pytest
 
 from spedge.cli import execute
 from spedge.model.parts import Detector, EventInput, Transformer
-from spedge.training.presets import PRESETS
+from spedge.training.presets import PRESETS, paper
 from tests import dataset_files
 from tests.needs import needs
 from tests.recording_files import Event
@@ -27,9 +27,7 @@ needs("torch", "lightning", "onnxscript", "h5py")
 from spedge.training.data.registry import load_dataset  # noqa: E402
 from tests.reproduce.clips import largest_difference  # noqa: E402
 
-CLASSIFIERS = [
-    name for name, preset in PRESETS.items() if "-pico" not in name and not isinstance(preset.model, Detector)
-]
+CLASSIFIERS = [preset.name for preset in paper.PRESETS if not isinstance(preset.model, Detector)]
 SECONDS = 1.3  # of a gesture: two slices, the second a short one
 FEW, SOME, MANY = 800, 2_400, 26_000  # events of a gesture; some: for patches of 16; many: over 10,000 in a slice
 
