@@ -304,12 +304,14 @@ class Timer(Clocked):
 
 class Usart(Clocked):
     """pins: (port, number, function) of its two lines. out: where its bytes go. baud: of the other end; None: any.
-    stop: (port, pin): while it is high the other end sends nothing."""
+    stop: (port, pin): while it is high the other end sends nothing. clock: seconds; where there is one a DMA gets bytes no
+    faster than the line brings them."""
 
     REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x08: 0, 0x0C: 0, 0x1C: 0, 0x20: 0, 0x24: 0, 0x28: 0}
     pins: tuple[tuple[Gpio, int, int], ...] = ()
     baud: int | None = None
     stop: tuple[Gpio, int] | None = None
+    clock: Callable[[], float] | None = None
     irq = 0
     IDLE = 1 << 4
     AT_ONCE = 256  # bytes that one interrupt finds: between two the main loop gets on, as it does on a line
@@ -319,6 +321,7 @@ class Usart(Clocked):
         self.received: deque[int] = deque()
         self.allowance = self.AT_ONCE
         self.is_idle = False
+        self.came, self.since = 0.0, 0.0  # bytes that the line has brought, but for those that were taken; until when
         self.out: Callable[[int], None] = getattr(self, "out", lambda _: None)
 
     def read(self, at: int) -> int:
@@ -348,13 +351,15 @@ class Usart(Clocked):
         for port, pin, function in self.pins:
             if port.function(pin) != function:
                 raise Wrong(f"{self.name} is used, and pin {pin} of {port.name} is not its")
-        if self.baud is not None:
-            divider = self.values[0x0C]
-            if self.has(0, 15):
-                divider = (divider & ~15 | (divider & 7) << 1) >> 1
-            rate = self.clocks.bus(self.name) / max(divider, 1)
-            if abs(rate - self.baud) > 0.025 * self.baud:
-                raise Wrong(f"{self.name} runs at {rate:.0f} baud, and its other end at {self.baud}")
+        if self.baud is not None and abs((rate := self._rate()) - self.baud) > 0.025 * self.baud:
+            raise Wrong(f"{self.name} runs at {rate:.0f} baud, and its other end at {self.baud}")
+
+    def _rate(self) -> float:
+        """Baud."""
+        divider = self.values[0x0C]
+        if self.has(0, 15):
+            divider = (divider & ~15 | (divider & 7) << 1) >> 1
+        return self.clocks.bus(self.name) / max(divider, 1)
 
     @property
     def by_dma(self) -> bool:
@@ -365,9 +370,20 @@ class Usart(Clocked):
         if not self.received or (self.stop is not None and self.stop[0].is_high(self.stop[1])):
             return b""
         self._check()
-        data = bytes(self.received.popleft() for _ in range(min(n, len(self.received))))
+        data = bytes(self.received.popleft() for _ in range(min(n, len(self.received), self._came(n))))
         self.is_idle = not self.received
         return data
+
+    def _came(self, n: int) -> int:
+        """How many of n bytes the line has brought by now."""
+        if self.clock is None:
+            return n
+        now = self.clock()
+        self.came = min(self.came + (now - self.since) * self._rate() / 10, self.AT_ONCE)
+        self.since = now
+        whole = min(n, int(self.came))
+        self.came -= whole
+        return whole
 
     @property
     def wants(self) -> bool:

@@ -121,7 +121,7 @@ class Stm32:
             self.lines.append(Line(usart))
         self.lines[0].usart.baud = 115_200
         port, pin = about["stop"]
-        self.lines[1].usart.stop = (gpio[port], pin)
+        self.lines[1].usart.stop, self.lines[1].usart.clock = (gpio[port], pin), self.busy
         self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
         self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
         self._receive(gpio, options)
@@ -345,7 +345,7 @@ class Stm32:
             if self._feed():
                 continue
             before = time.perf_counter()
-            self.news.wait(0.001 if self.sensor or self.host else 0.01)
+            self.news.wait(0.001 if self.sensor or self.host or self.lines[1].usart.received else 0.01)
             self.idle += time.perf_counter() - before
             self.news.clear()
         self.uc.reg_write(UC_ARM_REG_PC, self.wfi + len(WFI) | 1)

@@ -144,7 +144,7 @@ def test_a_camera_that_is_unplugged_leaves_the_device_well(device: Device) -> No
 
 
 def test_what_the_receiver_had_no_room_for_is_counted(bundle: Bundle, image: Path, tmp_path: Path) -> None:
-    """A model takes long while the camera sends: bytes are dropped, what is left are whole events, and none is made up."""
+    """A model takes long while the camera sends: bytes are dropped, what is left are whole events, none is made up."""
     if image.name != "netduinoplus2":
         pytest.skip(
             "the terminal of sim makes the camera wait, and QEMU's MPS2 brings few bytes while the board computes"
