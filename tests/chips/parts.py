@@ -304,8 +304,8 @@ class Timer(Clocked):
 
 class Usart(Clocked):
     """pins: (port, number, function) of its two lines. out: where its bytes go. baud: of the other end; None: any.
-    stop: (port, pin): while it is high the other end sends nothing. clock: seconds; where there is one a DMA gets bytes no
-    faster than the line brings them."""
+    stop: (port, pin): while it is high the other end sends nothing. clock: seconds; where there is one a DMA gets bytes
+    no faster than the line brings them."""
 
     REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x08: 0, 0x0C: 0, 0x1C: 0, 0x20: 0, 0x24: 0, 0x28: 0}
     pins: tuple[tuple[Gpio, int, int], ...] = ()
