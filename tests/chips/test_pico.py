@@ -141,6 +141,7 @@ def test_it_starts_anew_and_enters_its_bootloader(image: Path) -> None:
         assert double.hear() == "reset" and double.hear().startswith(BOOTLOADER)
 
 
+@pytest.mark.chips
 def test_the_next_hello_says_where_it_ended(bundle: Bundle, tmp_path: Path) -> None:
     trapping = model_source(bundle).replace("double sum = 0;", "double sum = 0; __builtin_trap();")
     image = build_firmware("pico", tmp_path / "pico", trapping)

@@ -208,7 +208,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("mps2-an500", 128), ("netduinoplus2", 80)])
+@pytest.mark.parametrize(
+    ("name", "tokens"), [("mps2-an500", 128), pytest.param("netduinoplus2", 80, marks=pytest.mark.long)]
+)
 def test_a_board_reads_digits_with_an_edvs_and_the_host_agrees(
     name: str, tokens: int, digits: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

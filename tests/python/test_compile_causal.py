@@ -80,7 +80,13 @@ def run_steps(folder: Path, rows: np.ndarray, classes: int) -> np.ndarray:
     return np.frombuffer(done.stdout, np.float32).reshape(len(rows) + 2, classes)
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS))
+#: The others compile the same kernels as one of these.
+QUICK = {"native", "cortex-m7", "rv32"}
+
+
+@pytest.mark.parametrize(
+    "target", [pytest.param(target, marks=() if target in QUICK else pytest.mark.long) for target in sorted(TARGETS)]
+)
 def test_every_step_equals_the_batch_graph(tmp_path: Path, target: str) -> None:
     """Past T tokens too: there a new window begins."""
     bundle = bundle_of(tmp_path, SMALL)

@@ -98,7 +98,7 @@ def test_what_depends_on_a_condition_is_counted_as_executed() -> None:
     assert unconditional(code) == ["cmp r0, #1", "vmov.f32 s0, s1", "add r1, r2, #3", "lsl.w r0, r1, #2", "bx lr"]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.long)])
 def test_the_blocks_are_all_that_the_board_counted(bundle: Bundle, precision: str) -> None:
     emulated("mps2-an500")
     machine = load_machine("mps2-an500")

@@ -41,8 +41,8 @@ from tests.python.test_models_graph import features, with_given_edges  # noqa: E
 
 #: Of every family on every kind of input one; all are exported at full size by `make test-presets`.
 SOME = (
-    "DG-T-SP", "DG-T-F", "DG-GNN-E", "DG-PCN-V",
-    *(pytest.param(name, marks=pytest.mark.long) for name in ("SL-T-V", "SL-GNN-SP", "SL-PCN-E")),
+    "DG-T-SP", "DG-T-F", "DG-PCN-V",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("SL-T-V", "SL-GNN-SP", "DG-GNN-E", "SL-PCN-E")),
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ SPECS: dict[str, ModelSpec] = {
 }
 
 
-@pytest.fixture(scope="module", params=SPECS)
+@pytest.fixture(scope="module", params=["transformer", "pcn", pytest.param("gnn", marks=pytest.mark.long)])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Bundle]:
     """A torch model and the bundle of it."""
     spec = SPECS[request.param]

@@ -245,7 +245,12 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 # ---------------------------------------------------------------- all families
 
 
-@pytest.mark.parametrize("name", ["DG-GNN-SP", "DG-GNN-E", "DG-PCN-SP", "SL-PCN-E", "SL-T-V", "DG-T-F"])
+OTHERS = ("DG-GNN-E", "SL-PCN-E", "DG-T-F")
+
+
+@pytest.mark.parametrize(
+    "name", ["DG-GNN-SP", "DG-PCN-SP", "SL-T-V", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)]
+)
 def test_presets_of_all_families_take_steps(name: str) -> None:
     fitted = fit_made(name, None, batch=3, steps=2, accumulate=2, workers=0)
     assert fitted.step == 2

@@ -61,7 +61,10 @@ def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("every", ["0", "10"], ids=["kept at every step", "kept at every look"])
+@pytest.mark.parametrize(
+    "every",
+    [pytest.param("0", id="kept at every step"), pytest.param("10", id="kept at every look", marks=pytest.mark.long)],
+)
 def test_one_process_killed_at_every_place(digits: Path, tmp_path: Path, undisturbed: Path, every: str) -> None:  # noqa: F811
     """One after another, in an order and at counts that a seed gives."""
     draw = random.Random(f"kept {every}")

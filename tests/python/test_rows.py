@@ -193,6 +193,8 @@ def test_each_item_is_done_once(tmp_path: Path) -> None:
     sources = [str(tmp_path / "stress.c"), str(RUNTIME / "rows/threads.c")]
     subprocess.run(["cc", *flags, *sources, "-o", str(tmp_path / "stress")], check=True)
     done = subprocess.run([tmp_path / "stress"], capture_output=True, text=True, check=False)
+    if "unexpected memory mapping" in done.stderr:
+        pytest.skip("the sanitizer of threads does not work with this kernel's random addresses (vm.mmap_rnd_bits)")
     assert (done.returncode, done.stdout) == (0, "289430 items\n"), done.stderr
 
 
