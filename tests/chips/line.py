@@ -7,13 +7,13 @@ import pty
 import select
 import tty
 
-from tests.chips import parts
+from tests.chips.usart import Usart
 
 
 class Line:
     """A pseudo-terminal for a USART."""
 
-    def __init__(self, usart: parts.Usart) -> None:
+    def __init__(self, usart: Usart) -> None:
         self.usart = usart
         self.fd, self.slave = pty.openpty()
         tty.setraw(self.slave)

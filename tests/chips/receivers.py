@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
-from tests.chips.parts import Clocked, Clocks, Gpio, System, Usart, Wrong, field
+from tests.chips.parts import Clocked, Clocks, Gpio, System, Wrong, field
+from tests.chips.usart import Usart
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKET_BYTES, FRAME_PACKETS = 1024, 320

@@ -51,6 +51,7 @@ from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 from tests.chips import dwc2, fpu, parts, receivers
 from tests.chips.chips import CHIPS, FLASH
 from tests.chips.line import Line
+from tests.chips.usart import Usart
 from tests.chips.usb_host import Host, say
 
 PAD = 0x1FFF0000  # where handlers return to
@@ -116,7 +117,7 @@ class Stm32:
         }
         self.lines = []
         for name, at, irq, pins in (about["link"], about["camera"]):
-            usart = parts.Usart(at, name, self.clocks)
+            usart = Usart(at, name, self.clocks)
             usart.irq, usart.pins = irq, tuple((gpio[port], pin, function) for port, pin, function in pins)
             self.lines.append(Line(usart))
         self.lines[0].usart.baud = 115_200

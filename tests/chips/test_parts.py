@@ -19,10 +19,10 @@ from tests.chips.parts import (
     PowerF7,
     PowerH7,
     System,
-    Usart,
     Watchdog,
     Wrong,
 )
+from tests.chips.usart import Usart
 
 
 def f7(dead: set[str] = frozenset(), crystal: int = 25_000_000, fed: bool = False) -> ClocksF7:  # type: ignore[assignment]

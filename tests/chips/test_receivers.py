@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chips.parts import Gpio, System, Usart, Wrong
+from tests.chips.parts import Gpio, System, Wrong
 from tests.chips.receivers import FRAME_PACKETS, Dcmi, Dma, DmaMux, Genx320, I2c, Reach, receive, table
 from tests.chips.test_parts import f7, h7
+from tests.chips.usart import Usart
 
 DCMI, DTCM, SRAM, DOMAIN_2 = 0x50050000, 0x20000000, 0x20010000, 0x30000000
 STREAM = 1

@@ -246,7 +246,8 @@ def told(module: str) -> set[tuple[str, ...]]:
         if name.startswith("test_") and test is not test_every_case_of_classification_is_a_tests:
             for mark in getattr(test, "pytestmark", []):
                 values = mark.args[1] if mark.name == "parametrize" else []
-                found |= {value if isinstance(value, tuple) else (value,) for value in values}
+                bare = [getattr(value, "values", value) for value in values]  # of pytest.param
+                found |= {value if isinstance(value, tuple) else (value,) for value in bare}
     return found
 
 

@@ -74,6 +74,11 @@ class Classifying(Work):
         seen = Seen(voted.recordings)
         return Look(accuracy, curves, predictions.points, len(self.held), predictions.largest, seen)
 
+    def close(self) -> None:
+        """While the loader's queues are there: left to the garbage collector, it cannot tell its processes to end, and
+        waits for them in vain."""
+        self.__dict__.pop("_looking", None)
+
     def carried(self) -> dict[str, Tensor]:
         """Nothing: each sample is seen by itself."""
         return {}

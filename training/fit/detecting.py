@@ -116,6 +116,9 @@ class Detecting(Work):
         shown = Seen(precision={self.spec.labels[label]: both for label, both in found.per_class.items()})
         return Look(max(0.0, found.best_by), curves, points, len(self.held), max(c[1] for _, c in parts), shown)
 
+    def close(self) -> None:
+        """Nothing is kept: each look has a loader of its own."""
+
     def carried(self) -> dict[str, Tensor]:
         """The LSTM's state of all streams, those of one process after another's."""
         own = {} if self._state is None else {name: part.cpu() for name, part in self._state._asdict().items()}

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,12 @@ def fit(plan: Plan, place: Place, on_progress: Callable[[Progress], None] | None
     threads_each = 1 if recipe.minutes is not None else max(1, torch.get_num_threads() // place.devices)
     with threads(threads_each), _quiet(), between.interruptible(), plain_errors(), in_a_sentence(recipe.batch):
         used = state.cpu_seconds if place.processes > 1 else between.cpu()  # all processes have to decide alike
-        if module.step < module.steps and not between.is_over(used):
-            with together(place):
-                _fit(plan, place, module, between)
-        elif math.isnan(between.accuracy):
-            between.look()
+        with closing(work):
+            if module.step < module.steps and not between.is_over(used):
+                with together(place):
+                    _fit(plan, place, module, between)
+            elif math.isnan(between.accuracy):
+                between.look()
     return between.result(place.rank == 0)
 
 

@@ -48,6 +48,10 @@ class Work(ABC):
         """Try a model, as it is used, on the held-out part; all processes together."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Nothing is looked at any more: processes that were kept for it end."""
+
+    @abstractmethod
     def carried(self) -> dict[str, Tensor]:
         """What goes on from batch to batch besides weights: a checkpoint keeps it. All processes ask together."""
 
