@@ -22,7 +22,7 @@ needs("torch")
 SENSOR = Sensor(96, 64)
 
 
-@pytest.mark.parametrize("name", ["mps2-an500", "jetson"])
+@pytest.mark.parametrize("name", ["mps2-an500", pytest.param("jetson", marks=pytest.mark.long)])
 def test_every_step_is_the_hosts_though_frames_are_lost_and_the_line_is_cut(name: str, tmp_path: Path) -> None:
     require_compiled(name)
     board, bundle = load_board(name), kept_bundle(tiny(sensor=SENSOR, hidden=8, head=8))

@@ -35,7 +35,9 @@ SPECS: dict[str, ModelSpec] = {
 }
 
 
-@pytest.fixture(scope="module", params=["transformer", "pcn", pytest.param("gnn", marks=pytest.mark.long)])
+@pytest.fixture(
+    scope="module", params=["transformer", *(pytest.param(name, marks=pytest.mark.long) for name in ("gnn", "pcn"))]
+)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Bundle]:
     """A torch model and the bundle of it."""
     spec = SPECS[request.param]
