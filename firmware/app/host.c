@@ -5,14 +5,20 @@
 /* Of one that says so, HELLO is short; what does not fit is another request, or noise. */
 #define FIRST_FRAME_BYTES 256u
 
-int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied)
+/* Its header; returns 0 while it has not come whole. */
+static int read_first(const uint8_t *first, size_t n, sp_frame_t *frame)
 {
     uint8_t buffer[FIRST_FRAME_BYTES];
     sp_frame_reader_t reader;
-    sp_frame_t frame;
     size_t used = 0;
     sp_frame_reader_init(&reader, buffer, sizeof buffer);
-    if (!sp_frame_reader_feed(&reader, first, n, &used, &frame))
+    return sp_frame_reader_feed(&reader, first, n, &used, frame);
+}
+
+int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied)
+{
+    sp_frame_t frame;
+    if (!read_first(first, n, &frame))
         return -1;
     const int yields = frame.type == MSG_HELLO && (frame.flags & FLAG_YIELD) != 0;
     const int owns = yields && frame.session != 0 && frame.session == app->session &&
@@ -29,12 +35,8 @@ int app_meet(app_t *app, const uint8_t *first, size_t n, int occupied)
 
 int app_is_hello(const uint8_t *first, size_t n)
 {
-    uint8_t buffer[FIRST_FRAME_BYTES];
-    sp_frame_reader_t reader;
     sp_frame_t frame;
-    size_t used = 0;
-    sp_frame_reader_init(&reader, buffer, sizeof buffer);
-    return sp_frame_reader_feed(&reader, first, n, &used, &frame) ? frame.type == MSG_HELLO : -1;
+    return read_first(first, n, &frame) ? frame.type == MSG_HELLO : -1;
 }
 
 size_t app_farewell(uint8_t *out, size_t capacity)

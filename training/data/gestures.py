@@ -160,9 +160,9 @@ def _dataset(camera: Camera, parts: dict[str, list[Sample]]) -> Dataset:
     return Dataset(camera.name, camera.side, camera.side, LABELS, tuple(parts["train"]), tuple(parts["test"]))
 
 
-def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
+def read(data: str | os.PathLike[str] | None, parts: Sequence[str], camera: Camera = CAMERA) -> Dataset:
     """The data set from a folder, or made."""
-    return make(parts) if data is None else load(data)
+    return make(parts, camera=camera) if data is None else load(data, camera)
 
 
 # ---------------------------------------------------------------- what is seen

@@ -20,4 +20,4 @@ ABOUT = gestures.ABOUT
 
 def read(data: str | os.PathLike[str] | None, parts: Sequence[str]) -> Dataset:
     """The data set from a folder, or made."""
-    return gestures.make(parts, camera=CAMERA) if data is None else gestures.load(data, CAMERA)
+    return gestures.read(data, parts, CAMERA)

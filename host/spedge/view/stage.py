@@ -52,8 +52,8 @@ class RecordingStage(Stage):
     """A recording. scene: its events, with tokens of `settings` and what the host's model says of it, if anything.
 
     The model's results are of its own tokens, whatever settings the page tries. verdict: of who has compared host and
-    device, in the place of our own; see `verdict` and `boxes_verdict`. device: its
-    name, where it may say nothing.
+    device, in the place of our own; see `verdict` and `boxes_verdict`. device: its name, where
+    it may say nothing.
     """
 
     def __init__(
