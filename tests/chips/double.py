@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import pytest
+
+from spedge import cli, recordings
 from spedge.device.open import Device
 from spedge.link.link import Timeouts
+from spedge.model.bundle import Bundle
 from tests.conftest import REPOSITORY
+from tests.events import scattered
 
 #: What chip a board has, and what its crystal is.
 BOARDS = {"disco-f746g": ("f746", "crystal=25000000"), "nucleo-h743zi2": ("h743", "crystal=8000000", "fed")}
@@ -79,3 +85,11 @@ class Pico(Double):
 
     def open(self, silence: float = 60.0) -> Device:
         return Device.open(self.link, timeouts=Timeouts(silence=silence, work=silence))
+
+
+def checked(bundle: Bundle, link: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What `spedge check`, which passes, says as JSON of a recording of 1,500 events over that line."""
+    recordings.write(folder / "some.npz", scattered(1500, 15_000, 1), 34, 34)
+    played = ("check", bundle.path, folder / "some.npz", "--device", link, "--json")
+    assert cli.execute(list(map(str, played))) == 0
+    return json.loads(capsys.readouterr().out)

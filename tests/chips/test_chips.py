@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from spedge import cli
 from spedge.base.errors import DeviceError
 from spedge.base.paths import assets_dir
 from spedge.boards.build import build
@@ -24,8 +22,7 @@ from spedge.jobs.play import recordings_for
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
-from spedge.recordings import write
-from tests.chips.double import BOARDS, Double
+from tests.chips.double import BOARDS, Double, checked
 from tests.emulated import budgets
 from tests.emulated.test_golden import give_the_reference
 from tests.events import scattered
@@ -48,15 +45,12 @@ def board(request: pytest.FixtureRequest) -> str:
 def test_check_passes_on_the_image_that_is_flashed(
     bundle: Bundle, board: str, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "some.npz", scattered(1500, 15_000, 1), 34, 34)
     with Double(board, image) as double:
         with double.open() as device:
             told = device.image()
             assert (told.length, told.crc, told.unique_id) == (*told_image(image), UNIQUE_ID)
             assert (device.hello.board, device.hello.cost_unit, device.hello.ended) == (board, "cycles", "")
-        played = ("check", bundle.path, tmp_path / "some.npz", "--device", double.link, "--json")
-        assert cli.execute(list(map(str, played))) == 0
-        report = json.loads(capsys.readouterr().out)
+        report = checked(bundle, double.link, tmp_path, capsys)
         assert report["board"] == board and report["recordings"][0]["tokens_device"] > 30
         assert report["line"]["damaged_there"] == report["line"]["damaged_here"] == 0
         assert double.hear() == f"clock {FULL_SPEED[board]}"

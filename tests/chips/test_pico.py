@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import serial
 
-from spedge import cli, recordings
+from spedge import recordings
 from spedge.base.errors import DeviceError
 from spedge.base.paths import assets_dir
 from spedge.boards.build import build
@@ -25,7 +24,7 @@ from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
 from spedge.tokens.settings import TokenizerSettings
 from spedge.tokens.tokenizer import Tokenizer
-from tests.chips.double import Pico
+from tests.chips.double import Pico, checked
 from tests.emulated import budgets
 from tests.emulated.test_golden import give_the_reference
 from tests.events import scattered
@@ -47,16 +46,13 @@ def board() -> str:
 
 
 def test_check_passes_over_usb(bundle: Bundle, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recordings.write(tmp_path / "some.npz", scattered(1500, 15_000, 1), 34, 34)
     with Pico(image) as double:
         assert double.attached == ATTACHED
         with double.open() as device:
             told = device.image()
             assert (told.length, told.crc, told.unique_id) == (*told_image(image), NUMBER)
             assert (device.hello.board, device.hello.cost_unit, device.hello.ended) == ("pico", "cycles", "")
-        played = ("check", bundle.path, tmp_path / "some.npz", "--device", double.link, "--json")
-        assert cli.execute(list(map(str, played))) == 0
-        report = json.loads(capsys.readouterr().out)
+        report = checked(bundle, double.link, tmp_path, capsys)
         recording = report["recordings"][0]
         assert report["board"] == "pico" and recording["tokens_device"] > 10
         assert all(recording["cost"][stage] > 0 for stage in ("tokenize", "embed", "encode"))

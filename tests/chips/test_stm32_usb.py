@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from spedge import cli
 from spedge.base.errors import DeviceError
 from spedge.base.paths import assets_dir
 from spedge.boards.build import build
@@ -18,11 +16,9 @@ from spedge.jobs.check import check
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
-from spedge.recordings import write
-from tests.chips.double import BOARDS, Double
+from tests.chips.double import BOARDS, Double, checked
 from tests.emulated import budgets
 from tests.emulated.test_golden import give_the_reference
-from tests.events import scattered
 from tests.needs import needs
 from tests.tiny import require_compiled, require_parts
 
@@ -54,16 +50,13 @@ def board(request: pytest.FixtureRequest) -> str:
 def test_check_passes_over_usb(
     bundle: Bundle, board: str, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "some.npz", scattered(1500, 15_000, 1), 34, 34)
     with OnUsb(board, image) as double:
         assert double.attached == f"attached 0483:5740 spedge {board} {UNIQUE_ID.hex().upper()}"
         with double.open_usb() as device:
             told = device.image()
             assert (told.length, told.crc, told.unique_id) == (*told_image(image), UNIQUE_ID)
             assert (device.hello.board, device.hello.cost_unit) == (board, "cycles")
-        played = ("check", bundle.path, tmp_path / "some.npz", "--device", double.usb, "--json")
-        assert cli.execute(list(map(str, played))) == 0
-        report = json.loads(capsys.readouterr().out)
+        report = checked(bundle, double.usb, tmp_path, capsys)
         assert report["recordings"][0]["tokens_device"] > 30
         assert report["line"]["damaged_there"] == report["line"]["damaged_here"] == 0
 

@@ -19,6 +19,7 @@ from spedge.model.reference import Reference, onnx_session
 from spedge.model.steps import zero_state
 from tests.detector_bundles import kept_bundle, tiny
 from tests.needs import needs
+from tests.variants import quick_of
 
 from ..python.operators import run_onnx
 from ..python.test_compile_operators import mlp
@@ -166,9 +167,7 @@ def test_the_example_equals_onnx_runtime(bundle: Bundle, target: str, precision:
 QUICK = {"native", "aarch64", "cortex-m7"}
 
 
-@pytest.mark.parametrize(
-    "target", [pytest.param(target, marks=() if target in QUICK else pytest.mark.long) for target in TARGETS]
-)
+@pytest.mark.parametrize("target", quick_of(TARGETS, QUICK))
 def test_the_example_of_a_detector_equals_onnx_runtime(target: str, tmp_path: Path) -> None:
     needs("torch")
     detector = kept_bundle(tiny(sensor=Sensor(96, 64), hidden=8, head=8))

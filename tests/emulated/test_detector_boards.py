@@ -16,13 +16,14 @@ from spedge.recordings import write
 from tests.detector_bundles import kept_bundle, moving, tiny
 from tests.needs import needs
 from tests.tiny import build_firmware, require_compiled
+from tests.variants import long
 
 needs("torch")
 
 SENSOR = Sensor(96, 64)
 
 
-@pytest.mark.parametrize("name", ["mps2-an500", pytest.param("jetson", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["mps2-an500", *long("jetson")])
 def test_every_step_is_the_hosts_though_frames_are_lost_and_the_line_is_cut(name: str, tmp_path: Path) -> None:
     require_compiled(name)
     board, bundle = load_board(name), kept_bundle(tiny(sensor=SENSOR, hidden=8, head=8))

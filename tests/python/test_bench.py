@@ -33,6 +33,7 @@ from spedge.events.evt2 import encode_words
 from spedge.link.protocol import pack_tokenizer
 from spedge.model.bundle import Bundle
 from tests.needs import needs
+from tests.variants import long
 
 needs("tvm", "cc")
 
@@ -40,7 +41,7 @@ BOARDS = ("sim", "mps2-an500")
 SMALL = Shape(tokens=8, hidden=16, intermediate=24, heads=2, layers=2, classes=3)
 
 
-@pytest.mark.parametrize("name", [pytest.param("sim", marks=pytest.mark.long), "mps2-an500"])
+@pytest.mark.parametrize("name", [*long("sim"), "mps2-an500"])
 def test_a_random_encoder_is_right_and_within_its_bounds(name: str) -> None:
     board = load_board(name)
     if board.missing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +15,10 @@ from hypothesis import strategies as st
 
 import spedge
 from spedge.base.errors import DeviceError, InputError, UsageError
-from spedge.base.paths import firmware_dir
 from spedge.cameras import FORMATS, Edvs, EmulatedCamera, heard
 from spedge.events.evt21 import encode as encode_evt21
 from spedge.events.words import encoder
-from tests.needs import needs
+from tests.c_library import c_library
 from tests.python.test_decoders import Event, edvs_by_definition, evt3_by_definition, evt21_by_definition
 
 WORD_BYTES = {"edvs-e0": 2, "edvs-e2": 4, "edvs-e3": 5, "edvs-e4": 6, "evt2": 4, "evt2.1": 8, "evt3": 2}
@@ -247,13 +245,8 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    needs("cc")
     out = tmp_path_factory.mktemp("camera") / "camera.so"
-    sources = [firmware_dir() / "app/camera.c", Path(__file__).parents[1] / "camera_port.c"]
-    includes = [f"-I{firmware_dir() / name}" for name in ("app", "port")]
-    flags = ["-std=gnu99", "-g", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
-    subprocess.run(["cc", *flags, *includes, *map(str, sources), "-o", str(out)], check=True)
-    return Driver(out)
+    return Driver(c_library(out, "camera_port.c", "app/camera.c", includes=("app", "port")))
 
 
 def test_the_driver_sets_an_edvs_up(driver: Driver) -> None:

@@ -18,6 +18,7 @@ from spedge.events.arrays import EVENT_DTYPE
 from spedge.model.bundle import Bundle
 from spedge.model.reference import Reference
 from tests.needs import needs
+from tests.variants import quick_of
 
 from .generated import SANITIZERS, WARNINGS, build_host, random_cases, run_host, run_reference, sources_of
 
@@ -84,9 +85,7 @@ def run_steps(folder: Path, rows: np.ndarray, classes: int) -> np.ndarray:
 QUICK = {"native", "cortex-m7", "rv32"}
 
 
-@pytest.mark.parametrize(
-    "target", [pytest.param(target, marks=() if target in QUICK else pytest.mark.long) for target in sorted(TARGETS)]
-)
+@pytest.mark.parametrize("target", quick_of(sorted(TARGETS), QUICK))
 def test_every_step_equals_the_batch_graph(tmp_path: Path, target: str) -> None:
     """Past T tokens too: there a new window begins."""
     bundle = bundle_of(tmp_path, SMALL)

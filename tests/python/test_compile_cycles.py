@@ -24,6 +24,7 @@ from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
 from spedge.compile.measure.tune import PREDICTED, tune
 from spedge.model.bundle import Bundle
 from tests.needs import needs
+from tests.variants import long
 
 needs("tvm", "cc")
 
@@ -98,7 +99,7 @@ def test_what_depends_on_a_condition_is_counted_as_executed() -> None:
     assert unconditional(code) == ["cmp r0, #1", "vmov.f32 s0, s1", "add r1, r2, #3", "lsl.w r0, r1, #2", "bx lr"]
 
 
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.long)])
+@pytest.mark.parametrize("precision", ["fp32", *long("int8")])
 def test_the_blocks_are_all_that_the_board_counted(bundle: Bundle, precision: str) -> None:
     emulated("mps2-an500")
     machine = load_machine("mps2-an500")

@@ -21,6 +21,7 @@ from spedge.training.presets import PRESETS, paper
 from tests import dataset_files
 from tests.needs import needs
 from tests.recording_files import Event
+from tests.variants import quick_of
 
 needs("torch", "lightning", "onnxscript", "h5py")
 
@@ -78,9 +79,7 @@ def counts(store: Path, data: str) -> list[int]:
 QUICK = {"DG-T-SP", "DG-T-V", "DG-T-F", "DG-GNN-SP", "DG-PCN-SP", "DG-PCN-E", "SL-T-SP"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in CLASSIFIERS]
-)
+@pytest.mark.parametrize("name", quick_of(CLASSIFIERS, QUICK))
 def test_every_preset_from_files_to_a_bundle(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from spedge.training.presets import PRESETS, SIZES
 from tests.golden_models import Case, cases
 from tests.needs import needs
 from tests.python.test_check_host import changed
+from tests.variants import long
 
 needs("torch")
 
@@ -42,7 +43,7 @@ from tests.python.test_models_graph import features, with_given_edges  # noqa: E
 #: Of every family on every kind of input one; all are exported at full size by `make test-presets`.
 SOME = (
     "DG-T-SP", "DG-T-F", "DG-PCN-V",
-    *(pytest.param(name, marks=pytest.mark.long) for name in ("SL-T-V", "SL-GNN-SP", "DG-GNN-E", "SL-PCN-E")),
+    *long("SL-T-V", "SL-GNN-SP", "DG-GNN-E", "SL-PCN-E"),
 )  # fmt: skip
 
 

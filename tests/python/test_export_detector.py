@@ -20,6 +20,7 @@ from spedge.tokens.settings import TokenizerSettings
 from tests.detector_bundles import STEP_US, bundle_of, model_of, moving, tiny
 from tests.needs import needs
 from tests.python.test_check_host import changed
+from tests.variants import long
 
 needs("torch")
 
@@ -35,9 +36,7 @@ SPECS: dict[str, ModelSpec] = {
 }
 
 
-@pytest.fixture(
-    scope="module", params=["transformer", *(pytest.param(name, marks=pytest.mark.long) for name in ("gnn", "pcn"))]
-)
+@pytest.fixture(scope="module", params=["transformer", *long("gnn", "pcn")])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Bundle]:
     """A torch model and the bundle of it."""
     spec = SPECS[request.param]

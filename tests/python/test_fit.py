@@ -21,6 +21,7 @@ from spedge.training.presets import PRESETS
 from spedge.training.progress import TrainingError
 from tests.golden_models import Case, arrays
 from tests.needs import needs
+from tests.variants import long
 
 needs("torch", "lightning")
 
@@ -248,9 +249,7 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 OTHERS = ("DG-GNN-E", "SL-PCN-E", "DG-T-F")
 
 
-@pytest.mark.parametrize(
-    "name", ["DG-GNN-SP", "DG-PCN-SP", "SL-T-V", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)]
-)
+@pytest.mark.parametrize("name", ["DG-GNN-SP", "DG-PCN-SP", "SL-T-V", *long(*OTHERS)])
 def test_presets_of_all_families_take_steps(name: str) -> None:
     fitted = fit_made(name, None, batch=3, steps=2, accumulate=2, workers=0)
     assert fitted.step == 2

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.needs import needs
+from tests.variants import long
 
 
-@pytest.mark.parametrize("detector", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.parametrize("detector", [*long(False), True])
 def test_the_application_survives_random_programs(repository: Path, tmp_path: Path, detector: bool) -> None:
     needs("cc")
     firmware = repository / "firmware"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spedge.base.paths import firmware_dir
 from spedge.events import evt2
+from tests.c_library import c_library
 from tests.events import scattered
-from tests.needs import needs
 
 PACKETS, WORDS = 6, 256
 
@@ -57,12 +55,7 @@ class Queue:
 
 @pytest.fixture(scope="module")
 def queue(tmp_path_factory: pytest.TempPathFactory) -> Queue:
-    needs("cc")
-    out = tmp_path_factory.mktemp("packets") / "packets.so"
-    flags = ["-std=gnu99", "-g", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
-    source = Path(__file__).parents[1] / "packet_queue.c"
-    subprocess.run(["cc", *flags, f"-I{firmware_dir() / 'port'}", str(source), "-o", str(out)], check=True)
-    return Queue(out)
+    return Queue(c_library(tmp_path_factory.mktemp("packets") / "packets.so", "packet_queue.c"))
 
 
 def in_packets(n: int) -> list[np.ndarray]:

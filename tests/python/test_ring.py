@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spedge.base.paths import firmware_dir
-from tests.needs import needs
+from tests.c_library import c_library
 
 STREAM = bytes(i * 7 % 251 for i in range(4000))
 
@@ -44,12 +42,7 @@ class Ring:
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Ring:
-    needs("cc")
-    out = tmp_path_factory.mktemp("ring") / "ring.so"
-    flags = ["-std=gnu99", "-g", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
-    source = Path(__file__).parents[1] / "dma_ring.c"
-    subprocess.run(["cc", *flags, f"-I{firmware_dir() / 'port'}", str(source), "-o", str(out)], check=True)
-    return Ring(out)
+    return Ring(c_library(tmp_path_factory.mktemp("ring") / "ring.so", "dma_ring.c"))
 
 
 @given(pieces=st.lists(st.tuples(st.integers(1, 150), st.integers(0, 70)), max_size=20))

@@ -24,6 +24,7 @@ from spedge.events.evt2 import encode
 from spedge.jobs.capture import capture
 from spedge.recordings import write
 from spedge.sources import RecordingSource, Source
+from tests.variants import long
 
 
 class Broken(Source):
@@ -103,7 +104,7 @@ def killed(folder: Path, moments: dict[str, int]) -> dict[str, int]:
     return taken
 
 
-@pytest.mark.parametrize("seed", [7, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 16))])
+@pytest.mark.parametrize("seed", [7, *long(*range(8, 16))])
 def test_what_was_recorded_survives_a_kill_at_any_moment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
 ) -> None:
