@@ -45,9 +45,9 @@ class Paired:
     """One inference, ours and ONNX Runtime's in fp32, medians of so many turns.
 
     ours_ns, theirs_ns: processor time of all threads. ratio: ours over theirs of the same turn. wall_ratio: the same by
-    the clock, for what runs on several threads on a machine that does nothing else. fp32_ns: ours in fp32, where ours is
-    in another precision, else None; of_fp32, wall_of_fp32: ours over that. vectors: the vector instructions that were
-    asked for (kernel_rows.h); None: the best.
+    the clock, for what runs on several threads on a machine that does nothing else. fp32_ns: ours in fp32, where ours
+    is in another precision, else None; of_fp32, wall_of_fp32: ours over that. vectors: the vector instructions that
+    were asked for (kernel_rows.h); None: the best.
     """
 
     threads: int
@@ -67,8 +67,8 @@ def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1, fp32: Pat
     that SPEDGE_VECTORS names, else the best.
 
     rows: float32 [n, hidden]. A model in reduced precision is held to its own reference, and
-    timed against fp32; `fp32`, the same model compiled in that precision, takes its turns, too. Raises CheckFailed where
-    a model and its reference do not agree, UsageError where a folder does not build here.
+    timed against fp32; `fp32`, the same model compiled in that precision, takes its turns, too. Raises CheckFailed
+    where a model and its reference do not agree, UsageError where a folder does not build here.
     """
     vectors = os.environ.get("SPEDGE_VECTORS") or None
     with tempfile.TemporaryDirectory(prefix="spedge-bench-") as scratch:
