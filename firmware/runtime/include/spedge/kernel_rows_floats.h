@@ -262,10 +262,11 @@ SP_K_INTO void sp_k_to_turned_panels(const float *x, int32_t x_stride, int32_t k
     }
 }
 
-/* scores[r] = 2^(scores[r] - their largest), over keys of `width` columns; returns 1 / their sum in inverse[r]. */
-SP_K_INTO void sp_k_softmax(float *scores, int32_t width, int32_t keys, int32_t rows, float *inverse)
+/* scores[r] = 2^(scores[r] - their largest), over keys of `width` columns, whole vectors; returns 1 / their sum in
+ * inverse[r]. */
+SP_K_INTO void sp_k_softmax(float *scores, int32_t stride, int32_t width, int32_t keys, int32_t rows, float *inverse)
 {
-    for (int32_t r = 0; r < rows; ++r, scores += width) {
+    for (int32_t r = 0; r < rows; ++r, scores += stride) {
         sp_k_lanes_t top, sums = {0};
         float most;
         for (int32_t j = keys; j < width; ++j)
@@ -298,6 +299,7 @@ SP_K_INTO void sp_k_plain_product(const float *x, int32_t x_stride, int32_t rows
 void SP_K_OF(sp_k_attention)(const sp_k_attention_t *a, int32_t head, float *scratch)
 {
     const int32_t keys = a->keys, width = (keys + SP_K_PANEL_COLUMNS - 1) / SP_K_PANEL_COLUMNS * SP_K_PANEL_COLUMNS;
+    const int32_t there = (keys + SP_K_LANES - 1) / SP_K_LANES * SP_K_LANES; /* whole vectors of keys */
     const int32_t value_width = (a->value_depth + SP_K_PANEL_COLUMNS - 1) / SP_K_PANEL_COLUMNS * SP_K_PANEL_COLUMNS;
     const float *const q = a->q + head * a->q_step;
     float *const turned = scratch, *const values = turned + width * a->depth,
@@ -311,8 +313,8 @@ void SP_K_OF(sp_k_attention)(const sp_k_attention_t *a, int32_t head, float *scr
     SP_K_EACH_TILE(row, step, a->rows, 0, 1)
     {
         float *const here = out + row * a->out_stride;
-        sp_k_plain_product(q + row * a->q_stride, a->q_stride, step, turned, a->depth, width, scores, width);
-        sp_k_softmax(scores, width, keys, step, inverse);
+        sp_k_plain_product(q + row * a->q_stride, a->q_stride, step, turned, a->depth, there, scores, width);
+        sp_k_softmax(scores, width, there, keys, step, inverse);
         sp_k_plain_product(scores, width, step, values, keys, a->value_depth, here, a->out_stride);
         for (int32_t r = 0; r < step; ++r)
             for (int32_t c = 0; c < a->value_depth; ++c)
