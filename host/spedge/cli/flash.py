@@ -23,7 +23,9 @@ def command(
     method: Annotated[
         str | None, typer.Option(help="How to write; see 'spedge boards'. By default the first that can be used here.")
     ] = None,
-    serial: Annotated[str | None, typer.Option(help="Serial number of the probe, where there are several.")] = None,
+    serial: Annotated[
+        str | None, typer.Option(help="Serial number of the probe, or of the board's own USB, where there are several.")
+    ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="USER@NAME", help="A board that runs Linux: where to copy the agent by ssh.")
     ] = None,

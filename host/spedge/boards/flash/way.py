@@ -78,11 +78,16 @@ class Way(abc.ABC):
         self.settings: dict[str, Any] = board.flash.methods[self.name]
         self.serial = serial
         self.port = port
+        self.asked: str | None = None  # why the firmware was not asked for its bootloader; "" when it has gone there
 
     @staticmethod
     def image_of(path: Path) -> Image:
         """What is written of a build: the bytes that its ELF file puts into flash."""
         return read_elf(path)
+
+    def is_waiting(self) -> bool:
+        """Whether a board is in its bootloader already, so that none has to be asked to go there."""
+        return False
 
     def find_tool(self) -> str:
         """What writes, with its version. Raises FlashError, with the command that brings it."""
