@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spedge.base.errors import DeviceError, DeviceGone, UsageError
 from spedge.boards.flash.image import Image, told_image
+from spedge.boards.flash.ssh import Ssh
 from spedge.boards.flash.way import Chip, FlashError, Way
 from spedge.boards.flash.ways import choose
 from spedge.boards.flash.write import ALREADY, UNTOUCHED, UNVERIFIED, VERIFIED, Tell, Written, require_room, write
@@ -44,15 +45,22 @@ def flash(
     address: str | None = None,
     tell: Tell = lambda _: None,
     dry_run: bool = False,
+    listen: str | None = None,
+    key: Path | None = None,
 ) -> Flashed:
     """Write an image that was built for the board, in the way of that name or the first that can be used here.
 
     image: an ELF file, or the program of a board that runs Linux. model_hash: what HELLO has to say, 64 hex digits;
     None: whatever it says. serial: the number of the probe, or of the board's own USB. address: where the firmware
-    answers (`/dev/…`), or user@name.
+    answers (`/dev/…`), or user@name. listen, key: of the agent of a board that runs Linux, where it shall listen
+    (ADDRESS:PORT) and the file of the key that it shall ask for.
     Raises FlashError, which names the step and what is on the board now, UsageError for a board that is not written.
     """
     way = choose(board, method)(board, serial, address)
+    if listen or key:
+        if not isinstance(way, Ssh):
+            raise UsageError(f"--listen and --key are for agents, which are copied by ssh; {board.name} has none")
+        way.listen(listen, key)
     port = _PortOf(way)
     content = way.image_of(image)
     if way.in_bootloader and not way.is_waiting():
@@ -60,7 +68,7 @@ def flash(
         if (found := _ask(way, port, image, content, dry_run)) is not None:
             return found
     written = write(way, content, tell, dry_run)
-    if dry_run or not way.answers:
+    if dry_run:
         return Flashed(written, None, not dry_run)
     tell("Waiting for the firmware")
     try:
@@ -81,7 +89,7 @@ class _PortOf:
     """Where a board's firmware answers. After a reset USB may give its port another name; its number stays."""
 
     def __init__(self, way: Way) -> None:
-        self.board, self.named = way.board, way.port
+        self.board, self.named = way.board, way.address
         present = list_ports()
         path = os.path.realpath(way.port) if way.port else None
         known = [port for port in present if port.device == path or (path is None and port.serial_number == way.serial)]
