@@ -158,7 +158,7 @@ def test_a_device_that_is_gone_before_its_line_is_open_says_why() -> None:
     def dial() -> Transport:
         raise DeviceGone("there is no /dev/pts/5: is the board plugged in?")
 
-    with pytest.raises(DeviceGone, match="^sim was killed by signal 9$"):
+    with pytest.raises(DeviceGone, match=r"^sim was killed by signal 9$"):
         Reconnecting(dial, 1.5, lambda: "sim was killed by signal 9")
     with pytest.raises(DeviceGone, match="is the board plugged in"):
         Reconnecting(dial, 1.5)
