@@ -151,7 +151,8 @@ def test_what_an_f405_has_otherwise() -> None:
     clocks.power.write(0, 1 << 14)
     clocks.write(0x40, 1 << 17)
     line = UsartF4(0x40004400, "USART2", clocks)
-    line.baud, sent = 115_200, []
+    line.baud = 115_200
+    sent: list[int] = []
     line.out = sent.append
     line.write(0x08, 365)
     line.write(0x0C, 0x202C)
