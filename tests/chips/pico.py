@@ -156,8 +156,10 @@ class Pico:
             self.host.hears = word == "hears"
         elif word in ("suspend", "unplug"):
             self.host.plugged = word == "suspend" and self.host.plugged
+            self.host.asleep = word == "suspend"
             self._signal(usb_part.SIE_SUSPENDED)
         elif word == "resume":
+            self.host.asleep = False
             self._signal(usb_part.SIE_RESUME)
         elif word == "plug":
             self.host.plugged = True
