@@ -22,7 +22,7 @@ def make(*targets: str) -> str:
     (FOLDER / "build").mkdir(exist_ok=True)
     with (FOLDER / "build/lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = ["make", "--silent", "-C", FOLDER, *targets]
+        command = ["make", "--silent", "-C", str(FOLDER), *targets]
         done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
