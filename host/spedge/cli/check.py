@@ -116,6 +116,11 @@ def command(
     from spedge.model.bundle import Bundle
     from spedge.model.parts import Detection
 
+    if camera == "frames":
+        raise UsageError(
+            "a sensor at the frame port sends what it sees, and no recording: record that by 'spedge stream board "
+            "--camera-port frames --out FILE', and check FILE"
+        )
     if camera is not None:
         camera = format_name(camera)
     require_range("--every-ms", every_ms)
