@@ -152,6 +152,7 @@ def test_what_is_before_a_cut_is_kept_but_takes_no_file_s_place(verb: str, verbs
 
 
 def test_check_reads_a_recording_once(verbs: Verbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spedge.jobs import given
 
     paths = [tmp_path / "evt2.raw", tmp_path / "nmnist.bin"]
     for path in paths:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ class Given:
     bundle: Bundle
     reading: Reading = PLAIN
     part: Part | None = None
-    read: Mapping[Path, NDArray[np.void]] = MappingProxyType({})
+    read: Mapping[Path, NDArray[np.void]] = field(default_factory=dict)
 
     def events(self, path: Path) -> NDArray[np.void]:
         """All of a recording (EVENT_DTYPE), read now if it was not before. Raises what `load_events` raises."""
