@@ -20,7 +20,8 @@ from spedge.bench.paired import Paired, paired
 from spedge.boards.build import build, compile_model, footprint
 from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
-from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
+from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, tolerance_of
+from spedge.jobs.given import require_recordings
 from spedge.model import parts
 from spedge.model.bundle import Bundle
 from spedge.recordings import PLAIN, Reading
