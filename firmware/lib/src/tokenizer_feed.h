@@ -167,6 +167,7 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
     const uint8_t *const last = end - 4;
     sp_gate_t gate = sp_gate(tok, &feed, d);
     sp_tokenizer_t *volatile on_stack = tok; /* needed rarely, where the loop needs every register */
+    sp_evt2_t *volatile decoder = d;
     int taken;
 
     tok->base_t = (uint32_t)d->time_base;
@@ -174,7 +175,7 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
         const uint32_t first = evt2_load(at);
         if (SP_RARELY(!sp_passes(&gate, first, gate.low))) {
             if (gate.low == 0 || !sp_goes_on(on_stack, &feed, at, &gate.high)) {
-                gate.high = sp_tokenizer_take_time(on_stack, d, at);
+                gate.high = sp_tokenizer_take_time(on_stack, decoder, at);
                 if (gate.high == SP_NO_HIGH)
                     return at;
             }

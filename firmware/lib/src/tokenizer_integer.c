@@ -2,6 +2,8 @@
  * block: no doubles, no counting by the event. */
 #include "tokenizer_feed.h"
 
+#include <string.h>
+
 /* The first event of a patch. Once it holds events its refractory period is over, so what is known of it is dropped. */
 SP_RARE_CALL static int drops_first(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
@@ -25,10 +27,9 @@ static int push_back(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
     if (first == 0 || *info - first != tok->epoch_info)
         return 0;
 
-    uint32_t *to = &tok->slots[next - BLOCK_SLOTS + first - 1u], *const last = &tok->slots[next - 1u];
-    for (; to != last; to++)
-        to[0] = to[1];
-    *last = slot;
+    uint32_t *const slots = &tok->slots[next - BLOCK_SLOTS];
+    memmove(&slots[first - 1u], &slots[first], (BLOCK_SLOTS - first) * sizeof *slots);
+    slots[BLOCK_SLOTS - 1u] = slot;
     *info -= 1u;
     tok->held[patch]++;
     return 1;
@@ -43,7 +44,7 @@ SP_RARE_CALL static int take_last(sp_tokenizer_t *tok, uint32_t patch, uint32_t 
             return rc;
         const uint32_t held = HELD_WHEN_FULL(tok->held[patch]), missing = tok->fire_count - held;
         const uint32_t room = missing > BLOCK_SLOTS ? BLOCK_SLOTS : missing - (missing > 1u);
-        sp_pool_open(tok, patch, room, slot);
+        sp_pool_open(tok, patch, *sp_pool_next(tok, patch), room, slot);
         if (missing > 1u)
             return SP_OK;
     }
@@ -66,7 +67,7 @@ SP_RARE_CALL static int take_first(sp_tokenizer_t *tok, uint32_t patch, uint32_t
     const uint32_t missing = tok->fire_count - 1u - tok->held[patch];
     if (SP_RARELY(missing == 0 || (tok->free_block == BLOCK_NONE && tok->fresh_block == tok->end_block)))
         return take_last(tok, patch, slot);
-    sp_pool_open(tok, patch, missing < BLOCK_SLOTS ? missing : BLOCK_SLOTS, slot);
+    sp_pool_open(tok, patch, next, missing < BLOCK_SLOTS ? missing : BLOCK_SLOTS, slot);
     return SP_OK;
 }
 

@@ -175,11 +175,11 @@ SP_INLINE int sp_pool_spare(sp_tokenizer_t *tok, uint32_t patch)
     return SP_OK;
 }
 
-/* Give the patch a fresh block, which there is, behind its ring, and put an event's slot there, behind which `room` - 1
- * more fit. */
-SP_INLINE void sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t room, uint32_t slot)
+/* Give the patch a fresh block, which there is, behind its ring, of which `before` is *sp_pool_next; and put an event's slot
+ * there, behind which `room` - 1 more fit. */
+SP_INLINE void sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t before, uint32_t room, uint32_t slot)
 {
-    const uint32_t before = *sp_pool_next(tok, patch);
+    const uint32_t held = tok->held[patch];
     uint32_t *const next_block = tok->next_block;
     uint32_t block = tok->free_block;
 
@@ -193,7 +193,7 @@ SP_INLINE void sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t room, 
         next_block[BLOCK_BEFORE(before)] = block;
     }
     next_block[block] = head;
-    tok->held[patch] += room;
+    tok->held[patch] = held + room;
     tok->block_info[block] = tok->epoch_info | (BLOCK_SLOTS - room);
     const uint32_t at = (block + 1u) * BLOCK_SLOTS - room;
     tok->slots[at] = slot;
@@ -208,7 +208,7 @@ SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
     if (SP_RARELY(!SLOT_HAS_ROOM(next))) {
         const int rc = sp_pool_spare(tok, patch);
         if (rc == SP_OK)
-            sp_pool_open(tok, patch, BLOCK_SLOTS, slot);
+            sp_pool_open(tok, patch, *sp_pool_next(tok, patch), BLOCK_SLOTS, slot);
         return rc;
     }
     tok->slots[next] = slot;
