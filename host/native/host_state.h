@@ -141,14 +141,13 @@ SP_INLINE void sp_patch_sleep(sp_host_t *h, size_t patch, uint64_t t)
     s->ring[last < s->room ? last : last - s->room] = (sleeper_t){wake, patch};
 }
 
-/* Patches wake whose periods end up to t: some of their events before that may be still to be dropped. */
+/* Patches wake whose periods end up to t: some of their events before that may be still to be dropped, and so may be all of
+ * one that woke within a batch, fired and is in the ring again. */
 SP_INLINE void sp_patches_wake(sp_host_t *h, uint64_t t)
 {
     sp_sleepers_t *s = h->sleepers;
     while (s->count > 0 && s->ring[s->first].wake <= t) {
-        const sleeper_t sleeper = s->ring[s->first];
-        if (h->wake[sleeper.patch] == sleeper.wake) /* else it woke and fired within a batch: it is in the ring again */
-            h->is_awake[sleeper.patch] = 1;
+        h->is_awake[s->ring[s->first].patch] = 1;
         s->first = s->first + 1u < s->room ? s->first + 1u : 0;
         s->count--;
     }

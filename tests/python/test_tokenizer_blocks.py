@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import spedge
+from spedge._host import BadEvent
 from tests.python import tokenizer_oracle
 
 WIDTH, HEIGHT = 40, 30
@@ -55,6 +56,12 @@ def assert_equal_tokens(a: spedge.Tokens, b: spedge.Tokens) -> None:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
+def assert_found(error: spedge.InputError, place: int) -> None:
+    """By the C, too, whose answer is looked at again for the sentence."""
+    assert isinstance(error.__context__, BadEvent)
+    assert error.__context__.index == place
+
+
 @pytest.mark.parametrize("form", ["records", "columns", "strided"])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("taken", [0, 5000])
@@ -70,8 +77,9 @@ def test_a_wrong_event_in_any_block_changes_nothing(settings: str, form: str, ta
         wrong["y"][place] = HEIGHT
         wrong["t"][min(place + 700, len(good) - 1)] = 0  # a later one is not the one that is named
         stats = tokenizer.stats
-        with pytest.raises(spedge.InputError, match=f"event {place} "):
+        with pytest.raises(spedge.InputError, match=f"event {place} ") as caught:
             tokenizer.push(in_form(wrong, form))
+        assert_found(caught.value, place)
         assert tokenizer.stats == stats
     assert_equal_tokens(tokenizer.push(in_form(good, form)), tokens)
     assert tokenizer.stats == expected.stats
@@ -82,8 +90,9 @@ def test_a_wrong_event_in_any_block_changes_nothing(settings: str, form: str, ta
 def test_bins_that_end_before_the_events_do(settings: str, form: str) -> None:
     events = stream()
     events["t"][-1] = 1
-    with pytest.raises(spedge.InputError, match=f"event {N - 1} .*sort"):
+    with pytest.raises(spedge.InputError, match=f"event {N - 1} .*sort") as caught:
         new(settings).push(in_form(events, form))
+    assert_found(caught.value, N - 1)
 
 
 @pytest.mark.parametrize("form", ["records", "columns"])
