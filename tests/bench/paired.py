@@ -7,11 +7,12 @@ columns and from records: a new spedge.Tokenizer and one push of a whole recordi
 LIBRARY is a shared library in which the published Rust core's loops were compiled, if you have one, with the function
 
     uint64_t tokenize(uint32_t kind, size_t width, size_t height, size_t patch_size, double threshold,
-                      uint64_t absolute_us, uint64_t relative_us, double scale, double decay_per_us, uint64_t duration_us,
-                      size_t n, const uint16_t *x, const uint16_t *y, const uint64_t *t, const bool *p, uint64_t *events)
+                      uint64_t absolute_us, uint64_t relative_us, double scale, double decay_per_us,
+                      uint64_t duration_us, size_t n, const uint16_t *x, const uint16_t *y, const uint64_t *t,
+                      const bool *p, uint64_t *events)
 
-kind is 0 continuous, 1 discrete, 2 voxel; it makes a tokenizer, gives it all n events, drops the tokens, and returns how
-many there were, and their events in *events.
+kind is 0 continuous, 1 discrete, 2 voxel; it makes a tokenizer, gives it all n events, drops the tokens, and returns
+how many there were, and their events in *events.
 """
 
 from __future__ import annotations
@@ -49,10 +50,8 @@ def index() -> dict[str, Any]:
 
 
 def settings(recording: str, name: str) -> dict[str, Any]:
-    return {
-        **index()["configs"][name],
-        **{side: index()["recordings"][recording][side] for side in ("width", "height")},
-    }
+    sides = {side: index()["recordings"][recording][side] for side in ("width", "height")}
+    return {**index()["configs"][name], **sides}
 
 
 @cache

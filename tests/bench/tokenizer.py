@@ -1,7 +1,8 @@
 """The tokenizer on the host: the reference's configurations, batches on two threads, small pushes.
 
-`python -m tests.bench.tokenizer` prints a table against np.bincount, with `batch` what two threads give; tests.bench.paired
-compares with an earlier commit. Times are the best of many: what else runs on the machine only ever makes them longer.
+`python -m tests.bench.tokenizer` prints a table against np.bincount, with `batch` what two threads give;
+tests.bench.paired compares with an earlier commit. Times are the best of many: what else runs on the machine only ever
+makes them longer.
 """
 
 from __future__ import annotations

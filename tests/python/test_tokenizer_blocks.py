@@ -101,10 +101,10 @@ def test_bins_that_end_before_the_events_do(settings: str, form: str) -> None:
 @pytest.mark.parametrize("settings", ["refractory", "decaying", "discrete"])
 def test_periods_that_begin_and_end_within_a_block(settings: str, period: int, last_t: int, form: str) -> None:
     """Up to the last time that there is, behind which a period may end."""
-    parameters = {"kind": "continuous", **SETTINGS[settings], "absolute_refractory_us": period}
+    parameters: dict[str, Any] = {"kind": "continuous", **SETTINGS[settings], "absolute_refractory_us": period}
     events = stream(6000, patches=4, last_t=last_t)
     events["t"][-40:] = last_t
-    size = {"width": WIDTH, "height": HEIGHT, "patch_size": 8}
+    size: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "patch_size": 8}
     tokenizer = spedge.Tokenizer(**parameters, **size)
     tokens = tokenizer.push(in_form(events, form))
     expected = tokenizer_oracle.tokens(events, **parameters, **size, pool_events=None)
