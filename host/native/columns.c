@@ -33,8 +33,7 @@ static int are_arrays(const sp_columns_t *c)
            is_aligned(c->x, 2) && is_aligned(c->y, 2);
 }
 
-/* Records of the output's own layout (EVENT_DTYPE). */
-static int are_records(const sp_columns_t *c)
+int sp_columns_are_records(const sp_columns_t *c)
 {
     return c->x == c->t + 8 && c->y == c->t + 10 && c->p == c->t + 12 && c->p_bytes == 1 && !c->p_signed &&
            c->t_stride == (ptrdiff_t)SP_RECORD && c->x_stride == c->t_stride && c->y_stride == c->t_stride &&
@@ -162,7 +161,7 @@ WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t bef
 static int any_bad_of(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t last_t,
                       uint32_t *pixels)
 {
-    if (are_records(c)) {
+    if (sp_columns_are_records(c)) {
         const uint8_t *first = c->t + from * SP_RECORD;
         return sp_columns_time(c, to - 1u) > most->t || any_bad_in_records(first, to - from, last_t, most, pixels);
     }
@@ -273,29 +272,29 @@ WIDE static void pixels_scaled(uint32_t *patch, const uint32_t *pixel, const sp_
     patches_of_pixels(patch, pixel, grid, n, 0);
 }
 
-void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead,
-                      size_t first, size_t count)
+void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead, size_t first,
+                   size_t count)
 {
     const int shifted = grid->reciprocal == 0;
-    const uint32_t *pixel = b->patch;
+    const uint32_t *pixel = patch;
 
     if (are_arrays(c)) {
         const uint16_t *x = (const uint16_t *)(const void *)c->x + first;
         const uint16_t *y = (const uint16_t *)(const void *)c->y + first;
-        (shifted ? patches_shifted : patches_scaled)(b->patch, x, y, grid, count);
+        (shifted ? patches_shifted : patches_scaled)(patch, x, y, grid, count);
         return;
     }
-    if (are_records(c)) {
+    if (sp_columns_are_records(c)) {
         if (ahead)
             pixel = &ahead->pixels[first - ahead->from];
         else
-            take_pixels(b->patch, c->t + first * SP_RECORD, count);
+            take_pixels(patch, c->t + first * SP_RECORD, count);
     } else {
         const uint8_t *x = c->x + (ptrdiff_t)first * c->x_stride, *y = c->y + (ptrdiff_t)first * c->y_stride;
         for (size_t i = 0; i < count; i++, x += c->x_stride, y += c->y_stride)
-            b->patch[i] = load_u16(x) | (uint32_t)load_u16(y) << 16;
+            patch[i] = load_u16(x) | (uint32_t)load_u16(y) << 16;
     }
-    (shifted ? pixels_shifted : pixels_scaled)(b->patch, pixel, grid, count);
+    (shifted ? pixels_shifted : pixels_scaled)(patch, pixel, grid, count);
 }
 
 /* -1 (0xff) is off as 0 is. */
@@ -333,14 +332,12 @@ void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
     }
 }
 
-void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, const sp_ahead_t *ahead,
-                   size_t first, size_t count)
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, size_t first, size_t count)
 {
-    sp_batch_patches(b, c, grid, ahead, first, count);
     b->columns = c;
     b->first = first;
     b->t = c->t + (ptrdiff_t)first * c->t_stride;
-    b->are_records = are_records(c);
+    b->are_records = sp_columns_are_records(c);
     if (b->are_records) {
         if (first + count == n) { /* behind the last one is not ours to read */
             memcpy(b->copied, b->t, count * SP_RECORD);

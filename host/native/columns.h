@@ -15,6 +15,9 @@ typedef struct sp_columns {
     uint8_t t_signed, x_signed, y_signed, p_signed, p_bytes;
 } sp_columns_t;
 
+/* Whether the events lie as records of the output's own layout (EVENT_DTYPE). */
+int sp_columns_are_records(const sp_columns_t *c);
+
 /* Index of the first event of from .. to that is older than its predecessor (or last_t), outside the sensor, negative, or of
  * no polarity; `to` if all are good. */
 size_t sp_columns_check(const sp_columns_t *c, size_t from, size_t to, uint64_t last_t, uint32_t width,
@@ -65,16 +68,15 @@ typedef struct sp_batch {
     uint8_t copied[SP_BATCH * SP_RECORD + 8u];
 } sp_batch_t;
 
-/* Fill b with the events first .. first + count (count at most SP_BATCH) of n, good ones, which `ahead` has if it is given.
- * The tails are for sp_batch_tails. */
-void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, const sp_ahead_t *ahead,
-                   size_t first, size_t count);
+/* The patches of the events first .. first + count, good ones, which `ahead` has if it is given. */
+void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead, size_t first,
+                   size_t count);
+
+/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for sp_batch_tails;
+ * b->patch is the caller's to fill. */
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, size_t first, size_t count);
 
 /* The tails, unless the events are records, of the batch's n events, or at least of those `count` that list numbers. */
 void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count);
-
-/* As sp_batch_load, their patches only. */
-void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead,
-                      size_t first, size_t count);
 
 #endif

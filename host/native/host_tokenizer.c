@@ -119,7 +119,8 @@ static size_t take_batch(sp_host_t *h, const sp_columns_t *events, size_t n, con
         }
         sp_patches_wake(h, last);
     }
-    sp_batch_load(&h->batch, events, n, &h->grid, ahead, at, count);
+    sp_patches_of(h->batch.patch, events, &h->grid, ahead, at, count);
+    sp_batch_load(&h->batch, events, n, at, count);
     if (h->run(h, &h->batch, count) != 0)
         return 0;
     h->filter = (h->kept - kept) * 4u < 3u * count;

@@ -13,6 +13,7 @@ typedef struct voxels {
     size_t n;
     size_t patches;
     size_t touched_count;
+    uint32_t *patch;   /* [n] of records, where to find it again takes long: of those that were counted; or NULL */
     uint32_t *counts;  /* [patches], 0 between bins */
     uint32_t *touched; /* [patches]: those with events in this bin */
     uint8_t **ends;    /* [patches]: where the next record goes; NULL: below the threshold */
@@ -52,11 +53,12 @@ static size_t count_events(voxels_t *v, size_t from, uint64_t last)
     uint32_t *counts = v->counts, *list = v->touched;
     size_t touched = 0;
     while (from < v->n && check_from(v, from) && sp_columns_time(v->events, from) <= last) {
+        uint32_t *patches = v->patch ? &v->patch[from] : v->batch.patch;
         const size_t most = v->ahead.to - from < SP_BATCH ? v->ahead.to : from + SP_BATCH;
         const size_t n = end_of_bin(v->events, from, most, last) - from;
-        sp_batch_patches(&v->batch, v->events, &v->grid, &v->ahead, from, n);
+        sp_patches_of(patches, v->events, &v->grid, &v->ahead, from, n);
         for (size_t i = 0; i < n; i++) {
-            const uint32_t patch = v->batch.patch[i];
+            const uint32_t patch = patches[i];
             const uint32_t count = counts[patch];
             counts[patch] = count + 1u;
             if (SP_RARELY(count == 0))
@@ -138,11 +140,11 @@ SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to
 }
 
 /* The next few events. Where their records go is found first, as in host_tokenizer.c. */
-SP_INLINE void place_group(const sp_batch_t *b, uint8_t **ends, size_t first, size_t count)
+SP_INLINE void place_group(const sp_batch_t *b, const uint32_t *patch, uint8_t **ends, size_t first, size_t count)
 {
     uint8_t *to[GROUP];
     for (size_t i = 0; i < count; i++) {
-        uint8_t **end = &ends[b->patch[first + i]], *at = *end;
+        uint8_t **end = &ends[patch[first + i]], *at = *end;
         to[i] = at;
         *end = at + (SP_RECORD & (0u - (size_t)(at != NULL)));
     }
@@ -152,13 +154,16 @@ SP_INLINE void place_group(const sp_batch_t *b, uint8_t **ends, size_t first, si
 static void write_events(voxels_t *v, size_t from, size_t to)
 {
     for (size_t n; from < to; from += n) {
+        const uint32_t *patches = v->patch ? &v->patch[from] : v->batch.patch;
         size_t i = 0;
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        sp_batch_load(&v->batch, v->events, v->n, &v->grid, NULL, from, n);
+        if (!v->patch)
+            sp_patches_of(v->batch.patch, v->events, &v->grid, NULL, from, n);
+        sp_batch_load(&v->batch, v->events, v->n, from, n);
         sp_batch_tails(&v->batch, n, NULL, n);
         for (; n - i >= GROUP; i += GROUP)
-            place_group(&v->batch, v->ends, i, GROUP);
-        place_group(&v->batch, v->ends, i, n - i);
+            place_group(&v->batch, patches, v->ends, i, GROUP);
+        place_group(&v->batch, patches, v->ends, i, n - i);
     }
 }
 
@@ -207,11 +212,14 @@ uint8_t *sp_voxel_tokens(const sp_voxel_config_t *config, const sp_columns_t *ev
     v->ahead.to = 0;
     v->is_wrong = 0;
     v->patches = (size_t)v->grid.columns * v->grid.rows;
+    const int keeps = sp_columns_are_records(events);
+    v->patch = keeps ? malloc(n * sizeof *v->patch) : NULL;
     v->counts = calloc(v->patches, sizeof *v->counts);
     v->touched = malloc(v->patches * sizeof *v->touched);
     v->ends = malloc(v->patches * sizeof *v->ends);
-    out = v->counts && v->touched && v->ends ? all_bins(v, tokens, out, discarded) : NULL;
+    out = (v->patch || !keeps) && v->counts && v->touched && v->ends ? all_bins(v, tokens, out, discarded) : NULL;
     *good = v->ahead.to;
+    free(v->patch);
     free(v->counts);
     free(v->touched);
     free(v->ends);

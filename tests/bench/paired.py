@@ -3,7 +3,8 @@
     python -m tests.bench.paired OTHER/.venv/bin/python [--core LIBRARY] [--turns N] [--only NAME]
 
 OTHER is a clone of an earlier commit with an environment of its own. Every configuration of the reference vectors, from
-columns and from records: a new spedge.Tokenizer and one push of a whole recording, in two processes that take turns.
+columns and from records: a new spedge.Tokenizer and one push of a whole recording, in two processes that take turns;
+medians of all turns.
 LIBRARY is a shared library in which the published Rust core's loops were compiled, if you have one, with the function
 
     uint64_t tokenize(uint32_t kind, size_t width, size_t height, size_t patch_size, double threshold,
@@ -37,6 +38,7 @@ import spedge
 FORMS = ("columns", "records")
 RECORDINGS = ("dvs_320x240", "evt2_640x480")
 KINDS = ("continuous", "discrete", "voxel")
+REPEATS = 6  #: of which a turn's time is the best
 
 
 def golden() -> Path:
@@ -110,10 +112,12 @@ def serve() -> None:
     for line in sys.stdin:
         recording, name, form = json.loads(line)
         run = tokenizing(recording, name, form) if form in FORMS else core(Path(form), recording, name)
-        run()  # memory and caches are as they are when it goes on
-        start = time.thread_time_ns()
-        made = run()
-        print(json.dumps([time.thread_time_ns() - start, *made]), flush=True)
+        best = sys.maxsize
+        for _ in range(REPEATS):  # the first finds caches as the other process left them
+            start = time.thread_time_ns()
+            made = run()
+            best = min(best, time.thread_time_ns() - start)
+        print(json.dumps([best, *made]), flush=True)
 
 
 class Other:
