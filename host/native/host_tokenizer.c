@@ -139,8 +139,8 @@ static uint8_t *take_good(sp_host_t *h, const sp_columns_t *events, size_t n)
     return h->out;
 }
 
-/* The same for a tokenizer that has taken none, which a reset undoes: checked as it goes, so that events come into the cache
- * once. */
+/* The same of records, for a tokenizer that has taken none, which a reset undoes: checked as it goes, so that they come into
+ * the cache once. Of columns the check is so quick that it is better left alone. */
 static uint8_t *take_first(sp_host_t *h, const sp_columns_t *events, size_t n, uint64_t last_t, size_t *good)
 {
     sp_ahead_t ahead;
@@ -168,7 +168,7 @@ uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, uint64
     h->tokens = tokens;
     h->out = out;
     *good = n;
-    if (h->stats.taken == 0)
+    if (h->stats.taken == 0 && sp_columns_are_records(events))
         return take_first(h, events, n, last_t, good);
     *good = sp_columns_check(events, 0, n, last_t, h->config.width, h->config.height);
     return *good < n ? out : take_good(h, events, n);
