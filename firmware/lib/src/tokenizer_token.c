@@ -48,6 +48,7 @@ size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t c
     const uint32_t bits = tok->span_bits, mask = (1u << bits) - 1u;
     const uint32_t x0 = (uint32_t)tok->ready.x * tok->config.patch_size;
     const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;
+    const uint32_t corner = sp_corner(tok->config.patch_size, tok->ready.x, tok->ready.y);
     const size_t n = capacity < cursor->left ? capacity : cursor->left;
     size_t got = 0;
 
@@ -55,7 +56,7 @@ size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t c
         const uint32_t block = cursor->slot / BLOCK_SLOTS, end = (block + 1u) * BLOCK_SLOTS;
         const uint64_t time_high = INFO_EPOCH(tok->block_info[block]) << tok->time_bits;
         for (; cursor->slot < end && got < n; cursor->slot++) {
-            const uint32_t slot = tok->slots[cursor->slot];
+            const uint32_t slot = tok->slots[cursor->slot] ^ corner;
             out[got++] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),
                                       .x = (uint16_t)(x0 + (evt2_x(slot) & mask)),
                                       .y = (uint16_t)(y0 + (evt2_y(slot) & mask)),
