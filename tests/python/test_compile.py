@@ -147,7 +147,8 @@ def test_every_target_compiles_with_its_own_compiler(small: Bundle, target: str,
     report = json.loads((tmp_path / "model/report.json").read_text())
     linux = TARGETS[target].vectors  # with kernels for each kind of vector instructions, and threads
     assert taken.constant_bytes >= report["flash_bytes"] and 1000 < taken.code_bytes < (80_000 if linux else 60_000)
-    assert 0 < taken.stack_bytes < (4000 if linux else 2000)
+    # of Linux the largest frames of all kinds of vectors are told, one below the other: sums of bytes are kept in them
+    assert 0 < taken.stack_bytes < (4500 if linux else 2000)
     calls = {c for c in taken.library_calls if not c.startswith("__aarch64_")}  # atomics, by libgcc
     if TARGETS[target].integers:  # what is left of floats, by libgcc
         calls = {c for c in calls if not c.startswith(("__aeabi_", "__clz"))} - {"sqrtf"}
