@@ -6,7 +6,7 @@ more. What they do not cover (8-bit weights, a width that is no multiple of four
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,8 +55,8 @@ def adds(epilogue: Epilogue, out: Layout) -> bool:
 class PanelLinearKernel(LinearKernel):
     """LinearKernel with tiles of four rows and four columns; x is a panel.
 
-    `bias` holds what a tile's 16 sums start from, as they lie (`starts`). Without one the result is added to a panel, or
-    its sums start from columns of x, from `kept` on: the weights of those are the identity, and are not there.
+    `bias` holds what a tile's 16 sums start from, as they lie (`starts`). Without one the result is added to a panel,
+    or its sums start from columns of x, from `kept` on: the weights of those are the identity, and are not there.
     """
 
     kept: int | None = None
@@ -105,7 +105,10 @@ class PanelLinearKernel(LinearKernel):
                     b.do("sp_k_panel_columns", residual, weights, x, self.depth, rows, out)
             elif self.kept is not None:
                 own = b.address(p["x"], t * TILE + self.kept * PANEL)
-                b.do("sp_k_panel_keep", own, x, weights, self.steps, rows, b.address(p["out"], t * self.out.tile))
+                if self.by_rows:
+                    b.do("sp_k_panel_keep", own, x, weights, self.steps, rows, b.address(p["out"], t * self.out.tile))
+                else:
+                    b.do("sp_k_panel_columns", own, weights, x, self.steps, rows, b.address(p["out"], t * TILE))
             elif self.by_rows:
                 b.do("sp_k_panel_rows", start, x, weights, self.depth, rows, b.address(p["out"], t * self.out.tile))
             elif self.out.panel and (self.gelu or not self.epilogue.steps):
@@ -128,6 +131,19 @@ class PanelLinearKernel(LinearKernel):
                 if not self.gelu:
                     value = self.epilogue.apply(b, p, value, r, column)
                 b.store(p["out"], self.out.at(r, column), value)
+
+
+def started(
+    kernel: PanelLinearKernel, weight: NDArray[Any], bias: NDArray[np.float32] | None
+) -> tuple[PanelLinearKernel, NDArray[Any], NDArray[np.float32] | None]:
+    """The kernel that is best for these weights and this bias, and both as it reads them; see PanelLinearKernel."""
+    if bias is None and not adds(kernel.epilogue, kernel.out):
+        plain = not kernel.epilogue.steps and (kernel.out.panel or kernel.by_rows)
+        kept = kept_columns(weight) if plain else None
+        if kept is not None:
+            return replace(kernel, kept=kept), np.delete(weight, slice(kept, kept + kernel.width), axis=0), None
+        bias = np.zeros(kernel.width, np.float32)
+    return replace(kernel, bias=bias is not None), weight, None if bias is None else kernel.starts(bias)
 
 
 @dataclass(frozen=True)
@@ -224,7 +240,7 @@ class PanelScoresKernel(ScoresKernel):
 
 @dataclass(frozen=True)
 class PanelSoftmaxKernel(SoftmaxKernel):
-    """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; the scores after `keys` become 0 in the end."""
+    """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; those after `keys` become 0 in the end."""
 
     @property
     def title(self) -> str:

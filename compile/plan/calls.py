@@ -32,8 +32,7 @@ from ..kernels.panel import (
     PanelScoresKernel,
     PanelSoftmaxKernel,
     RowLinearKernel,
-    adds,
-    kept_columns,
+    started,
 )
 from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
 from ..kernels.vector import VectorMixKernel
@@ -116,34 +115,16 @@ class Calls:
             part = weight[:, start:stop]
             kind = linear_kernel(self.target, node, x.buffer.layout, blocks, step)
             bias = None if node.bias is None else node.bias[start:stop] * factor
-            more = {}
-            if bias is None and kind is PanelLinearKernel and not adds(epilogue, buffer.layout):
-                kept = kept_columns(part) if buffer.layout.tile and not epilogue.steps else None
-                if kept is None:
-                    bias = np.zeros(stop - start, np.float32)
-                else:
-                    more = {"kept": kept}
-            kernel = kind(
-                self.rows(blocks),
-                part.shape[0],
-                stop - start,
-                step,
-                self.target.unroll,
-                bias is not None,
-                x.buffer.layout,
-                buffer.layout,
-                epilogue,
-                **more,
-            )
-            if "kept" in more:
-                part = np.delete(part, slice(more["kept"], more["kept"] + part.shape[1]), axis=0)
+            sizes = (self.rows(blocks), part.shape[0], stop - start, step, self.target.unroll)
+            kernel = kind(*sizes, bias is not None, x.buffer.layout, buffer.layout, epilogue)
+            if isinstance(kernel, PanelLinearKernel):
+                kernel, part, bias = started(kernel, part, bias)
             packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
             args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", packed)]
             if node.quant is not None:
                 args.append(self.memory.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
             if bias is not None:
-                starts = kernel.starts(bias) if isinstance(kernel, PanelLinearKernel) else bias
-                args.append(self.memory.constant(f"{node.out.name}_bias{tail}", starts))
+                args.append(self.memory.constant(f"{node.out.name}_bias{tail}", bias))
             for matrix in matrices:
                 assert matrix.buffer is not None
                 at = matrix.offset + matrix.buffer.layout.at(0, start)

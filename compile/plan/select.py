@@ -37,7 +37,7 @@ def panel_attentions(graph: Graph, target: Target) -> frozenset[Attention]:
 
 
 def heads_in_panels(graph: Graph, target: Target) -> frozenset[Attention]:
-    """The attentions of one row whose heads, which read the same rows, are computed four at a time as a panel's rows."""
+    """The attentions of one row whose heads, which read the same rows, are computed in fours, as a panel's rows."""
 
     def fits(node: Attention) -> bool:
         alone = isinstance(graph.producer(node.q), HeadLinear) and graph.used_once(node.q)

@@ -110,7 +110,8 @@ static inline void sp_k_panel_top_c(const float *scores, int32_t tiles, float *t
 
 /* scores[j][r] = 2^((scores[j][r] - whole[r]) / 8), relative error at most 2.5e-7, 0 below 2^(-254.5 / 8); total[r]:
  * their sum over `keys` keys. shift[r]: SP_K_MAGIC - whole[r], whole[r] being whole and no less than any score. */
-static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float *shift, const float *table, float *total)
+static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float *shift, const float *table,
+                                       float *total)
 {
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
@@ -310,7 +311,8 @@ SP_K_APART void sp_k_panel_lower(float *scores, int32_t keys, float *top)
 SP_K_APART void sp_k_panel_powers_of_one(float *scores, int32_t keys, float shift, const float *table, float *total)
 {
     const float shifts[4] = {shift, shift, shift, shift};
-    total[0] = total[1] = total[2] = total[3] = 0.0f;
+    total[0] = 0.0f;
+    total[1] = total[2] = total[3] = 1.0f; /* of nothing; they are divided by */
     for (int32_t j = 0; j < keys; j += 4, scores += 16) {
         float four[4], part[4];
         for (int i = 0; i < 4; ++i)
@@ -325,13 +327,13 @@ SP_K_APART void sp_k_panel_powers_of_one(float *scores, int32_t keys, float shif
 
 /* scores[j][r] = 2^((scores[j][r] - top[r]) / 8), all of a row times the same number near one; total[r]: their sum over
  * `keys` keys. top[r]: the row's largest score; it may be changed. Of one row, `keys` are rounded up to fours. */
-static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, const float *table, int32_t rows, float *total)
+static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, const float *table, int32_t rows,
+                                   float *total)
 {
     float shift[4];
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < 4; ++r)
         if (!(top[r] > -SP_K_SCORE_LIMIT && top[r] < SP_K_SCORE_LIMIT))
             sp_k_panel_lower(scores, keys, top);
-    }
     for (int r = 0; r < 4; ++r)
         shift[r] = SP_K_MAGIC - (float)((int32_t)top[r] + 1);
     if (rows > 1)
@@ -343,6 +345,5 @@ static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, cons
 #ifdef __cplusplus
 }
 #endif
-
 
 #endif
