@@ -14,12 +14,11 @@ from spedge.model.parts import Detector
 
 from .data import folder, store
 from .data.published import PARTS
-from .data.registry import describe_data
+from .data.registry import describe_data, is_made
 from .preprocess import PreprocessProgress, preprocess
 from .presets import Preset
 
 NAME = "folder"
-OURS = ("gestures", "gestures-320")
 
 
 def is_folder(name: str, data: str | os.PathLike[str] | None) -> bool:
@@ -29,7 +28,7 @@ def is_folder(name: str, data: str | os.PathLike[str] | None) -> bool:
     root = Path(data)
     if (root / store.INDEX).exists():
         return store.kind_of(root) == NAME
-    if name in OURS and all((root / part).is_dir() for part in PARTS if part != "validation"):
+    if is_made(name) and all((root / part).is_dir() for part in PARTS if part != "validation"):
         return False  # as we write those data sets ourselves
     found = folder.find(root)
     own_files = name == "nmnist" and all(source.files[0].suffix == ".bin" for source in found.sources)

@@ -14,6 +14,7 @@
 
 /* {port, pin, alternate function} */
 #define BOARD_LINES {GPIOA, 2, 7}, {GPIOA, 3, 7}, {GPIOC, 6, 8}, {GPIOC, 7, 8}
+#define BOARD_USB_LINES {GPIOA, 11, 10}, {GPIOA, 12, 10}
 #define BOARD_CAMERA_STOP {GPIOB, 12, 0}
 
 #endif

@@ -1,4 +1,4 @@
-"""What an STM32F746 and an STM32H743 have, and where, for the doubles of them."""
+"""What an STM32F405, an STM32F746 and an STM32H743 have, and where, for the doubles of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,29 @@ from tests.chips.receivers import Reach
 
 FLASH = 0x08000000
 #: Of each chip. doubles: it has an FPU for them. link, camera: USART, where, interrupt, pins. requests: of each DMA, as
-#: receivers.Dma has them. stop: the pin that stops the camera. dcmi: where, and its pins.
+#: receivers.Dma has them. stop: the pin that stops the camera. dcmi: where, and its pins. sets: as of parts.System.
 CHIPS: dict[str, dict[str, Any]] = {
+    "f405": {
+        "memories": ((FLASH, 1 << 20), (0x20000000, 128 << 10), (0x1FFF7000, 0x1000), (0x1FFF0000, 0x1000)),
+        "unique_id": 0x1FFF7A10,
+        "bootloader": 0x1FFF0000,
+        "sets": 0,
+        "doubles": False,
+        "gpio": 0x40020000,
+        "link": ("USART2", 0x40004400, 38, (("A", 2, 7), ("A", 3, 7))),
+        "camera": ("USART6", 0x40011400, 71, (("C", 6, 8), ("C", 7, 8))),
+        "clocks": (parts.ClocksF4, 0x40023800),
+        "power": (parts.PowerF4, 0x40007000),
+        "flash": (parts.FlashF7, 0x40023C00),
+        "watchdog": 0x40003000,
+        "dma": (),
+        "mux": None,
+        "requests": (),
+        "stop": ("B", 12),
+        "usb": (0x50000000, 67),
+        "reach": (),
+        "dcmi": None,
+    },
     "f746": {
         "memories": ((FLASH, 1 << 20), (0x20000000, 320 << 10), (0x1FF0F000, 0x1000), (0x1FF00000, 0x1000)),
         "unique_id": 0x1FF0F420,

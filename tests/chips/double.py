@@ -20,7 +20,11 @@ from tests.conftest import REPOSITORY
 from tests.events import scattered
 
 #: What chip a board has, and what its crystal is.
-BOARDS = {"disco-f746g": ("f746", "crystal=25000000"), "nucleo-h743zi2": ("h743", "crystal=8000000", "fed")}
+BOARDS = {
+    "netduinoplus2": ("f405", "crystal=25000000"),
+    "disco-f746g": ("f746", "crystal=25000000"),
+    "nucleo-h743zi2": ("h743", "crystal=8000000", "fed"),
+}
 
 
 class Double:
@@ -58,6 +62,12 @@ class Double:
         line = self.process.stdout.readline().strip()
         return line or self.process.stderr.read().strip()
 
+    def tell(self, word: str) -> None:
+        """What happens at its USB cable."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
     def stack(self) -> int:
         """Bytes of stack that its program has used so far."""
         self.process.send_signal(signal.SIGUSR1)
@@ -77,11 +87,6 @@ class Pico(Double):
     def __init__(self, image: Path) -> None:
         self.start("tests.chips.pico", str(image))
         self.link, self.attached = self.hear(), self.hear()
-
-    def tell(self, word: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
 
     def open(self, silence: float = 60.0) -> Device:
         return Device.open(self.link, timeouts=Timeouts(silence=silence, work=silence))

@@ -1,7 +1,8 @@
-"""The USB controller of an STM32F746 and H743, as a device without DMA: Synopsys' core, by the reference manuals.
+"""The USB controller of an STM32F405, F746 and H743, as a device without DMA: Synopsys' core, by the reference manuals.
 
 Its other side has the names that usb_host.py's host asks for. What comes from there waits until the program has dealt
-with what came before: a bus is slower than a core.
+with what came before: a bus is slower than a core. A bus that is quiet, because the host sleeps or the cable is out,
+holds what is under way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import ClassVar
 
 from tests.chips.parts import Clocked, Clocks, Gpio, Wrong, field
 
-ENDPOINTS = 6
 PACKET = 64
 AHB, RESET, STATUS, MASK, RX_PEEK, RX_POP = 0x08, 0x10, 0x14, 0x18, 0x1C, 0x20
 IN_MASK, OUT_MASK, ALL, ALL_MASK, EMPTY_MASK, CONTROL = 0x810, 0x814, 0x818, 0x81C, 0x834, 0x804
@@ -25,20 +25,28 @@ ENABLE, DISABLE, SET_NAK, CLEAR_NAK = 1 << 31, 1 << 30, 1 << 27, 1 << 26
 DONE, DISABLED, SETUP, FIFO_EMPTY = 1 << 0, 1 << 1, 1 << 3, 1 << 7
 OUT_DATA, OUT_DONE, SETUP_DONE, SETUP_DATA = 2, 3, 4, 6  # what a word of the receiver's FIFO is about
 SOFT_DISCONNECT = 2
+OTG, RX_ROOM, TX_ROOM, PHY, SPEED = 0x00, 0x24, 0x28, 0x38, 0x808
+SESSION = 1 << 6 | 1 << 7  # of OTG: there is a host, whatever a pin says; later cores have it
+PHY_ON, BIT_21 = 1 << 16, 1 << 21  # bit 21: an F405 does not look at a pin for a host, others do
+FLUSH_RX, FLUSH_TX, ALL_TX = 1 << 4, 1 << 5, 0x10
+IS_SUSPENDED = 1
 
 
-def _registers() -> dict[int, int]:
-    plain = (0x00, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x24, 0x28, 0x38, 0x44, 0x4C, 0x50, 0x5C, 0xE00)
+def _registers(endpoints: int, revision: int) -> dict[int, int]:
+    plain = (OTG, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, RX_ROOM, TX_ROOM, PHY, 0x44, 0x4C, 0x50, 0x5C, 0xE00)
     found = dict.fromkeys(plain, 0)
-    found |= {0x40: 0x4F54330A, 0x48: ENDPOINTS - 1 << 10, 0x800: 0, CONTROL: SOFT_DISCONNECT, 0x808: 3 << 1}
+    found |= {0x40: revision, 0x48: endpoints - 1 << 10, 0x800: 0, CONTROL: SOFT_DISCONNECT, SPEED: 3 << 1}
     found |= dict.fromkeys((IN_MASK, OUT_MASK, ALL_MASK, EMPTY_MASK), 0)
-    found |= {0x104 + 4 * n: 0 for n in range(ENDPOINTS - 1)}
-    found |= {base + OF_ENDPOINT * n + at: 0 for base in (IN, OUT) for n in range(ENDPOINTS) for at in (0, FLAGS, SIZE)}
+    found |= {0x104 + 4 * n: 0 for n in range(endpoints - 1)}
+    found |= {base + OF_ENDPOINT * n + at: 0 for base in (IN, OUT) for n in range(endpoints) for at in (0, FLAGS, SIZE)}
     return found
 
 
 class Otg(Clocked):
-    REGISTERS: ClassVar[dict[int, int]] = _registers()
+    """ENDPOINTS: in each direction. WORDS: of the memory that all FIFOs share."""
+
+    REGISTERS: ClassVar[dict[int, int]] = _registers(6, 0x4F54330A)
+    ENDPOINTS, WORDS = 6, 320
     irq = 0
     pins: tuple[tuple[Gpio, int, int], ...] = ()
     on_usb_enabled: Callable[[], None] | None = None
@@ -49,13 +57,16 @@ class Otg(Clocked):
 
     def __init__(self, base: int, clocks: Clocks) -> None:
         super().__init__(base, "OTG_FS", clocks)
-        self.size = FIFO + OF_FIFO * ENDPOINTS
+        self.size = FIFO + OF_FIFO * self.ENDPOINTS
 
     def reset(self) -> None:
         super().reset()
         self.received: deque[tuple[int, int, bytes]] = deque()
         self.words: deque[int] = deque()
-        self.filled = [b""] * ENDPOINTS
+        self.filled = [b""] * self.ENDPOINTS
+        self.turns = [0] * self.ENDPOINTS  # a packet of one that is over is not sent any more
+        self.held: set[int] = set()  # control registers of endpoints that say NAK
+        self.quiet = False
         self.later: deque[Callable[[], None]] = deque()
         if self.on_reset:
             self.on_reset()
@@ -72,8 +83,8 @@ class Otg(Clocked):
         if at == RX_POP:
             return self._pop()
         if at == ALL:
-            return sum(1 << n for n in range(ENDPOINTS) if self._in_flags(n) & self._in_mask(n)) | sum(
-                1 << 16 + n for n in range(ENDPOINTS) if self._flags(OUT, n) & self.values[OUT_MASK]
+            return sum(1 << n for n in range(self.ENDPOINTS) if self._in_flags(n) & self._in_mask(n)) | sum(
+                1 << 16 + n for n in range(self.ENDPOINTS) if self._flags(OUT, n) & self.values[OUT_MASK]
             )
         if at in range(IN + ROOM, OUT, OF_ENDPOINT):
             return PACKET // 4 * (not self.filled[(at - IN) // OF_ENDPOINT])
@@ -100,8 +111,24 @@ class Otg(Clocked):
                 self._attach()
             elif value & SOFT_DISCONNECT and not was & SOFT_DISCONNECT and self.on_reset:
                 self.on_reset()
-        elif at != RESET:
+        elif at == RESET:
+            self._flush(value)
+        else:
             self.values[at] = value
+
+    def _flush(self, value: int) -> None:
+        if value & FLUSH_RX:
+            self.received.clear()
+            self.words.clear()
+        if value & FLUSH_TX:
+            which = field(value, 6, 5)
+            for n in range(self.ENDPOINTS) if which == ALL_TX else (which,):
+                self._drop(n)
+
+    def _drop(self, n: int) -> None:
+        """What an endpoint was to send."""
+        self.filled[n] = b""
+        self.turns[n] += 1
 
     @property
     def wants(self) -> bool:
@@ -139,17 +166,36 @@ class Otg(Clocked):
                 raise Wrong(f"{self.name} is used, and pin {pin} of {port.name} is not its, or pulled")
         if (hz := self.clocks.usb()) != 48_000_000:
             raise Wrong(f"{self.name} runs at {hz} Hz")
+        if not self.values[PHY] & PHY_ON or not self._sees_a_host():
+            raise Wrong(
+                f"{self.name} attaches, and its transceiver is off, or waits for a pin to say that a host is there"
+            )
+        rooms = [self.values[RX_ROOM] & 0xFFFF] + [
+            self.values[at] >> 16 for at in (TX_ROOM, *(0x104 + 4 * n for n in range(self.ENDPOINTS - 1)))
+        ]
+        if sum(rooms) > self.WORDS:
+            raise Wrong(f"the FIFOs of {self.name} have {rooms} words of {self.WORDS}")
         if self.on_usb_enabled:
             self.later.append(self.on_usb_enabled)
+
+    def _sees_a_host(self) -> bool:
+        return not self.values[PHY] & BIT_21 and self.values[OTG] & SESSION == SESSION
 
     def _control(self, at: int, value: int) -> None:
         """Of an endpoint."""
         base = OUT if at >= OUT else IN
         n = (at - base) // OF_ENDPOINT
-        self.values[at] = value & ~(ENABLE | DISABLE | SET_NAK | CLEAR_NAK)
+        was_enabled = self.values[at] & ENABLE
+        is_held = at in self.held
+        if value & (SET_NAK | CLEAR_NAK):
+            (self.held.add if value & SET_NAK else self.held.discard)(at)
+        self.values[at] = value & ~(ENABLE | DISABLE | SET_NAK | CLEAR_NAK) | was_enabled
         if value & DISABLE:
+            self.values[at] &= ~ENABLE
             self.values[at + FLAGS] |= DISABLED
-        elif value & ENABLE:
+            if base == IN:
+                self._drop(n)
+        elif value & ENABLE and (not was_enabled or (is_held and value & CLEAR_NAK)):
             self.values[at] |= ENABLE
             size = field(self.values[at + SIZE], 0, 19)
             if base == OUT:
@@ -170,9 +216,12 @@ class Otg(Clocked):
             self._send(n, packet)
 
     def _send(self, n: int, packet: bytes) -> None:
+        turn = self.turns[n]
+
         def sent() -> None:
-            self._indicate_buffer_ready(n, False)
-            self.later.append(lambda: self.on_endpoint_write(n, packet))
+            if turn == self.turns[n]:
+                self._indicate_buffer_ready(n, False)
+                self.later.append(lambda: self.on_endpoint_write(n, packet))
 
         self.later.append(sent)
 
@@ -198,13 +247,28 @@ class Otg(Clocked):
 
     def work(self) -> bool:
         """The next thing on the bus, when the program has dealt with the one before; whether there was one."""
-        if not self.later or self.wants:
+        if not self.later or self.wants or self.quiet:
             return False
         self.later.popleft()()
         return True
 
     def reset_device(self) -> None:
+        """Of what was under way nothing comes any more."""
+        self.quiet = False
+        self.later.clear()
+        self.values[SPEED] &= ~IS_SUSPENDED
         self.values[STATUS] |= BUS_RESET
+
+    def suspend(self) -> None:
+        """The bus is quiet, as it is without a cable, too: by its setting the chip sees a host, whatever there is."""
+        self.quiet = True
+        self.values[SPEED] |= IS_SUSPENDED
+        self.values[STATUS] |= SUSPENDED
+
+    def resume(self) -> None:
+        self.quiet = False
+        self.values[SPEED] &= ~IS_SUSPENDED
+        self.values[STATUS] |= RESUMED
 
     def send_setup_packet(self, packet: bytes) -> None:
         self.later.append(lambda: self.received.extend(((SETUP_DATA, 0, packet), (SETUP_DONE, 0, b""))))
@@ -217,3 +281,16 @@ class Otg(Clocked):
         packets, size = field(self.values[at], 19, 10), field(self.values[at], 0, 19)
         self.values[at] = max(packets - 1, 0) << 19 | size - len(data)
         self.received.extend(((OUT_DATA, n, data), (OUT_DONE, n, b"")))
+
+
+class OtgF4(Otg):
+    REGISTERS: ClassVar[dict[int, int]] = _registers(4, 0x4F54281A)
+    ENDPOINTS = 4
+
+    def _sees_a_host(self) -> bool:
+        return bool(self.values[PHY] & BIT_21)
+
+
+class OtgH7(Otg):
+    REGISTERS: ClassVar[dict[int, int]] = _registers(9, 0x4F54330A)
+    ENDPOINTS, WORDS = 9, 1024

@@ -1,4 +1,4 @@
-"""Parts of an STM32F746 and H743 as their reference manuals have them, without a core: what tests/chips/stm32.py maps.
+"""Parts of an STM32F405, F746 and H743 as their manuals have them, without a core: what tests/chips/stm32.py maps.
 
 A register that is not here is a failure, and so is one of a part that has no clock, a clock above its limit, flash read
 too fast for its waits, a data cache switched on over what a reset left in it, a counter that is still locked.
@@ -177,6 +177,30 @@ class PowerF7(Part):
         return super().read(at)
 
 
+class ClocksF4(ClocksF7):
+    """An F405's, of which the voltage is that after a reset, high enough for all that it may be."""
+
+    ENABLES: ClassVar[dict[tuple[int, int], str]] = {
+        **{at: name for at, name in _ports(0x30).items() if at[1] < 9}, (0x34, 7): "OTG_FS",
+        (0x40, 0): "TIM2", (0x40, 17): "USART2", (0x40, 28): "PWR", (0x44, 5): "USART6",
+    }  # fmt: skip
+
+    def limits(self) -> str | None:
+        core, waits = self.core(), field(self.flash.values[0], 0, 3)
+        most = 168_000_000 if self.power.values[0] >> 14 & 1 else 144_000_000
+        if core > most:
+            return f"the core runs at {core} Hz, and {most} is the most at its voltage"
+        if core > (waits + 1) * 30_000_000:
+            return f"flash has {waits} waits at {core} Hz"
+        slow, fast = self.bus("USART2"), self.bus("USART6")
+        return f"the buses run at {slow} and {fast} Hz" if slow > 42_000_000 or fast > 84_000_000 else None
+
+
+class PowerF4(Part):
+    REGISTERS: ClassVar[dict[int, int]] = {0x00: 0x4000, 0x04: 0x4000}
+    dead: frozenset[str] | set[str] = frozenset()
+
+
 class ClocksH7(Clocks):
     HSI = 64_000_000
     CSR, RESET_BY_WATCHDOG, CLEAR = 0xD0, 26, 16
@@ -252,6 +276,8 @@ class PowerH7(Part):
 
 
 class FlashF7(Part):
+    """An F4's, too."""
+
     REGISTERS: ClassVar[dict[int, int]] = {0x00: 0}
 
 
@@ -327,7 +353,10 @@ class Watchdog(Part):
 
 
 class System(Part):
-    """What is in the core's own space: NVIC, SysTick, SCB, MPU, caches, DWT. sets: of the data cache, of four ways."""
+    """What is in the core's own space: NVIC, SysTick, SCB, MPU, caches, DWT. sets: of the data cache, of four ways; 0:
+    a Cortex-M4, which has none, nor a lock before its counter."""
+
+    OF_CACHES = (0xED80, 0xED84, 0xEF50, 0xEF60)
 
     REGISTERS: ClassVar[dict[int, int]] = {
         0x1000: 0, 0x1004: 0, 0x1FB0: 0, 0xE010: 0, 0xE014: 0, 0xE018: 0, 0xED08: 0, 0xED0C: 0, 0xED14: 0x40200,
@@ -342,7 +371,10 @@ class System(Part):
 
     def reset(self) -> None:
         super().reset()
-        self.unlocked, self.counted_from, self.next_tick = False, 0.0, 0.0
+        if not self.sets:
+            self.values = {at: value for at, value in self.values.items() if at not in self.OF_CACHES}
+            self.values[0xED14] = 0x200
+        self.unlocked, self.counted_from, self.next_tick = not self.sets, 0.0, 0.0
         self.clean: set[int] = set()
         self.regions: dict[int, tuple[int, int]] = {}
         self.wants_reset = False
@@ -368,7 +400,7 @@ class System(Part):
             value = self.values[at] & ~value
         self.values[at] = value
         if at == 0x1FB0:
-            self.unlocked = value == 0xC5ACCE55
+            self.unlocked = value == 0xC5ACCE55 or not self.sets
         elif at in (0x1000, 0x1004) and not self.unlocked:
             raise Wrong("the cycle counter is used, and locked")
         elif at in (0x1000, 0x1004):

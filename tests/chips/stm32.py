@@ -1,4 +1,4 @@
-"""A double of an STM32F746 or H743 that runs an image as it is flashed: python -m tests.chips.stm32 CHIP ELF OPTION...
+"""A double of an STM32 that runs an image as it is flashed: python -m tests.chips.stm32 f405|f746|h743 ELF OPTION...
 
 Unicorn is its core; around it are the parts of parts.py and receivers.py. It is a program of its own, because Unicorn's
 licence is the GPL: tests start it, and nothing imports it. Standard output: where the link and the camera port are, two
@@ -11,7 +11,7 @@ pll, voltage), hurry=N (the watchdog runs N times as fast), frames=FILE (a GENX3
 packets: tests.chips.packets), slow=N (they come N times slower than they say, as this core is slower than the chip's;
 by the time that this process gets), overrun=N (the receiver's memory overruns in the N-th of them), late=N (the N-th's
 interrupt comes only when the next one is there, too), deaf=N (the sensor does not take the N-th word), usb (a USB host
-is at the cable, usb_host.py: its port is a third line).
+is at the cable, usb_host.py: its port is a third line; standard input is then a word a line, as for pico.py).
 
 Not modelled: what is in caches, what the MPU forbids, bytes lost on a line, cycles (the counter goes by this machine's
 clock), an interrupt elsewhere than where a function begins.
@@ -25,6 +25,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from unicorn.arm_const import (
     UC_ARM_REG_S0,
     UC_ARM_REG_SP,
     UC_ARM_REG_XPSR,
+    UC_CPU_ARM_CORTEX_M4,
     UC_CPU_ARM_CORTEX_M7,
 )
 from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
@@ -51,10 +53,10 @@ from unicorn.unicorn_const import UC_ERR_FETCH_UNMAPPED, UC_ERR_INSN_INVALID
 from tests.chips import dwc2, fpu, parts, receivers
 from tests.chips.chips import CHIPS, FLASH
 from tests.chips.line import Line
-from tests.chips.usart import Usart
+from tests.chips.usart import Usart, UsartF4
 from tests.chips.usb_host import Host, say
 
-PAD = 0x1FFF0000  # where handlers return to
+PAD = 0x1FFE0000  # where handlers return to
 HARD_FAULT, TICK, FIRST_IRQ = 3, 15, 16
 LOOK_SECONDS = 0.25  # a program that neither calls a function nor uses a register for so long is looked at
 LOOK_EVERY = 256  # calls, at the timer
@@ -117,7 +119,7 @@ class Stm32:
         }
         self.lines = []
         for name, at, irq, pins in (about["link"], about["camera"]):
-            usart = Usart(at, name, self.clocks)
+            usart = (UsartF4 if chip == "f405" else Usart)(at, name, self.clocks)
             usart.irq, usart.pins = irq, tuple((gpio[port], pin, function) for port, pin, function in pins)
             self.lines.append(Line(usart))
         self.lines[0].usart.baud = 115_200
@@ -126,16 +128,16 @@ class Stm32:
         self.watchdog = parts.Watchdog(about["watchdog"], time.perf_counter, float(options.get("hurry", 1)))
         self.system = parts.System(about["sets"], time.perf_counter, self.clocks)
         self._receive(gpio, options)
-        self.usb = dwc2.Otg(about["usb"][0], self.clocks)
+        self.usb = {"f405": dwc2.OtgF4, "f746": dwc2.Otg, "h743": dwc2.OtgH7}[chip](about["usb"][0], self.clocks)
         self.usb.irq, self.usb.pins = about["usb"][1], tuple((gpio["A"], pin, 10) for pin in (11, 12))
         self.host = Host(self.usb) if "usb" in options else None
         self.parts: list[parts.Part] = [
             self.clocks, self.clocks.power, self.clocks.flash, *gpio.values(), self.watchdog, self.system,
             parts.Timer(0x40000000, "TIM2", self.clocks), *(line.usart for line in self.lines), *self.dmas,
-            *([self.mux] if self.mux else []), self.dcmi, self.i2c, self.usb,
+            *([self.mux] if self.mux else []), *([self.dcmi, self.i2c] if about["dcmi"] else []), self.usb,
         ]  # fmt: skip
         self.uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
-        self.uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M7)
+        self.uc.ctl_set_cpu_model(UC_CPU_ARM_CORTEX_M7 if about["sets"] else UC_CPU_ARM_CORTEX_M4)
         self.uc.hook_add(UC_HOOK_INSN_INVALID, self._undefined)
         self.registers = FloatRegisters(self.uc)
         self.doubles = 0
@@ -144,8 +146,11 @@ class Stm32:
         self._map(elf)
         self.news = threading.Event()
         self.attention, self.calls, self.uses = False, 0, 0
+        self.words: deque[str] = deque()
         threading.Thread(target=self._hear, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
+        if self.host:
+            threading.Thread(target=self._obey, daemon=True).start()
 
     def _receive(self, gpio: dict[str, parts.Gpio], options: dict[str, Any]) -> None:
         """What receives a camera, and the camera."""
@@ -153,9 +158,9 @@ class Stm32:
         self.mux = receivers.DmaMux(about["mux"], "DMA2", clocks) if about["mux"] else None
         self.dmas = tuple(
             receivers.Dma(at, name, clocks, requests, about["reach"], irqs, self.system, self.mux)
-            for (at, irqs), requests, name in zip(about["dma"], about["requests"], ("DMA1", "DMA2"), strict=True)
+            for (at, irqs), requests, name in zip(about["dma"], about["requests"], ("DMA1", "DMA2"), strict=False)
         )
-        at, pins = about["dcmi"]
+        at, pins = about["dcmi"] or (0, ())
         self.dcmi = receivers.Dcmi(at, "DCMI", clocks, self.dmas)
         self.dcmi.pins = tuple((gpio[port], pin, 13) for port, pin in pins)
         self.dcmi.overruns, self.late = set(options.get("overrun", ())), set(options.get("late", ()))
@@ -227,12 +232,34 @@ class Stm32:
             return False
         try:
             lines = [receivers.receive(line.usart, self.dmas) for line in self.lines]
+            while self.words:
+                self._tell(self.words.popleft())
             if self.host:
                 self.host.serve()
             return self.usb.work() or self._sense() or any(lines)
         except parts.Wrong as error:
             self._wrong(error)
             return False
+
+    def _tell(self, word: str) -> None:
+        """What the one at the other end of the cable does."""
+        assert self.host
+        if word in ("deaf", "hears"):
+            self.host.hears = word == "hears"
+        elif word in ("suspend", "unplug"):
+            self.host.plugged = word == "suspend" and self.host.plugged
+            self.host.asleep = word == "suspend"
+            if word == "unplug":
+                self.host.forget()
+            self.usb.suspend()
+        elif word == "resume":
+            self.host.asleep = False
+            self.usb.resume()
+        elif word == "plug":
+            self.host.plugged = True
+            self.usb.reset_device()
+        else:
+            raise parts.Wrong(f"{word!r} is no word for it")
 
     def _sense(self) -> bool:
         """Whether the sensor has sent a packet. One at a time: its interrupt comes, and is over, before the next."""
@@ -371,6 +398,13 @@ class Stm32:
                 while len(usart.received) > 1 << 16:
                     time.sleep(0.001)
                 usart.received.extend(os.read(fd, 4096))
+            self.attention = True
+            self.news.set()
+
+    def _obey(self) -> None:
+        """Another one, for the words."""
+        for line in sys.stdin:
+            self.words.append(line.strip())
             self.attention = True
             self.news.set()
 

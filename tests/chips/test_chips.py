@@ -1,4 +1,4 @@
-"""The images of the boards with an STM32F746 and an STM32H743, as they are flashed, on models of these chips."""
+"""The images of the boards with an STM32, as they are flashed, on models of their chips; the F405's is QEMU's, too."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ from tests.tiny import build_firmware, model_source, require_compiled
 
 needs("platformio", "arm-none-eabi-gcc", "unicorn")
 
-FULL_SPEED = {"disco-f746g": 216_000_000, "nucleo-h743zi2": 400_000_000}
-INTERNAL = {"disco-f746g": 16_000_000, "nucleo-h743zi2": 64_000_000}
+FULL_SPEED = {"netduinoplus2": 168_000_000, "disco-f746g": 216_000_000, "nucleo-h743zi2": 400_000_000}
+INTERNAL = {"netduinoplus2": 16_000_000, "disco-f746g": 16_000_000, "nucleo-h743zi2": 64_000_000}
 UNIQUE_ID = bytes(range(1, 13))
 HURRY = "hurry=60"  # the watchdog's half a minute is half a second
 
 
-@pytest.fixture(scope="module", params=BOARDS)
+ROOMY = tuple(board for board in BOARDS if board not in budgets.SMALL)
+
+
+@pytest.fixture(scope="module", params=[*ROOMY, pytest.param("netduinoplus2", marks=pytest.mark.chips)])
 def board(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -86,6 +89,8 @@ def test_the_image_takes_what_is_recorded(board: str, image: Path) -> None:
 )
 def test_a_clock_that_never_comes_leaves_a_board_that_answers(board: str, image: Path, fault: str, full: bool) -> None:
     """At the rate of its line, which the other end of the double's line insists on."""
+    if (board, fault) == ("netduinoplus2", "dead=voltage"):
+        pytest.skip("an F405's voltage is high enough after a reset")
     with Double(board, image, fault) as double, double.open() as device:
         device.reboot()  # says so, and comes again
         expected = [f"clock {FULL_SPEED[board]}"] if full else []
@@ -160,6 +165,7 @@ def gestures(board: str) -> Path:
 
 
 @pytest.mark.chips
+@pytest.mark.parametrize("board", ROOMY, scope="module")
 @pytest.mark.parametrize("camera", [None, "evt3"])
 def test_gestures_pico_checks(board: str, gestures: Path, camera: str | None) -> None:
     bundle = Bundle.load(assets_dir() / "gestures-pico")
@@ -176,6 +182,7 @@ def test_gestures_pico_checks(board: str, gestures: Path, camera: str | None) ->
 
 
 @pytest.mark.chips
+@pytest.mark.parametrize("board", ROOMY, scope="module")
 def test_the_golden_tokens(shared: Path, board: str, gestures: Path) -> None:
     with Double(board, gestures) as double, double.open(30) as device:
         give_the_reference(device, shared)
@@ -183,7 +190,7 @@ def test_the_golden_tokens(shared: Path, board: str, gestures: Path) -> None:
 
 @pytest.mark.chips
 @pytest.mark.parametrize("name", budgets.SHIPPED)
-@pytest.mark.parametrize("board", [board for board in budgets.BARE if board != "netduinoplus2"])
+@pytest.mark.parametrize("board", [board for board in budgets.BARE if board not in budgets.SMALL])
 def test_the_shipped_models_take_what_is_recorded(board: str, name: str) -> None:
     require_compiled(board)
     found = budgets.sizes_of(build(load_board(board), Bundle.load(assets_dir() / name)))

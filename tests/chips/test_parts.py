@@ -9,20 +9,22 @@ import struct
 import pytest
 
 from tests.chips import fpu, parts
-from tests.chips.dwc2 import Otg
+from tests.chips.dwc2 import Otg, OtgF4
 from tests.chips.parts import (
+    ClocksF4,
     ClocksF7,
     ClocksH7,
     FlashF7,
     FlashH7,
     Gpio,
+    PowerF4,
     PowerF7,
     PowerH7,
     System,
     Watchdog,
     Wrong,
 )
-from tests.chips.usart import Usart
+from tests.chips.usart import Usart, UsartF4
 
 
 def f7(dead: set[str] = frozenset(), crystal: int = 25_000_000, fed: bool = False) -> ClocksF7:  # type: ignore[assignment]
@@ -108,11 +110,112 @@ def test_a_usb_controller_wants_its_clock_its_pins_and_an_endpoint_that_is_enabl
     usb.reset()
     pins.write(0x00, 2 << 22 | 2 << 24)
     pins.write(0x24, 10 << 12 | 10 << 16)
+    usb.write(0x38, 1 << 16)
+    with pytest.raises(Wrong, match="waits for a pin to say that a host is there"):
+        usb.write(0x804, 0)
+    usb.write(0x804, 2)
+    usb.write(0x00, 3 << 6)
+    usb.write(0x24, 321)
+    with pytest.raises(Wrong, match=r"words of 320"):
+        usb.write(0x804, 0)
+    usb.write(0x804, 2)
+    usb.write(0x24, 52)
     usb.write(0x804, 0)
     with pytest.raises(Wrong, match="endpoint 1 is not enabled"):
         usb.write(0x2000, 1)
     with pytest.raises(Wrong, match="no register"):
         usb.read(0x60)
+
+
+def test_what_an_f405_has_otherwise() -> None:
+    """Its limits, its USART's registers, its core without caches, a USB that is told to look at no pin."""
+    clocks = ClocksF4(0x40023800, set(), 25_000_000, False)
+    clocks.power, clocks.flash = PowerF4(0x40007000), FlashF7(0x40023C00)
+    for at, value in (
+        (0x00, 0x83 | 1 << 16),
+        (0x04, 25 | 1 << 22 | 336 << 6 | 7 << 24),
+        (0x00, 0x83 | 1 << 16 | 1 << 24),
+    ):
+        clocks.write(at, value)
+    with pytest.raises(Wrong, match="flash has 0 waits at 168000000 Hz"):
+        clocks.write(0x08, 5 << 10 | 4 << 13 | 2)
+    clocks.flash.write(0, 5)
+    clocks.write(0x08, 5 << 10 | 4 << 13 | 2)
+    assert (clocks.bus("USART2"), clocks.bus("USART6"), clocks.usb()) == (42_000_000, 84_000_000, 48_000_000)
+    with pytest.raises(Wrong, match="the buses run at 84000000 and 84000000"):
+        clocks.write(0x08, 4 << 10 | 4 << 13 | 2)
+    clocks.write(0x08, 5 << 10 | 4 << 13 | 2)
+    clocks.power.write(0, 0)
+    with pytest.raises(Wrong, match="144000000 is the most at its voltage"):
+        clocks.write(0x40, 1 << 17)
+    clocks.power.write(0, 1 << 14)
+    clocks.write(0x40, 1 << 17)
+    line = UsartF4(0x40004400, "USART2", clocks)
+    line.baud = 115_200
+    sent: list[int] = []
+    line.out = sent.append
+    line.write(0x08, 365)
+    line.write(0x0C, 0x202C)
+    line.write(0x04, 0x55)
+    line.received.append(0x66)
+    assert sent == [0x55] and line.wants and line.read(0x00) == 0xE0 and line.read(0x04) == 0x66 and not line.wants
+    core = System(0, lambda: 0.0, clocks)
+    core.write(0x1000, 1)
+    with pytest.raises(Wrong, match="no register"):
+        core.write(0xEF60, 0)
+    clocks.write(0x34, 1 << 7)
+    usb = OtgF4(0x50000000, clocks)
+    usb.write(0x38, 1 << 16)
+    usb.write(0x00, 3 << 6)
+    with pytest.raises(Wrong, match="waits for a pin"):
+        usb.write(0x804, 0)
+    usb.write(0x804, 2)
+    usb.write(0x38, 1 << 16 | 1 << 21)
+    usb.write(0x804, 0)
+    with pytest.raises(Wrong, match="no register"):
+        usb.read(0x980)
+
+
+def test_a_usb_bus_that_is_reset_forgets_what_was_under_way() -> None:
+    """And one that is quiet holds it; a packet for an endpoint that says NAK is none."""
+    clocks = f7()
+    fast_f7(clocks)
+    clocks.write(0x34, 1 << 7)
+    usb = Otg(0x50000000, clocks)
+    sent: list[bytes] = []
+    usb.on_endpoint_write = lambda n, packet: sent.append(packet)
+    usb.on_endpoint_read = lambda n, size: sent.append(b"room")
+
+    def fill() -> None:
+        usb.write(0x930, 1 << 19 | 4)
+        usb.write(0x920, 1 << 31)
+        usb.write(0x2000, 0x64636261)
+
+    def work() -> list[bytes]:
+        while usb.work():
+            pass
+        done, sent[:] = list(sent), []
+        return done
+
+    fill()
+    usb.suspend()
+    assert work() == [] and usb.read(0x808) & 1 and usb.read(0x14) & 1 << 11
+    usb.resume()
+    assert work() == [b"abcd"] and not usb.read(0x808) & 1 and usb.read(0x14) & 1 << 31
+    fill()
+    usb.write(0x10, 1 << 5 | 1 << 6)
+    assert work() == []
+    usb.write(0x920, 1 << 30)
+    fill()
+    usb.reset_device()
+    assert work() == []
+    usb.write(0xB30, 1 << 19 | 64)
+    usb.write(0xB20, 1 << 31 | 1 << 26)
+    assert work() == [b"room"]
+    usb.write(0xB20, 1 << 31 | 1 << 27)
+    assert work() == []
+    usb.write(0xB20, 1 << 31 | 1 << 26)
+    assert work() == [b"room"]
 
 
 def test_a_clock_that_is_fed_is_no_crystal() -> None:

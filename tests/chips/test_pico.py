@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,12 @@ from spedge.base.paths import assets_dir
 from spedge.boards.build import build
 from spedge.boards.flash.image import from_uf2, read_elf, told_image
 from spedge.boards.manifest import load_board
-from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.jobs.check import check
 from spedge.link.frames import VERSION, Frame, Type
 from spedge.link.protocol import Configuration
-from spedge.link.tokens import as_reported
 from spedge.model.bundle import Bundle
-from spedge.tokens.settings import TokenizerSettings
-from spedge.tokens.tokenizer import Tokenizer
+from tests.chips.bus import HOSTS, WHENS, require_the_hosts_tokens
 from tests.chips.double import Pico, checked
 from tests.emulated import budgets
 from tests.emulated.test_golden import give_the_reference
@@ -36,7 +32,6 @@ require_parts("pico")
 
 NUMBER = bytes.fromhex("E661410403123456")
 ATTACHED = f"attached 2e8a:000a spedge pico {NUMBER.hex().upper()}"
-WHILE = 0.5  # seconds
 BOOTLOADER = "attached 2e8a:0003 Raspberry Pi RP2 Boot"
 
 
@@ -75,34 +70,8 @@ def test_the_uf2_file_is_the_image(bundle: Bundle, image: Path) -> None:
     assert uf2.read_bytes()[28:32] == (0xE48BFF56).to_bytes(4, "little")
 
 
-def require_the_hosts_tokens(double: Pico, device: Device, words: tuple[str, str], when: str) -> None:
-    """Words to the double, the second a while after the first, before the second half of the events, or the tokens."""
-    settings = TokenizerSettings(34, 34, patch_size=4, threshold=16.0)
-    events = scattered(1500, 15_000, 2)
-    device.configure(Configuration(settings, model=False, report_tokens=64))
-    device.send(encode_words(events[:700]))
-    device.flush()
-    later = threading.Timer(WHILE, double.tell, words[1:])
-
-    def tell() -> None:
-        double.tell(words[0])
-        later.start()
-
-    if when == "events":
-        tell()
-    device.send(encode_words(events[700:]))
-    device.flush()
-    if when == "tokens":
-        tell()
-    expected = as_reported(Tokenizer.by(settings).push(events))
-    assert len(expected) > 40  # more bytes than there is room for in the device
-    np.testing.assert_array_equal(device.tokens(), expected)
-    later.join()
-    assert device.stats().imbalance(len(events)) is None
-
-
-@pytest.mark.parametrize("when", ["events", "tokens"])
-@pytest.mark.parametrize("words", [("suspend", "resume"), ("deaf", "hears")], ids=lambda words: words[0])
+@WHENS
+@HOSTS
 def test_no_byte_is_lost(image: Path, words: tuple[str, str], when: str) -> None:
     """By a host that sleeps, or takes nothing for a while."""
     with Pico(image) as double, double.open() as device:
@@ -111,7 +80,7 @@ def test_no_byte_is_lost(image: Path, words: tuple[str, str], when: str) -> None
             assert device.line_counts().damaged_there == device.line_counts().damaged_here == 0
 
 
-@pytest.mark.parametrize("when", ["events", "tokens"])
+@WHENS
 def test_a_cable_that_was_out(image: Path, when: str) -> None:
     with Pico(image) as double, double.open() as device:
         require_the_hosts_tokens(double, device, ("unplug", "plug"), when)

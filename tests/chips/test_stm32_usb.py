@@ -16,6 +16,7 @@ from spedge.jobs.check import check
 from spedge.link.link import Timeouts
 from spedge.link.protocol import Configuration
 from spedge.model.bundle import Bundle
+from tests.chips.bus import HOSTS, WHENS, require_the_hosts_tokens
 from tests.chips.double import BOARDS, Double, checked
 from tests.emulated import budgets
 from tests.emulated.test_golden import give_the_reference
@@ -74,6 +75,35 @@ def test_the_link_is_where_hello_came_last(board: str, image: Path) -> None:
                     assert other.stats().imbalance(0) is None
 
 
+@WHENS
+@HOSTS
+def test_no_byte_is_lost(board: str, image: Path, words: tuple[str, str], when: str) -> None:
+    """By a host that sleeps, or takes nothing for a while; the port is there after it."""
+    with OnUsb(board, image) as double:
+        with double.open_usb() as device:
+            require_the_hosts_tokens(double, device, words, when)
+            if words[0] == "deaf":
+                assert device.line_counts().damaged_there == device.line_counts().damaged_here == 0
+        with double.open_usb() as again:
+            assert again.hello.board == board
+
+
+@WHENS
+def test_a_cable_that_was_out(board: str, image: Path, when: str) -> None:
+    """The board attaches again, and the link goes on where it was; so it does over the other line while it is out."""
+    with OnUsb(board, image) as double:
+        with double.open_usb() as device:
+            require_the_hosts_tokens(double, device, ("unplug", "plug"), when)
+            assert double.hear() == double.attached
+        double.tell("unplug")
+        with double.open() as other:
+            assert other.hello.board == board
+        double.tell("plug")
+        assert double.hear() == double.attached
+        with double.open_usb() as again:
+            assert again.hello.board == board
+
+
 def test_it_starts_anew_and_enters_its_bootloader(board: str, image: Path) -> None:
     with OnUsb(board, image) as double, double.open_usb() as device:
         device.reboot()
@@ -88,6 +118,7 @@ def test_the_image_takes_what_is_recorded(board: str, image: Path) -> None:
     budgets.require_within(board, "tiny", budgets.sizes(board, image))
 
 
+@pytest.mark.parametrize("board", [board for board in WITH_USB if board not in budgets.SMALL], scope="module")
 def test_gestures_pico_checks_and_the_golden_tokens(shared: Path, board: str) -> None:
     require_compiled(board)
     bundle = Bundle.load(assets_dir() / "gestures-pico")
@@ -95,4 +126,10 @@ def test_gestures_pico_checks_and_the_golden_tokens(shared: Path, board: str) ->
     with OnUsb(board, build(load_board(board), bundle).path) as double, double.open_usb(60) as device:
         report = check(bundle, [recording], device)
         assert [checked.problem for checked in report.recordings] == [None]
+        give_the_reference(device, shared)
+
+
+@pytest.mark.parametrize("board", [board for board in WITH_USB if board in budgets.SMALL], scope="module")
+def test_the_golden_tokens_on_a_board_with_little_memory(shared: Path, board: str, image: Path) -> None:
+    with OnUsb(board, image) as double, double.open_usb(60) as device:
         give_the_reference(device, shared)

@@ -1,4 +1,4 @@
-"""Model of a USART as the F7 and H7 have it, for tests/chips/stm32.py, without a core.
+"""Models of a USART as the F4, and as the F7 and H7 have it, for tests/chips/stm32.py, without a core.
 
 What it does not take is Wrong, as in parts.py: a line at another rate than its other end's, too.
 """
@@ -18,6 +18,9 @@ class Usart(Clocked):
     no faster than the line brings them."""
 
     REGISTERS: ClassVar[dict[int, int]] = {0x00: 0, 0x08: 0, 0x0C: 0, 0x1C: 0, 0x20: 0, 0x24: 0, 0x28: 0}
+    #: Where registers are: CR1, CR3, BRR, ISR, ICR, RDR, TDR. ON: CR1's bits that have it receive.
+    CONTROL, BY_DMA, RATE, STATUS, CLEAR, DATA_IN, DATA_OUT = 0x00, 0x08, 0x0C, 0x1C, 0x20, 0x24, 0x28
+    ON = 1 << 0 | 1 << 2
     pins: tuple[tuple[Gpio, int, int], ...] = ()
     baud: int | None = None
     stop: tuple[Gpio, int] | None = None
@@ -36,11 +39,14 @@ class Usart(Clocked):
 
     def read(self, at: int) -> int:
         value = super().read(at)
-        if at == 0x1C:
-            return (
-                0xC0 | self.IDLE * self.is_idle | (0x20 if self.has(0, 2) and self.received and self.allowance else 0)
-            )
-        return self._byte() if at == 0x24 else value
+        if at == self.STATUS:
+            came = self.is_on and self.received and self.allowance
+            return 0xC0 | self.IDLE * self.is_idle | (0x20 if came else 0)
+        return self._byte() if at == self.DATA_IN else value
+
+    @property
+    def is_on(self) -> bool:
+        return self.values[self.CONTROL] & self.ON == self.ON
 
     def _byte(self) -> int:
         if not self.received:
@@ -51,10 +57,10 @@ class Usart(Clocked):
 
     def write(self, at: int, value: int) -> None:
         super().write(at, value)
-        if at == 0x28:
+        if at == self.DATA_OUT:
             self._check()
             self.out(value & 0xFF)
-        elif at == 0x20 and value & self.IDLE:
+        elif at == self.CLEAR and value & self.IDLE:
             self.is_idle = False
 
     def _check(self) -> None:
@@ -66,14 +72,14 @@ class Usart(Clocked):
 
     def _rate(self) -> float:
         """Baud."""
-        divider = self.values[0x0C]
-        if self.has(0, 15):
+        divider = self.values[self.RATE]
+        if self.has(self.CONTROL, 15):
             divider = (divider & ~15 | (divider & 7) << 1) >> 1
         return self.clocks.bus(self.name) / max(divider, 1)
 
     @property
     def by_dma(self) -> bool:
-        return bool(self.values[0x08] & 0x40) and self.values[0] & 5 == 5
+        return bool(self.values[self.BY_DMA] & 0x40) and self.is_on
 
     def take(self, n: int) -> bytes:
         """For a DMA: at most n bytes that have come. When there are no more, the line is idle."""
@@ -98,7 +104,16 @@ class Usart(Clocked):
     @property
     def wants(self) -> bool:
         """Whether it asks for its interrupt."""
-        control = self.values[0]
+        control = self.values[self.CONTROL]
         return bool(
             control & 0x80 or (control & 0x24 == 0x24 and self.received) or (control & self.IDLE and self.is_idle)
         )
+
+
+class UsartF4(Usart):
+    """The older one, with one register for data in and out."""
+
+    REGISTERS: ClassVar[dict[int, int]] = dict.fromkeys(range(0x00, 0x1C, 4), 0)
+    CONTROL, BY_DMA, RATE, STATUS, DATA_IN, DATA_OUT = 0x0C, 0x14, 0x08, 0x00, 0x04, 0x04
+    CLEAR = -1  # there is none: reading does it
+    ON = 1 << 2 | 1 << 13

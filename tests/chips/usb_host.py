@@ -61,7 +61,7 @@ class Host:
         os.set_blocking(self.master, False)
         self.poll = select.poll()
         self.poll.register(self.master, select.POLLIN)
-        self.plugged, self.hears = True, True
+        self.plugged, self.hears, self.asleep = True, True, False
         self.forget()
 
     def forget(self) -> None:
@@ -175,7 +175,7 @@ class Host:
 
     def serve(self) -> bool:
         """Between the program that has the port open and the device; whether there was something to do."""
-        if not self.ready or not self.plugged:
+        if not self.ready or not self.plugged or self.asleep:
             return False
         state = next(iter(self.poll.poll(0)), (0, 0))[1]
         is_open = not state & select.POLLHUP

@@ -65,7 +65,7 @@ class Bench:
         self._install(folder, patch)
         if way == "uf2":
             self.drive = Drive(folder / "drive", self.chip)
-            patch.setattr("spedge.boards.flash.uf2.drives", self.drive.mounted)
+            patch.setattr("spedge.boards.flash.uf2._mounts", self.drive.mounted)
         if way == "pyocd":
             pyocd.install(patch, self.chip)
         patch.setattr("spedge.boards.flash.uf2._VANISH_SECONDS", 0.5)

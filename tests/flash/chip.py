@@ -30,14 +30,26 @@ class Chip:
         self.moved = 0  # bytes over the line, in this process
 
     @classmethod
-    def make(cls, folder: Path, size: int = 256 << 10, sector: int = 16 << 10, identity: int = 0x450) -> Chip:
-        (folder / "chip.json").write_text(json.dumps({"size": size, "sector": sector, "id": identity}))
+    def make(
+        cls,
+        folder: Path,
+        size: int = 256 << 10,
+        sector: int = 16 << 10,
+        identity: int = 0x450,
+        address: int = ADDRESS,
+    ) -> Chip:
+        about = {"size": size, "sector": sector, "id": identity, "address": address}
+        (folder / "chip.json").write_text(json.dumps(about))
         (folder / "flash.bin").write_bytes(b"\xff" * size)
         return cls(folder)
 
     def fail(self, **faults: Any) -> None:
         self.about |= faults
         (self.folder / "chip.json").write_text(json.dumps(self.about))
+
+    @property
+    def address(self) -> int:
+        return int(self.about["address"])
 
     @property
     def flash(self) -> bytes:
@@ -57,7 +69,7 @@ class Chip:
 
     def read(self, address: int, n: int) -> bytes:
         self._move(n)
-        return self.flash[address - ADDRESS :][:n]
+        return self.flash[address - self.address :][:n]
 
     def erase(self, sector: int) -> None:
         self._move(1)
@@ -68,15 +80,18 @@ class Chip:
 
     def sectors(self, address: int, n: int) -> range:
         size = self.about["sector"]
-        return range((address - ADDRESS) // size, (address - ADDRESS + n - 1) // size + 1)
+        return range((address - self.address) // size, (address - self.address + n - 1) // size + 1)
 
     def program(self, address: int, data: bytes) -> None:
         for number in self.sectors(address, len(data)):
             if number in self.about.get("protected", ()):
                 raise Protected
         self._move(len(data))
-        at = address - ADDRESS
-        new = bytearray(is_ & shall for is_, shall in zip(self.flash[at : at + len(data)], data, strict=True))
+        at = address - self.address
+        with (self.folder / "flash.bin").open("rb") as file:
+            file.seek(at)
+            before = file.read(len(data))
+        new = bytearray(is_ & shall for is_, shall in zip(before, data, strict=True))
         flip = self.about.get("flip")
         if flip is not None and at <= flip < at + len(data):
             new[flip - at] ^= 4

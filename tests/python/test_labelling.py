@@ -168,7 +168,7 @@ def test_a_folder_for_each_label_is_trained_on_and_evaluated(
 def test_what_is_no_folder_of_classes_is_what_it_was(labelled: Path, tmp_path: Path) -> None:
     from spedge.training.folders import is_folder
 
-    assert is_folder("gestures", labelled) and is_folder("DG-T-SP", labelled)
+    assert is_folder("gestures", labelled) and is_folder("dvsgesture", labelled)
     assert not is_folder("gestures", None) and not is_folder("dvsgesture", tmp_path / "none")
     assert not is_folder("dvsgesture", tmp_path)  # one folder with folders in it
     for part in ("train", "test"):

@@ -113,6 +113,11 @@ def is_published(name: str) -> bool:
     return hasattr(_module(name), "slices") or has_boxes(name)
 
 
+def is_made(name: str) -> bool:
+    """Whether a data set is made here when it is asked for, and nothing of it has to be got."""
+    return not hasattr(_module(name), "find")
+
+
 def has_boxes(name: str) -> bool:
     """Whether a data set is one of chunks with boxes, and not of labelled recordings."""
     return hasattr(_module(name), "chunks")
@@ -124,7 +129,7 @@ def look_at(name: str, folder: Path) -> Found:
     Raises UsageError for a data set that is made here.
     """
     module = _module(name)
-    if not hasattr(module, "find"):
+    if is_made(name):
         raise UsageError(f"The data set '{name}' is made here when it is asked for: there is nothing to look for.")
     found: Found = module.find(folder)
     damaged: list[str] = []

@@ -25,10 +25,15 @@
 #define GPIOA 0x40020000u
 #define GPIOB 0x40020400u
 #define GPIOC 0x40020800u
+#define OTG_FS 0x50000000u
+#define OTG_FS_GCCFG REG(OTG_FS + 0x38u)
+#define OTG_FS_GCCFG_WITHOUT_VBUS (1u << 21) /* attach without a pin that says that a host is there */
 
 #define USART2_IRQ 38u
+#define OTG_FS_IRQ 67u
 #define USART6_IRQ 71u
 #define CHIP_INTERRUPTS 82
+#define CHIP_AHB_HZ 168000000u
 
 #define USART_SR(usart) REG(usart + 0x00)
 #define USART_SR_ORE (1u << 3)

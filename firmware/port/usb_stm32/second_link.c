@@ -24,6 +24,9 @@ void second_link_start(void)
         gpio_connect(pins[i]);
         GPIO_PUPDR(pins[i].port) &= ~(3u << 2 * pins[i].number); /* the bus has pulls of its own */
     }
+#if defined(OTG_FS_GCCFG)
+    OTG_FS_GCCFG |= OTG_FS_GCCFG_WITHOUT_VBUS; /* TinyUSB says so itself to the controllers of later chips */
+#endif
     usb_cdc_start();
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from spedge.base.errors import DeviceGone, DeviceRefused
@@ -45,9 +46,12 @@ def list_ports() -> list[Port]:
     return sorted(ports, key=lambda port: (port.vendor_id is None, port.device))
 
 
-def port_of(board: Board) -> Port:
-    """The port of a board on a cable. Raises DeviceError when there is none with its USB ids, or more than one."""
-    found = [port for port in list_ports() if board.name in port.boards]
+def port_of(board: Board, besides: Collection[Port] = ()) -> Port:
+    """The port of a board on a cable. besides: ports of other boards of the kind.
+
+    Raises DeviceError when there is none with the board's USB ids, or more than one.
+    """
+    found = [port for port in list_ports() if board.name in port.boards and port not in besides]
     if len(found) == 1:
         return found[0]
     if found:

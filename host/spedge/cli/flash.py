@@ -23,9 +23,21 @@ def command(
     method: Annotated[
         str | None, typer.Option(help="How to write; see 'spedge boards'. By default the first that can be used here.")
     ] = None,
-    serial: Annotated[str | None, typer.Option(help="Serial number of the probe, where there are several.")] = None,
+    serial: Annotated[
+        str | None, typer.Option(help="Serial number of the probe, or of the board's own USB, where there are several.")
+    ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="USER@NAME", help="A board that runs Linux: where to copy the agent by ssh.")
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help="With --host: where the agent listens; on another address than that machine's own it needs a key.",
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --host: the key that the agent asks for.")
     ] = None,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write this image, which was built before; no bundle then.")
@@ -54,7 +66,7 @@ def command(
         elif bundle:
             raise _both(image)
         flashed: Flashed | None = None
-        if known.runs == "serial" or host or method:
+        if known.runs == "serial" or host or method or listen or key:
             flashed = flash(
                 known,
                 Path(document["image"]),
@@ -64,6 +76,8 @@ def command(
                 host or device,
                 say,
                 dry_run,
+                listen,
+                key,
             )
     if as_json:
         print_json({**document, "runs": known.runs, **(_document(flashed) if flashed else {"flashed": False})})

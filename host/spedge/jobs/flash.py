@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from spedge.base.errors import DeviceError, UsageError
-from spedge.boards.flash.image import told_image
-from spedge.boards.flash.way import FlashError, Way
+from spedge.base.errors import DeviceError, DeviceGone, UsageError
+from spedge.boards.flash.image import Image, told_image
+from spedge.boards.flash.ssh import Ssh
+from spedge.boards.flash.way import Chip, FlashError, Way
 from spedge.boards.flash.ways import choose
-from spedge.boards.flash.write import UNVERIFIED, VERIFIED, Tell, Written, write
+from spedge.boards.flash.write import ALREADY, UNTOUCHED, UNVERIFIED, VERIFIED, Tell, Written, require_room, write
 from spedge.boards.manifest import Board
-from spedge.boards.ports import port_of
+from spedge.boards.ports import list_ports, port_of
 from spedge.device.open import Device
 from spedge.jobs.devices import PROBE
 from spedge.link.protocol import Hello
@@ -43,26 +45,34 @@ def flash(
     address: str | None = None,
     tell: Tell = lambda _: None,
     dry_run: bool = False,
+    listen: str | None = None,
+    key: Path | None = None,
 ) -> Flashed:
     """Write an image that was built for the board, in the way of that name or the first that can be used here.
 
     image: an ELF file, or the program of a board that runs Linux. model_hash: what HELLO has to say, 64 hex digits;
-    None: whatever it says. serial: the number of the probe. address: where the firmware answers
-    (`/dev/…`), or user@name.
+    None: whatever it says. serial: the number of the probe, or of the board's own USB. address: where the firmware
+    answers (`/dev/…`), or user@name. listen, key: of the agent of a board that runs Linux, where it shall listen
+    (ADDRESS:PORT) and the file of the key that it shall ask for.
     Raises FlashError, which names the step and what is on the board now, UsageError for a board that is not written.
     """
     way = choose(board, method)(board, serial, address)
-
-    def ask_bootloader(say: Tell) -> None:
-        say("Asking the firmware to start its bootloader")
-        _to_bootloader(way)
-
-    written = write(way, way.image_of(image), tell, dry_run, ask_bootloader)
-    if dry_run or not way.answers:
+    if listen or key:
+        if not isinstance(way, Ssh):
+            raise UsageError(f"--listen and --key are for agents, which are copied by ssh; {board.name} has none")
+        way.listen(listen, key)
+    port = _PortOf(way)
+    content = way.image_of(image)
+    if way.in_bootloader and not way.is_waiting():
+        tell("Asking the firmware that runs")
+        if (found := _ask(way, port, image, content, dry_run)) is not None:
+            return found
+    written = write(way, content, tell, dry_run)
+    if dry_run:
         return Flashed(written, None, not dry_run)
     tell("Waiting for the firmware")
     try:
-        hello, told = _hear(way, image, model_hash)
+        hello, told = _hear(way, port, image, model_hash)
     except FlashError as error:
         raise error.left(written.state) from error
     if written.state == UNVERIFIED and not told:
@@ -75,29 +85,78 @@ def flash(
     return Flashed(written, hello, written.state != UNVERIFIED or told)
 
 
-def _to_bootloader(way: Way) -> None:
-    """Firmware of ours goes there when it is asked; where none answers, the board may be there already."""
+class _PortOf:
+    """Where a board's firmware answers. After a reset USB may give its port another name; its number stays."""
+
+    def __init__(self, way: Way) -> None:
+        self.board, self.named = way.board, way.address
+        present = list_ports()
+        path = os.path.realpath(way.port) if way.port else None
+        known = [port for port in present if port.device == path or (path is None and port.serial_number == way.serial)]
+        self.number = known[0].serial_number if known else None
+        if way.in_bootloader and way.serial and not way.port:
+            self.number = way.serial
+        #: Ports of boards of the kind that are in use now, and stay so while another one is in its bootloader.
+        self.others = [port for port in present if self.board.name in port.boards] if way.in_bootloader else []
+
+    def address(self) -> str:
+        """Raises DeviceError where there is none, or more than one."""
+        if self.number is None:
+            return self.named or port_of(self.board, self.others).device
+        found = [port.device for port in list_ports() if port.serial_number == self.number]
+        if not found:
+            raise DeviceGone(f"no port has the USB serial number {self.number}")
+        return self.named if self.named in found else found[0]
+
+    def look(self) -> None:
+        """Which of those that are there now it is; the same as `address`."""
+        if self.number is None and self.named is None:
+            port = port_of(self.board)
+            self.number = port.serial_number
+            self.others.remove(port)
+
+
+def _ask(way: Way, port: _PortOf, image: Path, content: Image, dry_run: bool) -> Flashed | None:
+    """Have the firmware that runs start its bootloader, when it is another one than this image and it is no dry run.
+
+    Returns what there is to say where nothing has to be written; else `way.asked` has what came of it: where no
+    firmware answers, the board may be in its bootloader already. Raises FlashError.
+    """
+    tool = way.find_tool()
+    require_room(way, Chip(None), content)
     try:
-        address = way.port or port_of(way.board).device
+        port.look()
+        address = port.address()
         with Device.open(address, baud=_baud(way.board), timeouts=PROBE, yields=True) as device:
-            device.reboot(to_bootloader=True)
+            hello, told = device.hello, device.image()
+            holds = told.length > 0 and (told.length, told.crc) == told_image(image)
+            if not holds and not dry_run:
+                device.reboot(to_bootloader=True)
+    except DeviceError as error:
+        way.asked = str(error)
+        return None
+    if not holds and not dry_run:
+        way.asked = ""
         time.sleep(_AGAIN_SECONDS)
-    except DeviceError:
-        pass
+        return None
+    chip = Chip(None, None, port.number, address)
+    state = ALREADY if holds else UNTOUCHED
+    return Flashed(
+        Written(way.name, tool, chip, content.address, len(content.data), content.crc, state), hello, verified=holds
+    )
 
 
 def _baud(board: Board) -> int:
     return board.serial.baud if board.serial else BAUD
 
 
-def _hear(way: Way, image: Path, model_hash: str | None) -> tuple[Hello, bool]:
+def _hear(way: Way, port: _PortOf, image: Path, model_hash: str | None) -> tuple[Hello, bool]:
     """HELLO of the board, and whether it told that its image is this one. Raises FlashError."""
     length, crc = told_image(image)
     until = time.monotonic() + _START_SECONDS
     while True:
         try:
-            address = way.port or port_of(way.board).device
-            with Device.open(address, baud=_baud(way.board), timeouts=PROBE, yields=True) as device:
+            with Device.open(port.address(), baud=_baud(way.board), timeouts=PROBE, yields=True) as device:
                 hello, told = device.hello, device.image()
             break
         except UsageError as error:

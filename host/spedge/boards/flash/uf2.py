@@ -14,10 +14,12 @@ from spedge.boards.flash.programs import LINE
 from spedge.boards.flash.way import Chip, Count, FlashError, Need, Way
 
 _INFO = "INFO_UF2.TXT"
+_ID = "Board-ID"
 _PIECE_BYTES = 32 << 10
 _APPEAR_SECONDS = 10.0
 _VANISH_SECONDS = 10.0
 _BOOTSEL = "hold BOOTSEL while you plug the board in, and wait until its drive is mounted"
+_MOUNT = "mount it, as a desktop does by itself, and flash again"
 
 
 class Uf2(Way):
@@ -33,17 +35,21 @@ class Uf2(Way):
     def find_tool(self) -> str:
         return "the board's own bootloader, a USB drive"
 
+    def is_waiting(self) -> bool:
+        return not (self.port or self.serial) and bool(self._fitting(drives()))
+
     def find_chip(self) -> Chip:
-        until = time.monotonic() + (_APPEAR_SECONDS if self.port else 0.0)  # it was asked to go there
-        while not (found := drives()) and time.monotonic() < until:
+        until = time.monotonic() + (_APPEAR_SECONDS if self.asked == "" else 0.0)
+        while not (fitting := self._fitting(found := drives())) and time.monotonic() < until:
             time.sleep(0.1)
+        if not found and self.asked == "":
+            raise FlashError("board", "the firmware went to its bootloader, and no drive of it is mounted", _MOUNT)
         if not found:
-            raise FlashError("board", "no drive of a UF2 bootloader is mounted", _BOOTSEL)
-        ids = {drive: _field(info, "Board-ID") for drive, info in found.items()}
-        wanted = str(self.settings["board_id"])
-        fitting = [drive for drive, board in ids.items() if board.startswith(wanted)]
+            why = f" ({self.asked})" if self.asked else ""
+            raise FlashError("board", f"no drive of a UF2 bootloader is mounted{why}", _BOOTSEL)
         if not fitting:
-            others = ", ".join(f"{board} at {drive}" for drive, board in ids.items())
+            others = ", ".join(f"{_field(info, _ID)} at {drive}" for drive, info in found.items())
+            wanted = self.settings["board_id"]
             raise FlashError(
                 "board", f"the drive is of another board ({others}), not {wanted}", "unplug it, or name its board"
             )
@@ -52,8 +58,12 @@ class Uf2(Way):
         self._drive = fitting[0]
         return Chip(None, None, None, str(self._drive))
 
+    def _fitting(self, found: dict[Path, str]) -> list[Path]:
+        wanted = str(self.settings["board_id"])
+        return [drive for drive, info in found.items() if _field(info, _ID).startswith(wanted)]
+
     def write(self, image: Image, count: Count) -> None:
-        """In pieces; the bootloader starts the program with the last block, and the drive goes away."""
+        """In pieces; with the last block the drive goes away, and the bootloader starts the program."""
         assert self._drive is not None and self.about.uf2_family is not None
         content = to_uf2(image, self.about.uf2_family)
         done = 0
@@ -71,14 +81,19 @@ class Uf2(Way):
                 raise FlashError("write", f"{self._drive} has no room", "flash a smaller model") from error
             raise FlashError("write", f"the board was gone after {done} of {len(content)} bytes", LINE) from error
 
-    def reset(self) -> None:
-        """It has started by itself: a drive that stays has not taken all."""
+        self._gone()
+
+    def _gone(self) -> None:
+        """A drive that stays has not taken all."""
         assert self._drive is not None
         until = time.monotonic() + _VANISH_SECONDS
         while (self._drive / _INFO).exists():
             if time.monotonic() > until:
-                raise FlashError("reset", f"the drive {self._drive} stays, so the bootloader lacks something", LINE)
+                raise FlashError("write", f"the drive {self._drive} stays, so the bootloader lacks something", LINE)
             time.sleep(0.05)
+
+    def reset(self) -> None:
+        """The bootloader has started the program."""
 
 
 def drives() -> dict[Path, str]:

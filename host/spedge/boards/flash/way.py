@@ -68,8 +68,6 @@ class Way(abc.ABC):
     in_bootloader: ClassVar[bool] = False
     #: Whether a part of an image can be compared with what is there; else only all of it.
     compares_parts: ClassVar[bool] = True
-    #: Whether the board answers HELLO when it has started; else the way has seen itself that the program runs.
-    answers: ClassVar[bool] = True
 
     def __init__(self, board: Board, serial: str | None = None, port: str | None = None) -> None:
         assert board.flash
@@ -78,11 +76,21 @@ class Way(abc.ABC):
         self.settings: dict[str, Any] = board.flash.methods[self.name]
         self.serial = serial
         self.port = port
+        self.asked: str | None = None  # why the firmware was not asked for its bootloader; "" when it has gone there
+
+    @property
+    def address(self) -> str | None:
+        """Where the firmware answers, None where its port has to be looked for."""
+        return self.port
 
     @staticmethod
     def image_of(path: Path) -> Image:
         """What is written of a build: the bytes that its ELF file puts into flash."""
         return read_elf(path)
+
+    def is_waiting(self) -> bool:
+        """Whether a board is in its bootloader already, so that none has to be asked to go there."""
+        return False
 
     def find_tool(self) -> str:
         """What writes, with its version. Raises FlashError, with the command that brings it."""

@@ -40,12 +40,10 @@ class Written:
         return self.state in (VERIFIED, UNVERIFIED)
 
 
-def write(
-    way: Way, image: Image, tell: Tell, dry_run: bool = False, ask_bootloader: Callable[[Tell], None] | None = None
-) -> Written:
+def write(way: Way, image: Image, tell: Tell, dry_run: bool = False) -> Written:
     """Put the image on the board; what cannot be read back is left unverified (the device tells).
 
-    dry_run: stop before writing. ask_bootloader: asks the firmware that runs to go there, where the way needs that.
+    dry_run: stop before writing.
     Raises FlashError, with the step and what the board holds now.
     """
     state = UNTOUCHED
@@ -54,11 +52,9 @@ def write(
         tell("Looking for the tool")
         tool = way.find_tool()
         tell(f"Looking for {way.board.name} by {tool}")
-        if way.in_bootloader and ask_bootloader:
-            ask_bootloader(tell)
         chip = way.find_chip()
         _require_chip(way, chip)
-        _require_room(way, chip, image)
+        require_room(way, chip, image)
         if _holds(way, image, tell):
             state = ALREADY
         elif not dry_run:
@@ -87,7 +83,8 @@ def _require_chip(way: Way, chip: Chip) -> None:
         )
 
 
-def _require_room(way: Way, chip: Chip, image: Image) -> None:
+def require_room(way: Way, chip: Chip, image: Image) -> None:
+    """Raises FlashError of the step "room"."""
     room = min(way.board.flash_bytes, chip.flash_bytes or way.board.flash_bytes)
     if image.address < way.about.address or image.end > way.about.address + room:
         raise FlashError(
