@@ -63,7 +63,7 @@ class PanelLinearKernel(LinearKernel):
 
     @property
     def title(self) -> str:
-        return f"panel_{super().title}"
+        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}"
 
     @property
     def gelu(self) -> bool:

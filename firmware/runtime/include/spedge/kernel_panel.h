@@ -227,72 +227,89 @@ extern "C" {
  * Three cost no less than four. */
 enum { SP_K_PANEL_FEW = 2 };
 
+static inline void sp_k_panel_few_from(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
+                                       float *sums, int32_t across, int32_t down)
+{
+    float s[16];
+    memcpy(s, start, sizeof s);
+    sp_k_panel_few(w, x, steps, rows, s, across, down);
+    memcpy(sums, s, sizeof s);
+}
+
+SP_K_APART void sp_k_panel_few_kept(const float *own, const float *w, const float *x, int32_t steps, int32_t rows,
+                                    float *sums)
+{
+    float s[16];
+    for (int i = 0; i < 16; ++i)
+        s[i] = own[i % 4 * 4 + i / 4];
+    sp_k_panel_few_from(s, w, x, steps, rows, sums, 1, 4);
+}
+
+SP_K_APART void sp_k_panel_few_added(const float *start, const float *plus, const float *w, const float *x,
+                                     int32_t steps, int32_t rows, float *sums)
+{
+    float s[16];
+    for (int i = 0; i < 16; ++i)
+        s[i] = plus[i] + start[i];
+    sp_k_panel_few_from(s, w, x, steps, rows, sums, 4, 1);
+}
+
 /* Columns w of a product: sums[c][r] = start[c][r] + w[0][c] x[0][r] + ...; sums may be start. */
 static inline void sp_k_panel_columns(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
                                       float *sums)
 {
-    if (rows > SP_K_PANEL_FEW) {
+    if (rows > SP_K_PANEL_FEW)
         sp_k_panel_sums(start, w, x, steps, sums);
-    } else {
-        float s[16];
-        memcpy(s, start, sizeof s);
-        sp_k_panel_few(w, x, steps, rows, s, 4, 1);
-        memcpy(sums, s, sizeof s);
-    }
+    else
+        sp_k_panel_few_from(start, w, x, steps, rows, sums, 4, 1);
 }
 
 /* The same with sums[r][c], start[r][c]. */
 static inline void sp_k_panel_rows(const float *start, const float *x, const float *w, int32_t steps, int32_t rows,
                                    float *sums)
 {
-    if (rows > SP_K_PANEL_FEW) {
+    if (rows > SP_K_PANEL_FEW)
         sp_k_panel_sums(start, x, w, steps, sums);
-    } else {
-        float s[16];
-        memcpy(s, start, sizeof s);
-        sp_k_panel_few(w, x, steps, rows, s, 1, 4);
-        memcpy(sums, s, sizeof s);
-    }
+    else
+        sp_k_panel_few_from(start, w, x, steps, rows, sums, 1, 4);
 }
 
 /* The same, starting from four columns own[c][r]. */
 static inline void sp_k_panel_keep(const float *own, const float *x, const float *w, int32_t steps, int32_t rows,
                                    float *sums)
 {
-    if (rows > SP_K_PANEL_FEW) {
+    if (rows > SP_K_PANEL_FEW)
         sp_k_panel_turned(own, x, w, steps, sums);
-    } else {
-        for (int i = 0; i < 16; ++i)
-            sums[i] = own[i % 4 * 4 + i / 4];
-        sp_k_panel_few(w, x, steps, rows, sums, 1, 4);
-    }
+    else
+        sp_k_panel_few_kept(own, w, x, steps, rows, sums);
 }
 
 /* sums[c][r] = plus[c][r] + start[c][r] + w[0][c] x[0][r] + ...; sums may be plus. */
 static inline void sp_k_panel_add(const float *start, const float *plus, const float *w, const float *x, int32_t steps,
                                   int32_t rows, float *sums)
 {
-    if (rows > SP_K_PANEL_FEW) {
+    if (rows > SP_K_PANEL_FEW)
         sp_k_panel_plus(start, plus, w, x, steps, sums);
-    } else {
-        for (int i = 0; i < 16; ++i)
-            sums[i] = plus[i] + start[i];
-        sp_k_panel_few(w, x, steps, rows, sums, 4, 1);
-    }
+    else
+        sp_k_panel_few_added(start, plus, w, x, steps, rows, sums);
+}
+
+SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)
+{
+    float four[4] = {x[0], x[4], x[8], x[12]};
+    sp_k_panel_gelu(four, table);
+    for (int c = 0; c < 4; ++c)
+        x[4 * c] = four[c];
 }
 
 /* GELU of four columns x[c][r]. */
 static inline void sp_k_panel_gelus(float *x, const float *table, int32_t rows)
 {
-    if (rows > 1) {
+    if (rows > 1)
         for (int c = 0; c < 4; ++c)
             sp_k_panel_gelu(x + 4 * c, table);
-    } else {
-        float four[4] = {x[0], x[4], x[8], x[12]};
-        sp_k_panel_gelu(four, table);
-        for (int c = 0; c < 4; ++c)
-            x[4 * c] = four[c];
-    }
+    else
+        sp_k_panel_gelu_of_one(x, table);
 }
 
 /* Scores as large as this are brought near zero first: a whole number beside SP_K_MAGIC takes 23 bits. */
