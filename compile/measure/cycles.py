@@ -109,7 +109,7 @@ def predict(
 
 
 def _of_core(blocks: Sequence[Block], target: Target, core: str) -> Prediction:
-    costs = _rounds(blocks, list(range(len(blocks))), target, core)
+    costs = cycles_of_rounds(blocks, range(len(blocks)), target, core)
     kernels: dict[str, list[float]] = {}
     loops = []
     for i, block in enumerate(blocks):
@@ -132,8 +132,8 @@ def _of_core(blocks: Sequence[Block], target: Target, core: str) -> Prediction:
     )
 
 
-def _rounds(blocks: Sequence[Block], which: list[int], target: Target, core: str) -> dict[int, float]:
-    """Cycles of a round of each block, by its number; without those that LLVM's model does not know."""
+def cycles_of_rounds(blocks: Sequence[Block], which: Sequence[int], target: Target, core: str) -> dict[int, float]:
+    """Predicted cycles of a round of each block of `which`, by its number; without what LLVM's model does not know."""
     mark = "#" if target.triple.startswith("aarch64") else "@"
     lines = []
     for i in which:
@@ -146,7 +146,7 @@ def _rounds(blocks: Sequence[Block], which: list[int], target: Target, core: str
     if done.returncode:
         half = len(which) // 2
         parts = (which[:half], which[half:]) if half else ()
-        return {i: cost for part in parts for i, cost in _rounds(blocks, part, target, core).items()}
+        return {i: cost for part in parts for i, cost in cycles_of_rounds(blocks, part, target, core).items()}
     costs: dict[int, float] = {}
     region = -1
     for line in done.stdout.splitlines():

@@ -30,7 +30,7 @@ class Run(Protocol):
 
 
 class Execution(Protocol):
-    """What an emulator ran: the image, and by address how often it came there from a branch."""
+    """What an emulator ran: the image, by address how often it came there from a branch, and what it wrote."""
 
     @property
     def image(self) -> Path:
@@ -39,6 +39,10 @@ class Execution(Protocol):
     @property
     def starts(self) -> Mapping[int, int]:
         """By address."""
+
+    @property
+    def output(self) -> bytes:
+        """Of a program that ended by itself."""
 
 
 class Machine(Protocol):
@@ -82,4 +86,11 @@ class Machine(Protocol):
         """As `run`, and count what is executed of the functions whose names match the expression `within`.
 
         Raises UsageError where nothing can be counted.
+        """
+
+    def execute(self, program: Path, arguments: Sequence[str], given: bytes, within: str, core: str) -> Execution:
+        """Run a program of Linux that ends by itself, on a core as the emulator names it, with `given` to read, and
+        count what is executed of the functions whose names match `within`.
+
+        Raises UsageError where nothing can be counted, DeviceError where the program fails.
         """

@@ -109,13 +109,15 @@ def test_a_packet_that_was_written_over_is_counted_where_it_was(board: str, imag
 
 @BOTH
 @pytest.mark.chips
-def test_what_it_sends_is_recorded(board: str, image: Path, tmp_path: Path) -> None:
+def test_what_it_sends_is_recorded_and_checked(bundle: Bundle, board: str, image: Path, tmp_path: Path) -> None:
+    """Which is how a board with a real sensor is checked: nobody else knows what that sent."""
     events = scattered(2000, 100_000, 1)
     with Double(board, image, sent_to(tmp_path, packets_of(events, PACKET_WORDS // 2))) as double:
         arguments = ["stream", "board", "--camera-port", "frames", "--device", double.link, "--mode", "lossless"]
         arguments += ["--width", "34", "--height", "34", "--seconds", "5", "--out", str(tmp_path / "out.npz")]
         assert cli.execute(arguments) == 0
-    assert np.array_equal(spedge.open(tmp_path / "out.npz").events(), events)
+        assert np.array_equal(spedge.open(tmp_path / "out.npz").events(), events)
+        assert cli.execute(["check", str(bundle.path), str(tmp_path / "out.npz"), "--device", double.link]) == 0
 
 
 @ONE

@@ -240,6 +240,28 @@ def test_firmware_that_cannot_tell_its_image_leaves_it_unverified(way: str, make
     assert code == 3 and "cannot tell its image's CRC" in err and "written, and not verified" in err
 
 
+def test_a_board_whose_firmware_can_be_asked_is_not_disturbed_for_nothing(make: Make) -> None:
+    """By a dry run, nor when it is this image that it runs; another one is asked to go."""
+    bench = make("uf2")
+    (bench.chip.folder / "flash.bin").write_bytes(b"\x5a" * len(bench.chip.flash))
+    code, out, err = bench.flash("--dry-run", "--json")
+    report = json.loads(out)
+    assert code == 0 and (report["state"], report["flashed"], report["verified"]) == (
+        "nothing was written",
+        False,
+        False,
+    )
+    assert report["hello"]["board"] == "bench" and report["where"] == bench.port and bench.firmware.rebooted == []
+    (bench.chip.folder / "flash.bin").write_bytes(bench.data.ljust(len(bench.chip.flash), b"\xff"))
+    code, out, err = bench.flash("--json")
+    report = json.loads(out)
+    assert code == 0 and report["state"] == "it holds this image already" and report["verified"]
+    assert bench.firmware.rebooted == []
+    (bench.chip.folder / "flash.bin").write_bytes(b"\x5a" * len(bench.chip.flash))
+    code, out, err = bench.flash()
+    assert code == 0 and WRITTEN in out and bench.firmware.rebooted == [1], err
+
+
 def test_the_drive_of_another_board(make: Make) -> None:
     bench = make("uf2")
     assert bench.drive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,12 +75,28 @@ def test_an_encoder_runs_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) ->
     assert report.to_json()["paired"]["ratio"] == both.ratio
 
 
+def test_an_encoder_of_8_bits_runs_beside_our_own_of_floats(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_paired, "SECONDS", 0.0)
+    sizes = "--tokens 8 --hidden 16 --intermediate 24 --heads 2 --layers 2 --classes 3 --precision int8 --threads 1"
+    assert execute(["bench", "encoder", *sizes.split(), "--json"]) == 0
+    both = json.loads(capfd.readouterr().out)["paired"]
+    assert both["fp32_ns"] > 0 and both["of_fp32"] > 0 and both["wall_of_fp32"] > 0 and both["vectors"] is None
+    monkeypatch.setenv("SPEDGE_VECTORS", "baseline")
+    assert execute(["bench", "encoder", *sizes.split()]) == 0
+    assert re.search(
+        r"beside our fp32 +[0-9.]+ times, by the clock [0-9.]+ times, of [0-9,]+ ns", capfd.readouterr().out
+    )
+
+
 def test_a_board_computes_on_threads_and_by_the_vectors_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_paired, "SECONDS", 0.0)
     bundle = random_bundle(SMALL)
     monkeypatch.setenv("SPEDGE_VECTORS", "baseline")
     report = bench_encoder(bundle, 8, "sim", threads=2)
     assert report.paired is not None and report.paired.threads == 2 and report.max_abs_error < 1e-5
+    assert (report.paired.vectors, report.paired.fp32_ns) == ("baseline", None)
     monkeypatch.setenv("SPEDGE_VECTORS", "mmx")
     with pytest.raises(DeviceGone, match="this machine cannot compute on 2 threads by mmx"):
         bench_encoder(bundle, 8, "sim", threads=2)

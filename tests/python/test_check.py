@@ -15,7 +15,8 @@ import spedge
 from spedge.base.errors import DeviceError, InputError, UsageError
 from spedge.boards.manifest import load_board
 from spedge.device.open import Device, open_board
-from spedge.jobs.check import CheckReport, check, count_difference, require_recordings, token_difference
+from spedge.jobs.check import CheckReport, check, count_difference, token_difference
+from spedge.jobs.given import require_recordings
 from spedge.link.counts import Stats
 from spedge.link.protocol import Result
 from spedge.link.tokens import as_reported

@@ -146,6 +146,8 @@ def test_check_with_a_camera_on_the_board(bundle: Bundle, tmp_path: Path, capsys
     code, out, err = call(capsys, "check", bundle.path, paths[0], "--camera", "evt9")
     assert (code, out) == (2, "")
     assert "no camera format 'evt9'; known are evt2, " in err
+    code, out, err = call(capsys, "check", bundle.path, paths[0], "--camera", "frames")
+    assert code == 2 and "sends what it sees, and no recording" in err and "spedge stream board" in err
 
 
 def test_check_fails_with_code_1_when_the_device_computes_something_else(

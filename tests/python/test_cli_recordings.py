@@ -152,7 +152,7 @@ def test_what_is_before_a_cut_is_kept_but_takes_no_file_s_place(verb: str, verbs
 
 
 def test_check_reads_a_recording_once(verbs: Verbs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spedge.jobs import check
+    from spedge.jobs import given
 
     paths = [tmp_path / "evt2.raw", tmp_path / "nmnist.bin"]
     for path in paths:
@@ -165,19 +165,19 @@ def test_check_reads_a_recording_once(verbs: Verbs, tmp_path: Path, monkeypatch:
         return real(path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recordings, "open", counting)
-    kept = check.require_recordings(verbs.bundle, paths)
+    kept = given.require_recordings(verbs.bundle, paths)
     assert opened == paths == list(kept)
     assert all(np.array_equal(kept[path], spedge.open(path).events()) for path in paths)
-    session = check._Session(verbs.bundle, *[None] * 6, recordings.PLAIN, kept, None, None)  # type: ignore
+    recorded = given.Given(verbs.bundle, read=kept)
     opened.clear()
-    assert all(session.events_of(path) is kept[path] for path in paths)
+    assert all(recorded.events(path) is kept[path] for path in paths)
     assert opened == []
-    monkeypatch.setattr(check, "KEPT_EVENTS", len(kept[paths[0]]))  # what is too much to be kept is read again
-    kept = check.require_recordings(verbs.bundle, paths)
+    monkeypatch.setattr(given, "KEPT_EVENTS", len(kept[paths[0]]))  # what is too much to be kept is read again
+    kept = given.require_recordings(verbs.bundle, paths)
     assert list(kept) == paths[:1]
-    session = check._Session(verbs.bundle, *[None] * 6, recordings.PLAIN, kept, None, None)  # type: ignore
+    recorded = given.Given(verbs.bundle, read=kept)
     opened.clear()
-    assert len(session.events_of(paths[1])) > 0
+    assert len(recorded.events(paths[1])) > 0
     assert opened == paths[1:]
 
 

@@ -236,24 +236,6 @@ def _constant_sizes(path: Path) -> list[str]:
     return re.findall(r"^extern const float \w+\[(\d+)\]", path.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_folder_builds_alone_and_its_example_is_right(tmp_path: Path, precision: str) -> None:
-    """In a folder of its own and by the command that example/main.c names, without the project's headers."""
-    bundle = make_bundle(tmp_path / "bundle", make_encoder(SMALL), SMALL, samples=2)
-    compile_bundle(bundle, "native", tmp_path / "model", precision=precision)
-    text = (tmp_path / "model/example/main.c").read_text()
-    command = text.split(" * cc ")[1].split(" */")[0].split()
-    alone = tmp_path / "elsewhere"
-    shutil.copytree(tmp_path / "model", alone)
-    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-pedantic", *command], cwd=alone, check=True, timeout=120)
-    printed = subprocess.run([alone / "example-model"], capture_output=True, text=True, check=True).stdout.splitlines()
-    got = [float(line.rsplit(" ", 1)[1]) for line in printed]
-    rows = (np.arange(SMALL.tokens * SMALL.hidden) % 17 / 8 - 1).astype(np.float32).reshape(SMALL.tokens, -1)
-    reference = Reference(bundle, None if precision == "fp32" else alone / "reference.onnx")
-    assert [line.rsplit(" ", 1)[0] for line in printed] == list(bundle.labels)
-    np.testing.assert_allclose(got, reference.encode(rows), atol=1e-5 if precision == "fp32" else 0.03)
-
-
 def test_the_embedding_is_stored_by_cell(small: Bundle, tmp_path: Path) -> None:
     compile_bundle(small, "native", tmp_path / "model")
     weight, _ = small.embedding_arrays()

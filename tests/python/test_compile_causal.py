@@ -26,6 +26,7 @@ needs("tvm", "cc")
 
 TOLERANCE = 1e-5
 SMALL = Shape(causal=True, tokens=10)
+WIDE = Shape(causal=True, tokens=4, hidden=256, intermediate=4096, heads=2, layers=1)
 
 # Takes in the rows on stdin and writes the logits after each; at the end those without a token, then after a reset.
 DRIVER = """
@@ -40,6 +41,10 @@ int main(void)
     const float *const logits = sp_model_output(arena, &sp_model.outputs[0]);
     const size_t bytes = SP_MODEL_CLASSES * sizeof *logits;
     float row[SP_MODEL_HIDDEN];
+    const char *const threads = getenv("STEPS_THREADS");
+    if (threads != NULL && (sp_model.use == NULL || sp_model.use((uint32_t)atoi(threads), NULL) != SP_OK)) {
+        return 2;
+    }
     memset(arena, 0xff, sp_model.arena_bytes);
     sp_model.reset(arena);
     for (int i = 0; fread(row, sizeof row, 1, stdin) == 1; ++i) {
@@ -69,6 +74,10 @@ def bundle_of(folder: Path, shape: Shape) -> Bundle:
 
 def run_steps(folder: Path, rows: np.ndarray, classes: int) -> np.ndarray:
     """Logits after each row, then without a row, then after a reset: float32 [rows + 2, classes]."""
+    return steps_of(build_steps(folder), rows, classes)
+
+
+def build_steps(folder: Path) -> Path:
     (folder.parent / "steps.c").write_text(DRIVER)
     program = folder.parent / "steps"
     includes = [f"-I{firmware_dir() / part / 'include'}" for part in ("lib", "runtime")]
@@ -76,6 +85,10 @@ def run_steps(folder: Path, rows: np.ndarray, classes: int) -> np.ndarray:
     sources = [*sources_of(folder, options), str(folder.parent / "steps.c")]
     command = [*options, *includes, f"-I{folder}", *sources, "-lm", "-o", str(program)]
     subprocess.run(command, check=True, timeout=300)
+    return program
+
+
+def steps_of(program: Path, rows: np.ndarray, classes: int) -> np.ndarray:
     done = subprocess.run([str(program)], input=rows.tobytes(), capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return np.frombuffer(done.stdout, np.float32).reshape(len(rows) + 2, classes)
@@ -97,6 +110,21 @@ def test_every_step_equals_the_batch_graph(tmp_path: Path, target: str) -> None:
     assert np.abs(wanted[:-1]).max() > 0.1
     assert np.abs(got - wanted).max() <= TOLERANCE
     assert [bundle.window_tokens(i) for i in (0, 1, 10, 11, 20, 23)] == [0, 1, 10, 1, 10, 3]
+
+
+@pytest.mark.long
+def test_a_step_on_two_threads_is_that_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of the one row are large enough to be shared."""
+    bundle = bundle_of(tmp_path, WIDE)
+    compile_bundle(bundle, "native", tmp_path / "model")
+    rows = random_cases(bundle, [WIDE.tokens + 2])[0]
+    program, found = build_steps(tmp_path / "model"), []
+    for threads in (1, 2):
+        monkeypatch.setenv("STEPS_THREADS", str(threads))
+        found.append(steps_of(program, rows, WIDE.classes))
+    assert np.array_equal(found[0], found[1])
+    windows = [rows[i // WIDE.tokens * WIDE.tokens : i + 1] for i in range(len(rows))]
+    np.testing.assert_allclose(found[1][:-1], run_reference(bundle, [*windows, windows[-1]]), atol=1e-4)
 
 
 def test_encode_takes_a_whole_window(tmp_path: Path) -> None:

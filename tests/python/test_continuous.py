@@ -296,13 +296,16 @@ def test_a_device_five_times_too_slow_goes_on_at_its_interval(image: Path, refer
     interval, seconds, rate = 50_000, 2.0, 20_000
     events = some_events(int(rate * seconds), gap=int(1e6 / rate))
     configuration = Configuration(mode="live", every_us=interval, push=True, report_tokens=50_000)
-    with open_board(load_board("sim"), image) as device:
-        pool = device.configure(configuration).pool_events
-        tap = Tap(Slow(device.link.transport, rate * 4 / 5))
-        device.link.transport = tap
-        played = play_live(device, events)
-        stats = device.stats()
-        tokens_there = device.tokens()
+    for _ in range(5):  # until this machine has had time for the line: what it takes is uneven otherwise
+        with open_board(load_board("sim"), image) as device:
+            pool = device.configure(configuration).pool_events
+            slow = Slow(device.link.transport, rate * 4 / 5)
+            device.link.transport = tap = Tap(slow)
+            played = play_live(device, events)
+            stats = device.stats()
+            tokens_there = device.tokens()
+        if slow.stood < 0.1:
+            break
     words = np.concatenate(tap.words)
     accepted = spedge.evt2.Decoder().push(words.tobytes())
 

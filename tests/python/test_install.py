@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.needs import needs
+from tests.variants import long
+
+#: Where it is compiled: after the editable install there is nothing left to do. Or anew, below a path that is awkward.
+AFTER_EDITABLE, ANEW = "build/editable/{wheel_tag}", "build"
 
 LOOK = """
 import pathlib, sys
@@ -31,17 +35,16 @@ print(len(spedge.Tokenizer(width=8, height=8, threshold=1).push(
 """
 
 
-@pytest.fixture(scope="module")
-def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[AFTER_EDITABLE, *long(ANEW)])
+def installed(request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with spedge from a wheel and everything else borrowed from this one."""
     needs("cc")
     folder = tmp_path_factory.mktemp("install") / "é t'o w & (x)"  # where builds and scripts once failed
     folder.mkdir()
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     environment = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}  # nothing is fetched
-    options = {"build-dir": folder / "build", "cmake.build-type": "Debug"}  # what is in it, not how fast it is
-    settings = [f"--config-settings={name}={value}" for name, value in options.items()]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", *settings]
+    where = (folder if request.param == ANEW else repository) / request.param
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--config-settings=build-dir={where}"]
     subprocess.run([*build, "--wheel-dir", folder, repository], check=True, cwd=folder, env=environment)
     venv.create(folder / "env", with_pip=False, symlinks=True)
     site = next((folder / "env/lib").glob("python*/site-packages"))

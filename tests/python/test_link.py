@@ -154,6 +154,16 @@ def test_a_line_that_stays_away_is_reported_within_two_seconds_and_can_be_resume
         assert device.tokens().tolist() == host_tokens(events)
 
 
+def test_a_device_that_is_gone_before_its_line_is_open_says_why() -> None:
+    def dial() -> Transport:
+        raise DeviceGone("there is no /dev/pts/5: is the board plugged in?")
+
+    with pytest.raises(DeviceGone, match=r"^sim was killed by signal 9$"):
+        Reconnecting(dial, 1.5, lambda: "sim was killed by signal 9")
+    with pytest.raises(DeviceGone, match="is the board plugged in"):
+        Reconnecting(dial, 1.5)
+
+
 def test_a_device_that_dies_and_returns(agent: Agent) -> None:
     events = some_events(4000)
     with Device.open(agent.address, timeouts=Timeouts(reconnect=0.3)) as device:

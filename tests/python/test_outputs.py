@@ -111,7 +111,8 @@ def test_only_the_outputs_that_are_wanted_are_read(device: Device) -> None:
 @pytest.mark.parametrize("faults", [None, BAD], ids=["good", "bad"])
 def test_lossless_results_are_all_whole(image: Path, names: tuple[str, ...], faults: Faults | None) -> None:
     """The device waits with the next one until this one has been read, over a line that loses frames, too."""
-    timeouts = HASTY if faults else Timeouts()  # a good line is not asked twice, however busy this machine is
+    # a good line is not asked twice, however busy this machine is
+    timeouts = HASTY if faults else Timeouts(resend_least=60, resend_most=60, silence=120, work=120)
     with open_board(load_board("sim"), image, timeouts=timeouts, faults=faults) as device:
         configured = device.configure(Configuration(every_tokens=30, push=faults is None))
         assert configured.results == 1

@@ -16,7 +16,8 @@ from spedge.cameras import EmulatedCamera
 from spedge.device.open import Device, open_board
 from spedge.events.evt2 import encode_words
 from spedge.events.part import Part, part_for
-from spedge.jobs.check import check, part_of_recordings, require_recordings
+from spedge.jobs.check import check
+from spedge.jobs.given import part_of_recordings, require_recordings
 from spedge.jobs.run import Session, Triggers
 from spedge.link.protocol import Configuration
 from spedge.link.tokens import as_reported

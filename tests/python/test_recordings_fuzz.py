@@ -1,4 +1,4 @@
-"""A short run of the fuzzers: readers (tests/fuzz/readers.py, cuts.py), decoders and frame parser (its Makefile)."""
+"""A short run of the fuzzers of readers (tests/fuzz/readers.py, cuts.py); those of C are in test_fuzz.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from tests import recording_files
 from tests.fuzz import cuts, readers
-from tests.needs import needs
 
 RUNS = 60
 CUTS = 2700
@@ -60,20 +59,3 @@ def test_the_fuzzer_finds_what_is_not_as_promised(name: str, promised: str, tmp_
         path.write_bytes(sample.data[: at - 30])
     with pytest.raises(AssertionError):
         cuts.check(replace(sample, events=events, ends=ends), at, True, path)
-
-
-def test_decoders_and_the_frame_parser_survive_their_corpus_and_mutations(repository: Path) -> None:
-    needs("cc", "make")
-    folder = repository / "tests/fuzz"
-    done = subprocess.run(
-        ["make", "--silent", "-C", folder, "short", "RUNS=2000"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    lines = [line for line in done.stdout.splitlines() if "mutations" in line]
-    corpora = [corpus.name for corpus in (folder / "corpus").iterdir() if any(corpus.iterdir())]
-    assert sorted(line.partition(":")[0] for line in lines) == sorted(corpora)
-    assert all("2000 mutations" in line for line in lines)

@@ -109,7 +109,7 @@ static void compute_on(const char *threads)
 {
     char *end;
     const unsigned long n = strtoul(threads, &end, 10);
-    const char *const vectors = getenv("SPEDGE_VECTORS");
+    const char *const named = getenv("SPEDGE_VECTORS"), *const vectors = named != NULL && *named != '\0' ? named : NULL;
     if (*threads == '\0' || *end != '\0' || n < 1 || n > THREADS) {
         fprintf(stderr, "--threads takes a number from 1 to %d, not %s\n", THREADS, threads);
         exit(2);

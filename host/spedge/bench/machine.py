@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
+import shutil
 import struct
+import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spedge.base.children import guarded
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, DeviceTimeout, UsageError
+from spedge.base.programs import apt_get
 from spedge.boards.build import build
 from spedge.boards.launch import running
 from spedge.boards.manifest import Board, list_boards, load_board
@@ -45,10 +51,11 @@ _NOT_RUN = re.compile(rb"^Stopped execution of TB chain before \S+ \[([0-9a-f]+)
 
 @dataclass(frozen=True)
 class Execution:
-    """What an emulator ran: the image, and by address how often it came there from a branch."""
+    """What an emulator ran: the image, by address how often it came there from a branch, and what a program wrote."""
 
     image: Path
     starts: Mapping[int, int]
+    output: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -95,26 +102,57 @@ class Machine:
         if self.board.emulator is None:
             raise UsageError(f"what {self.name} executes cannot be counted: that takes a board in QEMU")
         image = build(self.board, bundle, lambda _: None, precision, "bench/model", model=model).path
-        with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
-            log = Path(folder) / "log"
-            ranges = ",".join(f"{start:#x}+{size:#x}" for start, size in _functions(image, re.compile(within)))
-            tracing = ["-d", "exec,nochain", "-D", str(log), "-dfilter", ranges]
-            run_on_board(self.board, image, bundle, cases, tracing=tracing)
+        with _tracing(image, within) as (arguments, starts):
+            run_on_board(self.board, image, bundle, cases, tracing=arguments)
+            return Execution(image, starts())
+
+    def execute(self, program: Path, arguments: Sequence[str], given: bytes, within: str, core: str) -> Execution:
+        """Run a program of Linux that ends by itself, on a core as the emulator names it, with `given` to read, and
+        count what is executed of the functions whose names match `within`.
+
+        Raises UsageError for a board that is no program in QEMU, DeviceError where the program fails.
+        """
+        emulator = self.board.process.emulator if self.board.process else None
+        if emulator is None:
+            raise UsageError(f"{self.name} is no program in QEMU: what it executes cannot be counted")
+        if shutil.which(emulator) is None:
+            packages = [name for tool in self.board.requires if tool.program == emulator for name in tool.packages]
+            raise DeviceGone(f"{self.name} needs {emulator}, which is not installed: {apt_get(packages)}")
+        with _tracing(program, within) as (tracing, starts):
+            command = [emulator, "-cpu", core, *tracing, str(program), *arguments]
+            done = subprocess.run(guarded(command), input=given, capture_output=True, timeout=_SECONDS, check=False)
+            if done.returncode:
+                said = done.stderr.decode(errors="replace").strip()
+                raise DeviceRefused(f"{program.name} on {core} ended with status {done.returncode}: {said}")
+            return Execution(program, starts(), done.stdout)
+
+
+@contextlib.contextmanager
+def _tracing(image: Path, within: str) -> Iterator[tuple[list[str], Callable[[], Mapping[int, int]]]]:
+    """Arguments that have an emulator write down what it executes of functions, and the counts once it has ended."""
+    with tempfile.TemporaryDirectory(prefix="spedge-") as folder:
+        log = Path(folder) / "log"
+        ranges = ",".join(f"{start:#x}+{size:#x}" for start, size in _functions(image, within))
+
+        def starts() -> Mapping[int, int]:
             said = log.read_bytes()
-        starts = Counter(int(at, 16) for at in _RUN.findall(said))
-        starts.subtract(int(at, 16) for at in _NOT_RUN.findall(said))
-        return Execution(image, starts)
+            found = Counter(int(at, 16) for at in _RUN.findall(said))
+            found.subtract(int(at, 16) for at in _NOT_RUN.findall(said))
+            return found
+
+        yield ["-d", "exec,nochain", "-D", str(log), "-dfilter", ranges], starts
 
 
-def _functions(image: Path, names: re.Pattern[str]) -> list[tuple[int, int]]:
-    """Address and size of the functions of an image whose names match."""
+@functools.lru_cache(maxsize=8)
+def _functions(image: Path, names: str) -> list[tuple[int, int]]:
+    """Address and size of the functions of an image whose names match; what is at a path stays the same."""
     from elftools.elf.elffile import ELFFile
     from elftools.elf.sections import SymbolTableSection
 
     with image.open("rb") as stream:
         table = ELFFile(stream).get_section_by_name(".symtab")
         assert isinstance(table, SymbolTableSection)
-        found = [s for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC" and names.fullmatch(s.name)]
+        found = [s for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC" and re.fullmatch(names, s.name)]
         return sorted({(s["st_value"] & ~1, max(s["st_size"], 1)) for s in found})
 
 

@@ -20,7 +20,8 @@ from spedge.bench.paired import Paired, paired
 from spedge.boards.build import build, compile_model, footprint
 from spedge.boards.manifest import Board, load_board
 from spedge.device.open import open_board
-from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, require_recordings, tolerance_of
+from spedge.jobs.check import QUANTISED, StageCosts, check, encoder_of, tolerance_of
+from spedge.jobs.given import require_recordings
 from spedge.model import parts
 from spedge.model.bundle import Bundle
 from spedge.recordings import PLAIN, Reading
@@ -29,6 +30,7 @@ SCHEMA = 1
 REPEATS = 20  #: times that a run is repeated where the cost is time; the quickest counts
 
 _HERE = "native"  # the target that is this machine
+_PLAIN = "fp32"
 
 Progress = Callable[[str], None]
 
@@ -164,7 +166,8 @@ def bench_encoder(
     """An encoder with random weights (spedge.compile.measure.synthetic.random_bundle), on seeded random rows of which
     `present` are tokens.
 
-    threads: run on so many, and also it and ONNX Runtime by turns, both on so many, for a board that is this machine.
+    threads: run on so many, and also it and ONNX Runtime by turns, both on so many, for a board that is this machine;
+    where the precision is a reduced one, ours in fp32 takes its turns, too.
     Raises UsageError for a number of tokens that cannot be and for threads of another machine, otherwise as
     `bench_model`.
     """
@@ -178,8 +181,10 @@ def bench_encoder(
     report = _bench(bundle, where, precision, list(rows), True, say)
     if threads is None:
         return report
+    folder = compile_model(bundle, _HERE, say, precision)
+    plain = None if precision == _PLAIN else compile_model(bundle, _HERE, say, _PLAIN)
     say("Running beside ONNX Runtime")
-    return replace(report, paired=paired(bundle, compile_model(bundle, _HERE, say, precision), rows[0], threads))
+    return replace(report, paired=paired(bundle, folder, rows[0], threads, plain))
 
 
 def _bench(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ _SETTLE = 0.02
 _TOLERANCE = {"fp32": 1e-3, "int8w": 1e-3, "int8": 0.2}
 _CALLS = """
 #include "model.h"
-int bench_use(uint32_t threads) { return sp_model.use ? sp_model.use(threads, 0) : 0; }
+int bench_use(uint32_t threads, const char *vectors) { return sp_model.use ? sp_model.use(threads, vectors) : 0; }
 int bench_encode(void *arena, uint32_t count) { return sp_model.encode(arena, count); }
 uint32_t bench_number(int which)
 {
@@ -44,7 +45,9 @@ class Paired:
     """One inference, ours and ONNX Runtime's in fp32, medians of so many turns.
 
     ours_ns, theirs_ns: processor time of all threads. ratio: ours over theirs of the same turn. wall_ratio: the same by
-    the clock, for what runs on several threads on a machine that does nothing else.
+    the clock, for what runs on several threads on a machine that does nothing else. fp32_ns: ours in fp32, where ours
+    is in another precision, else None; of_fp32, wall_of_fp32: ours over that. vectors: the vector instructions that
+    were asked for (kernel_rows.h); None: the best.
     """
 
     threads: int
@@ -53,30 +56,49 @@ class Paired:
     ratio: float
     wall_ratio: float
     turns: int
+    fp32_ns: int | None = None
+    of_fp32: float | None = None
+    wall_of_fp32: float | None = None
+    vectors: str | None = None
 
 
-def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1) -> Paired:
-    """Run the model that was compiled to a folder and ONNX Runtime on encoder.onnx by turns.
+def paired(bundle: Bundle, folder: Path, rows: Rows, threads: int = 1, fp32: Path | None = None) -> Paired:
+    """Run the model that was compiled to a folder and ONNX Runtime on encoder.onnx by turns, by the vector instructions
+    that SPEDGE_VECTORS names, else the best.
 
     rows: float32 [n, hidden]. A model in reduced precision is held to its own reference, and
-    timed against fp32. Raises CheckFailed where the two do not agree, UsageError where the folder does not build here.
+    timed against fp32; `fp32`, the same model compiled in that precision, takes its turns, too. Raises CheckFailed
+    where a model and its reference do not agree, UsageError where a folder does not build here.
     """
-    report = json.loads((folder / "report.json").read_text())
+    vectors = os.environ.get("SPEDGE_VECTORS") or None
     with tempfile.TemporaryDirectory(prefix="spedge-bench-") as scratch:
-        ours = _ours(folder, report["flags"], rows, len(bundle.labels), threads, Path(scratch))
         theirs = _theirs(bundle, rows, threads)
-        quantised = folder / QUANTISED
-        wanted = Reference(bundle, quantised).encode(rows) if quantised.is_file() else theirs()
-        difference = float(np.abs(ours() - wanted).max())
-        if not difference <= _TOLERANCE[report["precision"]]:
-            raise CheckFailed(f"the compiled encoder and ONNX Runtime differ by {difference:.1e}")
-        turns: list[tuple[int, int, int, int]] = []
+        plain = theirs()
+        runs = [theirs]
+        for number, one in enumerate([folder] if fp32 is None else [fp32, folder]):
+            report = json.loads((one / "report.json").read_text())
+            library = Path(scratch) / f"model-{number}"
+            ours = _ours(one, report["flags"], rows, len(bundle.labels), threads, vectors, library)
+            quantised = one / QUANTISED
+            wanted = Reference(bundle, quantised).encode(rows) if quantised.is_file() else plain
+            difference = float(np.abs(ours() - wanted).max())
+            if not difference <= _TOLERANCE[report["precision"]]:
+                raise CheckFailed(f"the compiled encoder and ONNX Runtime differ by {difference:.1e}")
+            runs.append(ours)
+        turns: list[list[tuple[int, int]]] = []
         end = time.monotonic() + SECONDS
         while len(turns) < TURNS or time.monotonic() < end:
-            turns.append((*_time(ours, threads), *_time(theirs, threads)))
-    mine, other = (int(statistics.median(turn[i] for turn in turns)) for i in (0, 2))
-    ratio, wall = (statistics.median(turn[i] / max(1, turn[i + 2]) for turn in turns) for i in (0, 1))
-    return Paired(threads, mine, other, round(ratio, 3), round(wall, 3), len(turns))
+            turns.append([_time(run, threads) for run in runs])
+    ns = [int(statistics.median(turn[run][0] for turn in turns)) for run in range(len(runs))]
+    beside = Paired(threads, ns[-1], ns[0], _ratio(turns, 0, 0), _ratio(turns, 0, 1), len(turns), vectors=vectors)
+    if fp32 is None:
+        return beside
+    return replace(beside, fp32_ns=ns[1], of_fp32=_ratio(turns, 1, 0), wall_of_fp32=_ratio(turns, 1, 1))
+
+
+def _ratio(turns: Sequence[Sequence[tuple[int, int]]], to: int, which: int) -> float:
+    """Median of the last run's times over those of run `to` in the same turn. which: processors' or the clock's."""
+    return round(statistics.median(turn[-1][which] / max(1, turn[to][which]) for turn in turns), 3)
 
 
 def _time(run: Encode, threads: int) -> tuple[int, int]:
@@ -89,7 +111,10 @@ def _time(run: Encode, threads: int) -> tuple[int, int]:
     return time.process_time_ns() - begin, time.perf_counter_ns() - wall
 
 
-def _ours(folder: Path, flags: Sequence[str], rows: Rows, classes: int, threads: int, scratch: Path) -> Encode:
+def _ours(
+    folder: Path, flags: Sequence[str], rows: Rows, classes: int, threads: int, vectors: str | None, scratch: Path
+) -> Encode:
+    scratch.mkdir()
     (scratch / "calls.c").write_text(_CALLS)
     options = ["cc", "-std=c99", *flags, "-fPIC"]
     sources = [*sorted(folder.glob("*.c")), *rows_objects(folder, options), scratch / "calls.c"]
@@ -100,8 +125,9 @@ def _ours(folder: Path, flags: Sequence[str], rows: Rows, classes: int, threads:
     if done.returncode:
         raise UsageError(f"the compiled model does not build as a library here: {done.stderr.strip().splitlines()[-1]}")
     library = ctypes.CDLL(str(scratch / "model.so"))
-    if library.bench_use(threads) != 0:
-        raise UsageError(f"the compiled model cannot have {threads} threads here")
+    if library.bench_use(threads, vectors and vectors.encode()) != 0:
+        by = f" by {vectors} (SPEDGE_VECTORS)" if vectors else ""
+        raise UsageError(f"the compiled model cannot have {threads} threads here{by}")
     size, at, out = (library.bench_number(i) for i in range(3))
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

@@ -46,18 +46,25 @@ def list_ports() -> list[Port]:
     return sorted(ports, key=lambda port: (port.vendor_id is None, port.device))
 
 
-def port_of(board: Board, besides: Collection[Port] = ()) -> Port:
-    """The port of a board on a cable. besides: ports of other boards of the kind.
+def port_of(board: Board, besides: Collection[Port] = (), number: str | None = None) -> Port:
+    """The port of a board on a cable. besides: ports of other boards of the kind. number: its USB serial number.
 
     Raises DeviceError when there is none with the board's USB ids, or more than one.
     """
-    found = [port for port in list_ports() if board.name in port.boards and port not in besides]
+    found = [
+        port
+        for port in list_ports()
+        if board.name in port.boards and port not in besides and number in (None, port.serial_number)
+    ]
     if len(found) == 1:
         return found[0]
     if found:
         which = ", ".join(port.device for port in found)
         raise DeviceRefused(f"{board.name} may be at {which}: say which one by its address")
-    raise DeviceGone(f"no port has the USB id of {board.name}: is it plugged in? 'spedge devices' lists the ports")
+    which = f" and the serial number {number}" if number else ""
+    raise DeviceGone(
+        f"no port has the USB id of {board.name}{which}: is it plugged in? 'spedge devices' lists the ports"
+    )
 
 
 def usb_ids() -> dict[tuple[int, int], str]:

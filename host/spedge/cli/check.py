@@ -110,12 +110,18 @@ def command(
     The exit code is 1 when a recording fails.
     """
     from spedge.events.formats import format_name
-    from spedge.jobs.check import check, encoder_of, part_of_recordings, require_recordings, tolerance_of
+    from spedge.jobs.check import check, encoder_of, tolerance_of
     from spedge.jobs.check_boxes import check_boxes
     from spedge.jobs.check_host import HOST
+    from spedge.jobs.given import part_of_recordings, require_recordings
     from spedge.model.bundle import Bundle
     from spedge.model.parts import Detection
 
+    if camera == "frames":
+        raise UsageError(
+            "a sensor at the frame port sends what it sees, and no recording: record that by 'spedge stream board "
+            "--camera-port frames --out FILE', and check FILE"
+        )
     if camera is not None:
         camera = format_name(camera)
     require_range("--every-ms", every_ms)

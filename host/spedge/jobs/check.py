@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spedge.base.errors import InputError, UsageError
 from spedge.device.open import Device
 from spedge.events.evt2 import encode_words
 from spedge.events.part import WHOLE, Part
 from spedge.jobs.feed import CameraFeed, Feed, LinkFeed
-from spedge.jobs.play import load_events, require_model, require_part
+from spedge.jobs.given import Given
+from spedge.jobs.play import require_model
 from spedge.jobs.results import check_results, largest_difference, output_difference, seen_outputs, window_of
 from spedge.link.counts import Stats
 from spedge.link.link import LineCounts
@@ -35,7 +35,6 @@ LOGITS_TOLERANCE = 1e-4  #: largest difference of a logit that passes
 #: the same for int8: a value whose last digit differs can round to the next 8-bit step, which moves a logit this much
 ROUNDED_TOLERANCE = 0.1
 QUANTISED = "reference.onnx"  #: beside a compiled model of reduced precision: the encoder that it computes
-KEPT_EVENTS = 1 << 26  #: of recordings that were read before the device was there, 1 GiB
 REPORT_TOKENS = 256  #: tokens a device keeps until they are read
 _TOKEN_FIELDS = ("x", "y", "t", "n", "crc")
 _SAME_COUNTS = ("taken", "in_tokens", "pending", "refractory", "decayed", "pool_lost", "outside", "backwards", "tokens")
@@ -204,35 +203,6 @@ def encoder_of(bundle: Bundle, target: str, precision: str, say: Callable[[str],
     return None if precision == "fp32" else compile_model(bundle, target, say, precision) / QUANTISED
 
 
-def require_recordings(
-    bundle: Bundle, recordings: Sequence[Path], reading: Reading = PLAIN, any_size: bool = False
-) -> dict[Path, NDArray[np.void]]:
-    """Read all recordings, so that a bad one is found before a device is built and started.
-
-    Returns the events of those that came first and are KEPT_EVENTS together; the others have to be read again.
-    Raises UsageError for one of another sensor size, InputError for a damaged or empty one.
-    """
-    kept: dict[Path, NDArray[np.void]] = {}
-    room = KEPT_EVENTS
-    for path in recordings:
-        events = load_events(path, bundle, reading, any_size)
-        room -= len(events)
-        if room >= 0:
-            kept[path] = events
-    return kept
-
-
-def part_of_recordings(
-    bundle: Bundle, recordings: Sequence[Path], reading: Reading, corner: tuple[int, int] | None, bin: int | None
-) -> Part:
-    """What the model sees of recordings of one size. corner, bin: as given. Raises UsageError where it is not there."""
-    sizes = {(recording.width, recording.height): path for path in recordings for recording in [reading.open(path)]}
-    if len(sizes) > 1:
-        raise UsageError(f"the recordings are of several sensors, {sorted(sizes)}: check those of one at a time")
-    ((source, path),) = sizes.items()
-    return require_part(bundle, str(path), source, corner, bin)
-
-
 def check(
     bundle: Bundle,
     recordings: Sequence[Path],
@@ -260,12 +230,13 @@ def check(
     every_us, every_tokens, window_us: let the device infer on the way, too, as `Configuration` says, and check each
     result: that it comes when it is due (not with a camera, whose time words the host does not know), its window, its
     outputs.
-    reading: how the recordings are opened. events: those of recordings that were read before; see require_recordings.
+    reading: how the recordings are opened. events: those of recordings that were read before, as `require_recordings`
+    of spedge.jobs.given does.
     watch: is given each recording once it is checked.
     part: of the recordings' sensor that the bundle's is; the device gets all of their events and takes it itself. None:
     the recordings are of the bundle's sensor.
     on_progress gets short sentences. Differences are in the report; DeviceError is raised when the device has
-    another model or stops answering, InputError and UsageError as by `require_recordings`.
+    another model or stops answering, InputError and UsageError as by `given.require_recordings`.
     """
     require_model(device, bundle)
     reference = Reference(bundle, encoder)
@@ -273,9 +244,8 @@ def check(
         configuration = replace(feed.configuration, every_us=every_us, every_tokens=every_tokens, window_us=window_us)
         configuration = replace(configuration, part=part or WHOLE)
         pool = device.configure(configuration).pool_events
-        session = _Session(
-            bundle, reference, device, feed, configuration, pool, tolerance, reading, events, watch, part
-        )
+        given = Given(bundle, reading, part, events)
+        session = _Session(given, reference, device, feed, configuration, pool, tolerance, watch)
         return check_each(recordings, device, board, session.check, on_progress)
 
 
@@ -313,16 +283,6 @@ def prefixed(say: Callable[[str], None], where: str) -> Callable[[str], None]:
     return lambda text: say(f"{where}: {text}")
 
 
-def seen_of(part: Part | None, bundle: Bundle, path: Path, sent: NDArray[np.void]) -> NDArray[np.void]:
-    """What the bundle's model is to see of a recording's events. Raises InputError where that is nothing."""
-    if part is None:
-        return sent
-    events = part.of(sent, bundle.sensor.width, bundle.sensor.height)
-    if len(events) == 0:
-        raise InputError(f"{path}: none of its {len(sent)} events is in the part that the model sees")
-    return events
-
-
 def with_outside(stats: TokenizerStats, outside: int) -> TokenizerStats:
     """A host's counts with events beside the part that it saw, which a device takes and counts."""
     return replace(stats, taken=stats.taken + outside, outside=stats.outside + outside)
@@ -332,22 +292,19 @@ def with_outside(stats: TokenizerStats, outside: int) -> TokenizerStats:
 class _Session:
     """A device that is configured, and what its answers are compared with. pool: how many pending events it holds."""
 
-    bundle: Bundle
+    given: Given
     reference: Reference
     device: Device
     feed: Feed
     configuration: Configuration
     pool: int
     tolerance: float
-    reading: Reading
-    events: Mapping[Path, NDArray[np.void]]
     watch: Callable[[Compared], None] | None
-    part: Part | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> RecordingCheck:
         """A recording, but for what the line did to it."""
-        sent = self.feed.heard(self.events_of(path))
-        events = seen_of(self.part, self.bundle, path, sent)
+        sent = self.feed.heard(self.given.events(path))
+        events = self.given.seen(path, sent)
         say("computing on the host")
         computed = self._compute(events, len(sent) - len(events))
         self.feed.play(sent, say)
@@ -381,7 +338,7 @@ class _Session:
             checked,
             events,
             computed.tokens,
-            self.bundle.labels,
+            self.given.bundle.labels,
             (*host, (last, computed.logits)),
             (*device, (last, results[-1].logits)),
         )
@@ -391,14 +348,12 @@ class _Session:
         graph = self.reference.graph(tokens)
         if graph is None:
             return None, None
-        table, words = device_words(self.bundle.encoder, self.bundle.tokens), self.device.graph_words(result)
+        table, words = (
+            device_words(self.given.bundle.encoder, self.given.bundle.tokens),
+            self.device.graph_words(result),
+        )
         problem = f"the device does not have the graphs of its run {result.run} any more"
         return edges_of(graph), problem if words is None else table.difference(graph, words)
-
-    def events_of(self, path: Path) -> NDArray[np.void]:
-        """A recording's, read now if it was not before."""
-        events = self.events.get(path)
-        return load_events(path, self.bundle, self.reading, self.part is not None) if events is None else events
 
     def _compute(self, events: NDArray[Any], outside: int) -> Computed:
         """What the host makes of the events; the outputs for the tokens that are young enough. outside: those beside
@@ -423,7 +378,7 @@ class _Session:
         reported = as_reported(computed.tokens)
         difference = token_difference(reported, tokens)
         diffs = {name: largest_difference(host, result.outputs.get(name)) for name, host in computed.outputs.items()}
-        labels = [self.bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits)]
+        labels = [self.given.bundle.labels[int(np.argmax(logits))] for logits in (computed.logits, result.logits)]
         problem = (
             stats.imbalance(len(events))
             or count_difference(computed.stats, stats)
@@ -455,7 +410,7 @@ class _Session:
     ) -> str | None:
         """A sentence on the first result made on the way that is not the host's. events: those sent that it sees."""
         words = encode_words(sent) if self.configuration.source == "link" else None
-        seen_at = None if self.part is None else events["t"]
+        seen_at = None if self.given.part is None else events["t"]
         return check_results(self.reference, tokens, results, self.configuration, self.tolerance, words, seen_at)
 
 

@@ -24,12 +24,12 @@ from spedge.jobs.check import (
     count_difference,
     feed_of,
     number_or_none,
-    seen_of,
     token_difference,
     with_outside,
 )
 from spedge.jobs.feed import Feed
-from spedge.jobs.play import load_events, require_model
+from spedge.jobs.given import Given
+from spedge.jobs.play import require_model
 from spedge.jobs.results import largest_difference
 from spedge.link.protocol import Configured, Result
 from spedge.link.tokens import as_reported
@@ -105,30 +105,25 @@ def check_boxes(
         raise UsageError(f"{device.name} does not tell its detector's state: build the bundle's firmware again")
     with feed_of(device, camera, bundle.task.step_us) as feed:
         configured = device.configure(replace(feed.configuration, numbers_every=1, part=part or WHOLE))
-        session = _Session(bundle, DetectorReference(bundle), device, feed, configured, reading, events, watch, part)
+        given = Given(bundle, reading, part, events)
+        session = _Session(given, DetectorReference(bundle), device, feed, configured, watch)
         return check_each(recordings, device, board, session.check, on_progress)
 
 
 @dataclass(frozen=True)
 class _Session:
-    bundle: Bundle
+    given: Given
     reference: DetectorReference
     device: Device
     feed: Feed
     configured: Configured
-    reading: Reading
-    events: Mapping[Path, NDArray[np.void]]
     watch: Callable[[ComparedBoxes], None] | None
-    part: Part | None
 
     def check(self, path: Path, say: Callable[[str], None]) -> StepsCheck:
         """A recording, but for what the line did to it."""
-        known = self.events.get(path)
-        if known is None:
-            known = load_events(path, self.bundle, self.reading, self.part is not None)
-        sent = self.feed.heard(known)
-        events = seen_of(self.part, self.bundle, path, sent)
-        tokenizer = tokenizer_of(self.bundle.token_input, self.configured.pool_events)
+        sent = self.feed.heard(self.given.events(path))
+        events = self.given.seen(path, sent)
+        tokenizer = tokenizer_of(self.given.bundle.token_input, self.configured.pool_events)
         tokens = tokenizer.push(events)
         steps = _Steps(self, self.reference.encoded(self.reference.steps(events, tokens)))
         self.feed.play(sent, say, lambda: steps.take(self.device.take_results()))
@@ -162,7 +157,7 @@ class _Session:
             at_an_edge=steps.at_an_edge,
         )
         if self.watch is not None:
-            self.watch(ComparedBoxes(checked, events, tokens, self.bundle.labels, steps.host, steps.device))
+            self.watch(ComparedBoxes(checked, events, tokens, self.given.bundle.labels, steps.host, steps.device))
         return checked
 
 
@@ -172,7 +167,7 @@ class _Steps:
 
     def __init__(self, session: _Session, expected: Iterator[Detected]) -> None:
         self._session, self._expected = session, expected
-        self._levels = levels_of(session.bundle)
+        self._levels = levels_of(session.given.bundle)
         self.count = self.boxes = self.at_an_edge = self._left_out = 0
         self.head = self.state = 0.0
         self.costs = StageCosts(0, 0, 0)
@@ -238,7 +233,7 @@ class _Steps:
 
     def _boxes_differ(self, host: Detected, result: Result) -> str | None:
         assert result.step is not None
-        bundle, most = self._session.bundle, self._session.configured.candidates
+        bundle, most = self._session.given.bundle, self._session.configured.candidates
         assert isinstance(bundle.task, Detection)
         ours, own = (
             decode(head, self._levels, bundle.task, bundle.sensor, most) for head in (host.head, result.outputs["head"])

@@ -61,7 +61,7 @@ def flash(
         if not isinstance(way, Ssh):
             raise UsageError(f"--listen and --key are for agents, which are copied by ssh; {board.name} has none")
         way.listen(listen, key)
-    port = _PortOf(way)
+    port = PortOf(way)
     content = way.image_of(image)
     if way.in_bootloader and not way.is_waiting():
         tell("Asking the firmware that runs")
@@ -85,7 +85,7 @@ def flash(
     return Flashed(written, hello, written.state != UNVERIFIED or told)
 
 
-class _PortOf:
+class PortOf:
     """Where a board's firmware answers. After a reset USB may give its port another name; its number stays."""
 
     def __init__(self, way: Way) -> None:
@@ -116,7 +116,7 @@ class _PortOf:
             self.others.remove(port)
 
 
-def _ask(way: Way, port: _PortOf, image: Path, content: Image, dry_run: bool) -> Flashed | None:
+def _ask(way: Way, port: PortOf, image: Path, content: Image, dry_run: bool) -> Flashed | None:
     """Have the firmware that runs start its bootloader, when it is another one than this image and it is no dry run.
 
     Returns what there is to say where nothing has to be written; else `way.asked` has what came of it: where no
@@ -150,7 +150,7 @@ def _baud(board: Board) -> int:
     return board.serial.baud if board.serial else BAUD
 
 
-def _hear(way: Way, port: _PortOf, image: Path, model_hash: str | None) -> tuple[Hello, bool]:
+def _hear(way: Way, port: PortOf, image: Path, model_hash: str | None) -> tuple[Hello, bool]:
     """HELLO of the board, and whether it told that its image is this one. Raises FlashError."""
     length, crc = told_image(image)
     until = time.monotonic() + _START_SECONDS

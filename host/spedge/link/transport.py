@@ -227,7 +227,7 @@ class Reconnecting:
         clock: Clock = SYSTEM,
         key: bytes | None = None,
     ) -> None:
-        """Opens it. key: what a device there may ask for. Raises what dial raises."""
+        """Opens it. key: what a device there may ask for. Raises what dial raises, or DeviceGone with the obituary."""
         self.key = key
         #: Makes what is said first on a line that has come back.
         self.greeting: Callable[[], bytes] = bytes
@@ -236,13 +236,21 @@ class Reconnecting:
         self._dial = dial
         self._patience = patience
         self._obituary = obituary
-        self._line: Transport | None = dial()
+        self._line: Transport | None = self._first()
         self.name = self._line.name
         self.reconnects = 0
         self._trouble = ""
         self.away = False  #: whether nothing has come since it broke
         self._give_up_at: float | None = None  # while it is away
         self._not_before = 0.0
+
+    def _first(self) -> Transport:
+        try:
+            return self._dial()
+        except DeviceError as error:
+            if (gone := self._obituary()) is not None:
+                raise DeviceGone(gone) from error
+            raise
 
     def exchange(self, out: bytes | memoryview, timeout: float) -> tuple[int, bytes]:
         if self._line is None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from spedge.base.errors import InputError, UsageError
-from spedge.jobs.check import KEPT_EVENTS, Compared
+from spedge.jobs.check import Compared
 from spedge.jobs.check_boxes import ComparedBoxes
+from spedge.jobs.given import KEPT_EVENTS
 from spedge.tokens.settings import TokenizerSettings
 from spedge.view.boxes import found, together
 from spedge.view.scene import Results, Scene

@@ -60,12 +60,12 @@ def scenes(
 
 def _scene(bundle: Bundle, path: Path, reading: Reading, part: Part | None) -> Scene:
     """With what the model says over time, of a classifier of tokens."""
-    from spedge.jobs.check import seen_of
-    from spedge.jobs.play import load_events
+    from spedge.jobs.given import Given
     from spedge.model.steps import tokens_in
     from spedge.view.open import patch_of
 
-    events = seen_of(part, bundle, path, load_events(path, bundle, reading, part is not None))
+    given = Given(bundle, reading, part)
+    events = given.seen(path, given.events(path))
     if isinstance(bundle.task, Classification) and isinstance(bundle.representation, TokenInput):
         every = max(50_000, int(events["t"][-1] - events["t"][0]) // _RESULTS)
         return scene_of_events(events, bundle, every)

@@ -10,21 +10,41 @@
 
 #if !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast")
+#pragma GCC optimize("fp-contract=fast", "no-schedule-insns")
 #endif
 
 /* ---------------------------------------------------------------- products */
 
-/* A step's weights. bytes, a constant: whether they are 8 bits wide. */
-SP_K_INTO sp_k_lanes_t sp_k_weights(const char *w, int32_t at, const int bytes)
+/* A step's weights of `vectors` vectors; of one, *second is the first again. bytes, a constant: whether they are 8 bits
+ * wide, then they are widened in steps that are an instruction each. */
+#if defined(__aarch64__)
+SP_K_INTO void sp_k_weights(const char *w, const int vectors, const int bytes, sp_k_lanes_t *first,
+                            sp_k_lanes_t *second)
 {
-    if (bytes) { /* in steps that are an instruction each */
-        const sp_k_byte_lanes_t narrow = *(const sp_k_byte_lanes_t *)(const void *)(w + at);
-        const sp_k_half_lanes_t half = __builtin_convertvector(narrow, sp_k_half_lanes_t);
-        return __builtin_convertvector(__builtin_convertvector(half, sp_k_whole_lanes_t), sp_k_lanes_t);
+    if (bytes) { /* a tile's eight, of which there is room in a panel */
+        const int16x8_t half = vmovl_s8(vld1_s8((const int8_t *)w));
+        *first = vcvtq_f32_s32(vmovl_s16(vget_low_s16(half)));
+        *second = vectors > 1 ? (sp_k_lanes_t)vcvtq_f32_s32(vmovl_high_s16(half)) : *first;
+    } else {
+        *first = sp_k_load((const float *)(const void *)w);
+        *second = vectors > 1 ? sp_k_load((const float *)(const void *)w + SP_K_LANES) : *first;
     }
-    return sp_k_load((const float *)(const void *)w + at);
 }
+#else
+SP_K_INTO sp_k_lanes_t sp_k_widened(const char *w)
+{
+    const sp_k_byte_lanes_t narrow = *(const sp_k_byte_lanes_t *)(const void *)w;
+    const sp_k_half_lanes_t half = __builtin_convertvector(narrow, sp_k_half_lanes_t);
+    return __builtin_convertvector(__builtin_convertvector(half, sp_k_whole_lanes_t), sp_k_lanes_t);
+}
+SP_K_INTO void sp_k_weights(const char *w, const int vectors, const int bytes, sp_k_lanes_t *first,
+                            sp_k_lanes_t *second)
+{
+    const char *const next = vectors > 1 ? w + (bytes ? 1 : 4) * SP_K_LANES : w;
+    *first = bytes ? sp_k_widened(w) : sp_k_load((const float *)(const void *)w);
+    *second = bytes ? sp_k_widened(next) : sp_k_load((const float *)(const void *)next);
+}
+#endif
 
 /* Sums of a tile of `rows` rows and `vectors` vectors, both constants. Few rows take several sums each, so that a step
  * does not wait for the one before it. */
@@ -45,8 +65,7 @@ SP_K_INTO void sp_k_tile(const float *x, int32_t x_stride, const char *w, int32_
             factors[r] = sp_k_load(x + r * x_stride);
         SP_K_UNROLL
         for (int step = 0; step < 4; ++step, w += panel) {
-            first = sp_k_weights(w, 0, bytes);
-            second = vectors > 1 ? sp_k_weights(w, SP_K_LANES, bytes) : first;
+            sp_k_weights(w, vectors, bytes, &first, &second);
             SP_K_UNROLL
             for (int r = 0; r < rows; ++r) {
                 s[r][0] += factors[r][step] * first;
@@ -59,8 +78,7 @@ SP_K_INTO void sp_k_tile(const float *x, int32_t x_stride, const char *w, int32_
     for (; left >= ways; left -= ways, x += ways) {
         SP_K_UNROLL
         for (int way = 0; way < ways; ++way, w += panel) {
-            first = sp_k_weights(w, 0, bytes);
-            second = vectors > 1 ? sp_k_weights(w, SP_K_LANES, bytes) : first;
+            sp_k_weights(w, vectors, bytes, &first, &second);
             SP_K_UNROLL
             for (int r = 0; r < rows; ++r) {
                 s[way * rows + r][0] += x[r * x_stride + way] * first;
@@ -70,10 +88,11 @@ SP_K_INTO void sp_k_tile(const float *x, int32_t x_stride, const char *w, int32_
         }
     }
     for (; ways > 1 && left > 0; --left, ++x, w += panel) {
+        sp_k_weights(w, vectors, bytes, &first, &second);
         for (int r = 0; r < rows; ++r) {
-            s[r][0] += x[r * x_stride] * sp_k_weights(w, 0, bytes);
+            s[r][0] += x[r * x_stride] * first;
             if (vectors > 1)
-                s[r][1] += x[r * x_stride] * sp_k_weights(w, SP_K_LANES, bytes);
+                s[r][1] += x[r * x_stride] * second;
         }
     }
     SP_K_UNROLL
@@ -195,15 +214,23 @@ void SP_K_OF(sp_k_quantise)(const float *x, int32_t x_stride, int32_t rows, int3
     const sp_k_lanes_t low = sp_k_all(-128.0f), high = sp_k_all(127.0f);
     const int32_t whole = depth - depth % SP_K_LANES;
     for (int32_t r = 0; r < rows; ++r, x += x_stride, out += out_stride) {
-        for (int32_t k = 0; k < whole; k += SP_K_LANES) {
+        int32_t k = 0;
+#if defined(__aarch64__)
+        for (; k + 8 <= depth; k += 8) { /* whose conversions round so, and narrow within limits */
+            const int16x4_t low_half = vqmovn_s32(vcvtnq_s32_f32(vld1q_f32(x + k) * inverse));
+            const int16x8_t all = vqmovn_high_s32(low_half, vcvtnq_s32_f32(vld1q_f32(x + k + 4) * inverse));
+            vst1q_s16(out + k, vmovl_s8(vqmovn_s16(all)));
+        }
+#endif
+        for (; k < whole; k += SP_K_LANES) {
             const sp_k_lanes_t value = sp_k_load(x + k) * inverse;
             const sp_k_lanes_t within = sp_k_choose(value < low, low, sp_k_choose(value > high, high, value));
             const sp_k_whole_lanes_t bits = (sp_k_whole_lanes_t)(within + 12582912.0f) - 0x4b400000;
             *(sp_k_half_lanes_t *)(out + k) = __builtin_convertvector(bits, sp_k_half_lanes_t);
         }
-        for (int32_t k = whole; k < depth; ++k)
+        for (; k < depth; ++k)
             out[k] = sp_k_quantise_c(x[k] * inverse);
-        for (int32_t k = depth; k < out_stride; ++k)
+        for (; k < out_stride; ++k)
             out[k] = 0;
     }
 }
@@ -235,10 +262,11 @@ SP_K_INTO void sp_k_to_turned_panels(const float *x, int32_t x_stride, int32_t k
     }
 }
 
-/* scores[r] = 2^(scores[r] - their largest), over keys of `width` columns; returns 1 / their sum in inverse[r]. */
-SP_K_INTO void sp_k_softmax(float *scores, int32_t width, int32_t keys, int32_t rows, float *inverse)
+/* scores[r] = 2^(scores[r] - their largest), over keys of `width` columns, whole vectors; returns 1 / their sum in
+ * inverse[r]. */
+SP_K_INTO void sp_k_softmax(float *scores, int32_t stride, int32_t width, int32_t keys, int32_t rows, float *inverse)
 {
-    for (int32_t r = 0; r < rows; ++r, scores += width) {
+    for (int32_t r = 0; r < rows; ++r, scores += stride) {
         sp_k_lanes_t top, sums = {0};
         float most;
         for (int32_t j = keys; j < width; ++j)
@@ -271,6 +299,7 @@ SP_K_INTO void sp_k_plain_product(const float *x, int32_t x_stride, int32_t rows
 void SP_K_OF(sp_k_attention)(const sp_k_attention_t *a, int32_t head, float *scratch)
 {
     const int32_t keys = a->keys, width = (keys + SP_K_PANEL_COLUMNS - 1) / SP_K_PANEL_COLUMNS * SP_K_PANEL_COLUMNS;
+    const int32_t there = (keys + SP_K_LANES - 1) / SP_K_LANES * SP_K_LANES; /* whole vectors of keys */
     const int32_t value_width = (a->value_depth + SP_K_PANEL_COLUMNS - 1) / SP_K_PANEL_COLUMNS * SP_K_PANEL_COLUMNS;
     const float *const q = a->q + head * a->q_step;
     float *const turned = scratch, *const values = turned + width * a->depth,
@@ -284,8 +313,8 @@ void SP_K_OF(sp_k_attention)(const sp_k_attention_t *a, int32_t head, float *scr
     SP_K_EACH_TILE(row, step, a->rows, 0, 1)
     {
         float *const here = out + row * a->out_stride;
-        sp_k_plain_product(q + row * a->q_stride, a->q_stride, step, turned, a->depth, width, scores, width);
-        sp_k_softmax(scores, width, keys, step, inverse);
+        sp_k_plain_product(q + row * a->q_stride, a->q_stride, step, turned, a->depth, there, scores, width);
+        sp_k_softmax(scores, width, there, keys, step, inverse);
         sp_k_plain_product(scores, width, step, values, keys, a->value_depth, here, a->out_stride);
         for (int32_t r = 0; r < step; ++r)
             for (int32_t c = 0; c < a->value_depth; ++c)

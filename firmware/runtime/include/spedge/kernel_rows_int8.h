@@ -4,7 +4,7 @@
 
 #include "spedge/kernel_rows_tiles.h"
 
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #elif defined(__SSE2__)
 #include <immintrin.h>
@@ -12,10 +12,10 @@
 
 #if !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast")
+#pragma GCC optimize("fp-contract=fast", "no-schedule-insns")
 #endif
 
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(__aarch64__)
 
 /* Eight steps' numbers of a row, as bytes, which is what they are; of fewer, zeros follow. */
 SP_K_INTO int8x8_t sp_k_eight_bytes(const int16_t *x, int32_t there)
@@ -27,7 +27,34 @@ SP_K_INTO int8x8_t sp_k_eight_bytes(const int16_t *x, int32_t there)
     return vmovn_s16(vld1q_s16(some));
 }
 
-/* Eight steps of a tile: its weights become groups of four steps for each column. there: of them that there are, even. */
+/* A row's sums of eight columns, and four more steps: half of its bytes x, and weights of two steps each. */
+#if defined(__ARM_FEATURE_DOTPROD)
+SP_K_INTO void sp_k_four_steps(int32x4_t *s, int8x8_t x, const int four, int8x16_t low, int8x16_t high,
+                               const int vectors)
+{
+    const int16x8_t lows = vreinterpretq_s16_s8(low), highs = vreinterpretq_s16_s8(high);
+    const int8x16_t first = vreinterpretq_s8_s16(vzip1q_s16(lows, highs)); /* the same for all rows */
+    const int8x16_t second = vreinterpretq_s8_s16(vzip2q_s16(lows, highs));
+    s[0] = four ? vdotq_lane_s32(s[0], first, x, 1) : vdotq_lane_s32(s[0], first, x, 0);
+    if (vectors > 1)
+        s[1] = four ? vdotq_lane_s32(s[1], second, x, 1) : vdotq_lane_s32(s[1], second, x, 0);
+}
+#else
+/* Two products of bytes are added in 16 bits, which hold them: weights are not -128. */
+SP_K_INTO void sp_k_four_steps(int32x4_t *s, int8x8_t x, const int four, int8x16_t low, int8x16_t high,
+                               const int vectors)
+{
+    const int16x4_t pairs = vreinterpret_s16_s8(x);
+    const int8x16_t one = vreinterpretq_s8_s16(vdupq_n_s16(pairs[2 * four]));
+    const int8x16_t other = vreinterpretq_s8_s16(vdupq_n_s16(pairs[2 * four + 1]));
+    const int8x8_t first = vget_low_s8(one), second = vget_low_s8(other);
+    s[0] = vpadalq_s16(s[0], vmlal_s8(vmull_s8(vget_low_s8(low), first), vget_low_s8(high), second));
+    if (vectors > 1)
+        s[1] = vpadalq_s16(s[1], vmlal_high_s8(vmull_high_s8(low, one), high, other));
+}
+#endif
+
+/* Eight steps of a tile. there: of them that there are, even. */
 SP_K_INTO void sp_k_eight_steps(const int16_t *x, int32_t x_stride, const int8_t *w, int32_t there, int32x4_t (*s)[2],
                                 const int rows, const int vectors)
 {
@@ -37,19 +64,11 @@ SP_K_INTO void sp_k_eight_steps(const int16_t *x, int32_t x_stride, const int8_t
         factors[r] = sp_k_eight_bytes(x + r * x_stride, there);
     SP_K_UNROLL
     for (int four = 0; four < 2; ++four, w += 4 * SP_K_PANEL_COLUMNS) {
-        const int16x8_t none = vdupq_n_s16(0);
-        const int16x8_t low = 4 * four < there ? vreinterpretq_s16_s8(vld1q_s8(w)) : none;
-        const int16x8_t high = 4 * four + 2 < there ? vreinterpretq_s16_s8(vld1q_s8(w + 2 * SP_K_PANEL_COLUMNS)) : none;
-        const int8x16_t first = vreinterpretq_s8_s16(vzip1q_s16(low, high));
-        const int8x16_t second = vreinterpretq_s8_s16(vzip2q_s16(low, high));
+        const int8x16_t low = 4 * four < there ? vld1q_s8(w) : vdupq_n_s8(0);
+        const int8x16_t high = 4 * four + 2 < there ? vld1q_s8(w + 2 * SP_K_PANEL_COLUMNS) : vdupq_n_s8(0);
         SP_K_UNROLL
-        for (int r = 0; r < rows; ++r) {
-            s[r][0] =
-                four ? vdotq_lane_s32(s[r][0], first, factors[r], 1) : vdotq_lane_s32(s[r][0], first, factors[r], 0);
-            if (vectors > 1)
-                s[r][1] = four ? vdotq_lane_s32(s[r][1], second, factors[r], 1)
-                               : vdotq_lane_s32(s[r][1], second, factors[r], 0);
-        }
+        for (int r = 0; r < rows; ++r)
+            sp_k_four_steps(s[r], factors[r], four, low, high, vectors);
     }
 }
 

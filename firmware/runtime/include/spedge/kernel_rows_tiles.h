@@ -34,9 +34,9 @@ typedef int8_t sp_k_byte_lanes_t __attribute__((vector_size(SP_K_LANES), aligned
 #else
 #define SP_K_UNROLL _Pragma("GCC unroll 16")
 /* Sums of products in vectors are fused where the core does it: -ffp-contract=off is for the functions of kernel_math.h,
- * which say where they are. */
+ * which say where they are. Instructions stay in their order until registers are given out: a tile takes nearly all. */
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast")
+#pragma GCC optimize("fp-contract=fast", "no-schedule-insns")
 #endif
 
 SP_K_INTO sp_k_lanes_t sp_k_load(const float *at)
@@ -109,34 +109,42 @@ SP_K_INTO sp_k_lanes_t sp_k_lanes_gelu(sp_k_lanes_t x)
     return half * sp_k_choose(a < 1.0f, near * z, far) + half;
 }
 
+/* A row's sums of a vector's columns to their place; of its last columns `here` may be there, plus and out. */
+SP_K_INTO void sp_k_finish_some(sp_k_lanes_t value, int32_t here, const float *plus, int32_t gelu, float *out)
+{
+    if (plus)
+        for (int32_t i = 0; i < here; ++i)
+            value[i] += plus[i];
+    if (gelu)
+        value = sp_k_lanes_gelu(value);
+    memcpy(out, &value, sizeof(float) * (size_t)here);
+}
+
 /* A tile's sums to their place. columns: of them that the result has. */
 SP_K_INTO void sp_k_finish(const sp_k_lanes_t *sums, int32_t row, int32_t column, int32_t rows, int32_t vectors,
-                           int32_t columns, const sp_k_end_t *end)
+                           int32_t columns, const sp_k_end_t *all)
 {
-    for (int32_t r = 0; r < rows; ++r) {
-        float *const out = end->out + (row + r) * end->out_stride + column;
-        const float *const plus = end->plus ? end->plus + (row + r) * end->plus_stride + column : NULL;
-        for (int32_t v = 0; v < vectors; ++v) {
-            const int32_t at = v * SP_K_LANES, here = columns - at;
+    const sp_k_end_t end = *all; /* of its own: what is stored below could be anything */
+    for (int32_t v = 0; v < vectors && columns > 0; ++v, column += SP_K_LANES, columns -= SP_K_LANES) {
+        const sp_k_lanes_t none = {0}, bias = end.bias ? sp_k_load(end.bias + column) : none;
+        const sp_k_lanes_t scale = end.scale ? sp_k_load(end.scale + column) : none;
+        const float *plus = end.plus ? end.plus + row * end.plus_stride + column : NULL;
+        float *out = end.out + row * end.out_stride + column;
+        for (int32_t r = 0; r < rows; ++r, out += end.out_stride) {
             sp_k_lanes_t value = sums[2 * r + v];
-            if (here <= 0)
-                break;
-            if (end->scale)
-                value *= sp_k_load(end->scale + column + at);
-            if (end->bias)
-                value += sp_k_load(end->bias + column + at);
-            if (here >= SP_K_LANES) {
+            if (end.scale)
+                value *= scale;
+            if (end.bias)
+                value += bias;
+            if (columns < SP_K_LANES)
+                sp_k_finish_some(value, columns, plus, end.gelu, out);
+            else {
                 if (plus)
-                    value += sp_k_load(plus + at);
-                sp_k_store(out + at, end->gelu ? sp_k_lanes_gelu(value) : value);
-            } else {
-                if (plus)
-                    for (int32_t i = 0; i < here; ++i)
-                        value[i] += plus[at + i];
-                if (end->gelu)
-                    value = sp_k_lanes_gelu(value);
-                memcpy(out + at, &value, sizeof(float) * (size_t)here);
+                    value += sp_k_load(plus);
+                sp_k_store(out, end.gelu ? sp_k_lanes_gelu(value) : value);
             }
+            if (plus)
+                plus += end.plus_stride;
         }
     }
 }

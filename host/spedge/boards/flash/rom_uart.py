@@ -48,7 +48,7 @@ class RomUart(Way):
 
     def find_chip(self) -> Chip:
         try:
-            path = self.port or port_of(self.board).device
+            path = self.port or port_of(self.board, number=self.serial).device
         except DeviceError as error:
             raise FlashError("board", str(error), "give its port by --device") from error
         self._open(path)

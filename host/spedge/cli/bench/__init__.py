@@ -7,6 +7,7 @@ import typer
 from spedge.cli.bench.decoder import decoder
 from spedge.cli.bench.link import link
 from spedge.cli.bench.model import encoder, model
+from spedge.cli.bench.products import products
 from spedge.cli.bench.tokenizer import tokenizer
 
 app = typer.Typer(no_args_is_help=True, help="Measure what things cost, here and on boards.")
@@ -14,4 +15,5 @@ app.command()(tokenizer)
 app.command()(decoder)
 app.command()(model)
 app.command()(encoder)
+app.command()(products)
 app.command()(link)

@@ -72,7 +72,8 @@ def encoder(
         int | None,
         typer.Option(
             min=1,
-            help="Also beside ONNX Runtime in fp32, by turns in one process, both on so many threads of this machine.",
+            help="Also beside ONNX Runtime in fp32, by turns in one process, both on so many threads of this machine; "
+            "a reduced precision beside our own fp32, too.",
             show_default=False,
         ),
     ] = None,
@@ -127,7 +128,11 @@ def _beside(paired: Paired | None) -> dict[str, str]:
         return {}
     times = f"{paired.ours_ns:,} ns of processors; ONNX Runtime in fp32: {paired.theirs_ns:,} ns"
     ratios = f"{paired.ratio:.2f} times, by the clock {paired.wall_ratio:.2f} times; medians of {paired.turns} turns"
-    return {f"{paired.threads} thread{'s' * (paired.threads > 1)}": times, "beside it": ratios}
+    shown = {f"{paired.threads} thread{'s' * (paired.threads > 1)}": times, "beside it": ratios}
+    if paired.fp32_ns is not None:
+        ratios = f"{paired.of_fp32:.2f} times, by the clock {paired.wall_of_fp32:.2f} times"
+        shown["beside our fp32"] = f"{ratios}, of {paired.fp32_ns:,} ns"
+    return shown
 
 
 def _stages(mean: Classification | None) -> dict[str, str]:
