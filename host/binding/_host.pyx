@@ -21,10 +21,6 @@ cdef extern from "host_tokenizer.h" nogil:
         const uint8_t *p
         Py_ssize_t t_stride, x_stride, y_stride, p_stride
         uint8_t t_signed, x_signed, y_signed, p_signed, p_bytes
-    size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height)
-    ctypedef struct sp_grid_t:
-        uint32_t columns, rows
-    sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size)
     ctypedef struct sp_host_config_t:
         uint32_t width, height, patch_size
         uint8_t discrete
@@ -39,12 +35,15 @@ cdef extern from "host_tokenizer.h" nogil:
     sp_host_t *sp_host_new(const sp_host_config_t *config)
     void sp_host_free(sp_host_t *h)
     void sp_host_reset(sp_host_t *h)
-    uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out)
+    uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, uint64_t last_t, size_t *good,
+                          sp_token_list_t *tokens, uint8_t *out)
     uint64_t sp_host_pending(const sp_host_t *h)
     sp_host_stats_t sp_host_stats(const sp_host_t *h)
-    uint8_t *sp_voxel_tokens(const sp_grid_t *grid, uint32_t threshold, uint64_t duration_us,
-                             const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out,
-                             uint64_t *discarded)
+    ctypedef struct sp_voxel_config_t:
+        uint32_t width, height, patch_size, threshold
+        uint64_t duration_us
+    uint8_t *sp_voxel_tokens(const sp_voxel_config_t *config, const sp_columns_t *events, size_t n, size_t *good,
+                             sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
 
 
 cdef struct Field:
@@ -132,7 +131,6 @@ cdef class Tokenizer:
     cdef uint8_t *kept
     cdef size_t kept_size
     cdef bint busy
-    cdef uint32_t width, height
     cdef readonly uint64_t last_t
 
     def __cinit__(self, uint32_t width, uint32_t height, uint32_t patch_size, bint discrete, double threshold,
@@ -145,7 +143,6 @@ cdef class Tokenizer:
         config.discrete, config.threshold = discrete, threshold
         config.absolute_refractory_us, config.relative_refractory_us = absolute_refractory_us, relative_refractory_us
         config.relative_scale, config.decay_per_us, config.duration_us = relative_scale, decay_per_us, duration_us
-        self.width, self.height = width, height
         self.host = sp_host_new(&config)
         if self.host == NULL:
             raise MemoryError("no memory for the tokenizer's patches")
@@ -181,7 +178,7 @@ cdef class Tokenizer:
         cdef sp_host_stats_t stats
         cdef size_t good, room
         cdef uint8_t *out
-        cdef uint8_t *end = NULL
+        cdef uint8_t *end
         tokens.items, tokens.count, tokens.room = NULL, 0, 0
         self.claim()
         try:
@@ -195,10 +192,8 @@ cdef class Tokenizer:
                 records = np.empty(room, EVENT_DTYPE)
                 out = memory_of(records)
             with nogil:
-                good = sp_columns_check(columns, n, self.last_t, self.width, self.height)
-                if good == n:
-                    end = sp_host_push(self.host, columns, n, &tokens, out)
-            if good < n:
+                end = sp_host_push(self.host, columns, n, self.last_t, &good, &tokens, out)
+            if end != NULL and good < n:
                 raise BadEvent(good)
             if end == NULL:
                 raise MemoryError("no memory for the tokenizer's pending events; reset it before going on")
@@ -250,19 +245,19 @@ def voxels(t, x, y, p, uint32_t width, uint32_t height, uint32_t patch_size, uin
     cdef uint8_t *end
     if width == 0 or height == 0 or patch_size == 0 or duration_us == 0:
         raise ValueError("the tokenizer's configuration is out of range")
-    cdef sp_grid_t grid = sp_grid(width, height, patch_size)
+    cdef sp_voxel_config_t config
+    config.width, config.height, config.patch_size = width, height, patch_size
+    config.threshold, config.duration_us = threshold, duration_us
     tokens.items, tokens.count, tokens.room = NULL, 0, 0
     try:
-        with nogil:
-            good = sp_columns_check(&columns, n, 0, width, height)
-        if good < n:
-            raise BadEvent(good)
         records = np.empty(n + 1, EVENT_DTYPE)
         out = memory_of(records)
         with nogil:
-            end = sp_voxel_tokens(&grid, threshold, duration_us, &columns, n, &tokens, out, &discarded)
+            end = sp_voxel_tokens(&config, &columns, n, &good, &tokens, out, &discarded)
         if end == NULL:
             raise MemoryError("no memory for the voxels")
+        if good < n:
+            raise BadEvent(good)
         return *token_arrays(&tokens, np), trimmed(records, (end - out) // PACKED), discarded
     finally:
         free(tokens.items)

@@ -33,8 +33,7 @@ static int are_arrays(const sp_columns_t *c)
            is_aligned(c->x, 2) && is_aligned(c->y, 2);
 }
 
-/* Records of the output's own layout (EVENT_DTYPE). */
-static int are_records(const sp_columns_t *c)
+int sp_columns_are_records(const sp_columns_t *c)
 {
     return c->x == c->t + 8 && c->y == c->t + 10 && c->p == c->t + 12 && c->p_bytes == 1 && !c->p_signed &&
            c->t_stride == (ptrdiff_t)SP_RECORD && c->x_stride == c->t_stride && c->y_stride == c->t_stride &&
@@ -84,13 +83,13 @@ static size_t first_bad(const sp_columns_t *c, const limits_t *most, size_t from
     return to;
 }
 
-/* Whether any of n events of plain arrays is bad. The times are only looked at in order: the caller checks the largest. */
-WIDE static int any_bad_in_arrays(const uint64_t *t, const uint16_t *x, const uint16_t *y, const uint8_t *p, size_t n,
+/* Whether any of n events of plain arrays is bad. Signed times are what vector units compare: the first is not negative. */
+WIDE static int any_bad_in_arrays(const int64_t *t, const uint16_t *x, const uint16_t *y, const uint8_t *p, size_t n,
                                   const limits_t *most)
 {
     uint16_t x_most = 0, y_most = 0;
     uint8_t p_most = 0;
-    uint64_t back = 0;
+    int64_t back = 0;
     const uint8_t bias = (uint8_t)most->p_bias;
 
     for (size_t i = 0; i < n; i++)
@@ -102,7 +101,7 @@ WIDE static int any_bad_in_arrays(const uint64_t *t, const uint16_t *x, const ui
         p_most = v > p_most ? v : p_most;
     }
     for (size_t i = 1; i < n; i++)
-        back |= (uint64_t)(t[i] < t[i - 1]);
+        back |= (int64_t)(t[i] < t[i - 1]);
     return back || x_most >= most->x || y_most >= most->y || p_most > most->p_top;
 }
 
@@ -127,13 +126,16 @@ SP_INLINE void take_pixels(uint32_t *restrict xy, const uint8_t *restrict record
 #define GATHER(k, before) \
     const uint64_t t##k = sp_load_u64(record + (k) * SP_RECORD); \
     xy[i + (k)] = load_u32(record + (k) * SP_RECORD + 8); \
-    back |= (uint32_t)(t##k < (before)); \
+    back += t##k < (before); \
     p |= record[(k) * SP_RECORD + 12]
 
-/* As for arrays. `before` is the time that the first may not be older than. */
-WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t before, const limits_t *most)
+/* As for arrays. `before` is the time that the first may not be older than. xy gets the records' pixels, x | y << 16. */
+WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t before, const limits_t *most,
+                                   uint32_t *restrict xy)
 {
-    uint32_t xy[CHECKED], p = 0, x_most = 0, y_most = 0, back = 0;
+    uint32_t x_most = 0, y_most = 0;
+    uint64_t back = 0;
+    uint8_t p = 0;
     size_t i = 0;
 
     for (; n - i >= 4; i += 4, record += 4 * SP_RECORD) {
@@ -152,35 +154,63 @@ WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t bef
         x_most = x > x_most ? x : x_most;
         y_most = y > y_most ? y : y_most;
     }
-    return back || x_most >= most->x || y_most >= most->y || (p & ~1u);
+    return back || x_most >= most->x || y_most >= most->y || p > 1;
 }
 
-size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height)
+/* Whether any of from .. to may be bad, at most CHECKED of them. */
+static int any_bad_of(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t last_t,
+                      uint32_t *pixels)
+{
+    if (sp_columns_are_records(c)) {
+        const uint8_t *first = c->t + from * SP_RECORD;
+        return sp_columns_time(c, to - 1u) > most->t || any_bad_in_records(first, to - from, last_t, most, pixels);
+    }
+    const uint64_t first_t = sp_columns_time(c, from);
+    if (are_arrays(c) && c->p_bytes == 1 && first_t <= INT64_MAX)
+        return first_t < last_t ||
+               any_bad_in_arrays((const int64_t *)(const void *)c->t + from,
+                                 (const uint16_t *)(const void *)c->x + from,
+                                 (const uint16_t *)(const void *)c->y + from, c->p + from, to - from, most);
+    return c->p_bytes == 1 ? any_bad(c, most, from, to, last_t, 1) : any_bad(c, most, from, to, last_t, 2);
+}
+
+/* The first that is bad, or `to`. */
+static size_t good_up_to(const sp_columns_t *c, const limits_t *most, size_t from, size_t to, uint64_t last_t,
+                         uint32_t *pixels)
+{
+    return any_bad_of(c, most, from, to, last_t, pixels) ? first_bad(c, most, from, to, last_t) : to;
+}
+
+size_t sp_columns_check(const sp_columns_t *c, size_t from, size_t n, uint64_t last_t, uint32_t width, uint32_t height)
 {
     const limits_t most = limits_of(c, width, height);
-    const int arrays = are_arrays(c) && c->p_bytes == 1;
-    const int records = are_records(c);
+    uint32_t pixels[CHECKED];
 
-    for (size_t from = 0; from < n; from += CHECKED) {
-        const size_t to = n - from < CHECKED ? n : from + CHECKED;
-        int bad;
-        if (arrays) {
-            const uint64_t *t = (const uint64_t *)(const void *)c->t;
-            bad = t[from] < last_t || t[to - 1] > most.t ||
-                  any_bad_in_arrays(t + from, (const uint16_t *)(const void *)c->x + from,
-                                    (const uint16_t *)(const void *)c->y + from, c->p + from, to - from, &most);
-        } else if (records) {
-            const uint8_t *first = c->t + from * SP_RECORD;
-            bad = sp_load_u64(first + (to - from - 1u) * SP_RECORD) > most.t ||
-                  any_bad_in_records(first, to - from, last_t, &most);
-        } else {
-            bad = c->p_bytes == 1 ? any_bad(c, &most, from, to, last_t, 1) : any_bad(c, &most, from, to, last_t, 2);
-        }
-        if (bad)
-            return first_bad(c, &most, from, to, last_t);
-        last_t = sp_load_u64(c->t + (ptrdiff_t)(to - 1) * c->t_stride);
+    for (size_t to; from < n; from = to) {
+        to = n - from < CHECKED ? n : from + CHECKED;
+        const size_t good = good_up_to(c, &most, from, to, last_t, pixels);
+        if (good < to)
+            return good;
+        last_t = sp_columns_time(c, to - 1u);
     }
     return n;
+}
+
+int sp_columns_check_ahead(const sp_columns_t *c, sp_ahead_t *a, size_t n, uint64_t last_t, uint32_t width,
+                           uint32_t height)
+{
+    const limits_t most = limits_of(c, width, height);
+    const size_t end = n - a->to < SP_AHEAD ? n : a->to + SP_AHEAD;
+
+    a->from = a->to;
+    for (size_t from = a->from, to; from < end; from = to) {
+        to = end - from < CHECKED ? end : from + CHECKED;
+        a->to = good_up_to(c, &most, from, to, last_t, &a->pixels[from - a->from]);
+        if (a->to < to)
+            return 0;
+        last_t = sp_columns_time(c, to - 1u);
+    }
+    return 1;
 }
 
 /* ---------------------------------------------------------------- loading */
@@ -224,42 +254,47 @@ WIDE static void patches_scaled(uint32_t *patch, const uint16_t *x, const uint16
     patches_of_arrays(patch, x, y, grid, n, 0);
 }
 
-/* In place of the pixels x | y << 16. */
-SP_INLINE void patches_of_pixels(uint32_t *patch, const sp_grid_t *at, size_t n, int shifted)
+/* pixel may be patch itself. */
+SP_INLINE void patches_of_pixels(uint32_t *patch, const uint32_t *pixel, const sp_grid_t *at, size_t n, int shifted)
 {
     const sp_grid_t grid = *at;
     for (size_t i = 0; i < n; i++)
-        patch[i] = patch_of(&grid, patch[i] & 0xffffu, patch[i] >> 16, shifted);
+        patch[i] = patch_of(&grid, pixel[i] & 0xffffu, pixel[i] >> 16, shifted);
 }
 
-WIDE static void pixels_shifted(uint32_t *patch, const sp_grid_t *grid, size_t n)
+WIDE static void pixels_shifted(uint32_t *patch, const uint32_t *pixel, const sp_grid_t *grid, size_t n)
 {
-    patches_of_pixels(patch, grid, n, 1);
+    patches_of_pixels(patch, pixel, grid, n, 1);
 }
 
-WIDE static void pixels_scaled(uint32_t *patch, const sp_grid_t *grid, size_t n)
+WIDE static void pixels_scaled(uint32_t *patch, const uint32_t *pixel, const sp_grid_t *grid, size_t n)
 {
-    patches_of_pixels(patch, grid, n, 0);
+    patches_of_pixels(patch, pixel, grid, n, 0);
 }
 
-void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count)
+void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead, size_t first,
+                   size_t count)
 {
     const int shifted = grid->reciprocal == 0;
+    const uint32_t *pixel = patch;
 
     if (are_arrays(c)) {
         const uint16_t *x = (const uint16_t *)(const void *)c->x + first;
         const uint16_t *y = (const uint16_t *)(const void *)c->y + first;
-        (shifted ? patches_shifted : patches_scaled)(b->patch, x, y, grid, count);
+        (shifted ? patches_shifted : patches_scaled)(patch, x, y, grid, count);
         return;
     }
-    if (are_records(c)) {
-        take_pixels(b->patch, c->t + first * SP_RECORD, count);
+    if (sp_columns_are_records(c)) {
+        if (ahead)
+            pixel = &ahead->pixels[first - ahead->from];
+        else
+            take_pixels(patch, c->t + first * SP_RECORD, count);
     } else {
         const uint8_t *x = c->x + (ptrdiff_t)first * c->x_stride, *y = c->y + (ptrdiff_t)first * c->y_stride;
         for (size_t i = 0; i < count; i++, x += c->x_stride, y += c->y_stride)
-            b->patch[i] = load_u16(x) | (uint32_t)load_u16(y) << 16;
+            patch[i] = load_u16(x) | (uint32_t)load_u16(y) << 16;
     }
-    (shifted ? pixels_shifted : pixels_scaled)(b->patch, grid, count);
+    (shifted ? pixels_shifted : pixels_scaled)(patch, pixel, grid, count);
 }
 
 /* -1 (0xff) is off as 0 is. */
@@ -282,7 +317,7 @@ void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
     const sp_columns_t *c = b->columns;
     const size_t first = b->first;
 
-    if (b->records)
+    if (b->are_records)
         return;
     if (are_arrays(c) && (!list || count > n / 4u)) { /* all of them are quicker than some */
         tails_of_arrays(b->tails, (const uint16_t *)(const void *)c->x + first,
@@ -297,19 +332,20 @@ void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
     }
 }
 
-void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count)
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, size_t first, size_t count)
 {
-    sp_batch_patches(b, c, grid, first, count);
     b->columns = c;
     b->first = first;
     b->t = c->t + (ptrdiff_t)first * c->t_stride;
-    b->t_stride = c->t_stride;
-    b->records = NULL;
-    if (are_records(c)) {
-        b->records = b->t;
+    b->are_records = sp_columns_are_records(c);
+    if (b->are_records) {
         if (first + count == n) { /* behind the last one is not ours to read */
             memcpy(b->copied, b->t, count * SP_RECORD);
-            b->t = b->records = b->copied;
+            b->t = b->copied;
         }
+    } else if (c->t_stride != 8) {
+        for (size_t i = 0; i < count; i++)
+            memcpy(&b->copied[8u * i], b->t + (ptrdiff_t)i * c->t_stride, 8);
+        b->t = b->copied;
     }
 }

@@ -15,9 +15,36 @@ typedef struct sp_columns {
     uint8_t t_signed, x_signed, y_signed, p_signed, p_bytes;
 } sp_columns_t;
 
-/* Index of the first event that is older than its predecessor (or last_t), outside the sensor, negative, or of no
- * polarity; n if all are good. */
-size_t sp_columns_check(const sp_columns_t *c, size_t n, uint64_t last_t, uint32_t width, uint32_t height);
+/* Whether the events lie as records of the output's own layout (EVENT_DTYPE). */
+int sp_columns_are_records(const sp_columns_t *c);
+
+/* Index of the first event of from .. to that is older than its predecessor (or last_t), outside the sensor, negative, or of
+ * no polarity; `to` if all are good. */
+size_t sp_columns_check(const sp_columns_t *c, size_t from, size_t to, uint64_t last_t, uint32_t width,
+                        uint32_t height);
+
+/* Events that have been checked ahead, as many as stay in the cache until they are taken. */
+#define SP_AHEAD 8192u
+typedef struct sp_ahead {
+    size_t from, to;
+    uint32_t pixels[SP_AHEAD]; /* x | y << 16, of records only, where to find them again takes long */
+} sp_ahead_t;
+
+/* Check some events from `to` on, of n, none older than last_t. 0 if there is a wrong one among them: at a->to. */
+int sp_columns_check_ahead(const sp_columns_t *c, sp_ahead_t *a, size_t n, uint64_t last_t, uint32_t width,
+                           uint32_t height);
+
+SP_INLINE uint64_t sp_load_u64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+SP_INLINE uint64_t sp_columns_time(const sp_columns_t *c, size_t i)
+{
+    return sp_load_u64(c->t + (ptrdiff_t)i * c->t_stride);
+}
 
 /* How a pixel's patch is found. */
 typedef struct sp_grid {
@@ -30,11 +57,10 @@ sp_grid_t sp_grid(uint32_t width, uint32_t height, uint32_t patch_size);
 
 /* A stretch of events, ready for the loops. Those that lie in memory as records of the output, with bytes of the next
  * behind each, stay where they are; of others the second half of a record is made. */
-#define SP_BATCH 512u
+#define SP_BATCH 256u
 typedef struct sp_batch {
-    const uint8_t *t; /* the first time; t_stride bytes between two */
-    ptrdiff_t t_stride;
-    const uint8_t *records; /* or NULL; t_stride apart */
+    const uint8_t *t; /* times, 8 bytes apart; or records, which begin with them */
+    int are_records;
     const sp_columns_t *columns;
     size_t first;
     uint32_t patch[SP_BATCH];
@@ -42,21 +68,15 @@ typedef struct sp_batch {
     uint8_t copied[SP_BATCH * SP_RECORD + 8u];
 } sp_batch_t;
 
-/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for
- * sp_batch_tails. */
-void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, const sp_grid_t *grid, size_t first, size_t count);
+/* The patches of the events first .. first + count, good ones, which `ahead` has if it is given. */
+void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead, size_t first,
+                   size_t count);
+
+/* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for sp_batch_tails;
+ * b->patch is the caller's to fill. */
+void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, size_t first, size_t count);
 
 /* The tails, unless the events are records, of the batch's n events, or at least of those `count` that list numbers. */
 void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count);
-
-/* As sp_batch_load, their patches only. */
-void sp_batch_patches(sp_batch_t *b, const sp_columns_t *c, const sp_grid_t *grid, size_t first, size_t count);
-
-SP_INLINE uint64_t sp_load_u64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
 
 #endif

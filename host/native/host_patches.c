@@ -46,17 +46,17 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
     const size_t bytes = (size_t)(cell->at - room->first);
 
     if ((size_t)(room->first - room->base) <= bytes) {
-        uint64_t records = room->records * (is_neuron(h) ? NEURON_GROWTH : GROWTH);
+        uint64_t records = (uint64_t)room->records * (is_neuron(h) ? NEURON_GROWTH : GROWTH);
         const uint64_t most = h->config.discrete ? 2u * h->fire_records : h->fire_records;
         records = records < most ? records : most;
-        if (records > SIZE_MAX / 2u / SP_RECORD)
+        if (records > UINT32_MAX) /* as many as a token can have */
             return -1;
         uint8_t *base = take_memory(h, (size_t)records * SP_RECORD + SLACK);
         if (!base)
             return -1;
         memcpy(base, room->first, bytes);
         room->base = base;
-        room->records = records;
+        room->records = (uint32_t)records;
         if (is_neuron(h))
             ((neuron_t *)(void *)cell)->base = base;
     } else {
@@ -68,51 +68,16 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
     return 0;
 }
 
-/* ---------------------------------------------------------------- what happens at a limit */
-
-int sp_patch_fire(sp_host_t *h, size_t patch, uint64_t t)
-{
-    const uint8_t *first = h->rooms[patch].first;
-    const size_t bytes = (size_t)(cell_of(h, patch)->at - first), count = bytes / SP_RECORD;
-    const sp_token_t token = {.t = t,
-                              .x = (uint16_t)(patch % h->grid.columns),
-                              .y = (uint16_t)(patch / h->grid.columns),
-                              .n = (uint32_t)count};
-
-    if (count > UINT32_MAX || sp_token_list_add(h->tokens, token) != 0)
-        return -1;
-    memcpy(h->out, first, bytes);
-    h->out += bytes;
-    h->pending -= count;
-    h->stats.in_tokens += count;
-    h->stats.tokens++;
-    sp_patch_clear(h, patch);
-    return 0;
-}
-
-int sp_patch_at_limit(sp_host_t *h, size_t patch, uint64_t t)
-{
-    const uint64_t held = (uint64_t)(cell_of(h, patch)->at - h->rooms[patch].first) / SP_RECORD;
-    if (held >= h->fire_records)
-        return sp_patch_fire(h, patch, t) == 0 ? SP_TOKEN : -1;
-    return sp_patch_make_room(h, patch);
-}
-
-int sp_patch_at_discrete_limit(sp_host_t *h, size_t patch, uint64_t t)
+uint64_t sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t)
 {
     room_t *room = &h->rooms[patch];
-    const cell_t *cell = cell_of(h, patch);
+    const uint8_t *first = room->first;
 
-    if ((uint64_t)(cell->at - room->first) / SP_RECORD == h->fire_records) {
-        const uint8_t *first = room->first;
-        while (t - sp_load_u64(room->first) > h->config.duration_us) /* the newest is not: t - t = 0 */
-            room->first += SP_RECORD;
-        if (room->first == first)
-            return sp_patch_fire(h, patch, t) == 0 ? SP_TOKEN : -1;
-        const uint64_t old = (uint64_t)(room->first - first) / SP_RECORD;
-        h->pending -= old;
-        h->stats.discarded += old;
-        set_limit(h, patch);
-    }
-    return cell->at == room->base + room->records * SP_RECORD ? sp_patch_make_room(h, patch) : 0;
+    while (t - sp_load_u64(room->first) > h->config.duration_us) /* the newest is not: t - t = 0 */
+        room->first += SP_RECORD;
+    const uint64_t old = (uint64_t)(room->first - first) / SP_RECORD;
+    h->pending -= old;
+    h->stats.discarded += old;
+    set_limit(h, patch);
+    return old;
 }

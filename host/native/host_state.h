@@ -7,6 +7,12 @@
 #include "host_tokenizer.h"
 
 #define GROUP 8u /* events whose records are written together */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLLED _Pragma("GCC unroll 8")
+#else
+#define UNROLLED
+#endif
+
 #define SLACK 8u /* bytes behind a patch's room: a record is stored as 16 */
 
 /* Where the next record of a patch goes, and where something has to happen: the patch fires or its room ends.
@@ -20,26 +26,32 @@ typedef struct cell {
 typedef struct room {
     uint8_t *base;
     uint8_t *first;
-    uint64_t records;
+    uint32_t records;
+    uint16_t x, y; /* of the patch */
 } room_t;
-
-/* A patch with a refractory period: it drops an event at t if t - last_spike < quiet_us, which is 0 before the first
- * spike. */
-typedef struct spiking {
-    cell_t cell;
-    uint64_t last_spike;
-    uint64_t quiet_us;
-} spiking_t;
 
 /* A patch whose potential decides. Its events add less if t - last_spike < weak_us, which is 0 before the first spike.
  * One cache line. */
 typedef struct neuron {
-    spiking_t spiking;
+    cell_t cell;
+    uint64_t last_spike;
     uint64_t weak_us;
     uint64_t last_event;
     double u;
     uint8_t *base; /* the room's */
+    uint64_t unused;
 } neuron_t;
+
+/* The patches in refractory periods, in the order in which they wake, which is that of their spikes. */
+typedef struct sleeper {
+    uint64_t wake;
+    size_t patch;
+} sleeper_t;
+
+typedef struct sp_sleepers {
+    size_t first, count, room;
+    sleeper_t ring[]; /* [room]: all patches, and those that wake and fire once more within a batch */
+} sp_sleepers_t;
 
 /* Memory for patches that outgrew their first room; given back by sp_host_free. */
 typedef struct chunk {
@@ -56,9 +68,13 @@ struct sp_host {
     size_t patches;
     uint64_t fire_records; /* a patch with so many records fires; UINT64_MAX: its potential decides */
     run_fn run;
-    size_t cell_size; /* of cell_t, spiking_t or neuron_t */
+    size_t cell_size; /* of cell_t or neuron_t */
     uint8_t *cells;   /* [patches] */
     void *cells_memory;
+    uint64_t *wake; /* [patches], with a refractory period: an event before this is dropped. 0 before the first spike */
+    uint64_t *last_spike;    /* [patches], then */
+    size_t *is_awake;        /* [patches], then: 0 for those that sleep, 1 */
+    sp_sleepers_t *sleepers; /* then */
     room_t *rooms;
     uint8_t *slab;
     size_t first_records;
@@ -90,14 +106,52 @@ void sp_patch_clear(sp_host_t *h, size_t patch);
 /* The patch's room ends: move its records to the front, or to a larger room. 0, or -1 without memory. */
 int sp_patch_make_room(sp_host_t *h, size_t patch);
 
-/* Hand out the patch's events as a token, and empty it. 0, or -1 without memory. */
-int sp_patch_fire(sp_host_t *h, size_t patch, uint64_t t);
+/* A patch of the discrete kind has `threshold` events: those older than the duration go. How many that are. */
+uint64_t sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t);
 
-/* A patch that counts has come to its limit: SP_TOKEN if it fired, 0 if it got room, or -1 without memory. */
-int sp_patch_at_limit(sp_host_t *h, size_t patch, uint64_t t);
+/* Hand out the patch's events as a token, and empty it; its limit stays. SP_TOKEN, or -1 without memory. */
+SP_INLINE int sp_patch_fire(sp_host_t *h, size_t patch, uint64_t t)
+{
+    room_t *room = &h->rooms[patch];
+    cell_t *cell = cell_of(h, patch);
+    const size_t bytes = (size_t)(cell->at - room->first), count = bytes / SP_RECORD;
+    const sp_token_t token = {.t = t, .x = room->x, .y = room->y, .n = (uint32_t)count};
 
-/* The same for the discrete kind: with `threshold` events, those older than the duration go, and it fires if none did. */
-int sp_patch_at_discrete_limit(sp_host_t *h, size_t patch, uint64_t t);
+    if (sp_token_list_add(h->tokens, token) != 0)
+        return -1;
+    memcpy(h->out, room->first, bytes);
+    h->out += bytes;
+    h->pending -= count;
+    h->stats.in_tokens += count;
+    h->stats.tokens++;
+    cell->at = room->first = room->base;
+    return SP_TOKEN;
+}
+
+/* A patch with an absolute refractory period has spiked. */
+SP_INLINE void sp_patch_sleep(sp_host_t *h, size_t patch, uint64_t t)
+{
+    sp_sleepers_t *s = h->sleepers;
+    const uint64_t end = t + h->config.absolute_refractory_us, wake = end < t ? UINT64_MAX : end;
+    const size_t last = s->first + s->count++;
+
+    h->wake[patch] = wake;
+    h->last_spike[patch] = t;
+    h->is_awake[patch] = 0;
+    s->ring[last < s->room ? last : last - s->room] = (sleeper_t){wake, patch};
+}
+
+/* Patches wake whose periods end up to t: some of their events before that may be still to be dropped, and so may be all of
+ * one that woke within a batch, fired and is in the ring again. */
+SP_INLINE void sp_patches_wake(sp_host_t *h, uint64_t t)
+{
+    sp_sleepers_t *s = h->sleepers;
+    while (s->count > 0 && s->ring[s->first].wake <= t) {
+        h->is_awake[s->ring[s->first].patch] = 1;
+        s->first = s->first + 1u < s->room ? s->first + 1u : 0;
+        s->count--;
+    }
+}
 
 /* ---------------------------------------------------------------- loops (host_counting.c, host_neurons.c) */
 
@@ -119,27 +173,34 @@ SP_INLINE size_t event_at(const some_t *some, size_t i)
     return some->list ? some->list[i] : i;
 }
 
-SP_INLINE uint64_t time_of(const sp_batch_t *b, size_t event)
+/* records: whether the events of the batch are; a constant, so that the loops are compiled for each. */
+SP_INLINE const uint8_t *place_of(const sp_batch_t *b, size_t event, int records)
 {
-    return sp_load_u64(b->t + (ptrdiff_t)event * b->t_stride);
+    return b->t + event * (records ? SP_RECORD : 8u);
 }
 
-SP_INLINE int is_quiet(const spiking_t *spiking, uint64_t t)
+SP_INLINE uint64_t time_of(const sp_batch_t *b, size_t event, int records)
 {
-    return t - spiking->last_spike < spiking->quiet_us;
+    return sp_load_u64(place_of(b, event, records));
 }
 
 /* Leave out the events in refractory periods as the batch finds them, without a branch, which would be wrong too often.
- * Periods that begin within the batch are few and seen to later. */
-SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, size_t cell_size)
+ * Periods that begin or end within the batch are few and seen to later. A batch of one is looked at exactly. */
+SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, int records)
 {
-    const uint8_t *cells = h->cells, *t = b->t;
-    const ptrdiff_t stride = b->t_stride;
+    const size_t *is_awake = h->is_awake;
     uint16_t *list = h->awake;
     size_t count = 0;
-    for (size_t i = 0; i < n; i++, t += stride) {
+    if (n == 1) {
+        const size_t patch = b->patch[0];
+        const uint64_t since = time_of(b, 0, records) - h->last_spike[patch];
+        list[0] = 0;
+        return (some_t){list, h->wake[patch] == 0 || since >= h->config.absolute_refractory_us};
+    }
+    UNROLLED
+    for (size_t i = 0; i < n; i++) {
         list[count] = (uint16_t)i;
-        count += !is_quiet((const spiking_t *)(const void *)(cells + b->patch[i] * cell_size), sp_load_u64(t));
+        count += is_awake[b->patch[i]];
     }
     return (some_t){list, count};
 }
@@ -147,20 +208,16 @@ SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, size_t cell_
 /* The loops find the places of a few records before they write them: where a load of a cell follows a store to an address
  * that a cell gave, the processor waits for that address. An event that is dropped is written, too, where the patch's
  * next one will be. What happens to a patch (its limit, a spike) happens at the end of a group. */
-SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count)
+SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count,
+                           int records)
 {
-    if (b->records) {
-        const uint8_t *records = b->records;
-        for (size_t i = 0; i < count; i++)
-            memcpy(to[i], records + event_at(some, first + i) * SP_RECORD, 16);
-        return;
-    }
-    const uint8_t *t = b->t;
-    const ptrdiff_t stride = b->t_stride;
     for (size_t i = 0; i < count; i++) {
         const size_t event = event_at(some, first + i);
-        memcpy(to[i], t + (ptrdiff_t)event * stride, 8);
-        memcpy(to[i] + 8, b->tails + 2u * event, 8);
+        uint64_t whole[2];
+        memcpy(whole, place_of(b, event, records), records ? 16 : 8);
+        if (!records)
+            memcpy(&whole[1], b->tails + 2u * event, 8);
+        memcpy(to[i], whole, 16);
     }
 }
 

@@ -24,7 +24,7 @@ sp_host_t *sp_host_new(const sp_host_config_t *config)
     h->grid = sp_grid(config->width, config->height, config->patch_size);
     h->patches = (size_t)h->grid.columns * h->grid.rows;
     h->fire_records = real ? UINT64_MAX : round_up(config->threshold);
-    h->cell_size = real ? sizeof(neuron_t) : refractory ? sizeof(spiking_t) : sizeof(cell_t);
+    h->cell_size = real ? sizeof(neuron_t) : sizeof(cell_t);
     if (real)
         h->run = config->decay_per_us > 0.0 ? sp_run_decaying : sp_run_weakening;
     else if (config->discrete)
@@ -44,13 +44,23 @@ sp_host_t *sp_host_new(const sp_host_config_t *config)
     h->slab = malloc(h->patches * stride);
     h->cells_memory = malloc(h->patches * h->cell_size + LINE);
     h->rooms = malloc(h->patches * sizeof *h->rooms);
-    if (!h->slab || !h->cells_memory || !h->rooms) {
+    if (refractory) {
+        h->wake = malloc(h->patches * sizeof *h->wake);
+        h->last_spike = malloc(h->patches * sizeof *h->last_spike);
+        h->is_awake = malloc(h->patches * sizeof *h->is_awake);
+        h->sleepers = malloc(sizeof *h->sleepers + (h->patches + SP_BATCH) * sizeof(sleeper_t));
+    }
+    if (!h->slab || !h->cells_memory || !h->rooms ||
+        (refractory && (!h->wake || !h->last_spike || !h->is_awake || !h->sleepers))) {
         sp_host_free(h);
         return NULL;
     }
     h->cells = (uint8_t *)h->cells_memory + (LINE - (uintptr_t)h->cells_memory % LINE);
     for (size_t i = 0; i < h->patches; i++)
-        h->rooms[i] = (room_t){.base = h->slab + i * stride, .records = h->first_records};
+        h->rooms[i] = (room_t){.base = h->slab + i * stride,
+                               .records = (uint32_t)h->first_records,
+                               .x = (uint16_t)(i % h->grid.columns),
+                               .y = (uint16_t)(i / h->grid.columns)};
     sp_host_reset(h);
     return h;
 }
@@ -66,6 +76,10 @@ void sp_host_free(sp_host_t *h)
     }
     free(h->slab);
     free(h->cells_memory);
+    free(h->wake);
+    free(h->last_spike);
+    free(h->is_awake);
+    free(h->sleepers);
     free(h->rooms);
     free(h);
 }
@@ -73,30 +87,91 @@ void sp_host_free(sp_host_t *h)
 void sp_host_reset(sp_host_t *h)
 {
     memset(h->cells, 0, h->patches * h->cell_size);
+    if (h->wake) {
+        *h->sleepers = (sp_sleepers_t){.room = h->patches + SP_BATCH};
+        for (size_t i = 0; i < h->patches; i++) {
+            h->wake[i] = h->last_spike[i] = 0;
+            h->is_awake[i] = 1;
+        }
+    }
     for (size_t i = 0; i < h->patches; i++) {
         sp_patch_clear(h, i);
         if (is_neuron(h))
             ((neuron_t *)(void *)cell_of(h, i))->base = h->rooms[i].base;
     }
     h->pending = h->kept = 0;
+    h->filter = 0;
     memset(&h->stats, 0, sizeof h->stats);
 }
 
-uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, sp_token_list_t *tokens, uint8_t *out)
+/* The next of n events, up to number `to` and at most a batch of them. How many, or 0 without memory. */
+static size_t take_batch(sp_host_t *h, const sp_columns_t *events, size_t n, const sp_ahead_t *ahead, size_t at,
+                         size_t to)
+{
+    const uint64_t kept = h->kept;
+    size_t count = to - at < SP_BATCH ? to - at : SP_BATCH;
+
+    if (h->wake) {
+        const uint64_t last = sp_columns_time(events, at + count - 1u);
+        if (last == UINT64_MAX) { /* may come before a time to wake at that is past all times */
+            count = 1;
+            h->filter = 1;
+        }
+        sp_patches_wake(h, last);
+    }
+    sp_patches_of(h->batch.patch, events, &h->grid, ahead, at, count);
+    sp_batch_load(&h->batch, events, n, at, count);
+    if (h->run(h, &h->batch, count) != 0)
+        return 0;
+    h->filter = (h->kept - kept) * 4u < 3u * count;
+    h->stats.taken += count;
+    return count;
+}
+
+/* Take n good events. The end of the records, or NULL without memory. */
+static uint8_t *take_good(sp_host_t *h, const sp_columns_t *events, size_t n)
+{
+    for (size_t at = 0, taken; at < n; at += taken) {
+        taken = take_batch(h, events, n, NULL, at, n);
+        if (taken == 0)
+            return NULL;
+    }
+    return h->out;
+}
+
+/* The same of records, for a tokenizer that has taken none, which a reset undoes: checked as it goes, so that they come into
+ * the cache once. Of columns the check is so quick that it is better left alone. */
+static uint8_t *take_first(sp_host_t *h, const sp_columns_t *events, size_t n, uint64_t last_t, size_t *good)
+{
+    sp_ahead_t ahead;
+
+    ahead.to = 0;
+    for (size_t at = 0, taken; at < n; at += taken) {
+        if (at == ahead.to) {
+            if (!sp_columns_check_ahead(events, &ahead, n, last_t, h->config.width, h->config.height)) {
+                *good = ahead.to;
+                sp_host_reset(h);
+                return h->out;
+            }
+            last_t = sp_columns_time(events, ahead.to - 1u);
+        }
+        taken = take_batch(h, events, n, &ahead, at, ahead.to);
+        if (taken == 0)
+            return NULL;
+    }
+    return h->out;
+}
+
+uint8_t *sp_host_push(sp_host_t *h, const sp_columns_t *events, size_t n, uint64_t last_t, size_t *good,
+                      sp_token_list_t *tokens, uint8_t *out)
 {
     h->tokens = tokens;
     h->out = out;
-    for (size_t at = 0; at < n;) {
-        const size_t count = n - at < SP_BATCH ? n - at : SP_BATCH;
-        sp_batch_load(&h->batch, events, n, &h->grid, at, count);
-        const uint64_t kept = h->kept;
-        if (h->run(h, &h->batch, count) != 0)
-            return NULL;
-        h->filter = (h->kept - kept) * 4u < 3u * count;
-        h->stats.taken += count;
-        at += count;
-    }
-    return h->out;
+    *good = n;
+    if (h->stats.taken == 0 && sp_columns_are_records(events))
+        return take_first(h, events, n, last_t, good);
+    *good = sp_columns_check(events, 0, n, last_t, h->config.width, h->config.height);
+    return *good < n ? out : take_good(h, events, n);
 }
 
 uint64_t sp_host_pending(const sp_host_t *h)

@@ -7,58 +7,67 @@
 #define GROUP 8u /* events whose records are written together */
 
 typedef struct voxels {
-    const sp_grid_t *grid;
-    uint32_t threshold;
+    const sp_voxel_config_t *config;
+    sp_grid_t grid;
+    const sp_columns_t *events;
+    size_t n;
     size_t patches;
     size_t touched_count;
+    uint32_t *patch;   /* [n] of records, where to find it again takes long: of those that were counted; or NULL */
     uint32_t *counts;  /* [patches], 0 between bins */
     uint32_t *touched; /* [patches]: those with events in this bin */
     uint8_t **ends;    /* [patches]: where the next record goes; NULL: below the threshold */
     sp_batch_t batch;
+    sp_ahead_t ahead; /* events before ahead.to are good */
+    int is_wrong;     /* that one is not */
 } voxels_t;
 
-static uint64_t time_at(const sp_columns_t *events, size_t i)
+/* See to it that the event at `from` is known to be good, and some behind it. 0 if one of these is wrong. */
+static int check_from(voxels_t *v, size_t from)
 {
-    uint64_t t;
-    memcpy(&t, events->t + (ptrdiff_t)i * events->t_stride, sizeof t);
-    return t;
+    if (from < v->ahead.to || v->is_wrong)
+        return !v->is_wrong;
+    const uint64_t before = from > 0 ? sp_columns_time(v->events, from - 1u) : 0;
+    v->is_wrong = !sp_columns_check_ahead(v->events, &v->ahead, v->n, before, v->config->width, v->config->height);
+    return !v->is_wrong;
 }
 
-/* The first event from `from` on that is later than last; n if there is none. */
-static size_t end_of_bin(const sp_columns_t *events, size_t from, size_t n, uint64_t last)
+/* The first event of from .. to that is later than last; the one at from is not. */
+static size_t end_of_bin(const sp_columns_t *events, size_t from, size_t to, uint64_t last)
 {
-    size_t step = 1, low = from, high;
-    while (low + step < n && time_at(events, low + step) <= last) {
-        low += step;
-        step *= 2;
-    }
-    high = low + step < n ? low + step : n; /* events[low] <= last, events[high] > last */
-    while (high - low > 1) {
-        const size_t middle = low + (high - low) / 2;
-        if (time_at(events, middle) <= last)
-            low = middle;
+    if (sp_columns_time(events, to - 1u) <= last)
+        return to;
+    while (to - from > 1) {
+        const size_t middle = from + (to - from) / 2;
+        if (sp_columns_time(events, middle) <= last)
+            from = middle;
         else
-            high = middle;
+            to = middle;
     }
-    return high;
+    return to;
 }
 
-static void count_events(voxels_t *v, const sp_columns_t *events, size_t from, size_t to)
+/* Count the events of the bin that ends with `last`, from the one at `from` on. Returns the first behind them. */
+static size_t count_events(voxels_t *v, size_t from, uint64_t last)
 {
     uint32_t *counts = v->counts, *list = v->touched;
     size_t touched = 0;
-    for (size_t n; from < to; from += n) {
-        n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        sp_batch_patches(&v->batch, events, v->grid, from, n);
+    while (from < v->n && check_from(v, from) && sp_columns_time(v->events, from) <= last) {
+        uint32_t *patches = v->patch ? &v->patch[from] : v->batch.patch;
+        const size_t most = v->ahead.to - from < SP_BATCH ? v->ahead.to : from + SP_BATCH;
+        const size_t n = end_of_bin(v->events, from, most, last) - from;
+        sp_patches_of(patches, v->events, &v->grid, &v->ahead, from, n);
         for (size_t i = 0; i < n; i++) {
-            const uint32_t patch = v->batch.patch[i];
+            const uint32_t patch = patches[i];
             const uint32_t count = counts[patch];
             counts[patch] = count + 1u;
             if (SP_RARELY(count == 0))
                 list[touched++] = patch;
         }
+        from += n;
     }
     v->touched_count = touched;
+    return from;
 }
 
 static int by_number(const void *a, const void *b)
@@ -83,21 +92,22 @@ static void order_touched(voxels_t *v)
 /* A token for each voxel of the bin that has enough events. Returns the end of their records, or NULL. */
 static uint8_t *lay_out(voxels_t *v, uint64_t t, sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
 {
-    const size_t candidates = v->threshold == 0 ? v->patches : v->touched_count;
+    const uint32_t threshold = v->config->threshold;
+    const size_t candidates = threshold == 0 ? v->patches : v->touched_count;
     if (sp_token_list_reserve(tokens, candidates) != 0)
         return NULL;
     for (size_t i = 0; i < candidates; i++) {
-        const uint32_t patch = v->threshold == 0 ? (uint32_t)i : v->touched[i];
+        const uint32_t patch = threshold == 0 ? (uint32_t)i : v->touched[i];
         const uint32_t count = v->counts[patch];
         v->counts[patch] = 0;
         v->ends[patch] = NULL;
-        if (count < v->threshold) {
+        if (count < threshold) {
             *discarded += count;
             continue;
         }
         tokens->items[tokens->count++] = (sp_token_t){.t = t,
-                                                      .x = (uint16_t)(patch % v->grid->columns),
-                                                      .y = (uint16_t)(patch / v->grid->columns),
+                                                      .x = (uint16_t)(patch % v->grid.columns),
+                                                      .y = (uint16_t)(patch / v->grid.columns),
                                                       .n = count};
         v->ends[patch] = out;
         out += (size_t)count * SP_RECORD;
@@ -114,16 +124,15 @@ SP_INLINE void write_exactly(uint8_t *to, uint64_t t, uint64_t last)
 
 SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to, size_t count)
 {
-    const uint8_t *t = b->t + (ptrdiff_t)first * b->t_stride;
-    const ptrdiff_t stride = b->t_stride;
-    if (b->records) {
+    const uint8_t *t = b->t + first * (b->are_records ? SP_RECORD : 8u);
+    if (b->are_records) {
         for (size_t i = 0; i < count; i++, t += SP_RECORD)
             if (to[i])
                 write_exactly(to[i], sp_load_u64(t), sp_load_u64(t + 5));
         return;
     }
     const uint32_t *tail = b->tails + 2u * first;
-    for (size_t i = 0; i < count; i++, t += stride, tail += 2) {
+    for (size_t i = 0; i < count; i++, t += 8, tail += 2) {
         const uint64_t last = (tail[0] | (uint64_t)tail[1] << 32) << 24 | sp_load_u64(t) >> 40;
         if (to[i])
             write_exactly(to[i], sp_load_u64(t), last);
@@ -131,72 +140,86 @@ SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to
 }
 
 /* The next few events. Where their records go is found first, as in host_tokenizer.c. */
-SP_INLINE void place_group(const sp_batch_t *b, uint8_t **ends, size_t first, size_t count)
+SP_INLINE void place_group(const sp_batch_t *b, const uint32_t *patch, uint8_t **ends, size_t first, size_t count)
 {
     uint8_t *to[GROUP];
     for (size_t i = 0; i < count; i++) {
-        uint8_t **end = &ends[b->patch[first + i]], *at = *end;
+        uint8_t **end = &ends[patch[first + i]], *at = *end;
         to[i] = at;
         *end = at + (SP_RECORD & (0u - (size_t)(at != NULL)));
     }
     write_group(b, first, to, count);
 }
 
-static void write_events(voxels_t *v, const sp_columns_t *events, size_t all, size_t from, size_t to)
+static void write_events(voxels_t *v, size_t from, size_t to)
 {
     for (size_t n; from < to; from += n) {
+        const uint32_t *patches = v->patch ? &v->patch[from] : v->batch.patch;
         size_t i = 0;
         n = to - from < SP_BATCH ? to - from : SP_BATCH;
-        sp_batch_load(&v->batch, events, all, v->grid, from, n);
+        if (!v->patch)
+            sp_patches_of(v->batch.patch, v->events, &v->grid, NULL, from, n);
+        sp_batch_load(&v->batch, v->events, v->n, from, n);
         sp_batch_tails(&v->batch, n, NULL, n);
         for (; n - i >= GROUP; i += GROUP)
-            place_group(&v->batch, v->ends, i, GROUP);
-        place_group(&v->batch, v->ends, i, n - i);
+            place_group(&v->batch, patches, v->ends, i, GROUP);
+        place_group(&v->batch, patches, v->ends, i, n - i);
     }
 }
 
-static uint8_t *all_bins(voxels_t *v, uint64_t duration, const sp_columns_t *events, size_t n, sp_token_list_t *tokens,
-                         uint8_t *out, uint64_t *discarded)
+/* Up to a wrong event, which v->good is then. */
+static uint8_t *all_bins(voxels_t *v, sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
 {
-    const uint64_t last = time_at(events, n - 1u);
+    const uint64_t duration = v->config->duration_us, last = sp_columns_time(v->events, v->n - 1u);
     const uint64_t last_bin = last / duration + (last % duration != 0);
-    uint64_t bin = time_at(events, 0) / duration;
+    const int keeps_empty = v->config->threshold == 0;
+    uint64_t bin = sp_columns_time(v->events, 0) / duration;
     size_t from = 0;
 
     while (out && bin <= last_bin) {
         const uint64_t start = bin * duration;
-        const size_t to = from < n && time_at(events, from) / duration == bin
-                              ? end_of_bin(events, from, n, start + (duration - 1u))
-                              : from;
-        count_events(v, events, from, to);
+        const size_t to = count_events(v, from, start + (duration - 1u));
+        if (v->is_wrong)
+            return out;
         order_touched(v);
         out = lay_out(v, start, tokens, out, discarded);
         if (out)
-            write_events(v, events, n, from, to);
+            write_events(v, from, to);
         from = to;
-        if (v->threshold > 0 && from == n)
+        if (!keeps_empty && from == v->n)
             break;
-        bin = v->threshold > 0 ? time_at(events, from) / duration : bin + 1u;
+        bin = keeps_empty ? bin + 1u : sp_columns_time(v->events, from) / duration;
     }
+    while (from < v->n && check_from(v, from)) /* one is wrong if bins ended before the last event */
+        from = v->ahead.to;
     return out;
 }
 
-uint8_t *sp_voxel_tokens(const sp_grid_t *grid, uint32_t threshold, uint64_t duration_us, const sp_columns_t *events,
-                         size_t n, sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
+uint8_t *sp_voxel_tokens(const sp_voxel_config_t *config, const sp_columns_t *events, size_t n, size_t *good,
+                         sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
 {
     *discarded = 0;
+    *good = n;
     if (n == 0)
         return out;
     voxels_t *v = malloc(sizeof *v);
     if (!v)
         return NULL;
-    v->grid = grid;
-    v->threshold = threshold;
-    v->patches = (size_t)grid->columns * grid->rows;
+    v->config = config;
+    v->grid = sp_grid(config->width, config->height, config->patch_size);
+    v->events = events;
+    v->n = n;
+    v->ahead.to = 0;
+    v->is_wrong = 0;
+    v->patches = (size_t)v->grid.columns * v->grid.rows;
+    const int keeps = sp_columns_are_records(events);
+    v->patch = keeps ? malloc(n * sizeof *v->patch) : NULL;
     v->counts = calloc(v->patches, sizeof *v->counts);
     v->touched = malloc(v->patches * sizeof *v->touched);
     v->ends = malloc(v->patches * sizeof *v->ends);
-    out = v->counts && v->touched && v->ends ? all_bins(v, duration_us, events, n, tokens, out, discarded) : NULL;
+    out = (v->patch || !keeps) && v->counts && v->touched && v->ends ? all_bins(v, tokens, out, discarded) : NULL;
+    *good = v->ahead.to;
+    free(v->patch);
     free(v->counts);
     free(v->touched);
     free(v->ends);

@@ -1,7 +1,8 @@
 """The tokenizer on the host: the reference's configurations, batches on two threads, small pushes.
 
-`python -m tests.bench.tokenizer` prints the table of docs/performance.md, with `batch` what two threads give. Times are
-the best of many: what else runs on the machine only ever makes them longer.
+`python -m tests.bench.tokenizer` prints a table against np.bincount, with `batch` what two threads give;
+tests.bench.paired compares with an earlier commit. Times are the best of many: what else runs on the machine only ever
+makes them longer.
 """
 
 from __future__ import annotations
@@ -24,35 +25,8 @@ import spedge
 
 PATCH = 16
 REPEATS = 60
+RECORDINGS = ("dvs_320x240", "evt2_640x480")
 BATCH_EVENTS = 1_600_000
-
-#: What the authors' Rust core takes, as a multiple of np.bincount's time on the same columns.
-AUTHORS = {
-    "dvs_320x240": {
-        "continuous_default": 5.3,
-        "continuous_abs25ms": 4.6,
-        "continuous_decay_relative": 9.1,
-        "continuous_fractional": 5.8,
-        "continuous_small": 9.6,
-        "discrete_50ms": 11.8,
-        "discrete_100ms_abs10ms": 4.7,
-        "voxel_100ms": 9.4,
-        "voxel_50ms": 15.7,
-        "frame_1s": 7.5,
-    },
-    "evt2_640x480": {
-        "continuous_default": 6.4,
-        "continuous_abs25ms": 3.2,
-        "continuous_decay_relative": 5.0,
-        "continuous_fractional": 6.3,
-        "continuous_small": 9.7,
-        "discrete_50ms": 10.5,
-        "discrete_100ms_abs10ms": 2.5,
-        "voxel_100ms": 7.2,
-        "voxel_50ms": 9.7,
-        "frame_1s": 7.1,
-    },
-}
 
 
 def bench_reference(repeats: int = REPEATS) -> list[dict[str, Any]]:
@@ -68,8 +42,8 @@ def bench_reference(repeats: int = REPEATS) -> list[dict[str, Any]]:
     index = json.loads((folder / "index.json").read_text())
     return [
         _row(recording, name, index, *_events(folder, recording), repeats)
-        for recording, authors in AUTHORS.items()
-        for name in authors
+        for recording in RECORDINGS
+        for name in index["configs"]
     ]
 
 
@@ -100,7 +74,6 @@ def _row(
     return {
         "recording": recording,
         "configuration": name,
-        "authors": AUTHORS[recording][name],
         "columns": round(from_columns / counted, 2),
         "records": round(from_records / counted, 2),
         "records_strided": round(from_records / strided, 2),
@@ -207,10 +180,10 @@ def main() -> None:
 
         print(json.dumps(bench_batch(moving_blobs(), SIDE), indent=2))
         return
-    print("| recording | configuration | authors | limit | columns | records | records, strided |")
-    print("|---|---|---|---|---|---|---|")
+    print("| recording | configuration | columns | records | records, strided |")
+    print("|---|---|---|---|---|")
     for row in bench_reference():
-        cells = [row["recording"], row["configuration"], row["authors"], f"{row['authors'] / 2:.2f}"]
+        cells = [row["recording"], row["configuration"]]
         cells += [f"{row[form]:.2f}" for form in ("columns", "records", "records_strided")]
         print("| " + " | ".join(map(str, cells)) + " |")
 

@@ -8,10 +8,10 @@ texts of what has attached, "reset" (by the watchdog, which a reboot uses, too).
 when the device does what no host bears.
 
 Standard input, a word a line: "deaf" (the host takes nothing), "hears", "suspend", "resume", "unplug" (the board has
-power still), "plug".
+power still), "plug", "copy FILE" (to the drive that the ROM's bootloader is; "copied BLOCKS" when it took them all and
+goes on), "flash FILE" (put there what is in flash; "flash" when that is done).
 
-Not modelled: faults but for an undefined instruction, the MPU, time on the bus, errors on it, the flash's interface but
-for its number.
+Not modelled: faults but for an undefined instruction, the MPU, time on the bus, errors on it, how the flash is read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 import select
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,104 @@ def ticks_end_a_sleep(chip: Any) -> None:
             core.waiting = False
 
     alarm.callback = tick
+
+
+class TwoBuffers:
+    """Endpoints whose packets use two buffers by turns, as the ROM's do; rp2040py knows the first, and both at once."""
+
+    IN_CONTROL, OUT_CONTROL, LENGTH, FULL, AVAILABLE = 0x80, 0x84, 0x3FF, 1 << 15, 1 << 10
+    ENDPOINTS = range(1, 16)
+    SHOULD_HANDLE, SECOND = 0x5C, 64
+
+    def __init__(self, usb: Any, memory: bytearray) -> None:
+        self.usb, self.memory = usb, memory
+        self.updated, self.finish, self.read = usb.dpram_updated, usb._finish_read, usb.read_uint32
+        usb.dpram_updated, usb._finish_read, usb.read_uint32 = self._updated, self._finish_read, self._read
+        usb.is_busy = self.is_busy
+        self.halves: dict[int, deque[int]] = {n: deque() for n in self.ENDPOINTS}  # that wait for a packet
+        self.second = 0  # bits of buffers that are to be looked at
+
+    def forget(self) -> None:
+        """The bus was reset."""
+        for halves in self.halves.values():
+            halves.clear()
+
+    def _updated(self, offset: int, value: int) -> None:
+        number, is_out = (offset - self.IN_CONTROL) >> 3, bool(offset & 4)
+        if number not in self.ENDPOINTS or not self.usb._read_endpoint_control_reg(number, is_out) >> 30 & 1:
+            self.updated(offset, value)
+        elif is_out:
+            self._wants(number, offset, value)
+        else:
+            self.second &= ~(1 << 2 * number)
+            if value >> 16 & self.AVAILABLE and not value & self.AVAILABLE:
+                self._gives_second(number, offset, value)
+            else:
+                self.updated(offset, value)
+
+    def _gives_second(self, number: int, offset: int, value: int) -> None:
+        value &= ~((self.AVAILABLE | self.FULL) << 16)
+        self.memory[offset : offset + 4] = value.to_bytes(4, "little")
+        at = self.usb._get_endpoint_buffer_offset(number, False) + self.SECOND
+        packet = bytes(self.memory[at : at + (value >> 16 & self.LENGTH)])
+        self.second |= 1 << 2 * number
+        self.usb._indicate_buffer_ready(number, False)
+        self.usb.endpoint_write_alarms[number].schedule(packet, self.usb.write_delay_microseconds * 1000)
+
+    def _wants(self, number: int, offset: int, value: int) -> None:
+        for half in (0, 1):
+            if value >> 16 * half & self.AVAILABLE:
+                value &= ~(self.AVAILABLE << 16 * half)
+                self.memory[offset : offset + 4] = value.to_bytes(4, "little")
+                if half not in self.halves[number]:  # else it was there already
+                    self.halves[number].append(half)
+                    self.usb.on_endpoint_read(number, value >> 16 * half & self.LENGTH)
+
+    def _finish_read(self, number: int, packet: bytes) -> None:
+        if not self.halves.get(number):
+            self.finish(number, packet)
+            return
+        half = self.halves[number].popleft()
+        at, shift = self.OUT_CONTROL + 8 * number, 16 * half
+        word = int.from_bytes(self.memory[at : at + 4], "little")
+        n = min(len(packet), word >> shift & self.LENGTH)
+        word = word & ~(self.LENGTH << shift) | (n | self.FULL) << shift
+        self.memory[at : at + 4] = word.to_bytes(4, "little")
+        to = self.usb._get_endpoint_buffer_offset(number, True) + self.SECOND * half
+        self.memory[to : to + n] = packet[:n]
+        bit = 1 << 2 * number + 1
+        self.second = self.second | bit if half else self.second & ~bit
+        self.usb._indicate_buffer_ready(number, True)
+
+    def _read(self, offset: int) -> int:
+        return self.second if offset == self.SHOULD_HANDLE else int(self.read(offset))
+
+    def is_busy(self, number: int) -> bool:
+        """Whether the program has not yet dealt with the packet before."""
+        return bool(self.usb._buff_status >> 2 * number + 1 & 1 or self.usb.endpoint_read_alarms[number].buffers)
+
+
+class CacheMemory(BasePeripheral):  # type: ignore[misc]
+    """The 16 KB of the flash's cache, which are memory while it is off: the ROM keeps blocks there.
+
+    Of whole words: rp2040py does not say which byte of one is written."""
+
+    BASE, BYTES = 0x15000000, 16 << 10
+
+    def __init__(self, chip: Any) -> None:
+        super().__init__(chip, "XIP_SRAM")
+        self.content = bytearray(self.BYTES)
+
+    def read_uint32(self, offset: int) -> int:
+        return int.from_bytes(self.content[offset : offset + 4], "little")
+
+    def write_uint32_atomic(self, offset: int, value: int, upper: int) -> None:
+        """upper: of the address, what elsewhere says how bits are set."""
+        at = upper << 12 | offset
+        self.content[at : at + 4] = (value & 0xFFFFFFFF).to_bytes(4, "little")
+
+    def write_uint32(self, offset: int, value: int) -> None:
+        self.write_uint32_atomic(offset & 0xFFF, value, offset >> 12)
 
 
 class Pll(BasePeripheral):  # type: ignore[misc]
@@ -132,7 +231,9 @@ class Pico:
         self.simulator.stopped = False
         self.chip.watchdog.on_watchdog_trigger = self._reset
         usb_part.SIE_WRITECLEAR_MASK |= usb_part.SIE_SUSPENDED  # the datasheet's; rp2040py leaves it out
-        self.host = Host(self.chip.usb_ctrl)
+        self.chip.peripherals[CacheMemory.BASE >> 12] = CacheMemory(self.chip)
+        buffers = TwoBuffers(self.chip.usb_ctrl, self.chip.usb_dpram)
+        self.host = Host(self.chip.usb_ctrl, buffers.forget)
         ticks_end_a_sleep(self.chip)
         self.chip.on_break = lambda _: self.chip.core.exception_entry(HARD_FAULT)
         self._begin()
@@ -164,6 +265,11 @@ class Pico:
         elif word == "plug":
             self.host.plugged = True
             usb.reset_device()
+        elif word.startswith("copy "):
+            self.host.copy(Path(word[5:]).read_bytes())
+        elif word.startswith("flash "):
+            Path(word[6:]).write_bytes(self.chip.flash)
+            say("flash")
         else:
             raise Wrong(f"{word!r} is no word for it")
 

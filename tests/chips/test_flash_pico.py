@@ -12,11 +12,12 @@ import pytest
 
 from spedge import cli
 from spedge.base.paths import assets_dir
-from spedge.boards.flash.image import Image, read_elf, told_image
+from spedge.boards.flash.image import Image, read_elf, to_uf2, told_image
 from spedge.link.link import Timeouts
 from spedge.model.bundle import Bundle
-from tests.flash.cable import FLASH, Cable, port
-from tests.flash.drive import RP2350
+from tests.chips.double import Pico
+from tests.flash.cable import FLASH, SECTOR, Cable, port
+from tests.flash.drive import RP2040, RP2350
 from tests.flash.elf import write_elf
 from tests.flash.firmware import Firmware
 from tests.needs import needs
@@ -183,6 +184,56 @@ def test_one_of_two_has_to_be_named(image: Path, cable: Cable, capsys: pytest.Ca
     assert code == 3 and "pico may be at /dev/nowhere, /dev/nowhere2: say which one by its address" in err
     code, out, err = flashed(image, capsys, "--serial", NUMBER)
     assert code == 3 and out == "" and f"no port has the USB serial number {NUMBER}" in err
+
+
+@pytest.mark.chips
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("runs", [True, False], ids=["from its firmware", "from BOOTSEL"])
+def test_the_chip_s_own_rom_takes_it(
+    runs: bool, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No double of a drive: the ROM is asked to write each block over USB, erases, writes, and starts the program."""
+    monkeypatch.setattr("spedge.boards.flash.uf2._VANISH_SECONDS", 600.0)
+    cable = Cable(tmp_path / "pico", monkeypatch, by_rom=True)
+    if runs:
+        cable.hold(older(image))
+    cable.power()
+    try:
+        code, out, err = flashed(image, capsys, "--json")
+        assert code == 0, err
+        report = json.loads(out)
+        assert report["flashed"] and report["verified"] and report["hello"]["model"] == "tiny"
+        whole = read_elf(image)
+        held = cable.flash()[whole.address - FLASH :]
+        assert held.startswith(whole.data)
+        assert not held[-(-len(whole.data) // SECTOR) * SECTOR :].strip(b"\xff")
+        begin = [ATTACHED[:18], "reset"] if runs else []
+        told = [line[:18] for line in cable.said if not line.startswith(("flash", "copied"))]
+        assert told[: len(begin)] == begin and told[-2:] == ["reset", ATTACHED[:18]]
+        assert set(told[len(begin) : -2]) == {"attached 2e8a:0003"}
+    finally:
+        cable.close()
+
+
+@pytest.mark.chips
+def test_the_chip_s_own_rom_passes_over_blocks_for_another_chip(tmp_path: Path) -> None:
+    """And takes the same for its own, which is no program."""
+    flash = tmp_path / "flash.bin"
+    flash.write_bytes(b"\xff" * (2 << 20))
+    image = Image(FLASH, bytes(range(256)) * 2)
+    with Pico(flash) as double:
+        for family, taken in ((RP2350, False), (RP2040, True)):
+            while not double.hear().startswith("attached 2e8a:0003"):  # it says so twice
+                pass
+            (tmp_path / "file.uf2").write_bytes(to_uf2(image, family))
+            double.tell(f"copy {tmp_path / 'file.uf2'}")
+            assert double.hear() == ("reset" if taken else "copied 2")
+            double.tell(f"flash {tmp_path / 'held.bin'}")
+            while double.hear() != "flash":
+                pass
+            assert (tmp_path / "held.bin").read_bytes().startswith(image.data) == taken
+            double.tell("unplug")
+            double.tell("plug")
 
 
 @pytest.mark.chips

@@ -1,9 +1,9 @@
 """The USB host at the other end of a board's cable, for the doubles of chips with USB.
 
 It does what a computer does: reads all descriptors, opens the serial port while a program has ours, a pseudo-terminal,
-open (DTR), takes and gives packets when the device has room for them or some to give. It is the other end of a
-controller, which has the names of rp2040py's: reset_device and send_setup_packet on the host's side,
-endpoint_read_done for a packet to the device, hooks for what the device does.
+open (DTR), takes and gives packets when the device has room for them or some to give; to a drive it writes the blocks
+of a file. It is the other end of a controller, which has the names of rp2040py's: reset_device and send_setup_packet on
+the host's side, endpoint_read_done for a packet to the device, hooks for what the device does.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from tests.chips.parts import Wrong
 
 DESCRIPTOR, SET_ADDRESS, SET_CONFIGURATION, LINE_CODING, LINE_STATE = 6, 5, 9, 0x20, 0x22
 DEVICE, CONFIGURATION, TEXT = 1, 2, 3
-INTERFACE, ENDPOINT, CLASS_DATA = 4, 5, 10
+INTERFACE, ENDPOINT, CLASS_DATA, CLASS_STORAGE = 4, 5, 10, 8
 TO_HOST, CLASS_INTERFACE = 0x80, 0x21
 PACKET = 64
 MOST_WAITING = 4096
+BLOCK, FIRST_BLOCK = 512, 1024  #: of a drive, and one that is behind what a file system says of files
+WRITE = 0x2A  # SCSI
+STATUS_BYTES = 13
 
 
 def say(what: str) -> None:
@@ -43,8 +46,8 @@ class Request:
 class Host:
     """The end of the cable that asks."""
 
-    def __init__(self, usb: Any) -> None:
-        self.usb = usb
+    def __init__(self, usb: Any, on_reset: Callable[[], None] = lambda: None) -> None:
+        self.usb, self.on_reset = usb, on_reset
         self.indicate = usb._indicate_buffer_ready
         usb._indicate_buffer_ready = self._hold_back  # the controller would take what nobody has asked for
         self.finish_read = usb._finish_read
@@ -72,6 +75,11 @@ class Host:
         self.held = 0  # packets of the device that the host has not asked for
         self.ready, self.opened, self.sees_open = False, False, False
         self.endpoint_in = self.endpoint_out = -1
+        self.is_drive = False
+        self.blocks: deque[bytes] = deque()  # for a drive, which has got so many:
+        self.written = 0
+        self.packets: deque[bytes] = deque()
+        self.awaits_status = False
 
     def attach(self) -> None:
         if self.plugged:
@@ -125,6 +133,7 @@ class Host:
 
     def _enumerate(self) -> None:
         self.forget()
+        self.on_reset()
         self.about, self.texts = b"", [""]
         self.ask(TO_HOST, DESCRIPTOR, DEVICE << 8, 0, 8, lambda _: None)
         self.ask(0, SET_ADDRESS, 7, 0, b"", lambda _: None)
@@ -147,7 +156,8 @@ class Host:
         while at < len(about):
             length, kind = about[at], about[at + 1]
             if kind == INTERFACE:
-                is_data = about[at + 5] == CLASS_DATA
+                is_data = about[at + 5] in (CLASS_DATA, CLASS_STORAGE)
+                self.is_drive |= about[at + 5] == CLASS_STORAGE
             elif kind == ENDPOINT and is_data:
                 if int.from_bytes(about[at + 4 : at + 6], "little") != PACKET:
                     raise Wrong("a bulk endpoint has packets of another size")
@@ -177,6 +187,8 @@ class Host:
         """Between the program that has the port open and the device; whether there was something to do."""
         if not self.ready or not self.plugged or self.asleep:
             return False
+        if self.is_drive:
+            return self._serve_drive()
         state = next(iter(self.poll.poll(0)), (0, 0))[1]
         is_open = not state & select.POLLHUP
         if is_open != self.sees_open:
@@ -208,6 +220,37 @@ class Host:
                 self.indicate(self.endpoint_in, False)
                 busy = True
         return busy
+
+    # ---- a drive: USB mass storage, bulk-only ------------------------------------------------------------------
+
+    def copy(self, content: bytes) -> None:
+        """To its blocks, one behind the other."""
+        if not self.is_drive:
+            raise Wrong("what is attached is no drive")
+        self.blocks.extend(content[at : at + BLOCK] for at in range(0, len(content), BLOCK))
+
+    def _serve_drive(self) -> bool:
+        if self.blocks and not self.awaits_status:
+            block = self.blocks.popleft()
+            command = bytes((WRITE, 0)) + (FIRST_BLOCK + self.written).to_bytes(4, "big") + bytes((0, 0, 1, 0))
+            wrapper = b"USBC" + bytes(4) + BLOCK.to_bytes(4, "little") + bytes((0, 0, len(command))) + command
+            self.packets.append(wrapper.ljust(31, b"\0"))
+            self.packets.extend(block[at : at + PACKET] for at in range(0, BLOCK, PACKET))
+            self.to_program, self.awaits_status = b"", True
+        if self.room and self.packets and not self.usb.is_busy(self.endpoint_out):
+            self.room.popleft()
+            self.usb.endpoint_read_done(self.endpoint_out, self.packets.popleft())
+        while self.held and self.hears:
+            self.held -= 1
+            self.indicate(self.endpoint_in, False)
+        if self.awaits_status and len(self.to_program) >= STATUS_BYTES:
+            if self.to_program[:4] != b"USBS" or self.to_program[12]:
+                raise Wrong(f"the drive answers {self.to_program.hex()}")
+            self.awaits_status = False
+            self.written += 1
+            if not self.blocks:
+                say(f"copied {self.written}")
+        return self.awaits_status
 
     def _open(self, is_open: bool) -> None:
         self.opened = is_open

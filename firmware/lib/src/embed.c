@@ -127,16 +127,17 @@ static void mark(const sp_embed_config_t *config, void *scratch, const sp_event_
 
 /* How many of a token's slots are of one bucket with the first. They are in order: ages only fall. since: t_last less
  * the time above that in a slot. */
-static uint32_t same_bucket(uint32_t span_bits, const uint32_t *slots, uint32_t n, uint64_t since, uint32_t bucket)
+static uint32_t same_bucket(uint32_t span_bits, uint32_t corner, const uint32_t *slots, uint32_t n, uint64_t since,
+                            uint32_t bucket)
 {
     const uint64_t least = bucket == 0 ? 0 : (uint64_t)AGE_UNIT << (bucket - 1u);
     uint32_t same = 1, most = n - 1u;
 
-    if (since - sp_slot_time(span_bits, slots[n - 1u]) >= least)
+    if (since - sp_slot_time(span_bits, slots[n - 1u] ^ corner) >= least)
         return n; /* mostly */
     while (same < most) {
         const uint32_t middle = (same + most + 1u) / 2u;
-        if (since - sp_slot_time(span_bits, slots[middle - 1u]) >= least)
+        if (since - sp_slot_time(span_bits, slots[middle - 1u] ^ corner) >= least)
             same = middle;
         else
             most = middle - 1u;
@@ -151,6 +152,8 @@ static void mark_token(const sp_embed_config_t *config, void *scratch, const sp_
     uint16_t *counts = counts_in(config, scratch);
     const uint32_t size = config->patch_size, last = config->buckets - 1u, mask = (1u << tok->span_bits) - 1u;
     const uint32_t polarity = config->buckets * size * size;
+    const sp_token_t *token = sp_tokenizer_token(tok);
+    const uint32_t corner = sp_corner(size, token->x, token->y);
     const uint32_t *slots;
     uint64_t time_high;
     sp_token_cursor_t cursor;
@@ -159,11 +162,11 @@ static void mark_token(const sp_embed_config_t *config, void *scratch, const sp_
     for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &time_high)) > 0;) {
         for (uint32_t same; n > 0; n -= same, slots += same) {
             const uint64_t since = t_last - time_high;
-            const uint32_t bucket = bucket_of(since - sp_slot_time(tok->span_bits, slots[0]), last);
+            const uint32_t bucket = bucket_of(since - sp_slot_time(tok->span_bits, slots[0] ^ corner), last);
             const uint32_t plane = bucket * size * size;
-            same = same_bucket(tok->span_bits, slots, n, since, bucket);
+            same = same_bucket(tok->span_bits, corner, slots, n, since, bucket);
             for (uint32_t i = 0; i < same; i++) {
-                const uint32_t slot = slots[i], place = (slot & mask) * size + (slot >> EVT2_X_AT & mask);
+                const uint32_t slot = slots[i] ^ corner, place = (slot & mask) * size + (slot >> EVT2_X_AT & mask);
                 mark_cell(bitmap, counts, plane + (evt2_type(slot) & 1u) * polarity + place);
             }
         }

@@ -161,11 +161,7 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
     tok->reciprocal = sp_is_power_of_two(full.patch_size) ? 0 : UINT32_MAX / full.patch_size + 1u;
     tok->span_bits = span_bits(&full);
     tok->time_bits = 31u - 2u * tok->span_bits;
-    tok->of_word = EVT2_P_AND_TIME;
-    if (sp_is_power_of_two(full.patch_size))
-        tok->of_word |= (full.patch_size - 1u) << EVT2_X_AT | (full.patch_size - 1u);
     tok->fire_count = round_up(full.threshold);
-    tok->most = UINT32_MAX;
     const uint64_t longest = UINT32_MAX - (UINT32_C(1) << tok->time_bits);
     if (full.relative_refractory_us <= longest && full.absolute_refractory_us <= longest - full.relative_refractory_us)
         tok->short_refractory_us = (uint32_t)full.absolute_refractory_us;
@@ -190,7 +186,7 @@ void sp_tokenizer_reset(sp_tokenizer_t *tok)
     if (has_potentials(&tok->config))
         memset(tok->potentials, 0, tok->patches * sizeof *tok->potentials);
     tok->last_t = 0;
-    tok->epoch = 0;
+    tok->epoch_info = 0;
     tok->epoch_last_t = (UINT64_C(1) << tok->time_bits) - 1u;
     tok->scan = 0;
     tok->in_bin = 0;

@@ -4,13 +4,13 @@
 /* Discard the events older than the duration; returns how many. The newest, of time t, never is one. */
 static uint32_t expire(sp_tokenizer_t *tok, uint32_t patch, uint64_t t)
 {
-    const uint32_t tail = BLOCK_BEFORE(*sp_pool_next(tok, patch));
+    const uint32_t tail = BLOCK_BEFORE(*sp_pool_next(tok, patch)), corner = sp_corner_of(tok, patch);
     uint32_t gone = 0;
 
     for (;;) {
         const uint32_t head = tok->next_block[tail];
         const uint32_t oldest = head * BLOCK_SLOTS + INFO_FIRST(tok->block_info[head]);
-        if (t - sp_pool_time(tok, oldest) <= tok->config.duration_us)
+        if (t - sp_pool_time(tok, oldest, corner) <= tok->config.duration_us)
             break;
         gone++;
         if (SLOT_HAS_ROOM(oldest + 1u))

@@ -9,7 +9,6 @@
 typedef struct sp_feed {
     uint32_t *slots;
     uint32_t columns, patch_size, shift, reciprocal, span_bits;
-    uint32_t of_word; /* the bits of an event's word that its slot has too */
 } sp_feed_t;
 
 /* Takes one event that is in order and on the sensor, of the current epoch and tok->base_t: its patch and slot. Returns
@@ -38,8 +37,7 @@ SP_INLINE sp_feed_t sp_feed(const sp_tokenizer_t *tok, sp_patches_t patches)
                        .patch_size = is_16 ? 16u : tok->config.patch_size,
                        .shift = is_16 ? 4u : tok->shift,
                        .reciprocal = tok->reciprocal,
-                       .span_bits = is_16 ? 4u : tok->span_bits,
-                       .of_word = tok->of_word};
+                       .span_bits = is_16 ? 4u : tok->span_bits};
 }
 
 /* The patch column of a pixel column, or the row of a row. */
@@ -71,7 +69,8 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
         }
         if (SP_RARELY(e->t > tok->epoch_last_t))
             sp_pool_enter_epoch(tok, e->t);
-        const uint32_t slot = sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t);
+        const uint32_t slot =
+            sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t) ^ sp_corner(feed.patch_size, column, row);
         tok->base_t = (uint32_t)e->t & ~EVT2_LOW_MASK;
         rc = take(&on_stack, &feed, row * feed.columns + column, slot);
         if (SP_RARELY(rc == SP_ERR_POOL))
@@ -120,9 +119,10 @@ SP_INLINE uint32_t sp_patch_of_word(const sp_feed_t *feed, const sp_gate_t *gate
     const uint32_t x = evt2_x(word), y = evt2_y(word);
     const uint32_t column = sp_patch_at(feed, x, patches), row = sp_patch_at(feed, y, patches);
 
-    *slot = (word & feed->of_word) | gate->high;
+    *slot = word ^ gate->high;
     if (patches == SP_PATCHES_OF_ANY)
-        *slot |= (x - column * feed->patch_size) << EVT2_X_AT | (y - row * feed->patch_size);
+        *slot = (word & EVT2_P_AND_TIME) | gate->high | (x - column * feed->patch_size) << EVT2_X_AT |
+                (y - row * feed->patch_size);
     return row * feed->columns + column;
 }
 
@@ -167,6 +167,7 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
     const uint8_t *const last = end - 4;
     sp_gate_t gate = sp_gate(tok, &feed, d);
     sp_tokenizer_t *volatile on_stack = tok; /* needed rarely, where the loop needs every register */
+    sp_evt2_t *volatile decoder = d;
     int taken;
 
     tok->base_t = (uint32_t)d->time_base;
@@ -174,7 +175,7 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
         const uint32_t first = evt2_load(at);
         if (SP_RARELY(!sp_passes(&gate, first, gate.low))) {
             if (gate.low == 0 || !sp_goes_on(on_stack, &feed, at, &gate.high)) {
-                gate.high = sp_tokenizer_take_time(on_stack, d, at);
+                gate.high = sp_tokenizer_take_time(on_stack, decoder, at);
                 if (gate.high == SP_NO_HIGH)
                     return at;
             }

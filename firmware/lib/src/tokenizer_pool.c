@@ -52,7 +52,7 @@ SP_RARE_CALL int sp_pool_evict_for(sp_tokenizer_t *tok, uint32_t asking)
         const uint32_t next = *sp_pool_next(tok, i);
         if (i == asking || next == 0)
             continue;
-        const uint64_t t = sp_pool_time(tok, next - 1u);
+        const uint64_t t = sp_pool_time(tok, next - 1u, sp_corner_of(tok, i));
         if (victim == asking || t < oldest) {
             victim = i;
             oldest = t;
@@ -96,7 +96,7 @@ void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t)
         }
         forget_spike(tok, i, t);
     }
-    tok->epoch = t >> tok->time_bits;
+    tok->epoch_info = t >> tok->time_bits << INFO_FIRST_BITS;
     tok->epoch_last_t = t | ((UINT64_C(1) << tok->time_bits) - 1u);
 }
 

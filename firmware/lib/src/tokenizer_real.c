@@ -8,11 +8,16 @@ static double as_double(uint64_t v)
 }
 
 /* Microseconds since the patch's newest event, which is in front of `next`. In an open block it is of this epoch, too. */
-SP_INLINE double since_newest(const sp_tokenizer_t *tok, uint32_t next, uint32_t slot)
+SP_INLINE double since_newest(const sp_tokenizer_t *tok, uint32_t patch, uint32_t next, uint32_t slot)
 {
-    if (SLOT_HAS_ROOM(next))
-        return (double)(sp_slot_time(tok->span_bits, slot) - sp_slot_time(tok->span_bits, tok->slots[next - 1u]));
-    return as_double(sp_time_of(tok, slot) - sp_pool_time(tok, next - 1u));
+    const uint32_t corner = sp_corner_of(tok, patch);
+
+    if (SLOT_HAS_ROOM(next)) {
+        const uint32_t now = tok->base_t | evt2_low_time(slot);
+        const uint32_t before = sp_slot_time(tok->span_bits, tok->slots[next - 1u] ^ corner);
+        return (double)((now - before) & ((1u << tok->time_bits) - 1u));
+    }
+    return as_double(sp_time_of(tok, slot) - sp_pool_time(tok, next - 1u, corner));
 }
 
 /* What an event adds to a patch that has spiked, or 0 when the absolute refractory period drops it. The two periods are
@@ -46,7 +51,7 @@ static int take_slot(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
     /* The patch's first event has nothing to decay from. */
     double u = increase;
     if (next != 0) {
-        const double change = increase - tok->config.decay_per_us * since_newest(tok, next, slot);
+        const double change = increase - tok->config.decay_per_us * since_newest(tok, patch, next, slot);
         u = tok->potentials[patch] + change;
     }
     if (u <= 0.0) {

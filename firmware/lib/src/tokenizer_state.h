@@ -1,17 +1,18 @@
 /* Inside the tokenizer: its state, the pool of event slots, and what the per-event paths share.
  *
- * A pending event is one 32-bit slot. It is laid out as an EVT2 word, so that a camera's word becomes a slot by one AND
- * and one OR: polarity and the low 6 bits of the time where EVT2 has them, the position in the patch (span_bits each) in
- * the low bits of x and y, and in the bits that are left over the next higher bits of the time, time_bits in all.
+ * A pending event is one 32-bit slot. It is laid out as an EVT2 word: polarity and the low 6 bits of the time where EVT2
+ * has them, the position in the patch (span_bits each) in the low bits of x and y, and in the bits that are left over the
+ * next higher bits of the time, time_bits in all. It is kept as the XOR of that and of where its patch lies on the sensor
+ * (sp_corner), so that a camera's word becomes a slot by one XOR with the time's bits.
  *
  * The bits above, the epoch, stand once per block of 16 slots, so all events of a block are of one epoch: when the stream
  * enters a new epoch every open block is closed. That is checked once for the stream, never per patch.
  *
  * The blocks of a patch form a ring: the one that its next slot is in or behind is the newest, whose next_block is the
  * oldest.
- * A block's events lie from its first slot in use to its end; only that of the newest block may come before slot 16. A
- * block that can hold all that the patch still needs to fire begins so late that its end is where the patch fires: the
- * path of every event has one comparison, with the block's end. */
+ * A block's events lie from its first slot in use to its end; only that of the newest block may come before slot 16. Where
+ * a patch fires at a number of events, a block that can hold all but the last of them begins so late that they end with
+ * it: the path of every event has one comparison, with the block's end. The last one then pushes them a slot back. */
 #ifndef SP_TOKENIZER_STATE_H_INCLUDED
 #define SP_TOKENIZER_STATE_H_INCLUDED
 
@@ -54,10 +55,8 @@ struct sp_tokenizer {
     uint32_t shift;      /* log2 of such a patch_size */
     uint32_t span_bits;  /* of a coordinate in the patch */
     uint32_t time_bits;  /* of the time in a slot */
-    uint32_t of_word;    /* the bits of an EVT2 word that its slot has too */
     uint32_t fire_count; /* ceil(threshold) */
     uint32_t short_refractory_us; /* the absolute period if both are well below 2^32 us, else 0 */
-    uint32_t most;                /* events after which a patch fires whatever they are; UINT32_MAX: none such */
     uint64_t last_t;              /* of the newest event in order */
     uint32_t base_t;         /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
     const uint8_t *run_from; /* the first word of this run behind those that keep_time has seen */
@@ -65,7 +64,7 @@ struct sp_tokenizer {
     uint32_t left;           /* that less the time word that this run has come to; 0 before its first one */
     uint32_t left_before;    /* the same before the newest time word */
     uint32_t run_times;      /* time words of this run that the decoder was not told yet */
-    uint64_t epoch;          /* last_t >> time_bits */
+    uint64_t epoch_info;     /* block_info of this epoch: last_t >> time_bits, above the first slot */
     uint64_t epoch_last_t;   /* the last time of this epoch */
     uint64_t bin_start;      /* voxel: of the bin being filled */
     uint64_t bin_last;       /* its last time */
@@ -167,54 +166,54 @@ SP_INLINE uint32_t sp_pool_held(const sp_tokenizer_t *tok, uint32_t patch)
     return HELD_WHEN_FULL(tok->held[patch]) - SLOTS_LEFT(*sp_pool_next(tok, patch));
 }
 
-/* A block that is not in use, BLOCK_NONE if there is none. */
-SP_INLINE uint32_t sp_pool_find(sp_tokenizer_t *tok)
+/* See to it that there is a block that is not in use. When the patch itself had to be evicted for it, it holds nothing.
+ * SP_OK or SP_ERR_POOL. */
+SP_INLINE int sp_pool_spare(sp_tokenizer_t *tok, uint32_t patch)
 {
-    const uint32_t block = tok->free_block;
-    if (block != BLOCK_NONE)
-        tok->free_block = tok->next_block[block];
-    else if (tok->fresh_block < tok->end_block)
-        return tok->fresh_block++;
-    return block;
-}
-
-/* Give the patch a fresh block behind its ring; *next is the first slot in use there, for the caller to fill. When the patch
- * itself had to be evicted it holds nothing else. SP_OK or SP_ERR_POOL. */
-SP_INLINE int sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t *next)
-{
-    uint32_t block = sp_pool_find(tok);
-    if (SP_RARELY(block == BLOCK_NONE)) {
-        const int rc = sp_pool_evict_for(tok, patch);
-        if (rc != SP_OK)
-            return rc;
-        block = sp_pool_find(tok);
-    }
-
-    const uint32_t before = *sp_pool_next(tok, patch), held = tok->held[patch];
-    const uint32_t missing = tok->most - HELD_WHEN_FULL(held);
-    const uint32_t room = missing < BLOCK_SLOTS ? missing : BLOCK_SLOTS;
-    uint32_t head = block;
-    if (before != 0) {
-        head = tok->next_block[BLOCK_BEFORE(before)];
-        tok->next_block[BLOCK_BEFORE(before)] = block;
-    }
-    tok->next_block[block] = head;
-    tok->held[patch] = held + room;
-    tok->block_info[block] = tok->epoch << INFO_FIRST_BITS | (BLOCK_SLOTS - room);
-    *next = (block + 1u) * BLOCK_SLOTS - room;
+    if (SP_RARELY(tok->free_block == BLOCK_NONE && tok->fresh_block == tok->end_block))
+        return sp_pool_evict_for(tok, patch);
     return SP_OK;
 }
 
-/* Put an event's slot behind those of its patch. Returns SP_OK or what sp_pool_open does. */
+/* Give the patch a fresh block, which there is, behind its ring, of which `before` is *sp_pool_next; and put an event's slot
+ * there, behind which `room` - 1 more fit. */
+SP_INLINE void sp_pool_open(sp_tokenizer_t *tok, uint32_t patch, uint32_t before, uint32_t room, uint32_t slot)
+{
+    const uint32_t held = tok->held[patch];
+    uint32_t *const next_block = tok->next_block;
+    uint32_t block = tok->free_block;
+
+    if (block != BLOCK_NONE)
+        tok->free_block = next_block[block];
+    else
+        block = tok->fresh_block++;
+    uint32_t head = block;
+    if (before != 0) {
+        head = next_block[BLOCK_BEFORE(before)];
+        next_block[BLOCK_BEFORE(before)] = block;
+    }
+    next_block[block] = head;
+    tok->held[patch] = held + room;
+    tok->block_info[block] = tok->epoch_info | (BLOCK_SLOTS - room);
+    const uint32_t at = (block + 1u) * BLOCK_SLOTS - room;
+    tok->slots[at] = slot;
+    *sp_pool_next(tok, patch) = at + 1u;
+}
+
+/* Put an event's slot behind those of its patch. Returns SP_OK or what sp_pool_spare does. */
 SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    uint32_t next = *sp_pool_next(tok, patch);
-    const int rc = SP_RARELY(!SLOT_HAS_ROOM(next)) ? sp_pool_open(tok, patch, &next) : SP_OK;
-    if (rc == SP_OK) {
-        tok->slots[next] = slot;
-        *sp_pool_next(tok, patch) = next + 1u;
+    const uint32_t next = *sp_pool_next(tok, patch);
+
+    if (SP_RARELY(!SLOT_HAS_ROOM(next))) {
+        const int rc = sp_pool_spare(tok, patch);
+        if (rc == SP_OK)
+            sp_pool_open(tok, patch, *sp_pool_next(tok, patch), BLOCK_SLOTS, slot);
+        return rc;
     }
-    return rc;
+    tok->slots[next] = slot;
+    *sp_pool_next(tok, patch) = next + 1u;
+    return SP_OK;
 }
 
 /* ---------------------------------------------------------------- slots */
@@ -236,13 +235,28 @@ SP_INLINE uint32_t sp_slot_high_of_word(uint32_t span_bits, uint32_t word)
     return sp_slot_high(span_bits, (uint64_t)word << EVT2_LOW_BITS);
 }
 
+/* Before the XOR. */
 SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
 {
     return sp_slot_high(span_bits, t) | p << EVT2_P_AT | ((uint32_t)t & EVT2_LOW_MASK) << EVT2_LOW_AT | x << EVT2_X_AT |
            y;
 }
 
-/* The time_bits of time in a slot. */
+/* Where a patch lies on the sensor, as a word: the bits of its corner's x and y. Of patches whose corners are no matter of
+ * bits it is 0. */
+SP_INLINE uint32_t sp_corner(uint32_t patch_size, uint32_t column, uint32_t row)
+{
+    if (!sp_is_power_of_two(patch_size))
+        return 0;
+    return (column * patch_size & EVT2_SIDE_MASK) << EVT2_X_AT | (row * patch_size & EVT2_SIDE_MASK);
+}
+
+SP_INLINE uint32_t sp_corner_of(const sp_tokenizer_t *tok, uint32_t patch)
+{
+    return sp_corner(tok->config.patch_size, patch % tok->columns, patch / tok->columns);
+}
+
+/* The time_bits of time in a slot, before the XOR. */
 SP_INLINE uint32_t sp_slot_time(uint32_t span_bits, uint32_t slot)
 {
     const uint32_t free_bits = EVT2_SIDE_BITS - span_bits, mask = (1u << free_bits) - 1u;
@@ -251,17 +265,17 @@ SP_INLINE uint32_t sp_slot_time(uint32_t span_bits, uint32_t slot)
     return high << EVT2_LOW_BITS | evt2_low_time(slot);
 }
 
-/* The full time of an event of the current epoch. */
+/* The full time of the event being taken. An epoch's times differ in their lower 32 bits. */
 SP_INLINE uint64_t sp_time_of(const sp_tokenizer_t *tok, uint32_t slot)
 {
-    return tok->epoch << tok->time_bits | sp_slot_time(tok->span_bits, slot);
+    return (tok->epoch_last_t & ~(uint64_t)UINT32_MAX) | tok->base_t | evt2_low_time(slot);
 }
 
-/* The full time of the event at an index of the slots. */
-SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at)
+/* The full time of the event at an index of the slots, of a patch at that corner. */
+SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at, uint32_t corner)
 {
     return INFO_EPOCH(tok->block_info[at / BLOCK_SLOTS]) << tok->time_bits |
-           sp_slot_time(tok->span_bits, tok->slots[at]);
+           sp_slot_time(tok->span_bits, tok->slots[at] ^ corner);
 }
 
 /* The next slots of a token that lie side by side, at most `most`: how many, where, and the time above that in a slot. */

@@ -63,6 +63,7 @@ size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t c
     const uint32_t bits = tok->span_bits, mask = (1u << bits) - 1u;
     const uint32_t x0 = (uint32_t)tok->ready.x * tok->config.patch_size;
     const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;
+    const uint32_t corner = sp_corner(tok->config.patch_size, tok->ready.x, tok->ready.y);
     const uint32_t *slots;
     uint64_t time_high;
     size_t got = 0;
@@ -72,11 +73,13 @@ size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t c
         n = sp_token_cursor_run(cursor, room < BLOCK_SLOTS ? (uint32_t)room : BLOCK_SLOTS, &slots, &time_high);
         if (n == 0)
             break;
-        for (uint32_t i = 0; i < n; i++)
-            out[got + i] = (sp_event_t){.t = time_high | sp_slot_time(bits, slots[i]),
-                                        .x = (uint16_t)(x0 + (evt2_x(slots[i]) & mask)),
-                                        .y = (uint16_t)(y0 + (evt2_y(slots[i]) & mask)),
-                                        .p = (uint8_t)(evt2_type(slots[i]) & 1u)};
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t slot = slots[i] ^ corner;
+            out[got + i] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),
+                                        .x = (uint16_t)(x0 + (evt2_x(slot) & mask)),
+                                        .y = (uint16_t)(y0 + (evt2_y(slot) & mask)),
+                                        .p = (uint8_t)(evt2_type(slot) & 1u)};
+        }
     }
     return got;
 }

@@ -77,7 +77,7 @@ int sp_voxel_end(sp_tokenizer_t *tok)
         return SP_TOKEN;
     tok->in_bin = 0;
     tok->last_t = 0;
-    tok->epoch = 0;
+    tok->epoch_info = 0;
     tok->epoch_last_t = (UINT64_C(1) << tok->time_bits) - 1u;
     return SP_OK;
 }
