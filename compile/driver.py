@@ -25,7 +25,7 @@ from .targets import Target, find_target
 if TYPE_CHECKING:
     from spedge.model.bundle import Bundle
 
-    from .graph.nodes import Array, Graph
+    from .graph.nodes import Graph
     from .kernels.base import Kernel
     from .plan.program import Buffer, Program, Stored
     from .plan.stateful import StatefulProgram
@@ -110,15 +110,16 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     program, offsets, arena_bytes = _plan(graph, target)
     names = emit.Names.of(program)
     prefix = {"prefix": graph.source.prefix} if graph.prefix else {}
-    embedding = _embedding(bundle)
+    embedding, exponent = _embedding_in_integers(bundle) if target.integers else (_embedding(bundle), None)
     constants: dict[str, Stored] = {**prefix, **program.constants, **embedding}
     weights = emit.finite_weights(constants)
     say(f"generating C for {len(names.kernels)} kernels")
     if isinstance(program, StatefulProgram):
-        model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision, weights.check)
+        model = emit.stateful_source(bundle, program, names, offsets, arena_bytes, precision, weights.check, exponent)
         sites = 0
     else:
-        model = emit.model_source(bundle, program, names, offsets, arena_bytes, precision, weights.check, probes)
+        given = (arena_bytes, precision, weights.check, exponent, probes)
+        model = emit.model_source(bundle, program, names, offsets, *given)
         sites = program.calls if probes else 0
     files |= _sources(bundle, target, names, constants, weights, arena_bytes, sites) | {"model.c": model}
     kernels = _kernels(program, names.kernels)
@@ -146,7 +147,7 @@ def _sources(
         kind = "detector" if supported(bundle).detector else "classifier"
         examples = {"example/main.c": example(target, kind, names.by_rows)}
     return {
-        "model.h": emit.model_header(bundle, arena_bytes, sites),
+        "model.h": emit.model_header(bundle, arena_bytes, sites, "embedding_integers" in constants),
         "model_internal.h": emit.internal_header(names, constants),
         "kernels.c": emit.kernels_source(names, target),
         "weights.c": weights.source,
@@ -267,10 +268,19 @@ def import_encoder(bundle: Bundle, say: Progress) -> Graph:
     return graph
 
 
-def _embedding(bundle: Bundle) -> dict[str, Array]:
+def _embedding(bundle: Bundle) -> dict[str, Stored]:
     """The token embedding for the device: one contiguous row of features per cell."""
     weight, bias = bundle.embedding_arrays()
     return {"embedding_weight": np.ascontiguousarray(weight.T), "embedding_bias": bias}
+
+
+def _embedding_in_integers(bundle: Bundle) -> tuple[dict[str, Stored], int]:
+    """The same for a target without an FPU, as the C library's integers.h has it, and the integers' exponent."""
+    from .kernels.fixed import BITS, in_halves, power_of
+
+    weight, bias = bundle.embedding_arrays()
+    power = int(power_of(np.abs(weight).max()))
+    return {"embedding_integers": in_halves(weight.T, power), "embedding_bias": bias}, power + BITS
 
 
 def _kernels(program: Program | StatefulProgram, names: dict[Kernel, str]) -> list[KernelReport]:
@@ -296,7 +306,7 @@ def _report(
     precision: str,
     kernels: Sequence[KernelReport],
     constants: Mapping[str, Stored],
-    embedding: Mapping[str, Array],
+    embedding: Mapping[str, Stored],
     arena_bytes: int,
     files: list[str],
 ) -> CompileReport:

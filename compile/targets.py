@@ -39,6 +39,7 @@ class Target:
     packages: tuple[str, ...] = ("gcc", "libc6-dev")
     panels: bool = False  # sixteen sums in registers: tiles of 4 x 4 by kernel_panel.h
     int8_vectors: bool = False  # sixteen products of bytes at once: kernel_int8_vector.h
+    integers: bool = False  # no FPU: products by kernel_fixed.h
     vectors: bool = False  # wide vectors of floats: tiles by kernel_vector.h
     triple: str = ""  # LLVM's name of the instruction set, and of its cores that cycles are predicted of
     cores: tuple[str, ...] = ()
@@ -101,6 +102,21 @@ TARGETS: dict[str, Target] = {
             packages=_ARM_PACKAGES,
             triple="thumbv8.1m.main-none-eabihf",
             cores=("cortex-m55",),
+        ),
+        Target(
+            "cortex-m0plus",
+            "Arm Cortex-M0+ without an FPU (RP2040, mps2-m0plus)",
+            ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft", *_STRICT),
+            rows=4,
+            columns=4,
+            unroll=4,
+            single_columns=4,
+            panels=True,
+            integers=True,
+            compiler="arm-none-eabi-gcc",
+            packages=_ARM_PACKAGES,
+            triple="thumbv6m-none-eabi",
+            cores=("cortex-m0plus",),
         ),
         Target(
             "rv32",

@@ -17,6 +17,7 @@ from spedge.base.programs import apt_get
 
 from ..errors import MissingCompilerError
 from ..targets import Target
+from . import armv6m
 from .blocks import Block, executed_blocks
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ TOOLS = ("llvm-mca", "llvm-objdump")
 ITERATIONS = 100  # of each block
 #: Functions of a model: its executor and kernels, with what the compiler makes of them.
 FUNCTIONS = r"(encode|sp_k_\w+)(\.\w+)*|memcpy|memset"
+#: The same with what computes floats where there is no FPU.
+FUNCTIONS_WITHOUT_FPU = rf"{FUNCTIONS}|sp_integer_\w+|__\w+|sqrtf"
 _IT = re.compile(r"^it([te]{0,3}) (\w\w)$")
 _OPPOSITES = ("eq", "ne", "hs", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le")  # in pairs
 _REGION = re.compile(r"^\[\d+\] Code Region - b(\d+)$")
@@ -103,13 +106,16 @@ def predict(
     if not target.cores:
         return ()
     require_tools()
-    execution = machine.trace(bundle, precision, cases, model, FUNCTIONS)
-    blocks = executed_blocks(execution.image, target, execution.starts, FUNCTIONS)
+    functions = FUNCTIONS_WITHOUT_FPU if target.integers else FUNCTIONS
+    execution = machine.trace(bundle, precision, cases, model, functions)
+    blocks = executed_blocks(execution.image, target, execution.starts, functions)
     return tuple(_of_core(blocks, target, core) for core in target.cores)
 
 
 def _of_core(blocks: Sequence[Block], target: Target, core: str) -> Prediction:
-    costs = cycles_of_rounds(blocks, range(len(blocks)), target, core)
+    published = core in armv6m.CORES
+    costs: dict[int, float] = {i: armv6m.cycles(block.code) for i, block in enumerate(blocks)} if published else {}
+    costs = costs or cycles_of_rounds(blocks, range(len(blocks)), target, core)
     kernels: dict[str, list[float]] = {}
     loops = []
     for i, block in enumerate(blocks):
@@ -123,7 +129,7 @@ def _of_core(blocks: Sequence[Block], target: Target, core: str) -> Prediction:
     made = [KernelCycles(name, int(n), cycles) for name, (n, cycles) in kernels.items()]
     return Prediction(
         core,
-        _version(),
+        armv6m.MANUAL if published else _version(),
         sum(k.instructions for k in made),
         sum(b.executed * len(b.code) for i, b in enumerate(blocks) if i not in costs),
         sum(k.predicted_cycles for k in made),

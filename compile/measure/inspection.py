@@ -26,6 +26,7 @@ from ..errors import CompileError, MissingCompilerError
 from ..graph.nodes import Array
 from ..graph.reference import Runner, to_onnx
 from ..kernels.base import Kernel, Layout, LinearKernel, MapKernel, MixKernel, NormKernel
+from ..kernels.fixed import FixedAttentionKernel, FixedLinearKernel
 from ..kernels.int8 import Int8LinearKernel
 from ..kernels.rows import RowsAttentionKernel
 from ..plan.program import Call, HeadLoop
@@ -108,8 +109,10 @@ class _Site:
     def width(self) -> int:
         """Columns that it writes to the value it computes; 0 when that is no value of the graph."""
         kernel: Kernel = self.call.kernel
-        if isinstance(kernel, LinearKernel | Int8LinearKernel | NormKernel | MapKernel):
+        if isinstance(kernel, LinearKernel | Int8LinearKernel | FixedLinearKernel | NormKernel | MapKernel):
             return kernel.width
+        if isinstance(kernel, FixedAttentionKernel):
+            return kernel.value_depth
         if isinstance(kernel, RowsAttentionKernel):
             return kernel.width if kernel.given else 0  # all heads
         return kernel.depth if isinstance(kernel, MixKernel) else 0

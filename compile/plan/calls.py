@@ -36,6 +36,7 @@ from ..kernels.panel import (
 )
 from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
 from ..kernels.vector import VectorMixKernel
+from ..precision import Quant
 from ..targets import Target
 from .groups import groups_of
 from .memory import Memory
@@ -132,7 +133,7 @@ class Calls:
             for i, vector in enumerate(vectors):
                 args.append(self.memory.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
             if any(p.name == "table" for p in kernel.parameters):
-                args.append(self.memory.constant("normal_table", normal_table()))
+                args.append(self.gelu_table())
             args.append(self.places.write(buffer, blocks, start))
             if isinstance(kernel, PanelLinearKernel):
                 args.append(self.left)
@@ -156,24 +157,35 @@ class Calls:
             rounded = self.memory.new_buffer(f"{node.x.name}_rounded", Layout(size), rows)
             self.rounded[node.x, blocks] = rounded
             self.memory.touch(rounded)
-            quantise = (VectorQuantiseKernel if wide else QuantiseKernel)(rows, depth, x.buffer.layout)
+            quantise = self.quantise_kernel(rows, depth, x.buffer.layout)
             calls.append(Call(quantise, (x, inverse, Arg(rounded)), name))
         self.memory.touch(rounded)
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.places.place(out, blocks, keep)
         factor = np.float32(self.factors.get(node.out, 1))
         scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
-        packed = (pack_blocks if wide else pack)(node.quant.values)
+        packed, kind = self.int8_kernel(node.quant)
         constants = [self.memory.constant(f"{name}_weight", packed), self.memory.constant(f"{name}_scale", scale)]
         if node.bias is not None:
             constants.append(self.memory.constant(f"{name}_bias", node.bias * factor))
         extra = [self.memory.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
-        kind = Int8VectorLinearKernel if wide else Int8LinearKernel
         kernel = kind(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
         if kernel.gelu:
-            extra.append(self.memory.constant("normal_table", normal_table()))
+            extra.append(self.gelu_table())
         args = (Arg(rounded), *constants, *matrices, *extra, self.places.write(buffer, blocks))
         return [*calls, Call(kernel, args, out.name)]
+
+    def quantise_kernel(self, rows: int, depth: int, x: Layout) -> QuantiseKernel:
+        return (VectorQuantiseKernel if self.target.int8_vectors else QuantiseKernel)(rows, depth, x)
+
+    def int8_kernel(self, quant: Quant) -> tuple[Stored, type[Int8LinearKernel]]:
+        """The weights as a kernel reads them, and the kernel."""
+        if self.target.int8_vectors:
+            return pack_blocks(quant.values), Int8VectorLinearKernel
+        return pack(quant.values), Int8LinearKernel
+
+    def gelu_table(self) -> Arg:
+        return self.memory.constant("normal_table", normal_table())
 
     def head_linear(self, node: HeadLinear, keep: Sequence[Value], blocks: bool) -> HeadLoop:
         heads, depth, width = node.weight.shape

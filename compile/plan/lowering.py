@@ -17,6 +17,7 @@ from ..kernels.base import Layout
 from ..kernels.panel import PanelKernel
 from ..targets import Target
 from .calls import Calls
+from .fixed_calls import FixedCalls
 from .memory import Memory
 from .places import BlockPlaces
 from .program import Arg, Buffer, Call, Phase, Program
@@ -47,7 +48,8 @@ class Lowering:
         self.memory = Memory()
         tiled = frozenset(n.v for n in in_panels)
         self.places = BlockPlaces(graph, self.memory, self.rows, target.panels, tiled, target.vectors)
-        self.calls = (RowCalls if target.vectors else Calls)(graph, target, self.memory, self.places, in_panels)
+        kind = RowCalls if target.vectors else FixedCalls if target.integers else Calls
+        self.calls = kind(graph, target, self.memory, self.places, in_panels)
 
     def run(self) -> Program:
         attentions = [n for n in self.graph.nodes if isinstance(n, Attention)]
@@ -64,6 +66,8 @@ class Lowering:
                 attention = attentions[level - 1]
                 keys = [v for v in dict.fromkeys((attention.k, attention.v)) if v not in self.places.stored]
                 self.phase(f"keys and values of attention {level}", keys)
+                if isinstance(self.calls, FixedCalls) and (made := self.calls.keys_and_values(attention)):
+                    self.phases.append(Phase("these as integers", once=list(made)))
             targets = [v for v in targets if v not in self.places.stored]
             self.phase(f"attention {level} and what follows" if level else "before the first attention", targets)
         output = self.places.stored[self.graph.output]

@@ -40,8 +40,8 @@ class Memory:
                 buffer.last = max(started, self.time - 1)
 
     def constant(self, name: str, array: Stored) -> Arg:
-        dtype = np.dtype(np.int8 if array.dtype == np.int8 else np.float32)
-        whole: Stored = np.ascontiguousarray(array, dtype)
+        kind = next((t for t in (np.int8, np.int32) if array.dtype == t), np.float32)
+        whole: Stored = np.ascontiguousarray(array, np.dtype(kind))
         self.constants[name] = whole
         return Arg(symbol=name)
 

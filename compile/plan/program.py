@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..graph.nodes import Graph, Value
 from ..kernels.base import Kernel, Layout
 
-Stored = NDArray[np.float32] | NDArray[np.int8]
+Stored = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.int32]
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ from ..kernels.base import Epilogue, Layout, MapKernel, Step
 from ..targets import Target
 from .arena import ALIGN, place
 from .calls import Calls
+from .fixed_calls import FixedCalls
 from .memory import FOREVER, Memory, whole_rows
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
 from .row_calls import RowCalls
@@ -53,7 +54,8 @@ def lower_stateful(graph: Graph, target: Target) -> StatefulProgram:
         raise CompileError("nothing but row operations may follow the mean over the rows")
     memory = Memory()
     places = StepPlaces(graph, memory, [v for n in before if isinstance(n, Attention) for v in (n.k, n.v)])
-    calls = (RowCalls if target.vectors else Calls)(graph, target, memory, places)
+    kind = RowCalls if target.vectors else FixedCalls if target.integers else Calls
+    calls = kind(graph, target, memory, places)
     source = places.row(graph.source.out)
     total = _persistent(memory.new_buffer("total", Layout(mean.x.width), 1))
     token: list[Item] = []

@@ -13,6 +13,13 @@ import numpy as np
 from ..errors import CompileError
 from ..kernels.base import KEY_TILE, Kernel, Parameter
 from ..kernels.codegen import C_TYPES, generate, parameter_type, signature
+from ..kernels.fixed import (
+    FixedAttentionKernel,
+    FixedKernel,
+    FixedNormKernel,
+    FixedQuantiseKernel,
+    FixedSharedKernel,
+)
 from ..kernels.int8_vector import VectorQuantiseKernel
 from ..kernels.lines import VectorSumsKernel
 from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from ..points.lowering import PointProgram
 
 _ROWS = RowsAttentionKernel | RowsLinearKernel | RowsNormKernel
+_FIXED = FixedAttentionKernel | FixedKernel | FixedNormKernel | FixedQuantiseKernel | FixedSharedKernel
 _VECTORS = VectorLinearKernel | VectorMixKernel | VectorSumsKernel
 
 
@@ -74,7 +82,9 @@ def kernel_headers(names: Names) -> list[str]:
     panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
+    fixed = any(isinstance(kernel, _FIXED) for kernel in names.kernels)
     uses = (
+        ("kernel_fixed", fixed),
         ("kernel_graph", graphs),
         ("kernel_int8", integers),
         ("kernel_int8_vector", blocks),
@@ -110,11 +120,16 @@ def finite_weights(constants: dict[str, Stored]) -> Weights:
     return weights(constants)
 
 
-def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0) -> str:
-    """model.h: sizes for static memory, and the model itself through the runtime's interface; probes: how many."""
+_INTEGERS = "#ifndef SP_EMBED_INTEGERS\n#define SP_EMBED_INTEGERS 1 /* the weights of its embedding are */\n#endif\n\n"
+
+
+def model_header(bundle: Bundle, arena_bytes: int, probes: int = 0, integers: bool = False) -> str:
+    """model.h: sizes for static memory, and the model itself through the runtime's interface; probes: how many.
+    integers: whether the embedding's weights are."""
     model = supported(bundle)
     return (
         f"{NOTICE}#ifndef SP_GENERATED_MODEL_H_INCLUDED\n#define SP_GENERATED_MODEL_H_INCLUDED\n\n"
+        f"{_INTEGERS if integers else ''}"
         '#include "spedge/model.h"\n\n'
         f"#define SP_MODEL_ARENA_BYTES {arena_bytes}u /* 16-byte aligned */\n"
         f"#define SP_MODEL_TOKENS {model.window}u\n"
@@ -146,11 +161,13 @@ def model_source(
     arena_bytes: int,
     precision: str,
     check: Sequence[str],
+    exponent: int | None = None,
     probes: bool = False,
 ) -> str:
     """model.c: the executor and `sp_model`.
 
-    check: lines that see to it that the constants are ours. probes: with calls of sp_probe_begin and sp_probe_end.
+    check: lines that see to it that the constants are ours. exponent: of an embedding in integers; None: it is floats.
+    probes: with calls of sp_probe_begin and sp_probe_end.
     """
     return "\n".join(
         [
@@ -160,7 +177,7 @@ def model_source(
             executor("encode", program, names, check, itertools.count() if probes else None),
             labels_table(bundle.labels),
             c_text.outputs(bundle.outputs, [output_place(program.output, names)]),
-            model_struct(bundle, input_offset(program, names), arena_bytes, precision, names),
+            model_struct(bundle, input_offset(program, names), arena_bytes, precision, names, exponent=exponent),
         ]
     )
 
@@ -239,9 +256,10 @@ def stateful_source(
     arena_bytes: int,
     precision: str,
     check: Sequence[str],
+    exponent: int | None = None,
 ) -> str:
     """model.c of a stateful model: reset, step, read, encode and `sp_model`."""
-    model = model_struct(bundle, names.buffers[program.input], arena_bytes, precision, names, _STATEFUL)
+    model = model_struct(bundle, names.buffers[program.input], arena_bytes, precision, names, _STATEFUL, exponent)
     places = {names.buffers[b]: offsets[b] for b in program.buffers} | {"AT_COUNT": arena_bytes // 4 - 1}
     return "\n".join(
         [
@@ -378,13 +396,23 @@ def labels_table(labels: Iterable[str]) -> str:
 
 
 def model_struct(
-    bundle: Bundle, source: str, arena_bytes: int, precision: str, names: Names, more: Sequence[str] = ()
+    bundle: Bundle,
+    source: str,
+    arena_bytes: int,
+    precision: str,
+    names: Names,
+    more: Sequence[str] = (),
+    exponent: int | None = None,
 ) -> str:
-    """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of other fields."""
+    """`sp_model`. source: where the caller writes the tokens' rows, in floats. more: initialisers of other fields.
+    exponent: of an embedding in integers; None: it is floats."""
     model = supported(bundle)
     use = (".use = sp_k_rows_use",) if names.by_rows else ()
     others = "".join(f"    {line},\n" for line in (*more, *use))
     t, e = model.input.tokenizer, model.input.embedding
+    weight = f".weight = {constant_symbol('embedding_weight')},"
+    if exponent is not None:
+        weight = f".integers = {constant_symbol('embedding_integers')},\n        .exponent = {exponent},"
     return f"""const sp_model_t sp_model = {{
     .hash = {{{c_text.digest(bundle.hash_bytes)}}},
     .name = {c_text.string(bundle.model_name(precision))},
@@ -403,7 +431,7 @@ def model_struct(
         .hidden = {e.hidden},
         .buckets = {e.buckets},
         .time_scale_us = {c_text.double(e.time_scale_us)}f,
-        .weight = {constant_symbol("embedding_weight")},
+        {weight}
         .bias = {constant_symbol("embedding_bias")},
     }},
     .tokens = {model.window},

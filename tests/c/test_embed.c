@@ -1,6 +1,7 @@
 #include "harness.h"
 #include "oracle.h"
 #include "spedge/embed.h"
+#include "spedge/integers.h"
 
 #include <math.h>
 #include <string.h>
@@ -133,6 +134,30 @@ TEST(embed_sparse_equals_dense)
         CHECK(is_zero(scratch, size));
         for (size_t j = 0; j < HIDDEN; j++)
             CHECK(fabs((double)out[j] - expected[j]) < 1e-4);
+    }
+}
+
+TEST(embed_weights_in_integers)
+{
+    static int32_t integers[CELLS * HIDDEN];
+    sp_embed_config_t c = config_with_weights();
+    const size_t size = sp_embed_scratch_size(&c);
+    uint8_t *scratch = harness_alloc(size);
+    float out[HIDDEN], ours[HIDDEN];
+
+    for (size_t i = 0; i < CELLS * HIDDEN; i++)
+        integers[i] = sp_integer_halves(sp_integer_of(sp_integer_bits(weight[i]), 0));
+    memset(scratch, 0, size);
+    for (uint32_t seed = 0; seed < 20; seed++) {
+        const size_t n = seed * 60;
+        const sp_event_t *events = random_events(seed, n, P, P, 5000);
+        c.weight = weight, c.integers = NULL;
+        CHECK_EQ(sp_embed_events(&c, events, n, scratch, size, out), SP_OK);
+        c.weight = NULL, c.integers = integers;
+        CHECK_EQ(sp_embed_events(&c, events, n, scratch, size, ours), SP_OK);
+        CHECK(is_zero(scratch, size));
+        for (size_t j = 0; j < HIDDEN; j++)
+            CHECK(fabs((double)out[j] - (double)ours[j]) < 3e-5);
     }
 }
 

@@ -132,7 +132,7 @@ def gestures() -> Path:
 @pytest.mark.chips
 @pytest.mark.timeout(1200)
 def test_gestures_pico_checks(gestures: Path, tmp_path: Path) -> None:
-    """The beginning of a recording: the whole of one takes minutes, 735 million cycles of them the encoder's."""
+    """The beginning of a recording: the whole of one takes two minutes, half of its cycles the encoder's."""
     whole = recordings.open("approach")
     recordings.write(tmp_path / "approach.npz", whole.events()[:6000], whole.width, whole.height)
     with Pico(gestures) as double, double.open(600) as device:

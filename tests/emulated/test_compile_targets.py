@@ -71,6 +71,7 @@ MACHINES = {
     "cortex-m4": _arm("mps2-an386"),
     "cortex-m7": _arm("mps2-an500"),
     "cortex-m55": _arm("mps3-an547", 0x10000000),
+    "cortex-m0plus": _arm("mps2-m0plus"),
 }
 
 # What a board's own start-up code and C library bring: the FPU on, and somewhere to print to.

@@ -90,16 +90,18 @@ void reset(void)
 """
 
 
-def compare(program: str, target: str, level: str, folder: Path) -> tuple[int, int]:
-    """How many numbers the program compared on the target's core, and how many were different."""
+def compare(program: str, target: str, level: str, folder: Path, board: str = "") -> tuple[int, int]:
+    """How many numbers the program compared on the target's core, and how many were different. board: in place of the
+    target's in MACHINES."""
     (folder / "main.c").write_text(program.replace("void reset(void)", f"{SEMIHOSTING}\nvoid reset(void)") + VECTORS)
     (folder / "link.ld").write_text(linker_script(target))
     flags = [f for f in TARGETS[target].flags if f != "-O3"]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, level]
-    options = [f"-I{firmware_dir() / 'runtime/include'}", "-nostartfiles", "-T", str(folder / "link.ld")]
+    options = [*(f"-I{firmware_dir() / part / 'include'}" for part in ("runtime", "lib")), "-nostartfiles"]
+    options += ["-T", str(folder / "link.ld")]
     image = folder / "image.elf"
     subprocess.run([*command, str(folder / "main.c"), *options, "-o", str(image)], check=True, timeout=120)
-    count, different = numbers(image, MACHINES[target])
+    count, different = numbers(image, board or MACHINES[target])
     return count, different
 
 

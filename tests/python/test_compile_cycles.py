@@ -16,8 +16,8 @@ from spedge.cli import execute
 from spedge.cli.compile import _print_inspection
 from spedge.compile import TARGETS
 from spedge.compile.errors import MissingCompilerError
-from spedge.compile.measure import cycles
-from spedge.compile.measure.blocks import executed_blocks
+from spedge.compile.measure import armv6m, cycles
+from spedge.compile.measure.blocks import Instruction, executed_blocks
 from spedge.compile.measure.cycles import _of_core, unconditional
 from spedge.compile.measure.inspection import inspect
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
@@ -94,6 +94,28 @@ def test_blocks_are_counted_by_where_the_emulator_begins(tmp_path: Path) -> None
     assert [b.executed for b in blocks] == [1, 10, 1, 1]
 
 
+def test_a_cortex_m0plus_goes_by_its_manual() -> None:
+    wanted = {
+        "muls r0, r1, r0": 1,
+        "add r8, r5": 1,
+        "ldr r0, [r1, #4]": 2,
+        "strh r0, [r1]": 2,
+        "ldm r0!, {r5, r6, r7}": 4,
+        "stm r3!, {r4, r5-r7}": 5,
+        "push {r4, r5, lr}": 4,
+        "pop {r4-r7, pc}": 8,
+        "pop {r4}": 2,
+        "bne elsewhere": 2,
+        "b elsewhere": 2,
+        "bl elsewhere": 3,
+        "bx lr": 2,
+        "bics r0, r1": 1,
+        "dmb sy": 3,
+    }
+    assert {text: armv6m.cycles([Instruction(0, text)]) for text in wanted} == wanted
+    assert armv6m.cycles([Instruction(0, text) for text in wanted]) == sum(wanted.values())
+
+
 def test_what_depends_on_a_condition_is_counted_as_executed() -> None:
     code = ["cmp r0, #1", "itet lo", "vmovlo.f32 s0, s1", "addhs r1, r2, #3", "lsllo.w r0, r1, #2", "bx lr"]
     assert unconditional(code) == ["cmp r0, #1", "vmov.f32 s0, s1", "add r1, r2, #3", "lsl.w r0, r1, #2", "bx lr"]
@@ -128,6 +150,18 @@ def test_the_report_has_them(bundle: Bundle, tmp_path: Path, capfd: pytest.Captu
     _print_inspection(report)
     said = capfd.readouterr().out
     assert "predicted cycles" in said and prediction.loops[0].kernel in said
+
+
+def test_without_an_fpu_library_calls_are_counted_too(bundle: Bundle) -> None:
+    emulated("mps2-m0plus")
+    machine = load_machine("mps2-m0plus")
+    rows = bundle.vectors()[0].embedded
+    (run,) = machine.run(bundle, "fp32", [rows])
+    (found,) = cycles.predict(bundle, TARGETS["cortex-m0plus"], "fp32", machine, [rows])
+    assert abs(found.instructions - run.cost) < 0.01 * run.cost
+    assert (found.core, found.tool, found.unknown) == ("cortex-m0plus", armv6m.MANUAL, 0)
+    assert 1.1 * found.instructions < found.predicted_cycles < 1.6 * found.instructions
+    assert {"sp_integer_near", "__aeabi_fadd"} <= {kernel.kernel for kernel in found.kernels}
 
 
 def test_without_llvm_a_sentence_names_the_package(

@@ -103,7 +103,7 @@ def completed(line: str) -> dict[str, str]:
 @pytest.mark.parametrize(("line", "words"), [
     ("spedge do", ["doctor"]), ("spedge check gest", ["gestures-320", "gestures-pico"]),
     ("spedge check gestures-pico cl", ["clap", "clap-320"]),
-    ("spedge check --board mps2", ["mps2-an386", "mps2-an500"]), ("spedge doctor --js", ["--json"]),
+    ("spedge check --board mps2", ["mps2-an386", "mps2-an500", "mps2-m0plus"]), ("spedge doctor --js", ["--json"]),
     ("spedge check ./", []),  # files, which the shell adds
 ])  # fmt: skip
 def test_shells_complete(

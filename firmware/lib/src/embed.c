@@ -13,6 +13,13 @@
 #define ROWS_AT_ONCE 32u /* even */
 #define AGE_UNIT 1000u   /* us; the second bucket begins here, every other one at twice the age of the one before */
 
+#if SP_EMBED_INTEGERS
+#include "embed_rows_integers.h"
+#define HAS_WEIGHTS(config) ((config)->weight || (config)->integers)
+#else
+#define HAS_WEIGHTS(config) ((config)->weight != NULL)
+#endif
+
 int sp_embed_config_check(const sp_embed_config_t *config, sp_embed_config_t *full)
 {
     sp_embed_config_t c = *config;
@@ -194,6 +201,35 @@ static uint32_t lowest_bit(uint32_t bits)
 #endif
 }
 
+#if SP_EMBED_INTEGERS
+/* The same as below where the weights are integers. */
+static void gather_integers(const sp_embed_config_t *config, void *scratch, float *out)
+{
+    uint32_t *bitmap = scratch;
+    uint16_t *counts = counts_in(config, scratch);
+    const size_t words = bitmap_words(config);
+    const int32_t *rows[ROWS_AT_ONCE];
+    float scales[ROWS_AT_ONCE];
+    uint32_t waiting = 0;
+
+    memcpy(out, config->bias, config->hidden * sizeof *out);
+    for (size_t w = 0; w < words; w++) {
+        for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
+            const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
+            rows[waiting] = &config->integers[cell * config->hidden];
+            scales[waiting] = log1p_of(counts[cell]);
+            counts[cell] = 0;
+            if (++waiting == ROWS_AT_ONCE) {
+                sp_embed_add_integers(out, rows, scales, waiting, config->hidden, config->exponent);
+                waiting = 0;
+            }
+        }
+        bitmap[w] = 0;
+    }
+    sp_embed_add_integers(out, rows, scales, waiting, config->hidden, config->exponent);
+}
+#endif
+
 /* Sum the marked cells in ascending order, and clear them. */
 static void gather(const sp_embed_config_t *config, void *scratch, float *out)
 {
@@ -204,6 +240,12 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
     float scales[ROWS_AT_ONCE];
     uint32_t waiting = 0;
 
+#if SP_EMBED_INTEGERS
+    if (config->integers) {
+        gather_integers(config, scratch, out);
+        return;
+    }
+#endif
     memcpy(out, config->bias, config->hidden * sizeof *out);
     for (size_t w = 0; w < words; w++) {
         for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
@@ -255,7 +297,7 @@ static void mark_other(const sp_embed_config_t *config, void *scratch, const sp_
 int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch, size_t scratch_size,
                    float *out)
 {
-    SP_ASSERT(is_full(config) && config->weight && config->bias && out);
+    SP_ASSERT(is_full(config) && HAS_WEIGHTS(config) && config->bias && out);
     const uint64_t newest = newest_event(tok);
 
     if (!scratch_fits(config, scratch, scratch_size))
@@ -271,7 +313,7 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
 int sp_embed_events(const sp_embed_config_t *config, const sp_event_t *events, size_t n, void *scratch,
                     size_t scratch_size, float *out)
 {
-    SP_ASSERT(is_full(config) && config->weight && config->bias && out && (events || n == 0));
+    SP_ASSERT(is_full(config) && HAS_WEIGHTS(config) && config->bias && out && (events || n == 0));
     if (!scratch_fits(config, scratch, scratch_size))
         return SP_ERR_CAPACITY;
     if (n > 0)

@@ -11,6 +11,10 @@
 
 static int has_embedding(const sp_pipeline_config_t *config)
 {
+#if SP_EMBED_INTEGERS
+    if (config->embed.integers)
+        return 1;
+#endif
     return config->embed.weight != NULL;
 }
 

@@ -10,6 +10,15 @@ extern "C" {
 
 #define SP_EMBED_BUCKETS_MAX 32u
 
+/* Whether weights may be integers: where there is no FPU, unless whoever builds says so. */
+#ifndef SP_EMBED_INTEGERS
+#if defined(__arm__) && !defined(__ARM_FP)
+#define SP_EMBED_INTEGERS 1
+#else
+#define SP_EMBED_INTEGERS 0
+#endif
+#endif
+
 /* Zero means default where a default is named. */
 typedef struct sp_embed_config {
     uint16_t patch_size; /* P, pixels; default 16 */
@@ -19,6 +28,10 @@ typedef struct sp_embed_config {
     float time_scale_us; /* > 0; default 50 000 */
     const float *weight; /* [cells][hidden], cell = ((p * buckets + bucket) * P + y) * P + x */
     const float *bias;   /* [hidden] */
+#if SP_EMBED_INTEGERS
+    const int32_t *integers; /* weight NULL: the weights as integers in halves (integers.h) */
+    int32_t exponent;        /* of these */
+#endif
 } sp_embed_config_t;
 
 /* Fill in defaults and check. Returns SP_OK or SP_ERR_CONFIG. The functions below take a full one. */

@@ -14,7 +14,7 @@ extern "C" {
 /* The embedding's patch size must be the tokenizer's; 0 takes it over. */
 typedef struct sp_pipeline_config {
     sp_tokenizer_config_t tokenizer;
-    sp_embed_config_t embed; /* weight NULL: tokens only, no ring */
+    sp_embed_config_t embed; /* no weights: tokens only, no ring */
     uint16_t window_tokens;  /* T, > 0 with an embedding */
     uint8_t one_by_one;      /* not 0: for a stateful model. Windows of T tokens lie end to end, and only the newest
                               * token is kept: sp_pipeline_newest */

@@ -6,6 +6,8 @@
 #include "spedge/kernel_rows_tiles.h"
 #if defined(__aarch64__)
 #include "spedge/kernel_vector_neon.h"
+#elif defined(__SSE2__)
+#include <immintrin.h>
 #endif
 
 #if !defined(__clang__)
@@ -33,9 +35,15 @@ SP_K_INTO void sp_k_weights(const char *w, const int vectors, const int bytes, s
 #else
 SP_K_INTO sp_k_lanes_t sp_k_widened(const char *w)
 {
+#if defined(__AVX512F__)
+    return (sp_k_lanes_t)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)w)));
+#elif defined(__AVX2__)
+    return (sp_k_lanes_t)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)w)));
+#else
     const sp_k_byte_lanes_t narrow = *(const sp_k_byte_lanes_t *)(const void *)w;
     const sp_k_half_lanes_t half = __builtin_convertvector(narrow, sp_k_half_lanes_t);
     return __builtin_convertvector(__builtin_convertvector(half, sp_k_whole_lanes_t), sp_k_lanes_t);
+#endif
 }
 SP_K_INTO void sp_k_weights(const char *w, const int vectors, const int bytes, sp_k_lanes_t *first,
                             sp_k_lanes_t *second)
