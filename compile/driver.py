@@ -98,7 +98,8 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     _check_attention(bundle, graph)
     if target.panels and precision == "fp32":
         split_heads(graph)
-        keep_columns(graph)
+        if not target.integers:  # which larger weights would take bits from
+            keep_columns(graph)
     if graph.stateful and probes:
         raise CompileError("there is no report by kernel of a causal encoder")
     files: dict[str, str | bytes] = {}

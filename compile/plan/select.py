@@ -45,7 +45,7 @@ def heads_in_panels(graph: Graph, target: Target) -> frozenset[Attention]:
         return alone and same and node.heads % PANEL == 0 and not node.causal
 
     shared = [n for n in graph.nodes if isinstance(n, Attention) and n.shared]
-    if not target.panels or not shared:
+    if not target.panels or target.integers or not shared:
         return frozenset()
     needed = demand(graph)
     return frozenset(n for n in shared if needed[n.out] != ALL and fits(n))
