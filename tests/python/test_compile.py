@@ -149,6 +149,8 @@ def test_every_target_compiles_with_its_own_compiler(small: Bundle, target: str,
     assert taken.constant_bytes >= report["flash_bytes"] and 1000 < taken.code_bytes < (80_000 if linux else 60_000)
     assert 0 < taken.stack_bytes < (4000 if linux else 2000)
     calls = {c for c in taken.library_calls if not c.startswith("__aarch64_")}  # atomics, by libgcc
+    if TARGETS[target].integers:  # what is left of floats, by libgcc
+        calls = {c for c in calls if not c.startswith(("__aeabi_", "__clz"))} - {"sqrtf"}
     assert calls <= {"memcpy", "memset", *(OF_LINUX if linux else ())}
 
 
