@@ -255,3 +255,60 @@ def _split(graph: Graph, node: Attention, before: list[Linear], after: Linear, a
         rest = total
     graph.replace_node(add, made)
     graph.nodes = [n for n in graph.nodes if n is not node and n is not after and all(n is not b for b in before)]
+
+
+#: Largest weight where some rows are made the identity: what it may cost in rounding. Scores are powers of two: less.
+MOST_OF_VALUES, MOST_OF_KEYS = 32.0, 8.0
+
+
+def keep_columns(graph: Graph) -> None:
+    """Of the heads that split_heads left, take keys and values in another basis: one in which they keep columns of x.
+
+    With W_v = W S, S being the first or the last rows of W_v, sum_j p_j v_j W_o = (sum_j p_j x_j W) (S W_o), and
+    those rows of W are the identity, which takes no multiplication. Likewise q.k_j = (S q).(W^T x_j). Neither has a
+    bias then: the values' goes to the output's linear, for the weights p_j sum to one, and the keys' adds the same to
+    all scores of a row. Not where W has large entries, as with an S that is almost singular.
+    """
+    for node in list(graph.nodes):
+        if isinstance(node, Attention) and node.heads == 1 and not (node.shared or node.causal):
+            before, readers = [graph.producer(i) for i in node.inputs], graph.consumers(node.out)
+            alone = len(readers) == 1 and all(graph.used_once(i) for i in node.inputs)
+            if alone and isinstance(readers[0], Linear) and all(isinstance(n, Linear) for n in before):
+                query, keys, values = (n for n in before if isinstance(n, Linear))
+                _keep_keys(graph, query, keys)
+                _keep_values(graph, values, readers[0])
+
+
+def _keep_keys(graph: Graph, query: Linear, keys: Linear) -> None:
+    if (found := _kept_rows(keys.weight, MOST_OF_KEYS)) is not None:
+        kept, block = found
+        graph.replace_node(keys, [replace(keys, weight=kept, bias=None)])
+        bias = None if query.bias is None else (query.bias @ block.T).astype(np.float32)
+        graph.replace_node(query, [replace(query, weight=(query.weight @ block.T).astype(np.float32), bias=bias)])
+
+
+def _keep_values(graph: Graph, values: Linear, after: Linear) -> None:
+    if (found := _kept_rows(values.weight, MOST_OF_VALUES)) is not None:
+        kept, block = found
+        bias = after.bias
+        if values.bias is not None:
+            more = values.bias.astype(np.float64) @ after.weight
+            bias = (more if bias is None else bias + more).astype(np.float32)
+        graph.replace_node(values, [replace(values, weight=kept, bias=None)])
+        graph.replace_node(after, [replace(after, weight=(block @ after.weight).astype(np.float32), bias=bias)])
+
+
+def _kept_rows(weight: Array, most: float) -> tuple[Array, NDArray[np.float64]] | None:
+    """Weights [k, n] as the product of others, whose first or last n rows are the identity, and a block [n, n]."""
+    depth, width = weight.shape
+    best = None
+    for start in (0, depth - width) if width < depth else ():
+        block = weight[start : start + width].astype(np.float64)
+        if np.linalg.matrix_rank(block) < width:
+            continue
+        kept = np.linalg.solve(block.T, weight.T.astype(np.float64)).T
+        kept[start : start + width] = np.eye(width)
+        largest = float(np.abs(kept).max())
+        if largest <= most and (best is None or largest < best[0]):
+            best = largest, kept.astype(np.float32), block
+    return best and best[1:]

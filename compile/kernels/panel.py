@@ -6,13 +6,18 @@ more. What they do not cover (8-bit weights, a width that is no multiple of four
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .base import (
     KEY_TILE,
     PANEL,
+    Epilogue,
     Kernel,
+    Layout,
     LinearKernel,
     MixKernel,
     NormKernel,
@@ -31,56 +36,114 @@ GELU = (Step("gelu", (("t", 0),)),)
 ADD = ((Step("add", (("t", 0), ("x", 0))),), (Step("add", (("x", 0), ("t", 0))),))
 
 
+ROWS = Parameter("left", "int")  # of a panel that are wanted, at least; see kernel_panel.h
+
+
+def kept_columns(weight: NDArray[np.float32]) -> int | None:
+    """Where the rows of weights [k, n] begin that are the identity, if they are the first or the last ones."""
+    depth, width = weight.shape
+    ends = (0, depth - width) if width < depth else ()
+    return next((at for at in ends if np.array_equal(weight[at : at + width], np.eye(width))), None)
+
+
+def adds(epilogue: Epilogue, out: Layout) -> bool:
+    """Whether an epilogue adds a panel that lies as the result does."""
+    return epilogue.steps in ADD and epilogue.layouts[0].panel and out.panel
+
+
 @dataclass(frozen=True)
 class PanelLinearKernel(LinearKernel):
-    """LinearKernel with tiles of four rows and four columns; x is a panel. Without a bias it is given zeros."""
+    """LinearKernel with tiles of four rows and four columns; x is a panel.
+
+    `bias` holds what a tile's 16 sums start from, as they lie (`starts`). Without one the result is added to a panel,
+    or its sums start from columns of x, from `kept` on: the weights of those are the identity, and are not there.
+    """
+
+    kept: int | None = None
 
     @property
     def title(self) -> str:
-        return f"panel_{super().title}"
+        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}"
 
     @property
     def gelu(self) -> bool:
         return self.epilogue.steps == GELU
 
     @property
-    def adds(self) -> bool:
-        """Whether the epilogue adds a panel that lies as the result does."""
-        return self.epilogue.steps in ADD and self.epilogue.layouts[0].panel and self.out.panel
+    def by_rows(self) -> bool:
+        """Whether a tile of the result lies row by row."""
+        return bool(self.out.tile) and not self.epilogue.steps
+
+    def macs(self, keys: int) -> int:
+        return self.rows * self.steps * self.width
+
+    @property
+    def steps(self) -> int:
+        """Of the reduction."""
+        return self.depth - (0 if self.kept is None else self.width)
+
+    def starts(self, bias: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The constant for a bias [width]."""
+        tiles = np.broadcast_to(bias.reshape(-1, 1, PANEL), (self.width // PANEL, PANEL, PANEL))
+        return tiles if self.by_rows else tiles.transpose(0, 2, 1)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         *front, out = super().parameters
-        return (*front, *((Parameter("table", "in"),) if self.gelu else ()), out)
+        return (*front, *((Parameter("table", "in"),) if self.gelu else ()), out, ROWS)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        x = b.address(p["x"], 0)
+        x, rows = b.address(p["x"], self.width * PANEL if self.kept == 0 else 0), p["left"]
         with b.loop(self.width // PANEL, "tile") as t:
-            bias, weights = b.address(p["bias"], t * PANEL), b.address(p["w"], t * (self.depth * PANEL))
-            if self.adds:
+            weights = b.address(p["w"], t * (self.steps * PANEL))
+            start = b.address(p["bias"], t * TILE) if self.bias else None
+            if adds(self.epilogue, self.out):
                 residual, out = b.address(p["x0"], t * TILE), b.address(p["out"], t * TILE)
-                b.do("sp_k_panel_add", bias, residual, weights, x, self.depth, out)
-            elif self.out.tile and not self.epilogue.steps:
-                b.do("sp_k_panel_rows", bias, x, weights, self.depth, b.address(p["out"], t * self.out.tile))
+                if self.bias:
+                    b.do("sp_k_panel_add", start, residual, weights, x, self.depth, rows, out)
+                else:
+                    b.do("sp_k_panel_columns", residual, weights, x, self.depth, rows, out)
+            elif self.kept is not None:
+                own = b.address(p["x"], t * TILE + self.kept * PANEL)
+                if self.by_rows:
+                    b.do("sp_k_panel_keep", own, x, weights, self.steps, rows, b.address(p["out"], t * self.out.tile))
+                else:
+                    b.do("sp_k_panel_columns", own, weights, x, self.steps, rows, b.address(p["out"], t * TILE))
+            elif self.by_rows:
+                b.do("sp_k_panel_rows", start, x, weights, self.depth, rows, b.address(p["out"], t * self.out.tile))
             elif self.out.panel and (self.gelu or not self.epilogue.steps):
-                b.do("sp_k_panel_columns", bias, weights, x, self.depth, b.address(p["out"], t * TILE))
-                for c in range(PANEL if self.gelu else 0):
-                    b.do("sp_k_panel_gelu", b.address(p["out"], t * TILE + c * PANEL), b.address(p["table"], 0))
+                out = b.address(p["out"], t * TILE)
+                b.do("sp_k_panel_columns", start, weights, x, self.depth, rows, out)
+                if self.gelu:
+                    b.do("sp_k_panel_gelus", out, b.address(p["table"], 0), rows)
             else:
-                self.any_epilogue(b, p, t, bias, weights)
+                self.any_epilogue(b, p, t, start, weights)
 
-    def any_epilogue(self, b: Builder, p: dict[str, Any], t: Any, bias: Any, weights: Any) -> None:
+    def any_epilogue(self, b: Builder, p: dict[str, Any], t: Any, start: Any, weights: Any) -> None:
         sums = b.array(TILE, "sums")
         at = b.address(sums, 0)
-        b.do("sp_k_panel_columns", bias, weights, b.address(p["x"], 0), self.depth, at)
-        for c in range(PANEL if self.gelu else 0):
-            b.do("sp_k_panel_gelu", b.address(sums, c * PANEL), b.address(p["table"], 0))
+        b.do("sp_k_panel_columns", start, weights, b.address(p["x"], 0), self.depth, p["left"], at)
+        if self.gelu:
+            b.do("sp_k_panel_gelus", at, b.address(p["table"], 0), p["left"])
         for c in range(PANEL):
             for r in range(PANEL):
                 column, value = t * PANEL + c, sums[c * PANEL + r]
                 if not self.gelu:
                     value = self.epilogue.apply(b, p, value, r, column)
                 b.store(p["out"], self.out.at(r, column), value)
+
+
+def started(
+    kernel: PanelLinearKernel, weight: NDArray[Any], bias: NDArray[np.float32] | None
+) -> tuple[PanelLinearKernel, NDArray[Any], NDArray[np.float32] | None]:
+    """The kernel that is best for these weights and this bias, and both as it reads them; see PanelLinearKernel."""
+    if bias is None and not adds(kernel.epilogue, kernel.out):
+        plain = not kernel.epilogue.steps and (kernel.out.panel or kernel.by_rows)
+        kept = kept_columns(weight) if plain else None
+        if kept is not None:
+            return replace(kernel, kept=kept), np.delete(weight, slice(kept, kept + kernel.width), axis=0), None
+        bias = np.zeros(kernel.width, np.float32)
+    return replace(kernel, bias=bias is not None), weight, None if bias is None else kernel.starts(bias)
 
 
 @dataclass(frozen=True)
@@ -145,7 +208,7 @@ class PanelKernel(Kernel):
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         scratch, out = b.address(p["scratch"], 0), b.address(p["out"], 0)
-        b.do("memcpy", scratch, out, self.rows * self.width * 4)
+        b.do("sp_k_panel_copy", out, self.rows * self.width, scratch)
         b.do("sp_k_panel_turn", scratch, self.width, out)
 
 
@@ -159,18 +222,25 @@ class PanelScoresKernel(ScoresKernel):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return (Parameter("zeros", "in"), *super().parameters)
+        return (Parameter("zeros", "in"), *super().parameters, Parameter("keys", "int"), ROWS)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        q, zeros = b.address(p["q"], 0), b.address(p["zeros"], 0)
-        with b.loop(p["tiles"], "tile") as t:
-            keys = b.address(p["k"], t * (self.k.size * KEY_TILE))
-            b.do("sp_k_panel_rows", zeros, keys, q, self.depth, b.address(p["scores"], t * TILE))
+        q, zeros, last = b.address(p["q"], 0), b.address(p["zeros"], 0), p["tiles"] - 1
+
+        def tile(t: Any, function: str, *order: Any) -> None:
+            b.do(function, zeros, *order, b.address(p["scores"], t * TILE))
+
+        def keys(t: Any) -> Any:
+            return b.address(p["k"], t * (self.k.size * KEY_TILE))
+
+        with b.loop(last, "tile") as t:
+            tile(t, "sp_k_panel_columns", keys(t), q, self.depth, p["left"])
+        tile(last, "sp_k_panel_rows", keys(last), q, self.depth, p["keys"] - last * KEY_TILE)
 
 
 @dataclass(frozen=True)
 class PanelSoftmaxKernel(SoftmaxKernel):
-    """scores[j][r] = 2^((scores[j][r] - max) / 8); the scores after `keys` become 0 in the end."""
+    """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; those after `keys` become 0 in the end."""
 
     @property
     def title(self) -> str:
@@ -179,7 +249,7 @@ class PanelSoftmaxKernel(SoftmaxKernel):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         scores, *rest = super().parameters
-        return (scores, Parameter("table", "in"), *rest)
+        return (scores, Parameter("table", "in"), *rest, ROWS)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         scores, keys = p["scores"], p["keys"]
@@ -190,7 +260,7 @@ class PanelSoftmaxKernel(SoftmaxKernel):
                 b.store(scores, (keys + j) * PANEL + r, scores[r])
         at, table = b.address(scores, 0), b.address(p["table"], 0)
         b.do("sp_k_panel_top", at, p["tiles"], b.address(top, 0))
-        b.do("sp_k_panel_exp2", at, keys, b.address(top, 0), table, b.address(total, 0))
+        b.do("sp_k_panel_exp2", at, keys, b.address(top, 0), table, p["left"], b.address(total, 0))
         with b.loop(spare, "spare") as j:
             for r in range(PANEL):
                 b.store(scores, (keys + j) * PANEL + r, b.number(0))
@@ -208,15 +278,54 @@ class PanelMixKernel(MixKernel):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        *rest, _ = super().parameters
-        return (Parameter("zeros", "in"), *rest, Parameter("tiles", "int"))
+        return (Parameter("zeros", "in"), *super().parameters, ROWS)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         weights, zeros = b.address(p["weights"], 0), b.address(p["zeros"], 0)
         with b.loop(self.depth // PANEL, "tile") as t:
             values, out = b.address(p["v"], t * self.v.tile), b.address(p["out"], t * TILE)
-            b.do("sp_k_panel_rows", zeros, values, weights, p["tiles"] * KEY_TILE, out)
-            for c in range(PANEL):
-                for r in range(PANEL):
-                    at = t * TILE + c * PANEL + r
-                    b.store(p["out"], at, p["out"][at] * p["inverse"][r])
+            b.do("sp_k_panel_columns", zeros, values, weights, p["keys"], p["left"], out)
+            b.do("sp_k_panel_scale", out, b.address(p["inverse"], 0))
+
+
+@dataclass(frozen=True)
+class HeadsPanelKernel(Kernel):
+    """The queries of four heads, one after the other, as a panel."""
+
+    width: int
+
+    @property
+    def title(self) -> str:
+        return f"heads_panel_{self.rows}x{self.width}"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("x", "in"), Parameter("out", "out"))
+
+    def body(self, b: Builder, p: dict[str, Any]) -> None:
+        b.do("sp_k_panel_turn", b.address(p["x"], 0), self.width, b.address(p["out"], 0))
+
+
+@dataclass(frozen=True)
+class HeadsMixKernel(MixKernel):
+    """MixKernel of one row and four heads that read the same values, a panel: `rows` are heads, `out` their results."""
+
+    @property
+    def title(self) -> str:
+        return f"heads_{super().title}"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        *rest, _ = super().parameters
+        return (*rest, Parameter("tiles", "int"))
+
+    def body(self, b: Builder, p: dict[str, Any]) -> None:
+        sums = b.array(2 * PANEL, "sums")
+        weights, stride = b.address(p["weights"], 0), PANEL * self.v.size
+        with b.loop(self.depth // 2, "pair") as pair:
+            values = b.address(p["v"], pair * (2 * PANEL))
+            b.do("sp_k_panel_mixtures", weights, values, p["tiles"], stride, b.address(sums, 0))
+            for head in range(PANEL):
+                inverse = b.local(p["inverse"][head], "inverse")
+                for c in range(2):
+                    b.store(p["out"], head * self.depth + pair * 2 + c, sums[2 * head + c] * inverse)

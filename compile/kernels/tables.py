@@ -15,9 +15,14 @@ NORMAL_STEPS, NORMAL_ENTRIES = 8, 128
 
 
 def exp2_table() -> Array:
-    """Entry i + 255, for i = -255 .. 0: 2^((i + f) / 8) as a cubic in f for -1 < f <= 0. float32 [256, 4]."""
+    """Entry i + 255, for i = -255 .. 0: 2^((i + f) / 8) as a cubic in f for |f| <= 1/2. float32 [256, 4].
+
+    The first is zero.
+    """
     entries = range(1 - EXP2_ENTRIES, 1)
-    return np.array([_cubic(lambda u: 2.0 ** (u / EXP2_STEPS), i, -1, 0) for i in entries], np.float32)
+    table = [_cubic(lambda u: 2.0 ** (u / EXP2_STEPS), i, -0.5, 0.5) for i in entries]
+    table[0] = (0.0, 0.0, 0.0, 0.0)
+    return np.array(table, np.float32)
 
 
 def normal_table() -> Array:

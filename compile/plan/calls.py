@@ -24,12 +24,15 @@ from ..kernels.base import (
 from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
 from ..kernels.int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
 from ..kernels.panel import (
+    HeadsMixKernel,
+    HeadsPanelKernel,
     PanelLinearKernel,
     PanelMixKernel,
     PanelNormKernel,
     PanelScoresKernel,
     PanelSoftmaxKernel,
     RowLinearKernel,
+    started,
 )
 from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
 from ..kernels.vector import VectorMixKernel
@@ -39,11 +42,16 @@ from .groups import groups_of
 from .memory import Memory
 from .places import Places
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .select import block_rows, by_vectors, in_a_row, linear_kernel, tile_of
+from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, tile_of
 
 
 class Calls:
-    """Makes the calls of one lowering. in_panels: the attentions that kernels on panels compute."""
+    """Makes the calls of one lowering. in_panels: the attentions that kernels on panels compute.
+
+    left: in C, how many rows are left from the block at hand on.
+    """
+
+    left = Arg(symbol="left")
 
     def __init__(
         self,
@@ -54,9 +62,9 @@ class Calls:
         in_panels: frozenset[Attention] = frozenset(),
     ) -> None:
         self.graph, self.target, self.memory, self.places = graph, target, memory, places
-        self.in_panels = in_panels
+        self.in_panels, self.heads_in_panels = in_panels, heads_in_panels(graph, target)
         #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
-        self.factors = {node.q: EXP2_STEPS for node in in_panels}
+        self.factors = {node.q: EXP2_STEPS for node in (*in_panels, *self.heads_in_panels)}
         self.begin_phase()
 
     def rows(self, blocks: bool) -> int:
@@ -106,36 +114,29 @@ class Calls:
                 continue
             tail = "_tail" if start else ""
             part = weight[:, start:stop]
-            packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
             kind = linear_kernel(self.target, node, x.buffer.layout, blocks, step)
-            bias = node.bias
-            if bias is None and kind is PanelLinearKernel:
-                bias = np.zeros(width, np.float32)
+            bias = None if node.bias is None else node.bias[start:stop] * factor
+            sizes = (self.rows(blocks), part.shape[0], stop - start, step, self.target.unroll)
+            kernel = kind(*sizes, bias is not None, x.buffer.layout, buffer.layout, epilogue)
+            if isinstance(kernel, PanelLinearKernel):
+                kernel, part, bias = started(kernel, part, bias)
+            packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
             args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", packed)]
             if node.quant is not None:
                 args.append(self.memory.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
             if bias is not None:
-                args.append(self.memory.constant(f"{node.out.name}_bias{tail}", bias[start:stop] * factor))
+                args.append(self.memory.constant(f"{node.out.name}_bias{tail}", bias))
             for matrix in matrices:
                 assert matrix.buffer is not None
                 at = matrix.offset + matrix.buffer.layout.at(0, start)
                 args.append(Arg(matrix.buffer, "", at, matrix.per_block))
             for i, vector in enumerate(vectors):
                 args.append(self.memory.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
-            kernel = kind(
-                self.rows(blocks),
-                part.shape[0],
-                stop - start,
-                step,
-                self.target.unroll,
-                bias is not None,
-                x.buffer.layout,
-                buffer.layout,
-                epilogue,
-            )
             if any(p.name == "table" for p in kernel.parameters):
                 args.append(self.gelu_table())
             args.append(self.places.write(buffer, blocks, start))
+            if isinstance(kernel, PanelLinearKernel):
+                args.append(self.left)
             calls.append(Call(kernel, tuple(args), out.name))
         return calls
 
@@ -193,15 +194,16 @@ class Calls:
             tile -= 1
         x = self.places.read(node.x, blocks, per_head=depth)
         buffer = self.places.place(node.out, blocks, keep)
-        values: Stored = node.weight if node.quant is None else node.quant.values
+        factor = np.float32(self.factors.get(node.out, 1))
+        values: Stored = node.weight * factor if node.quant is None else node.quant.values
         packed = values.reshape(heads, depth, -1, tile).transpose(0, 2, 1, 3)
         weight = self.memory.constant(f"{node.out.name}_weight", packed)
         args = [x, Arg(symbol=weight.symbol, per_head=depth * width)]
         if node.quant is not None:
-            scale = self.memory.constant(f"{node.out.name}_scale", node.quant.scale)
+            scale = self.memory.constant(f"{node.out.name}_scale", node.quant.scale * factor)
             args.append(Arg(symbol=scale.symbol, per_head=width))
         if node.bias is not None:
-            bias = self.memory.constant(f"{node.out.name}_bias", node.bias)
+            bias = self.memory.constant(f"{node.out.name}_bias", node.bias * factor)
             args.append(Arg(symbol=bias.symbol, per_head=width))
         args.append(self.places.write(buffer, blocks, per_head=width))
         assert x.buffer is not None
@@ -281,15 +283,14 @@ class Calls:
         return Epilogue(tuple(steps), layouts, len(vectors)), list(matrices.values()), vectors
 
     def attention(self, node: Attention, keep: Sequence[Value], blocks: bool) -> Item:
+        if not blocks and node in self.heads_in_panels:
+            return self.heads_attention(node, keep)
         rows = self.rows(blocks)
         q = self.places.read(node.q, blocks, per_head=node.depth)
         k, v = self.places.stored[node.k], self.places.stored[node.v]
         self.memory.touch(k, v)
         buffer = self.places.place(node.out, blocks, keep)
-        width = -(-self.graph.rows // KEY_TILE) * KEY_TILE
-        scores = self.memory.new_buffer(f"{node.out.name}_scores", Layout(width), rows)
-        inverse = self.memory.new_buffer(f"{node.out.name}_inverse", Layout(1), rows)
-        self.memory.touch(scores, inverse)
+        scores, inverse, width = self.scores_of(node, rows)
         tile = tile_of(self.target, node.value_depth, blocks)
         while node.value_depth % tile:
             tile -= 1
@@ -304,17 +305,56 @@ class Calls:
         shape = (rows, node.depth, q.buffer.layout, k.layout, width, self.target.unroll)
         name = node.out.name
         if panels:
-            zeros = self.memory.constant("zeros", np.zeros(PANEL, np.float32))
-            table = self.memory.constant("exp2_table", exp2_table())
-            calls = (
-                Call(PanelScoresKernel(*shape), (zeros, q, k_arg, Arg(scores), tiles), name),
-                Call(PanelSoftmaxKernel(rows, width), (Arg(scores), table, Arg(inverse), keys, tiles), name),
-                Call(mix, (zeros, Arg(scores), Arg(inverse), v_arg, out, tiles), name),
-            )
-        else:
-            calls = (
-                Call(ScoresKernel(*shape), (q, k_arg, Arg(scores), tiles), name),
-                Call(SoftmaxKernel(rows, width), (Arg(scores), Arg(inverse), keys, tiles), name),
-                Call(mix, (Arg(scores), Arg(inverse), v_arg, out, keys), name),
-            )
+            mix_args = (self.zeros(), Arg(scores), Arg(inverse), v_arg, out, keys, self.left)
+            panel = self.panel_scores(PanelScoresKernel(*shape), q, k_arg, scores, inverse, self.left, name)
+            return HeadLoop(node.heads, (*panel, Call(mix, mix_args, name)))
+        calls = (
+            Call(ScoresKernel(*shape), (q, k_arg, Arg(scores), tiles), name),
+            Call(SoftmaxKernel(rows, width), (Arg(scores), Arg(inverse), keys, tiles), name),
+            Call(mix, (Arg(scores), Arg(inverse), v_arg, out, keys), name),
+        )
         return HeadLoop(node.heads, calls)
+
+    def heads_attention(self, node: Attention, keep: Sequence[Value]) -> Item:
+        """Four heads of the one row at a time, as if they were rows."""
+        q = self.places.read(node.q, False, per_head=PANEL * node.depth)
+        values = self.places.stored[node.v]
+        self.memory.touch(values)
+        buffer = self.places.place(node.out, False, keep)
+        scores, inverse, width = self.scores_of(node, PANEL)
+        panel = self.memory.new_buffer(f"{node.q.name}_panel", Layout(node.depth, panel=True), PANEL)
+        self.memory.touch(panel)
+        tiles, name = Arg(symbol="tiles"), node.out.name
+        kernel = PanelScoresKernel(PANEL, node.depth, panel.layout, values.layout, width, self.target.unroll)
+        mix = HeadsMixKernel(PANEL, node.value_depth, 2, values.layout, buffer.layout, width)
+        out = self.places.write(buffer, False, per_head=PANEL * node.value_depth)
+        calls = (
+            Call(HeadsPanelKernel(PANEL, node.depth), (q, Arg(panel)), name),
+            *self.panel_scores(kernel, Arg(panel), Arg(values), scores, inverse, Arg(symbol=str(PANEL)), name),
+            Call(mix, (Arg(scores), Arg(inverse), Arg(values), out, tiles), name),
+        )
+        return HeadLoop(node.heads // PANEL, calls)
+
+    def scores_of(self, node: Attention, rows: int) -> tuple[Buffer, Buffer, int]:
+        """Room for the scores of so many rows, for the inverse of their sums, and how many keys have room."""
+        width = -(-self.graph.rows // KEY_TILE) * KEY_TILE
+        scores = self.memory.new_buffer(f"{node.out.name}_scores", Layout(width), rows)
+        inverse = self.memory.new_buffer(f"{node.out.name}_inverse", Layout(1), rows)
+        self.memory.touch(scores, inverse)
+        return scores, inverse, width
+
+    def panel_scores(
+        self, kernel: PanelScoresKernel, q: Arg, k: Arg, scores: Buffer, inverse: Buffer, left: Arg, name: str
+    ) -> tuple[Call, Call]:
+        """Scores and their softmax on panels."""
+        table = self.memory.constant("exp2_table", exp2_table())
+        keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
+        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores)
+        return (
+            Call(kernel, (self.zeros(), q, k, Arg(scores), tiles, keys, left), name),
+            Call(softmax, (Arg(scores), table, Arg(inverse), keys, tiles, left), name),
+        )
+
+    def zeros(self) -> Arg:
+        """What sums of a tile on panels start from."""
+        return self.memory.constant("zeros", np.zeros(PANEL * PANEL, np.float32))

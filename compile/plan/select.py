@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph.nodes import ALL, Attention, Graph, Linear, demand
+from ..graph.nodes import ALL, Attention, Graph, HeadLinear, Linear, demand
 from ..kernels.base import PANEL, Layout, LinearKernel
 from ..kernels.int8 import WeightLinearKernel
 from ..kernels.panel import COLUMNS as ROW_COLUMNS
@@ -34,6 +34,21 @@ def panel_attentions(graph: Graph, target: Target) -> frozenset[Attention]:
     if not target.panels:
         return frozenset()
     return frozenset(n for n in graph.nodes if isinstance(n, Attention) and fits(n))
+
+
+def heads_in_panels(graph: Graph, target: Target) -> frozenset[Attention]:
+    """The attentions of one row whose heads, which read the same rows, are computed in fours, as a panel's rows."""
+
+    def fits(node: Attention) -> bool:
+        alone = isinstance(graph.producer(node.q), HeadLinear) and graph.used_once(node.q)
+        same = node.k is node.v and node.v is not graph.output and node.value_depth % 2 == 0
+        return alone and same and node.heads % PANEL == 0 and not node.causal
+
+    shared = [n for n in graph.nodes if isinstance(n, Attention) and n.shared]
+    if not target.panels or target.integers or not shared:
+        return frozenset()
+    needed = demand(graph)
+    return frozenset(n for n in shared if needed[n.out] != ALL and fits(n))
 
 
 def in_a_row(target: Target, x: Layout, blocks: bool, tile: int) -> bool:

@@ -17,7 +17,7 @@ from spedge.model.graph import Room, rooms
 from spedge.model.parts import Gnn, Pcn
 
 from ..graph.nodes import Graph, Linear, Map, Node, Value
-from ..kernels.base import Layout
+from ..kernels.base import PANEL, Layout
 from ..plan.arena import ALIGN, place
 from ..plan.calls import Calls
 from ..plan.memory import FOREVER, Memory
@@ -135,6 +135,7 @@ class _Lowering:
         self.graph = Graph([], self.input, 0, capacity, 0)
         self.places = _Places(self.graph, self.memory, self.rows, target.panels, frozenset())
         self.calls = Calls(self.graph, target, self.memory, self.places)
+        self.calls.left = Arg(symbol=str(PANEL))  # points are computed by whole blocks
         self.places.room = capacity
         source = self.places.new_whole(self.input)
         source.first = source.last = 0

@@ -226,8 +226,11 @@ def executor(
         if program.whole:
             lines += item_lines(phase.blocks, names, "    ", sites, "0")
         elif phase.blocks:
+            inside = item_lines(phase.blocks, names, "        ", sites, "block")
             lines.append("    for (int32_t block = 0; block < blocks; ++block) {")
-            lines += item_lines(phase.blocks, names, "        ", sites, "block")
+            if any(line.endswith(", left);") for line in inside):
+                lines.append(f"        const int32_t left = keys - block * {rows};")
+            lines += inside
             lines.append("    }")
         lines += item_lines(phase.once, names, "    ", sites, "0")
     if not any("tiles" in line for line in lines[at:]):

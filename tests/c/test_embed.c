@@ -182,21 +182,23 @@ TEST(embed_bits_do_not_depend_on_the_order_of_events)
     CHECK(memcmp(forward, backward, sizeof forward) == 0);
 }
 
-TEST(embed_ready_token_equals_its_events)
+/* Tokens of patches of so many pixels, embedded by patches of `own`. */
+static void embed_tokens_of(uint8_t size_of_patch, uint8_t own, uint16_t width, uint16_t height)
 {
-    const sp_embed_config_t c = config_with_weights();
-    const sp_tokenizer_config_t tc = {.width = 23,
-                                      .height = 11,
-                                      .patch_size = P,
+    sp_embed_config_t c = config_with_weights();
+    const sp_tokenizer_config_t tc = {.width = width,
+                                      .height = height,
+                                      .patch_size = size_of_patch,
                                       .pool_events = 4096,
                                       .threshold = 40.0};
-    const sp_event_t *events = random_events(4, 3000, 23, 11, 1u << 24);
+    const sp_event_t *events = random_events(4, 3000, width, height, 1u << 24);
     const size_t size = sp_embed_scratch_size(&c);
     uint8_t *scratch = harness_alloc(size);
     sp_tokenizer_t *tok = new_tokenizer(&tc);
     float out[HIDDEN], expected[HIDDEN];
     size_t at = 0, used, tokens = 0;
 
+    c.patch_size = own; /* at most P: its weights are enough */
     memset(scratch, 0, size);
     while (at < 3000) {
         const int rc = sp_tokenizer_push(tok, events + at, 3000 - at, &used);
@@ -211,6 +213,20 @@ TEST(embed_ready_token_equals_its_events)
         tokens++;
     }
     CHECK(tokens > 20);
+}
+
+TEST(embed_ready_token_equals_its_events)
+{
+    embed_tokens_of(P, P, 23, 11);
+    embed_tokens_of(4, 4, 23, 11);
+    embed_tokens_of(2, 2, 7, 5);
+}
+
+TEST(embed_ready_token_of_other_patches_equals_its_events)
+{
+    embed_tokens_of(P + 1, P, 23, 11);
+    embed_tokens_of(2 * P, P, 23, 11);
+    embed_tokens_of(8, 4, 23, 11);
 }
 
 TEST(embed_scratch_too_small_or_misaligned_is_refused)

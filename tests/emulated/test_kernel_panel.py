@@ -29,8 +29,8 @@ PROGRAM = """
 #error this core has no variant of its own
 #endif
 
-enum { STEPS = 21, WIDTH = 37, CELLS = 32 };
-static float a[4 * STEPS], b[4 * STEPS], bias[4], start[16], x[4 * WIDTH], ours[4 * WIDTH], theirs[4 * WIDTH];
+enum { STEPS = 33, WIDTH = 37, CELLS = 32 };
+static float a[4 * STEPS], b[4 * STEPS], plus[16], start[16], x[4 * WIDTH], ours[4 * WIDTH], theirs[4 * WIDTH];
 static float weights[CELLS][WIDTH], scales[CELLS];
 static uint32_t state = 1, count, different;
 
@@ -58,46 +58,137 @@ static void compare(const float *one, const float *other, int n)
     }
 }
 
+/* One row and two rows of four, lying either way. */
+static void few(int32_t steps)
+{
+    for (int32_t rows = 1; rows <= SP_K_PANEL_FEW; ++rows) {
+        for (int32_t across = 1; across <= 4; across += 3) {
+            memcpy(ours, start, sizeof start);
+            memcpy(theirs, start, sizeof start);
+            sp_k_panel_few(a, b, steps, rows, ours, across, 5 - across);
+            sp_k_panel_few_c(a, b, steps, rows, theirs, across, 5 - across);
+            compare(ours, theirs, 16);
+        }
+    }
+}
+
+/* Steps that the compiler knows, as of linears. */
+#define KNOWN 16
+#define known(steps) \
+    sp_k_panel_sums(start, a, b, steps, ours); \
+    sp_k_panel_sums_c(start, a, b, steps, theirs); \
+    compare(ours, theirs, 16); \
+    sp_k_panel_plus(start, plus, a, b, steps, ours); \
+    sp_k_panel_plus_c(start, plus, a, b, steps, theirs); \
+    compare(ours, theirs, 16); \
+    sp_k_panel_turned(start, a, b, steps, ours); \
+    sp_k_panel_turned_c(start, a, b, steps, theirs); \
+    compare(ours, theirs, 16)
+
 static void sums(void)
 {
     for (int32_t steps = 0; steps <= STEPS; ++steps) {
         fill(a, 4 * STEPS, 2.0f);
         fill(b, 4 * STEPS, 2.0f);
-        fill(bias, 4, 1.0f);
+        fill(plus, 16, 1.0f);
         fill(start, 16, 1.0f);
         fill(weights[0], 8 * STEPS, 1.0f); /* as one array */
-        sp_k_panel_columns(bias, a, b, steps, ours);
-        sp_k_panel_columns_c(bias, a, b, steps, theirs);
+        sp_k_panel_sums(start, a, b, steps, ours);
+        sp_k_panel_sums_c(start, a, b, steps, theirs);
         compare(ours, theirs, 16);
-        sp_k_panel_rows(bias, a, b, steps, ours);
-        sp_k_panel_rows_c(bias, a, b, steps, theirs);
+        sp_k_panel_plus(start, plus, a, b, steps, ours);
+        sp_k_panel_plus_c(start, plus, a, b, steps, theirs);
+        compare(ours, theirs, 16);
+        sp_k_panel_turned(start, a, b, steps, ours);
+        sp_k_panel_turned_c(start, a, b, steps, theirs);
         compare(ours, theirs, 16);
         memcpy(ours, start, sizeof start);
         memcpy(theirs, start, sizeof start);
         sp_k_row(a, weights[0], steps, ours);
         sp_k_row_c(a, weights[0], steps, theirs);
         compare(ours, theirs, 8);
-        sp_k_panel_add(bias, start, a, b, steps, ours);
-        sp_k_panel_add_c(bias, start, a, b, steps, theirs);
-        compare(ours, theirs, 16);
+        few(steps);
     }
+    fill(a, 4 * STEPS, 2.0f);
+    fill(b, 4 * STEPS, 2.0f);
+    known(KNOWN);
+    known(2 * KNOWN);
+}
+
+/* What a panel's first rows alone are given: the same as of all four, and of the others what they started from. */
+static void wanted(void)
+{
+    fill(a, 4 * STEPS, 2.0f);
+    fill(b, 4 * STEPS, 2.0f);
+    fill(plus, 16, 1.0f);
+    fill(start, 16, 1.0f);
+    for (int32_t rows = 1; rows <= 5; ++rows) {
+        for (int kind = 0; kind < 4; ++kind) {
+            const float *from = start;
+            float both[16];
+            if (kind == 0) {
+                sp_k_panel_columns(start, a, b, STEPS, rows, ours);
+                sp_k_panel_sums_c(start, a, b, STEPS, theirs);
+            } else if (kind == 1) {
+                sp_k_panel_rows(start, b, a, STEPS, rows, ours);
+                sp_k_panel_sums_c(start, b, a, STEPS, theirs);
+            } else if (kind == 2) {
+                sp_k_panel_keep(start, b, a, STEPS, rows, ours);
+                sp_k_panel_turned_c(start, b, a, STEPS, theirs);
+                for (int i = 0; i < 16; ++i) {
+                    both[i] = start[i % 4 * 4 + i / 4];
+                }
+                from = both;
+            } else {
+                sp_k_panel_add(start, plus, a, b, STEPS, rows, ours);
+                sp_k_panel_plus_c(start, plus, a, b, STEPS, theirs);
+                for (int i = 0; i < 16; ++i) {
+                    both[i] = plus[i] + start[i];
+                }
+                from = both;
+            }
+            for (int i = 0; i < 16 && rows <= SP_K_PANEL_FEW; ++i) {
+                theirs[i] = (kind == 1 || kind == 2 ? i / 4 : i % 4) < rows ? theirs[i] : from[i];
+            }
+            compare(ours, theirs, 16);
+        }
+    }
+}
+
+/* The one row of four that is wanted: its powers are those of all four. */
+static void one_row(int32_t keys, float scale)
+{
+    float top[4] = {scale, scale, scale, scale}, same[4], total[4], our_total[4];
+    memcpy(same, top, sizeof top);
+    fill(ours, 4 * keys, scale);
+    memcpy(theirs, ours, sizeof ours);
+    sp_k_panel_exp2(ours, keys, top, exp2_table, 1, our_total);
+    sp_k_panel_exp2(theirs, keys, same, exp2_table, 4, total);
+    for (int32_t j = 0; j < keys; ++j) {
+        compare(ours + 4 * j, theirs + 4 * j, 1);
+    }
+    compare(our_total, total, 1);
 }
 
 /* Differences up to far beyond the table. */
 static void softmax(void)
 {
     float scale = 0.5f;
-    for (int32_t tiles = 1; tiles <= 9; ++tiles, scale *= 12.0f) {
+    for (int32_t tiles = 1; tiles <= 9; ++tiles, scale *= 6.0f) {
         float top[4], total[4], our_total[4];
         fill(ours, 16 * tiles, scale);
         memcpy(theirs, ours, sizeof ours);
         sp_k_panel_top(ours, tiles, top);
         sp_k_panel_top_c(ours, tiles, total);
         compare(top, total, 4);
-        sp_k_panel_exp2(ours, 4 * tiles - tiles % 4, top, exp2_table, our_total);
-        sp_k_panel_exp2_c(theirs, 4 * tiles - tiles % 4, top, exp2_table, total);
+        for (int r = 0; r < 4; ++r) {
+            top[r] = SP_K_MAGIC - (float)((int32_t)top[r] + 1);
+        }
+        sp_k_panel_powers(ours, 4 * tiles - tiles % 4, top, exp2_table, our_total);
+        sp_k_panel_powers_c(theirs, 4 * tiles - tiles % 4, top, exp2_table, total);
         compare(ours, theirs, 16 * tiles);
         compare(our_total, total, 4);
+        one_row(4 * tiles - tiles % 4, scale);
     }
 }
 
@@ -109,6 +200,23 @@ static void gelu(void)
         sp_k_panel_gelu(ours, normal_table);
         sp_k_panel_gelu_c(theirs, normal_table);
         compare(ours, theirs, 4);
+    }
+}
+
+static void mixtures(void)
+{
+    for (int32_t tiles = 1; tiles <= 8; ++tiles) {
+        fill(a, 16 * tiles, 1.0f);
+        fill(x, 4 * WIDTH, 1.0f);
+        sp_k_panel_mixtures(a, x, tiles, 16, ours);
+        sp_k_panel_mixtures_c(a, x, tiles, 16, theirs);
+        compare(ours, theirs, 8);
+        memcpy(theirs, ours, sizeof ours);
+        sp_k_panel_copy(x, 4 * tiles, ours + 16);
+        compare(ours + 16, x, 4 * tiles);
+        sp_k_panel_scale(ours, a);
+        sp_k_panel_scale_c(theirs, a);
+        compare(ours, theirs, 16);
     }
 }
 
@@ -142,6 +250,8 @@ void reset(void)
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
     __asm__ volatile("dsb\\n isb");
     sums();
+    wanted();
+    mixtures();
     softmax();
     gelu();
     rest();

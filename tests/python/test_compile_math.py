@@ -32,10 +32,20 @@ static double eighth_reference(double x) { return exp2(x / 8); }
 
 static float eighth(float x)
 {
-    float scores[4] = {x, 0, 0, 0}, top[4] = {0, 0, 0, 0}, total[4];
-    sp_k_panel_exp2_c(scores, 1, top, exp2_table, total);
+    float scores[4] = {x, 0, 0, 0}, shift[4] = {SP_K_MAGIC, SP_K_MAGIC, SP_K_MAGIC, SP_K_MAGIC}, total[4];
+    sp_k_panel_powers_c(scores, 1, shift, exp2_table, total);
     return scores[0];
 }
+
+/* How much less weight a key has whose score is an octave less, whatever the scores. */
+static float half(float top)
+{
+    float scores[8] = {floorf(top), 0, 0, 0, floorf(top) - 8, 0, 0, 0}, tops[4] = {floorf(top), 0, 0, 0}, total[4];
+    sp_k_panel_exp2(scores, 2, tops, exp2_table, 4, total);
+    return scores[4] / scores[0];
+}
+
+static double half_reference(double x) { return x - x + 0.5; }
 
 static float panel_gelu(float x)
 {
@@ -71,7 +81,9 @@ int main(void)
     walk("exp", sp_k_expf, exp_reference, -87.0f, 87.0f, 1);
     walk("erf", sp_k_erff, erf, -3e38f, 3e38f, 0);
     walk("gelu", sp_k_geluf, gelu_reference, -1e18f, 1e18f, 2);
-    walk("panel_exp2", eighth, eighth_reference, -255.75f, 0.0f, 1);
+    walk("panel_exp2", eighth, eighth_reference, -254.5f, 0.0f, 1);
+    walk("panel_exp2_tail", eighth, eighth_reference, -3e38f, -254.5f, 0);
+    walk("panel_exp2_half", half, half_reference, -1e7f, 1e7f, 0);
     walk("panel_gelu", panel_gelu, gelu_reference, -1e18f, 1e18f, 2);
     walk("elu", sp_k_eluf, elu_reference, -3e38f, 3e38f, 2);
     walk("sigmoid", sp_k_sigmoidf, sigmoid_reference, -3e38f, 3e38f, 0);
@@ -85,6 +97,8 @@ BOUNDS = {
     "erf": 2e-7,
     "gelu": 2e-7,
     "panel_exp2": 2.5e-7,
+    "panel_exp2_tail": 2.8e-10,
+    "panel_exp2_half": 4e-7,
     "panel_gelu": 2.5e-7,
     "elu": 4e-7,
     "sigmoid": 2e-7,

@@ -3,6 +3,7 @@
 #include "embed_rows.h"
 #include "inline.h"
 #include "spedge/assert.h"
+#include "tokenizer_state.h"
 
 #include <math.h>
 #include <string.h>
@@ -114,17 +115,68 @@ static uint16_t *counts_in(const sp_embed_config_t *config, void *scratch)
     return (uint16_t *)(void *)((uint32_t *)scratch + bitmap_words(config));
 }
 
+SP_INLINE void mark_cell(uint32_t *bitmap, uint16_t *counts, uint32_t cell)
+{
+    bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
+    if (counts[cell] < UINT16_MAX)
+        counts[cell]++;
+}
+
 static void mark(const sp_embed_config_t *config, void *scratch, const sp_event_t *events, size_t n, uint64_t t_last)
 {
     uint32_t *bitmap = scratch;
     uint16_t *counts = counts_in(config, scratch);
     const uint32_t size = config->patch_size, buckets = config->buckets;
 
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t cell = cell_of(size, buckets, &events[i], t_last);
-        bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
-        if (counts[cell] < UINT16_MAX)
-            counts[cell]++;
+    for (size_t i = 0; i < n; i++)
+        mark_cell(bitmap, counts, cell_of(size, buckets, &events[i], t_last));
+}
+
+/* How many of a token's slots are of one bucket with the first. They are in order: ages only fall. since: t_last less
+ * the time above that in a slot. */
+static uint32_t same_bucket(uint32_t span_bits, uint32_t corner, const uint32_t *slots, uint32_t n, uint64_t since,
+                            uint32_t bucket)
+{
+    const uint64_t least = bucket == 0 ? 0 : (uint64_t)AGE_UNIT << (bucket - 1u);
+    uint32_t same = 1, most = n - 1u;
+
+    if (since - sp_slot_time(span_bits, slots[n - 1u] ^ corner) >= least)
+        return n; /* mostly */
+    while (same < most) {
+        const uint32_t middle = (same + most + 1u) / 2u;
+        if (since - sp_slot_time(span_bits, slots[middle - 1u] ^ corner) >= least)
+            same = middle;
+        else
+            most = middle - 1u;
+    }
+    return same;
+}
+
+/* What `mark` does with the token's events, from the slots in which they lie. */
+static void mark_token(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
+{
+    uint32_t *bitmap = scratch;
+    uint16_t *counts = counts_in(config, scratch);
+    const uint32_t size = config->patch_size, last = config->buckets - 1u, mask = (1u << tok->span_bits) - 1u;
+    const uint32_t polarity = config->buckets * size * size;
+    const sp_token_t *token = sp_tokenizer_token(tok);
+    const uint32_t corner = sp_corner(size, token->x, token->y);
+    const uint32_t *slots;
+    uint64_t time_high;
+    sp_token_cursor_t cursor;
+
+    sp_token_cursor_init(&cursor, tok);
+    for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &time_high)) > 0;) {
+        for (uint32_t same; n > 0; n -= same, slots += same) {
+            const uint64_t since = t_last - time_high;
+            const uint32_t bucket = bucket_of(since - sp_slot_time(tok->span_bits, slots[0] ^ corner), last);
+            const uint32_t plane = bucket * size * size;
+            same = same_bucket(tok->span_bits, corner, slots, n, since, bucket);
+            for (uint32_t i = 0; i < same; i++) {
+                const uint32_t slot = slots[i] ^ corner, place = (slot & mask) * size + (slot >> EVT2_X_AT & mask);
+                mark_cell(bitmap, counts, plane + (evt2_type(slot) & 1u) * polarity + place);
+            }
+        }
     }
 }
 
@@ -231,20 +283,29 @@ static uint64_t newest_event(const sp_tokenizer_t *tok)
     return t;
 }
 
+/* The same for patches of another size than the tokenizer's. */
+static void mark_other(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
+{
+    sp_event_t events[EVENTS_AT_ONCE];
+    sp_token_cursor_t cursor;
+
+    sp_token_cursor_init(&cursor, tok);
+    for (size_t n; (n = sp_token_cursor_read(&cursor, events, EVENTS_AT_ONCE)) > 0;)
+        mark(config, scratch, events, n, t_last);
+}
+
 int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, void *scratch, size_t scratch_size,
                    float *out)
 {
     SP_ASSERT(is_full(config) && HAS_WEIGHTS(config) && config->bias && out);
     const uint64_t newest = newest_event(tok);
-    sp_event_t events[EVENTS_AT_ONCE];
-    sp_token_cursor_t cursor;
-    size_t n;
 
     if (!scratch_fits(config, scratch, scratch_size))
         return SP_ERR_CAPACITY;
-    sp_token_cursor_init(&cursor, tok);
-    while ((n = sp_token_cursor_read(&cursor, events, EVENTS_AT_ONCE)) > 0)
-        mark(config, scratch, events, n, newest);
+    if (config->patch_size == sp_tokenizer_config(tok)->patch_size)
+        mark_token(config, scratch, tok, newest);
+    else
+        mark_other(config, scratch, tok, newest);
     gather(config, scratch, out);
     return SP_OK;
 }

@@ -278,4 +278,7 @@ SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at, uint32_t
            sp_slot_time(tok->span_bits, tok->slots[at] ^ corner);
 }
 
+/* The next slots of a token that lie side by side, at most `most`: how many, where, and the time above that in a slot. */
+uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots, uint64_t *time_high);
+
 #endif

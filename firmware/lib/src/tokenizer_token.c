@@ -40,31 +40,46 @@ void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
                                   .left = ready ? tok->ready.n : 0};
 }
 
+uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots, uint64_t *time_high)
+{
+    const sp_tokenizer_t *tok = cursor->tokenizer;
+    const uint32_t block = cursor->slot / BLOCK_SLOTS, room = BLOCK_SLOTS - cursor->slot % BLOCK_SLOTS;
+    const uint32_t left = room < cursor->left ? room : cursor->left, n = left < most ? left : most;
+
+    SP_ASSERT(cursor->left == 0 || tok->is_ready); /* not after the token was released */
+    if (n == 0)
+        return 0;
+    *slots = &tok->slots[cursor->slot];
+    *time_high = INFO_EPOCH(tok->block_info[block]) << tok->time_bits;
+    cursor->slot = n == room ? first_slot(tok, tok->next_block[block]) : cursor->slot + n;
+    cursor->left -= n;
+    return n;
+}
+
 size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)
 {
     const sp_tokenizer_t *tok = cursor->tokenizer;
     SP_ASSERT(out || capacity == 0);
-    SP_ASSERT(cursor->left == 0 || tok->is_ready); /* not after the token was released */
     const uint32_t bits = tok->span_bits, mask = (1u << bits) - 1u;
     const uint32_t x0 = (uint32_t)tok->ready.x * tok->config.patch_size;
     const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;
     const uint32_t corner = sp_corner(tok->config.patch_size, tok->ready.x, tok->ready.y);
-    const size_t n = capacity < cursor->left ? capacity : cursor->left;
+    const uint32_t *slots;
+    uint64_t time_high;
     size_t got = 0;
 
-    while (got < n) {
-        const uint32_t block = cursor->slot / BLOCK_SLOTS, end = (block + 1u) * BLOCK_SLOTS;
-        const uint64_t time_high = INFO_EPOCH(tok->block_info[block]) << tok->time_bits;
-        for (; cursor->slot < end && got < n; cursor->slot++) {
-            const uint32_t slot = tok->slots[cursor->slot] ^ corner;
-            out[got++] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),
-                                      .x = (uint16_t)(x0 + (evt2_x(slot) & mask)),
-                                      .y = (uint16_t)(y0 + (evt2_y(slot) & mask)),
-                                      .p = (uint8_t)(evt2_type(slot) & 1u)};
+    for (uint32_t n; got < capacity; got += n) {
+        const size_t room = capacity - got;
+        n = sp_token_cursor_run(cursor, room < BLOCK_SLOTS ? (uint32_t)room : BLOCK_SLOTS, &slots, &time_high);
+        if (n == 0)
+            break;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t slot = slots[i] ^ corner;
+            out[got + i] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),
+                                        .x = (uint16_t)(x0 + (evt2_x(slot) & mask)),
+                                        .y = (uint16_t)(y0 + (evt2_y(slot) & mask)),
+                                        .p = (uint8_t)(evt2_type(slot) & 1u)};
         }
-        if (cursor->slot == end)
-            cursor->slot = first_slot(tok, tok->next_block[block]);
     }
-    cursor->left -= (uint32_t)n;
-    return n;
+    return got;
 }

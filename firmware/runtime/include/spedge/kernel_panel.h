@@ -12,9 +12,16 @@
 extern "C" {
 #endif
 
-/* Tables of cubics in the fraction that truncation leaves, four coefficients each, the constant first. */
+/* Of functions that are there once: what is rare is no part of every loop. */
+#if defined(__GNUC__)
+#define SP_K_APART static __attribute__((noinline, unused))
+#else
+#define SP_K_APART static inline
+#endif
+
+/* Tables of cubics in the fraction that rounding leaves, four coefficients each, the constant first. */
 enum {
-    SP_K_EXP2_STEPS = 8, /* entries per octave: entry i of 2^(i / 8), i = -255 .. 0 */
+    SP_K_EXP2_STEPS = 8, /* entries per octave: entry i of 2^(i / 8), i = -255 .. 0, the first of zeros */
     SP_K_EXP2_ENTRIES = 256,
     SP_K_NORMAL_STEPS = 8, /* entries per unit: the normal distribution function at i / 8, i = -64 .. 63 */
     SP_K_NORMAL_ENTRIES = 128
@@ -30,31 +37,45 @@ static inline void sp_k_panel_steps_c(float *s, const float *a, const float *b, 
     memcpy(sums, s, 16 * sizeof *s);
 }
 
-/* start[i][j] = bias[i]. */
-static inline void sp_k_panel_columns_c(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+/* start: 16 numbers; sums may be start. */
+static inline void sp_k_panel_sums_c(const float *start, const float *a, const float *b, int32_t steps, float *sums)
 {
     float s[16];
-    for (int i = 0; i < 16; ++i)
-        s[i] = bias[i / 4];
+    memcpy(s, start, sizeof s);
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
-/* start[i][j] = bias[j]. */
-static inline void sp_k_panel_rows_c(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+/* start[i][j] + x[i][j] in place of start[i][j]; sums may be x. */
+static inline void sp_k_panel_plus_c(const float *start, const float *x, const float *a, const float *b, int32_t steps,
+                                     float *sums)
 {
     float s[16];
     for (int i = 0; i < 16; ++i)
-        s[i] = bias[i % 4];
+        s[i] = x[i] + start[i];
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
-/* start[i][j] = bias[i] + x[i][j]; sums may be x. */
-static inline void sp_k_panel_add_c(const float *bias, const float *x, const float *a, const float *b, int32_t steps,
-                                    float *sums)
+/* The first one or two of four rows x[k][r], by four columns w[k][c]; sums[c * across + r * down] is what a sum starts
+ * from. */
+SP_K_APART void sp_k_panel_few_c(const float *w, const float *x, int32_t steps, int32_t rows, float *sums,
+                                 int32_t across, int32_t down)
+{
+    for (int32_t r = 0; r < rows; ++r) {
+        for (int32_t c = 0; c < 4; ++c) {
+            float s = sums[c * across + r * down];
+            for (int32_t k = 0; k < steps; ++k)
+                s = SP_K_FMA(w[4 * k + c], x[4 * k + r], s);
+            sums[c * across + r * down] = s;
+        }
+    }
+}
+
+/* start[i][j] = x[j][i]. */
+static inline void sp_k_panel_turned_c(const float *x, const float *a, const float *b, int32_t steps, float *sums)
 {
     float s[16];
     for (int i = 0; i < 16; ++i)
-        s[i] = x[i] + bias[i / 4];
+        s[i] = x[i % 4 * 4 + i / 4];
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
@@ -85,18 +106,19 @@ static inline void sp_k_panel_top_c(const float *scores, int32_t tiles, float *t
     top[3] = t3;
 }
 
-/* scores[j][r] = 2^((scores[j][r] - top[r]) / 8), relative error at most 2.5e-7, at least 2^(-255.75 / 8); total[r]:
- * their sum over `keys` keys. */
-static inline void sp_k_panel_exp2_c(float *scores, int32_t keys, const float *top, const float *table, float *total)
+#define SP_K_MAGIC 12582912.0f /* 1.5 * 2^23: a number added to it leaves the nearest integer in its low bits */
+
+/* scores[j][r] = 2^((scores[j][r] - whole[r]) / 8), relative error at most 2.5e-7, 0 below 2^(-254.5 / 8); total[r]:
+ * their sum over `keys` keys. shift[r]: SP_K_MAGIC - whole[r], whole[r] being whole and no less than any score. */
+static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float *shift, const float *table,
+                                       float *total)
 {
-    const float *const zero = table + 4 * (SP_K_EXP2_ENTRIES - 1);
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
         for (int r = 0; r < 4; ++r) {
-            const float u = SP_K_MAX(scores[r] - top[r], -255.75f);
-            const int32_t whole = (int32_t)u;
-            const float f = u - (float)whole;
-            const float *const c = zero + 4 * whole;
+            const float rounded = SP_K_MAX(scores[r] + shift[r], SP_K_MAGIC - (SP_K_EXP2_ENTRIES - 1));
+            const float f = scores[r] - (rounded - shift[r]);
+            const float *const c = table + 4 * (SP_K_EXP2_ENTRIES - 1) + 4 * (int32_t)(rounded - SP_K_MAGIC);
             const float p = SP_K_FMA(SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]), f, c[0]);
             scores[r] = p;
             sums[r] += p;
@@ -137,6 +159,34 @@ static inline void sp_k_panel_norm_c(const float *x, int32_t width, float share,
     }
 }
 
+/* sums[k][r] *= by[r], for four columns. */
+static inline void sp_k_panel_scale_c(float *sums, const float *by)
+{
+    for (int i = 0; i < 16; ++i)
+        sums[i] *= by[i % 4];
+}
+
+/* Two columns of four heads' mixtures of the same rows: sums[h][e] = the sum over 4 `tiles` keys, in this order, of
+ * weights[key][h] values[key / 4][e][key % 4]; a panel of values is `stride` floats behind the one before. */
+static inline void sp_k_panel_mixtures_c(const float *weights, const float *values, int32_t tiles, int32_t stride,
+                                         float *sums)
+{
+    float s[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    for (int32_t t = 0; t < tiles; ++t, weights += 16, values += stride)
+        for (int j = 0; j < 4; ++j)
+            for (int h = 0; h < 4; ++h)
+                for (int e = 0; e < 2; ++e)
+                    s[2 * h + e] = SP_K_FMA(weights[4 * j + h], values[4 * e + j], s[2 * h + e]);
+    memcpy(sums, s, sizeof s);
+}
+
+/* A number of floats that is a multiple of four, to where none of them lie. */
+static inline void sp_k_panel_copy_c(const float *x, int32_t floats, float *out)
+{
+    for (; floats > 0; floats -= 4, x += 4, out += 4)
+        memcpy(out, x, 4 * sizeof *out);
+}
+
 /* Four rows x[r][k] to a panel out[k][r]; they do not overlap. */
 static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 {
@@ -154,15 +204,163 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #elif defined(__ARM_32BIT_STATE) && defined(__ARM_FEATURE_FMA) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #include "spedge/kernel_panel_fpu.h"
 #else
-#define sp_k_panel_columns sp_k_panel_columns_c
-#define sp_k_panel_rows sp_k_panel_rows_c
-#define sp_k_panel_add sp_k_panel_add_c
+#define sp_k_panel_sums sp_k_panel_sums_c
+#define sp_k_panel_plus sp_k_panel_plus_c
+#define sp_k_panel_turned sp_k_panel_turned_c
+#define sp_k_panel_few sp_k_panel_few_c
 #define sp_k_row sp_k_row_c
 #define sp_k_panel_top sp_k_panel_top_c
-#define sp_k_panel_exp2 sp_k_panel_exp2_c
+#define sp_k_panel_powers sp_k_panel_powers_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c
 #define sp_k_panel_norm sp_k_panel_norm_c
+#define sp_k_panel_scale sp_k_panel_scale_c
+#define sp_k_panel_mixtures sp_k_panel_mixtures_c
+#define sp_k_panel_copy sp_k_panel_copy_c
 #define sp_k_panel_turn sp_k_panel_turn_c
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Below, `rows` is how many of a panel's four rows are wanted, at least 1; of the others what they start from may be left.
+ * Three cost no less than four. */
+enum { SP_K_PANEL_FEW = 2 };
+
+static inline void sp_k_panel_few_from(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
+                                       float *sums, int32_t across, int32_t down)
+{
+    float s[16];
+    memcpy(s, start, sizeof s);
+    sp_k_panel_few(w, x, steps, rows, s, across, down);
+    memcpy(sums, s, sizeof s);
+}
+
+SP_K_APART void sp_k_panel_few_kept(const float *own, const float *w, const float *x, int32_t steps, int32_t rows,
+                                    float *sums)
+{
+    float s[16];
+    for (int i = 0; i < 16; ++i)
+        s[i] = own[i % 4 * 4 + i / 4];
+    sp_k_panel_few_from(s, w, x, steps, rows, sums, 1, 4);
+}
+
+SP_K_APART void sp_k_panel_few_added(const float *start, const float *plus, const float *w, const float *x,
+                                     int32_t steps, int32_t rows, float *sums)
+{
+    float s[16];
+    for (int i = 0; i < 16; ++i)
+        s[i] = plus[i] + start[i];
+    sp_k_panel_few_from(s, w, x, steps, rows, sums, 4, 1);
+}
+
+/* Columns w of a product: sums[c][r] = start[c][r] + w[0][c] x[0][r] + ...; sums may be start. */
+static inline void sp_k_panel_columns(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
+                                      float *sums)
+{
+    if (rows > SP_K_PANEL_FEW)
+        sp_k_panel_sums(start, w, x, steps, sums);
+    else
+        sp_k_panel_few_from(start, w, x, steps, rows, sums, 4, 1);
+}
+
+/* The same with sums[r][c], start[r][c]. */
+static inline void sp_k_panel_rows(const float *start, const float *x, const float *w, int32_t steps, int32_t rows,
+                                   float *sums)
+{
+    if (rows > SP_K_PANEL_FEW)
+        sp_k_panel_sums(start, x, w, steps, sums);
+    else
+        sp_k_panel_few_from(start, w, x, steps, rows, sums, 1, 4);
+}
+
+/* The same, starting from four columns own[c][r]. */
+static inline void sp_k_panel_keep(const float *own, const float *x, const float *w, int32_t steps, int32_t rows,
+                                   float *sums)
+{
+    if (rows > SP_K_PANEL_FEW)
+        sp_k_panel_turned(own, x, w, steps, sums);
+    else
+        sp_k_panel_few_kept(own, w, x, steps, rows, sums);
+}
+
+/* sums[c][r] = plus[c][r] + start[c][r] + w[0][c] x[0][r] + ...; sums may be plus. */
+static inline void sp_k_panel_add(const float *start, const float *plus, const float *w, const float *x, int32_t steps,
+                                  int32_t rows, float *sums)
+{
+    if (rows > SP_K_PANEL_FEW)
+        sp_k_panel_plus(start, plus, w, x, steps, sums);
+    else
+        sp_k_panel_few_added(start, plus, w, x, steps, rows, sums);
+}
+
+SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)
+{
+    float four[4] = {x[0], x[4], x[8], x[12]};
+    sp_k_panel_gelu(four, table);
+    for (int c = 0; c < 4; ++c)
+        x[4 * c] = four[c];
+}
+
+/* GELU of four columns x[c][r]. */
+static inline void sp_k_panel_gelus(float *x, const float *table, int32_t rows)
+{
+    if (rows > 1)
+        for (int c = 0; c < 4; ++c)
+            sp_k_panel_gelu(x + 4 * c, table);
+    else
+        sp_k_panel_gelu_of_one(x, table);
+}
+
+/* Scores as large as this are brought near zero first: a whole number beside SP_K_MAGIC takes 23 bits. */
+#define SP_K_SCORE_LIMIT 1048576.0f
+
+SP_K_APART void sp_k_panel_lower(float *scores, int32_t keys, float *top)
+{
+    for (int32_t j = 0; j < keys; ++j)
+        for (int r = 0; r < 4; ++r)
+            scores[4 * j + r] -= top[r];
+    for (int r = 0; r < 4; ++r)
+        top[r] = 0.0f;
+}
+
+/* Of one row, four keys at a time; what is left of the last four is overwritten. */
+SP_K_APART void sp_k_panel_powers_of_one(float *scores, int32_t keys, float shift, const float *table, float *total)
+{
+    const float shifts[4] = {shift, shift, shift, shift};
+    total[0] = 0.0f;
+    total[1] = total[2] = total[3] = 1.0f; /* of nothing; they are divided by */
+    for (int32_t j = 0; j < keys; j += 4, scores += 16) {
+        float four[4], part[4];
+        for (int i = 0; i < 4; ++i)
+            four[i] = j + i < keys ? scores[4 * i] : -SP_K_MAGIC;
+        sp_k_panel_powers(four, 1, shifts, table, part);
+        for (int i = 0; i < 4; ++i) {
+            scores[4 * i] = four[i];
+            total[0] += four[i];
+        }
+    }
+}
+
+/* scores[j][r] = 2^((scores[j][r] - top[r]) / 8), all of a row times the same number near one; total[r]: their sum over
+ * `keys` keys. top[r]: the row's largest score; it may be changed. Of one row, `keys` are rounded up to fours. */
+static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, const float *table, int32_t rows,
+                                   float *total)
+{
+    float shift[4];
+    for (int r = 0; r < 4; ++r)
+        if (!(top[r] > -SP_K_SCORE_LIMIT && top[r] < SP_K_SCORE_LIMIT))
+            sp_k_panel_lower(scores, keys, top);
+    for (int r = 0; r < 4; ++r)
+        shift[r] = SP_K_MAGIC - (float)((int32_t)top[r] + 1);
+    if (rows > 1)
+        sp_k_panel_powers(scores, keys, shift, table, total);
+    else
+        sp_k_panel_powers_of_one(scores, keys, shift[0], table, total);
+}
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif

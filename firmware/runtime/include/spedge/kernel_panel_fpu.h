@@ -30,11 +30,12 @@ extern "C" {
     "vldmia %[b]!, {s24-s31}\n\t" \
     SP_K_FPU_STEP(16, 17, 18, 19, 24, 25, 26, 27) \
     SP_K_FPU_STEP(20, 21, 22, 23, 28, 29, 30, 31)
+#define SP_K_FPU_EIGHT_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS
 #define SP_K_FPU_STEPS \
     "cmp %[blocks], #0\n\t" \
     "beq 2f\n\t" \
     "1:\n\t" \
-    SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS \
+    SP_K_FPU_EIGHT_STEPS \
     "subs %[blocks], #1\n\t" \
     "bne 1b\n\t" \
     "2:\n\t" \
@@ -48,43 +49,152 @@ extern "C" {
     "bne 3b\n\t" \
     "4:\n\t" \
     "vstmia %[sums], {s0-s15}\n\t"
-#define SP_K_FPU_EACH(op, x0, x1, x2, x3) \
-    op(0, x0) op(1, x0) op(2, x0) op(3, x0) op(4, x1) op(5, x1) op(6, x1) op(7, x1) \
-    op(8, x2) op(9, x2) op(10, x2) op(11, x2) op(12, x3) op(13, x3) op(14, x3) op(15, x3)
-#define SP_K_FPU_MOVE(d, x) "vmov.f32 s" #d ", s" #x "\n\t"
+#define SP_K_FPU_EACH(op) \
+    op(0, 16) op(1, 17) op(2, 18) op(3, 19) op(4, 20) op(5, 21) op(6, 22) op(7, 23) \
+    op(8, 24) op(9, 25) op(10, 26) op(11, 27) op(12, 28) op(13, 29) op(14, 30) op(15, 31)
 #define SP_K_FPU_STORE(x, at) "vstr s" #x ", [%[out], #" #at "]\n\t"
 #define SP_K_FPU_PLUS(d, x) "vadd.f32 s" #d ", s" #d ", s" #x "\n\t"
+#define SP_K_FPU_START "vldmia %[start], {s0-s15}\n\t"
+#define SP_K_FPU_START_PLUS \
+    "vldmia %[x], {s0-s15}\n\t" \
+    "vldmia %[start], {s16-s31}\n\t" SP_K_FPU_EACH(SP_K_FPU_PLUS)
 
-static inline void sp_k_panel_columns(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+/* A number of steps that the compiler knows, as of all linears: no tests, and sixteen steps a turn. */
+#if defined(__OPTIMIZE__)
+#define SP_K_FPU_SIXTEENS(steps) (__builtin_constant_p(steps) && (steps) > 0 && (steps) % 16 == 0)
+#else
+#define SP_K_FPU_SIXTEENS(steps) 0
+#endif
+#define SP_K_FPU_KNOWN(start) \
+    start "1:\n\t" SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS \
+    "subs %[blocks], #1\n\t" \
+    "bne 1b\n\t" \
+    "vstmia %[sums], {s0-s15}\n\t"
+#define SP_K_FPU_SIXTEEN(start) start SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS "vstmia %[sums], {s0-s15}\n\t"
+
+static inline void sp_k_panel_sums(const float *start, const float *a, const float *b, int32_t steps, float *sums)
 {
     int32_t blocks = steps >> 3, rest = steps & 7;
-    __asm__ volatile("vldmia %[bias], {s16-s19}\n\t" SP_K_FPU_EACH(SP_K_FPU_MOVE, 16, 17, 18, 19) SP_K_FPU_STEPS
-                     : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                     : [bias] "r"(bias), [sums] "r"(sums)
-                     : SP_K_FPU_ALL);
+    if (SP_K_FPU_SIXTEENS(steps) && steps == 16) {
+        __asm__ volatile(SP_K_FPU_SIXTEEN(SP_K_FPU_START)
+                         : [a] "+r"(a), [b] "+r"(b)
+                         : [start] "r"(start), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    } else if (SP_K_FPU_SIXTEENS(steps)) {
+        blocks = steps >> 4;
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START)
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
+                         : [start] "r"(start), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    } else {
+        __asm__ volatile(SP_K_FPU_START SP_K_FPU_STEPS
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                         : [start] "r"(start), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    }
 }
 
-static inline void sp_k_panel_rows(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+static inline void sp_k_panel_plus(const float *start, const float *x, const float *a, const float *b, int32_t steps,
+                                   float *sums)
 {
     int32_t blocks = steps >> 3, rest = steps & 7;
-    __asm__ volatile("vldmia %[bias], {s0-s3}\n\t"
-                     "vldmia %[bias], {s4-s7}\n\t"
-                     "vldmia %[bias], {s8-s11}\n\t"
-                     "vldmia %[bias], {s12-s15}\n\t" SP_K_FPU_STEPS
-                     : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                     : [bias] "r"(bias), [sums] "r"(sums)
-                     : SP_K_FPU_ALL);
+    if (SP_K_FPU_SIXTEENS(steps)) {
+        blocks = steps >> 4;
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_PLUS)
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
+                         : [start] "r"(start), [x] "r"(x), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    } else {
+        __asm__ volatile(SP_K_FPU_START_PLUS SP_K_FPU_STEPS
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                         : [start] "r"(start), [x] "r"(x), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    }
 }
 
-static inline void sp_k_panel_add(const float *bias, const float *x, const float *a, const float *b, int32_t steps,
-                                  float *sums)
+/* Four values a register each: op on all. */
+#define SP_K_FPU_FOUR(op, d0, d1, d2, d3, x0, x1, x2, x3, y0, y1, y2, y3) \
+    op " s" #d0 ", s" #x0 ", s" #y0 "\n\t" \
+    op " s" #d1 ", s" #x1 ", s" #y1 "\n\t" \
+    op " s" #d2 ", s" #x2 ", s" #y2 "\n\t" \
+    op " s" #d3 ", s" #x3 ", s" #y3 "\n\t"
+#define SP_K_FPU_FOUR_OF_TWO(op, d0, d1, d2, d3, x0, x1, x2, x3) \
+    op " s" #d0 ", s" #x0 "\n\t" \
+    op " s" #d1 ", s" #x1 "\n\t" \
+    op " s" #d2 ", s" #x2 "\n\t" \
+    op " s" #d3 ", s" #x3 "\n\t"
+/* s0-s15 are the 4 x 4 numbers of s16-s31 turned. */
+#define SP_K_FPU_MOVE4(d0, d1, d2, d3, x0, x1, x2, x3) SP_K_FPU_FOUR_OF_TWO("vmov.f32", d0, d1, d2, d3, x0, x1, x2, x3)
+#define SP_K_FPU_START_TURNED \
+    "vldmia %[start], {s16-s31}\n\t" \
+    SP_K_FPU_MOVE4(0, 1, 2, 3, 16, 20, 24, 28) SP_K_FPU_MOVE4(4, 5, 6, 7, 17, 21, 25, 29) \
+    SP_K_FPU_MOVE4(8, 9, 10, 11, 18, 22, 26, 30) SP_K_FPU_MOVE4(12, 13, 14, 15, 19, 23, 27, 31)
+
+static inline void sp_k_panel_turned(const float *x, const float *a, const float *b, int32_t steps, float *sums)
 {
     int32_t blocks = steps >> 3, rest = steps & 7;
-    __asm__ volatile("vldmia %[x], {s0-s15}\n\t"
-                     "vldmia %[bias], {s16-s19}\n\t" SP_K_FPU_EACH(SP_K_FPU_PLUS, 16, 17, 18, 19) SP_K_FPU_STEPS
-                     : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                     : [bias] "r"(bias), [x] "r"(x), [sums] "r"(sums)
-                     : SP_K_FPU_ALL);
+    if (SP_K_FPU_SIXTEENS(steps)) {
+        blocks = steps >> 4;
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_TURNED)
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
+                         : [start] "r"(x), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    } else {
+        __asm__ volatile(SP_K_FPU_START_TURNED SP_K_FPU_STEPS
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                         : [start] "r"(x), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    }
+}
+
+/* A column's row in s0-s3, and a second one in s4-s7. */
+#define SP_K_FPU_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(0, 1, 2, 3, w0, w1, w2, w3, x0, x0, x0, x0)
+#define SP_K_FPU_BOTH(w0, w1, w2, w3, x0, x1) \
+    SP_K_FPU_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(4, 5, 6, 7, w0, w1, w2, w3, x1, x1, x1, x1)
+#define SP_K_FPU_TWO_OF_FEW(step) \
+    "vldmia %[w]!, {s16-s23}\n\t" \
+    "vldmia %[x]!, {s24-s31}\n\t" \
+    step(16, 17, 18, 19, 24, 25) step(20, 21, 22, 23, 28, 29)
+#define SP_K_FPU_FEW(step) \
+    "vldmia %[sums], {s0-s7}\n\t" \
+    "cmp %[blocks], #0\n\t" \
+    "beq 2f\n\t" \
+    "1:\n\t" \
+    "subs %[blocks], #1\n\t" \
+    SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) \
+    "bne 1b\n\t" \
+    "2:\n\t" \
+    "cmp %[rest], #0\n\t" \
+    "beq 4f\n\t" \
+    "3:\n\t" \
+    "subs %[rest], #1\n\t" \
+    "vldmia %[w]!, {s16-s19}\n\t" \
+    "vldmia %[x]!, {s24-s27}\n\t" \
+    step(16, 17, 18, 19, 24, 25) \
+    "bne 3b\n\t" \
+    "4:\n\t" \
+    "vstmia %[sums], {s0-s7}\n\t"
+
+SP_K_APART void sp_k_panel_few(const float *w, const float *x, int32_t steps, int32_t rows, float *sums, int32_t across,
+                               int32_t down)
+{
+    int32_t blocks = steps >> 3, rest = steps & 7;
+    float s[8];
+    for (int i = 0; i < 8; ++i)
+        s[i] = sums[i % 4 * across + i / 4 * down];
+    if (rows == 1) {
+        __asm__ volatile(SP_K_FPU_FEW(SP_K_FPU_ONE)
+                         : [w] "+r"(w), [x] "+r"(x), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                         : [sums] "r"(s)
+                         : SP_K_FPU_ALL);
+    } else {
+        __asm__ volatile(SP_K_FPU_FEW(SP_K_FPU_BOTH)
+                         : [w] "+r"(w), [x] "+r"(x), [blocks] "+r"(blocks), [rest] "+r"(rest)
+                         : [sums] "r"(s)
+                         : SP_K_FPU_ALL);
+    }
+    for (int i = 0; i < 4 * rows; ++i)
+        sums[i % 4 * across + i / 4 * down] = s[i];
 }
 
 #define SP_K_FPU_ROW(x, w0, w1, w2, w3, w4, w5, w6, w7) \
@@ -121,227 +231,12 @@ static inline void sp_k_row(const float *x, const float *w, int32_t steps, float
                      : [sums] "r"(sums)
                      : SP_K_FPU_ALL);
 }
-
-#if defined(SP_K_FAST_MAX)
-#define SP_K_FPU_MAX(d, x) "vmaxnm.f32 s" #d ", s" #d ", s" #x "\n\t"
-
-static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
-{
-    __asm__ volatile("vldmia %[scores], {s16-s19}\n\t"
-                     "1:\n\t"
-                     "vldmia %[scores]!, {s0-s15}\n\t"
-                     "subs %[tiles], #1\n\t"
-                     SP_K_FPU_MAX(16, 0) SP_K_FPU_MAX(17, 1) SP_K_FPU_MAX(18, 2) SP_K_FPU_MAX(19, 3)
-                     SP_K_FPU_MAX(16, 4) SP_K_FPU_MAX(17, 5) SP_K_FPU_MAX(18, 6) SP_K_FPU_MAX(19, 7)
-                     SP_K_FPU_MAX(16, 8) SP_K_FPU_MAX(17, 9) SP_K_FPU_MAX(18, 10) SP_K_FPU_MAX(19, 11)
-                     SP_K_FPU_MAX(16, 12) SP_K_FPU_MAX(17, 13) SP_K_FPU_MAX(18, 14) SP_K_FPU_MAX(19, 15)
-                     "bne 1b\n\t"
-                     "vstmia %[top], {s16-s19}\n\t"
-                     : [scores] "+r"(scores), [tiles] "+r"(tiles)
-                     : [top] "r"(top)
-                     : SP_K_FPU_ALL);
-}
-#else
-#define SP_K_FPU_MAX(d, x) \
-    "vcmp.f32 s" #d ", s" #x "\n\t" \
-    "vmrs APSR_nzcv, fpscr\n\t" \
-    "it mi\n\t" \
-    "vmovmi.f32 s" #d ", s" #x "\n\t"
-#define sp_k_panel_top sp_k_panel_top_c
-#endif
-
-/* Four values a register each: op on all. */
-#define SP_K_FPU_FOUR(op, d0, d1, d2, d3, x0, x1, x2, x3, y0, y1, y2, y3) \
-    op " s" #d0 ", s" #x0 ", s" #y0 "\n\t" \
-    op " s" #d1 ", s" #x1 ", s" #y1 "\n\t" \
-    op " s" #d2 ", s" #x2 ", s" #y2 "\n\t" \
-    op " s" #d3 ", s" #x3 ", s" #y3 "\n\t"
-#define SP_K_FPU_FOUR_OF_TWO(op, d0, d1, d2, d3, x0, x1, x2, x3) \
-    op " s" #d0 ", s" #x0 "\n\t" \
-    op " s" #d1 ", s" #x1 "\n\t" \
-    op " s" #d2 ", s" #x2 "\n\t" \
-    op " s" #d3 ", s" #x3 "\n\t"
-/* s4-s7: what truncation leaves of s4-s7; the integers to n0-n3. */
-#define SP_K_FPU_SPLIT \
-    SP_K_FPU_FOUR_OF_TWO("vcvt.s32.f32", 8, 9, 10, 11, 4, 5, 6, 7) \
-    "vmov %[n0], %[n1], s8, s9\n\t" \
-    "vmov %[n2], %[n3], s10, s11\n\t" \
-    SP_K_FPU_FOUR_OF_TWO("vcvt.f32.s32", 8, 9, 10, 11, 8, 9, 10, 11) \
-    SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
-/* The cubics of the entries n0-n3 in s4-s7, to s8, s12, s24, s28. */
-#define SP_K_FPU_CUBICS \
-    "add %[n0], %[zero], %[n0], lsl #4\n\t" \
-    "add %[n1], %[zero], %[n1], lsl #4\n\t" \
-    "add %[n2], %[zero], %[n2], lsl #4\n\t" \
-    "add %[n3], %[zero], %[n3], lsl #4\n\t" \
-    "vldmia %[n0], {s8-s11}\n\t" \
-    "vldmia %[n1], {s12-s15}\n\t" \
-    "vldmia %[n2], {s24-s27}\n\t" \
-    "vldmia %[n3], {s28-s31}\n\t" \
-    SP_K_FPU_FMA(10, 14, 26, 30, 11, 15, 27, 31, 4, 5, 6, 7) \
-    SP_K_FPU_FMA(9, 13, 25, 29, 10, 14, 26, 30, 4, 5, 6, 7) \
-    SP_K_FPU_FMA(8, 12, 24, 28, 9, 13, 25, 29, 4, 5, 6, 7)
-
-static inline void sp_k_panel_exp2(float *scores, int32_t keys, const float *top, const float *table, float *total)
-{
-    const float *const zero = table + 4 * (SP_K_EXP2_ENTRIES - 1);
-    const float limits[4] = {-255.75f, 0.0f, 0.0f, 0.0f};
-    int32_t n0, n1, n2, n3;
-    __asm__ volatile("vldmia %[top], {s16-s19}\n\t"
-                     "vldr s0, [%[limits]]\n\t"
-                     "vsub.f32 s20, s0, s0\n\t"
-                     "vmov.f32 s21, s20\n\t"
-                     "vmov.f32 s22, s20\n\t"
-                     "vmov.f32 s23, s20\n\t"
-                     "1:\n\t"
-                     "vldmia %[scores], {s4-s7}\n\t"
-                     SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19)
-                     SP_K_FPU_MAX(4, 0) SP_K_FPU_MAX(5, 0) SP_K_FPU_MAX(6, 0) SP_K_FPU_MAX(7, 0)
-                     SP_K_FPU_SPLIT
-                     SP_K_FPU_CUBICS
-                     SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28)
-                     "subs %[keys], #1\n\t"
-                     "vstmia %[scores]!, {s8}\n\t"
-                     "vstmia %[scores]!, {s12}\n\t"
-                     "vstmia %[scores]!, {s24}\n\t"
-                     "vstmia %[scores]!, {s28}\n\t"
-                     "bne 1b\n\t"
-                     "vstmia %[total], {s20-s23}\n\t"
-                     : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
-                       [n3] "=&r"(n3)
-                     : [zero] "r"(zero), [top] "r"(top), [limits] "r"(limits), [total] "r"(total)
-                     : SP_K_FPU_ALL);
-}
-
-/* Past the table's ends its cubics are constants, whatever the fraction. */
-static inline void sp_k_panel_gelu(float *x, const float *table)
-{
-    const float *const zero = table + 4 * (SP_K_NORMAL_ENTRIES / 2);
-    int32_t n0, n1, n2, n3;
-    __asm__ volatile("vmov.f32 s16, #8.0\n\t"
-                     "vldmia %[x], {s0-s3}\n\t"
-                     SP_K_FPU_FOUR("vmul.f32", 4, 5, 6, 7, 0, 1, 2, 3, 16, 16, 16, 16)
-                     SP_K_FPU_SPLIT
-                     "ssat %[n0], #7, %[n0]\n\t"
-                     "ssat %[n1], #7, %[n1]\n\t"
-                     "ssat %[n2], #7, %[n2]\n\t"
-                     "ssat %[n3], #7, %[n3]\n\t"
-                     SP_K_FPU_CUBICS
-                     SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 8, 12, 24, 28)
-                     "vstmia %[x], {s0-s3}\n\t"
-                     : [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3)
-                     : [zero] "r"(zero), [x] "r"(x)
-                     : SP_K_FPU_ALL);
-}
-
-/* An even and an odd column at a time, each with its own code in the loop; a last one alone. */
-#define SP_K_FPU_COLUMNS(start, one, two, end) \
-    start \
-    "lsrs %[left], #1\n\t" \
-    "bcc 1f\n\t" \
-    one \
-    "1:\n\t" \
-    "cbz %[left], 3f\n\t" \
-    "2:\n\t" \
-    "subs %[left], #1\n\t" \
-    two \
-    "bne 2b\n\t" \
-    "3:\n\t" \
-    end
-
-static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
-{
-    float mean[4] = {0.0f, 0.0f, 0.0f, 0.0f}, scale[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    const float *at = x;
-    int32_t left = width;
-    __asm__ volatile(SP_K_FPU_COLUMNS(
-                         "vldmia %[sums], {s16-s19}\n\t",
-                         "vldmia %[x]!, {s0-s3}\n\t"
-                         SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3),
-                         "vldmia %[x]!, {s0-s7}\n\t"
-                         SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3)
-                         SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 4, 5, 6, 7),
-                         "vstmia %[sums], {s16-s19}\n\t")
-                     : [x] "+r"(at), [left] "+l"(left)
-                     : [sums] "r"(mean)
-                     : SP_K_FPU_ALL);
-    for (int r = 0; r < 4; ++r) {
-        mean[r] *= share;
-    }
-    at = x;
-    left = width;
-    __asm__ volatile(SP_K_FPU_COLUMNS(
-                         "vldmia %[mean], {s20-s23}\n\t"
-                         "vldmia %[sums], {s16-s19}\n\t",
-                         "vldmia %[x]!, {s0-s3}\n\t"
-                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
-                         SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3),
-                         "vldmia %[x]!, {s0-s7}\n\t"
-                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
-                         SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 20, 21, 22, 23)
-                         SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3)
-                         SP_K_FPU_FMA(16, 17, 18, 19, 4, 5, 6, 7, 4, 5, 6, 7),
-                         "vstmia %[sums], {s16-s19}\n\t")
-                     : [x] "+r"(at), [left] "+l"(left)
-                     : [mean] "r"(mean), [sums] "r"(scale)
-                     : SP_K_FPU_ALL);
-    for (int r = 0; r < 4; ++r) {
-        scale[r] = 1.0f / SP_K_SQRT(scale[r] * share + epsilon);
-    }
-    at = x;
-    left = width;
-    __asm__ volatile(SP_K_FPU_COLUMNS(
-                         "vldmia %[mean], {s20-s23}\n\t"
-                         "vldmia %[scale], {s16-s19}\n\t",
-                         "vldmia %[x]!, {s0-s3}\n\t"
-                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
-                         SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19)
-                         "vstmia %[out]!, {s0-s3}\n\t",
-                         "vldmia %[x]!, {s0-s7}\n\t"
-                         SP_K_FPU_FOUR("vsub.f32", 0, 1, 2, 3, 0, 1, 2, 3, 20, 21, 22, 23)
-                         SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 20, 21, 22, 23)
-                         SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19)
-                         SP_K_FPU_FOUR("vmul.f32", 4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19)
-                         "vstmia %[out]!, {s0-s7}\n\t",
-                         "")
-                     : [x] "+r"(at), [left] "+l"(left), [out] "+r"(out)
-                     : [mean] "r"(mean), [scale] "r"(scale)
-                     : SP_K_FPU_ALL);
-}
-
-/* Columns in fours; those that are left one by one. */
-static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
-{
-    const float *r0 = x, *r1 = x + width, *r2 = x + 2 * width, *r3 = x + 3 * width;
-    int32_t blocks = width >> 2;
-    if (blocks > 0) {
-        __asm__ volatile("1:\n\t"
-                         "subs %[blocks], #1\n\t"
-                         "vldmia %[r0]!, {s0-s3}\n\t"
-                         "vldmia %[r1]!, {s4-s7}\n\t"
-                         "vldmia %[r2]!, {s8-s11}\n\t"
-                         "vldmia %[r3]!, {s12-s15}\n\t"
-                         SP_K_FPU_STORE(0, 0) SP_K_FPU_STORE(4, 4) SP_K_FPU_STORE(8, 8) SP_K_FPU_STORE(12, 12)
-                         SP_K_FPU_STORE(1, 16) SP_K_FPU_STORE(5, 20) SP_K_FPU_STORE(9, 24) SP_K_FPU_STORE(13, 28)
-                         SP_K_FPU_STORE(2, 32) SP_K_FPU_STORE(6, 36) SP_K_FPU_STORE(10, 40) SP_K_FPU_STORE(14, 44)
-                         SP_K_FPU_STORE(3, 48) SP_K_FPU_STORE(7, 52) SP_K_FPU_STORE(11, 56) SP_K_FPU_STORE(15, 60)
-                         "add %[out], #64\n\t"
-                         "bne 1b\n\t"
-                         : [r0] "+r"(r0), [r1] "+r"(r1), [r2] "+r"(r2), [r3] "+r"(r3), [out] "+r"(out),
-                           [blocks] "+r"(blocks)
-                         :
-                         : SP_K_FPU_ALL);
-    }
-    /* clang-format on */
-    for (int32_t k = width & ~3; k < width; ++k, out += 4) {
-        out[0] = *r0++;
-        out[1] = *r1++;
-        out[2] = *r2++;
-        out[3] = *r3++;
-    }
-}
+/* clang-format on */
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "spedge/kernel_panel_fpu_each.h"
+
 #endif

@@ -37,23 +37,47 @@ static inline void sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2
     sp_k_store(sums + 12, s3);
 }
 
-static inline void sp_k_panel_columns(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+static inline void sp_k_panel_sums(const float *start, const float *a, const float *b, int32_t steps, float *sums)
 {
-    sp_k_mve_steps(vdupq_n_f32(bias[0]), vdupq_n_f32(bias[1]), vdupq_n_f32(bias[2]), vdupq_n_f32(bias[3]), a, b, steps,
+    sp_k_mve_steps(sp_k_load(start), sp_k_load(start + 4), sp_k_load(start + 8), sp_k_load(start + 12), a, b, steps,
                    sums);
 }
 
-static inline void sp_k_panel_rows(const float *bias, const float *a, const float *b, int32_t steps, float *sums)
+static inline void sp_k_panel_plus(const float *start, const float *x, const float *a, const float *b, int32_t steps,
+                                   float *sums)
 {
-    const float32x4_t start = sp_k_load(bias);
-    sp_k_mve_steps(start, start, start, start, a, b, steps, sums);
+    sp_k_mve_steps(vaddq_f32(sp_k_load(x), sp_k_load(start)), vaddq_f32(sp_k_load(x + 4), sp_k_load(start + 4)),
+                   vaddq_f32(sp_k_load(x + 8), sp_k_load(start + 8)),
+                   vaddq_f32(sp_k_load(x + 12), sp_k_load(start + 12)), a, b, steps, sums);
 }
 
-static inline void sp_k_panel_add(const float *bias, const float *x, const float *a, const float *b, int32_t steps,
-                                  float *sums)
+static inline void sp_k_panel_turned(const float *x, const float *a, const float *b, int32_t steps, float *sums)
 {
-    sp_k_mve_steps(vaddq_n_f32(sp_k_load(x), bias[0]), vaddq_n_f32(sp_k_load(x + 4), bias[1]),
-                   vaddq_n_f32(sp_k_load(x + 8), bias[2]), vaddq_n_f32(sp_k_load(x + 12), bias[3]), a, b, steps, sums);
+    const uint32x4_t columns = vidupq_n_u32(0, 4);
+    sp_k_mve_steps(vldrwq_gather_shifted_offset_f32(x, columns), vldrwq_gather_shifted_offset_f32(x + 1, columns),
+                   vldrwq_gather_shifted_offset_f32(x + 2, columns), vldrwq_gather_shifted_offset_f32(x + 3, columns),
+                   a, b, steps, sums);
+}
+
+/* A vector holds a row's four columns. */
+SP_K_APART void sp_k_panel_few(const float *w, const float *x, int32_t steps, int32_t rows, float *sums, int32_t across,
+                               int32_t down)
+{
+    const uint32x4_t columns = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)across);
+    float32x4_t s0 = vldrwq_gather_shifted_offset_f32(sums, columns);
+    float32x4_t s1 = vldrwq_gather_shifted_offset_f32(sums + down, columns);
+    if (rows == 1) {
+        for (int32_t k = 0; k < steps; ++k)
+            s0 = vfmaq_n_f32(s0, sp_k_load(w + 4 * k), x[4 * k]);
+    } else {
+        for (int32_t k = 0; k < steps; ++k) {
+            const float32x4_t four = sp_k_load(w + 4 * k);
+            s0 = vfmaq_n_f32(s0, four, x[4 * k]);
+            s1 = vfmaq_n_f32(s1, four, x[4 * k + 1]);
+        }
+        vstrwq_scatter_shifted_offset_f32(sums + down, columns, s1);
+    }
+    vstrwq_scatter_shifted_offset_f32(sums, columns, s0);
 }
 
 static inline void sp_k_row(const float *x, const float *w, int32_t steps, float *sums)
@@ -75,25 +99,25 @@ static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top
     sp_k_store(top, largest);
 }
 
-/* u's cubics of a table, u being a fraction ahead of entry number whole(u), counted from the entry `zero`. */
-static inline float32x4_t sp_k_mve_cubics(float32x4_t u, const float *table, uint32_t zero)
+/* The cubics in f of a table's entries `at`. */
+static inline float32x4_t sp_k_mve_cubics(float32x4_t f, const float *table, uint32x4_t at)
 {
-    const int32x4_t whole = vcvtq_s32_f32(u);
-    const float32x4_t f = vsubq_f32(u, vcvtq_f32_s32(whole));
-    const uint32x4_t at = vshlq_n_u32(vreinterpretq_u32_s32(vaddq_n_s32(whole, (int32_t)zero)), 2);
-    float32x4_t p = vldrwq_gather_shifted_offset_f32(table + 3, at);
-    p = vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 2, at), p, f);
-    p = vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 1, at), p, f);
-    return vfmaq_f32(vldrwq_gather_shifted_offset_f32(table, at), p, f);
+    const uint32x4_t first = vshlq_n_u32(at, 2);
+    float32x4_t p = vldrwq_gather_shifted_offset_f32(table + 3, first);
+    p = vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 2, first), p, f);
+    p = vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 1, first), p, f);
+    return vfmaq_f32(vldrwq_gather_shifted_offset_f32(table, first), p, f);
 }
 
-static inline void sp_k_panel_exp2(float *scores, int32_t keys, const float *top, const float *table, float *total)
+static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *shift, const float *table, float *total)
 {
-    const float32x4_t largest = sp_k_load(top), least = vdupq_n_f32(-255.75f);
+    const float32x4_t shifts = sp_k_load(shift), least = vdupq_n_f32(SP_K_MAGIC - (SP_K_EXP2_ENTRIES - 1));
+    const uint32_t zero = 0x4b400000u - (SP_K_EXP2_ENTRIES - 1); /* the bits of that */
     float32x4_t sums = vdupq_n_f32(0.0f);
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
-        const float32x4_t u = vmaxnmq_f32(vsubq_f32(sp_k_load(scores), largest), least);
-        const float32x4_t p = sp_k_mve_cubics(u, table, SP_K_EXP2_ENTRIES - 1);
+        const float32x4_t four = sp_k_load(scores), rounded = vmaxnmq_f32(vaddq_f32(four, shifts), least);
+        const float32x4_t f = vsubq_f32(four, vsubq_f32(rounded, shifts));
+        const float32x4_t p = sp_k_mve_cubics(f, table, vsubq_n_u32(vreinterpretq_u32_f32(rounded), zero));
         sp_k_store(scores, p);
         sums = vaddq_f32(sums, p);
     }
@@ -105,7 +129,33 @@ static inline void sp_k_panel_gelu(float *x, const float *table)
     const float32x4_t value = sp_k_load(x);
     const float32x4_t u = vmulq_n_f32(value, (float)SP_K_NORMAL_STEPS);
     const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(u, vdupq_n_f32(-64.0f)), vdupq_n_f32(63.0f));
-    sp_k_store(x, vmulq_f32(value, sp_k_mve_cubics(limited, table, SP_K_NORMAL_ENTRIES / 2)));
+    const int32x4_t whole = vcvtq_s32_f32(limited);
+    const uint32x4_t at = vreinterpretq_u32_s32(vaddq_n_s32(whole, SP_K_NORMAL_ENTRIES / 2));
+    sp_k_store(x, vmulq_f32(value, sp_k_mve_cubics(vsubq_f32(limited, vcvtq_f32_s32(whole)), table, at)));
+}
+
+static inline void sp_k_panel_scale(float *sums, const float *by)
+{
+    const float32x4_t four = sp_k_load(by);
+    for (int i = 0; i < 16; i += 4)
+        sp_k_store(sums + i, vmulq_f32(sp_k_load(sums + i), four));
+}
+
+/* A vector holds the four heads. */
+static inline void sp_k_panel_mixtures(const float *weights, const float *values, int32_t tiles, int32_t stride,
+                                       float *sums)
+{
+    const uint32x4_t heads = vidupq_n_u32(0, 2);
+    float32x4_t s0 = vdupq_n_f32(0.0f), s1 = s0;
+    for (int32_t t = 0; t < tiles; ++t, weights += 16, values += stride) {
+        for (int j = 0; j < 4; ++j) {
+            const float32x4_t four = sp_k_load(weights + 4 * j);
+            s0 = vfmaq_n_f32(s0, four, values[j]);
+            s1 = vfmaq_n_f32(s1, four, values[4 + j]);
+        }
+    }
+    vstrwq_scatter_shifted_offset_f32(sums, heads, s0);
+    vstrwq_scatter_shifted_offset_f32(sums + 1, heads, s1);
 }
 
 static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
@@ -117,6 +167,7 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
     mean = vmulq_n_f32(mean, share);
     for (int32_t k = 0; k < width; ++k) {
         const float32x4_t d = vsubq_f32(sp_k_load(x + 4 * k), mean);
+        sp_k_store(out + 4 * k, d);
         square = vfmaq_f32(square, d, d);
     }
     sp_k_store(scale, vaddq_n_f32(vmulq_n_f32(square, share), epsilon));
@@ -124,7 +175,13 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
         scale[r] = 1.0f / SP_K_SQRT(scale[r]);
     square = sp_k_load(scale);
     for (int32_t k = 0; k < width; ++k)
-        sp_k_store(out + 4 * k, vmulq_f32(vsubq_f32(sp_k_load(x + 4 * k), mean), square));
+        sp_k_store(out + 4 * k, vmulq_f32(sp_k_load(out + 4 * k), square));
+}
+
+static inline void sp_k_panel_copy(const float *x, int32_t floats, float *out)
+{
+    for (int32_t i = 0; i < floats; i += 4)
+        sp_k_store(out + i, sp_k_load(x + i));
 }
 
 static inline void sp_k_panel_turn(const float *x, int32_t width, float *out)
