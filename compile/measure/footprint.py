@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,16 +18,19 @@ from ..targets import Target
 
 SOURCES = ("model.c", "kernels.c", "weights.c")
 _CHAIN = 8  # from a kernel of rows/ to the product that it shares out
+_APART = 3  # from a kernel to the last of the functions that the headers keep apart
 _ENTRIES = ("encode", "step")
+# Of a call graph as GCC writes it: a function with its frame, and who calls whom.
+_NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes \(')
+_EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 
 
 @dataclass(frozen=True)
 class Footprint:
     """Bytes on the target. `code_bytes` and `constant_bytes` go to flash.
 
-    `stack_bytes` is an upper bound of what `sp_model.encode` takes: its frame and the deepest one below it. The
-    kernels call no function of their own but those in rows/; `library_calls` names what the compiler made of some
-    of their code (memset, ...), whose frames come on top.
+    `stack_bytes` is an upper bound of what `sp_model.encode` takes: its frame and the deepest chain of calls below it;
+    `library_calls` names what the compiler made of some of the kernels' code (memset, ...), whose frames come on top.
     """
 
     compiler: str
@@ -48,9 +52,10 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
     """
     require_compiler(target)
     with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
-        executor, *below = (_compiled(Path(folder) / source, target, Path(scratch)) for source in SOURCES)
-    below += _rows(Path(folder), target)
-    sizes = [one.sections for one in (executor, *below)]
+        executor, kernels, weights = (_compiled(Path(folder) / source, target, Path(scratch)) for source in SOURCES)
+        deepest = _deepest_kernel(Path(scratch, "kernels"), kernels, target)
+    rows = _rows(Path(folder), target)
+    sizes = [one.sections for one in (executor, kernels, weights, *rows)]
     own = {name for _, _, defined in sizes for name in defined if name[0] != "?"}
     missing = {name[1:] for _, _, defined in sizes for name in defined if name[0] == "?"}
     version = subprocess.run([target.compiler, "-dumpfullversion"], capture_output=True, text=True, check=False)
@@ -58,7 +63,7 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
         f"{target.compiler} {version.stdout.strip()}",
         sum(code for code, _, _ in sizes),
         sum(constants for _, constants, _ in sizes),
-        _deepest(dict(executor.frames), [size for one in below for _, size in one.frames], target),
+        _deepest(dict(executor.frames), deepest, [size for one in rows for _, size in one.frames], target),
         tuple(sorted(missing - own)),
     )
 
@@ -95,6 +100,8 @@ def _options(target: Target) -> list[str]:
 
 def _compiled(source: Path, target: Target, out: Path) -> _Compiled:
     command = [target.compiler, *_options(target), "-c", str(source)]
+    if _tells_calls(target.compiler):
+        command.append("-fcallgraph-info=su")
     made = out / source.with_suffix(".o").name
     done = subprocess.run(
         [*command, *include_flags(source.parent), "-o", str(made)], capture_output=True, text=True, check=False
@@ -122,14 +129,45 @@ def _frames(path: Path) -> list[tuple[str, int]]:
     return frames
 
 
-def _deepest(executor: dict[str, int], kernels: list[int], target: Target) -> int:
-    """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel, which calls
-    nothing but what is in rows/, whose sizes alone are known here.
+def _tells_calls(compiler: str) -> bool:
+    """Whether it says which function calls which, as GCC does from version 10 on."""
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    return "Free Software Foundation" in done.stdout
+
+
+def _deepest_kernel(made: Path, kernels: _Compiled, target: Target) -> int:
+    """Bytes of the longest chain of calls from a kernel on, within its own object. made: that, without suffix.
+
+    Of a compiler that does not tell the calls: the largest frames, as if one called the next.
+    """
+    graph = made.with_suffix(".ci")
+    if not graph.is_file():
+        largest = sorted((size for _, size in kernels.frames), reverse=True)[:_APART]
+        return sum(largest) + len(largest) * target.call_bytes
+    frames: dict[str, int] = {}
+    calls: dict[str, list[str]] = {}
+    for line in graph.read_text().splitlines():
+        if node := _NODE.match(line):
+            frames[node[1]] = int(node[2])
+        elif edge := _EDGE.match(line):
+            calls.setdefault(edge[1], []).append(edge[2])
+
+    def below(name: str) -> int:
+        called = {other for other in calls.get(name, ()) if other in frames}
+        return frames[name] + max((target.call_bytes + below(other) for other in called), default=0)
+
+    return max(map(below, frames), default=0)
+
+
+def _deepest(executor: dict[str, int], kernel: int, rows: list[int], target: Target) -> int:
+    """The longest chain of calls: encode, in a stateful model step, one of the executor's others, a kernel with what it
+    calls, for Linux what is in rows/, whose sizes alone are known here.
     executor: frames by function, of those that the compiler has not made part of others."""
     others = [size for name, size in executor.items() if name not in _ENTRIES]
     chain = [executor[name] for name in _ENTRIES if name in executor] + [
         max(others, default=0),
-        *sorted(kernels, reverse=True)[: _CHAIN if target.vectors else 1],
+        kernel,
+        *sorted(rows, reverse=True)[:_CHAIN],
     ]
     return sum(chain) + len(chain) * target.call_bytes
 

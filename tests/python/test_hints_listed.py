@@ -102,6 +102,12 @@ FOLLOWED = {
     "give its port by --device": "test_a_board_that_does_not_start_is_told_from_one_that_was_not_written",
     "name its port by --device": "test_a_board_that_does_not_start_is_told_from_one_that_was_not_written",
     "give --host user@name": "test_the_machine_has_to_be_named",
+    "loginctl enable-linger": "test_what_goes_wrong_is_said",
+    "choose another port by --listen": "test_an_agent_that_ends_is_said_to",
+    "--listen {} is no address": "test_what_it_would_refuse_is_refused_here",
+    "give one by --key FILE, or leave --listen out": "test_with_a_key_it_may_listen_to_others",
+    "--listen and --key are for agents": "test_only_agents_listen",
+    "record that by 'spedge stream board --camera-port frames": "test_what_it_sends_is_recorded_and_checked",
     "is written as it is: leave the bundle out": "test_an_image_and_a_bundle_are_not_both_written",
     # what is to be installed
     "with a model: spedge run BUNDLE --view": "test_a_camera_is_shown_until_it_ends",

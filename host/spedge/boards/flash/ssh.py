@@ -53,11 +53,6 @@ RestartSec=1
 [Install]
 WantedBy=default.target
 """
-#: Starts it, and looks a while later whether it still runs; else what it said last is told.
-_START = (
-    f"systemctl --user restart {_SERVICE} && sleep 1 && {{ systemctl --user is-active --quiet {_SERVICE}"
-    f" || {{ journalctl --user -u {_SERVICE} _COMM=agent -n 1 -o cat 2>/dev/null; echo inactive; exit 1; }}; }}"
-)
 
 
 class Ssh(Way):
@@ -145,18 +140,23 @@ class Ssh(Way):
         count(len(image.data))
 
     def reset(self) -> None:
-        options = f"--listen {self._listen}"
+        options = ["--listen", self._listen]
         if self._key:
             part = f"{_KEY}.part"
             command = f"(umask 077; rm -f {part}; cat > {part}) && mv -f {part} {_KEY}"
             self._call("reset", command, self._key.read_bytes())
-            options += f" --key %h/{_KEY}"
+            options += ["--key", f"%h/{_KEY}"]
         folder = _UNIT.rpartition("/")[0]
-        unit = _TEXT.format(agent=_AGENT, options=options)
+        unit = _TEXT.format(agent=_AGENT, options=" ".join(options))
         self._call("reset", f"mkdir -p {folder} && cat > {_UNIT}", unit.encode())
         self._call("reset", f"systemctl --user daemon-reload && systemctl --user enable --quiet {_SERVICE}")
         self._call("reset", "loginctl enable-linger")
-        self._call("reset", _START)
+        # started, and looked at a while later, whether it still runs; else what it said last is told
+        self._call(
+            "reset",
+            f"systemctl --user restart {_SERVICE} && sleep 1 && {{ systemctl --user is-active --quiet {_SERVICE} ||"
+            f" {{ journalctl --user -u {_SERVICE} _COMM=agent -n 1 -o cat 2>/dev/null; echo inactive; exit 1; }}; }}",
+        )
 
     def _call(self, step: str, command: str, content: bytes | None = None) -> str:
         return run(step, self._command(command), _TROUBLES, content=content)
