@@ -57,12 +57,12 @@ def test_a_random_encoder_is_right_and_within_its_bounds(name: str) -> None:
 
 def test_the_command_prints_what_the_function_returns(capfd: pytest.CaptureFixture[str]) -> None:
     sizes = "--tokens 8 --present 5 --hidden 16 --intermediate 24 --heads 2 --layers 2 --classes 3"
-    assert execute(["bench", "encoder", *sizes.split(), "--json"]) == 0
+    assert execute(["bench", "encoder", *sizes.split(), "--board", "mps2-an500", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     keys = "schema board precision macs instructions arena_bytes flash_bytes stack_bytes max_abs_error"
     assert set(keys.split()) <= set(document)
     assert document["macs"] > 0 and document["arena_bytes"] > 0 and document["flash_bytes"] > 0
-    assert document["instructions"] is None and document["ns"] > 0
+    assert document["instructions"] > 0 and document["ns"] is None
 
 
 def test_an_encoder_runs_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:

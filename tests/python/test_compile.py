@@ -29,6 +29,7 @@ from spedge.compile.plan.lowering import lower
 from spedge.model.bundle import FILES, Bundle, write_bundle
 from spedge.model.reference import Reference
 from tests.needs import needs
+from tests.variants import quick_of
 
 from .generated import SANITIZERS, build_host, random_cases, run_host, run_reference
 
@@ -128,7 +129,8 @@ def test_no_two_values_in_use_share_memory(tmp_path_factory: pytest.TempPathFact
                 assert offsets[a] + a.floats <= offsets[b] or offsets[b] + b.floats <= offsets[a], (a, b)
 
 
-@pytest.mark.parametrize("target", SCHEDULES)
+#: Kernels for all vector units of Linux, with sanitizers, are test_rows.py's.
+@pytest.mark.parametrize("target", quick_of(SCHEDULES, {"cortex-m4", "cortex-m7"}))
 def test_memory_is_not_left_under_sanitizers(small: Bundle, target: str, tmp_path: Path) -> None:
     """The arena has exactly its size there, and every constant its own; elsewhere guards stand around the arena."""
     compile_bundle(small, target, tmp_path / "model")

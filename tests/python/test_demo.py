@@ -35,7 +35,6 @@ def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (folder / "report.json").write_text("{}")
         return folder
 
-    monkeypatch.setenv("SPEDGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("spedge.boards.build.compile_model", compiled)
     monkeypatch.setattr("spedge.jobs.demo.assets_dir", lambda: tmp_path / "assets")
     return factor
