@@ -16,6 +16,7 @@ Not modelled: faults but for an undefined instruction, the MPU, time on the bus,
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import sys
@@ -41,6 +42,7 @@ HARD_FAULT = 3
 #: Registers that rp2040py lacks and nothing here needs: the MPU's; what the second stage sets up beside.
 IGNORED = (*(("PPB", f"d{at}") for at in ("94", "98", "9c", "a0")), ("SSI", "10"), ("SSI", "48"))
 ROM_BYTES = 16 << 10  #: what that does beside is not judged
+STDIN = 0
 IDLE_SECONDS = 0.005
 TICKS_AT_ONCE = 1  # instructions between two looks at the clock
 
@@ -278,15 +280,19 @@ class Pico:
         self.chip.usb_ctrl._sie_status_updated()
 
     def run(self) -> None:
+        said = b""  # of what was read at once, words that are still to be obeyed: one, then some ticks
         while True:
-            idle = not self.host.serve() and self.chip.core.waiting
-            news = [sys.stdin, self.host.master] if idle and self.host.opened else [sys.stdin]
+            idle = not self.host.serve() and self.chip.core.waiting and b"\n" not in said
+            news = [STDIN, self.host.master] if idle and self.host.opened else [STDIN]
             ready = select.select(news, [], [], IDLE_SECONDS if idle else 0)[0]
-            if sys.stdin in ready:
-                line = sys.stdin.readline()
-                if not line:
+            if STDIN in ready:
+                more = os.read(STDIN, 4096)
+                if not more:
                     return
-                self.obey(line.strip())
+                said += more
+            if b"\n" in said:
+                word, _, said = said.partition(b"\n")
+                self.obey(word.decode().strip())
             execute_batch(self.simulator, TICKS_AT_ONCE)
 
 
