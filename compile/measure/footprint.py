@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def footprint(folder: str | os.PathLike[str], target: Target) -> Footprint:
     """
     require_compiler(target)
     with tempfile.TemporaryDirectory(prefix="spedge-") as scratch:
-        executor, kernels, weights = (_compiled(Path(folder) / source, target, Path(scratch)) for source in SOURCES)
+        model, kernels_c, weights_c = (Path(folder) / source for source in SOURCES)
+        executor, weights = (_compiled(source, target, Path(scratch)) for source in (model, weights_c))
+        calls = ["-fcallgraph-info=su"] if _tells_calls(target.compiler) else []
+        kernels = _compiled(kernels_c, target, Path(scratch), calls)
         deepest = _deepest_kernel(Path(scratch, "kernels"), kernels, target)
     rows = _rows(Path(folder), target)
     sizes = [one.sections for one in (executor, kernels, weights, *rows)]
@@ -98,10 +102,8 @@ def _options(target: Target) -> list[str]:
     return ["-std=c99", *target.flags, "-fno-pic", "-fstack-usage"]
 
 
-def _compiled(source: Path, target: Target, out: Path) -> _Compiled:
-    command = [target.compiler, *_options(target), "-c", str(source)]
-    if _tells_calls(target.compiler):
-        command.append("-fcallgraph-info=su")
+def _compiled(source: Path, target: Target, out: Path, more: Sequence[str] = ()) -> _Compiled:
+    command = [target.compiler, *_options(target), *more, "-c", str(source)]
     made = out / source.with_suffix(".o").name
     done = subprocess.run(
         [*command, *include_flags(source.parent), "-o", str(made)], capture_output=True, text=True, check=False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 
 from spedge.base.children import guarded
 from spedge.base.errors import DeviceError, DeviceGone, DeviceRefused, DeviceTimeout, UsageError
-from spedge.base.programs import apt_get
 from spedge.boards.build import build
-from spedge.boards.launch import running
+from spedge.boards.launch import require_emulator, running
 from spedge.boards.manifest import Board, list_boards, load_board
 from spedge.link.transport import Transport
 from spedge.model.bundle import Bundle
@@ -115,9 +113,7 @@ class Machine:
         emulator = self.board.process.emulator if self.board.process else None
         if emulator is None:
             raise UsageError(f"{self.name} is no program in QEMU: what it executes cannot be counted")
-        if shutil.which(emulator) is None:
-            packages = [name for tool in self.board.requires if tool.program == emulator for name in tool.packages]
-            raise DeviceGone(f"{self.name} needs {emulator}, which is not installed: {apt_get(packages)}")
+        require_emulator(self.board, emulator)
         with _tracing(program, within) as (tracing, starts):
             command = [emulator, "-cpu", core, *tracing, str(program), *arguments]
             done = subprocess.run(guarded(command), input=given, capture_output=True, timeout=_SECONDS, check=False)

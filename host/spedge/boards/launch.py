@@ -35,7 +35,8 @@ def start(board: Board, image: Path, ram: Path | None = None, tracing: Sequence[
     """
     if board.runs == "serial":
         raise UsageError(f"{board.name} is on a cable: this needs a board that is simulated or emulated here")
-    _require_emulator(board)
+    if board.emulator:
+        require_emulator(board, board.emulator)
     started = _qemu(board, board.qemu, image, ram, tracing) if board.qemu else _process(board, image, ram, tracing)
     try:
         started.boot()
@@ -224,11 +225,12 @@ def _process(board: Board, image: Path, ram: Path | None, tracing: Sequence[str]
     return started
 
 
-def _require_emulator(board: Board) -> None:
-    if board.emulator and shutil.which(board.emulator) is None:
-        packages = [p for tool in board.requires if tool.program == board.emulator for p in tool.packages]
-        bring = apt_get(packages or [board.emulator])
-        raise DeviceGone(f"{board.name} needs {board.emulator}, which is not installed: {bring}")
+def require_emulator(board: Board, program: str) -> None:
+    """Raises DeviceGone, with the command that brings it, where a program that emulates the board is not installed."""
+    if shutil.which(program) is None:
+        packages = [p for tool in board.requires if tool.program == program for p in tool.packages]
+        bring = apt_get(packages or [program])
+        raise DeviceGone(f"{board.name} needs {program}, which is not installed: {bring}")
 
 
 def _qemu(board: Board, own: Qemu, image: Path, ram: Path | None, tracing: Sequence[str]) -> Started:
