@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -238,6 +238,10 @@ def _linears_around(graph: Graph, node: Attention) -> tuple[list[Linear], Linear
 
 def _split(graph: Graph, node: Attention, before: list[Linear], after: Linear, add: Map, rest: Value) -> None:
     made: list[Node] = []
+    query, keys, values = before
+    # The weights of a row's values sum to one: what is added to all of them is added once to the output.
+    first_bias = _plus_constant(after, values.bias)
+    before = [query, keys, replace(values, bias=None)]
     for head in range(node.heads):
         inputs = []
         for linear, depth in zip(before, (node.depth, node.depth, node.value_depth), strict=True):
@@ -249,22 +253,32 @@ def _split(graph: Graph, node: Attention, before: list[Linear], after: Linear, a
         made.append(Attention(mixed, inputs[0], inputs[1], inputs[2], 1, node.depth, node.value_depth))
         weight = after.weight[head * node.value_depth : (head + 1) * node.value_depth]
         share = graph.value(after.out.width, f"{after.out.name}_")
-        made.append(Linear(share, mixed, weight, None if head else after.bias))
+        made.append(Linear(share, mixed, weight, None if head else first_bias))
         total = add.out if head == node.heads - 1 else graph.value(add.out.width, f"{add.out.name}_")
         made.append(Map(total, "add", (share, rest)))
         rest = total
     graph.replace_node(add, made)
-    graph.nodes = [n for n in graph.nodes if n is not node and n is not after and all(n is not b for b in before)]
+    gone = {node, after, query, keys, values}
+    graph.nodes = [n for n in graph.nodes if n not in gone]
+
+
+def _plus_constant(linear: Linear, constant: Array | None) -> Array | None:
+    """The bias that a linear has where a constant has been taken from all that it reads."""
+    if constant is None:
+        return linear.bias
+    more = constant.astype(np.float64) @ linear.weight
+    return (more if linear.bias is None else linear.bias + more).astype(np.float32)
 
 
 #: Largest weight where some rows are made the identity: what it may cost in rounding. Scores are powers of two: less.
 MOST_OF_VALUES, MOST_OF_KEYS = 32.0, 8.0
+APART = 4  # rows between those that are tried
 
 
 def keep_columns(graph: Graph) -> None:
     """Of the heads that split_heads left, take keys and values in another basis: one in which they keep columns of x.
 
-    With W_v = W S, S being the first or the last rows of W_v, sum_j p_j v_j W_o = (sum_j p_j x_j W) (S W_o), and
+    With W_v = W S, S being some rows of W_v, one after the other, sum_j p_j v_j W_o = (sum_j p_j x_j W) (S W_o), and
     those rows of W are the identity, which takes no multiplication. Likewise q.k_j = (S q).(W^T x_j). Neither has a
     bias then: the values' goes to the output's linear, for the weights p_j sum to one, and the keys' adds the same to
     all scores of a row. Not where W has large entries, as with an S that is almost singular.
@@ -290,19 +304,28 @@ def _keep_keys(graph: Graph, query: Linear, keys: Linear) -> None:
 def _keep_values(graph: Graph, values: Linear, after: Linear) -> None:
     if (found := _kept_rows(values.weight, MOST_OF_VALUES)) is not None:
         kept, block = found
-        bias = after.bias
-        if values.bias is not None:
-            more = values.bias.astype(np.float64) @ after.weight
-            bias = (more if bias is None else bias + more).astype(np.float32)
+        bias = _plus_constant(after, values.bias)
         graph.replace_node(values, [replace(values, weight=kept, bias=None)])
         graph.replace_node(after, [replace(after, weight=(block @ after.weight).astype(np.float32), bias=bias)])
 
 
 def _kept_rows(weight: Array, most: float) -> tuple[Array, NDArray[np.float64]] | None:
-    """Weights [k, n] as the product of others, whose first or last n rows are the identity, and a block [n, n]."""
+    """Weights [k, n] as the product of others, n rows of which are the identity, and a block [n, n].
+
+    The first or the last rows where they will do: what is left of others is two parts.
+    """
     depth, width = weight.shape
+    if width >= depth:
+        return None
+    between = range(APART, depth - width, APART)
+    return _best_rows(weight, most, (0, depth - width)) or _best_rows(weight, most, between)
+
+
+def _best_rows(weight: Array, most: float, starts: Iterable[int]) -> tuple[Array, NDArray[np.float64]] | None:
+    """The same, from that of the rows `starts` on which makes the entries smallest, if they are `most` or less."""
+    width = weight.shape[1]
     best = None
-    for start in (0, depth - width) if width < depth else ():
+    for start in starts:
         block = weight[start : start + width].astype(np.float64)
         if np.linalg.matrix_rank(block) < width:
             continue

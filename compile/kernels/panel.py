@@ -40,10 +40,10 @@ ROWS = Parameter("left", "int")  # of a panel that are wanted, at least; see ker
 
 
 def kept_columns(weight: NDArray[np.float32]) -> int | None:
-    """Where the rows of weights [k, n] begin that are the identity, if they are the first or the last ones."""
+    """Where the rows of weights [k, n] begin that are the identity, if there are such; n is less than k."""
     depth, width = weight.shape
-    ends = (0, depth - width) if width < depth else ()
-    return next((at for at in ends if np.array_equal(weight[at : at + width], np.eye(width))), None)
+    starts = range(depth - width + 1) if width < depth else range(0)
+    return next((at for at in starts if np.array_equal(weight[at : at + width], np.eye(width))), None)
 
 
 def adds(epilogue: Epilogue, out: Layout) -> bool:
@@ -93,38 +93,56 @@ class PanelLinearKernel(LinearKernel):
         return (*front, *((Parameter("table", "in"),) if self.gelu else ()), out, ROWS)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        x, rows = b.address(p["x"], self.width * PANEL if self.kept == 0 else 0), p["left"]
-        with b.loop(self.width // PANEL, "tile") as t:
-            weights = b.address(p["w"], t * (self.steps * PANEL))
-            start = b.address(p["bias"], t * TILE) if self.bias else None
-            if adds(self.epilogue, self.out):
-                residual, out = b.address(p["x0"], t * TILE), b.address(p["out"], t * TILE)
-                if self.bias:
-                    b.do("sp_k_panel_add", start, residual, weights, x, self.depth, rows, out)
-                else:
-                    b.do("sp_k_panel_columns", residual, weights, x, self.depth, rows, out)
-            elif self.kept is not None:
-                own = b.address(p["x"], t * TILE + self.kept * PANEL)
-                if self.by_rows:
-                    b.do("sp_k_panel_keep", own, x, weights, self.steps, rows, b.address(p["out"], t * self.out.tile))
-                else:
-                    b.do("sp_k_panel_columns", own, weights, x, self.steps, rows, b.address(p["out"], t * TILE))
-            elif self.by_rows:
-                b.do("sp_k_panel_rows", start, x, weights, self.depth, rows, b.address(p["out"], t * self.out.tile))
-            elif self.out.panel and (self.gelu or not self.epilogue.steps):
-                out = b.address(p["out"], t * TILE)
-                b.do("sp_k_panel_columns", start, weights, x, self.depth, rows, out)
-                if self.gelu:
-                    b.do("sp_k_panel_gelus", out, b.address(p["table"], 0), rows)
+        x, w, rows, tiles = b.address(p["x"], 0), b.address(p["w"], 0), p["left"], self.width // PANEL
+        start = b.address(p["bias"], 0) if self.bias else None
+        together = self.out.panel and not self.by_rows
+        if adds(self.epilogue, self.out):
+            residual, out = b.address(p["x0"], 0), b.address(p["out"], 0)
+            if self.bias:
+                b.do("sp_k_panel_add", start, residual, w, x, self.depth, tiles, rows, out)
             else:
-                self.any_epilogue(b, p, t, start, weights)
+                b.do("sp_k_panel_columns", residual, TILE, w, x, self.depth, tiles, rows, out)
+        elif self.kept is not None:
+            with b.loop(tiles, "tile") as t:
+                self.kept_tile(b, p, t)
+        elif together and (self.gelu or not self.epilogue.steps):
+            out = b.address(p["out"], 0)
+            b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, out)
+            if self.gelu:
+                b.do("sp_k_panel_gelus", out, self.width, b.address(p["table"], 0), rows)
+        else:
+            with b.loop(tiles, "tile") as t:
+                weights, start = b.address(p["w"], t * (self.depth * PANEL)), b.address(p["bias"], t * TILE)
+                if self.by_rows:
+                    out = b.address(p["out"], t * self.out.tile)
+                    b.do("sp_k_panel_rows", start, x, weights, self.depth, rows, out)
+                else:
+                    self.any_epilogue(b, p, t, start, weights)
+
+    def kept_tile(self, b: Builder, p: dict[str, Any], t: Any) -> None:
+        """Four columns that start from columns of x: what comes before these is added, and then what comes behind."""
+        assert self.kept is not None
+        own = b.address(p["x"], t * TILE + self.kept * PANEL)
+        out = b.address(p["out"], t * (self.out.tile if self.by_rows else TILE))
+        before, behind = self.kept, self.steps - self.kept
+        parts = [(0, 0, before), (before, before + self.width, behind)]
+        start = own
+        for weight_at, x_at, steps in parts:
+            if steps == 0:
+                continue
+            x, weights = b.address(p["x"], x_at * PANEL), b.address(p["w"], (t * self.steps + weight_at) * PANEL)
+            if not self.by_rows:
+                b.do("sp_k_panel_columns", start, TILE, weights, x, steps, 1, p["left"], out)
+            else:
+                b.do("sp_k_panel_keep" if start is own else "sp_k_panel_rows", start, x, weights, steps, p["left"], out)
+            start = out
 
     def any_epilogue(self, b: Builder, p: dict[str, Any], t: Any, start: Any, weights: Any) -> None:
         sums = b.array(TILE, "sums")
         at = b.address(sums, 0)
-        b.do("sp_k_panel_columns", start, weights, b.address(p["x"], 0), self.depth, p["left"], at)
+        b.do("sp_k_panel_columns", start, TILE, weights, b.address(p["x"], 0), self.depth, 1, p["left"], at)
         if self.gelu:
-            b.do("sp_k_panel_gelus", at, b.address(p["table"], 0), p["left"])
+            b.do("sp_k_panel_gelus", at, PANEL, b.address(p["table"], 0), p["left"])
         for c in range(PANEL):
             for r in range(PANEL):
                 column, value = t * PANEL + c, sums[c * PANEL + r]
@@ -227,15 +245,17 @@ class PanelScoresKernel(ScoresKernel):
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         q, zeros, last = b.address(p["q"], 0), b.address(p["zeros"], 0), p["tiles"] - 1
 
-        def tile(t: Any, function: str, *order: Any) -> None:
-            b.do(function, zeros, *order, b.address(p["scores"], t * TILE))
+        def columns(t: Any, tiles: Any) -> None:
+            scores, keys = b.address(p["scores"], t * TILE), b.address(p["k"], t * (self.k.size * KEY_TILE))
+            b.do("sp_k_panel_columns", zeros, 0, keys, q, self.depth, tiles, p["left"], scores)
 
-        def keys(t: Any) -> Any:
-            return b.address(p["k"], t * (self.k.size * KEY_TILE))
-
-        with b.loop(last, "tile") as t:
-            tile(t, "sp_k_panel_columns", keys(t), q, self.depth, p["left"])
-        tile(last, "sp_k_panel_rows", keys(last), q, self.depth, p["keys"] - last * KEY_TILE)
+        if self.k.size == self.depth:
+            columns(0, last)
+        else:
+            with b.loop(last, "tile") as t:
+                columns(t, 1)
+        keys, scores = b.address(p["k"], last * (self.k.size * KEY_TILE)), b.address(p["scores"], last * TILE)
+        b.do("sp_k_panel_rows", zeros, keys, q, self.depth, p["keys"] - last * KEY_TILE, scores)
 
 
 @dataclass(frozen=True)
@@ -284,7 +304,7 @@ class PanelMixKernel(MixKernel):
         weights, zeros = b.address(p["weights"], 0), b.address(p["zeros"], 0)
         with b.loop(self.depth // PANEL, "tile") as t:
             values, out = b.address(p["v"], t * self.v.tile), b.address(p["out"], t * TILE)
-            b.do("sp_k_panel_columns", zeros, values, weights, p["keys"], p["left"], out)
+            b.do("sp_k_panel_columns", zeros, 0, values, weights, p["keys"], 1, p["left"], out)
             b.do("sp_k_panel_scale", out, b.address(p["inverse"], 0))
 
 

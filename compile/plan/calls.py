@@ -34,7 +34,7 @@ from ..kernels.panel import (
     RowLinearKernel,
     started,
 )
-from ..kernels.tables import EXP2_STEPS, exp2_table, normal_table
+from ..kernels.tables import EXP2_STEPS, GELU_STEPS, exp2_table, gelu_table
 from ..kernels.vector import VectorMixKernel
 from ..precision import Quant
 from ..targets import Target
@@ -52,6 +52,7 @@ class Calls:
     """
 
     left = Arg(symbol="left")
+    gelu_factor = np.float32(GELU_STEPS)  # what the table's kernels want their sums multiplied by
 
     def __init__(
         self,
@@ -118,6 +119,9 @@ class Calls:
             bias = None if node.bias is None else node.bias[start:stop] * factor
             sizes = (self.rows(blocks), part.shape[0], stop - start, step, self.target.unroll)
             kernel = kind(*sizes, bias is not None, x.buffer.layout, buffer.layout, epilogue)
+            by_table = any(p.name == "table" for p in kernel.parameters)
+            if by_table:
+                part, bias = part * self.gelu_factor, None if bias is None else bias * self.gelu_factor
             if isinstance(kernel, PanelLinearKernel):
                 kernel, part, bias = started(kernel, part, bias)
             packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
@@ -132,7 +136,7 @@ class Calls:
                 args.append(Arg(matrix.buffer, "", at, matrix.per_block))
             for i, vector in enumerate(vectors):
                 args.append(self.memory.constant(f"{out.name}_vector{i}{tail}", vector[start:stop]))
-            if any(p.name == "table" for p in kernel.parameters):
+            if by_table:
                 args.append(self.gelu_table())
             args.append(self.places.write(buffer, blocks, start))
             if isinstance(kernel, PanelLinearKernel):
@@ -163,13 +167,15 @@ class Calls:
         epilogue, matrices, vectors = self.epilogue(node.out, maps, blocks)
         buffer = self.places.place(out, blocks, keep)
         factor = np.float32(self.factors.get(node.out, 1))
-        scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
         packed, kind = self.int8_kernel(node.quant)
+        kernel = kind(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
+        if kernel.gelu:
+            factor = factor * self.gelu_factor
+        scale = node.quant.scale * np.float32(node.quant.x_scale) * factor
         constants = [self.memory.constant(f"{name}_weight", packed), self.memory.constant(f"{name}_scale", scale)]
         if node.bias is not None:
             constants.append(self.memory.constant(f"{name}_bias", node.bias * factor))
         extra = [self.memory.constant(f"{out.name}_vector{i}", v) for i, v in enumerate(vectors)]
-        kernel = kind(rows, depth, width, node.bias is not None, buffer.layout, epilogue)
         if kernel.gelu:
             extra.append(self.gelu_table())
         args = (Arg(rounded), *constants, *matrices, *extra, self.places.write(buffer, blocks))
@@ -185,7 +191,7 @@ class Calls:
         return pack(quant.values), Int8LinearKernel
 
     def gelu_table(self) -> Arg:
-        return self.memory.constant("normal_table", normal_table())
+        return self.memory.constant("gelu_table", gelu_table())
 
     def head_linear(self, node: HeadLinear, keep: Sequence[Value], blocks: bool) -> HeadLoop:
         heads, depth, width = node.weight.shape

@@ -35,6 +35,8 @@ _WIDEST = 4096  # row of a normalisation whose sum of integers fits
 class FixedCalls(Calls):
     """Linears in single precision, normalisations and attentions on panels by integers; all else as Calls does."""
 
+    gelu_factor = np.float32(1)
+
     def __init__(
         self,
         graph: Graph,

@@ -9,7 +9,7 @@ import pytest
 
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
-from spedge.compile.kernels.tables import exp2_table, normal_table
+from spedge.compile.kernels.tables import exp2_table, gelu_table
 from tests.needs import needs
 
 from ..python.test_compile_math import table
@@ -30,7 +30,7 @@ PROGRAM = """
 #endif
 
 enum { STEPS = 33, WIDTH = 37, CELLS = 32 };
-static float a[4 * STEPS], b[4 * STEPS], plus[16], start[16], x[4 * WIDTH], ours[4 * WIDTH], theirs[4 * WIDTH];
+static float a[4 * STEPS], b[4 * STEPS], plus[32], start[32], x[4 * WIDTH], ours[4 * WIDTH], theirs[4 * WIDTH];
 static float weights[CELLS][WIDTH], scales[CELLS];
 static uint32_t state = 1, count, different;
 
@@ -63,8 +63,8 @@ static void few(int32_t steps)
 {
     for (int32_t rows = 1; rows <= SP_K_PANEL_FEW; ++rows) {
         for (int32_t across = 1; across <= 4; across += 3) {
-            memcpy(ours, start, sizeof start);
-            memcpy(theirs, start, sizeof start);
+            memcpy(ours, start, 16 * sizeof *start);
+            memcpy(theirs, start, 16 * sizeof *start);
             sp_k_panel_few(a, b, steps, rows, ours, across, 5 - across);
             sp_k_panel_few_c(a, b, steps, rows, theirs, across, 5 - across);
             compare(ours, theirs, 16);
@@ -102,8 +102,8 @@ static void sums(void)
         sp_k_panel_turned(start, a, b, steps, ours);
         sp_k_panel_turned_c(start, a, b, steps, theirs);
         compare(ours, theirs, 16);
-        memcpy(ours, start, sizeof start);
-        memcpy(theirs, start, sizeof start);
+        memcpy(ours, start, 16 * sizeof *start);
+        memcpy(theirs, start, 16 * sizeof *start);
         sp_k_row(a, weights[0], steps, ours);
         sp_k_row_c(a, weights[0], steps, theirs);
         compare(ours, theirs, 8);
@@ -113,6 +113,41 @@ static void sums(void)
     fill(b, 4 * STEPS, 2.0f);
     known(KNOWN);
     known(2 * KNOWN);
+}
+
+/* Two tiles at once, for steps that the compiler knows and others. */
+#define two_tiles(steps) \
+    for (int apart = 0; apart <= 16; apart += 16) { \
+        sp_k_panel_columns(start, apart, weights[0], b, steps, 2, 4, ours); \
+        sp_k_panel_sums_c(start, weights[0], b, steps, theirs); \
+        sp_k_panel_sums_c(start + apart, weights[0] + 4 * (steps), b, steps, theirs + 16); \
+        compare(ours, theirs, 32); \
+    } \
+    sp_k_panel_columns(start, 0, weights[0], b, steps, 2, 4, ours); \
+    sp_k_panel_columns(start, 16, weights[0], b, steps, 2, 4, ours + 32); \
+    sp_k_panel_sums_c(start, weights[0] + 4 * (steps), b, steps, theirs); \
+    sp_k_panel_sums_c(start, weights[0], b, steps, theirs + 16); \
+    compare(ours + 16, theirs, 32); \
+    sp_k_panel_add(start, plus, weights[0], b, steps, 2, 4, ours); \
+    sp_k_panel_plus_c(start, plus, weights[0], b, steps, theirs); \
+    sp_k_panel_plus_c(start + 16, plus + 16, weights[0] + 4 * (steps), b, steps, theirs + 16); \
+    compare(ours, theirs, 32)
+
+static void tiles(void)
+{
+    fill(weights[0], 8 * STEPS, 2.0f); /* as one array */
+    fill(b, 4 * STEPS, 2.0f);
+    fill(plus, 32, 1.0f);
+    fill(start, 32, 1.0f);
+    two_tiles(KNOWN);
+    two_tiles(2 * KNOWN);
+    for (int32_t steps = 0; steps <= STEPS; steps += 11) {
+        two_tiles(steps);
+    }
+    memcpy(theirs, ours, sizeof ours);
+    sp_k_panel_columns(start, 0, weights[0], b, KNOWN, 0, 4, ours); /* of none nothing is written */
+    sp_k_panel_add(start, plus, weights[0], b, KNOWN, 0, 4, ours);
+    compare(ours, theirs, 4 * WIDTH);
 }
 
 /* What a panel's first rows alone are given: the same as of all four, and of the others what they started from. */
@@ -127,7 +162,7 @@ static void wanted(void)
             const float *from = start;
             float both[16];
             if (kind == 0) {
-                sp_k_panel_columns(start, a, b, STEPS, rows, ours);
+                sp_k_panel_columns(start, 16, a, b, STEPS, 1, rows, ours);
                 sp_k_panel_sums_c(start, a, b, STEPS, theirs);
             } else if (kind == 1) {
                 sp_k_panel_rows(start, b, a, STEPS, rows, ours);
@@ -140,7 +175,7 @@ static void wanted(void)
                 }
                 from = both;
             } else {
-                sp_k_panel_add(start, plus, a, b, STEPS, rows, ours);
+                sp_k_panel_add(start, plus, a, b, STEPS, 1, rows, ours);
                 sp_k_panel_plus_c(start, plus, a, b, STEPS, theirs);
                 for (int i = 0; i < 16; ++i) {
                     both[i] = plus[i] + start[i];
@@ -195,11 +230,13 @@ static void softmax(void)
 static void gelu(void)
 {
     for (uint32_t i = 0; i < 8000u; ++i) {
-        fill(ours, 4, i % 4u == 0 ? 1e9f : 10.0f);
-        memcpy(theirs, ours, 16);
-        sp_k_panel_gelu(ours, normal_table);
-        sp_k_panel_gelu_c(theirs, normal_table);
-        compare(ours, theirs, 4);
+        fill(ours, 8, i % 4u == 0 ? 1e9f : 320.0f);
+        memcpy(theirs, ours, 32);
+        sp_k_panel_gelu(ours, gelu_table);
+        sp_k_panel_gelu_of_all(ours + 4, 1, gelu_table);
+        sp_k_panel_gelu_c(theirs, gelu_table);
+        sp_k_panel_gelu_c(theirs + 4, gelu_table);
+        compare(ours, theirs, 8);
     }
 }
 
@@ -250,6 +287,7 @@ void reset(void)
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* the FPU on */
     __asm__ volatile("dsb\\n isb");
     sums();
+    tiles();
     wanted();
     mixtures();
     softmax();
@@ -266,7 +304,7 @@ void reset(void)
 @pytest.mark.parametrize("target", MACHINES)
 def test_fpu_and_portable_kernels_give_the_same_bits(target: str, level: str, tmp_path: Path) -> None:
     (tmp_path / "main.c").write_text(PROGRAM.replace("@SEMIHOSTING@", SEMIHOSTING) + VECTORS)
-    (tmp_path / "tables.h").write_text(table("exp2_table", exp2_table()) + table("normal_table", normal_table()))
+    (tmp_path / "tables.h").write_text(table("exp2_table", exp2_table()) + table("gelu_table", gelu_table()))
     (tmp_path / "link.ld").write_text(linker_script(target))
     flags = [f for f in TARGETS[target].flags if f != "-O3"] + [f"-D{d}" for d in TARGETS[target].defines]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, level]

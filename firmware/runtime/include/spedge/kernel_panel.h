@@ -19,12 +19,12 @@ extern "C" {
 #define SP_K_APART static inline
 #endif
 
-/* Tables of cubics in the fraction that rounding leaves, four coefficients each, the constant first. */
+/* Tables of polynomials in the fraction that rounding leaves, four numbers each. */
 enum {
-    SP_K_EXP2_STEPS = 8, /* entries per octave: entry i of 2^(i / 8), i = -255 .. 0, the first of zeros */
+    SP_K_EXP2_STEPS = 8, /* per octave: cubics, constant first; entry i is of 2^(i / 8), i = -255 .. 0, the first zero */
     SP_K_EXP2_ENTRIES = 256,
-    SP_K_NORMAL_STEPS = 8, /* entries per unit: the normal distribution function at i / 8, i = -64 .. 63 */
-    SP_K_NORMAL_ENTRIES = 128
+    SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 */
+    SP_K_GELU_ENTRIES = 512
 };
 
 static inline void sp_k_panel_steps_c(float *s, const float *a, const float *b, int32_t steps, float *sums)
@@ -127,17 +127,15 @@ static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float 
     memcpy(total, sums, sizeof sums);
 }
 
-/* x = gelu(x) for four numbers, absolute error at most 2.5e-7 max(1, |x|). */
+/* x = gelu(x / 32) for four numbers, absolute error at most 2.5e-7 max(1, |x / 32|). */
 static inline void sp_k_panel_gelu_c(float *x, const float *table)
 {
-    const float *const zero = table + 4 * (SP_K_NORMAL_ENTRIES / 2);
+    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
     for (int r = 0; r < 4; ++r) {
-        const float u = SP_K_NORMAL_STEPS * x[r];
-        const float limited = u < -64.0f ? -64.0f : u > 63.0f ? 63.0f : u;
-        const int32_t whole = (int32_t)limited;
-        const float f = limited - (float)whole;
-        const float *const c = zero + 4 * whole;
-        x[r] *= SP_K_FMA(SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]), f, c[0]);
+        const float limited = x[r] < -256.0f ? -256.0f : x[r] > 255.0f ? 255.0f : x[r];
+        const float *const c = zero + 4 * (int32_t)((limited + SP_K_MAGIC) - SP_K_MAGIC);
+        const float f = x[r] + c[0];
+        x[r] = SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]);
     }
 }
 
@@ -223,6 +221,28 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 extern "C" {
 #endif
 
+#ifndef SP_K_PANEL_LOOPS /* where the core's own file has none */
+static inline void sp_k_panel_tiles(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
+                                    int32_t tiles, float *sums)
+{
+    for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16)
+        sp_k_panel_sums(start, w, x, steps, sums);
+}
+
+static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, const float *w, const float *x,
+                                         int32_t steps, int32_t tiles, float *sums)
+{
+    for (; tiles > 0; --tiles, start += 16, plus += 16, w += 4 * steps, sums += 16)
+        sp_k_panel_plus(start, plus, w, x, steps, sums);
+}
+
+static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
+{
+    for (; columns > 0; --columns, x += 4)
+        sp_k_panel_gelu(x, table);
+}
+#endif
+
 /* Below, `rows` is how many of a panel's four rows are wanted, at least 1; of the others what they start from may be left.
  * Three cost no less than four. */
 enum { SP_K_PANEL_FEW = 2 };
@@ -254,17 +274,19 @@ SP_K_APART void sp_k_panel_few_added(const float *start, const float *plus, cons
     sp_k_panel_few_from(s, w, x, steps, rows, sums, 4, 1);
 }
 
-/* Columns w of a product: sums[c][r] = start[c][r] + w[0][c] x[0][r] + ...; sums may be start. */
-static inline void sp_k_panel_columns(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
-                                      float *sums)
+/* Tiles of four columns w of a product: sums[c][r] = start[c][r] + w[0][c] x[0][r] + ...; sums may be start. What the
+ * next tile starts from is `apart` floats behind, its weights and sums follow. */
+static inline void sp_k_panel_columns(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
+                                      int32_t tiles, int32_t rows, float *sums)
 {
     if (rows > SP_K_PANEL_FEW)
-        sp_k_panel_sums(start, w, x, steps, sums);
+        sp_k_panel_tiles(start, apart, w, x, steps, tiles, sums);
     else
-        sp_k_panel_few_from(start, w, x, steps, rows, sums, 4, 1);
+        for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16)
+            sp_k_panel_few_from(start, w, x, steps, rows, sums, 4, 1);
 }
 
-/* The same with sums[r][c], start[r][c]. */
+/* One tile with sums[r][c], start[r][c]. */
 static inline void sp_k_panel_rows(const float *start, const float *x, const float *w, int32_t steps, int32_t rows,
                                    float *sums)
 {
@@ -284,14 +306,15 @@ static inline void sp_k_panel_keep(const float *own, const float *x, const float
         sp_k_panel_few_kept(own, w, x, steps, rows, sums);
 }
 
-/* sums[c][r] = plus[c][r] + start[c][r] + w[0][c] x[0][r] + ...; sums may be plus. */
+/* Tiles of sums[c][r] = plus[c][r] + start[c][r] + w[0][c] x[0][r] + ...; sums may be plus. All follow each other. */
 static inline void sp_k_panel_add(const float *start, const float *plus, const float *w, const float *x, int32_t steps,
-                                  int32_t rows, float *sums)
+                                  int32_t tiles, int32_t rows, float *sums)
 {
     if (rows > SP_K_PANEL_FEW)
-        sp_k_panel_plus(start, plus, w, x, steps, sums);
+        sp_k_panel_tiles_plus(start, plus, w, x, steps, tiles, sums);
     else
-        sp_k_panel_few_added(start, plus, w, x, steps, rows, sums);
+        for (; tiles > 0; --tiles, start += 16, plus += 16, w += 4 * steps, sums += 16)
+            sp_k_panel_few_added(start, plus, w, x, steps, rows, sums);
 }
 
 SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)
@@ -302,14 +325,14 @@ SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)
         x[4 * c] = four[c];
 }
 
-/* GELU of four columns x[c][r]. */
-static inline void sp_k_panel_gelus(float *x, const float *table, int32_t rows)
+/* gelu(x / 32) of a number of columns x[c][r] that is a multiple of four. */
+static inline void sp_k_panel_gelus(float *x, int32_t columns, const float *table, int32_t rows)
 {
     if (rows > 1)
-        for (int c = 0; c < 4; ++c)
-            sp_k_panel_gelu(x + 4 * c, table);
+        sp_k_panel_gelu_of_all(x, columns, table);
     else
-        sp_k_panel_gelu_of_one(x, table);
+        for (int32_t c = 0; c < columns; c += 4)
+            sp_k_panel_gelu_of_one(x + 4 * c, table);
 }
 
 /* Scores as large as this are brought near zero first: a whole number beside SP_K_MAGIC takes 23 bits. */

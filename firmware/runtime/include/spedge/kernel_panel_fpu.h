@@ -30,7 +30,8 @@ extern "C" {
     "vldmia %[b]!, {s24-s31}\n\t" \
     SP_K_FPU_STEP(16, 17, 18, 19, 24, 25, 26, 27) \
     SP_K_FPU_STEP(20, 21, 22, 23, 28, 29, 30, 31)
-#define SP_K_FPU_EIGHT_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS
+#define SP_K_FPU_FOUR_STEPS SP_K_FPU_TWO_STEPS SP_K_FPU_TWO_STEPS
+#define SP_K_FPU_EIGHT_STEPS SP_K_FPU_FOUR_STEPS SP_K_FPU_FOUR_STEPS
 #define SP_K_FPU_STEPS \
     "cmp %[blocks], #0\n\t" \
     "beq 2f\n\t" \
@@ -39,7 +40,12 @@ extern "C" {
     "subs %[blocks], #1\n\t" \
     "bne 1b\n\t" \
     "2:\n\t" \
-    "cmp %[rest], #0\n\t" \
+    "subs %[rest], #4\n\t" \
+    "blt 5f\n\t" \
+    SP_K_FPU_FOUR_STEPS \
+    "subs %[rest], #4\n\t" \
+    "5:\n\t" \
+    "adds %[rest], #4\n\t" \
     "beq 4f\n\t" \
     "3:\n\t" \
     "subs %[rest], #1\n\t" \
@@ -109,6 +115,71 @@ static inline void sp_k_panel_plus(const float *start, const float *x, const flo
                          : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
                          : [start] "r"(start), [x] "r"(x), [sums] "r"(sums)
                          : SP_K_FPU_ALL);
+    }
+}
+
+/* Tiles one after the other, whose numbers of steps the compiler knows. */
+#define SP_K_PANEL_LOOPS
+#define SP_K_FPU_SHORT_TILES(start, ...) \
+    do { \
+        const float *at = x; \
+        __asm__ volatile(start SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS "vstmia %[sums]!, {s0-s15}\n\t" \
+                         : [sums] "+r"(sums), [a] "+r"(w), [b] "+r"(at), __VA_ARGS__ \
+                         : \
+                         : SP_K_FPU_ALL); \
+    } while (--tiles > 0)
+#define SP_K_FPU_LONG_TILES(start, ...) \
+    do { \
+        const float *at = x; \
+        int32_t blocks = steps >> 4; \
+        __asm__ volatile(start \
+                         "1:\n\t" SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS \
+                         "subs %[blocks], #1\n\t" \
+                         "bne 1b\n\t" \
+                         "vstmia %[sums]!, {s0-s15}\n\t" \
+                         : [sums] "+r"(sums), [a] "+r"(w), [b] "+r"(at), [blocks] "+r"(blocks), __VA_ARGS__ \
+                         : \
+                         : SP_K_FPU_ALL); \
+    } while (--tiles > 0)
+#define SP_K_FPU_START_NEXT "vldmia %[start]!, {s0-s15}\n\t"
+#define SP_K_FPU_START_PLUS_NEXT \
+    "vldmia %[x]!, {s0-s15}\n\t" \
+    "vldmia %[start]!, {s16-s31}\n\t" SP_K_FPU_EACH(SP_K_FPU_PLUS)
+
+static inline void sp_k_panel_tiles(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
+                                    int32_t tiles, float *sums)
+{
+    if (tiles <= 0)
+        return;
+    if (SP_K_FPU_SIXTEENS(steps) && apart == 16) {
+        if (steps == 16)
+            SP_K_FPU_SHORT_TILES(SP_K_FPU_START_NEXT, [start] "+r"(start));
+        else
+            SP_K_FPU_LONG_TILES(SP_K_FPU_START_NEXT, [start] "+r"(start));
+    } else if (SP_K_FPU_SIXTEENS(steps) && apart == 0) {
+        if (steps == 16)
+            SP_K_FPU_SHORT_TILES(SP_K_FPU_START, [start] "+r"(start));
+        else
+            SP_K_FPU_LONG_TILES(SP_K_FPU_START, [start] "+r"(start));
+    } else {
+        for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16)
+            sp_k_panel_sums(start, w, x, steps, sums);
+    }
+}
+
+static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, const float *w, const float *x,
+                                         int32_t steps, int32_t tiles, float *sums)
+{
+    if (tiles <= 0)
+        return;
+    if (SP_K_FPU_SIXTEENS(steps)) {
+        if (steps == 16)
+            SP_K_FPU_SHORT_TILES(SP_K_FPU_START_PLUS_NEXT, [start] "+r"(start), [x] "+r"(plus));
+        else
+            SP_K_FPU_LONG_TILES(SP_K_FPU_START_PLUS_NEXT, [start] "+r"(start), [x] "+r"(plus));
+    } else {
+        for (; tiles > 0; --tiles, start += 16, plus += 16, w += 4 * steps, sums += 16)
+            sp_k_panel_plus(start, plus, w, x, steps, sums);
     }
 }
 

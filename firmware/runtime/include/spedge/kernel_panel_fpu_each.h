@@ -35,13 +35,6 @@ static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top
 #define sp_k_panel_top sp_k_panel_top_c
 #endif
 
-/* s4-s7: what truncation leaves of s4-s7; the integers to n0-n3. */
-#define SP_K_FPU_SPLIT \
-    SP_K_FPU_FOUR_OF_TWO("vcvt.s32.f32", 8, 9, 10, 11, 4, 5, 6, 7) \
-    "vmov %[n0], %[n1], s8, s9\n\t" \
-    "vmov %[n2], %[n3], s10, s11\n\t" \
-    SP_K_FPU_FOUR_OF_TWO("vcvt.f32.s32", 8, 9, 10, 11, 8, 9, 10, 11) \
-    SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
 /* The cubics of the entries n0-n3 in s4-s7, to s8, s12, s24, s28. */
 #define SP_K_FPU_CUBICS \
     "add %[n0], %[zero], %[n0], lsl #4\n\t" \
@@ -138,25 +131,50 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
                      : SP_K_FPU_ALL);
 }
 
-/* Past the table's ends its cubics are constants, whatever the fraction. */
+/* s0-s3 plus the first numbers of the entries n0-n3, and the squares of that to s5, s9, s13, s17. */
+#define SP_K_FPU_SQUARES \
+    "add %[n0], %[zero], %[n0], lsl #4\n\t" \
+    "add %[n1], %[zero], %[n1], lsl #4\n\t" \
+    "add %[n2], %[zero], %[n2], lsl #4\n\t" \
+    "add %[n3], %[zero], %[n3], lsl #4\n\t" \
+    "vldmia %[n0], {s4-s7}\n\t" \
+    "vldmia %[n1], {s8-s11}\n\t" \
+    "vldmia %[n2], {s12-s15}\n\t" \
+    "vldmia %[n3], {s16-s19}\n\t" \
+    SP_K_FPU_FOUR("vadd.f32", 0, 1, 2, 3, 0, 1, 2, 3, 4, 8, 12, 16) \
+    SP_K_FPU_FMA(6, 10, 14, 18, 7, 11, 15, 19, 0, 1, 2, 3) \
+    SP_K_FPU_FMA(5, 9, 13, 17, 6, 10, 14, 18, 0, 1, 2, 3)
+
+/* What lies past the table's ends goes by the last of its entries. */
+static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
+{
+    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
+    int32_t n0, n1, n2, n3;
+    __asm__ volatile("1:\n\t"
+                     "vldmia %[x], {s0-s3}\n\t"
+                     "subs %[columns], #1\n\t"
+                     SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 4, 5, 6, 7, 0, 1, 2, 3)
+                     "vmov %[n0], %[n1], s4, s5\n\t"
+                     "vmov %[n2], %[n3], s6, s7\n\t"
+                     "ssat %[n0], #9, %[n0]\n\t"
+                     "ssat %[n1], #9, %[n1]\n\t"
+                     "ssat %[n2], #9, %[n2]\n\t"
+                     "ssat %[n3], #9, %[n3]\n\t"
+                     SP_K_FPU_SQUARES
+                     "vstmia %[x]!, {s5}\n\t"
+                     "vstmia %[x]!, {s9}\n\t"
+                     "vstmia %[x]!, {s13}\n\t"
+                     "vstmia %[x]!, {s17}\n\t"
+                     "bne 1b\n\t"
+                     : [x] "+r"(x), [columns] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
+                       [n3] "=&r"(n3)
+                     : [zero] "r"(zero)
+                     : SP_K_FPU_ALL);
+}
+
 static inline void sp_k_panel_gelu(float *x, const float *table)
 {
-    const float *const zero = table + 4 * (SP_K_NORMAL_ENTRIES / 2);
-    int32_t n0, n1, n2, n3;
-    __asm__ volatile("vmov.f32 s16, #8.0\n\t"
-                     "vldmia %[x], {s0-s3}\n\t"
-                     SP_K_FPU_FOUR("vmul.f32", 4, 5, 6, 7, 0, 1, 2, 3, 16, 16, 16, 16)
-                     SP_K_FPU_SPLIT
-                     "ssat %[n0], #7, %[n0]\n\t"
-                     "ssat %[n1], #7, %[n1]\n\t"
-                     "ssat %[n2], #7, %[n2]\n\t"
-                     "ssat %[n3], #7, %[n3]\n\t"
-                     SP_K_FPU_CUBICS
-                     SP_K_FPU_FOUR("vmul.f32", 0, 1, 2, 3, 0, 1, 2, 3, 8, 12, 24, 28)
-                     "vstmia %[x], {s0-s3}\n\t"
-                     : [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3)
-                     : [zero] "r"(zero), [x] "r"(x)
-                     : SP_K_FPU_ALL);
+    sp_k_panel_gelu_of_all(x, 1, table);
 }
 
 /* An even and an odd column at a time, each with its own code in the loop; a last one alone. */

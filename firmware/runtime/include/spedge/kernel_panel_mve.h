@@ -127,11 +127,13 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
 static inline void sp_k_panel_gelu(float *x, const float *table)
 {
     const float32x4_t value = sp_k_load(x);
-    const float32x4_t u = vmulq_n_f32(value, (float)SP_K_NORMAL_STEPS);
-    const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(u, vdupq_n_f32(-64.0f)), vdupq_n_f32(63.0f));
-    const int32x4_t whole = vcvtq_s32_f32(limited);
-    const uint32x4_t at = vreinterpretq_u32_s32(vaddq_n_s32(whole, SP_K_NORMAL_ENTRIES / 2));
-    sp_k_store(x, vmulq_f32(value, sp_k_mve_cubics(vsubq_f32(limited, vcvtq_f32_s32(whole)), table, at)));
+    const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(value, vdupq_n_f32(-256.0f)), vdupq_n_f32(255.0f));
+    const int32x4_t at = vaddq_n_s32(vcvtnq_s32_f32(limited), SP_K_GELU_ENTRIES / 2);
+    const uint32x4_t first = vreinterpretq_u32_s32(vshlq_n_s32(at, 2));
+    const float32x4_t f = vaddq_f32(value, vldrwq_gather_shifted_offset_f32(table, first));
+    float32x4_t p = vldrwq_gather_shifted_offset_f32(table + 3, first);
+    p = vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 2, first), p, f);
+    sp_k_store(x, vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 1, first), p, f));
 }
 
 static inline void sp_k_panel_scale(float *sums, const float *by)
