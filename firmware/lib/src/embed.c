@@ -132,62 +132,78 @@ static void mark(const sp_embed_config_t *config, void *scratch, const sp_event_
         mark_cell(bitmap, counts, cell_of(size, buckets, &events[i], t_last));
 }
 
-/* How many of a token's slots are of one bucket with the first. They are in order: ages only fall. since: t_last less
- * the time above that in a slot. */
-static uint32_t same_bucket(uint32_t span_bits, uint32_t corner, const uint32_t *slots, uint32_t n, uint64_t since,
+/* How many of a token's slots, the first of which is that old, are of one bucket with it: ages only fall. since: t_last
+ * less the time above that in a slot. */
+static uint32_t same_bucket(uint32_t span_bits, uint32_t corner, const uint32_t *slots, uint32_t n, uint32_t since,
                             uint32_t bucket)
 {
-    const uint64_t least = bucket == 0 ? 0 : (uint64_t)AGE_UNIT << (bucket - 1u);
-    uint32_t same = 1, most = n - 1u;
+    const uint32_t least = bucket == 0 ? 0 : AGE_UNIT << (bucket - 1u);
+    uint32_t same = 1, most = n;
 
     if (since - sp_slot_time(span_bits, slots[n - 1u] ^ corner) >= least)
         return n; /* mostly */
-    while (same < most) {
-        const uint32_t middle = (same + most + 1u) / 2u;
+    while (same + 1u < most) {
+        const uint32_t middle = (same + most) / 2u;
         if (since - sp_slot_time(span_bits, slots[middle - 1u] ^ corner) >= least)
             same = middle;
         else
-            most = middle - 1u;
+            most = middle;
     }
     return same;
 }
 
-/* What `mark` does with the token's events, from the slots in which they lie. */
-static void mark_token(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
+/* What a token's slots are told apart by. */
+typedef struct {
+    uint32_t span_bits, corner, size, polarity;
+} slots_t;
+
+/* Events of one bucket, fewer than a count can hold. */
+SP_INLINE void mark_slots(uint32_t *bitmap, uint16_t *counts, const slots_t *of, const uint32_t *slots,
+                          const uint32_t *end, uint32_t plane)
 {
-    uint32_t *bitmap = scratch;
-    uint16_t *counts = counts_in(config, scratch);
-    const uint32_t size = config->patch_size, last = config->buckets - 1u, mask = (1u << tok->span_bits) - 1u;
-    const uint32_t polarity = config->buckets * size * size;
+    const uint32_t corner = of->corner, size = of->size, polarity = of->polarity, mask = (1u << of->span_bits) - 1u;
+
+    do {
+        const uint32_t slot = *slots++ ^ corner;
+        const uint32_t cell = plane + (slot & mask) * size + (slot >> EVT2_X_AT & mask) +
+                              (evt2_type(slot) & 1u) * polarity;
+        bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
+        counts[cell]++;
+    } while (slots < end);
+}
+
+/* What `mark` does with the token's events, from the slots in which they lie. Returns 0 where that would need times of 64
+ * bits or counts that stop; nothing is marked then. */
+static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
+{
+    const uint32_t size = config->patch_size, last = config->buckets - 1u;
     const sp_token_t *token = sp_tokenizer_token(tok);
-    const uint32_t corner = sp_corner(size, token->x, token->y);
+    const slots_t of = {tok->span_bits, sp_corner(size, token->x, token->y), size, config->buckets * size * size};
     const uint32_t *slots;
     uint64_t time_high;
     sp_token_cursor_t cursor;
 
     sp_token_cursor_init(&cursor, tok);
+    if (cursor.left > UINT16_MAX)
+        return 0;
     for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &time_high)) > 0;) {
+        if (t_last - time_high > UINT32_MAX)
+            return 0; /* of the first ones: what follows is younger */
+        const uint32_t since = (uint32_t)(t_last - time_high);
         for (uint32_t same; n > 0; n -= same, slots += same) {
-            const uint64_t since = t_last - time_high;
-            const uint32_t bucket = bucket_of(since - sp_slot_time(tok->span_bits, slots[0] ^ corner), last);
-            const uint32_t plane = bucket * size * size;
-            same = same_bucket(tok->span_bits, corner, slots, n, since, bucket);
-            for (uint32_t i = 0; i < same; i++) {
-                const uint32_t slot = slots[i] ^ corner, place = (slot & mask) * size + (slot >> EVT2_X_AT & mask);
-                mark_cell(bitmap, counts, plane + (evt2_type(slot) & 1u) * polarity + place);
-            }
+            const uint32_t bucket = bucket_of(since - sp_slot_time(of.span_bits, slots[0] ^ of.corner), last);
+            same = same_bucket(of.span_bits, of.corner, slots, n, since, bucket);
+            mark_slots(scratch, counts_in(config, scratch), &of, slots, slots + same, bucket * size * size);
         }
     }
+    return 1;
 }
 
 /* Most cells hold a few events. */
-static float log1p_of(uint16_t count)
-{
-    static const float few[] = {0.0f,         0.693147181f, 1.098612289f, 1.386294361f, 1.609437912f, 1.791759469f,
-                                1.945910149f, 2.079441542f, 2.197224577f, 2.302585093f, 2.397895273f, 2.484906650f,
-                                2.564949357f, 2.639057330f, 2.708050201f, 2.772588722f};
-    return count < sizeof few / sizeof few[0] ? few[count] : log1pf((float)count);
-}
+static const float log1p_of_few[] = {0.0f,         0.693147181f, 1.098612289f, 1.386294361f, 1.609437912f, 1.791759469f,
+                                     1.945910149f, 2.079441542f, 2.197224577f, 2.302585093f, 2.397895273f, 2.484906650f,
+                                     2.564949357f, 2.639057330f, 2.708050201f, 2.772588722f};
+#define FEW (sizeof log1p_of_few / sizeof log1p_of_few[0])
 
 static uint32_t lowest_bit(uint32_t bits)
 {
@@ -217,7 +233,7 @@ static void gather_integers(const sp_embed_config_t *config, void *scratch, floa
         for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
             const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
             rows[waiting] = &config->integers[cell * config->hidden];
-            scales[waiting] = log1p_of(counts[cell]);
+            scales[waiting] = counts[cell] < FEW ? log1p_of_few[counts[cell]] : log1pf((float)counts[cell]);
             counts[cell] = 0;
             if (++waiting == ROWS_AT_ONCE) {
                 sp_embed_add_integers(out, rows, scales, waiting, config->hidden, config->exponent);
@@ -235,10 +251,10 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
 {
     uint32_t *bitmap = scratch;
     uint16_t *counts = counts_in(config, scratch);
-    const size_t words = bitmap_words(config);
-    const float *rows[ROWS_AT_ONCE];
-    float scales[ROWS_AT_ONCE];
-    uint32_t waiting = 0;
+    const uint32_t *const end = bitmap + bitmap_words(config);
+    const uint32_t hidden = config->hidden;
+    const float *weight = config->weight, *rows[ROWS_AT_ONCE], **row = rows;
+    float scales[ROWS_AT_ONCE], *scale = scales;
 
 #if SP_EMBED_INTEGERS
     if (config->integers) {
@@ -246,25 +262,29 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
         return;
     }
 #endif
-    memcpy(out, config->bias, config->hidden * sizeof *out);
-    for (size_t w = 0; w < words; w++) {
-        for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
-            const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
-            rows[waiting] = &config->weight[cell * config->hidden];
-            scales[waiting] = log1p_of(counts[cell]);
-            counts[cell] = 0;
-            if (++waiting == ROWS_AT_ONCE) {
-                sp_embed_add_rows(out, rows, scales, ROWS_AT_ONCE, config->hidden);
-                waiting = 0;
+    memcpy(out, config->bias, hidden * sizeof *out);
+    for (; bitmap < end; bitmap++, counts += CELLS_PER_WORD, weight += (size_t)CELLS_PER_WORD * hidden) {
+        uint32_t bits = *bitmap;
+        if (bits == 0)
+            continue;
+        *bitmap = 0;
+        do {
+            const uint32_t i = lowest_bit(bits), count = counts[i];
+            counts[i] = 0;
+            *row++ = weight + (size_t)i * hidden;
+            *scale++ = count < FEW ? log1p_of_few[count] : log1pf((float)count);
+            if (row == rows + ROWS_AT_ONCE) {
+                sp_embed_add_rows(out, rows, scales, ROWS_AT_ONCE, hidden);
+                row = rows;
+                scale = scales;
             }
-        }
-        bitmap[w] = 0;
+        } while (bits &= bits - 1u);
     }
-    if (waiting % 2u != 0) {
-        rows[waiting] = rows[0];
-        scales[waiting++] = 0.0f;
+    if ((row - rows) % 2 != 0) {
+        *row++ = rows[0];
+        *scale = 0.0f;
     }
-    sp_embed_add_rows(out, rows, scales, waiting, config->hidden);
+    sp_embed_add_rows(out, rows, scales, (uint32_t)(row - rows), hidden);
 }
 
 /* The time of the ready token's newest event. Only a voxel's is not the token's own. */
@@ -283,7 +303,7 @@ static uint64_t newest_event(const sp_tokenizer_t *tok)
     return t;
 }
 
-/* The same for patches of another size than the tokenizer's. */
+/* The same for any token, also with patches of another size than the tokenizer's. */
 static void mark_other(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
 {
     sp_event_t events[EVENTS_AT_ONCE];
@@ -302,9 +322,7 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
 
     if (!scratch_fits(config, scratch, scratch_size))
         return SP_ERR_CAPACITY;
-    if (config->patch_size == sp_tokenizer_config(tok)->patch_size)
-        mark_token(config, scratch, tok, newest);
-    else
+    if (config->patch_size != sp_tokenizer_config(tok)->patch_size || !mark_token(config, scratch, tok, newest))
         mark_other(config, scratch, tok, newest);
     gather(config, scratch, out);
     return SP_OK;

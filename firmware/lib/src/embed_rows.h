@@ -12,8 +12,8 @@
 #define MULTIPLY_ADD(x, y, z) ((x) * (y) + (z))
 #endif
 
-/* out[i] += scales[0] rows[0][i] + scales[1] rows[1][i] + ..., in that order; n is even. */
-static inline void sp_embed_add_rows_c(float *out, const float *const *rows, const float *scales, uint32_t n,
+/* out[i] += scales[0] rows[0][i] + scales[1] rows[1][i] + ..., in that order; n is even. rows may be changed. */
+static inline void sp_embed_add_rows_c(float *out, const float **rows, const float *scales, uint32_t n,
                                        uint32_t hidden)
 {
     for (; n > 0; n -= 2, rows += 2, scales += 2) {

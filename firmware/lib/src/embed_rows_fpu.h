@@ -9,45 +9,56 @@ enum { EMBED_FPU_OUTPUTS = 16 };
 /* clang-format off */
 #define EMBED_FPU_ADD(d, w, s) "vfma.f32 s" #d ", s" #w ", s" #s "\n\t"
 #define EMBED_FPU_ROW(at, s) \
-    "vldmia %[" #at "]!, {s16-s23}\n\t" \
+    "vldmia " #at "!, {s16-s23}\n\t" \
     EMBED_FPU_ADD(0, 16, s) EMBED_FPU_ADD(1, 17, s) EMBED_FPU_ADD(2, 18, s) EMBED_FPU_ADD(3, 19, s) \
     EMBED_FPU_ADD(4, 20, s) EMBED_FPU_ADD(5, 21, s) EMBED_FPU_ADD(6, 22, s) EMBED_FPU_ADD(7, 23, s) \
-    "vldmia %[" #at "], {s16-s23}\n\t" \
+    "vldmia " #at "!, {s16-s23}\n\t" \
     EMBED_FPU_ADD(8, 16, s) EMBED_FPU_ADD(9, 17, s) EMBED_FPU_ADD(10, 18, s) EMBED_FPU_ADD(11, 19, s) \
     EMBED_FPU_ADD(12, 20, s) EMBED_FPU_ADD(13, 21, s) EMBED_FPU_ADD(14, 22, s) EMBED_FPU_ADD(15, 23, s)
 
-static inline void sp_embed_add_rows(float *out, const float *const *rows, const float *scales, uint32_t n,
-                                     uint32_t hidden)
+/* rows are moved on to the outputs that are left. */
+static inline void sp_embed_add_rows(float *out, const float **rows, const float *scales, uint32_t n, uint32_t hidden)
 {
     uint32_t i = 0;
     for (; n > 0 && i + EMBED_FPU_OUTPUTS <= hidden; i += EMBED_FPU_OUTPUTS) {
-        const float *const *row = rows;
-        const float *scale = scales, *even, *odd;
+        const float **row = rows;
+        const float *scale = scales;
         uint32_t left = n;
         __asm__ volatile("vldmia %[out], {s0-s15}\n\t"
-                         "1:\n\t"
-                         "ldr %[even], [%[row]], #4\n\t"
-                         "ldr %[odd], [%[row]], #4\n\t"
+                         "tst %[left], #2\n\t"
+                         "beq 1f\n\t"
+                         "ldrd r4, r5, [%[row]]\n\t"
                          "vldmia %[scale]!, {s24-s25}\n\t"
-                         "add %[even], %[at]\n\t"
-                         "add %[odd], %[at]\n\t"
-                         "subs %[left], #2\n\t"
-                         EMBED_FPU_ROW(even, 24)
-                         EMBED_FPU_ROW(odd, 25)
-                         "bne 1b\n\t"
+                         "sub %[left], #2\n\t"
+                         EMBED_FPU_ROW(r4, 24)
+                         EMBED_FPU_ROW(r5, 25)
+                         "stmia %[row]!, {r4, r5}\n\t"
+                         "1:\n\t"
+                         "cmp %[left], #0\n\t"
+                         "beq 3f\n\t"
+                         "2:\n\t"
+                         "ldmia %[row], {r4, r5, r6, r8}\n\t"
+                         "vldmia %[scale]!, {s24-s27}\n\t"
+                         "subs %[left], #4\n\t"
+                         EMBED_FPU_ROW(r4, 24)
+                         EMBED_FPU_ROW(r5, 25)
+                         EMBED_FPU_ROW(r6, 26)
+                         EMBED_FPU_ROW(r8, 27)
+                         "stmia %[row]!, {r4, r5, r6, r8}\n\t"
+                         "bne 2b\n\t"
+                         "3:\n\t"
                          "vstmia %[out], {s0-s15}\n\t"
-                         : [row] "+r"(row), [scale] "+r"(scale), [left] "+r"(left), [even] "=&r"(even),
-                           [odd] "=&r"(odd)
-                         : [out] "r"(out + i), [at] "r"(i * sizeof *out)
-                         : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13",
-                           "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "cc",
-                           "memory");
+                         : [row] "+r"(row), [scale] "+r"(scale), [left] "+r"(left)
+                         : [out] "r"(out + i)
+                         : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10",
+                           "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23",
+                           "s24", "s25", "s26", "s27", "cc", "memory");
     }
     /* clang-format on */
     for (; n > 0 && i < hidden; i++) {
         float sum = out[i];
         for (uint32_t r = 0; r < n; r++)
-            sum = MULTIPLY_ADD(scales[r], rows[r][i], sum);
+            sum = MULTIPLY_ADD(scales[r], *rows[r]++, sum);
         out[i] = sum;
     }
 }
