@@ -86,7 +86,7 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     from .calibration import embedded_samples
     from .graph.quantise import quantise
     from .graph.reference import to_onnx
-    from .graph.rewrite import keep_columns, split_heads
+    from .graph.rewrite import centre_rows, keep_columns, split_heads
     from .plan.stateful import StatefulProgram
     from .text import model as emit
 
@@ -100,6 +100,8 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
         split_heads(graph)
         if not target.integers:  # which larger weights would take bits from
             keep_columns(graph)
+            if not graph.stateful:
+                centre_rows(graph)
     if graph.stateful and probes:
         raise CompileError("there is no report by kernel of a causal encoder")
     files: dict[str, str | bytes] = {}

@@ -39,9 +39,10 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Source(Node):
-    """Constant rows [p, width], then the tokens."""
+    """Constant rows [p, width], then the tokens; `centred`: less the mean of each."""
 
     prefix: Array
+    centred: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +76,15 @@ class HeadLinear(Unary):
 
 @dataclass(frozen=True, eq=False)
 class Norm(Unary):
-    """Layer normalisation over the row; scale and shift are None once they are folded away."""
+    """Layer normalisation over the row; scale and shift are None once they are folded away.
+
+    centred: the mean of x is known to be zero.
+    """
 
     epsilon: float
     scale: Array | None = None
     shift: Array | None = None
+    centred: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,9 +136,12 @@ class _Exporter:
     def write(self, node: Node) -> None:
         out = node.out.name
         if isinstance(node, Source):
-            x = self.shaped("tokens", self.graph.capacity, node.out.width, out="" if self.graph.prefix else out)
+            x = self.shaped("tokens", self.graph.capacity, node.out.width)
             if self.graph.prefix:
-                self.op("Concat", self.constant(node.prefix), x, out=out, axis=0)
+                x = self.op("Concat", self.constant(node.prefix), x, axis=0)
+            if node.centred:
+                x = self.op("Sub", x, self.op("ReduceMean", x, self.constant(np.array([-1], np.int64)), keepdims=1))
+            self.op("Identity", x, out=out)
         elif isinstance(node, Linear):
             self.linear(node)
         elif isinstance(node, HeadLinear):

@@ -270,6 +270,39 @@ def _plus_constant(linear: Linear, constant: Array | None) -> Array | None:
     return (more if linear.bias is None else linear.bias + more).astype(np.float32)
 
 
+def centre_rows(graph: Graph) -> None:
+    """Take its mean from each row that enters, and from all that is added to it, so that normalisations need not.
+
+    They read the same with and without. Only where nothing else reads these rows, and what is added is a linear's.
+    """
+    source = graph.source
+    rows, norms, linears = {source.out}, list[Norm](), list[Linear]()
+    for node in graph.nodes:
+        added = [v for v in node.inputs if v not in rows]
+        if len(added) == len(node.inputs):
+            continue
+        if isinstance(node, Norm):
+            norms.append(node)
+            continue
+        if not isinstance(node, Map) or node.op != "add" or len(node.inputs) != 2 or len(added) != 1:
+            return
+        linear = graph.producer(added[0])
+        if not isinstance(linear, Linear) or not graph.used_once(linear.out):
+            return
+        linears.append(linear)
+        rows.add(node.out)
+    if graph.output in rows:
+        return
+    for linear in linears:
+        weight, bias = linear.weight.astype(np.float64), linear.bias
+        weight = (weight - weight.mean(axis=1, keepdims=True)).astype(np.float32)
+        bias = None if bias is None else (bias - bias.mean(dtype=np.float64)).astype(np.float32)
+        graph.replace_node(linear, [replace(linear, weight=weight, bias=bias)])
+    for norm in norms:
+        graph.replace_node(norm, [replace(norm, centred=True)])
+    graph.replace_node(source, [replace(source, centred=True)])
+
+
 #: Largest weight where some rows are made the identity: what it may cost in rounding. Scores are powers of two: less.
 MOST_OF_VALUES, MOST_OF_KEYS = 32.0, 8.0
 APART = 4  # rows between those that are tried

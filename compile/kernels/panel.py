@@ -199,26 +199,30 @@ class RowLinearKernel(LinearKernel):
 
 @dataclass(frozen=True)
 class PanelNormKernel(NormKernel):
-    """NormKernel without scale and shift, from a panel to a panel."""
+    """NormKernel without scale and shift, from a panel to a panel; centred: of rows whose means are zero."""
+
+    centred: bool = False
 
     @property
     def title(self) -> str:
-        return f"panel_{super().title}"
+        return f"panel_{'centred_' if self.centred else ''}{super().title}"
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         numbers = b.number(1 / self.width), b.number(self.epsilon)
-        b.do("sp_k_panel_norm", b.address(p["x"], 0), self.width, *numbers, b.address(p["out"], 0))
+        function = "sp_k_panel_norm_centred" if self.centred else "sp_k_panel_norm"
+        b.do(function, b.address(p["x"], 0), self.width, *numbers, b.address(p["out"], 0))
 
 
 @dataclass(frozen=True)
 class PanelKernel(Kernel):
-    """A block of rows to a panel in the same place, by way of `scratch`."""
+    """A block of rows to a panel in the same place, by way of `scratch`; centred: less the mean of each."""
 
     width: int
+    centred: bool = False
 
     @property
     def title(self) -> str:
-        return f"panel_{self.rows}x{self.width}"
+        return f"panel_{'centred_' if self.centred else ''}{self.rows}x{self.width}"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -228,6 +232,8 @@ class PanelKernel(Kernel):
         scratch, out = b.address(p["scratch"], 0), b.address(p["out"], 0)
         b.do("sp_k_panel_copy", out, self.rows * self.width, scratch)
         b.do("sp_k_panel_turn", scratch, self.width, out)
+        if self.centred:
+            b.do("sp_k_panel_centre", out, self.width, b.number(1 / self.width))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -242,6 +243,8 @@ class Calls:
         kernel = self.norm_kernel(blocks, layouts, bool(affine))(
             self.rows(blocks), node.out.width, node.epsilon, bool(affine), *layouts
         )
+        if isinstance(kernel, PanelNormKernel):
+            kernel = replace(kernel, centred=node.centred)
         return Call(kernel, (x, *affine, self.places.write(buffer, blocks), *self.given(blocks)), node.out.name)
 
     def norm_kernel(self, blocks: bool, layouts: tuple[Layout, Layout], affine: bool) -> type[NormKernel]:

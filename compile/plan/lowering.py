@@ -91,7 +91,8 @@ class Lowering:
         width = source.layout.size
         scratch = self.memory.new_buffer("scratch", Layout(width), self.rows)
         self.memory.touch(source, scratch)
-        call = Call(PanelKernel(self.rows, width), (Arg(scratch), self.places.write(source, True)), source.name)
+        kernel = PanelKernel(self.rows, width, self.graph.source.centred)
+        call = Call(kernel, (Arg(scratch), self.places.write(source, True)), source.name)
         self.phases.append(Phase("rows to panels", [call]))
         self.memory.time += 1
 

@@ -265,6 +265,14 @@ static void rest(void)
         sp_k_panel_norm(x, width, 1.0f / (float)width, 1e-5f, ours);
         sp_k_panel_norm_c(x, width, 1.0f / (float)width, 1e-5f, theirs);
         compare(ours, theirs, 4 * width);
+        sp_k_panel_norm_centred(x, width, 1.0f / (float)width, 1e-5f, ours);
+        sp_k_panel_norm_centred_c(x, width, 1.0f / (float)width, 1e-5f, theirs);
+        compare(ours, theirs, 4 * width);
+        memcpy(ours, x, sizeof x);
+        memcpy(theirs, x, sizeof x);
+        sp_k_panel_centre(ours, width, 1.0f / (float)width);
+        sp_k_panel_centre_c(theirs, width, 1.0f / (float)width);
+        compare(ours, theirs, 4 * WIDTH);
         sp_k_panel_turn(x, width, ours);
         sp_k_panel_turn_c(x, width, theirs);
         compare(ours, theirs, 4 * width);

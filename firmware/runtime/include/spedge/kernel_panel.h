@@ -157,6 +157,48 @@ static inline void sp_k_panel_norm_c(const float *x, int32_t width, float share,
     }
 }
 
+/* The sums of four rows over `width` columns: of the numbers, or of their squares. Two at a time, of even and of odd
+ * columns in fours; then those that are left. */
+#define SP_K_PANEL_TWO_SUMS(x, width, term, totals) \
+    do { \
+        int32_t k = 0; \
+        float odd[4] = {0.0f, 0.0f, 0.0f, 0.0f}; \
+        for (int r = 0; r < 4; ++r) \
+            totals[r] = 0.0f; \
+        for (; k < ((width) & ~3); ++k) \
+            for (int r = 0; r < 4; ++r) \
+                *(k & 1 ? &odd[r] : &totals[r]) = term(x[4 * k + r], k & 1 ? odd[r] : totals[r]); \
+        for (int r = 0; r < 4; ++r) \
+            totals[r] += odd[r]; \
+        for (; k < (width); ++k) \
+            for (int r = 0; r < 4; ++r) \
+                totals[r] = term(x[4 * k + r], totals[r]); \
+    } while (0)
+#define SP_K_PANEL_ITSELF(x, sum) ((x) + (sum))
+#define SP_K_PANEL_SQUARE(x, sum) SP_K_FMA(x, x, sum)
+
+/* Less its mean of each of four rows x[k][r], in their place. */
+static inline void sp_k_panel_centre_c(float *x, int32_t width, float share)
+{
+    float mean[4];
+    SP_K_PANEL_TWO_SUMS(x, width, SP_K_PANEL_ITSELF, mean);
+    for (int r = 0; r < 4; ++r)
+        mean[r] *= share;
+    for (int32_t i = 0; i < 4 * width; ++i)
+        x[i] -= mean[i & 3];
+}
+
+/* sp_k_panel_norm of rows whose means are zero. */
+static inline void sp_k_panel_norm_centred_c(const float *x, int32_t width, float share, float epsilon, float *out)
+{
+    float scale[4];
+    SP_K_PANEL_TWO_SUMS(x, width, SP_K_PANEL_SQUARE, scale);
+    for (int r = 0; r < 4; ++r)
+        scale[r] = 1.0f / SP_K_SQRT(scale[r] * share + epsilon);
+    for (int32_t i = 0; i < 4 * width; ++i)
+        out[i] = x[i] * scale[i & 3];
+}
+
 /* sums[k][r] *= by[r], for four columns. */
 static inline void sp_k_panel_scale_c(float *sums, const float *by)
 {
@@ -211,6 +253,8 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #define sp_k_panel_powers sp_k_panel_powers_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c
 #define sp_k_panel_norm sp_k_panel_norm_c
+#define sp_k_panel_centre sp_k_panel_centre_c
+#define sp_k_panel_norm_centred sp_k_panel_norm_centred_c
 #define sp_k_panel_scale sp_k_panel_scale_c
 #define sp_k_panel_mixtures sp_k_panel_mixtures_c
 #define sp_k_panel_copy sp_k_panel_copy_c

@@ -250,6 +250,77 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
                      : SP_K_FPU_ALL);
 }
 
+/* Four columns a turn: of a width that leaves some the plain C takes these. */
+#define SP_K_FPU_TWO_SUMS(x, width, term, plain, totals) \
+    do { \
+        const float *at = x; \
+        int32_t blocks = (width) >> 2; \
+        for (int r = 0; r < 4; ++r) \
+            totals[r] = 0.0f; \
+        if (blocks > 0) \
+            __asm__ volatile("vldmia %[four], {s16-s19}\n\t" \
+                             "vldmia %[four], {s20-s23}\n\t" \
+                             "1:\n\t" \
+                             "vldmia %[at]!, {s0-s15}\n\t" \
+                             "subs %[blocks], #1\n\t" \
+                             term(16, 17, 18, 19, 0, 1, 2, 3) term(20, 21, 22, 23, 4, 5, 6, 7) \
+                             term(16, 17, 18, 19, 8, 9, 10, 11) term(20, 21, 22, 23, 12, 13, 14, 15) \
+                             "bne 1b\n\t" \
+                             SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 20, 21, 22, 23) \
+                             "vstmia %[four], {s16-s19}\n\t" \
+                             : [at] "+r"(at), [blocks] "+r"(blocks) \
+                             : [four] "r"(totals) \
+                             : SP_K_FPU_ALL); \
+        for (int32_t k = (width) & ~3; k < (width); ++k) \
+            for (int r = 0; r < 4; ++r) \
+                totals[r] = plain(x[4 * k + r], totals[r]); \
+    } while (0)
+#define SP_K_FPU_ADD_FOUR(d0, d1, d2, d3, x0, x1, x2, x3) \
+    SP_K_FPU_FOUR("vadd.f32", d0, d1, d2, d3, d0, d1, d2, d3, x0, x1, x2, x3)
+#define SP_K_FPU_SQUARE_FOUR(d0, d1, d2, d3, x0, x1, x2, x3) \
+    SP_K_FPU_FMA(d0, d1, d2, d3, x0, x1, x2, x3, x0, x1, x2, x3)
+/* out[k][r] = x[k][r] op by[r], the op on floats in C, too. */
+#define SP_K_FPU_EACH_ROW(op, in_c, x, width, by, out) \
+    do { \
+        const float *at = x; \
+        float *to = out; \
+        int32_t blocks = (width) >> 2; \
+        if (blocks > 0) \
+            __asm__ volatile("vldmia %[four], {s16-s19}\n\t" \
+                             "1:\n\t" \
+                             "vldmia %[at]!, {s0-s15}\n\t" \
+                             "subs %[blocks], #1\n\t" \
+                             SP_K_FPU_FOUR(op, 0, 1, 2, 3, 0, 1, 2, 3, 16, 17, 18, 19) \
+                             SP_K_FPU_FOUR(op, 4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19) \
+                             SP_K_FPU_FOUR(op, 8, 9, 10, 11, 8, 9, 10, 11, 16, 17, 18, 19) \
+                             SP_K_FPU_FOUR(op, 12, 13, 14, 15, 12, 13, 14, 15, 16, 17, 18, 19) \
+                             "vstmia %[to]!, {s0-s15}\n\t" \
+                             "bne 1b\n\t" \
+                             : [at] "+r"(at), [to] "+r"(to), [blocks] "+r"(blocks) \
+                             : [four] "r"(by) \
+                             : SP_K_FPU_ALL); \
+        for (int32_t i = 4 * ((width) & ~3); i < 4 * (width); ++i) \
+            out[i] = x[i] in_c by[i & 3]; \
+    } while (0)
+
+static inline void sp_k_panel_centre(float *x, int32_t width, float share)
+{
+    float mean[4];
+    SP_K_FPU_TWO_SUMS(x, width, SP_K_FPU_ADD_FOUR, SP_K_PANEL_ITSELF, mean);
+    for (int r = 0; r < 4; ++r)
+        mean[r] *= share;
+    SP_K_FPU_EACH_ROW("vsub.f32", -, x, width, mean, x);
+}
+
+static inline void sp_k_panel_norm_centred(const float *x, int32_t width, float share, float epsilon, float *out)
+{
+    float scale[4];
+    SP_K_FPU_TWO_SUMS(x, width, SP_K_FPU_SQUARE_FOUR, SP_K_PANEL_SQUARE, scale);
+    for (int r = 0; r < 4; ++r)
+        scale[r] = 1.0f / SP_K_SQRT(scale[r] * share + epsilon);
+    SP_K_FPU_EACH_ROW("vmul.f32", *, x, width, scale, out);
+}
+
 static inline void sp_k_panel_copy(const float *x, int32_t floats, float *out)
 {
     int32_t blocks = floats >> 4;

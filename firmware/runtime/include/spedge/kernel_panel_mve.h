@@ -180,6 +180,43 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
         sp_k_store(out + 4 * k, vmulq_f32(sp_k_load(out + 4 * k), square));
 }
 
+static inline void sp_k_panel_centre(float *x, int32_t width, float share)
+{
+    float32x4_t even = vdupq_n_f32(0.0f), odd = even;
+    int32_t k = 0;
+    for (; k < (width & ~3); k += 2) {
+        even = vaddq_f32(even, sp_k_load(x + 4 * k));
+        odd = vaddq_f32(odd, sp_k_load(x + 4 * k + 4));
+    }
+    even = vaddq_f32(even, odd);
+    for (; k < width; ++k)
+        even = vaddq_f32(even, sp_k_load(x + 4 * k));
+    even = vmulq_n_f32(even, share);
+    for (k = 0; k < width; ++k)
+        sp_k_store(x + 4 * k, vsubq_f32(sp_k_load(x + 4 * k), even));
+}
+
+static inline void sp_k_panel_norm_centred(const float *x, int32_t width, float share, float epsilon, float *out)
+{
+    float32x4_t even = vdupq_n_f32(0.0f), odd = even;
+    float scale[4];
+    int32_t k = 0;
+    for (; k < (width & ~3); k += 2) {
+        const float32x4_t first = sp_k_load(x + 4 * k), second = sp_k_load(x + 4 * k + 4);
+        even = vfmaq_f32(even, first, first);
+        odd = vfmaq_f32(odd, second, second);
+    }
+    even = vaddq_f32(even, odd);
+    for (; k < width; ++k)
+        even = vfmaq_f32(even, sp_k_load(x + 4 * k), sp_k_load(x + 4 * k));
+    sp_k_store(scale, vaddq_n_f32(vmulq_n_f32(even, share), epsilon));
+    for (int r = 0; r < 4; ++r)
+        scale[r] = 1.0f / SP_K_SQRT(scale[r]);
+    even = sp_k_load(scale);
+    for (k = 0; k < width; ++k)
+        sp_k_store(out + 4 * k, vmulq_f32(sp_k_load(x + 4 * k), even));
+}
+
 static inline void sp_k_panel_copy(const float *x, int32_t floats, float *out)
 {
     for (int32_t i = 0; i < floats; i += 4)
