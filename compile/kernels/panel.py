@@ -266,11 +266,16 @@ class PanelScoresKernel(ScoresKernel):
 
 @dataclass(frozen=True)
 class PanelSoftmaxKernel(SoftmaxKernel):
-    """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; those after `keys` become 0 in the end."""
+    """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; those after `keys` become 0 in the end.
+
+    entries: of its table, which has no score beyond it, so that nothing need be taken from them; 0: they may be any.
+    """
+
+    entries: int = 0
 
     @property
     def title(self) -> str:
-        return f"panel_{super().title}"
+        return f"panel_{super().title}{f'_within_{self.entries}' if self.entries else ''}"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -279,14 +284,18 @@ class PanelSoftmaxKernel(SoftmaxKernel):
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         scores, keys = p["scores"], p["keys"]
-        top, total = b.array(PANEL, "top"), b.array(PANEL, "total")
+        total = b.array(PANEL, "total")
         spare = p["tiles"] * KEY_TILE - keys
-        with b.loop(spare, "spare") as j:
-            for r in range(PANEL):
-                b.store(scores, (keys + j) * PANEL + r, scores[r])
-        at, table = b.address(scores, 0), b.address(p["table"], 0)
-        b.do("sp_k_panel_top", at, p["tiles"], b.address(top, 0))
-        b.do("sp_k_panel_exp2", at, keys, b.address(top, 0), table, p["left"], b.address(total, 0))
+        at, table, totals = b.address(scores, 0), b.address(p["table"], 0), b.address(total, 0)
+        if self.entries:
+            b.do("sp_k_panel_exp2_within", at, keys, table, self.entries, p["left"], totals)
+        else:
+            top = b.array(PANEL, "top")
+            with b.loop(spare, "spare") as j:
+                for r in range(PANEL):
+                    b.store(scores, (keys + j) * PANEL + r, scores[r])
+            b.do("sp_k_panel_top", at, p["tiles"], b.address(top, 0))
+            b.do("sp_k_panel_exp2", at, keys, b.address(top, 0), table, p["left"], totals)
         with b.loop(spare, "spare") as j:
             for r in range(PANEL):
                 b.store(scores, (keys + j) * PANEL + r, b.number(0))

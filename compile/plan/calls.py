@@ -35,7 +35,7 @@ from ..kernels.panel import (
     RowLinearKernel,
     started,
 )
-from ..kernels.tables import EXP2_STEPS, GELU_STEPS, exp2_table, gelu_table
+from ..kernels.tables import EXP2_STEPS, GELU_STEPS, exp2_table, gelu_table, powers_table
 from ..kernels.vector import VectorMixKernel
 from ..precision import Quant
 from ..targets import Target
@@ -43,7 +43,7 @@ from .groups import groups_of
 from .memory import Memory
 from .places import Places
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, tile_of
+from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, powers_entries, tile_of
 
 
 class Calls:
@@ -65,6 +65,7 @@ class Calls:
     ) -> None:
         self.graph, self.target, self.memory, self.places = graph, target, memory, places
         self.in_panels, self.heads_in_panels = in_panels, heads_in_panels(graph, target)
+        self.entries = {} if target.integers else powers_entries(graph, (*in_panels, *self.heads_in_panels))
         #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
         self.factors = {node.q: EXP2_STEPS for node in (*in_panels, *self.heads_in_panels)}
         self.begin_phase()
@@ -315,7 +316,7 @@ class Calls:
         name = node.out.name
         if panels:
             mix_args = (self.zeros(), Arg(scores), Arg(inverse), v_arg, out, keys, self.left)
-            panel = self.panel_scores(PanelScoresKernel(*shape), q, k_arg, scores, inverse, self.left, name)
+            panel = self.panel_scores(node, PanelScoresKernel(*shape), q, k_arg, scores, inverse, self.left)
             return HeadLoop(node.heads, (*panel, Call(mix, mix_args, name)))
         calls = (
             Call(ScoresKernel(*shape), (q, k_arg, Arg(scores), tiles), name),
@@ -339,7 +340,7 @@ class Calls:
         out = self.places.write(buffer, False, per_head=PANEL * node.value_depth)
         calls = (
             Call(HeadsPanelKernel(PANEL, node.depth), (q, Arg(panel)), name),
-            *self.panel_scores(kernel, Arg(panel), Arg(values), scores, inverse, Arg(symbol=str(PANEL)), name),
+            *self.panel_scores(node, kernel, Arg(panel), Arg(values), scores, inverse, Arg(symbol=str(PANEL))),
             Call(mix, (Arg(scores), Arg(inverse), Arg(values), out, tiles), name),
         )
         return HeadLoop(node.heads // PANEL, calls)
@@ -353,16 +354,15 @@ class Calls:
         return scores, inverse, width
 
     def panel_scores(
-        self, kernel: PanelScoresKernel, q: Arg, k: Arg, scores: Buffer, inverse: Buffer, left: Arg, name: str
+        self, node: Attention, kernel: PanelScoresKernel, q: Arg, k: Arg, scores: Buffer, inverse: Buffer, left: Arg
     ) -> tuple[Call, Call]:
         """Scores and their softmax on panels."""
-        table = self.memory.constant("exp2_table", exp2_table())
+        name, entries = node.out.name, self.entries.get(node, 0)
+        table = ("powers_table", powers_table(entries)) if entries else ("exp2_table", exp2_table())
         keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
-        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores)
-        return (
-            Call(kernel, (self.zeros(), q, k, Arg(scores), tiles, keys, left), name),
-            Call(softmax, (Arg(scores), table, Arg(inverse), keys, tiles, left), name),
-        )
+        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores, entries)
+        args = (Arg(scores), self.memory.constant(*table), Arg(inverse), keys, tiles, left)
+        return Call(kernel, (self.zeros(), q, k, Arg(scores), tiles, keys, left), name), Call(softmax, args, name)
 
     def zeros(self) -> Arg:
         """What sums of a tile on panels start from."""

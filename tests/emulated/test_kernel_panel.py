@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import starmap
 from pathlib import Path
 
 import pytest
 
 from spedge.base.paths import firmware_dir
 from spedge.compile import TARGETS
-from spedge.compile.kernels.tables import exp2_table, gelu_table
+from spedge.compile.kernels.tables import exp2_table, gelu_table, powers_table
 from tests.needs import needs
 
 from ..python.test_compile_math import table
@@ -18,6 +19,8 @@ from .bare import MACHINES, MISSING, SEMIHOSTING, VECTORS, linker_script, number
 needs("tvm")
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+TABLES = {"exp2_table": exp2_table(), "gelu_table": gelu_table(), "powers_table": powers_table(512)}
 
 # Prints how many numbers were compared, and how many were different.
 PROGRAM = """
@@ -205,6 +208,23 @@ static void one_row(int32_t keys, float scale)
     compare(our_total, total, 1);
 }
 
+/* Scores within a table of 512 entries, all four rows and the first alone. */
+static void within(void)
+{
+    for (int32_t keys = 1; keys <= 9; ++keys) {
+        float total[4], our_total[4];
+        for (int32_t rows = 1; rows <= 4; rows += 3) {
+            fill(ours, 4 * keys, 254.0f);
+            memcpy(theirs, ours, sizeof ours);
+            sp_k_panel_exp2_within(ours, keys, powers_table, 512, rows, our_total);
+            sp_k_panel_powers_within_c(theirs, keys, powers_table, 512, total);
+            for (int32_t j = 0; j < keys; ++j)
+                compare(ours + 4 * j, theirs + 4 * j, rows);
+            compare(our_total, total, rows);
+        }
+    }
+}
+
 /* Differences up to far beyond the table. */
 static void softmax(void)
 {
@@ -299,6 +319,7 @@ void reset(void)
     wanted();
     mixtures();
     softmax();
+    within();
     gelu();
     rest();
     write_hex(count);
@@ -312,7 +333,7 @@ void reset(void)
 @pytest.mark.parametrize("target", MACHINES)
 def test_fpu_and_portable_kernels_give_the_same_bits(target: str, level: str, tmp_path: Path) -> None:
     (tmp_path / "main.c").write_text(PROGRAM.replace("@SEMIHOSTING@", SEMIHOSTING) + VECTORS)
-    (tmp_path / "tables.h").write_text(table("exp2_table", exp2_table()) + table("gelu_table", gelu_table()))
+    (tmp_path / "tables.h").write_text("".join(starmap(table, TABLES.items())))
     (tmp_path / "link.ld").write_text(linker_script(target))
     flags = [f for f in TARGETS[target].flags if f != "-O3"] + [f"-D{d}" for d in TARGETS[target].defines]
     command = ["arm-none-eabi-gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags, level]

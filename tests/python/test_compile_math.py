@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spedge.compile.kernels.tables import exp2_table, gelu_table
+from spedge.compile.kernels.tables import exp2_table, gelu_table, powers_table
 from tests.needs import needs
 
 needs("cc")
+
+TABLES = {"exp2_table": exp2_table(), "gelu_table": gelu_table(), "powers_table": powers_table(1024)}
 
 # Walks every 127th float of the range (all exponents, both signs) and prints the largest error against double libm.
 PROGRAM = """
@@ -34,6 +37,13 @@ static float eighth(float x)
 {
     float scores[4] = {x, 0, 0, 0}, shift[4] = {SP_K_MAGIC, SP_K_MAGIC, SP_K_MAGIC, SP_K_MAGIC}, total[4];
     sp_k_panel_powers_c(scores, 1, shift, exp2_table, total);
+    return scores[0];
+}
+
+static float eighth_within(float x)
+{
+    float scores[4] = {x, 0, 0, 0}, total[4];
+    sp_k_panel_powers_within_c(scores, 1, powers_table, 1024, total);
     return scores[0];
 }
 
@@ -82,6 +92,7 @@ int main(void)
     walk("erf", sp_k_erff, erf, -3e38f, 3e38f, 0);
     walk("gelu", sp_k_geluf, gelu_reference, -1e18f, 1e18f, 2);
     walk("panel_exp2", eighth, eighth_reference, -254.5f, 0.0f, 1);
+    walk("panel_exp2_within", eighth_within, eighth_reference, -511.5f, 511.0f, 1);
     walk("panel_exp2_tail", eighth, eighth_reference, -3e38f, -254.5f, 0);
     walk("panel_exp2_half", half, half_reference, -1e7f, 1e7f, 0);
     walk("panel_gelu", panel_gelu, gelu_reference, -1e18f, 1e18f, 2);
@@ -97,6 +108,7 @@ BOUNDS = {
     "erf": 2e-7,
     "gelu": 2e-7,
     "panel_exp2": 2.5e-7,
+    "panel_exp2_within": 2.5e-7,
     "panel_exp2_tail": 2.8e-10,
     "panel_exp2_half": 4e-7,
     "panel_gelu": 2.5e-7,
@@ -117,7 +129,7 @@ def test_bounds_hold_over_the_whole_range(repository: Path, tmp_path: Path, fuse
         pytest.skip("this machine has no fused multiply-add")
     source, program = tmp_path / "math.c", tmp_path / "math"
     source.write_text(PROGRAM)
-    (tmp_path / "tables.h").write_text(table("exp2_table", exp2_table()) + table("gelu_table", gelu_table()))
+    (tmp_path / "tables.h").write_text("".join(starmap(table, TABLES.items())))
     include = repository / "firmware/runtime/include"
     flags = ["-O2", "-std=gnu99", "-ffp-contract=off", *(["-mfma"] if fused else [])]
     subprocess.run(["cc", *flags, f"-I{include}", str(source), "-lm", "-o", str(program)], check=True)

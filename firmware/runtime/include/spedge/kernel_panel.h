@@ -127,6 +127,26 @@ static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float 
     memcpy(total, sums, sizeof sums);
 }
 
+/* scores[j][r] = 2^(scores[j][r] / 8), relative error at most 2.5e-7; total[r]: their sum over `keys` keys. The scores
+ * lie within a table of `entries` cubics, a power of two: entry i modulo `entries` is of 2^(i / 8). */
+static inline void sp_k_panel_powers_within_c(float *scores, int32_t keys, const float *table, int32_t entries,
+                                              float *total)
+{
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (int32_t j = 0; j < keys; ++j, scores += 4) {
+        for (int r = 0; r < 4; ++r) {
+            const float rounded = scores[r] + SP_K_MAGIC, f = scores[r] - (rounded - SP_K_MAGIC);
+            uint32_t bits;
+            memcpy(&bits, &rounded, sizeof bits);
+            const float *const c = table + 4 * (bits & (uint32_t)(entries - 1));
+            const float p = SP_K_FMA(SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]), f, c[0]);
+            scores[r] = p;
+            sums[r] += p;
+        }
+    }
+    memcpy(total, sums, sizeof sums);
+}
+
 /* x = gelu(x / 32) for four numbers, absolute error at most 2.5e-7 max(1, |x / 32|). */
 static inline void sp_k_panel_gelu_c(float *x, const float *table)
 {
@@ -251,6 +271,7 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #define sp_k_row sp_k_row_c
 #define sp_k_panel_top sp_k_panel_top_c
 #define sp_k_panel_powers sp_k_panel_powers_c
+#define sp_k_panel_powers_within sp_k_panel_powers_within_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c
 #define sp_k_panel_norm sp_k_panel_norm_c
 #define sp_k_panel_centre sp_k_panel_centre_c
@@ -424,6 +445,33 @@ static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, cons
         sp_k_panel_powers(scores, keys, shift, table, total);
     else
         sp_k_panel_powers_of_one(scores, keys, shift[0], table, total);
+}
+
+SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, const float *table, int32_t entries,
+                                                float *total)
+{
+    total[0] = 0.0f;
+    total[1] = total[2] = total[3] = 1.0f; /* of nothing; they are divided by */
+    for (int32_t j = 0; j < keys; j += 4, scores += 16) {
+        float four[4], part[4];
+        for (int i = 0; i < 4; ++i)
+            four[i] = j + i < keys ? scores[4 * i] : 0.0f;
+        sp_k_panel_powers_within(four, 1, table, entries, part);
+        for (int i = 0; i < 4 && j + i < keys; ++i) {
+            scores[4 * i] = four[i];
+            total[0] += four[i];
+        }
+    }
+}
+
+/* sp_k_panel_exp2 of scores that lie within the table of sp_k_panel_powers_within: nothing is taken from them. */
+static inline void sp_k_panel_exp2_within(float *scores, int32_t keys, const float *table, int32_t entries,
+                                          int32_t rows, float *total)
+{
+    if (rows > 1)
+        sp_k_panel_powers_within(scores, keys, table, entries, total);
+    else
+        sp_k_panel_powers_within_of_one(scores, keys, table, entries, total);
 }
 
 #ifdef __cplusplus

@@ -35,12 +35,12 @@ static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top
 #define sp_k_panel_top sp_k_panel_top_c
 #endif
 
-/* The cubics of the entries n0-n3 in s4-s7, to s8, s12, s24, s28. */
-#define SP_K_FPU_CUBICS \
-    "add %[n0], %[zero], %[n0], lsl #4\n\t" \
-    "add %[n1], %[zero], %[n1], lsl #4\n\t" \
-    "add %[n2], %[zero], %[n2], lsl #4\n\t" \
-    "add %[n3], %[zero], %[n3], lsl #4\n\t" \
+/* The cubics of the entries n0-n3, times `size`, in s4-s7, to s8, s12, s24, s28. */
+#define SP_K_FPU_CUBICS(size) \
+    "add %[n0], %[zero], %[n0]" size "\n\t" \
+    "add %[n1], %[zero], %[n1]" size "\n\t" \
+    "add %[n2], %[zero], %[n2]" size "\n\t" \
+    "add %[n3], %[zero], %[n3]" size "\n\t" \
     "vldmia %[n0], {s8-s11}\n\t" \
     "vldmia %[n1], {s12-s15}\n\t" \
     "vldmia %[n2], {s24-s27}\n\t" \
@@ -69,7 +69,7 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
                      "vmov %[n2], %[n3], s10, s11\n\t"
                      SP_K_FPU_FOUR("vsub.f32", 8, 9, 10, 11, 8, 9, 10, 11, 16, 17, 18, 19)
                      SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
-                     SP_K_FPU_CUBICS
+                     SP_K_FPU_CUBICS(", lsl #4")
                      SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28)
                      "subs %[keys], #1\n\t"
                      "vstmia %[scores]!, {s8}\n\t"
@@ -81,6 +81,42 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
                      : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
                        [n3] "=&r"(n3)
                      : [zero] "r"(zero), [shift] "r"(shift), [limit] "r"(&limit), [total] "r"(total)
+                     : SP_K_FPU_ALL);
+}
+
+static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, int32_t entries,
+                                            float *total)
+{
+    const float magic = SP_K_MAGIC;
+    int32_t n0, n1, n2, n3;
+    __asm__ volatile("vldr s16, [%[magic]]\n\t"
+                     "vsub.f32 s20, s16, s16\n\t"
+                     "vmov.f32 s21, s20\n\t"
+                     "vmov.f32 s22, s20\n\t"
+                     "vmov.f32 s23, s20\n\t"
+                     "1:\n\t"
+                     "vldmia %[scores], {s4-s7}\n\t"
+                     SP_K_FPU_FOUR("vadd.f32", 8, 9, 10, 11, 4, 5, 6, 7, 16, 16, 16, 16)
+                     "vmov %[n0], %[n1], s8, s9\n\t"
+                     "vmov %[n2], %[n3], s10, s11\n\t"
+                     SP_K_FPU_FOUR("vsub.f32", 8, 9, 10, 11, 8, 9, 10, 11, 16, 16, 16, 16)
+                     SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
+                     "and %[n0], %[mask], %[n0], lsl #4\n\t"
+                     "and %[n1], %[mask], %[n1], lsl #4\n\t"
+                     "and %[n2], %[mask], %[n2], lsl #4\n\t"
+                     "and %[n3], %[mask], %[n3], lsl #4\n\t"
+                     SP_K_FPU_CUBICS("")
+                     SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28)
+                     "subs %[keys], #1\n\t"
+                     "vstmia %[scores]!, {s8}\n\t"
+                     "vstmia %[scores]!, {s12}\n\t"
+                     "vstmia %[scores]!, {s24}\n\t"
+                     "vstmia %[scores]!, {s28}\n\t"
+                     "bne 1b\n\t"
+                     "vstmia %[total], {s20-s23}\n\t"
+                     : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
+                       [n3] "=&r"(n3)
+                     : [zero] "r"(table), [mask] "r"((entries - 1) << 4), [magic] "r"(&magic), [total] "r"(total)
                      : SP_K_FPU_ALL);
 }
 

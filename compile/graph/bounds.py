@@ -1,0 +1,49 @@
+"""What a graph's values cannot exceed, whatever its input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .nodes import Attention, Graph, HeadLinear, Linear, Norm, Value
+
+#: Of every head, weights [width, depth] on a normalised row and what is added [depth].
+Heads = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+def largest_score(graph: Graph, node: Attention) -> float | None:
+    """The most that a score of an attention can be or its negative, in octaves; None where that is not known.
+
+    A normalised row n of w numbers is no longer than sqrt(w). With q_i = A^T n_i + a and k_j = B^T n_j + b,
+    |q_i.k_j| <= w |A B^T| + sqrt(w) (|A b| + |B a|) + |a.b|, the norm of a matrix being its largest singular value.
+    """
+    queries = _heads(graph, node.q, node.heads)
+    keys = _heads(graph, node.k, 1 if node.shared else node.heads)
+    if queries is None or keys is None:
+        return None
+    most = 0.0
+    for (a, added), (b, also) in zip(queries, keys * node.heads if node.shared else keys, strict=True):
+        rows, other = math.sqrt(len(a)), math.sqrt(len(b))
+        products = rows * np.linalg.norm(a @ also) + other * np.linalg.norm(b @ added) + abs(added @ also)
+        most = max(most, float(rows * other * np.linalg.norm(a @ b.T, 2) + products))
+    return most
+
+
+def _heads(graph: Graph, value: Value, heads: int) -> Heads | None:
+    """A value that is made of a normalised row by linears; None where it is not."""
+    node = graph.producer(value)
+    if isinstance(node, Norm):
+        return [(np.eye(value.width), np.zeros(value.width))] if node.scale is None and heads == 1 else None
+    if not isinstance(node, Linear | HeadLinear) or node.quant is not None:
+        return None
+    before = _heads(graph, node.x, heads if isinstance(node, HeadLinear) else 1)
+    if before is None:
+        return None
+    bias = np.zeros(value.width) if node.bias is None else node.bias.astype(np.float64)
+    if isinstance(node, HeadLinear):
+        weights, parts = list(node.weight.astype(np.float64)), before
+    else:
+        weights, parts = np.split(node.weight.astype(np.float64), heads, axis=1), before * heads
+    return [(a @ w, added @ w + b) for (a, added), w, b in zip(parts, weights, np.split(bias, heads), strict=True)]
