@@ -303,8 +303,9 @@ static void rest(void)
         fill(scales, CELLS, 2.0f);
         fill(ours, WIDTH, 1.0f);
         memcpy(theirs, ours, sizeof ours);
-        sp_embed_add_rows(ours, rows, scales, (uint32_t)(width & 30), (uint32_t)width);
-        sp_embed_add_rows_c(theirs, same, scales, (uint32_t)(width & 30), (uint32_t)width);
+        const float *start = width & 1 ? x : NULL;
+        sp_embed_add_rows(start ? start : ours, ours, rows, scales, (uint32_t)(width & 30), (uint32_t)width);
+        sp_embed_add_rows_c(start ? start : theirs, theirs, same, scales, (uint32_t)(width & 30), (uint32_t)width);
         compare(ours, theirs, WIDTH);
     }
 }

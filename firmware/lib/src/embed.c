@@ -253,7 +253,7 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
     uint16_t *counts = counts_in(config, scratch);
     const uint32_t *const end = bitmap + bitmap_words(config);
     const uint32_t hidden = config->hidden;
-    const float *weight = config->weight, *rows[ROWS_AT_ONCE], **row = rows;
+    const float *weight = config->weight, *start = config->bias, *rows[ROWS_AT_ONCE], **row = rows;
     float scales[ROWS_AT_ONCE], *scale = scales;
 
 #if SP_EMBED_INTEGERS
@@ -262,7 +262,6 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
         return;
     }
 #endif
-    memcpy(out, config->bias, hidden * sizeof *out);
     for (; bitmap < end; bitmap++, counts += CELLS_PER_WORD, weight += (size_t)CELLS_PER_WORD * hidden) {
         uint32_t bits = *bitmap;
         if (bits == 0)
@@ -274,7 +273,8 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
             *row++ = weight + (size_t)i * hidden;
             *scale++ = count < FEW ? log1p_of_few[count] : log1pf((float)count);
             if (row == rows + ROWS_AT_ONCE) {
-                sp_embed_add_rows(out, rows, scales, ROWS_AT_ONCE, hidden);
+                sp_embed_add_rows(start, out, rows, scales, ROWS_AT_ONCE, hidden);
+                start = out;
                 row = rows;
                 scale = scales;
             }
@@ -284,7 +284,7 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
         *row++ = rows[0];
         *scale = 0.0f;
     }
-    sp_embed_add_rows(out, rows, scales, (uint32_t)(row - rows), hidden);
+    sp_embed_add_rows(start, out, rows, scales, (uint32_t)(row - rows), hidden);
 }
 
 /* The time of the ready token's newest event. Only a voxel's is not the token's own. */

@@ -4,6 +4,7 @@
 #define SP_EMBED_ROWS_H_INCLUDED
 
 #include <stdint.h>
+#include <string.h>
 
 /* x * y + z: one rounding and one instruction where the core has it. */
 #if defined(__ARM_FEATURE_FMA) || defined(__FMA__) || defined(__aarch64__)
@@ -12,10 +13,13 @@
 #define MULTIPLY_ADD(x, y, z) ((x) * (y) + (z))
 #endif
 
-/* out[i] += scales[0] rows[0][i] + scales[1] rows[1][i] + ..., in that order; n is even. rows may be changed. */
-static inline void sp_embed_add_rows_c(float *out, const float **rows, const float *scales, uint32_t n,
-                                       uint32_t hidden)
+/* out[i] = start[i] + scales[0] rows[0][i] + scales[1] rows[1][i] + ..., in that order; n is even. start may be out;
+ * rows may be changed. */
+static inline void sp_embed_add_rows_c(const float *start, float *out, const float **rows, const float *scales,
+                                       uint32_t n, uint32_t hidden)
 {
+    if (start != out)
+        memcpy(out, start, hidden * sizeof *out);
     for (; n > 0; n -= 2, rows += 2, scales += 2) {
         const float *r0 = rows[0], *r1 = rows[1];
         const float s0 = scales[0], s1 = scales[1];

@@ -17,14 +17,15 @@ enum { EMBED_FPU_OUTPUTS = 16 };
     EMBED_FPU_ADD(12, 20, s) EMBED_FPU_ADD(13, 21, s) EMBED_FPU_ADD(14, 22, s) EMBED_FPU_ADD(15, 23, s)
 
 /* rows are moved on to the outputs that are left. */
-static inline void sp_embed_add_rows(float *out, const float **rows, const float *scales, uint32_t n, uint32_t hidden)
+static inline void sp_embed_add_rows(const float *start, float *out, const float **rows, const float *scales,
+                                     uint32_t n, uint32_t hidden)
 {
     uint32_t i = 0;
-    for (; n > 0 && i + EMBED_FPU_OUTPUTS <= hidden; i += EMBED_FPU_OUTPUTS) {
+    for (; i + EMBED_FPU_OUTPUTS <= hidden; i += EMBED_FPU_OUTPUTS) {
         const float **row = rows;
         const float *scale = scales;
         uint32_t left = n;
-        __asm__ volatile("vldmia %[out], {s0-s15}\n\t"
+        __asm__ volatile("vldmia %[start], {s0-s15}\n\t"
                          "tst %[left], #2\n\t"
                          "beq 1f\n\t"
                          "ldrd r4, r5, [%[row]]\n\t"
@@ -49,14 +50,14 @@ static inline void sp_embed_add_rows(float *out, const float **rows, const float
                          "3:\n\t"
                          "vstmia %[out], {s0-s15}\n\t"
                          : [row] "+r"(row), [scale] "+r"(scale), [left] "+r"(left)
-                         : [out] "r"(out + i)
+                         : [start] "r"(start + i), [out] "r"(out + i)
                          : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10",
                            "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23",
                            "s24", "s25", "s26", "s27", "cc", "memory");
     }
     /* clang-format on */
-    for (; n > 0 && i < hidden; i++) {
-        float sum = out[i];
+    for (; i < hidden; i++) {
+        float sum = start[i];
         for (uint32_t r = 0; r < n; r++)
             sum = MULTIPLY_ADD(scales[r], *rows[r]++, sum);
         out[i] = sum;

@@ -203,8 +203,15 @@ static void add_step(const sp_pipeline_t *pipe, uint32_t step, float *out)
 {
     if (step < pipe->steps) {
         const float *position = &pipe->xy_positions[(size_t)step * pipe->xy_size];
-        for (uint32_t i = 0; i < pipe->xy_size; i++)
-            out[i] += position[i];
+        uint32_t left = pipe->xy_size;
+        for (; left >= 3; left -= 3, position += 3, out += 3) {
+            const float a = position[0], b = position[1], c = position[2];
+            out[0] += a;
+            out[1] += b;
+            out[2] += c;
+        }
+        for (; left > 0; left--)
+            *out++ += *position++;
     } else {
         sp_embed_position_add(out, pipe->xy_size, pipe->xy_turns, step);
     }
