@@ -147,6 +147,15 @@ static void tiles(void)
     for (int32_t steps = 0; steps <= STEPS; steps += 11) {
         two_tiles(steps);
     }
+    for (int32_t rows = 1; rows <= SP_K_PANEL_FEW; ++rows) {
+        for (int32_t steps = 0; steps <= STEPS; steps += 11) {
+            memcpy(theirs, start, 32 * sizeof *start);
+            sp_k_panel_few_tiles(start, 16, weights[0], b, steps, 2, rows, ours);
+            sp_k_panel_few_c(weights[0], b, steps, rows, theirs, 4, 1);
+            sp_k_panel_few_c(weights[0] + 4 * steps, b, steps, rows, theirs + 16, 4, 1);
+            compare(ours, theirs, 32);
+        }
+    }
     memcpy(theirs, ours, sizeof ours);
     sp_k_panel_columns(start, 0, weights[0], b, KNOWN, 0, 4, ours); /* of none nothing is written */
     sp_k_panel_add(start, plus, weights[0], b, KNOWN, 0, 4, ours);

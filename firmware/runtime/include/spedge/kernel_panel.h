@@ -263,6 +263,7 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #include "spedge/kernel_panel_mve.h"
 #elif defined(__ARM_32BIT_STATE) && defined(__ARM_FEATURE_FMA) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #include "spedge/kernel_panel_fpu.h"
+#define sp_k_panel_few sp_k_panel_few_c
 #else
 #define sp_k_panel_sums sp_k_panel_sums_c
 #define sp_k_panel_plus sp_k_panel_plus_c
@@ -306,38 +307,27 @@ static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float
     for (; columns > 0; --columns, x += 4)
         sp_k_panel_gelu(x, table);
 }
+
+static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x,
+                                        int32_t steps, int32_t tiles, int32_t rows, float *sums)
+{
+    for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16) {
+        memmove(sums, start, 16 * sizeof *sums);
+        sp_k_panel_few(w, x, steps, rows, sums, 4, 1);
+    }
+}
+
+static inline void sp_k_panel_few_rows(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
+                                       float *sums)
+{
+    memmove(sums, start, 16 * sizeof *sums);
+    sp_k_panel_few(w, x, steps, rows, sums, 1, 4);
+}
 #endif
 
 /* Below, `rows` is how many of a panel's four rows are wanted, at least 1; of the others what they start from may be left.
  * Three cost no less than four. */
 enum { SP_K_PANEL_FEW = 2 };
-
-static inline void sp_k_panel_few_from(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
-                                       float *sums, int32_t across, int32_t down)
-{
-    float s[16];
-    memcpy(s, start, sizeof s);
-    sp_k_panel_few(w, x, steps, rows, s, across, down);
-    memcpy(sums, s, sizeof s);
-}
-
-SP_K_APART void sp_k_panel_few_kept(const float *own, const float *w, const float *x, int32_t steps, int32_t rows,
-                                    float *sums)
-{
-    float s[16];
-    for (int i = 0; i < 16; ++i)
-        s[i] = own[i % 4 * 4 + i / 4];
-    sp_k_panel_few_from(s, w, x, steps, rows, sums, 1, 4);
-}
-
-SP_K_APART void sp_k_panel_few_added(const float *start, const float *plus, const float *w, const float *x,
-                                     int32_t steps, int32_t rows, float *sums)
-{
-    float s[16];
-    for (int i = 0; i < 16; ++i)
-        s[i] = plus[i] + start[i];
-    sp_k_panel_few_from(s, w, x, steps, rows, sums, 4, 1);
-}
 
 /* Tiles of four columns w of a product: sums[c][r] = start[c][r] + w[0][c] x[0][r] + ...; sums may be start. What the
  * next tile starts from is `apart` floats behind, its weights and sums follow. */
@@ -347,8 +337,7 @@ static inline void sp_k_panel_columns(const float *start, int32_t apart, const f
     if (rows > SP_K_PANEL_FEW)
         sp_k_panel_tiles(start, apart, w, x, steps, tiles, sums);
     else
-        for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16)
-            sp_k_panel_few_from(start, w, x, steps, rows, sums, 4, 1);
+        sp_k_panel_few_tiles(start, apart, w, x, steps, tiles, rows, sums);
 }
 
 /* One tile with sums[r][c], start[r][c]. */
@@ -358,28 +347,32 @@ static inline void sp_k_panel_rows(const float *start, const float *x, const flo
     if (rows > SP_K_PANEL_FEW)
         sp_k_panel_sums(start, x, w, steps, sums);
     else
-        sp_k_panel_few_from(start, w, x, steps, rows, sums, 1, 4);
+        sp_k_panel_few_rows(start, w, x, steps, rows, sums);
 }
 
 /* The same, starting from four columns own[c][r]. */
 static inline void sp_k_panel_keep(const float *own, const float *x, const float *w, int32_t steps, int32_t rows,
                                    float *sums)
 {
-    if (rows > SP_K_PANEL_FEW)
+    if (rows > SP_K_PANEL_FEW) {
         sp_k_panel_turned(own, x, w, steps, sums);
-    else
-        sp_k_panel_few_kept(own, w, x, steps, rows, sums);
+    } else {
+        sp_k_panel_turned(own, x, w, 0, sums);
+        sp_k_panel_few_rows(sums, w, x, steps, rows, sums);
+    }
 }
 
 /* Tiles of sums[c][r] = plus[c][r] + start[c][r] + w[0][c] x[0][r] + ...; sums may be plus. All follow each other. */
 static inline void sp_k_panel_add(const float *start, const float *plus, const float *w, const float *x, int32_t steps,
                                   int32_t tiles, int32_t rows, float *sums)
 {
-    if (rows > SP_K_PANEL_FEW)
+    if (rows > SP_K_PANEL_FEW) {
         sp_k_panel_tiles_plus(start, plus, w, x, steps, tiles, sums);
-    else
-        for (; tiles > 0; --tiles, start += 16, plus += 16, w += 4 * steps, sums += 16)
-            sp_k_panel_few_added(start, plus, w, x, steps, rows, sums);
+        return;
+    }
+    for (int32_t i = 0; i < 16 * tiles; i += 16)
+        sp_k_panel_plus(start + i, plus + i, w, x, 0, sums + i);
+    sp_k_panel_few_tiles(sums, 16, w, x, steps, tiles, rows, sums);
 }
 
 SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)

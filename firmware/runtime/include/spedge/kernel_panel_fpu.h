@@ -218,54 +218,63 @@ static inline void sp_k_panel_turned(const float *x, const float *a, const float
     }
 }
 
-/* A column's row in s0-s3, and a second one in s4-s7. */
-#define SP_K_FPU_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(0, 1, 2, 3, w0, w1, w2, w3, x0, x0, x0, x0)
-#define SP_K_FPU_BOTH(w0, w1, w2, w3, x0, x1) \
-    SP_K_FPU_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(4, 5, 6, 7, w0, w1, w2, w3, x1, x1, x1, x1)
+/* Of a tile's first row, and of the second: in columns c they lie in s4c and s4c+1, in rows in s0-s3 and s4-s7. */
+#define SP_K_FPU_COLUMNS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(0, 4, 8, 12, w0, w1, w2, w3, x0, x0, x0, x0)
+#define SP_K_FPU_COLUMNS_OF_TWO(w0, w1, w2, w3, x0, x1) \
+    SP_K_FPU_COLUMNS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(1, 5, 9, 13, w0, w1, w2, w3, x1, x1, x1, x1)
+#define SP_K_FPU_ROWS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(0, 1, 2, 3, w0, w1, w2, w3, x0, x0, x0, x0)
+#define SP_K_FPU_ROWS_OF_TWO(w0, w1, w2, w3, x0, x1) \
+    SP_K_FPU_ROWS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(4, 5, 6, 7, w0, w1, w2, w3, x1, x1, x1, x1)
 #define SP_K_FPU_TWO_OF_FEW(step) \
     "vldmia %[w]!, {s16-s23}\n\t" \
     "vldmia %[x]!, {s24-s31}\n\t" \
     step(16, 17, 18, 19, 24, 25) step(20, 21, 22, 23, 28, 29)
 #define SP_K_FPU_FEW(step) \
-    "vldmia %[sums], {s0-s7}\n\t" \
-    "cmp %[blocks], #0\n\t" \
-    "beq 2f\n\t" \
-    "1:\n\t" \
-    "subs %[blocks], #1\n\t" \
-    SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) \
-    "bne 1b\n\t" \
-    "2:\n\t" \
-    "cmp %[rest], #0\n\t" \
-    "beq 4f\n\t" \
-    "3:\n\t" \
-    "subs %[rest], #1\n\t" \
-    "vldmia %[w]!, {s16-s19}\n\t" \
-    "vldmia %[x]!, {s24-s27}\n\t" \
-    step(16, 17, 18, 19, 24, 25) \
-    "bne 3b\n\t" \
-    "4:\n\t" \
-    "vstmia %[sums], {s0-s7}\n\t"
+    do { \
+        const float *at = x; \
+        int32_t blocks = steps >> 3, rest = steps & 7; \
+        __asm__ volatile(SP_K_FPU_START \
+                         "cmp %[blocks], #0\n\t" \
+                         "beq 2f\n\t" \
+                         "1:\n\t" \
+                         "subs %[blocks], #1\n\t" \
+                         SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) \
+                         SP_K_FPU_TWO_OF_FEW(step) SP_K_FPU_TWO_OF_FEW(step) \
+                         "bne 1b\n\t" \
+                         "2:\n\t" \
+                         "cmp %[rest], #0\n\t" \
+                         "beq 4f\n\t" \
+                         "3:\n\t" \
+                         "subs %[rest], #1\n\t" \
+                         "vldmia %[w]!, {s16-s19}\n\t" \
+                         "vldmia %[x]!, {s24-s27}\n\t" \
+                         step(16, 17, 18, 19, 24, 25) \
+                         "bne 3b\n\t" \
+                         "4:\n\t" \
+                         "vstmia %[sums]!, {s0-s15}\n\t" \
+                         : [w] "+r"(w), [x] "+r"(at), [blocks] "+r"(blocks), [rest] "+r"(rest), [sums] "+r"(sums) \
+                         : [start] "r"(start) \
+                         : SP_K_FPU_ALL); \
+    } while (0)
 
-SP_K_APART void sp_k_panel_few(const float *w, const float *x, int32_t steps, int32_t rows, float *sums, int32_t across,
-                               int32_t down)
+SP_K_APART void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
+                                     int32_t tiles, int32_t rows, float *sums)
 {
-    int32_t blocks = steps >> 3, rest = steps & 7;
-    float s[8];
-    for (int i = 0; i < 8; ++i)
-        s[i] = sums[i % 4 * across + i / 4 * down];
-    if (rows == 1) {
-        __asm__ volatile(SP_K_FPU_FEW(SP_K_FPU_ONE)
-                         : [w] "+r"(w), [x] "+r"(x), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                         : [sums] "r"(s)
-                         : SP_K_FPU_ALL);
-    } else {
-        __asm__ volatile(SP_K_FPU_FEW(SP_K_FPU_BOTH)
-                         : [w] "+r"(w), [x] "+r"(x), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                         : [sums] "r"(s)
-                         : SP_K_FPU_ALL);
+    for (; tiles > 0; --tiles, start += apart) {
+        if (rows == 1)
+            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_ONE);
+        else
+            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_TWO);
     }
-    for (int i = 0; i < 4 * rows; ++i)
-        sums[i % 4 * across + i / 4 * down] = s[i];
+}
+
+SP_K_APART void sp_k_panel_few_rows(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
+                                    float *sums)
+{
+    if (rows == 1)
+        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_ONE);
+    else
+        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_TWO);
 }
 
 #define SP_K_FPU_ROW(x, w0, w1, w2, w3, w4, w5, w6, w7) \
