@@ -55,7 +55,7 @@ static inline void sp_k_panel_plus_c(const float *start, const float *x, const f
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
-/* The first one or two of four rows x[k][r], by four columns w[k][c]; sums[c * across + r * down] is what a sum starts
+/* The first `rows` of four rows x[k][r], by four columns w[k][c]; sums[c * across + r * down] is what a sum starts
  * from. */
 SP_K_APART void sp_k_panel_few_c(const float *w, const float *x, int32_t steps, int32_t rows, float *sums,
                                  int32_t across, int32_t down)
@@ -287,6 +287,10 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 extern "C" {
 #endif
 
+#ifndef SP_K_PANEL_FEW
+#define SP_K_PANEL_FEW 2
+#endif
+
 #ifndef SP_K_PANEL_LOOPS /* where the core's own file has none */
 static inline void sp_k_panel_tiles(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
                                     int32_t tiles, float *sums)
@@ -326,8 +330,7 @@ static inline void sp_k_panel_few_rows(const float *start, const float *w, const
 #endif
 
 /* Below, `rows` is how many of a panel's four rows are wanted, at least 1; of the others what they start from may be left.
- * Three cost no less than four. */
-enum { SP_K_PANEL_FEW = 2 };
+ * More than SP_K_PANEL_FEW cost no less than four. */
 
 /* Tiles of four columns w of a product: sums[c][r] = start[c][r] + w[0][c] x[0][r] + ...; sums may be start. What the
  * next tile starts from is `apart` floats behind, its weights and sums follow. */

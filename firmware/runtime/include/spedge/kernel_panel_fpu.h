@@ -218,17 +218,22 @@ static inline void sp_k_panel_turned(const float *x, const float *a, const float
     }
 }
 
-/* Of a tile's first row, and of the second: in columns c they lie in s4c and s4c+1, in rows in s0-s3 and s4-s7. */
-#define SP_K_FPU_COLUMNS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(0, 4, 8, 12, w0, w1, w2, w3, x0, x0, x0, x0)
-#define SP_K_FPU_COLUMNS_OF_TWO(w0, w1, w2, w3, x0, x1) \
-    SP_K_FPU_COLUMNS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(1, 5, 9, 13, w0, w1, w2, w3, x1, x1, x1, x1)
-#define SP_K_FPU_ROWS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(0, 1, 2, 3, w0, w1, w2, w3, x0, x0, x0, x0)
-#define SP_K_FPU_ROWS_OF_TWO(w0, w1, w2, w3, x0, x1) \
-    SP_K_FPU_ROWS_OF_ONE(w0, w1, w2, w3, x0, x1) SP_K_FPU_FMA(4, 5, 6, 7, w0, w1, w2, w3, x1, x1, x1, x1)
+/* Of the first row of a tile, of two and of three: in columns c they lie in s4c to s4c+2, in rows from s0, s4 and s8 on. */
+#define SP_K_PANEL_FEW 3
+#define SP_K_FPU_COLUMNS_OF_1(w0, w1, w2, w3, x0, x1, x2) SP_K_FPU_FMA(0, 4, 8, 12, w0, w1, w2, w3, x0, x0, x0, x0)
+#define SP_K_FPU_COLUMNS_OF_2(w0, w1, w2, w3, x0, x1, x2) \
+    SP_K_FPU_COLUMNS_OF_1(w0, w1, w2, w3, x0, x1, x2) SP_K_FPU_FMA(1, 5, 9, 13, w0, w1, w2, w3, x1, x1, x1, x1)
+#define SP_K_FPU_COLUMNS_OF_3(w0, w1, w2, w3, x0, x1, x2) \
+    SP_K_FPU_COLUMNS_OF_2(w0, w1, w2, w3, x0, x1, x2) SP_K_FPU_FMA(2, 6, 10, 14, w0, w1, w2, w3, x2, x2, x2, x2)
+#define SP_K_FPU_ROWS_OF_1(w0, w1, w2, w3, x0, x1, x2) SP_K_FPU_FMA(0, 1, 2, 3, w0, w1, w2, w3, x0, x0, x0, x0)
+#define SP_K_FPU_ROWS_OF_2(w0, w1, w2, w3, x0, x1, x2) \
+    SP_K_FPU_ROWS_OF_1(w0, w1, w2, w3, x0, x1, x2) SP_K_FPU_FMA(4, 5, 6, 7, w0, w1, w2, w3, x1, x1, x1, x1)
+#define SP_K_FPU_ROWS_OF_3(w0, w1, w2, w3, x0, x1, x2) \
+    SP_K_FPU_ROWS_OF_2(w0, w1, w2, w3, x0, x1, x2) SP_K_FPU_FMA(8, 9, 10, 11, w0, w1, w2, w3, x2, x2, x2, x2)
 #define SP_K_FPU_TWO_OF_FEW(step) \
     "vldmia %[w]!, {s16-s23}\n\t" \
     "vldmia %[x]!, {s24-s31}\n\t" \
-    step(16, 17, 18, 19, 24, 25) step(20, 21, 22, 23, 28, 29)
+    step(16, 17, 18, 19, 24, 25, 26) step(20, 21, 22, 23, 28, 29, 30)
 #define SP_K_FPU_FEW(step) \
     do { \
         const float *at = x; \
@@ -248,7 +253,7 @@ static inline void sp_k_panel_turned(const float *x, const float *a, const float
                          "subs %[rest], #1\n\t" \
                          "vldmia %[w]!, {s16-s19}\n\t" \
                          "vldmia %[x]!, {s24-s27}\n\t" \
-                         step(16, 17, 18, 19, 24, 25) \
+                         step(16, 17, 18, 19, 24, 25, 26) \
                          "bne 3b\n\t" \
                          "4:\n\t" \
                          "vstmia %[sums]!, {s0-s15}\n\t" \
@@ -262,9 +267,11 @@ SP_K_APART void sp_k_panel_few_tiles(const float *start, int32_t apart, const fl
 {
     for (; tiles > 0; --tiles, start += apart) {
         if (rows == 1)
-            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_ONE);
+            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_1);
+        else if (rows == 2)
+            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_2);
         else
-            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_TWO);
+            SP_K_FPU_FEW(SP_K_FPU_COLUMNS_OF_3);
     }
 }
 
@@ -272,9 +279,11 @@ SP_K_APART void sp_k_panel_few_rows(const float *start, const float *w, const fl
                                     float *sums)
 {
     if (rows == 1)
-        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_ONE);
+        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_1);
+    else if (rows == 2)
+        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_2);
     else
-        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_TWO);
+        SP_K_FPU_FEW(SP_K_FPU_ROWS_OF_3);
 }
 
 #define SP_K_FPU_ROW(x, w0, w1, w2, w3, w4, w5, w6, w7) \
