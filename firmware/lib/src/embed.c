@@ -132,55 +132,28 @@ static void mark(const sp_embed_config_t *config, void *scratch, const sp_event_
         mark_cell(bitmap, counts, cell_of(size, buckets, &events[i], t_last));
 }
 
-/* How many of a token's slots, the first of which is that old, are of one bucket with it: ages only fall. since: t_last
- * less the time above that in a slot. */
-static uint32_t same_bucket(uint32_t span_bits, uint32_t corner, const uint32_t *slots, uint32_t n, uint32_t since,
-                            uint32_t bucket)
+/* The time above its lowest bits of the first event, in a slot, that may be of another bucket than those before it: ages only
+ * fall. since: t_last less the time above that in a slot; an event that old has been found in the bucket. */
+static uint32_t edge_of(const sp_tokenizer_t *tok, uint32_t since, uint32_t bucket)
 {
-    const uint32_t least = bucket == 0 ? 0 : AGE_UNIT << (bucket - 1u);
-    uint32_t same = 1, most = n;
+    const uint32_t time = bucket == 0 ? UINT32_MAX : since - (AGE_UNIT << (bucket - 1u)); /* the last in the bucket */
 
-    if (since - sp_slot_time(span_bits, slots[n - 1u] ^ corner) >= least)
-        return n; /* mostly */
-    while (same + 1u < most) {
-        const uint32_t middle = (same + most) / 2u;
-        if (since - sp_slot_time(span_bits, slots[middle - 1u] ^ corner) >= least)
-            same = middle;
-        else
-            most = middle;
-    }
-    return same;
-}
-
-/* What a token's slots are told apart by. */
-typedef struct {
-    uint32_t span_bits, corner, size, polarity;
-} slots_t;
-
-/* Events of one bucket, fewer than a count can hold. */
-SP_INLINE void mark_slots(uint32_t *bitmap, uint16_t *counts, const slots_t *of, const uint32_t *slots,
-                          const uint32_t *end, uint32_t plane)
-{
-    const uint32_t corner = of->corner, size = of->size, polarity = of->polarity, mask = (1u << of->span_bits) - 1u;
-
-    do {
-        const uint32_t slot = *slots++ ^ corner;
-        const uint32_t cell = plane + (slot & mask) * size + (slot >> EVT2_X_AT & mask) +
-                              (evt2_type(slot) & 1u) * polarity;
-        bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
-        counts[cell]++;
-    } while (slots < end);
+    return time >> tok->time_bits != 0 ? UINT32_MAX : sp_slot_high(tok->span_bits, time);
 }
 
 /* What `mark` does with the token's events, from the slots in which they lie. Returns 0 where that would need times of 64
  * bits or counts that stop; nothing is marked then. */
 static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
 {
-    const uint32_t size = config->patch_size, last = config->buckets - 1u;
+    uint32_t *bitmap = scratch;
+    uint16_t *counts = counts_in(config, scratch);
+    const uint32_t size = config->patch_size, last = config->buckets - 1u, mask = (1u << tok->span_bits) - 1u;
+    const uint32_t polarity = config->buckets * size * size, high = sp_slot_high(tok->span_bits, UINT64_MAX);
     const sp_token_t *token = sp_tokenizer_token(tok);
-    const slots_t of = {tok->span_bits, sp_corner(size, token->x, token->y), size, config->buckets * size * size};
+    const uint32_t corner = sp_corner(size, token->x, token->y);
     const uint32_t *slots;
     uint64_t time_high;
+    uint32_t edge = 0, since = 0, plane = 0;
     sp_token_cursor_t cursor;
 
     sp_token_cursor_init(&cursor, tok);
@@ -189,11 +162,20 @@ static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_t
     for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &time_high)) > 0;) {
         if (t_last - time_high > UINT32_MAX)
             return 0; /* of the first ones: what follows is younger */
-        const uint32_t since = (uint32_t)(t_last - time_high);
-        for (uint32_t same; n > 0; n -= same, slots += same) {
-            const uint32_t bucket = bucket_of(since - sp_slot_time(of.span_bits, slots[0] ^ of.corner), last);
-            same = same_bucket(of.span_bits, of.corner, slots, n, since, bucket);
-            mark_slots(scratch, counts_in(config, scratch), &of, slots, slots + same, bucket * size * size);
+        if (since != (uint32_t)(t_last - time_high))
+            edge = 0;
+        since = (uint32_t)(t_last - time_high);
+        for (const uint32_t *const end = slots + n; slots < end; slots++) {
+            const uint32_t slot = *slots ^ corner;
+            if (SP_RARELY((slot & high) >= edge)) {
+                const uint32_t bucket = bucket_of(since - sp_slot_time(tok->span_bits, slot), last);
+                plane = bucket * size * size;
+                edge = edge_of(tok, since, bucket);
+            }
+            const uint32_t cell = plane + (slot & mask) * size + (slot >> EVT2_X_AT & mask) +
+                                  (evt2_type(slot) & 1u) * polarity;
+            bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
+            counts[cell]++;
         }
     }
     return 1;
