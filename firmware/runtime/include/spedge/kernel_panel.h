@@ -316,7 +316,8 @@ static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const
                                         int32_t steps, int32_t tiles, int32_t rows, float *sums)
 {
     for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16) {
-        memmove(sums, start, 16 * sizeof *sums);
+        if (sums != start)
+            memcpy(sums, start, 16 * sizeof *sums);
         sp_k_panel_few(w, x, steps, rows, sums, 4, 1);
     }
 }
@@ -324,7 +325,8 @@ static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const
 static inline void sp_k_panel_few_rows(const float *start, const float *w, const float *x, int32_t steps, int32_t rows,
                                        float *sums)
 {
-    memmove(sums, start, 16 * sizeof *sums);
+    if (sums != start)
+        memcpy(sums, start, 16 * sizeof *sums);
     sp_k_panel_few(w, x, steps, rows, sums, 1, 4);
 }
 #endif
