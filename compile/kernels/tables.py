@@ -26,16 +26,17 @@ def exp2_table() -> Array:
 
 
 def powers_table(entries: int) -> Array:
-    """Entry i modulo `entries`, for i = -entries / 2 .. entries / 2 - 1: 2^((i + f) / 8) as a cubic in f for |f| <= 1/2.
+    """Entry i modulo `entries`, i = -entries / 2 .. entries / 2 - 1: 2^((i + f) / 8) as a cubic in f for |f| <= 1/2.
 
     float32 [entries, 4].
     """
-    table = [_polynomial(lambda u: 2.0 ** (u / EXP2_STEPS), i, -0.5, 0.5, 3) for i in range(-entries // 2, entries // 2)]
-    return np.roll(np.array(table, np.float32), entries // 2, axis=0)
+    half = entries // 2
+    table = [_polynomial(lambda u: 2.0 ** (u / EXP2_STEPS), i, -0.5, 0.5, 3) for i in range(-half, half)]
+    return np.roll(np.array(table, np.float32), half, axis=0)
 
 
 def gelu_table() -> Array:
-    """Entry i + 256, for i = -256 .. 255: -i, then gelu((i + f) / 32) as a square in f for |f| <= 1/2. float32 [512, 4].
+    """Entry i + 256, for i = -256 .. 255: -i, then gelu((i + f) / 32) as a square in f, |f| <= 1/2. float32 [512, 4].
 
     The first is zero and the last (i + f) / 32, for what lies beyond them.
     """

@@ -226,8 +226,8 @@ def test_report_and_model_describe_the_bundle(pico: Bundle, tmp_path: Path) -> N
     assert document["bundle_hash"] == pico.hash and document["target"] == "cortex-m7"
     assert document["versions"]["apache-tvm"] and document["versions"]["onnx"]
     assert document["macs"] == sum(k["macs"] for k in document["kernels"])
-    # At least the first layer's products over 129 rows, without the 16 columns that keys and values of each head may keep;
-    # at most those of both layers.
+    # At least the first layer's products over 129 rows, without the 16 columns that keys and values of each head may
+    # keep; at most those of both layers.
     rows = 129
     layer = rows * (4 * 64 * 64 + 2 * 64 * 128) + 2 * rows * rows * 64
     assert layer - rows * 2 * 4 * 16 * 16 < document["macs"] < 2 * layer

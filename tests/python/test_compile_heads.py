@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from spedge.compile import find_target
 from spedge.compile.driver import generate, import_encoder
-from spedge.compile.graph.nodes import Attention, Graph, Linear, Node, Source, Value
-from spedge.compile.graph.rewrite import MOST_OF_KEYS, MOST_OF_VALUES, keep_columns, split_heads
+from spedge.compile.graph.bounds import largest_score
+from spedge.compile.graph.nodes import Array, Attention, Graph, Linear, Map, Node, Norm, Source, Value
+from spedge.compile.graph.rewrite import MOST_OF_KEYS, MOST_OF_VALUES, centre_rows, keep_columns, split_heads
 from spedge.compile.kernels.panel import kept_columns
 from spedge.compile.measure.inspection import inspect
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
@@ -138,3 +139,73 @@ def test_rows_that_attention_reads_without_a_normalisation_stay_whole(tmp_path: 
     split_heads(graph)
     assert all(n.heads == 4 for n in graph.nodes if isinstance(n, Attention))
     assert inspect(bundle, "cortex-m7").max_abs_error <= 1e-5
+
+
+def around_a_norm(last: str) -> Graph:
+    """Rows, and a linear of their normalisation that is added to them; then that of the sum, or what `last` says."""
+    random = np.random.default_rng(11)
+    rows, norm, linear, total, out = (Value(8, name) for name in ("rows", "norm", "linear", "total", "out"))
+    weight, bias = random.normal(0, 1, (8, 8)).astype(np.float32), random.normal(3, 1, 8).astype(np.float32)
+    nodes: list[Node] = [
+        Source(rows, np.zeros((1, 8), np.float32)),
+        Norm(norm, rows, 1e-5),
+        Linear(linear, norm, weight, bias),
+        Map(total, "add", (linear, rows)),
+        Norm(out, total, 1e-5) if last == "norm" else Map(out, last, (total,)),
+    ]
+    return Graph(nodes, total if last == "sqrt" else out, 0, 7, 1)
+
+
+def test_rows_that_normalisations_alone_read_have_no_means() -> None:
+    graph = around_a_norm("norm")
+    centre_rows(graph)
+    source, first, linear, _, last = graph.nodes
+    assert isinstance(source, Source) and isinstance(first, Norm) and isinstance(last, Norm)
+    assert source.centred and first.centred and last.centred
+    assert isinstance(linear, Linear) and linear.bias is not None
+    before = around_a_norm("norm").nodes[2]
+    assert isinstance(before, Linear) and before.bias is not None
+    for now, then in ((linear.weight, before.weight), (linear.bias, before.bias)):
+        assert np.abs(now.mean(-1)).max() < 1e-6
+        assert np.allclose(now, then - then.mean(-1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("last", ["relu", "sqrt"])  # of the sum, or the sum itself is the output
+def test_rows_that_something_else_reads_keep_their_means(last: str) -> None:
+    graph = around_a_norm(last)
+    before = list(graph.nodes)
+    centre_rows(graph)
+    assert graph.nodes == before
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_no_score_is_larger_than_its_bound(shared: bool) -> None:
+    random = np.random.default_rng(13)
+    rows, norm, q, k, out = (Value(w, n) for w, n in ((16, "rows"), (16, "norm"), (16, "q"), (16, "k"), (16, "out")))
+
+    def linear(value: Value) -> Linear:
+        weight: Array = random.normal(0, 1, (16, 16)).astype(np.float32)
+        return Linear(value, norm, weight, random.normal(0, 1, 16).astype(np.float32))
+
+    query, keys = linear(q), linear(k)
+    attention = Attention(out, q, norm, norm, 1, 16, 16, True) if shared else Attention(out, q, k, k, 4, 4, 4)
+    graph = Graph(
+        [Source(rows, np.zeros((1, 16), np.float32)), Norm(norm, rows, 0.0), query, keys, attention], out, 0, 7, 1
+    )
+    most = largest_score(graph, attention)
+    x = random.normal(0, 1, (3000, 16))
+    x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    assert query.bias is not None and keys.bias is not None
+    queries, others = x @ query.weight + query.bias, x if shared else x @ keys.weight + keys.bias
+    heads = 1 if shared else 4
+    found = max(
+        float(np.abs(a @ b.T).max())
+        for a, b in zip(np.split(queries, heads, 1), np.split(others, heads, 1), strict=True)
+    )
+    assert most is not None and 0.4 * most < found <= most
+
+
+def test_scores_of_rows_that_are_not_normalised_have_no_bound() -> None:
+    graph = head(np.ones((12, 4), np.float32), None, np.ones((4, 12), np.float32))
+    (attention,) = (n for n in graph.nodes if isinstance(n, Attention))
+    assert largest_score(graph, attention) is None

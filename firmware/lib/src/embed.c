@@ -172,8 +172,8 @@ static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_t
                 plane = bucket * size * size;
                 edge = edge_of(tok, since, bucket);
             }
-            const uint32_t cell = plane + (slot & mask) * size + (slot >> EVT2_X_AT & mask) +
-                                  (evt2_type(slot) & 1u) * polarity;
+            const uint32_t cell =
+                plane + (slot & mask) * size + (slot >> EVT2_X_AT & mask) + (evt2_type(slot) & 1u) * polarity;
             bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
             counts[cell]++;
         }

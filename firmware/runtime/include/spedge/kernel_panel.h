@@ -21,7 +21,7 @@ extern "C" {
 
 /* Tables of polynomials in the fraction that rounding leaves, four numbers each. */
 enum {
-    SP_K_EXP2_STEPS = 8, /* per octave: cubics, constant first; entry i is of 2^(i / 8), i = -255 .. 0, the first zero */
+    SP_K_EXP2_STEPS = 8, /* per octave: cubics, constant first, of 2^(i / 8), i = -255 .. 0, the first zero */
     SP_K_EXP2_ENTRIES = 256,
     SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 */
     SP_K_GELU_ENTRIES = 512
