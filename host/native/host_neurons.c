@@ -7,7 +7,7 @@ static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
 
     neuron->last_spike = t;
     neuron->weak_us = h->config.absolute_refractory_us + h->config.relative_refractory_us; /* each less than 2^63 */
-    neuron->u = 0.0;
+    neuron->u = neuron->decay_per_us = 0.0;
     if (h->wake)
         sp_patch_sleep(h, patch, t);
     return sp_patch_fire(h, patch, t) < 0 ? -1 : 0;
@@ -30,7 +30,7 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
 {
     neuron_t *neurons = (neuron_t *)(void *)h->cells;
     const uint64_t *wake = h->wake;
-    const double increases[2] = {1.0, h->config.relative_scale};
+    const double increases[2] = {1.0, h->config.relative_scale}, decay_per_us = h->config.decay_per_us;
     uint8_t *to[GROUP];
     size_t k = 0, dropped = 0;
     int special = 0;
@@ -46,18 +46,18 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
             dropped++;
             continue;
         }
-        /* u is 0 for the first event, too */
-        const uint64_t age = SP_RARELY(at == neuron->base) ? 0 : t - neuron->last_event;
-        const double loss = h->config.decay_per_us * (double)age;
+        const double loss = neuron->decay_per_us * (double)(t - neuron->last_event);
         double u = neuron->u + (increases[t - neuron->last_spike < neuron->weak_us] - loss);
         neuron->last_event = t;
+        neuron->decay_per_us = decay_per_us;
         if (SP_RARELY(u <= 0.0)) {
-            const uint64_t lost = (uint64_t)(at - neuron->base) / SP_RECORD;
+            uint8_t *base = h->rooms[patch].base;
+            const uint64_t lost = (uint64_t)(at - base) / SP_RECORD;
             u = 0.0;
             note_peak(held, held->pending + (k - 1u - dropped));
             held->lost += lost;
             held->pending -= lost;
-            to[k - 1u] = at = neuron->base;
+            to[k - 1u] = at = base;
         }
         at += SP_RECORD;
         neuron->u = u;

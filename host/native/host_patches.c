@@ -66,8 +66,6 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
         memcpy(base, room->first, bytes);
         room->base = base;
         room->records = (uint32_t)records;
-        if (is_neuron(h))
-            ((neuron_t *)(void *)cell)->base = base;
     } else {
         memmove(room->base, room->first, bytes);
     }

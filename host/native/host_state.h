@@ -40,7 +40,7 @@ typedef struct neuron {
     uint64_t weak_us;
     uint64_t last_event;
     double u;
-    uint8_t *base; /* the room's */
+    double decay_per_us; /* 0 where the patch is empty: its first event has none before it */
     uint64_t unused;
 } neuron_t;
 
@@ -105,11 +105,6 @@ struct sp_host {
 SP_INLINE cell_t *cell_of(const sp_host_t *h, size_t patch)
 {
     return (cell_t *)(void *)(h->cells + patch * h->cell_size);
-}
-
-SP_INLINE int is_neuron(const sp_host_t *h)
-{
-    return h->cell_size == sizeof(neuron_t);
 }
 
 /* ---------------------------------------------------------------- patches (host_patches.c) */

@@ -119,11 +119,8 @@ void sp_host_reset(sp_host_t *h)
             h->is_awake[i] = 1;
         }
     }
-    for (size_t i = 0; i < h->patches; i++) {
+    for (size_t i = 0; i < h->patches; i++)
         sp_patch_clear(h, i);
-        if (is_neuron(h))
-            ((neuron_t *)(void *)cell_of(h, i))->base = h->rooms[i].base;
-    }
     h->pending = h->kept = 0;
     h->filter = 0;
     memset(&h->stats, 0, sizeof h->stats);
