@@ -312,6 +312,20 @@ WIDE static void tails_of_arrays(uint32_t *restrict tails, const uint16_t *restr
     }
 }
 
+SP_INLINE void tail_of(sp_batch_t *b, size_t event, uint32_t x, uint32_t y, uint8_t p)
+{
+    b->tails[2u * event] = x | y << 16;
+    b->tails[2u * event + 1u] = off_or_on(p);
+}
+
+/* Of plain arrays. */
+static void tails_of_list(sp_batch_t *b, const uint16_t *x, const uint16_t *y, const uint8_t *p, const uint16_t *list,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        tail_of(b, list[i], x[list[i]], y[list[i]], p[list[i]]);
+}
+
 void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
 {
     const sp_columns_t *c = b->columns;
@@ -319,16 +333,19 @@ void sp_batch_tails(sp_batch_t *b, size_t n, const uint16_t *list, size_t count)
 
     if (b->are_records)
         return;
-    if (are_arrays(c) && (!list || count > n / 4u)) { /* all of them are quicker than some */
-        tails_of_arrays(b->tails, (const uint16_t *)(const void *)c->x + first,
-                        (const uint16_t *)(const void *)c->y + first, c->p + first, n);
+    if (are_arrays(c)) {
+        const uint16_t *x = (const uint16_t *)(const void *)c->x + first;
+        const uint16_t *y = (const uint16_t *)(const void *)c->y + first;
+        if (list && count <= n / 4u)
+            tails_of_list(b, x, y, c->p + first, list, count);
+        else /* all of them are quicker than some */
+            tails_of_arrays(b->tails, x, y, c->p + first, n);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         const size_t event = list ? list[i] : i;
         const ptrdiff_t at = (ptrdiff_t)(first + event);
-        b->tails[2u * event] = load_u16(c->x + at * c->x_stride) | (uint32_t)load_u16(c->y + at * c->y_stride) << 16;
-        b->tails[2u * event + 1u] = off_or_on(c->p[at * c->p_stride]);
+        tail_of(b, event, load_u16(c->x + at * c->x_stride), load_u16(c->y + at * c->y_stride), c->p[at * c->p_stride]);
     }
 }
 

@@ -1,4 +1,4 @@
-/* The loops of patches whose potential decides: it decays, or events soon after a spike add less. */
+/* The loops of patches whose potential decays. */
 #include "host_state.h"
 
 static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
@@ -7,7 +7,7 @@ static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
 
     neuron->last_spike = t;
     neuron->weak_us = h->config.absolute_refractory_us + h->config.relative_refractory_us; /* each less than 2^63 */
-    neuron->u = 0.0;
+    neuron->u = neuron->decay_per_us = 0.0;
     if (h->wake)
         sp_patch_sleep(h, patch, t);
     return sp_patch_fire(h, patch, t) < 0 ? -1 : 0;
@@ -26,11 +26,11 @@ SP_INLINE void note_peak(held_t *held, uint64_t pending)
 
 /* As count_group. The method in full, in doubles; build without contraction: the order of the operations is part of it. */
 SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
-                                 held_t *held, int refractory, int decays, int records)
+                                 held_t *held, loop_t loop)
 {
     neuron_t *neurons = (neuron_t *)(void *)h->cells;
     const uint64_t *wake = h->wake;
-    const double increases[2] = {1.0, h->config.relative_scale};
+    const double increases[2] = {1.0, h->config.relative_scale}, decay_per_us = h->config.decay_per_us;
     uint8_t *to[GROUP];
     size_t k = 0, dropped = 0;
     int special = 0;
@@ -38,29 +38,26 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
     do {
         const size_t event = event_at(some, i + k), patch = b->patch[event];
         neuron_t *neuron = &neurons[patch];
-        const uint64_t t = time_of(b, event, records);
+        const uint64_t t = time_of(b, event, loop);
         uint8_t *at = neuron->cell.at;
 
         to[k++] = at;
-        if (refractory && SP_RARELY(t < wake[patch])) {
+        if (loop.refractory && SP_RARELY(t < wake[patch])) {
             dropped++;
             continue;
         }
-        double change = increases[t - neuron->last_spike < neuron->weak_us];
-        if (decays) { /* u is 0 for the first event, too */
-            const uint64_t age = SP_RARELY(at == neuron->base) ? 0 : t - neuron->last_event;
-            const double loss = h->config.decay_per_us * (double)age;
-            change -= loss;
-            neuron->last_event = t;
-        }
-        double u = neuron->u + change;
-        if (decays && SP_RARELY(u <= 0.0)) {
-            const uint64_t lost = (uint64_t)(at - neuron->base) / SP_RECORD;
+        const double loss = neuron->decay_per_us * (double)(t - neuron->last_event);
+        double u = neuron->u + (increases[t - neuron->last_spike < neuron->weak_us] - loss);
+        neuron->last_event = t;
+        neuron->decay_per_us = decay_per_us;
+        if (SP_RARELY(u <= 0.0)) {
+            uint8_t *base = h->rooms[patch].base;
+            const uint64_t lost = (uint64_t)(at - base) / SP_RECORD;
             u = 0.0;
             note_peak(held, held->pending + (k - 1u - dropped));
             held->lost += lost;
             held->pending -= lost;
-            to[k - 1u] = at = neuron->base;
+            to[k - 1u] = at = base;
         }
         at += SP_RECORD;
         neuron->u = u;
@@ -68,9 +65,9 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
         special = (u >= h->config.threshold) | (at == neuron->cell.limit);
     } while (k < most && !SP_RARELY(special));
     if (k == GROUP)
-        write_group(b, some, i, to, GROUP, records);
+        write_group(b, some, i, to, GROUP, loop);
     else
-        write_group(b, some, i, to, k, records);
+        write_group(b, some, i, to, k, loop);
     held->kept += k - dropped;
     held->pending += k - dropped;
     if (SP_RARELY(special)) {
@@ -78,23 +75,22 @@ SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t
         note_peak(held, held->pending);
         h->pending = held->pending;
         const int fires = neurons[patch].u >= h->config.threshold;
-        const int rc = fires ? fire_neuron(h, patch, time_of(b, event, records)) : sp_patch_make_room(h, patch);
+        const int rc = fires ? fire_neuron(h, patch, time_of(b, event, loop)) : sp_patch_make_room(h, patch);
         held->pending = h->pending;
         return rc != 0 ? 0 : k;
     }
     return k;
 }
 
-SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, int filter, int decays, int records)
+SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
 {
-    const some_t some = filter ? awake(h, b, n, records) : (some_t){NULL, n};
+    const some_t some = load(h, b, n, loop);
     held_t held = {.pending = h->pending};
-    sp_batch_tails(b, n, some.list, some.count);
     for (size_t i = 0, taken; i < some.count; i += taken) {
         if (some.count - i >= GROUP)
-            taken = integrate_group(h, b, &some, i, GROUP, &held, refractory, decays, records);
+            taken = integrate_group(h, b, &some, i, GROUP, &held, loop);
         else
-            taken = integrate_group(h, b, &some, i, some.count - i, &held, refractory, decays, records);
+            taken = integrate_group(h, b, &some, i, some.count - i, &held, loop);
         if (SP_RARELY(taken == 0))
             return -1;
     }
@@ -105,21 +101,12 @@ SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, int refractory, i
     return 0;
 }
 
-/* The loop for a batch's kind of events. */
-#define INTEGRATE(refractory, filter, decays) \
-    (b->are_records ? integrate(h, b, n, refractory, filter, decays, 1) \
-                    : integrate(h, b, n, refractory, filter, decays, 0))
-
-int sp_run_weakening(sp_host_t *h, sp_batch_t *b, size_t n)
-{
-    if (h->config.absolute_refractory_us == 0)
-        return INTEGRATE(0, 0, 0);
-    return h->filter ? INTEGRATE(1, 1, 0) : INTEGRATE(1, 0, 0);
-}
-
 int sp_run_decaying(sp_host_t *h, sp_batch_t *b, size_t n)
 {
-    if (h->config.absolute_refractory_us == 0)
-        return INTEGRATE(0, 0, 1);
-    return h->filter ? INTEGRATE(1, 1, 1) : INTEGRATE(1, 0, 1);
+    return RUN(integrate, .refractory = 0);
+}
+
+int sp_run_decaying_refractory(sp_host_t *h, sp_batch_t *b, size_t n)
+{
+    return h->filter ? RUN(integrate, .refractory = 1, .filter = 1) : RUN(integrate, .refractory = 1);
 }

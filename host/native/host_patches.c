@@ -1,10 +1,9 @@
 /* What patches hold: rooms of records, and what happens where one is full or fires. */
 #include "host_state.h"
+#include "spare.h"
 
-#include <stdlib.h>
-
-#define GROWTH 8u        /* soon to the most that a patch can hold, */
-#define NEURON_GROWTH 2u /* where there is no such number */
+#define GROWTH 8u      /* soon to the most that a patch can hold, */
+#define REAL_GROWTH 2u /* where there is no such number */
 #define CHUNK_BYTES ((size_t)1 << 20)
 
 static uint8_t *take_memory(sp_host_t *h, size_t bytes)
@@ -13,7 +12,7 @@ static uint8_t *take_memory(sp_host_t *h, size_t bytes)
     if (!h->chunks || h->chunks->size - h->chunks->used < bytes) {
         const size_t head = (sizeof(chunk_t) + 15u) & ~(size_t)15u;
         const size_t size = head + (bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES);
-        chunk_t *chunk = malloc(size);
+        chunk_t *chunk = sp_spare_malloc(size);
         if (!chunk)
             return NULL;
         *chunk = (chunk_t){.next = h->chunks, .used = head, .size = size};
@@ -24,19 +23,27 @@ static uint8_t *take_memory(sp_host_t *h, size_t bytes)
     return memory;
 }
 
-static void set_limit(const sp_host_t *h, size_t patch)
+void sp_patch_set_limit(const sp_host_t *h, size_t patch)
 {
     const room_t *room = &h->rooms[patch];
     uint8_t *end = room->base + room->records * SP_RECORD;
     const uint64_t left = (uint64_t)(end - room->first) / SP_RECORD;
-    cell_of(h, patch)->limit = h->fire_records < left ? room->first + h->fire_records * SP_RECORD : end;
+    uint64_t fires_at = h->fires_at;
+    if (h->weak_until)
+        fires_at = room->weak == NOT_WEAK ? room->fires_at : h->weak.fires_at;
+    cell_of(h, patch)->limit = fires_at < left ? room->first + fires_at * SP_RECORD : end;
 }
 
 void sp_patch_clear(sp_host_t *h, size_t patch)
 {
+    if (h->weak_until) {
+        h->weak_until[patch] = UINT64_MAX;
+        h->rooms[patch].weak = NOT_WEAK;
+        h->rooms[patch].fires_at = sp_weak_to_fire(h, 0);
+    }
     h->rooms[patch].first = h->rooms[patch].base;
     cell_of(h, patch)->at = h->rooms[patch].base;
-    set_limit(h, patch);
+    sp_patch_set_limit(h, patch);
 }
 
 int sp_patch_make_room(sp_host_t *h, size_t patch)
@@ -46,10 +53,12 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
     const size_t bytes = (size_t)(cell->at - room->first);
 
     if ((size_t)(room->first - room->base) <= bytes) {
-        uint64_t records = (uint64_t)room->records * (is_neuron(h) ? NEURON_GROWTH : GROWTH);
-        const uint64_t most = h->config.discrete ? 2u * h->fire_records : h->fire_records;
+        const uint64_t most = h->config.discrete ? 2u * h->fires_at : h->fires_at;
+        uint64_t records = (uint64_t)room->records * (most == UINT64_MAX ? REAL_GROWTH : GROWTH);
         records = records < most ? records : most;
         if (records > UINT32_MAX) /* as many as a token can have */
+            return -1;
+        if (h->weak_until && sp_weak_reach(h, (size_t)records) != 0)
             return -1;
         uint8_t *base = take_memory(h, (size_t)records * SP_RECORD + SLACK);
         if (!base)
@@ -57,14 +66,12 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
         memcpy(base, room->first, bytes);
         room->base = base;
         room->records = (uint32_t)records;
-        if (is_neuron(h))
-            ((neuron_t *)(void *)cell)->base = base;
     } else {
         memmove(room->base, room->first, bytes);
     }
     room->first = room->base;
     cell->at = room->base + bytes;
-    set_limit(h, patch);
+    sp_patch_set_limit(h, patch);
     return 0;
 }
 
@@ -78,6 +85,6 @@ uint64_t sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t)
     const uint64_t old = (uint64_t)(room->first - first) / SP_RECORD;
     h->pending -= old;
     h->stats.discarded += old;
-    set_limit(h, patch);
+    sp_patch_set_limit(h, patch);
     return old;
 }

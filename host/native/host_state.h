@@ -26,11 +26,13 @@ typedef struct cell {
 typedef struct room {
     uint8_t *base;
     uint8_t *first;
+    uint64_t fires_at; /* so many records, where weak events are: if the patch is NOT_WEAK */
     uint32_t records;
     uint16_t x, y; /* of the patch */
+    enum { NOT_WEAK, WEAK, WEAK_FOR_GOOD } weak;
 } room_t;
 
-/* A patch whose potential decides. Its events add less if t - last_spike < weak_us, which is 0 before the first spike.
+/* A patch whose potential decays. Its events add less if t - last_spike < weak_us, which is 0 before the first spike.
  * One cache line. */
 typedef struct neuron {
     cell_t cell;
@@ -38,9 +40,18 @@ typedef struct neuron {
     uint64_t weak_us;
     uint64_t last_event;
     double u;
-    uint8_t *base; /* the room's */
+    double decay_per_us; /* 0 where the patch is empty: its first event has none before it */
     uint64_t unused;
 } neuron_t;
+
+/* What weak events add up to (host_weak.c), as far as rooms go. */
+typedef struct sp_weak {
+    uint64_t period_us;
+    uint64_t fires_at; /* so many weak events fire a patch; UINT64_MAX: more than sums has */
+    size_t room;
+    double *sums;      /* [room]: the potential after so many weak events */
+    uint64_t *to_fire; /* [room]: how many more it takes, none of them weak; 0: not found out yet */
+} sp_weak_t;
 
 /* The patches in refractory periods, in the order in which they wake, which is that of their spikes. */
 typedef struct sleeper {
@@ -66,14 +77,17 @@ struct sp_host {
     sp_host_config_t config;
     sp_grid_t grid;
     size_t patches;
-    uint64_t fire_records; /* a patch with so many records fires; UINT64_MAX: its potential decides */
+    uint64_t fires_at; /* a patch with so many records fires; UINT64_MAX: its potential decides */
     run_fn run;
     size_t cell_size; /* of cell_t or neuron_t */
     uint8_t *cells;   /* [patches] */
     void *cells_memory;
     uint64_t *wake; /* [patches], with a refractory period: an event before this is dropped. 0 before the first spike */
-    uint64_t *last_spike;    /* [patches], then */
-    size_t *is_awake;        /* [patches], then: 0 for those that sleep, 1 */
+    uint64_t *last_spike; /* [patches], then */
+    size_t *is_awake;     /* [patches], then: 0 for those that sleep, 1 */
+    uint64_t
+        *weak_until; /* [patches], where events soon after a spike add less, without decay. UINT64_MAX: no end ahead */
+    sp_weak_t weak;  /* then */
     sp_sleepers_t *sleepers; /* then */
     room_t *rooms;
     uint8_t *slab;
@@ -93,15 +107,13 @@ SP_INLINE cell_t *cell_of(const sp_host_t *h, size_t patch)
     return (cell_t *)(void *)(h->cells + patch * h->cell_size);
 }
 
-SP_INLINE int is_neuron(const sp_host_t *h)
-{
-    return h->cell_size == sizeof(neuron_t);
-}
-
 /* ---------------------------------------------------------------- patches (host_patches.c) */
 
 /* Empty a patch. */
 void sp_patch_clear(sp_host_t *h, size_t patch);
+
+/* Of a patch that has come to fire at another number of records. */
+void sp_patch_set_limit(const sp_host_t *h, size_t patch);
 
 /* The patch's room ends: move its records to the front, or to a larger room. 0, or -1 without memory. */
 int sp_patch_make_room(sp_host_t *h, size_t patch);
@@ -153,6 +165,23 @@ SP_INLINE void sp_patches_wake(sp_host_t *h, uint64_t t)
     }
 }
 
+/* ---------------------------------------------------------------- weak events (host_weak.c) */
+
+/* 0, or -1 without memory. */
+int sp_weak_new(sp_host_t *h);
+
+/* Sums for as many events as a room has. 0, or -1 without memory. */
+int sp_weak_reach(sp_host_t *h, size_t events);
+
+/* How many events, none of them weak, it takes to fire after so many that were. */
+uint64_t sp_weak_to_fire(sp_host_t *h, size_t weak);
+
+/* At how many events the patch fires; its last one, at t, may be the first that is not weak. */
+uint64_t sp_weak_fires_at(sp_host_t *h, size_t patch, uint64_t t);
+
+/* The patch has spiked. */
+void sp_patch_weaken(sp_host_t *h, size_t patch, uint64_t t);
+
 /* ---------------------------------------------------------------- loops (host_counting.c, host_neurons.c) */
 
 int sp_run_plain(sp_host_t *h, sp_batch_t *b, size_t n);
@@ -160,7 +189,9 @@ int sp_run_refractory(sp_host_t *h, sp_batch_t *b, size_t n);
 int sp_run_discrete(sp_host_t *h, sp_batch_t *b, size_t n);
 int sp_run_discrete_refractory(sp_host_t *h, sp_batch_t *b, size_t n);
 int sp_run_weakening(sp_host_t *h, sp_batch_t *b, size_t n);
+int sp_run_weakening_refractory(sp_host_t *h, sp_batch_t *b, size_t n);
 int sp_run_decaying(sp_host_t *h, sp_batch_t *b, size_t n);
+int sp_run_decaying_refractory(sp_host_t *h, sp_batch_t *b, size_t n);
 
 /* Which events of the batch to look at: all, or those that list names. */
 typedef struct some {
@@ -173,27 +204,39 @@ SP_INLINE size_t event_at(const some_t *some, size_t i)
     return some->list ? some->list[i] : i;
 }
 
-/* records: whether the events of the batch are; a constant, so that the loops are compiled for each. */
-SP_INLINE const uint8_t *place_of(const sp_batch_t *b, size_t event, int records)
+/* What a loop is for: constants, so that it is compiled for each. */
+typedef struct loop {
+    int refractory; /* there are absolute refractory periods; */
+    int filter;     /* events in them are left out beforehand */
+    int discrete;
+    int weakens; /* events soon after a spike add less */
+    int records; /* the events of the batch are records */
+} loop_t;
+
+/* run(h, b, n, the loop) for the batch's kind of events. */
+#define RUN(run, ...) \
+    (b->are_records ? run(h, b, n, (loop_t){__VA_ARGS__, .records = 1}) : run(h, b, n, (loop_t){__VA_ARGS__}))
+
+SP_INLINE const uint8_t *place_of(const sp_batch_t *b, size_t event, loop_t loop)
 {
-    return b->t + event * (records ? SP_RECORD : 8u);
+    return b->t + event * (loop.records ? SP_RECORD : 8u);
 }
 
-SP_INLINE uint64_t time_of(const sp_batch_t *b, size_t event, int records)
+SP_INLINE uint64_t time_of(const sp_batch_t *b, size_t event, loop_t loop)
 {
-    return sp_load_u64(place_of(b, event, records));
+    return sp_load_u64(place_of(b, event, loop));
 }
 
 /* Leave out the events in refractory periods as the batch finds them, without a branch, which would be wrong too often.
  * Periods that begin or end within the batch are few and seen to later. A batch of one is looked at exactly. */
-SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, int records)
+SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, loop_t loop)
 {
     const size_t *is_awake = h->is_awake;
     uint16_t *list = h->awake;
     size_t count = 0;
     if (n == 1) {
         const size_t patch = b->patch[0];
-        const uint64_t since = time_of(b, 0, records) - h->last_spike[patch];
+        const uint64_t since = time_of(b, 0, loop) - h->last_spike[patch];
         list[0] = 0;
         return (some_t){list, h->wake[patch] == 0 || since >= h->config.absolute_refractory_us};
     }
@@ -205,17 +248,25 @@ SP_INLINE some_t awake(sp_host_t *h, const sp_batch_t *b, size_t n, int records)
     return (some_t){list, count};
 }
 
+/* Get the batch ready: which of its events to look at. */
+SP_INLINE some_t load(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
+{
+    const some_t some = loop.filter ? awake(h, b, n, loop) : (some_t){NULL, n};
+    sp_batch_tails(b, n, some.list, some.count);
+    return some;
+}
+
 /* The loops find the places of a few records before they write them: where a load of a cell follows a store to an address
  * that a cell gave, the processor waits for that address. An event that is dropped is written, too, where the patch's
  * next one will be. What happens to a patch (its limit, a spike) happens at the end of a group. */
 SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count,
-                           int records)
+                           loop_t loop)
 {
     for (size_t i = 0; i < count; i++) {
         const size_t event = event_at(some, first + i);
         uint64_t whole[2];
-        memcpy(whole, place_of(b, event, records), records ? 16 : 8);
-        if (!records)
+        memcpy(whole, place_of(b, event, loop), loop.records ? 16 : 8);
+        if (!loop.records)
             memcpy(&whole[1], b->tails + 2u * event, 8);
         memcpy(to[i], whole, 16);
     }

@@ -1,16 +1,60 @@
 #include "host_state.h"
+#include "spare.h"
 
 #include <stdlib.h>
 
-#define FIRST_RECORDS 32u         /* room of a patch to begin with, */
-#define FIRST_NEURON_RECORDS 128u /* at most */
-#define FIRST_BYTES (64u << 20)   /* less room where that would be more than this in all */
-#define LINE 64u                  /* of the cache */
+#define FIRST_RECORDS 32u       /* room of a patch to begin with, */
+#define FIRST_REAL_RECORDS 128u /* at most */
+#define FIRST_BYTES (64u << 20) /* less room where that would be more than this in all */
+#define LINE 64u                /* of the cache */
 
 static uint64_t round_up(double v)
 {
     const uint64_t whole = (uint64_t)v;
     return (double)whole < v ? whole + 1u : whole;
+}
+
+/* How many records the first room of a patch has. */
+static size_t first_records(const sp_host_t *h)
+{
+    const uint64_t most = h->config.discrete ? 2u * h->fires_at : h->fires_at;
+    size_t records = most < FIRST_RECORDS ? (size_t)most : FIRST_RECORDS;
+    if (most == UINT64_MAX) { /* decay and weak events make it more than the threshold */
+        const double guess = 2.0 * h->config.threshold + 4.0;
+        records = guess < FIRST_REAL_RECORDS ? (size_t)guess : FIRST_REAL_RECORDS;
+    }
+    while (records > 4u && h->patches * records * SP_RECORD > FIRST_BYTES)
+        records /= 2u;
+    return records;
+}
+
+/* 0, or -1 without. */
+static int take_memory(sp_host_t *h, int refractory, int weakens)
+{
+    const size_t stride = h->first_records * SP_RECORD + SLACK;
+    h->slab = sp_spare_malloc(h->patches * stride);
+    h->cells_memory = sp_spare_malloc(h->patches * h->cell_size + LINE);
+    h->rooms = malloc(h->patches * sizeof *h->rooms);
+    if (!h->slab || !h->cells_memory || !h->rooms)
+        return -1;
+    h->cells = (uint8_t *)h->cells_memory + (LINE - (uintptr_t)h->cells_memory % LINE);
+    for (size_t i = 0; i < h->patches; i++)
+        h->rooms[i] = (room_t){.base = h->slab + i * stride,
+                               .records = (uint32_t)h->first_records,
+                               .x = (uint16_t)(i % h->grid.columns),
+                               .y = (uint16_t)(i / h->grid.columns)};
+    if (refractory) {
+        h->wake = malloc(h->patches * sizeof *h->wake);
+        h->last_spike = malloc(h->patches * sizeof *h->last_spike);
+        h->is_awake = malloc(h->patches * sizeof *h->is_awake);
+        h->sleepers = malloc(sizeof *h->sleepers + (h->patches + SP_BATCH) * sizeof(sleeper_t));
+        if (!h->wake || !h->last_spike || !h->is_awake || !h->sleepers)
+            return -1;
+    }
+    if (!weakens)
+        return 0;
+    h->weak_until = malloc(h->patches * sizeof *h->weak_until);
+    return h->weak_until ? sp_weak_new(h) : -1;
 }
 
 sp_host_t *sp_host_new(const sp_host_config_t *config)
@@ -19,48 +63,26 @@ sp_host_t *sp_host_new(const sp_host_config_t *config)
     if (!h)
         return NULL;
     const int refractory = config->absolute_refractory_us > 0;
-    const int real = !config->discrete && (config->decay_per_us > 0.0 || config->relative_refractory_us > 0);
+    const int decays = !config->discrete && config->decay_per_us > 0.0;
+    const int weakens = !config->discrete && !decays && config->relative_refractory_us > 0;
     h->config = *config;
     h->grid = sp_grid(config->width, config->height, config->patch_size);
     h->patches = (size_t)h->grid.columns * h->grid.rows;
-    h->fire_records = real ? UINT64_MAX : round_up(config->threshold);
-    h->cell_size = real ? sizeof(neuron_t) : sizeof(cell_t);
-    if (real)
-        h->run = config->decay_per_us > 0.0 ? sp_run_decaying : sp_run_weakening;
+    h->fires_at = decays || weakens ? UINT64_MAX : round_up(config->threshold);
+    h->first_records = first_records(h);
+    h->cell_size = decays ? sizeof(neuron_t) : sizeof(cell_t);
+    if (decays)
+        h->run = refractory ? sp_run_decaying_refractory : sp_run_decaying;
+    else if (weakens)
+        h->run = refractory ? sp_run_weakening_refractory : sp_run_weakening;
     else if (config->discrete)
         h->run = refractory ? sp_run_discrete_refractory : sp_run_discrete;
     else
         h->run = refractory ? sp_run_refractory : sp_run_plain;
-
-    const uint64_t most = config->discrete ? 2u * h->fire_records : h->fire_records;
-    h->first_records = most < FIRST_RECORDS ? (size_t)most : FIRST_RECORDS;
-    if (real) { /* decay and weak events make it more than the threshold */
-        const double guess = 2.0 * config->threshold + 4.0;
-        h->first_records = guess < FIRST_NEURON_RECORDS ? (size_t)guess : FIRST_NEURON_RECORDS;
-    }
-    while (h->first_records > 4u && h->patches * h->first_records * SP_RECORD > FIRST_BYTES)
-        h->first_records /= 2u;
-    const size_t stride = h->first_records * SP_RECORD + SLACK;
-    h->slab = malloc(h->patches * stride);
-    h->cells_memory = malloc(h->patches * h->cell_size + LINE);
-    h->rooms = malloc(h->patches * sizeof *h->rooms);
-    if (refractory) {
-        h->wake = malloc(h->patches * sizeof *h->wake);
-        h->last_spike = malloc(h->patches * sizeof *h->last_spike);
-        h->is_awake = malloc(h->patches * sizeof *h->is_awake);
-        h->sleepers = malloc(sizeof *h->sleepers + (h->patches + SP_BATCH) * sizeof(sleeper_t));
-    }
-    if (!h->slab || !h->cells_memory || !h->rooms ||
-        (refractory && (!h->wake || !h->last_spike || !h->is_awake || !h->sleepers))) {
+    if (take_memory(h, refractory, weakens) != 0) {
         sp_host_free(h);
         return NULL;
     }
-    h->cells = (uint8_t *)h->cells_memory + (LINE - (uintptr_t)h->cells_memory % LINE);
-    for (size_t i = 0; i < h->patches; i++)
-        h->rooms[i] = (room_t){.base = h->slab + i * stride,
-                               .records = (uint32_t)h->first_records,
-                               .x = (uint16_t)(i % h->grid.columns),
-                               .y = (uint16_t)(i / h->grid.columns)};
     sp_host_reset(h);
     return h;
 }
@@ -71,14 +93,17 @@ void sp_host_free(sp_host_t *h)
         return;
     while (h->chunks) {
         chunk_t *next = h->chunks->next;
-        free(h->chunks);
+        sp_spare_free(h->chunks);
         h->chunks = next;
     }
-    free(h->slab);
-    free(h->cells_memory);
+    sp_spare_free(h->slab);
+    sp_spare_free(h->cells_memory);
     free(h->wake);
     free(h->last_spike);
     free(h->is_awake);
+    free(h->weak_until);
+    free(h->weak.sums);
+    free(h->weak.to_fire);
     free(h->sleepers);
     free(h->rooms);
     free(h);
@@ -94,11 +119,8 @@ void sp_host_reset(sp_host_t *h)
             h->is_awake[i] = 1;
         }
     }
-    for (size_t i = 0; i < h->patches; i++) {
+    for (size_t i = 0; i < h->patches; i++)
         sp_patch_clear(h, i);
-        if (is_neuron(h))
-            ((neuron_t *)(void *)cell_of(h, i))->base = h->rooms[i].base;
-    }
     h->pending = h->kept = 0;
     h->filter = 0;
     memset(&h->stats, 0, sizeof h->stats);

@@ -16,7 +16,10 @@ typedef struct voxels {
     uint32_t *patch;   /* [n] of records, where to find it again takes long: of those that were counted; or NULL */
     uint32_t *counts;  /* [patches], 0 between bins */
     uint32_t *touched; /* [patches]: those with events in this bin */
-    uint8_t **ends;    /* [patches]: where the next record goes; NULL: below the threshold */
+    uint64_t *first_t; /* [patches]: the time of the first of these */
+    uint8_t **ends;    /* [patches]: where the next record goes */
+    uint8_t *nowhere;  /* where the records of a patch below the threshold go */
+    size_t nowhere_records;
     sp_batch_t batch;
     sp_ahead_t ahead; /* events before ahead.to are good */
     int is_wrong;     /* that one is not */
@@ -61,8 +64,10 @@ static size_t count_events(voxels_t *v, size_t from, uint64_t last)
             const uint32_t patch = patches[i];
             const uint32_t count = counts[patch];
             counts[patch] = count + 1u;
-            if (SP_RARELY(count == 0))
+            if (SP_RARELY(count == 0)) {
                 list[touched++] = patch;
+                v->first_t[patch] = sp_columns_time(v->events, from + i);
+            }
         }
         from += n;
     }
@@ -89,18 +94,37 @@ static void order_touched(voxels_t *v)
             v->touched[count++] = i;
 }
 
+/* See to it that so many records can go nowhere. 0, or -1 without memory. */
+static int make_nowhere(voxels_t *v, size_t records)
+{
+    if (records <= v->nowhere_records)
+        return 0;
+    uint8_t *larger = realloc(v->nowhere, records * SP_RECORD + SP_RECORD_ROOM);
+    if (!larger)
+        return -1;
+    v->nowhere = larger;
+    v->nowhere_records = records;
+    return 0;
+}
+
 /* A token for each voxel of the bin that has enough events. Returns the end of their records, or NULL. */
 static uint8_t *lay_out(voxels_t *v, uint64_t t, sp_token_list_t *tokens, uint8_t *out, uint64_t *discarded)
 {
     const uint32_t threshold = v->config->threshold;
     const size_t candidates = threshold == 0 ? v->patches : v->touched_count;
-    if (sp_token_list_reserve(tokens, candidates) != 0)
+    uint32_t most = 0;
+    for (size_t i = 0; threshold > 0 && i < candidates; i++) {
+        const uint32_t count = v->counts[v->touched[i]];
+        if (count < threshold && count > most)
+            most = count;
+    }
+    if (sp_token_list_reserve(tokens, candidates) != 0 || make_nowhere(v, most) != 0)
         return NULL;
     for (size_t i = 0; i < candidates; i++) {
         const uint32_t patch = threshold == 0 ? (uint32_t)i : v->touched[i];
         const uint32_t count = v->counts[patch];
         v->counts[patch] = 0;
-        v->ends[patch] = NULL;
+        v->ends[patch] = v->nowhere;
         if (count < threshold) {
             *discarded += count;
             continue;
@@ -115,27 +139,20 @@ static uint8_t *lay_out(voxels_t *v, uint64_t t, sp_token_list_t *tokens, uint8_
     return out;
 }
 
-/* A record and not a byte more: those behind it may be there. */
-SP_INLINE void write_exactly(uint8_t *to, uint64_t t, uint64_t last)
-{
-    memcpy(to, &t, 8);
-    memcpy(to + 5, &last, 8);
-}
-
 SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to, size_t count)
 {
     const uint8_t *t = b->t + first * (b->are_records ? SP_RECORD : 8u);
     if (b->are_records) {
         for (size_t i = 0; i < count; i++, t += SP_RECORD)
-            if (to[i])
-                write_exactly(to[i], sp_load_u64(t), sp_load_u64(t + 5));
+            memcpy(to[i], t, SP_RECORD_ROOM);
         return;
     }
     const uint32_t *tail = b->tails + 2u * first;
     for (size_t i = 0; i < count; i++, t += 8, tail += 2) {
-        const uint64_t last = (tail[0] | (uint64_t)tail[1] << 32) << 24 | sp_load_u64(t) >> 40;
-        if (to[i])
-            write_exactly(to[i], sp_load_u64(t), last);
+        uint64_t whole[2];
+        memcpy(whole, t, 8);
+        memcpy(&whole[1], tail, 8);
+        memcpy(to[i], whole, SP_RECORD_ROOM);
     }
 }
 
@@ -146,9 +163,19 @@ SP_INLINE void place_group(const sp_batch_t *b, const uint32_t *patch, uint8_t *
     for (size_t i = 0; i < count; i++) {
         uint8_t **end = &ends[patch[first + i]], *at = *end;
         to[i] = at;
-        *end = at + (SP_RECORD & (0u - (size_t)(at != NULL)));
+        *end = at + SP_RECORD;
     }
     write_group(b, first, to, count);
+}
+
+/* The last record of a token was written with 3 bytes more than it has, over the first one of the next token. */
+static void mend_firsts(const voxels_t *v, const sp_token_t *token, const sp_token_t *end, uint8_t *records)
+{
+    for (; token < end; token++) {
+        if (token->n > 0)
+            memcpy(records, &v->first_t[token->y * v->grid.columns + token->x], 8);
+        records += (size_t)token->n * SP_RECORD;
+    }
 }
 
 static void write_events(voxels_t *v, size_t from, size_t to)
@@ -182,9 +209,13 @@ static uint8_t *all_bins(voxels_t *v, sp_token_list_t *tokens, uint8_t *out, uin
         if (v->is_wrong)
             return out;
         order_touched(v);
+        uint8_t *records = out;
+        const size_t before = tokens->count;
         out = lay_out(v, start, tokens, out, discarded);
-        if (out)
+        if (out) {
             write_events(v, from, to);
+            mend_firsts(v, tokens->items + before, tokens->items + tokens->count, records);
+        }
         from = to;
         if (!keeps_empty && from == v->n)
             break;
@@ -216,12 +247,18 @@ uint8_t *sp_voxel_tokens(const sp_voxel_config_t *config, const sp_columns_t *ev
     v->patch = keeps ? malloc(n * sizeof *v->patch) : NULL;
     v->counts = calloc(v->patches, sizeof *v->counts);
     v->touched = malloc(v->patches * sizeof *v->touched);
+    v->first_t = malloc(v->patches * sizeof *v->first_t);
     v->ends = malloc(v->patches * sizeof *v->ends);
-    out = (v->patch || !keeps) && v->counts && v->touched && v->ends ? all_bins(v, tokens, out, discarded) : NULL;
+    v->nowhere = NULL;
+    v->nowhere_records = 0;
+    const int have = (v->patch || !keeps) && v->counts && v->touched && v->first_t && v->ends;
+    out = have ? all_bins(v, tokens, out, discarded) : NULL;
     *good = v->ahead.to;
     free(v->patch);
     free(v->counts);
     free(v->touched);
+    free(v->first_t);
+    free(v->nowhere);
     free(v->ends);
     free(v);
     return out;

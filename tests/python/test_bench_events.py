@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from spedge.base.errors import UsageError
 from spedge.bench.decoder import stream_of
 from spedge.bench.streams import encode
 from spedge.bench.tokenizer import crop
+from spedge.boards import launch
 from spedge.cli import execute
 from spedge.events import evt2
 from spedge.events.decoders import FORMATS, Decoder
@@ -137,3 +139,15 @@ def test_what_cannot_be_measured_is_refused(
     verb, name, *options = arguments
     assert execute(["bench", verb, str(tmp_path / name), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["decoder", "tokenizer"])
+def test_without_the_boards_emulator_it_says_what_brings_it(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.npz", some_events(100), 200, 150)
+    monkeypatch.setattr(launch, "shutil", SimpleNamespace(which=lambda program: None))
+    assert execute(["bench", verb, str(tmp_path / "a.npz"), "--board", "mps2-an500"]) == 3
+    said = capsys.readouterr().err
+    assert "mps2-an500 needs qemu-system-arm, which is not installed: " in said
+    assert "apt-get install qemu-system-arm" in said

@@ -403,6 +403,31 @@ print(*(file.read_text() for file in Path("/proc/self/task").glob("*/children"))
     assert not any(Path(f"/proc/{helper}").exists() for helper in helpers)
 
 
+def test_a_reader_of_hdf5_that_becomes_garbage_closes_its_pipe_once(tmp_path: Path) -> None:
+    """As where an error's traceback holds the frame that holds the error. A second time it may be another's file."""
+    path = tmp_path / "a.hdf5"
+    spedge.recordings.write(path, np.zeros(4 * CHUNK_EVENTS, spedge.EVENT_DTYPE), 20, 10)
+    program = f"""
+import gc
+import os
+import spedge
+closed, close = [], os.close
+import multiprocessing.connection
+multiprocessing.connection.Connection._close.__defaults__ = (lambda fd: (closed.append(fd), close(fd)),)
+for _ in range(3):
+    chunks = iter(spedge.open({str(path)!r}))
+    next(chunks)
+    ring = [chunks]
+    ring.append(ring)
+    closed.clear()
+    del chunks, ring
+    gc.collect()
+    print(len(closed))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["1"] * 3, "")
+
+
 # ---------------------------------------------------------------- memory
 
 

@@ -113,3 +113,46 @@ def test_periods_that_begin_and_end_within_a_block(settings: str, period: int, l
     np.testing.assert_array_equal(tokens.events, events[[i for token in expected.events for i in token]])
     assert (tokenizer.stats.refractory, tokenizer.stats.decayed) == (expected.refractory, expected.decayed)
     assert expected.refractory > 0
+
+
+@pytest.mark.parametrize("form", ["records", "columns"])
+@pytest.mark.parametrize("period", [1, 30, 400, 2**40])
+@pytest.mark.parametrize("last_t", [60_000, 2**64 - 1])
+@pytest.mark.parametrize("sleep", [0, 25])
+def test_weak_events_come_to_an_end_within_a_block(period: int, last_t: int, sleep: int, form: str) -> None:
+    """Or never, where that would be behind the last time that there is."""
+    size: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "patch_size": 8}
+    parameters: dict[str, Any] = {
+        "kind": "continuous", "threshold": 40.3, "relative_scale": 0.1,
+        "relative_refractory_us": period, "absolute_refractory_us": sleep,
+    }  # fmt: skip
+    events = stream(6000, patches=4, last_t=last_t)
+    events["t"][-40:] = last_t
+    tokenizer = spedge.Tokenizer(**parameters, **size)
+    tokens = tokenizer.push(in_form(events, form))
+    expected = tokenizer_oracle.tokens(events, **parameters, **size, pool_events=None)
+    assert tokens.t.tolist() == expected.t
+    np.testing.assert_array_equal(tokens.events, events[[i for token in expected.events for i in token]])
+    assert len({len(token) for token in expected.events}) > (1 if period < 2**40 else 0)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3, 1 / 3, 0.7, 5e-324, 1 - 2**-53])
+@pytest.mark.parametrize("threshold", [1.0, 1.05, 2.5, 63.9, 1025.3, 4096.0])
+def test_weak_events_add_up_as_doubles_do(threshold: float, scale: float) -> None:
+    """The first pass over the threshold is of 1s; then so many weak events come, and 1s again."""
+    tokenizer = spedge.Tokenizer(
+        width=8, height=8, patch_size=8, threshold=threshold, relative_refractory_us=10, relative_scale=scale
+    )
+    whole = int(np.ceil(threshold))
+    for weak in (0, 1, 2, 3, 7, 31, 200, 1000):
+        u, expected = 0.0, 0
+        while u < threshold:
+            u += scale if expected < weak else 1.0
+            expected += 1
+        events = np.zeros(whole + expected, spedge.EVENT_DTYPE)
+        events["t"][whole : whole + weak] = 9
+        events["t"][whole + weak :] = 10
+        tokens = tokenizer.push(events)
+        assert np.diff(tokens.offsets).tolist() == [whole, expected]
+        assert tokenizer.stats.pending == 0
+        tokenizer.reset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from spedge.base.children import guarded
 from spedge.base.errors import DeviceGone, DeviceRefused, DeviceTimeout, UsageError
-from spedge.boards import qemu
+from spedge.boards import launch, qemu
 from spedge.boards.build import build
 from spedge.boards.manifest import Board
 
@@ -26,6 +25,7 @@ def run_preloaded(board: Board, program: str, image: bytes, on_progress: Callabl
     """
     if board.qemu is None or board.cost_unit != "instructions":
         raise UsageError(f"{board.name} cannot count instructions: choose an emulated board; see 'spedge boards'")
+    launch.require_emulator(board, board.qemu.program)
     firmware = build(board, None, on_progress, program=program)
     start, end = _memory(firmware.path)
     if len(image) > end - start:
@@ -57,8 +57,6 @@ def _memory(image: Path) -> tuple[int, int]:
 def _run(board: Board, firmware: Path, image: bytes, address: int) -> str:
     """The first line that the board writes."""
     assert board.qemu is not None
-    if shutil.which(board.qemu.program) is None:
-        raise DeviceGone(f"{board.name} needs {board.qemu.program}, which is not installed")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "recording"
         data.write_bytes(image)

@@ -33,7 +33,9 @@ def command(
     model: Annotated[
         Path, typer.Argument(metavar="BUNDLE|FILE.onnx", help="Bundle directory, or an ONNX file of another model.")
     ],
-    target: Annotated[str, typer.Option(help="cortex-m4, cortex-m7, cortex-m55, rv32, aarch64 or native.")],
+    target: Annotated[
+        str, typer.Option(help="cortex-m0plus, cortex-m4, cortex-m7, cortex-m55, rv32, aarch64 or native.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the C sources and the report.")],
     precision: PrecisionOption = "fp32",
     detailed: Annotated[bool, typer.Option("--report", help="Report kernel by kernel, with errors.")] = False,

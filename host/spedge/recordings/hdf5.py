@@ -45,6 +45,9 @@ class _Helper:
     """A process that reads HDF5 files, one after another. It ends when this end of its pipe is closed."""
 
     _idle: ClassVar[list[_Helper]] = []
+    #: All that have not been ended. Without this a pipe could become garbage together with the generator that closes
+    #: it, and be closed twice: by then it may be another's file.
+    _alive: ClassVar[set[_Helper]] = set()
 
     def __init__(self) -> None:
         self._owner = os.getpid()
@@ -60,6 +63,7 @@ class _Helper:
                 **OWN_GROUP,  # Ctrl-C is for this process; the helper sees its end
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
+        self._alive.add(self)
 
     @classmethod
     def take(cls) -> _Helper:
@@ -84,6 +88,7 @@ class _Helper:
 
     def end(self) -> int:
         """Its exit status, once it has ended: at once, but for what it is computing."""
+        self._alive.discard(self)
         self.pipe.close()
         try:
             return self._process.wait(1)
