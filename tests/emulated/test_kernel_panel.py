@@ -143,6 +143,7 @@ static void tiles(void)
     fill(plus, 32, 1.0f);
     fill(start, 32, 1.0f);
     two_tiles(KNOWN);
+    two_tiles(KNOWN + KNOWN / 2);
     two_tiles(2 * KNOWN);
     for (int32_t steps = 0; steps <= STEPS; steps += 11) {
         two_tiles(steps);

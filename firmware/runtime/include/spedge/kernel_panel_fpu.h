@@ -67,10 +67,12 @@ extern "C" {
 
 /* A number of steps that the compiler knows, as of all linears: no tests, and sixteen steps a turn. */
 #if defined(__OPTIMIZE__)
-#define SP_K_FPU_SIXTEENS(steps) (__builtin_constant_p(steps) && (steps) > 0 && (steps) % 16 == 0)
+#define SP_K_FPU_KNOWN_IN(steps, turn) (__builtin_constant_p(steps) && (steps) > 0 && (steps) % (turn) == 0)
 #else
-#define SP_K_FPU_SIXTEENS(steps) 0
+#define SP_K_FPU_KNOWN_IN(steps, turn) 0
 #endif
+#define SP_K_FPU_SIXTEENS(steps) SP_K_FPU_KNOWN_IN(steps, 16)
+#define SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS
 #define SP_K_FPU_KNOWN(start) \
     start "1:\n\t" SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS \
     "subs %[blocks], #1\n\t" \
@@ -128,12 +130,12 @@ static inline void sp_k_panel_plus(const float *start, const float *x, const flo
                          : \
                          : SP_K_FPU_ALL); \
     } while (--tiles > 0)
-#define SP_K_FPU_LONG_TILES(start, ...) \
+#define SP_K_FPU_LONG_TILES(start, turn, turns, ...) \
     do { \
         const float *at = x; \
-        int32_t blocks = steps >> 4; \
+        int32_t blocks = turns; \
         __asm__ volatile(start \
-                         "1:\n\t" SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS \
+                         "1:\n\t" turn \
                          "subs %[blocks], #1\n\t" \
                          "bne 1b\n\t" \
                          "vstmia %[sums]!, {s0-s15}\n\t" \
@@ -155,12 +157,14 @@ static inline void sp_k_panel_tiles(const float *start, int32_t apart, const flo
         if (steps == 16)
             SP_K_FPU_SHORT_TILES(SP_K_FPU_START_NEXT, [start] "+r"(start));
         else
-            SP_K_FPU_LONG_TILES(SP_K_FPU_START_NEXT, [start] "+r"(start));
+            SP_K_FPU_LONG_TILES(SP_K_FPU_START_NEXT, SP_K_FPU_SIXTEEN_STEPS, steps >> 4, [start] "+r"(start));
     } else if (SP_K_FPU_SIXTEENS(steps) && apart == 0) {
         if (steps == 16)
             SP_K_FPU_SHORT_TILES(SP_K_FPU_START, [start] "+r"(start));
         else
-            SP_K_FPU_LONG_TILES(SP_K_FPU_START, [start] "+r"(start));
+            SP_K_FPU_LONG_TILES(SP_K_FPU_START, SP_K_FPU_SIXTEEN_STEPS, steps >> 4, [start] "+r"(start));
+    } else if (SP_K_FPU_KNOWN_IN(steps, 8) && apart == 16) {
+        SP_K_FPU_LONG_TILES(SP_K_FPU_START_NEXT, SP_K_FPU_EIGHT_STEPS, steps >> 3, [start] "+r"(start));
     } else {
         for (; tiles > 0; --tiles, start += apart, w += 4 * steps, sums += 16)
             sp_k_panel_sums(start, w, x, steps, sums);
@@ -176,7 +180,7 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
         if (steps == 16)
             SP_K_FPU_SHORT_TILES(SP_K_FPU_START_PLUS_NEXT, [start] "+r"(start), [x] "+r"(plus));
         else
-            SP_K_FPU_LONG_TILES(SP_K_FPU_START_PLUS_NEXT, [start] "+r"(start), [x] "+r"(plus));
+            SP_K_FPU_LONG_TILES(SP_K_FPU_START_PLUS_NEXT, SP_K_FPU_SIXTEEN_STEPS, steps >> 4, [start] "+r"(start), [x] "+r"(plus));
     } else {
         for (; tiles > 0; --tiles, start += 16, plus += 16, w += 4 * steps, sums += 16)
             sp_k_panel_plus(start, plus, w, x, steps, sums);
