@@ -251,6 +251,7 @@ def _check_attention(bundle: Bundle, graph: Graph) -> None:
 def import_encoder(bundle: Bundle, say: Progress) -> Graph:
     """The graph of a transformer's encoder.onnx, optimised. Raises CompileError for one that cannot be compiled."""
     from .graph.lift import lift
+    from .graph.nodes import HeadLinear, Linear
     from .graph.onnx_model import load_model
     from .graph.rewrite import optimise
     from .graph.simplify import simplify
@@ -268,6 +269,9 @@ def import_encoder(bundle: Bundle, say: Progress) -> Graph:
     if graph.output.width != len(task.labels):
         raise CompileError(f"{path} gives {graph.output.width} logits for {len(task.labels)} labels")
     optimise(graph)
+    for node in graph.nodes:
+        if isinstance(node, Linear | HeadLinear) and not np.isfinite(node.weight).all():
+            raise CompileError(f"the weights of {node.out.name} hold a value that is not a finite number")
     return graph
 
 

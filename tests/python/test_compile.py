@@ -318,10 +318,10 @@ def test_a_missing_bundle_is_an_input_error(tmp_path: Path) -> None:
         compile_bundle(tmp_path / "nothing", "native", tmp_path / "model")
 
 
-def refuse(tmp_path: Path, model: onnx.ModelProto, shape: Shape, message: str) -> None:
+def refuse(tmp_path: Path, model: onnx.ModelProto, shape: Shape, message: str, target: str = "native") -> None:
     bundle = make_bundle(tmp_path / "bundle", model, shape)
     with pytest.raises(CompileError, match=message):
-        compile_bundle(bundle, "native", tmp_path / "model")
+        compile_bundle(bundle, target, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -392,14 +392,15 @@ def test_pooling_is_refused_by_name(tmp_path: Path) -> None:
     refuse(tmp_path, make_model(SMALL, nodes, constants), SMALL, "unsupported ONNX operator: ReduceMean node 'pool'")
 
 
-def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["native", "cortex-m7"])
+def test_weights_that_are_not_numbers_are_refused(target: str, tmp_path: Path) -> None:
     model = make_encoder(SMALL)
     name = next(n for n in model.graph.node if n.op_type == "Gemm").input[1]
     constant = constant_of(model, name)
     values = onnx.numpy_helper.to_array(constant).copy()
     values[0, 0] = np.nan
     constant.CopyFrom(onnx.numpy_helper.from_array(values, name))
-    refuse(tmp_path, model, SMALL, "not a finite number")
+    refuse(tmp_path, model, SMALL, "not a finite number", target)
 
 
 def test_other_outputs_than_logits_are_refused(small: Bundle, tmp_path: Path) -> None:
