@@ -97,8 +97,8 @@ def generate(bundle: Bundle, target: Target, say: Progress, precision: str = "fp
     graph = import_encoder(bundle, say)
     _check_attention(bundle, graph)
     if target.panels and precision == "fp32":
-        split_heads(graph)
-        if not target.integers:  # which larger weights would take bits from
+        split_heads(graph, not target.integers)
+        if not target.integers:  # which larger numbers would take bits from
             keep_columns(graph)
             if not graph.stateful:
                 centre_rows(graph)

@@ -207,18 +207,19 @@ def absorb_single_query(graph: Graph) -> None:
         graph.replace_node(node, [query, mix, values])
 
 
-def split_heads(graph: Graph) -> None:
+def split_heads(graph: Graph, move_biases: bool = True) -> None:
     """Attend head by head: each adds its part of the output's linear to the rows, one after the other.
 
     Keys and values are then kept of one head at a time, and the rows' normalisation is kept instead of theirs. For
     attentions whose q, k and v are linears of one normalisation, and whose output's linear is added to other rows.
+    move_biases: what is added to all values is added once to the output instead, for a row's weights sum to one.
     """
     rows = demand(graph)
     for node in list(graph.nodes):
         if isinstance(node, Attention) and node.heads > 1 and not (node.shared or node.causal):
             parts = _linears_around(graph, node)
             if parts is not None and rows[node.out] == ALL:
-                _split(graph, node, *parts)
+                _split(graph, node, *parts, move_biases)
 
 
 def _linears_around(graph: Graph, node: Attention) -> tuple[list[Linear], Linear, Map, Value] | None:
@@ -236,12 +237,15 @@ def _linears_around(graph: Graph, node: Attention) -> tuple[list[Linear], Linear
     return (before, after[0], add, rest[0]) if len(rest) == 1 and rest[0] is not before[0].x else None
 
 
-def _split(graph: Graph, node: Attention, before: list[Linear], after: Linear, add: Map, rest: Value) -> None:
+def _split(
+    graph: Graph, node: Attention, before: list[Linear], after: Linear, add: Map, rest: Value, move_biases: bool
+) -> None:
     made: list[Node] = []
     query, keys, values = before
-    # The weights of a row's values sum to one: what is added to all of them is added once to the output.
-    first_bias = _plus_constant(after, values.bias)
-    before = [query, keys, replace(values, bias=None)]
+    first_bias = after.bias
+    if move_biases:
+        first_bias = _plus_constant(after, values.bias)
+        before = [query, keys, replace(values, bias=None)]
     for head in range(node.heads):
         inputs = []
         for linear, depth in zip(before, (node.depth, node.depth, node.value_depth), strict=True):
