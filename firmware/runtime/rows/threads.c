@@ -3,11 +3,12 @@
  *
  * `turn` says which work there is, and the next item of it: turn << 32 | item. An odd turn is work that is being written
  * down. Nobody takes an item by what he has read of a work that is over: taking it is an exchange of the whole word. */
-#define _GNU_SOURCE /* clock_gettime, and no other meaning of any name here */
+#define _GNU_SOURCE /* clock_gettime and affinities, and no other meaning of any name here */
 
 #include "spedge/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -16,6 +17,7 @@ enum { WAIT_NS = 100000, LOOKS = 64 }; /* longer than what one thread does alone
 typedef void (*work_t)(const void *context, int32_t item, int32_t worker);
 
 static uint32_t threads = 1;
+static pthread_t workers[SP_THREADS_MOST]; /* [1 to there - 1] */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static uint32_t asleep; /* by `lock` where it is written */
@@ -102,11 +104,25 @@ static void *be_a_worker(void *number)
     return NULL;
 }
 
+/* The system wakes a worker on the processor of whoever wakes it even where others are idle, and moves one of them only some
+ * milliseconds later, when a small model is done: let them wake on the others. */
+static void keep_workers_off_this_processor(void)
+{
+    cpu_set_t others;
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof others, &others) != 0)
+        return;
+    CPU_CLR(here, &others);
+    for (uint32_t i = 1; i < threads && CPU_COUNT(&others) > 0; ++i)
+        pthread_setaffinity_np(workers[i], sizeof others, &others);
+}
+
 /* There is new work: those who look see it, those who sleep are woken. */
 static void begin(uint64_t word)
 {
     __atomic_store_n(&turn, word, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&asleep, __ATOMIC_SEQ_CST) != 0) {
+        keep_workers_off_this_processor();
         pthread_mutex_lock(&lock);
         pthread_cond_broadcast(&wake);
         pthread_mutex_unlock(&lock);
@@ -122,11 +138,10 @@ uint32_t sp_threads(void)
 uint32_t sp_threads_start(uint32_t wanted)
 {
     static uint32_t there = 1;
-    pthread_t thread;
     for (; there < wanted && there < SP_THREADS_MOST; ++there) {
-        if (pthread_create(&thread, NULL, be_a_worker, (void *)(intptr_t)there) != 0)
+        if (pthread_create(&workers[there], NULL, be_a_worker, (void *)(intptr_t)there) != 0)
             break;
-        pthread_detach(thread);
+        pthread_detach(workers[there]);
     }
     threads = wanted < 1 ? 1 : wanted < there ? wanted : there;
     return threads;

@@ -25,6 +25,7 @@ from spedge.model.reference import Reference
 SECONDS = 4.0  #: that the turns take about
 TURNS = 7  #: at least
 _SETTLE = 0.02
+_PATIENCE = 1.0  #: seconds
 #: Of a logit: both add in another order, and in 8 bits a number may be rounded to its other neighbour.
 _TOLERANCE = {"fp32": 1e-3, "int8w": 1e-3, "int8": 0.2}
 _CALLS = """
@@ -102,13 +103,23 @@ def _ratio(turns: Sequence[Sequence[tuple[int, int]]], to: int, which: int) -> f
 
 
 def _time(run: Encode, threads: int) -> tuple[int, int]:
-    """ns of the process's processors and of the clock. Threads of the one before are let come to rest first: they look
-    out for more work for a while, and would take processors from this."""
+    """ns of the process's processors and of the clock."""
     if threads > 1:
-        time.sleep(_SETTLE)
+        _rest()
     begin, wall = time.process_time_ns(), time.perf_counter_ns()
     run()
     return time.process_time_ns() - begin, time.perf_counter_ns() - wall
+
+
+def _rest() -> None:
+    """Until the threads of the run before sleep: they look out for more work for a while (ONNX Runtime's for 50 ms),
+    and would take processors from the next."""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        begin = time.process_time_ns()
+        time.sleep(_SETTLE)
+        if time.process_time_ns() - begin < _SETTLE * 1e8:  # a tenth of a processor
+            return
 
 
 def _ours(
