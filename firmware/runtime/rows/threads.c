@@ -112,7 +112,7 @@ static void keep_workers_off_this_processor(void)
     const int here = sched_getcpu();
     if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof others, &others) != 0)
         return;
-    CPU_CLR(here, &others);
+    CPU_CLR((size_t)here, &others);
     for (uint32_t i = 1; i < threads && CPU_COUNT(&others) > 0; ++i)
         pthread_setaffinity_np(workers[i], sizeof others, &others);
 }
