@@ -72,6 +72,22 @@ typedef struct sp_batch {
 void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead, size_t first,
                    size_t count);
 
+/* Where an event of the batch is, and its record to `to`, of which 16 bytes are written: 3 more than a record has. records:
+ * whether the events are; a constant, so that loops are compiled for each. */
+SP_INLINE const uint8_t *sp_batch_place(const sp_batch_t *b, size_t event, int records)
+{
+    return b->t + event * (records ? SP_RECORD : 8u);
+}
+
+SP_INLINE void sp_batch_write(const sp_batch_t *b, size_t event, uint8_t *to, int records)
+{
+    uint64_t whole[2];
+    memcpy(whole, sp_batch_place(b, event, records), records ? SP_RECORD_ROOM : 8);
+    if (!records)
+        memcpy(&whole[1], b->tails + 2u * event, 8);
+    memcpy(to, whole, SP_RECORD_ROOM);
+}
+
 /* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for sp_batch_tails;
  * b->patch is the caller's to fill. */
 void sp_batch_load(sp_batch_t *b, const sp_columns_t *c, size_t n, size_t first, size_t count);

@@ -53,7 +53,7 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
     const size_t bytes = (size_t)(cell->at - room->first);
 
     if ((size_t)(room->first - room->base) <= bytes) {
-        const uint64_t most = h->config.discrete ? 2u * h->fires_at : h->fires_at;
+        const uint64_t most = most_records(h);
         uint64_t records = (uint64_t)room->records * (most == UINT64_MAX ? REAL_GROWTH : GROWTH);
         records = records < most ? records : most;
         if (records > UINT32_MAX) /* as many as a token can have */

@@ -107,6 +107,12 @@ SP_INLINE cell_t *cell_of(const sp_host_t *h, size_t patch)
     return (cell_t *)(void *)(h->cells + patch * h->cell_size);
 }
 
+/* More than this a patch never holds; UINT64_MAX: there is no such number. */
+SP_INLINE uint64_t most_records(const sp_host_t *h)
+{
+    return h->config.discrete ? 2u * h->fires_at : h->fires_at;
+}
+
 /* ---------------------------------------------------------------- patches (host_patches.c) */
 
 /* Empty a patch. */
@@ -217,14 +223,9 @@ typedef struct loop {
 #define RUN(run, ...) \
     (b->are_records ? run(h, b, n, (loop_t){__VA_ARGS__, .records = 1}) : run(h, b, n, (loop_t){__VA_ARGS__}))
 
-SP_INLINE const uint8_t *place_of(const sp_batch_t *b, size_t event, loop_t loop)
-{
-    return b->t + event * (loop.records ? SP_RECORD : 8u);
-}
-
 SP_INLINE uint64_t time_of(const sp_batch_t *b, size_t event, loop_t loop)
 {
-    return sp_load_u64(place_of(b, event, loop));
+    return sp_load_u64(sp_batch_place(b, event, loop.records));
 }
 
 /* Leave out the events in refractory periods as the batch finds them, without a branch, which would be wrong too often.
@@ -262,14 +263,8 @@ SP_INLINE some_t load(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
 SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count,
                            loop_t loop)
 {
-    for (size_t i = 0; i < count; i++) {
-        const size_t event = event_at(some, first + i);
-        uint64_t whole[2];
-        memcpy(whole, place_of(b, event, loop), loop.records ? 16 : 8);
-        if (!loop.records)
-            memcpy(&whole[1], b->tails + 2u * event, 8);
-        memcpy(to[i], whole, 16);
-    }
+    for (size_t i = 0; i < count; i++)
+        sp_batch_write(b, event_at(some, first + i), to[i], loop.records);
 }
 
 SP_INLINE void note_pending(sp_host_t *h, uint64_t pending, uint64_t peak)

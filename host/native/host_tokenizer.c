@@ -17,7 +17,7 @@ static uint64_t round_up(double v)
 /* How many records the first room of a patch has. */
 static size_t first_records(const sp_host_t *h)
 {
-    const uint64_t most = h->config.discrete ? 2u * h->fires_at : h->fires_at;
+    const uint64_t most = most_records(h);
     size_t records = most < FIRST_RECORDS ? (size_t)most : FIRST_RECORDS;
     if (most == UINT64_MAX) { /* decay and weak events make it more than the threshold */
         const double guess = 2.0 * h->config.threshold + 4.0;

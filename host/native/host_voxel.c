@@ -139,21 +139,10 @@ static uint8_t *lay_out(voxels_t *v, uint64_t t, sp_token_list_t *tokens, uint8_
     return out;
 }
 
-SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to, size_t count)
+SP_INLINE void write_group(const sp_batch_t *b, size_t first, uint8_t *const *to, size_t count, int records)
 {
-    const uint8_t *t = b->t + first * (b->are_records ? SP_RECORD : 8u);
-    if (b->are_records) {
-        for (size_t i = 0; i < count; i++, t += SP_RECORD)
-            memcpy(to[i], t, SP_RECORD_ROOM);
-        return;
-    }
-    const uint32_t *tail = b->tails + 2u * first;
-    for (size_t i = 0; i < count; i++, t += 8, tail += 2) {
-        uint64_t whole[2];
-        memcpy(whole, t, 8);
-        memcpy(&whole[1], tail, 8);
-        memcpy(to[i], whole, SP_RECORD_ROOM);
-    }
+    for (size_t i = 0; i < count; i++)
+        sp_batch_write(b, first + i, to[i], records);
 }
 
 /* The next few events. Where their records go is found first, as in host_tokenizer.c. */
@@ -165,7 +154,10 @@ SP_INLINE void place_group(const sp_batch_t *b, const uint32_t *patch, uint8_t *
         to[i] = at;
         *end = at + SP_RECORD;
     }
-    write_group(b, first, to, count);
+    if (b->are_records)
+        write_group(b, first, to, count, 1);
+    else
+        write_group(b, first, to, count, 0);
 }
 
 /* The last record of a token was written with 3 bytes more than it has, over the first one of the next token. */

@@ -35,8 +35,9 @@ static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top
 #define sp_k_panel_top sp_k_panel_top_c
 #endif
 
-/* The cubics of the entries n0-n3, times `size`, in s4-s7, to s8, s12, s24, s28. */
-#define SP_K_FPU_CUBICS(size) \
+/* The rest of a key's turn, and of the loop: the cubics of the entries n0-n3, times `size`, in s4-s7, are added to s20-s23
+ * and take their scores' places. */
+#define SP_K_FPU_POWERS(size) \
     "add %[n0], %[zero], %[n0]" size "\n\t" \
     "add %[n1], %[zero], %[n1]" size "\n\t" \
     "add %[n2], %[zero], %[n2]" size "\n\t" \
@@ -47,7 +48,15 @@ static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top
     "vldmia %[n3], {s28-s31}\n\t" \
     SP_K_FPU_FMA(10, 14, 26, 30, 11, 15, 27, 31, 4, 5, 6, 7) \
     SP_K_FPU_FMA(9, 13, 25, 29, 10, 14, 26, 30, 4, 5, 6, 7) \
-    SP_K_FPU_FMA(8, 12, 24, 28, 9, 13, 25, 29, 4, 5, 6, 7)
+    SP_K_FPU_FMA(8, 12, 24, 28, 9, 13, 25, 29, 4, 5, 6, 7) \
+    SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28) \
+    "subs %[keys], #1\n\t" \
+    "vstmia %[scores]!, {s8}\n\t" \
+    "vstmia %[scores]!, {s12}\n\t" \
+    "vstmia %[scores]!, {s24}\n\t" \
+    "vstmia %[scores]!, {s28}\n\t" \
+    "bne 1b\n\t" \
+    "vstmia %[total], {s20-s23}\n\t"
 
 static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *shift, const float *table, float *total)
 {
@@ -69,15 +78,7 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
                      "vmov %[n2], %[n3], s10, s11\n\t"
                      SP_K_FPU_FOUR("vsub.f32", 8, 9, 10, 11, 8, 9, 10, 11, 16, 17, 18, 19)
                      SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
-                     SP_K_FPU_CUBICS(", lsl #4")
-                     SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28)
-                     "subs %[keys], #1\n\t"
-                     "vstmia %[scores]!, {s8}\n\t"
-                     "vstmia %[scores]!, {s12}\n\t"
-                     "vstmia %[scores]!, {s24}\n\t"
-                     "vstmia %[scores]!, {s28}\n\t"
-                     "bne 1b\n\t"
-                     "vstmia %[total], {s20-s23}\n\t"
+                     SP_K_FPU_POWERS(", lsl #4")
                      : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
                        [n3] "=&r"(n3)
                      : [zero] "r"(zero), [shift] "r"(shift), [limit] "r"(&limit), [total] "r"(total)
@@ -105,15 +106,7 @@ static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const f
                      "and %[n1], %[mask], %[n1], lsl #4\n\t"
                      "and %[n2], %[mask], %[n2], lsl #4\n\t"
                      "and %[n3], %[mask], %[n3], lsl #4\n\t"
-                     SP_K_FPU_CUBICS("")
-                     SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, 8, 12, 24, 28)
-                     "subs %[keys], #1\n\t"
-                     "vstmia %[scores]!, {s8}\n\t"
-                     "vstmia %[scores]!, {s12}\n\t"
-                     "vstmia %[scores]!, {s24}\n\t"
-                     "vstmia %[scores]!, {s28}\n\t"
-                     "bne 1b\n\t"
-                     "vstmia %[total], {s20-s23}\n\t"
+                     SP_K_FPU_POWERS("")
                      : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
                        [n3] "=&r"(n3)
                      : [zero] "r"(table), [mask] "r"((entries - 1) << 4), [magic] "r"(&magic), [total] "r"(total)
