@@ -186,6 +186,7 @@ static const float log1p_of_few[] = {0.0f,         0.693147181f, 1.098612289f, 1
                                      1.945910149f, 2.079441542f, 2.197224577f, 2.302585093f, 2.397895273f, 2.484906650f,
                                      2.564949357f, 2.639057330f, 2.708050201f, 2.772588722f};
 #define FEW (sizeof log1p_of_few / sizeof log1p_of_few[0])
+#define LOG1P_OF(count) ((count) < FEW ? log1p_of_few[count] : log1pf((float)(count)))
 
 static uint32_t lowest_bit(uint32_t bits)
 {
@@ -215,7 +216,7 @@ static void gather_integers(const sp_embed_config_t *config, void *scratch, floa
         for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
             const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
             rows[waiting] = &config->integers[cell * config->hidden];
-            scales[waiting] = counts[cell] < FEW ? log1p_of_few[counts[cell]] : log1pf((float)counts[cell]);
+            scales[waiting] = LOG1P_OF(counts[cell]);
             counts[cell] = 0;
             if (++waiting == ROWS_AT_ONCE) {
                 sp_embed_add_integers(out, rows, scales, waiting, config->hidden, config->exponent);
@@ -253,7 +254,7 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
             const uint32_t i = lowest_bit(bits), count = counts[i];
             counts[i] = 0;
             *row++ = weight + (size_t)i * hidden;
-            *scale++ = count < FEW ? log1p_of_few[count] : log1pf((float)count);
+            *scale++ = LOG1P_OF(count);
             if (row == rows + ROWS_AT_ONCE) {
                 sp_embed_add_rows(start, out, rows, scales, ROWS_AT_ONCE, hidden);
                 start = out;
