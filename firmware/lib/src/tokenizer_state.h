@@ -18,6 +18,7 @@
 
 #include "evt2_words.h"
 #include "inline.h"
+#include "spedge/assert.h"
 #include "spedge/tokenizer.h"
 
 #define BLOCK_SLOTS 16u
@@ -282,7 +283,28 @@ SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at, uint32_t
            sp_slot_time(tok->span_bits, tok->slots[at] ^ corner);
 }
 
-/* The next slots of a token that lie side by side, at most `most`: how many, where, and the time above that in a slot. */
-uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots, uint64_t *time_high);
+/* The first event of a block. */
+SP_INLINE uint32_t sp_first_slot(const sp_tokenizer_t *tok, uint32_t block)
+{
+    return block * BLOCK_SLOTS + INFO_FIRST(tok->block_info[block]);
+}
+
+/* The next slots of a token that lie side by side, at most `most`: how many, where, and their epoch. */
+SP_INLINE uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots,
+                                       uint64_t *epoch)
+{
+    const sp_tokenizer_t *tok = cursor->tokenizer;
+    const uint32_t block = cursor->slot / BLOCK_SLOTS, room = BLOCK_SLOTS - cursor->slot % BLOCK_SLOTS;
+    const uint32_t left = room < cursor->left ? room : cursor->left, n = left < most ? left : most;
+
+    SP_ASSERT(cursor->left == 0 || tok->is_ready); /* not after the token was released */
+    if (n == 0)
+        return 0;
+    *slots = &tok->slots[cursor->slot];
+    *epoch = INFO_EPOCH(tok->block_info[block]);
+    cursor->slot = n == room ? sp_first_slot(tok, tok->next_block[block]) : cursor->slot + n;
+    cursor->left -= n;
+    return n;
+}
 
 #endif
