@@ -179,7 +179,7 @@ SP_INLINE void reach_bucket_of(sp_marking_t *m, uint32_t span_bits, uint32_t slo
 }
 
 /* An event may be of another bucket than those before it. */
-static void reach_bucket(sp_marking_t *m, uint32_t slot)
+SP_APART static void reach_bucket(sp_marking_t *m, uint32_t slot)
 {
     if (m->tok->span_bits == 4)
         reach_bucket_of(m, 4, slot ^ m->corner);
@@ -187,49 +187,26 @@ static void reach_bucket(sp_marking_t *m, uint32_t slot)
         reach_bucket_of(m, m->tok->span_bits, slot ^ m->corner);
 }
 
-/* Mark the events of slots that lie side by side. bits: of a coordinate in the patch where its size is a power of two that
- * the compiler is to know, else 0. */
-SP_INLINE void mark_slots(sp_marking_t *m, const uint32_t *slots, const uint32_t *end, uint32_t bits)
+/* Mark the events of slots that lie side by side. Not a part of its caller, whose variables would take its registers. */
+SP_APART static void mark_slots(sp_marking_t *m, const uint32_t *slots, const uint32_t *end)
 {
-    uint32_t *const bitmap = m->bitmap;
-    uint16_t *const counts = m->counts;
-    const uint32_t polarity = m->polarity, corner = m->corner, high = m->high, size = m->size, mask = m->mask;
+    const uint32_t size = m->size, mask = m->mask, polarity = m->polarity, corner = m->corner, high = m->high;
+    uint32_t slot = *slots++;
 
-    do {
-        uint32_t plane = m->plane, edge = m->edge;
-        uint32_t slot = *slots;
-        if (((slot ^ corner) & high) >= edge) {
+    for (;;) {
+        if (((slot ^ corner) & high) >= m->edge)
             reach_bucket(m, slot);
-            plane = m->plane;
-            edge = m->edge;
-        }
+        const uint32_t edge = m->edge, plane = m->plane;
         do {
-            const uint32_t x = slot >> EVT2_X_AT, y = slot;
-            const uint32_t pixel = bits > 0 ? (y & ((1u << bits) - 1u)) << bits | (x & ((1u << bits) - 1u))
-                                            : (y & mask) * size + (x & mask);
+            const uint32_t pixel = (slot & mask) * size + (slot >> EVT2_X_AT & mask);
             const uint32_t cell = plane + pixel + (evt2_type(slot) & 1u) * polarity;
-            tell_cell(bitmap, cell);
-            counts[cell]++;
-            if (++slots == end)
+            if (m->counts[cell]++ == 0)
+                tell_cell(m->bitmap, cell);
+            if (slots == end)
                 return;
-            slot = *slots;
+            slot = *slots++;
         } while (((slot ^ corner) & high) < edge);
-    } while (1);
-}
-
-static void mark_slots_of_4(sp_marking_t *m, const uint32_t *slots, const uint32_t *end)
-{
-    mark_slots(m, slots, end, 2);
-}
-
-static void mark_slots_of_16(sp_marking_t *m, const uint32_t *slots, const uint32_t *end)
-{
-    mark_slots(m, slots, end, 4);
-}
-
-static void mark_slots_of_any(sp_marking_t *m, const uint32_t *slots, const uint32_t *end)
-{
-    mark_slots(m, slots, end, 0);
+    }
 }
 
 /* What `mark` does with the token's events, from the slots in which they lie. Returns 0 where that would need times of 64
@@ -248,10 +225,6 @@ static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_t
         .high = sp_slot_high(tok->span_bits, UINT32_MAX),
         .bucket = config->buckets - 1u,
     };
-    void (*const mark_some)(sp_marking_t *, const uint32_t *, const uint32_t *) =
-        size == 16 && m.mask == 15 ? mark_slots_of_16
-        : size == 4 && m.mask == 3 ? mark_slots_of_4
-                                   : mark_slots_of_any;
     const uint32_t *slots;
     uint64_t epoch, epoch_before = UINT64_MAX;
     sp_token_cursor_t cursor;
@@ -268,7 +241,7 @@ static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_t
             m.edge = 0;
             epoch_before = epoch;
         }
-        mark_some(&m, slots, slots + n);
+        mark_slots(&m, slots, slots + n);
     }
     return 1;
 }
