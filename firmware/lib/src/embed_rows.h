@@ -34,6 +34,18 @@ static inline void sp_embed_add_rows_c(const float *start, float *out, const flo
     }
 }
 
+/* out[i] = row[i]. */
+static inline void sp_embed_copy_c(float *out, const float *row, size_t n)
+{
+    memcpy(out, row, n * sizeof *out);
+}
+
+/* out[i] = 0. */
+static inline void sp_embed_clear_c(float *out, size_t n)
+{
+    memset(out, 0, n * sizeof *out);
+}
+
 /* out[i] += row[i]. */
 static inline void sp_embed_add_c(float *out, const float *row, uint32_t n)
 {
@@ -46,6 +58,8 @@ static inline void sp_embed_add_c(float *out, const float *row, uint32_t n)
 #else
 #define sp_embed_add_rows sp_embed_add_rows_c
 #define sp_embed_add sp_embed_add_c
+#define sp_embed_copy sp_embed_copy_c
+#define sp_embed_clear sp_embed_clear_c
 #endif
 
 #endif

@@ -72,6 +72,31 @@ static inline void sp_embed_add_rows(const float *start, float *out, const float
     }
 }
 
+#define EMBED_FPU_ALL \
+    "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15"
+
+/* out[i] = row[i], sixteen at a time. */
+static inline void sp_embed_copy(float *out, const float *row, size_t n)
+{
+    for (; n >= EMBED_FPU_OUTPUTS; n -= EMBED_FPU_OUTPUTS)
+        __asm__ volatile("vldmia %[row]!, {s0-s15}\n\t"
+                         "vstmia %[out]!, {s0-s15}"
+                         : [out] "+r"(out), [row] "+r"(row)
+                         :
+                         : EMBED_FPU_ALL, "memory");
+    for (; n > 0; n--)
+        *out++ = *row++;
+}
+
+/* out[i] = 0: zeros are copied to what is behind them. */
+static inline void sp_embed_clear(float *out, size_t n)
+{
+    const size_t first = n < EMBED_FPU_OUTPUTS ? n : EMBED_FPU_OUTPUTS;
+
+    memset(out, 0, first * sizeof *out);
+    sp_embed_copy(out + first, out, n - first);
+}
+
 /* out[i] += row[i], eight at a time. */
 static inline void sp_embed_add(float *out, const float *row, uint32_t n)
 {
@@ -89,8 +114,7 @@ static inline void sp_embed_add(float *out, const float *row, uint32_t n)
                          "vstmia %[out]!, {s0-s7}"
                          : [out] "+r"(out), [row] "+r"(row)
                          :
-                         : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13",
-                           "s14", "s15", "memory");
+                         : EMBED_FPU_ALL, "memory");
     for (; n > 0; n--)
         *out++ += *row++;
 }

@@ -387,7 +387,7 @@ static void copy_row(const sp_pipeline_t *pipe, uint32_t at, uint64_t since, flo
 {
     const uint32_t hidden = pipe->config.embed.hidden;
 
-    memcpy(out, &pipe->ring[(size_t)at * hidden], hidden * sizeof *out);
+    sp_embed_copy(out, &pipe->ring[(size_t)at * hidden], hidden);
     if (!pipe->places)
         sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_turns, pipe->times[at] - since);
 }
@@ -426,7 +426,7 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out)
         const uint32_t at = row_of(pipe, first + i);
         copy_row(pipe, at, pipe->times[row_of(pipe, first)], &out[(size_t)i * hidden]);
     }
-    memset(&out[(size_t)rows * hidden], 0, (size_t)(window - rows) * hidden * sizeof *out);
+    sp_embed_clear(&out[(size_t)rows * hidden], (size_t)(window - rows) * hidden);
     return rows;
 }
 
