@@ -1,6 +1,7 @@
 #include "spedge/embed.h"
 
 #include "embed_rows.h"
+#include "embed_sines.h"
 #include "inline.h"
 #include "spedge/assert.h"
 #include "tokenizer_state.h"
@@ -428,36 +429,33 @@ void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps)
     }
 }
 
-/* Sine and cosine of an angle in 2^-32 of a turn, each within 2e-7. The nearest quarter turn is taken off as an
- * integer, which is exact; what is left, |r| <= pi/4, goes through the polynomials of Moshier's Cephes. */
-static void sine_cosine(uint32_t angle, float *sine, float *cosine)
+/* Sine and cosine of an angle in 2^-32 of a turn, each within 2e-7. The nearest one of the table is taken off as an integer,
+ * which is exact; by what is left, |r| <= pi/128, it is turned: cos r = 1 - r^2/2 + ... (1.5e-8 at most) and
+ * sin r = r - r^3/6 + ... */
+SP_INLINE void sine_cosine(uint32_t angle, float *sine, float *cosine)
 {
-    const uint32_t quarters = (angle + (1u << 29)) >> 30;
-    const float r = (float)(int32_t)(angle - (quarters << 30)) * 1.46291807926716e-9f; /* 2 pi / 2^32 */
-    const float r2 = r * r;
-    float s = MULTIPLY_ADD(r2, -1.9515295891e-4f, 8.3321608736e-3f);
-    float c = MULTIPLY_ADD(r2, 2.443315711809948e-5f, -1.388731625493765e-3f);
+    const uint32_t nearest = (angle + (1u << (31 - SINES_BITS))) >> (32 - SINES_BITS);
+    const float s = sines[nearest], c = sines[nearest + SINES_TURN / 4];
+    const float r = (float)(int32_t)(angle - (nearest << (32 - SINES_BITS))) * 1.46291807926716e-9f; /* 2 pi / 2^32 */
+    const float r2 = r * r, less = r2 * -0.5f, turn = MULTIPLY_ADD(r * r2, -1.6666667e-1f, r);
 
-    s = MULTIPLY_ADD(r2, s, -1.6666654611e-1f);
-    s = MULTIPLY_ADD(r * r2, s, r);
-    c = MULTIPLY_ADD(r2, c, 4.166664568298827e-2f);
-    c = MULTIPLY_ADD(r2 * r2, c, MULTIPLY_ADD(r2, -0.5f, 1.0f));
-    const float swapped_sine = quarters & 1u ? c : s, swapped_cosine = quarters & 1u ? s : c;
-    *sine = quarters & 2u ? -swapped_sine : swapped_sine;
-    *cosine = (quarters + 1u) & 2u ? -swapped_cosine : swapped_cosine;
+    *sine = MULTIPLY_ADD(s, less, MULTIPLY_ADD(c, turn, s));
+    *cosine = MULTIPLY_ADD(c, less, MULTIPLY_ADD(-s, turn, c));
 }
 
 /* Dimensions 2k and 2k + 1 share an angle: the sine of the one and the cosine of the other cost one reduction, and that
  * is a product of 64 bits: its overflow drops the whole turns. */
 void sp_embed_position_add(float *out, uint16_t size, const uint64_t *steps, uint64_t position)
 {
-    float *cosines = out + (size + 1u) / 2u;
+    float *cosines = out + (size + 1u) / 2u, sine, cosine;
 
-    for (uint32_t i = 0; i < size; i += 2) {
-        float sine, cosine;
+    for (const float *const end = out + size / 2u; out < end;) {
         sine_cosine((uint32_t)((*steps++ * position) >> 32), &sine, &cosine);
         *out++ += sine;
-        if (i + 1u < size)
-            *cosines++ += cosine;
+        *cosines++ += cosine;
+    }
+    if (size % 2u != 0) {
+        sine_cosine((uint32_t)((*steps * position) >> 32), &sine, &cosine);
+        *out += sine;
     }
 }
