@@ -268,14 +268,14 @@ class PanelScoresKernel(ScoresKernel):
 class PanelSoftmaxKernel(SoftmaxKernel):
     """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; those after `keys` become 0 in the end.
 
-    entries: of its table, which has no score beyond it, so that nothing need be taken from them; 0: they may be any.
+    within: no score is beyond 2^16, or its negative, so that nothing need be taken from them: 2^(scores[j][r] / 1024).
     """
 
-    entries: int = 0
+    within: bool = False
 
     @property
     def title(self) -> str:
-        return f"panel_{super().title}{f'_within_{self.entries}' if self.entries else ''}"
+        return f"panel_{super().title}{'_within' if self.within else ''}"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -287,8 +287,8 @@ class PanelSoftmaxKernel(SoftmaxKernel):
         total = b.array(PANEL, "total")
         spare = p["tiles"] * KEY_TILE - keys
         at, table, totals = b.address(scores, 0), b.address(p["table"], 0), b.address(total, 0)
-        if self.entries:
-            b.do("sp_k_panel_exp2_within", at, keys, table, self.entries, p["left"], totals)
+        if self.within:
+            b.do("sp_k_panel_exp2_within", at, keys, table, p["left"], totals)
         else:
             top = b.array(PANEL, "top")
             with b.loop(spare, "spare") as j:

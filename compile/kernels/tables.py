@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 EXP2_STEPS, EXP2_ENTRIES = 8, 256
+POWERS_STEPS, POWERS_MIDDLE = 1024, 1477
+POWERS_OCTAVES = 64  #: what scores may be at most, and their negatives
 GELU_STEPS, GELU_ENTRIES = 32, 512
 
 
@@ -25,14 +27,16 @@ def exp2_table() -> Array:
     return np.array(table, np.float32)
 
 
-def powers_table(entries: int) -> Array:
-    """Entry i modulo `entries`, i = -entries / 2 .. entries / 2 - 1: 2^((i + f) / 8) as a cubic in f for |f| <= 1/2.
+def powers_table() -> Array:
+    """What sp_k_panel_powers_within wants: the bits of c 2^(i / 1024) less i << 13, as numbers. float32 [1024].
 
-    float32 [entries, 4].
+    c f, with f in 1476.5 .. 1477.5, is 2^(f / 1024) and as much too large at its largest as too small at its smallest.
     """
-    half = entries // 2
-    table = [_polynomial(lambda u: 2.0 ** (u / EXP2_STEPS), i, -0.5, 0.5, 3) for i in range(-half, half)]
-    return np.roll(np.array(table, np.float32), half, axis=0)
+    spread = np.array([POWERS_MIDDLE - 0.5, POWERS_STEPS / math.log(2)])  # where 2^(f / 1024) / f is largest and smallest
+    c = np.mean(2 ** (spread / POWERS_STEPS) / spread)
+    entries = np.arange(POWERS_STEPS, dtype=np.uint32)
+    bits = (c * 2 ** (entries / POWERS_STEPS)).astype(np.float32).view(np.uint32)
+    return (bits - (entries << (23 - POWERS_STEPS.bit_length() + 1))).view(np.float32)
 
 
 def gelu_table() -> Array:

@@ -35,7 +35,7 @@ from ..kernels.panel import (
     RowLinearKernel,
     started,
 )
-from ..kernels.tables import EXP2_STEPS, GELU_STEPS, exp2_table, gelu_table, powers_table
+from ..kernels.tables import EXP2_STEPS, GELU_STEPS, POWERS_STEPS, exp2_table, gelu_table, powers_table
 from ..kernels.vector import VectorMixKernel
 from ..precision import Quant
 from ..targets import Target
@@ -43,7 +43,7 @@ from .groups import groups_of
 from .memory import Memory
 from .places import Places
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, powers_entries, tile_of
+from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, scores_within, tile_of
 
 
 class Calls:
@@ -65,9 +65,10 @@ class Calls:
     ) -> None:
         self.graph, self.target, self.memory, self.places = graph, target, memory, places
         self.in_panels, self.heads_in_panels = in_panels, heads_in_panels(graph, target)
-        self.entries = {} if target.integers else powers_entries(graph, (*in_panels, *self.heads_in_panels))
+        by_panels = () if target.integers else (*in_panels, *self.heads_in_panels)
+        self.within = scores_within(graph, by_panels)
         #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
-        self.factors = {node.q: EXP2_STEPS for node in (*in_panels, *self.heads_in_panels)}
+        self.factors = {n.q: POWERS_STEPS if n in self.within else EXP2_STEPS for n in by_panels}
         self.begin_phase()
 
     def rows(self, blocks: bool) -> int:
@@ -357,10 +358,10 @@ class Calls:
         self, node: Attention, kernel: PanelScoresKernel, q: Arg, k: Arg, scores: Buffer, inverse: Buffer, left: Arg
     ) -> tuple[Call, Call]:
         """Scores and their softmax on panels."""
-        name, entries = node.out.name, self.entries.get(node, 0)
-        table = ("powers_table", powers_table(entries)) if entries else ("exp2_table", exp2_table())
+        name, within = node.out.name, node in self.within
+        table = ("powers_table", powers_table()) if within else ("exp2_table", exp2_table())
         keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
-        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores, entries)
+        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores, within)
         args = (Arg(scores), self.memory.constant(*table), Arg(inverse), keys, tiles, left)
         return Call(kernel, (self.zeros(), q, k, Arg(scores), tiles, keys, left), name), Call(softmax, args, name)
 

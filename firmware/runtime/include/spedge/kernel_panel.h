@@ -19,10 +19,13 @@ extern "C" {
 #define SP_K_APART static inline
 #endif
 
-/* Tables of polynomials in the fraction that rounding leaves, four numbers each. */
+/* Tables: of polynomials in the fraction that rounding leaves, four numbers each, but for the powers. */
 enum {
     SP_K_EXP2_STEPS = 8, /* per octave: cubics, constant first, of 2^(i / 8), i = -255 .. 0, the first zero */
     SP_K_EXP2_ENTRIES = 256,
+    SP_K_POWERS_STEPS = 1024, /* per octave, of which there is one: sp_k_panel_powers_within */
+    SP_K_POWERS_BITS = 10,
+    SP_K_POWERS_MIDDLE = 1477, /* the whole number next to SP_K_POWERS_STEPS / log(2) */
     SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 */
     SP_K_GELU_ENTRIES = 512
 };
@@ -127,21 +130,27 @@ static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float 
     memcpy(total, sums, sizeof sums);
 }
 
-/* scores[j][r] = 2^(scores[j][r] / 8), relative error at most 2.5e-7; total[r]: their sum over `keys` keys. The scores
- * lie within a table of `entries` cubics, a power of two: entry i modulo `entries` is of 2^(i / 8). */
-static inline void sp_k_panel_powers_within_c(float *scores, int32_t keys, const float *table, int32_t entries,
-                                              float *total)
+/* scores[j][r] = 2^(scores[j][r] / 1024), relative error at most 2.5e-7, for scores up to 2^16 and their negatives; total[r]:
+ * their sum over `keys` keys.
+ *
+ * With n = 1024 q + i the whole number next to score - 1477, and f = score - n, it is 2^q 2^(i / 1024) 2^(f / 1024). f is
+ * within 0.82 of 1024 / log(2), where the tangent of 2^(f / 1024) goes through zero: c f, within 1.6e-7. Entry i of the table
+ * holds the bits of c 2^(i / 1024) less i << 13; n << 13 is q in a float's exponent and that i << 13. */
+static inline void sp_k_panel_powers_within_c(float *scores, int32_t keys, const float *table, float *total)
 {
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
         for (int r = 0; r < 4; ++r) {
-            const float rounded = scores[r] + SP_K_MAGIC, f = scores[r] - (rounded - SP_K_MAGIC);
-            uint32_t bits;
-            memcpy(&bits, &rounded, sizeof bits);
-            const float *const c = table + 4 * (bits & (uint32_t)(entries - 1));
-            const float p = SP_K_FMA(SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]), f, c[0]);
-            scores[r] = p;
-            sums[r] += p;
+            const float rounded = scores[r] + (SP_K_MAGIC - SP_K_POWERS_MIDDLE);
+            const float f = scores[r] - (rounded - SP_K_MAGIC);
+            uint32_t n, bits;
+            float power;
+            memcpy(&n, &rounded, sizeof n);
+            memcpy(&bits, &table[n & (SP_K_POWERS_STEPS - 1)], sizeof bits);
+            bits += n << (23 - SP_K_POWERS_BITS);
+            memcpy(&power, &bits, sizeof power);
+            scores[r] = power * f;
+            sums[r] += scores[r];
         }
     }
     memcpy(total, sums, sizeof sums);
@@ -445,8 +454,7 @@ static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, cons
         sp_k_panel_powers_of_one(scores, keys, shift[0], table, total);
 }
 
-SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, const float *table, int32_t entries,
-                                                float *total)
+SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, const float *table, float *total)
 {
     total[0] = 0.0f;
     total[1] = total[2] = total[3] = 1.0f; /* of nothing; they are divided by */
@@ -454,7 +462,7 @@ SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, con
         float four[4], part[4];
         for (int i = 0; i < 4; ++i)
             four[i] = j + i < keys ? scores[4 * i] : 0.0f;
-        sp_k_panel_powers_within(four, 1, table, entries, part);
+        sp_k_panel_powers_within(four, 1, table, part);
         for (int i = 0; i < 4 && j + i < keys; ++i) {
             scores[4 * i] = four[i];
             total[0] += four[i];
@@ -462,14 +470,13 @@ SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, con
     }
 }
 
-/* sp_k_panel_exp2 of scores that lie within the table of sp_k_panel_powers_within: nothing is taken from them. */
-static inline void sp_k_panel_exp2_within(float *scores, int32_t keys, const float *table, int32_t entries,
-                                          int32_t rows, float *total)
+/* sp_k_panel_powers_within of the rows that are wanted. */
+static inline void sp_k_panel_exp2_within(float *scores, int32_t keys, const float *table, int32_t rows, float *total)
 {
     if (rows > 1)
-        sp_k_panel_powers_within(scores, keys, table, entries, total);
+        sp_k_panel_powers_within(scores, keys, table, total);
     else
-        sp_k_panel_powers_within_of_one(scores, keys, table, entries, total);
+        sp_k_panel_powers_within_of_one(scores, keys, table, total);
 }
 
 #ifdef __cplusplus

@@ -124,15 +124,17 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
     sp_k_store(total, sums);
 }
 
-static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, int32_t entries,
-                                            float *total)
+static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, float *total)
 {
-    const uint32x4_t mask = vdupq_n_u32((uint32_t)(entries - 1));
+    const uint32x4_t mask = vdupq_n_u32(SP_K_POWERS_STEPS - 1);
     float32x4_t sums = vdupq_n_f32(0.0f);
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
-        const float32x4_t four = sp_k_load(scores), rounded = vaddq_n_f32(four, SP_K_MAGIC);
+        const float32x4_t four = sp_k_load(scores), rounded = vaddq_n_f32(four, SP_K_MAGIC - SP_K_POWERS_MIDDLE);
         const float32x4_t f = vsubq_f32(four, vsubq_n_f32(rounded, SP_K_MAGIC));
-        const float32x4_t p = sp_k_mve_cubics(f, table, vandq_u32(vreinterpretq_u32_f32(rounded), mask));
+        const uint32x4_t n = vreinterpretq_u32_f32(rounded);
+        const uint32x4_t fraction = vldrwq_gather_shifted_offset_u32((const uint32_t *)table, vandq_u32(n, mask));
+        const uint32x4_t bits = vaddq_u32(fraction, vshlq_n_u32(n, 23 - SP_K_POWERS_BITS));
+        const float32x4_t p = vmulq_f32(vreinterpretq_f32_u32(bits), f);
         sp_k_store(scores, p);
         sums = vaddq_f32(sums, p);
     }
