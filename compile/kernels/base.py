@@ -177,6 +177,10 @@ class LinearKernel(Kernel):
                     value = self.epilogue.apply(b, p, total, r, column)
                     b.store(p["out"], self.out.at(r, column), value)
 
+    def packed(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """Weights [k, width] as the kernel reads them: [tiles, k, tile]."""
+        return weight.reshape(len(weight), -1, self.tile).transpose(1, 0, 2)
+
     def start(self, b: Builder, p: dict[str, Any], column: Any) -> Any:
         """What a sum starts from."""
         return p["bias"][column] if self.bias else b.number(0)

@@ -103,8 +103,7 @@ class PanelLinearKernel(LinearKernel):
             else:
                 b.do("sp_k_panel_columns", residual, TILE, w, x, self.depth, tiles, rows, out)
         elif self.kept is not None:
-            with b.loop(tiles, "tile") as t:
-                self.kept_tile(b, p, t)
+            self.from_kept(b, p, self.kept)
         elif together and (self.gelu or not self.epilogue.steps):
             out = b.address(p["out"], 0)
             b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, out)
@@ -119,23 +118,32 @@ class PanelLinearKernel(LinearKernel):
                 else:
                     self.any_epilogue(b, p, t, start, weights)
 
-    def kept_tile(self, b: Builder, p: dict[str, Any], t: Any) -> None:
-        """Four columns that start from columns of x: what comes before these is added, and then what comes behind."""
-        assert self.kept is not None
-        own = b.address(p["x"], t * TILE + self.kept * PANEL)
-        out = b.address(p["out"], t * (self.out.tile if self.by_rows else TILE))
-        before, behind = self.kept, self.steps - self.kept
-        parts = [(0, 0, before), (before, before + self.width, behind)]
+    def packed(self, weight: NDArray[Any]) -> NDArray[Any]:
+        if self.kept is None:
+            return super().packed(weight)
+        parts = [part for part in np.split(weight, [self.kept]) if len(part)]
+        return np.concatenate([super(PanelLinearKernel, self).packed(part).ravel() for part in parts])
+
+    def from_kept(self, b: Builder, p: dict[str, Any], kept: int) -> None:
+        """Start from columns of x: what comes before these is added, and then what comes behind."""
+        own, tiles, left = b.address(p["x"], kept * PANEL), self.width // PANEL, p["left"]
+        apart = self.out.tile if self.by_rows else TILE
         start = own
-        for weight_at, x_at, steps in parts:
+        for first, x_at, steps in ((0, 0, kept), (kept, kept + self.width, self.steps - kept)):
             if steps == 0:
                 continue
-            x, weights = b.address(p["x"], x_at * PANEL), b.address(p["w"], (t * self.steps + weight_at) * PANEL)
+            x, w, out = b.address(p["x"], x_at * PANEL), first * self.width, p["out"]
             if not self.by_rows:
-                b.do("sp_k_panel_columns", start, TILE, weights, x, steps, 1, p["left"], out)
-            else:
-                b.do("sp_k_panel_keep" if start is own else "sp_k_panel_rows", start, x, weights, steps, p["left"], out)
-            start = out
+                b.do("sp_k_panel_columns", start, TILE, b.address(p["w"], w), x, steps, tiles, left, b.address(out, 0))
+                start = b.address(out, 0)
+                continue
+            with b.loop(tiles, "tile") as t:
+                weights, to = b.address(p["w"], w + t * (steps * PANEL)), b.address(out, t * apart)
+                if start is own:
+                    b.do("sp_k_panel_keep", b.address(p["x"], kept * PANEL + t * TILE), x, weights, steps, left, to)
+                else:
+                    b.do("sp_k_panel_rows", to, x, weights, steps, left, to)
+            start = None
 
     def any_epilogue(self, b: Builder, p: dict[str, Any], t: Any, start: Any, weights: Any) -> None:
         sums = b.array(TILE, "sums")

@@ -127,8 +127,7 @@ class Calls:
                 part, bias = part * self.gelu_factor, None if bias is None else bias * self.gelu_factor
             if isinstance(kernel, PanelLinearKernel):
                 kernel, part, bias = started(kernel, part, bias)
-            packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
-            args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", packed)]
+            args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", kernel.packed(part))]
             if node.quant is not None:
                 args.append(self.memory.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
             if bias is not None:

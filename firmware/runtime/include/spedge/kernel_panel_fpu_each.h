@@ -202,42 +202,45 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
                      : SP_K_FPU_ALL);
 }
 
-/* s0-s3 plus the first numbers of the entries n0-n3, and the squares of that to s5, s9, s13, s17. */
-#define SP_K_FPU_SQUARES \
+/* Four numbers x0..: the squares of their entries, which are stored. */
+#define SP_K_FPU_GELU_FOUR(x0, x1, x2, x3) \
+    SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 0, 1, 2, 3, x0, x1, x2, x3) \
+    "vmov %[n0], %[n1], s0, s1\n\t" \
+    "vmov %[n2], %[n3], s2, s3\n\t" \
+    "ssat %[n0], #9, %[n0]\n\t" \
+    "ssat %[n1], #9, %[n1]\n\t" \
+    "ssat %[n2], #9, %[n2]\n\t" \
+    "ssat %[n3], #9, %[n3]\n\t" \
     "add %[n0], %[zero], %[n0], lsl #4\n\t" \
     "add %[n1], %[zero], %[n1], lsl #4\n\t" \
     "add %[n2], %[zero], %[n2], lsl #4\n\t" \
     "add %[n3], %[zero], %[n3], lsl #4\n\t" \
-    "vldmia %[n0], {s4-s7}\n\t" \
-    "vldmia %[n1], {s8-s11}\n\t" \
-    "vldmia %[n2], {s12-s15}\n\t" \
-    "vldmia %[n3], {s16-s19}\n\t" \
-    SP_K_FPU_FOUR("vadd.f32", 0, 1, 2, 3, 0, 1, 2, 3, 4, 8, 12, 16) \
-    SP_K_FPU_FMA(6, 10, 14, 18, 7, 11, 15, 19, 0, 1, 2, 3) \
-    SP_K_FPU_FMA(5, 9, 13, 17, 6, 10, 14, 18, 0, 1, 2, 3)
+    "vldmia %[n0], {s0-s3}\n\t" \
+    "vldmia %[n1], {s4-s7}\n\t" \
+    "vldmia %[n2], {s8-s11}\n\t" \
+    "vldmia %[n3], {s12-s15}\n\t" \
+    SP_K_FPU_FOUR("vadd.f32", x0, x1, x2, x3, x0, x1, x2, x3, 0, 4, 8, 12) \
+    SP_K_FPU_FMA(2, 6, 10, 14, 3, 7, 11, 15, x0, x1, x2, x3) \
+    SP_K_FPU_FMA(1, 5, 9, 13, 2, 6, 10, 14, x0, x1, x2, x3) \
+    "vstmia %[x]!, {s1}\n\t" \
+    "vstmia %[x]!, {s5}\n\t" \
+    "vstmia %[x]!, {s9}\n\t" \
+    "vstmia %[x]!, {s13}\n\t"
 
 /* What lies past the table's ends goes by the last of its entries. */
 static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
 {
     const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
     int32_t n0, n1, n2, n3;
-    __asm__ volatile("1:\n\t"
-                     "vldmia %[x], {s0-s3}\n\t"
-                     "subs %[columns], #1\n\t"
-                     SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 4, 5, 6, 7, 0, 1, 2, 3)
-                     "vmov %[n0], %[n1], s4, s5\n\t"
-                     "vmov %[n2], %[n3], s6, s7\n\t"
-                     "ssat %[n0], #9, %[n0]\n\t"
-                     "ssat %[n1], #9, %[n1]\n\t"
-                     "ssat %[n2], #9, %[n2]\n\t"
-                     "ssat %[n3], #9, %[n3]\n\t"
-                     SP_K_FPU_SQUARES
-                     "vstmia %[x]!, {s5}\n\t"
-                     "vstmia %[x]!, {s9}\n\t"
-                     "vstmia %[x]!, {s13}\n\t"
-                     "vstmia %[x]!, {s17}\n\t"
-                     "bne 1b\n\t"
-                     : [x] "+r"(x), [columns] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
+    __asm__ volatile(SP_K_FPU_COLUMNS(
+                         "",
+                         "vldmia %[x], {s16-s19}\n\t"
+                         SP_K_FPU_GELU_FOUR(16, 17, 18, 19),
+                         "vldmia %[x], {s16-s23}\n\t"
+                         SP_K_FPU_GELU_FOUR(16, 17, 18, 19)
+                         SP_K_FPU_GELU_FOUR(20, 21, 22, 23),
+                         "")
+                     : [x] "+r"(x), [left] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
                        [n3] "=&r"(n3)
                      : [zero] "r"(zero)
                      : SP_K_FPU_ALL);
@@ -245,7 +248,13 @@ static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float
 
 static inline void sp_k_panel_gelu(float *x, const float *table)
 {
-    sp_k_panel_gelu_of_all(x, 1, table);
+    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
+    int32_t n0, n1, n2, n3;
+    __asm__ volatile("vldmia %[x], {s16-s19}\n\t"
+                     SP_K_FPU_GELU_FOUR(16, 17, 18, 19)
+                     : [x] "+r"(x), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3)
+                     : [zero] "r"(zero)
+                     : SP_K_FPU_ALL);
 }
 
 static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
