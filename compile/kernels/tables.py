@@ -30,13 +30,14 @@ def exp2_table() -> Array:
 def powers_table() -> Array:
     """What sp_k_panel_powers_within wants: the bits of c 2^(i / 1024) less i << 13, as numbers. float32 [1024].
 
-    c f, with f in 1476.5 .. 1477.5, is 2^(f / 1024) and as much too large at its largest as too small at its smallest.
+    c f is 2^(f / 1024) for f from 1476.5 to 1477.5, as much too small at most as too large.
     """
-    spread = np.array([POWERS_MIDDLE - 0.5, POWERS_STEPS / math.log(2)])  # where 2^(f / 1024) / f is largest and smallest
-    c = np.mean(2 ** (spread / POWERS_STEPS) / spread)
+    extremes = np.array([POWERS_MIDDLE - 0.5, POWERS_STEPS / math.log(2)])  # of 2^(f / 1024) / f
+    c = float(np.mean(2 ** (extremes / POWERS_STEPS) / extremes))
     entries = np.arange(POWERS_STEPS, dtype=np.uint32)
-    bits = (c * 2 ** (entries / POWERS_STEPS)).astype(np.float32).view(np.uint32)
-    return (bits - (entries << (23 - POWERS_STEPS.bit_length() + 1))).view(np.float32)
+    bits: NDArray[np.uint32] = (c * 2 ** (entries / POWERS_STEPS)).astype(np.float32).view(np.uint32)
+    table: Array = (bits - (entries << (24 - POWERS_STEPS.bit_length()))).view(np.float32)
+    return table
 
 
 def gelu_table() -> Array:
