@@ -57,17 +57,26 @@ class PanelLinearKernel(LinearKernel):
 
     `bias` holds what a tile's 16 sums start from, as they lie (`starts`). Without one the result is added to a panel,
     or its sums start from columns of x, from `kept` on: the weights of those are the identity, and are not there.
+    Then the weights of what comes before these columns lie before those of what comes behind.
+    within: a GELU's table has all that its sums can be.
     """
 
     kept: int | None = None
+    within: bool = False
 
     @property
     def title(self) -> str:
-        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}"
+        within = "_within" if self.within else ""
+        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}{within}"
 
     @property
     def gelu(self) -> bool:
         return self.epilogue.steps == GELU
+
+    @property
+    def gelus(self) -> str:
+        """The function for it."""
+        return f"sp_k_panel_gelus{'_within' if self.within else ''}"
 
     @property
     def by_rows(self) -> bool:
@@ -108,7 +117,7 @@ class PanelLinearKernel(LinearKernel):
             out = b.address(p["out"], 0)
             b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, out)
             if self.gelu:
-                b.do("sp_k_panel_gelus", out, self.width, b.address(p["table"], 0), rows)
+                b.do(self.gelus, out, self.width, b.address(p["table"], 0), rows)
         else:
             with b.loop(tiles, "tile") as t:
                 weights, start = b.address(p["w"], t * (self.depth * PANEL)), b.address(p["bias"], t * TILE)
@@ -150,7 +159,7 @@ class PanelLinearKernel(LinearKernel):
         at = b.address(sums, 0)
         b.do("sp_k_panel_columns", start, TILE, weights, b.address(p["x"], 0), self.depth, 1, p["left"], at)
         if self.gelu:
-            b.do("sp_k_panel_gelus", at, PANEL, b.address(p["table"], 0), p["left"])
+            b.do(self.gelus, at, PANEL, b.address(p["table"], 0), p["left"])
         for c in range(PANEL):
             for r in range(PANEL):
                 column, value = t * PANEL + c, sums[c * PANEL + r]

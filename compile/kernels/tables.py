@@ -13,7 +13,8 @@ Array = NDArray[np.float32]
 EXP2_STEPS, EXP2_ENTRIES = 8, 256
 POWERS_STEPS, POWERS_MIDDLE = 1024, 1477
 POWERS_OCTAVES = 64  #: what scores may be at most, and their negatives
-GELU_STEPS, GELU_ENTRIES = 32, 512
+GELU_STEPS, GELU_HALF, GELU_COLUMNS = 32, 256, 4
+GELU_MOST = 16  #: what numbers may be at most, and their negatives, for a table that has them all
 
 
 def exp2_table() -> Array:
@@ -40,21 +41,22 @@ def powers_table() -> Array:
     return table
 
 
-def gelu_table() -> Array:
-    """Entry i + 256, for i = -256 .. 255: -i, then gelu((i + f) / 32) as a square in f, |f| <= 1/2. float32 [512, 4].
+def gelu_table(half: int = GELU_HALF) -> Array:
+    """Entry i + half, for i = -half .. half - 1: -i, then gelu((i + f) / 32) as a square in f, |f| <= 1/2.
 
-    The first is zero and the last (i + f) / 32, for what lies beyond them.
+    half: 256 or more. float32 [2 half, 4]. From -256 down it is 0 and from 255 on (i + f) / 32: what lies beyond, too.
     """
 
     def gelu(u: float) -> float:
         x = u / GELU_STEPS
         return x * 0.5 * math.erfc(-x / math.sqrt(2))
 
-    half = GELU_ENTRIES // 2
-    table = [(-i, *_polynomial(gelu, i, -0.5, 0.5, 2)) for i in range(-half, half)]
-    last = half - 1
-    table[0], table[-1] = (half, 0.0, 0.0, 0.0), (-last, last / GELU_STEPS, 1 / GELU_STEPS, 0.0)
-    return np.array(table, np.float32)
+    def entry(i: int) -> tuple[float, ...]:
+        if i <= -GELU_HALF or i >= GELU_HALF - 1:
+            return (-i, i / GELU_STEPS, 1 / GELU_STEPS, 0.0) if i > 0 else (-i, 0.0, 0.0, 0.0)
+        return (-i, *_polynomial(gelu, i, -0.5, 0.5, 2))
+
+    return np.array([entry(i) for i in range(-half, half)], np.float32)
 
 
 def _polynomial(

@@ -35,7 +35,15 @@ from ..kernels.panel import (
     RowLinearKernel,
     started,
 )
-from ..kernels.tables import EXP2_STEPS, GELU_STEPS, POWERS_STEPS, exp2_table, gelu_table, powers_table
+from ..kernels.tables import (
+    EXP2_STEPS,
+    GELU_COLUMNS,
+    GELU_STEPS,
+    POWERS_STEPS,
+    exp2_table,
+    gelu_table,
+    powers_table,
+)
 from ..kernels.vector import VectorMixKernel
 from ..precision import Quant
 from ..targets import Target
@@ -43,7 +51,16 @@ from .groups import groups_of
 from .memory import Memory
 from .places import Places
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, scores_within, tile_of
+from .select import (
+    block_rows,
+    by_vectors,
+    gelus_within,
+    heads_in_panels,
+    in_a_row,
+    linear_kernel,
+    scores_within,
+    tile_of,
+)
 
 
 class Calls:
@@ -69,6 +86,8 @@ class Calls:
         self.within = scores_within(graph, by_panels)
         #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
         self.factors = {n.q: POWERS_STEPS if n in self.within else EXP2_STEPS for n in by_panels}
+        #: Linears whose GELU's table has all that they can be, and the entries of either half.
+        self.within_gelu, self.gelu_half = gelus_within(graph)
         self.begin_phase()
 
     def rows(self, blocks: bool) -> int:
@@ -127,6 +146,7 @@ class Calls:
                 part, bias = part * self.gelu_factor, None if bias is None else bias * self.gelu_factor
             if isinstance(kernel, PanelLinearKernel):
                 kernel, part, bias = started(kernel, part, bias)
+                kernel = replace(kernel, within=kernel.gelu and node in self.within_gelu)
             args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", kernel.packed(part))]
             if node.quant is not None:
                 args.append(self.memory.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
@@ -193,7 +213,9 @@ class Calls:
         return pack(quant.values), Int8LinearKernel
 
     def gelu_table(self) -> Arg:
-        return self.memory.constant("gelu_table", gelu_table())
+        """Its entry of zero."""
+        table = self.memory.constant("gelu_table", gelu_table(self.gelu_half))
+        return replace(table, offset=self.gelu_half * GELU_COLUMNS)
 
     def head_linear(self, node: HeadLinear, keep: Sequence[Value], blocks: bool) -> HeadLoop:
         heads, depth, width = node.weight.shape

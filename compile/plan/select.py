@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from ..graph.bounds import largest_score
-from ..graph.nodes import ALL, Attention, Graph, HeadLinear, Linear, demand
+from ..graph.bounds import largest_score, largest_sum
+from ..graph.nodes import ALL, Attention, Graph, HeadLinear, Linear, Map, demand
 from ..kernels.base import PANEL, Layout, LinearKernel
 from ..kernels.int8 import WeightLinearKernel
 from ..kernels.panel import COLUMNS as ROW_COLUMNS
 from ..kernels.panel import PanelLinearKernel, RowLinearKernel
-from ..kernels.tables import POWERS_OCTAVES
+from ..kernels.tables import GELU_HALF, GELU_MOST, GELU_STEPS, POWERS_OCTAVES
 from ..kernels.vector import COLUMNS, ROWS, VectorLinearKernel
 from ..targets import Target
 
@@ -79,3 +80,14 @@ def scores_within(graph: Graph, attentions: Iterable[Attention]) -> frozenset[At
     """The attentions whose scores sp_k_panel_powers_within takes as they are, whatever the input."""
     largest = {node: largest_score(graph, node) for node in attentions}
     return frozenset(n for n, most in largest.items() if most is not None and most < POWERS_OCTAVES - 1)
+
+
+def gelus_within(graph: Graph) -> tuple[frozenset[Linear], int]:
+    """The linears whose GELU a table has in full, whatever the input, and how many entries either half of it needs."""
+    largest = dict[Linear, float]()
+    for node in graph.nodes:
+        linear = graph.producer(node.inputs[0]) if isinstance(node, Map) and node.op == "gelu" else None
+        most = largest_sum(graph, linear) if isinstance(linear, Linear) and linear.quant is None else None
+        if isinstance(linear, Linear) and most is not None and most < GELU_MOST:
+            largest[linear] = most
+    return frozenset(largest), max(GELU_HALF, math.ceil(GELU_STEPS * max(largest.values(), default=0)) + 1)

@@ -26,8 +26,8 @@ enum {
     SP_K_POWERS_STEPS = 1024, /* per octave, of which there is one: sp_k_panel_powers_within */
     SP_K_POWERS_BITS = 10,
     SP_K_POWERS_MIDDLE = 1477, /* the whole number next to SP_K_POWERS_STEPS / log(2) */
-    SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 */
-    SP_K_GELU_ENTRIES = 512
+    SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 at least */
+    SP_K_GELU_HALF = 256
 };
 
 static inline void sp_k_panel_steps_c(float *s, const float *a, const float *b, int32_t steps, float *sums)
@@ -156,15 +156,24 @@ static inline void sp_k_panel_powers_within_c(float *scores, int32_t keys, const
     memcpy(total, sums, sizeof sums);
 }
 
-/* x = gelu(x / 32) for four numbers, absolute error at most 2.5e-7 max(1, |x / 32|). */
-static inline void sp_k_panel_gelu_c(float *x, const float *table)
+/* x = gelu(x / 32) for four numbers, absolute error at most 2.5e-7 max(1, |x / 32|). zero: the table's entry of 0. */
+static inline void sp_k_panel_gelu_c(float *x, const float *zero)
 {
-    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
     for (int r = 0; r < 4; ++r) {
         const float limited = x[r] < -256.0f ? -256.0f : x[r] > 255.0f ? 255.0f : x[r];
         const float *const c = zero + 4 * (int32_t)((limited + SP_K_MAGIC) - SP_K_MAGIC);
         const float f = x[r] + c[0];
         x[r] = SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]);
+    }
+}
+
+/* Of whole columns where the table has all that they can be. */
+static inline void sp_k_panel_gelu_within_c(float *x, int32_t columns, const float *zero)
+{
+    for (int32_t i = 0; i < 4 * columns; ++i) {
+        const float *const c = zero + 4 * (int32_t)((x[i] + SP_K_MAGIC) - SP_K_MAGIC);
+        const float f = x[i] + c[0];
+        x[i] = SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]);
     }
 }
 
@@ -283,6 +292,7 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #define sp_k_panel_powers sp_k_panel_powers_c
 #define sp_k_panel_powers_within sp_k_panel_powers_within_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c
+#define sp_k_panel_gelu_within sp_k_panel_gelu_within_c
 #define sp_k_panel_norm sp_k_panel_norm_c
 #define sp_k_panel_centre sp_k_panel_centre_c
 #define sp_k_panel_norm_centred sp_k_panel_norm_centred_c
@@ -315,11 +325,12 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
         sp_k_panel_plus(start, plus, w, x, steps, sums);
 }
 
-static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
+static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
 {
     for (; columns > 0; --columns, x += 4)
-        sp_k_panel_gelu(x, table);
+        sp_k_panel_gelu(x, zero);
 }
+
 
 static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x,
                                         int32_t steps, int32_t tiles, int32_t rows, float *sums)
@@ -389,22 +400,32 @@ static inline void sp_k_panel_add(const float *start, const float *plus, const f
     sp_k_panel_few_tiles(sums, 16, w, x, steps, tiles, rows, sums);
 }
 
-SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)
+SP_K_APART void sp_k_panel_gelu_of_one(float *x, int32_t columns, const float *zero)
 {
-    float four[4] = {x[0], x[4], x[8], x[12]};
-    sp_k_panel_gelu(four, table);
-    for (int c = 0; c < 4; ++c)
-        x[4 * c] = four[c];
+    for (; columns > 0; columns -= 4, x += 16) {
+        float four[4] = {x[0], x[4], x[8], x[12]};
+        sp_k_panel_gelu(four, zero);
+        for (int c = 0; c < 4; ++c)
+            x[4 * c] = four[c];
+    }
 }
 
 /* gelu(x / 32) of a number of columns x[c][r] that is a multiple of four. */
-static inline void sp_k_panel_gelus(float *x, int32_t columns, const float *table, int32_t rows)
+static inline void sp_k_panel_gelus(float *x, int32_t columns, const float *zero, int32_t rows)
 {
     if (rows > 1)
-        sp_k_panel_gelu_of_all(x, columns, table);
+        sp_k_panel_gelu_of_all(x, columns, zero);
     else
-        for (int32_t c = 0; c < columns; c += 4)
-            sp_k_panel_gelu_of_one(x + 4 * c, table);
+        sp_k_panel_gelu_of_one(x, columns, zero);
+}
+
+/* The same where the table has all that they can be. */
+static inline void sp_k_panel_gelus_within(float *x, int32_t columns, const float *zero, int32_t rows)
+{
+    if (rows > 1)
+        sp_k_panel_gelu_within(x, columns, zero);
+    else
+        sp_k_panel_gelu_of_one(x, columns, zero);
 }
 
 /* Scores as large as this are brought near zero first: a whole number beside SP_K_MAGIC takes 23 bits. */

@@ -202,15 +202,18 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
                      : SP_K_FPU_ALL);
 }
 
-/* Four numbers x0..: the squares of their entries, which are stored. */
-#define SP_K_FPU_GELU_FOUR(x0, x1, x2, x3) \
-    SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 0, 1, 2, 3, x0, x1, x2, x3) \
-    "vmov %[n0], %[n1], s0, s1\n\t" \
-    "vmov %[n2], %[n3], s2, s3\n\t" \
+/* Four numbers x0..: the squares of their entries, which are stored. What lies past the table's ends goes by the last of its
+ * entries if `limit` says so. */
+#define SP_K_FPU_GELU_LIMIT \
     "ssat %[n0], #9, %[n0]\n\t" \
     "ssat %[n1], #9, %[n1]\n\t" \
     "ssat %[n2], #9, %[n2]\n\t" \
-    "ssat %[n3], #9, %[n3]\n\t" \
+    "ssat %[n3], #9, %[n3]\n\t"
+#define SP_K_FPU_GELU_FOUR(limit, x0, x1, x2, x3) \
+    SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 0, 1, 2, 3, x0, x1, x2, x3) \
+    "vmov %[n0], %[n1], s0, s1\n\t" \
+    "vmov %[n2], %[n3], s2, s3\n\t" \
+    limit \
     "add %[n0], %[zero], %[n0], lsl #4\n\t" \
     "add %[n1], %[zero], %[n1], lsl #4\n\t" \
     "add %[n2], %[zero], %[n2], lsl #4\n\t" \
@@ -226,32 +229,38 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
     "vstmia %[x]!, {s5}\n\t" \
     "vstmia %[x]!, {s9}\n\t" \
     "vstmia %[x]!, {s13}\n\t"
+#define SP_K_FPU_GELUS(limit) \
+    do { \
+        int32_t n0, n1, n2, n3; \
+        __asm__ volatile(SP_K_FPU_COLUMNS( \
+                             "", \
+                             "vldmia %[x], {s16-s19}\n\t" \
+                             SP_K_FPU_GELU_FOUR(limit, 16, 17, 18, 19), \
+                             "vldmia %[x], {s16-s23}\n\t" \
+                             SP_K_FPU_GELU_FOUR(limit, 16, 17, 18, 19) \
+                             SP_K_FPU_GELU_FOUR(limit, 20, 21, 22, 23), \
+                             "") \
+                         : [x] "+r"(x), [left] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), \
+                           [n3] "=&r"(n3) \
+                         : [zero] "r"(zero) \
+                         : SP_K_FPU_ALL); \
+    } while (0)
 
-/* What lies past the table's ends goes by the last of its entries. */
-static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
+static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
 {
-    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
-    int32_t n0, n1, n2, n3;
-    __asm__ volatile(SP_K_FPU_COLUMNS(
-                         "",
-                         "vldmia %[x], {s16-s19}\n\t"
-                         SP_K_FPU_GELU_FOUR(16, 17, 18, 19),
-                         "vldmia %[x], {s16-s23}\n\t"
-                         SP_K_FPU_GELU_FOUR(16, 17, 18, 19)
-                         SP_K_FPU_GELU_FOUR(20, 21, 22, 23),
-                         "")
-                     : [x] "+r"(x), [left] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
-                       [n3] "=&r"(n3)
-                     : [zero] "r"(zero)
-                     : SP_K_FPU_ALL);
+    SP_K_FPU_GELUS(SP_K_FPU_GELU_LIMIT);
 }
 
-static inline void sp_k_panel_gelu(float *x, const float *table)
+static inline void sp_k_panel_gelu_within(float *x, int32_t columns, const float *zero)
 {
-    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
+    SP_K_FPU_GELUS("");
+}
+
+static inline void sp_k_panel_gelu(float *x, const float *zero)
+{
     int32_t n0, n1, n2, n3;
     __asm__ volatile("vldmia %[x], {s16-s19}\n\t"
-                     SP_K_FPU_GELU_FOUR(16, 17, 18, 19)
+                     SP_K_FPU_GELU_FOUR(SP_K_FPU_GELU_LIMIT, 16, 17, 18, 19)
                      : [x] "+r"(x), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3)
                      : [zero] "r"(zero)
                      : SP_K_FPU_ALL);
