@@ -325,8 +325,17 @@ static void rest(void)
         fill(ours, WIDTH, 1.0f);
         memcpy(theirs, ours, sizeof ours);
         const float *start = width & 1 ? x : NULL;
-        sp_embed_add_rows(start ? start : ours, ours, rows, scales, (uint32_t)(width & 30), (uint32_t)width);
-        sp_embed_add_rows_c(start ? start : theirs, theirs, same, scales, (uint32_t)(width & 30), (uint32_t)width);
+        sp_embed_add_rows(start ? start : ours, ours, rows, scales, (uint32_t)(width & 31), (uint32_t)width);
+        sp_embed_add_rows_c(start ? start : theirs, theirs, same, scales, (uint32_t)(width & 31), (uint32_t)width);
+        compare(ours, theirs, WIDTH);
+        sp_embed_add(ours, x, (uint32_t)width);
+        sp_embed_add_c(theirs, x, (uint32_t)width);
+        compare(ours, theirs, WIDTH);
+        sp_embed_copy(ours, x + 1, (size_t)width);
+        sp_embed_copy_c(theirs, x + 1, (size_t)width);
+        compare(ours, theirs, WIDTH);
+        sp_embed_clear(ours, (size_t)width);
+        sp_embed_clear_c(theirs, (size_t)width);
         compare(ours, theirs, WIDTH);
     }
 }
