@@ -331,7 +331,6 @@ static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float
         sp_k_panel_gelu(x, zero);
 }
 
-
 static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x,
                                         int32_t steps, int32_t tiles, int32_t rows, float *sums)
 {
