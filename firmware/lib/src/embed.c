@@ -1,6 +1,7 @@
 #include "spedge/embed.h"
 
 #include "embed_rows.h"
+#include "embed_sines.h"
 #include "inline.h"
 #include "spedge/assert.h"
 #include "tokenizer_state.h"
@@ -10,8 +11,8 @@
 
 #define EVENTS_AT_ONCE 32u
 #define CELLS_PER_WORD 32u
-#define ROWS_AT_ONCE 32u /* even */
-#define AGE_UNIT 1000u   /* us; the second bucket begins here, every other one at twice the age of the one before */
+#define ROWS_AT_ONCE 64u
+#define AGE_UNIT 1000u /* us; the second bucket begins here, every other one at twice the age of the one before */
 
 #if SP_EMBED_INTEGERS
 #include "embed_rows_integers.h"
@@ -115,9 +116,24 @@ static uint16_t *counts_in(const sp_embed_config_t *config, void *scratch)
     return (uint16_t *)(void *)((uint32_t *)scratch + bitmap_words(config));
 }
 
+/* Of the cells that a word of the bitmap tells of, the first one is its highest bit: they are found one after the other by
+ * counting leading zeros. */
+#define FIRST_CELL (1u << (CELLS_PER_WORD - 1u))
+
+SP_INLINE void tell_cell(uint32_t *bitmap, uint32_t cell)
+{
+#if defined(__thumb__) && defined(__thumb2__)
+    uint32_t bit; /* the compiler would take the remainder first */
+    __asm__("ror %0, %1, %2" : "=r"(bit) : "r"(FIRST_CELL), "r"(cell));
+#else
+    const uint32_t bit = FIRST_CELL >> cell % CELLS_PER_WORD;
+#endif
+    bitmap[cell / CELLS_PER_WORD] |= bit;
+}
+
 SP_INLINE void mark_cell(uint32_t *bitmap, uint16_t *counts, uint32_t cell)
 {
-    bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
+    tell_cell(bitmap, cell);
     if (counts[cell] < UINT16_MAX)
         counts[cell]++;
 }
@@ -132,51 +148,101 @@ static void mark(const sp_embed_config_t *config, void *scratch, const sp_event_
         mark_cell(bitmap, counts, cell_of(size, buckets, &events[i], t_last));
 }
 
-/* The time above its lowest bits of the first event, in a slot, that may be of another bucket than those before it: ages only
- * fall. since: t_last less the time above that in a slot; an event that old has been found in the bucket. */
-static uint32_t edge_of(const sp_tokenizer_t *tok, uint32_t since, uint32_t bucket)
-{
-    const uint32_t time = bucket == 0 ? UINT32_MAX : since - (AGE_UNIT << (bucket - 1u)); /* the last in the bucket */
+/* What mark_token knows of its token, and of the bucket of the events that it has come to: ages only fall. */
+typedef struct sp_marking {
+    const sp_tokenizer_t *tok;
+    uint32_t *bitmap;
+    uint16_t *counts;
+    uint32_t size, mask; /* of a patch; of a coordinate in it, where a corner has no bits */
+    uint32_t polarity;   /* cells of one */
+    uint32_t corner, high;
+    uint32_t since;  /* t_last less the time above that in a slot */
+    uint32_t bucket; /* of the newest of them */
+    uint32_t plane;  /* its first cell */
+    uint32_t edge;   /* the time above its lowest bits, in a slot, from which on an event may be of another bucket */
+} sp_marking_t;
 
-    return time >> tok->time_bits != 0 ? UINT32_MAX : sp_slot_high(tok->span_bits, time);
+SP_INLINE void reach_bucket_of(sp_marking_t *m, uint32_t span_bits, uint32_t slot)
+{
+    const uint32_t age = m->since - sp_slot_time(span_bits, slot);
+    uint32_t bucket = m->bucket;
+
+    while (bucket > 0 && age >> (bucket - 1u) < AGE_UNIT)
+        bucket--;
+    m->bucket = bucket;
+    m->plane = bucket * m->size * m->size;
+    m->edge = UINT32_MAX;
+    if (bucket == 0)
+        return;
+    const uint32_t last = m->since - (AGE_UNIT << (bucket - 1u)); /* of the bucket's times: this event has one */
+    if (last >> m->tok->time_bits == 0)
+        m->edge = sp_slot_high(span_bits, last);
+}
+
+/* An event may be of another bucket than those before it. */
+SP_APART static void reach_bucket(sp_marking_t *m, uint32_t slot)
+{
+    if (m->tok->span_bits == 4)
+        reach_bucket_of(m, 4, slot ^ m->corner);
+    else
+        reach_bucket_of(m, m->tok->span_bits, slot ^ m->corner);
+}
+
+/* Mark the events of slots that lie side by side. Not a part of its caller, whose variables would take its registers. */
+SP_APART static void mark_slots(sp_marking_t *m, const uint32_t *slots, const uint32_t *end)
+{
+    const uint32_t size = m->size, mask = m->mask, polarity = m->polarity, corner = m->corner, high = m->high;
+    uint32_t slot = *slots++;
+
+    for (;;) {
+        if (((slot ^ corner) & high) >= m->edge)
+            reach_bucket(m, slot);
+        const uint32_t edge = m->edge, plane = m->plane;
+        do {
+            const uint32_t pixel = (slot & mask) * size + (slot >> EVT2_X_AT & mask);
+            const uint32_t cell = plane + pixel + (evt2_type(slot) & 1u) * polarity;
+            if (m->counts[cell]++ == 0)
+                tell_cell(m->bitmap, cell);
+            if (slots == end)
+                return;
+            slot = *slots++;
+        } while (((slot ^ corner) & high) < edge);
+    }
 }
 
 /* What `mark` does with the token's events, from the slots in which they lie. Returns 0 where that would need times of 64
  * bits or counts that stop; nothing is marked then. */
 static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_tokenizer_t *tok, uint64_t t_last)
 {
-    uint32_t *bitmap = scratch;
-    uint16_t *counts = counts_in(config, scratch);
-    const uint32_t size = config->patch_size, last = config->buckets - 1u, mask = (1u << tok->span_bits) - 1u;
-    const uint32_t polarity = config->buckets * size * size, high = sp_slot_high(tok->span_bits, UINT64_MAX);
-    const sp_token_t *token = sp_tokenizer_token(tok);
-    const uint32_t corner = sp_corner(size, token->x, token->y);
+    const uint32_t size = config->patch_size, span = (1u << tok->span_bits) - 1u;
+    sp_marking_t m = {
+        .tok = tok,
+        .bitmap = scratch,
+        .counts = counts_in(config, scratch),
+        .size = size,
+        .mask = sp_is_power_of_two(size) ? span & (size - 1u) : span,
+        .polarity = config->buckets * size * size,
+        .corner = sp_corner(size, tok->ready.x, tok->ready.y),
+        .high = sp_slot_high(tok->span_bits, UINT32_MAX),
+        .bucket = config->buckets - 1u,
+    };
     const uint32_t *slots;
-    uint64_t time_high;
-    uint32_t edge = 0, since = 0, plane = 0;
+    uint64_t epoch, epoch_before = UINT64_MAX;
     sp_token_cursor_t cursor;
 
     sp_token_cursor_init(&cursor, tok);
     if (cursor.left > UINT16_MAX)
         return 0;
-    for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &time_high)) > 0;) {
-        if (t_last - time_high > UINT32_MAX)
-            return 0; /* of the first ones: what follows is younger */
-        if (since != (uint32_t)(t_last - time_high))
-            edge = 0;
-        since = (uint32_t)(t_last - time_high);
-        for (const uint32_t *const end = slots + n; slots < end; slots++) {
-            const uint32_t slot = *slots ^ corner;
-            if (SP_RARELY((slot & high) >= edge)) {
-                const uint32_t bucket = bucket_of(since - sp_slot_time(tok->span_bits, slot), last);
-                plane = bucket * size * size;
-                edge = edge_of(tok, since, bucket);
-            }
-            const uint32_t cell =
-                plane + (slot & mask) * size + (slot >> EVT2_X_AT & mask) + (evt2_type(slot) & 1u) * polarity;
-            bitmap[cell / CELLS_PER_WORD] |= 1u << cell % CELLS_PER_WORD;
-            counts[cell]++;
+    for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &epoch)) > 0;) {
+        if (epoch != epoch_before) {
+            const uint64_t since = t_last - (epoch << tok->time_bits);
+            if (since > UINT32_MAX)
+                return 0; /* of the first ones: what follows is younger */
+            m.since = (uint32_t)since;
+            m.edge = 0;
+            epoch_before = epoch;
         }
+        mark_slots(&m, slots, slots + n);
     }
     return 1;
 }
@@ -186,18 +252,21 @@ static const float log1p_of_few[] = {0.0f,         0.693147181f, 1.098612289f, 1
                                      1.945910149f, 2.079441542f, 2.197224577f, 2.302585093f, 2.397895273f, 2.484906650f,
                                      2.564949357f, 2.639057330f, 2.708050201f, 2.772588722f};
 #define FEW (sizeof log1p_of_few / sizeof log1p_of_few[0])
-#define LOG1P_OF(count) ((count) < FEW ? log1p_of_few[count] : log1pf((float)(count)))
 
-static uint32_t lowest_bit(uint32_t bits)
+SP_INLINE void put_scale(float *scale, uint32_t count)
 {
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_ctz(bits);
-#else
-    uint32_t i = 0;
-    while (!(bits & 1u << i))
-        i++;
+    if (count < FEW)
+        memcpy(scale, &log1p_of_few[count], sizeof *scale);
+    else
+        *scale = log1pf((float)count);
+}
+
+/* The cells' number, in their word of the bitmap, of the first one in these bits, which is taken out. */
+SP_INLINE uint32_t take_cell(uint32_t *bits)
+{
+    const uint32_t i = 31u - highest_bit(*bits);
+    *bits &= ~(FIRST_CELL >> i);
     return i;
-#endif
 }
 
 #if SP_EMBED_INTEGERS
@@ -207,18 +276,18 @@ static void gather_integers(const sp_embed_config_t *config, void *scratch, floa
     uint32_t *bitmap = scratch;
     uint16_t *counts = counts_in(config, scratch);
     const size_t words = bitmap_words(config);
-    const int32_t *rows[ROWS_AT_ONCE];
-    float scales[ROWS_AT_ONCE];
+    const int32_t *rows[EMBED_INTEGER_ROWS];
+    float scales[EMBED_INTEGER_ROWS];
     uint32_t waiting = 0;
 
     memcpy(out, config->bias, config->hidden * sizeof *out);
     for (size_t w = 0; w < words; w++) {
-        for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
-            const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
+        for (uint32_t bits = bitmap[w]; bits;) {
+            const size_t cell = w * CELLS_PER_WORD + take_cell(&bits);
             rows[waiting] = &config->integers[cell * config->hidden];
-            scales[waiting] = LOG1P_OF(counts[cell]);
+            put_scale(&scales[waiting], counts[cell]);
             counts[cell] = 0;
-            if (++waiting == ROWS_AT_ONCE) {
+            if (++waiting == EMBED_INTEGER_ROWS) {
                 sp_embed_add_integers(out, rows, scales, waiting, config->hidden, config->exponent);
                 waiting = 0;
             }
@@ -236,8 +305,8 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
     uint16_t *counts = counts_in(config, scratch);
     const uint32_t *const end = bitmap + bitmap_words(config);
     const uint32_t hidden = config->hidden;
-    const float *weight = config->weight, *start = config->bias, *rows[ROWS_AT_ONCE], **row = rows;
-    float scales[ROWS_AT_ONCE], *scale = scales;
+    const float *weight = config->weight, *start = config->bias, *rows[ROWS_AT_ONCE];
+    float scales[ROWS_AT_ONCE];
 
 #if SP_EMBED_INTEGERS
     if (config->integers) {
@@ -245,40 +314,35 @@ static void gather(const sp_embed_config_t *config, void *scratch, float *out)
         return;
     }
 #endif
-    for (; bitmap < end; bitmap++, counts += CELLS_PER_WORD, weight += (size_t)CELLS_PER_WORD * hidden) {
-        uint32_t bits = *bitmap;
-        if (bits == 0)
-            continue;
-        *bitmap = 0;
-        do {
-            const uint32_t i = lowest_bit(bits), count = counts[i];
-            counts[i] = 0;
-            *row++ = weight + (size_t)i * hidden;
-            *scale++ = LOG1P_OF(count);
-            if (row == rows + ROWS_AT_ONCE) {
-                sp_embed_add_rows(start, out, rows, scales, ROWS_AT_ONCE, hidden);
-                start = out;
-                row = rows;
-                scale = scales;
+    do {
+        const float **row = rows;
+        float *scale = scales;
+        /* As long as there is room for the cells of one more word. */
+        for (; bitmap < end && row <= rows + ROWS_AT_ONCE - CELLS_PER_WORD; bitmap++) {
+            for (uint32_t bits = *bitmap; bits;) {
+                const uint32_t i = take_cell(&bits), count = counts[i];
+                counts[i] = 0;
+                *row++ = weight + (size_t)i * hidden;
+                put_scale(scale++, count);
             }
-        } while (bits &= bits - 1u);
-    }
-    if ((row - rows) % 2 != 0) {
-        *row++ = rows[0];
-        *scale = 0.0f;
-    }
-    sp_embed_add_rows(start, out, rows, scales, (uint32_t)(row - rows), hidden);
+            *bitmap = 0;
+            counts += CELLS_PER_WORD;
+            weight += (size_t)CELLS_PER_WORD * hidden;
+        }
+        sp_embed_add_rows(start, out, rows, scales, (uint32_t)(row - rows), hidden);
+        start = out;
+    } while (bitmap < end);
 }
 
 /* The time of the ready token's newest event. Only a voxel's is not the token's own. */
 static uint64_t newest_event(const sp_tokenizer_t *tok)
 {
-    SP_ASSERT(sp_tokenizer_token(tok)); /* one is ready */
-    uint64_t t = sp_tokenizer_token(tok)->t;
+    SP_ASSERT(tok->is_ready);
+    uint64_t t = tok->ready.t;
     sp_event_t event;
     sp_token_cursor_t cursor;
 
-    if (sp_tokenizer_config(tok)->kind != SP_KIND_VOXEL)
+    if (!sp_is_voxel(&tok->config))
         return t;
     sp_token_cursor_init(&cursor, tok);
     while (sp_token_cursor_read(&cursor, &event, 1) > 0)
@@ -305,7 +369,7 @@ int sp_embed_token(const sp_embed_config_t *config, const sp_tokenizer_t *tok, v
 
     if (!scratch_fits(config, scratch, scratch_size))
         return SP_ERR_CAPACITY;
-    if (config->patch_size != sp_tokenizer_config(tok)->patch_size || !mark_token(config, scratch, tok, newest))
+    if (config->patch_size != tok->config.patch_size || !mark_token(config, scratch, tok, newest))
         mark_other(config, scratch, tok, newest);
     gather(config, scratch, out);
     return SP_OK;
@@ -335,8 +399,8 @@ size_t sp_embed_sparse(const sp_embed_config_t *config, const sp_event_t *events
     if (n > 0)
         mark(config, scratch, events, n, events[n - 1].t);
     for (size_t w = 0; w < words; w++) {
-        for (uint32_t bits = bitmap[w]; bits; bits &= bits - 1u) {
-            const size_t cell = w * CELLS_PER_WORD + lowest_bit(bits);
+        for (uint32_t bits = bitmap[w]; bits;) {
+            const size_t cell = w * CELLS_PER_WORD + take_cell(&bits);
             cells[found] = (uint32_t)cell;
             counts[found++] = held[cell];
             held[cell] = 0;
@@ -365,36 +429,33 @@ void sp_embed_position_steps(uint16_t size, float scale, uint64_t *steps)
     }
 }
 
-/* Sine and cosine of an angle in 2^-32 of a turn, each within 2e-7. The nearest quarter turn is taken off as an
- * integer, which is exact; what is left, |r| <= pi/4, goes through the polynomials of Moshier's Cephes. */
-static void sine_cosine(uint32_t angle, float *sine, float *cosine)
+/* Sine and cosine of an angle in 2^-32 of a turn, each within 2e-7. The nearest one of the table is taken off as an integer,
+ * which is exact; by what is left, |r| <= pi/128, it is turned: cos r = 1 - r^2/2 + ... (1.5e-8 at most) and
+ * sin r = r - r^3/6 + ... */
+SP_INLINE void sine_cosine(uint32_t angle, float *sine, float *cosine)
 {
-    const uint32_t quarters = (angle + (1u << 29)) >> 30;
-    const float r = (float)(int32_t)(angle - (quarters << 30)) * 1.46291807926716e-9f; /* 2 pi / 2^32 */
-    const float r2 = r * r;
-    float s = MULTIPLY_ADD(r2, -1.9515295891e-4f, 8.3321608736e-3f);
-    float c = MULTIPLY_ADD(r2, 2.443315711809948e-5f, -1.388731625493765e-3f);
+    const uint32_t nearest = (angle + (1u << (31 - SINES_BITS))) >> (32 - SINES_BITS);
+    const float s = sines[nearest], c = sines[nearest + SINES_TURN / 4];
+    const float r = (float)(int32_t)(angle - (nearest << (32 - SINES_BITS))) * 1.46291807926716e-9f; /* 2 pi / 2^32 */
+    const float r2 = r * r, less = r2 * -0.5f, turn = MULTIPLY_ADD(r * r2, -1.6666667e-1f, r);
 
-    s = MULTIPLY_ADD(r2, s, -1.6666654611e-1f);
-    s = MULTIPLY_ADD(r * r2, s, r);
-    c = MULTIPLY_ADD(r2, c, 4.166664568298827e-2f);
-    c = MULTIPLY_ADD(r2 * r2, c, MULTIPLY_ADD(r2, -0.5f, 1.0f));
-    const float swapped_sine = quarters & 1u ? c : s, swapped_cosine = quarters & 1u ? s : c;
-    *sine = quarters & 2u ? -swapped_sine : swapped_sine;
-    *cosine = (quarters + 1u) & 2u ? -swapped_cosine : swapped_cosine;
+    *sine = MULTIPLY_ADD(s, less, MULTIPLY_ADD(c, turn, s));
+    *cosine = MULTIPLY_ADD(c, less, MULTIPLY_ADD(-s, turn, c));
 }
 
 /* Dimensions 2k and 2k + 1 share an angle: the sine of the one and the cosine of the other cost one reduction, and that
  * is a product of 64 bits: its overflow drops the whole turns. */
 void sp_embed_position_add(float *out, uint16_t size, const uint64_t *steps, uint64_t position)
 {
-    float *cosines = out + (size + 1u) / 2u;
+    float *cosines = out + (size + 1u) / 2u, sine, cosine;
 
-    for (uint32_t i = 0; i < size; i += 2) {
-        float sine, cosine;
+    for (const float *const end = out + size / 2u; out < end;) {
         sine_cosine((uint32_t)((*steps++ * position) >> 32), &sine, &cosine);
         *out++ += sine;
-        if (i + 1u < size)
-            *cosines++ += cosine;
+        *cosines++ += cosine;
+    }
+    if (size % 2u != 0) {
+        sine_cosine((uint32_t)((*steps * position) >> 32), &sine, &cosine);
+        *out += sine;
     }
 }

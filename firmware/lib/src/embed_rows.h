@@ -13,13 +13,19 @@
 #define MULTIPLY_ADD(x, y, z) ((x) * (y) + (z))
 #endif
 
-/* out[i] = start[i] + scales[0] rows[0][i] + scales[1] rows[1][i] + ..., in that order; n is even. start may be out;
- * rows may be changed. */
+/* out[i] = start[i] + scales[0] rows[0][i] + scales[1] rows[1][i] + ..., in that order. start may be out; rows may be
+ * changed. */
 static inline void sp_embed_add_rows_c(const float *start, float *out, const float **rows, const float *scales,
                                        uint32_t n, uint32_t hidden)
 {
     if (start != out)
         memcpy(out, start, hidden * sizeof *out);
+    if (n % 2u != 0) {
+        const float *row = *rows++, scale = *scales++;
+        for (uint32_t i = 0; i < hidden; i++)
+            out[i] = MULTIPLY_ADD(scale, row[i], out[i]);
+        n--;
+    }
     for (; n > 0; n -= 2, rows += 2, scales += 2) {
         const float *r0 = rows[0], *r1 = rows[1];
         const float s0 = scales[0], s1 = scales[1];
@@ -28,10 +34,32 @@ static inline void sp_embed_add_rows_c(const float *start, float *out, const flo
     }
 }
 
+/* out[i] = row[i]. */
+static inline void sp_embed_copy_c(float *out, const float *row, size_t n)
+{
+    memcpy(out, row, n * sizeof *out);
+}
+
+/* out[i] = 0. */
+static inline void sp_embed_clear_c(float *out, size_t n)
+{
+    memset(out, 0, n * sizeof *out);
+}
+
+/* out[i] += row[i]. */
+static inline void sp_embed_add_c(float *out, const float *row, uint32_t n)
+{
+    for (; n > 0; n--)
+        *out++ += *row++;
+}
+
 #if defined(__ARM_32BIT_STATE) && defined(__ARM_FEATURE_FMA) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #include "embed_rows_fpu.h"
 #else
 #define sp_embed_add_rows sp_embed_add_rows_c
+#define sp_embed_add sp_embed_add_c
+#define sp_embed_copy sp_embed_copy_c
+#define sp_embed_clear sp_embed_clear_c
 #endif
 
 #endif

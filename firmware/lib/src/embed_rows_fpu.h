@@ -26,6 +26,14 @@ static inline void sp_embed_add_rows(const float *start, float *out, const float
         const float *scale = scales;
         uint32_t left = n;
         __asm__ volatile("vldmia %[start], {s0-s15}\n\t"
+                         "tst %[left], #1\n\t"
+                         "beq 0f\n\t"
+                         "ldr r4, [%[row]]\n\t"
+                         "vldmia %[scale]!, {s24}\n\t"
+                         "sub %[left], #1\n\t"
+                         EMBED_FPU_ROW(r4, 24)
+                         "str r4, [%[row]], #4\n\t"
+                         "0:\n\t"
                          "tst %[left], #2\n\t"
                          "beq 1f\n\t"
                          "ldrd r4, r5, [%[row]]\n\t"
@@ -62,6 +70,53 @@ static inline void sp_embed_add_rows(const float *start, float *out, const float
             sum = MULTIPLY_ADD(scales[r], *rows[r]++, sum);
         out[i] = sum;
     }
+}
+
+#define EMBED_FPU_ALL \
+    "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15"
+
+/* out[i] = row[i], sixteen at a time. */
+static inline void sp_embed_copy(float *out, const float *row, size_t n)
+{
+    for (; n >= EMBED_FPU_OUTPUTS; n -= EMBED_FPU_OUTPUTS)
+        __asm__ volatile("vldmia %[row]!, {s0-s15}\n\t"
+                         "vstmia %[out]!, {s0-s15}"
+                         : [out] "+r"(out), [row] "+r"(row)
+                         :
+                         : EMBED_FPU_ALL, "memory");
+    for (; n > 0; n--)
+        *out++ = *row++;
+}
+
+/* out[i] = 0: zeros are copied to what is behind them. */
+static inline void sp_embed_clear(float *out, size_t n)
+{
+    const size_t first = n < EMBED_FPU_OUTPUTS ? n : EMBED_FPU_OUTPUTS;
+
+    memset(out, 0, first * sizeof *out);
+    sp_embed_copy(out + first, out, n - first);
+}
+
+/* out[i] += row[i], eight at a time. */
+static inline void sp_embed_add(float *out, const float *row, uint32_t n)
+{
+    for (; n >= 8; n -= 8)
+        __asm__ volatile("vldmia %[out], {s0-s7}\n\t"
+                         "vldmia %[row]!, {s8-s15}\n\t"
+                         "vadd.f32 s0, s0, s8\n\t"
+                         "vadd.f32 s1, s1, s9\n\t"
+                         "vadd.f32 s2, s2, s10\n\t"
+                         "vadd.f32 s3, s3, s11\n\t"
+                         "vadd.f32 s4, s4, s12\n\t"
+                         "vadd.f32 s5, s5, s13\n\t"
+                         "vadd.f32 s6, s6, s14\n\t"
+                         "vadd.f32 s7, s7, s15\n\t"
+                         "vstmia %[out]!, {s0-s7}"
+                         : [out] "+r"(out), [row] "+r"(row)
+                         :
+                         : EMBED_FPU_ALL, "memory");
+    for (; n > 0; n--)
+        *out++ += *row++;
 }
 
 #endif

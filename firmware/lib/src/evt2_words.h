@@ -5,6 +5,8 @@
 #include "inline.h"
 #include "spedge/decode.h"
 
+#include <string.h>
+
 enum {
     EVT2_OFF = 0x0,
     EVT2_ON = 0x1,
@@ -75,7 +77,13 @@ SP_INLINE sp_event_t evt2_event(const sp_evt2_t *d, uint32_t word)
 
 SP_INLINE uint32_t evt2_load(const uint8_t *in)
 {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t word; /* the same, and one load at any address where the core has that */
+    memcpy(&word, in, sizeof word);
+    return word;
+#else
     return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
+#endif
 }
 
 /* Take the next whole word without changing d; *bytes says how many of in it used.

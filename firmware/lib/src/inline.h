@@ -4,11 +4,13 @@
 
 #if defined(__GNUC__)
 #define SP_INLINE static inline __attribute__((always_inline, unused))
+#define SP_APART __attribute__((noinline))
 #define SP_RARELY(condition) __builtin_expect(!!(condition), 0)
 #define SP_RARE_CALL \
     __attribute__((cold, noinline)) /* a function whose callers should spare their registers for others */
 #else
 #define SP_INLINE static inline
+#define SP_APART
 #define SP_RARELY(condition) (condition)
 #define SP_RARE_CALL
 #endif

@@ -1,5 +1,6 @@
 #include "spedge/pipeline.h"
 
+#include "embed_rows.h"
 #include "evt2_words.h"
 #include "part.h"
 #include "pipeline_state.h"
@@ -198,28 +199,24 @@ static uint64_t now(const sp_pipeline_t *pipe)
     return pipe->clock ? pipe->clock(pipe->clock_context) : 0;
 }
 
+/* The row of the ring where a token lies, by its number. Divisions of 64 bits take a Cortex-M long. */
+static uint32_t row_of(const sp_pipeline_t *pipe, uint64_t token)
+{
+    return token <= UINT32_MAX ? (uint32_t)token % pipe->rows : (uint32_t)(token % pipe->rows);
+}
+
 /* Add the position of a patch's column or row. */
 static void add_step(const sp_pipeline_t *pipe, uint32_t step, float *out)
 {
-    if (step < pipe->steps) {
-        const float *position = &pipe->xy_positions[(size_t)step * pipe->xy_size];
-        uint32_t left = pipe->xy_size;
-        for (; left >= 3; left -= 3, position += 3, out += 3) {
-            const float a = position[0], b = position[1], c = position[2];
-            out[0] += a;
-            out[1] += b;
-            out[2] += c;
-        }
-        for (; left > 0; left--)
-            *out++ += *position++;
-    } else {
+    if (step < pipe->steps)
+        sp_embed_add(out, &pipe->xy_positions[(size_t)step * pipe->xy_size], pipe->xy_size);
+    else
         sp_embed_position_add(out, pipe->xy_size, pipe->xy_turns, step);
-    }
 }
 
 static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
 {
-    const uint32_t at = (uint32_t)(pipe->tokens % pipe->rows);
+    const uint32_t at = row_of(pipe, pipe->tokens);
     float *row = &pipe->ring[(size_t)at * pipe->config.embed.hidden];
 
     sp_embed_token(&pipe->config.embed, pipe->tokenizer, pipe->scratch, pipe->scratch_size, row);
@@ -233,7 +230,7 @@ static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
     pipe->times[at] = token->t;
     if (pipe->cells)
         pipe->cells[at] = (uint16_t)(token->y / pipe->config.cell * pipe->columns + token->x / pipe->config.cell);
-    if (pipe->tokens % pipe->config.window_tokens == 0)
+    if (pipe->config.one_by_one && pipe->tokens % pipe->config.window_tokens == 0)
         pipe->origin = token->t;
     pipe->tokens++;
 }
@@ -390,7 +387,7 @@ static void copy_row(const sp_pipeline_t *pipe, uint32_t at, uint64_t since, flo
 {
     const uint32_t hidden = pipe->config.embed.hidden;
 
-    memcpy(out, &pipe->ring[(size_t)at * hidden], hidden * sizeof *out);
+    sp_embed_copy(out, &pipe->ring[(size_t)at * hidden], hidden);
     if (!pipe->places)
         sp_embed_position_add(out + 2u * pipe->xy_size, pipe->t_size, pipe->t_turns, pipe->times[at] - since);
 }
@@ -410,7 +407,7 @@ static uint32_t rows_since(const sp_pipeline_t *pipe, uint64_t since)
     const uint64_t kept = pipe->tokens < pipe->rows ? pipe->tokens : pipe->rows;
     uint32_t rows = 0;
 
-    while (rows < kept && pipe->times[(pipe->tokens - 1u - rows) % pipe->rows] >= since)
+    while (rows < kept && pipe->times[row_of(pipe, pipe->tokens - 1u - rows)] >= since)
         rows++;
     return rows;
 }
@@ -426,10 +423,10 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out)
     const uint64_t first = pipe->tokens - rows;
 
     for (uint32_t i = 0; i < rows; i++) {
-        const uint32_t at = (uint32_t)((first + i) % window);
-        copy_row(pipe, at, pipe->times[first % window], &out[(size_t)i * hidden]);
+        const uint32_t at = row_of(pipe, first + i);
+        copy_row(pipe, at, pipe->times[row_of(pipe, first)], &out[(size_t)i * hidden]);
     }
-    memset(&out[(size_t)rows * hidden], 0, (size_t)(window - rows) * hidden * sizeof *out);
+    sp_embed_clear(&out[(size_t)rows * hidden], (size_t)(window - rows) * hidden);
     return rows;
 }
 
@@ -443,8 +440,8 @@ uint32_t sp_pipeline_points(const sp_pipeline_t *pipe, uint64_t since, double (*
     const double scale = (double)pipe->config.embed.time_scale_us;
 
     for (uint32_t i = 0; i < rows; i++) {
-        const uint32_t at = (uint32_t)((pipe->tokens - rows + i) % pipe->rows);
-        const uint64_t first = pipe->times[(pipe->tokens - rows) % pipe->rows];
+        const uint32_t at = row_of(pipe, pipe->tokens - rows + i);
+        const uint64_t first = pipe->times[row_of(pipe, pipe->tokens - rows)];
         points[i][0] = pipe->places[at][0];
         points[i][1] = pipe->places[at][1];
         points[i][2] = (double)(pipe->times[at] - first) / scale;

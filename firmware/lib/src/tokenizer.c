@@ -160,6 +160,7 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
     tok->shift = log2_floor(full.patch_size);
     tok->reciprocal = sp_is_power_of_two(full.patch_size) ? 0 : UINT32_MAX / full.patch_size + 1u;
     tok->span_bits = span_bits(&full);
+    tok->bin_word = UINT32_MAX;
     tok->time_bits = 31u - 2u * tok->span_bits;
     tok->fire_count = round_up(full.threshold);
     const uint64_t longest = UINT32_MAX - (UINT32_C(1) << tok->time_bits);
@@ -241,44 +242,29 @@ int sp_tokenizer_push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_
     return tok->push(tok, in, n, used);
 }
 
-static int is_event(const uint8_t *at)
-{
-    return evt2_type(evt2_load(at)) <= EVT2_ON;
-}
-
-/* How far a run may go on by time words: to the last one whose times are all of this epoch, and of this bin. */
-static void limit_run(sp_tokenizer_t *tok, const sp_evt2_t *d)
-{
-    const uint64_t wraps = d->time_base | (2u * EVT2_HALF_WRAP - 1u);
-    uint64_t end = tok->epoch_last_t < wraps ? tok->epoch_last_t : wraps;
-
-    if (sp_is_voxel(&tok->config) && tok->bin_last < end)
-        end = tok->bin_last;
-    tok->last_word = evt2_time_word(end - EVT2_LOW_MASK);
-    tok->left = tok->left_before = tok->last_word - evt2_time_word(d->time_base);
-}
-
 /* The words of this run, up to `at`, were events in order, and times: keep the time of the newest event, and the base. */
 static void keep_time(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at)
 {
     const size_t words = (size_t)(at - tok->run_from) / 4u;
-    uint64_t before = d->time_base;
 
     if (tok->run_times > 0) {
-        before = evt2_next_time(d->time_base, tok->last_word - tok->left_before, 1);
-        d->time_base = evt2_next_time(d->time_base, tok->last_word - tok->left, 1);
+        d->time_base = (d->time_base & ~(uint64_t)UINT32_MAX) | (uint32_t)(tok->time_word << EVT2_LOW_BITS);
         d->stats.times += tok->run_times;
         tok->run_times = 0;
     }
     tok->run_from = at;
     if (words == 0)
         return;
-    if (is_event(at - 4))
-        tok->last_t = d->time_base | evt2_low_time(evt2_load(at - 4));
-    else if (sp_is_voxel(&tok->config))
+    uint32_t word = evt2_load(at - 4);
+    if (evt2_type(word) <= EVT2_ON) {
+        tok->last_t = d->time_base | evt2_low_time(word);
+    } else if (sp_is_voxel(&tok->config)) {
         tok->last_t = d->time_base;
-    else if (words > 1 && is_event(at - 8))
-        tok->last_t = before | evt2_low_time(evt2_load(at - 8));
+    } else if (words > 1) {
+        word = evt2_load(at - 8);
+        if (evt2_type(word) <= EVT2_ON)
+            tok->last_t = (d->time_base - ((tok->time_word - tok->word_before) << EVT2_LOW_BITS)) | evt2_low_time(word);
+    }
 }
 
 /* In a run of words, the one at `at`, if it is a time word that goes on to a later time of this epoch. Returns the time's
@@ -298,8 +284,7 @@ SP_RARE_CALL uint32_t sp_tokenizer_take_time(sp_tokenizer_t *tok, sp_evt2_t *d, 
     }
     d->time_base = base;
     d->stats.times++;
-    tok->base_t = (uint32_t)base;
-    limit_run(tok, d);
+    sp_limit_run(tok, base);
     return sp_slot_high(tok->span_bits, base);
 }
 
@@ -319,7 +304,7 @@ static int push_words(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *in, size
 
     while (at != end) {
         tok->run_from = at;
-        tok->left = tok->run_times = 0;
+        tok->time_word = tok->last_word = tok->run_times = 0; /* it may not go on, unless sp_limit_run says so */
         at = tok->run(tok, d, at, end, &rc);
         keep_time(tok, d, at);
         if (rc != SP_OK || at == end)
@@ -385,7 +370,8 @@ int sp_tokenizer_push_evt2(sp_tokenizer_t *tok, sp_evt2_t *decoder, const uint8_
         at += 4u * done;
     }
     if (rc == SP_OK) {
-        evt2_keep(decoder, in + at, n - at);
+        if (at < n)
+            evt2_keep(decoder, in + at, n - at);
         at = n;
     }
     *used = at;

@@ -11,7 +11,8 @@ typedef struct sp_feed {
     uint32_t columns, patch_size, shift, reciprocal, span_bits;
 } sp_feed_t;
 
-/* Takes one event that is in order and on the sensor, of the current epoch and tok->base_t: its patch and slot. Returns
+/* Takes one event that is in order and on the sensor, of the current epoch and of tok->time_word: its patch and
+ * slot. Returns
  * SP_OK, SP_TOKEN, or SP_ERR_POOL with nothing of the event done. */
 typedef int sp_take_fn(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed, uint32_t patch, uint32_t slot);
 
@@ -57,7 +58,6 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
     for (; rc == SP_OK && i < n; i++) {
         const sp_event_t *e = &in[i];
         const uint32_t column = sp_patch_at(&feed, e->x, patches), row = sp_patch_at(&feed, e->y, patches);
-        const uint32_t x = e->x - column * feed.patch_size, y = e->y - row * feed.patch_size;
 
         if (SP_RARELY(e->x >= tok->config.width || e->y >= tok->config.height)) {
             tok->stats.outside++;
@@ -69,9 +69,13 @@ SP_INLINE int sp_feed_events(sp_tokenizer_t *tok, const sp_event_t *in, size_t n
         }
         if (SP_RARELY(e->t > tok->epoch_last_t))
             sp_pool_enter_epoch(tok, e->t);
-        const uint32_t slot =
-            sp_slot_of(feed.span_bits, x, y, e->p != 0, e->t) ^ sp_corner(feed.patch_size, column, row);
-        tok->base_t = (uint32_t)e->t & ~EVT2_LOW_MASK;
+        uint32_t slot = sp_slot_high(feed.span_bits, e->t) | (e->p != 0 ? 1u : 0u) << EVT2_P_AT |
+                        ((uint32_t)e->t & EVT2_LOW_MASK) << EVT2_LOW_AT;
+        if (patches == SP_PATCHES_OF_ANY)
+            slot |= (e->x - column * feed.patch_size) << EVT2_X_AT | (e->y - row * feed.patch_size);
+        else /* the corner and what is in the patch at once */
+            slot ^= (e->x & EVT2_SIDE_MASK) << EVT2_X_AT | (e->y & EVT2_SIDE_MASK);
+        tok->time_word = (uint32_t)e->t >> EVT2_LOW_BITS;
         rc = take(&on_stack, &feed, row * feed.columns + column, slot);
         if (SP_RARELY(rc == SP_ERR_POOL))
             break;
@@ -95,7 +99,7 @@ typedef struct sp_gate {
     uint32_t low;    /* the word's time where it is: not below this, the newest event's time */
 } sp_gate_t;
 
-SP_INLINE sp_gate_t sp_gate(const sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_evt2_t *d)
+SP_INLINE sp_gate_t sp_gate(sp_tokenizer_t *tok, const sp_feed_t *feed, const sp_evt2_t *d)
 {
     const uint32_t height = tok->config.height, rows = height <= EVT2_SIDE_MASK ? height : EVT2_SIDE_MASK + 1u;
     sp_gate_t gate = {.bottom = (rows - 1u) << EVT2_ROW_ON_TOP};
@@ -108,6 +112,7 @@ SP_INLINE sp_gate_t sp_gate(const sp_tokenizer_t *tok, const sp_feed_t *feed, co
     if (d->timed && d->time_base <= tok->epoch_last_t) {
         gate.right = (uint32_t)tok->config.width << EVT2_X_AT;
         gate.high = sp_slot_high(feed->span_bits, d->time_base);
+        sp_limit_run(tok, d->time_base);
     }
     return gate;
 }
@@ -132,20 +137,20 @@ SP_INLINE int sp_passes(const sp_gate_t *gate, uint32_t word, uint32_t low)
            (word & EVT2_LOW_IN_WORD) >= low;
 }
 
-/* Whether the word at `at` is a time word that goes on within the epoch and the bin; the time that it gives is noted, and
- * *high is its bits in a slot. Not for one right behind another: of the newest event's time one step back is kept.
+/* Whether the word at `at` is a time word that goes on within the run's limit; the time that it gives is noted, and *high
+ * goes on to its bits in a slot. Not for one right behind another: of the newest event's time one step back is kept.
  * The first store is before the load, or the compiler keeps the word for this in the loop, at an instruction an event. */
 SP_INLINE int sp_goes_on(sp_tokenizer_t *tok, const sp_feed_t *feed, const uint8_t *at, uint32_t *high)
 {
-    tok->left_before = tok->left;
-    const uint32_t word = evt2_load(at), left = tok->last_word - word;
+    const uint32_t before = tok->time_word, times = tok->run_times;
+    tok->word_before = before;
+    const uint32_t word = evt2_load(at);
 
-    if (left >= tok->left)
+    if (tok->last_word - word >= tok->last_word - before)
         return 0;
-    tok->left = left;
-    tok->run_times++;
-    tok->base_t = word << EVT2_LOW_BITS;
-    *high = sp_slot_high_of_word(feed->span_bits, word);
+    tok->time_word = word;
+    tok->run_times = times + 1u;
+    *high += (word - before) << feed->span_bits;
     return 1;
 }
 
@@ -170,7 +175,6 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
     sp_evt2_t *volatile decoder = d;
     int taken;
 
-    tok->base_t = (uint32_t)d->time_base;
     while (at < last) {
         const uint32_t first = evt2_load(at);
         if (SP_RARELY(!sp_passes(&gate, first, gate.low))) {

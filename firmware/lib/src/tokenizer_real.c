@@ -13,7 +13,7 @@ SP_INLINE double since_newest(const sp_tokenizer_t *tok, uint32_t patch, uint32_
     const uint32_t corner = sp_corner_of(tok, patch);
 
     if (SLOT_HAS_ROOM(next)) {
-        const uint32_t now = tok->base_t | evt2_low_time(slot);
+        const uint32_t now = sp_short_time_of(tok, slot);
         const uint32_t before = sp_slot_time(tok->span_bits, tok->slots[next - 1u] ^ corner);
         return (double)((now - before) & ((1u << tok->time_bits) - 1u));
     }

@@ -18,6 +18,7 @@
 
 #include "evt2_words.h"
 #include "inline.h"
+#include "spedge/assert.h"
 #include "spedge/tokenizer.h"
 
 #define BLOCK_SLOTS 16u
@@ -58,16 +59,16 @@ struct sp_tokenizer {
     uint32_t fire_count; /* ceil(threshold) */
     uint32_t short_refractory_us; /* the absolute period if both are well below 2^32 us, else 0 */
     uint64_t last_t;              /* of the newest event in order */
-    uint32_t base_t;         /* of the event being taken: the lower 32 bits of its time, but for the low time of EVT2 */
-    const uint8_t *run_from; /* the first word of this run behind those that keep_time has seen */
-    uint32_t last_word;      /* the time word to which a run may go on; of this epoch and this bin */
-    uint32_t left;           /* that less the time word that this run has come to; 0 before its first one */
-    uint32_t left_before;    /* the same before the newest time word */
-    uint32_t run_times;      /* time words of this run that the decoder was not told yet */
-    uint64_t epoch_info;     /* block_info of this epoch: last_t >> time_bits, above the first slot */
-    uint64_t epoch_last_t;   /* the last time of this epoch */
-    uint64_t bin_start;      /* voxel: of the bin being filled */
-    uint64_t bin_last;       /* its last time */
+    const uint8_t *run_from;      /* the first word of this run behind those that keep_time has seen */
+    uint32_t time_word;           /* of the event being taken */
+    uint32_t run_times;           /* time words of this run that the decoder was not told yet */
+    uint32_t word_before;         /* time_word before the newest of these */
+    uint32_t last_word;           /* the time word to which a run may go on, see sp_limit_run */
+    uint32_t bin_word;            /* voxel: the last one whose times are all of this bin, else UINT32_MAX */
+    uint64_t epoch_info;          /* block_info of this epoch: last_t >> time_bits, above the first slot */
+    uint64_t epoch_last_t;        /* the last time of this epoch */
+    uint64_t bin_start;           /* voxel: of the bin being filled */
+    uint64_t bin_last;            /* its last time */
 
     /* in the caller's memory, behind this struct */
     uint64_t *last_spike; /* [patches], with a refractory period */
@@ -110,8 +111,8 @@ void sp_voxel_bind(sp_tokenizer_t *tok);
 int sp_voxel_reach(sp_tokenizer_t *tok, uint64_t t);
 int sp_voxel_end(sp_tokenizer_t *tok);
 
-/* Whether all events between a time word's time and the next one's are of this bin. */
-int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base);
+/* Whether all events between a time word's time and the next one's are of this bin; bin_word is told, if so. */
+int sp_voxel_holds(sp_tokenizer_t *tok, uint64_t base);
 void sp_real_bind(sp_tokenizer_t *tok);
 
 SP_INLINE int sp_has_refractory(const sp_tokenizer_config_t *config)
@@ -145,11 +146,17 @@ SP_INLINE int sp_is_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint64
     return (tok->held[patch] & HELD_SPIKED) != 0 && t - tok->last_spike[patch] < tok->config.absolute_refractory_us;
 }
 
+/* The lower 32 bits of the time of the event being taken. */
+SP_INLINE uint32_t sp_short_time_of(const sp_tokenizer_t *tok, uint32_t slot)
+{
+    return tok->time_word << EVT2_LOW_BITS | evt2_low_time(slot);
+}
+
 /* The same, from the slot, in 32 bits; 0 may be wrong. A patch forgets that it has spiked when an epoch begins after the
  * end of its refractory periods, so the difference fits 32 bits if the periods and an epoch together do. */
 SP_INLINE int sp_is_seen_refractory(const sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 {
-    const uint32_t t = tok->base_t | evt2_low_time(slot);
+    const uint32_t t = sp_short_time_of(tok, slot);
     return (tok->held[patch] & HELD_SPIKED) != 0 && t - (uint32_t)tok->last_spike[patch] < tok->short_refractory_us;
 }
 
@@ -220,7 +227,8 @@ SP_INLINE int sp_pool_put(sp_tokenizer_t *tok, uint32_t patch, uint32_t slot)
 
 #define SP_NO_HIGH (1u << EVT2_P_AT) /* a bit that is not among them */
 
-/* The higher bits of a time where slots have them. Half of the free bits are above y, half above x, 3 on top. */
+/* The higher bits of a time where slots have them. Half of the free bits are above y, half above x, 3 on top. Times that
+ * differ in those above y only are as far apart as these say. */
 SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)
 {
     const uint32_t free_bits = EVT2_SIDE_BITS - span_bits, mask = (1u << free_bits) - 1u;
@@ -229,17 +237,14 @@ SP_INLINE uint32_t sp_slot_high(uint32_t span_bits, uint64_t t)
            high >> (2u * free_bits) << EVT2_TYPE_ABOVE_P;
 }
 
-/* The same of a time word: of its type nothing is left. */
-SP_INLINE uint32_t sp_slot_high_of_word(uint32_t span_bits, uint32_t word)
+/* A run is at the time base, which is of the epoch and of the bin. By time words it may go on to the last one of this bin whose
+ * times differ only in the bits that slots have above y: so they are of the epoch, too. */
+SP_INLINE void sp_limit_run(sp_tokenizer_t *tok, uint64_t time_base)
 {
-    return sp_slot_high(span_bits, (uint64_t)word << EVT2_LOW_BITS);
-}
+    const uint32_t word = evt2_time_word(time_base), end = word | ((1u << (EVT2_SIDE_BITS - tok->span_bits)) - 1u);
 
-/* Before the XOR. */
-SP_INLINE uint32_t sp_slot_of(uint32_t span_bits, uint32_t x, uint32_t y, uint32_t p, uint64_t t)
-{
-    return sp_slot_high(span_bits, t) | p << EVT2_P_AT | ((uint32_t)t & EVT2_LOW_MASK) << EVT2_LOW_AT | x << EVT2_X_AT |
-           y;
+    tok->time_word = tok->word_before = word;
+    tok->last_word = end < tok->bin_word ? end : tok->bin_word;
 }
 
 /* Where a patch lies on the sensor, as a word: the bits of its corner's x and y. Of patches whose corners are no matter of
@@ -268,7 +273,7 @@ SP_INLINE uint32_t sp_slot_time(uint32_t span_bits, uint32_t slot)
 /* The full time of the event being taken. An epoch's times differ in their lower 32 bits. */
 SP_INLINE uint64_t sp_time_of(const sp_tokenizer_t *tok, uint32_t slot)
 {
-    return (tok->epoch_last_t & ~(uint64_t)UINT32_MAX) | tok->base_t | evt2_low_time(slot);
+    return (tok->epoch_last_t & ~(uint64_t)UINT32_MAX) | sp_short_time_of(tok, slot);
 }
 
 /* The full time of the event at an index of the slots, of a patch at that corner. */
@@ -278,7 +283,28 @@ SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at, uint32_t
            sp_slot_time(tok->span_bits, tok->slots[at] ^ corner);
 }
 
-/* The next slots of a token that lie side by side, at most `most`: how many, where, and the time above that in a slot. */
-uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots, uint64_t *time_high);
+/* The first event of a block. */
+SP_INLINE uint32_t sp_first_slot(const sp_tokenizer_t *tok, uint32_t block)
+{
+    return block * BLOCK_SLOTS + INFO_FIRST(tok->block_info[block]);
+}
+
+/* The next slots of a token that lie side by side, at most `most`: how many, where, and their epoch. */
+SP_INLINE uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots,
+                                       uint64_t *epoch)
+{
+    const sp_tokenizer_t *tok = cursor->tokenizer;
+    const uint32_t block = cursor->slot / BLOCK_SLOTS, room = BLOCK_SLOTS - cursor->slot % BLOCK_SLOTS;
+    const uint32_t left = room < cursor->left ? room : cursor->left, n = left < most ? left : most;
+
+    SP_ASSERT(cursor->left == 0 || tok->is_ready); /* not after the token was released */
+    if (n == 0)
+        return 0;
+    *slots = &tok->slots[cursor->slot];
+    *epoch = INFO_EPOCH(tok->block_info[block]);
+    cursor->slot = n == room ? sp_first_slot(tok, tok->next_block[block]) : cursor->slot + n;
+    cursor->left -= n;
+    return n;
+}
 
 #endif

@@ -26,34 +26,12 @@ const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
     return tok->is_ready ? &tok->ready : NULL;
 }
 
-/* The first event of a block. */
-static uint32_t first_slot(const sp_tokenizer_t *tok, uint32_t block)
-{
-    return block * BLOCK_SLOTS + INFO_FIRST(tok->block_info[block]);
-}
-
 void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
 {
     const int ready = tok->ready_tail != BLOCK_NONE;
     *cursor = (sp_token_cursor_t){.tokenizer = tok,
-                                  .slot = ready ? first_slot(tok, tok->next_block[tok->ready_tail]) : 0,
+                                  .slot = ready ? sp_first_slot(tok, tok->next_block[tok->ready_tail]) : 0,
                                   .left = ready ? tok->ready.n : 0};
-}
-
-uint32_t sp_token_cursor_run(sp_token_cursor_t *cursor, uint32_t most, const uint32_t **slots, uint64_t *time_high)
-{
-    const sp_tokenizer_t *tok = cursor->tokenizer;
-    const uint32_t block = cursor->slot / BLOCK_SLOTS, room = BLOCK_SLOTS - cursor->slot % BLOCK_SLOTS;
-    const uint32_t left = room < cursor->left ? room : cursor->left, n = left < most ? left : most;
-
-    SP_ASSERT(cursor->left == 0 || tok->is_ready); /* not after the token was released */
-    if (n == 0)
-        return 0;
-    *slots = &tok->slots[cursor->slot];
-    *time_high = INFO_EPOCH(tok->block_info[block]) << tok->time_bits;
-    cursor->slot = n == room ? first_slot(tok, tok->next_block[block]) : cursor->slot + n;
-    cursor->left -= n;
-    return n;
 }
 
 size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)
@@ -65,14 +43,15 @@ size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t c
     const uint32_t y0 = (uint32_t)tok->ready.y * tok->config.patch_size;
     const uint32_t corner = sp_corner(tok->config.patch_size, tok->ready.x, tok->ready.y);
     const uint32_t *slots;
-    uint64_t time_high;
+    uint64_t epoch;
     size_t got = 0;
 
     for (uint32_t n; got < capacity; got += n) {
         const size_t room = capacity - got;
-        n = sp_token_cursor_run(cursor, room < BLOCK_SLOTS ? (uint32_t)room : BLOCK_SLOTS, &slots, &time_high);
+        n = sp_token_cursor_run(cursor, room < BLOCK_SLOTS ? (uint32_t)room : BLOCK_SLOTS, &slots, &epoch);
         if (n == 0)
             break;
+        const uint64_t time_high = epoch << tok->time_bits;
         for (uint32_t i = 0; i < n; i++) {
             const uint32_t slot = slots[i] ^ corner;
             out[got + i] = (sp_event_t){.t = time_high | sp_slot_time(bits, slot),

@@ -121,9 +121,14 @@ static int push(sp_tokenizer_t *tok, const sp_event_t *in, size_t n, size_t *use
     return rc;
 }
 
-int sp_voxel_holds(const sp_tokenizer_t *tok, uint64_t base)
+int sp_voxel_holds(sp_tokenizer_t *tok, uint64_t base)
 {
-    return tok->in_bin && base >= tok->bin_start && (base | EVT2_LOW_MASK) <= tok->bin_last;
+    const uint64_t wraps = base | (2u * EVT2_HALF_WRAP - 1u);
+
+    if (!tok->in_bin || base < tok->bin_start || (base | EVT2_LOW_MASK) > tok->bin_last)
+        return 0;
+    tok->bin_word = evt2_time_word((tok->bin_last < wraps ? tok->bin_last : wraps) - EVT2_LOW_MASK);
+    return 1;
 }
 
 /* Words of the bin, as long as all times that they can have are in it. */
