@@ -31,6 +31,18 @@ def largest_score(graph: Graph, node: Attention) -> float | None:
     return most
 
 
+def largest_sum(graph: Graph, node: Linear) -> float | None:
+    """The most that a number of a linear can be or its negative; None where that is not known.
+
+    A column w of the weights on a normalised row n makes |n.w + b| <= sqrt(len(n)) |w| + |b|.
+    """
+    made = _heads(graph, node.out, 1)
+    if made is None:
+        return None
+    ((weight, added),) = made
+    return float((math.sqrt(len(weight)) * np.linalg.norm(weight, axis=0) + np.abs(added)).max())
+
+
 def _heads(graph: Graph, value: Value, heads: int) -> Heads | None:
     """A value that is made of a normalised row by linears; None where it is not."""
     node = graph.producer(value)

@@ -308,7 +308,7 @@ def centre_rows(graph: Graph) -> None:
 
 
 #: Largest weight where some rows are made the identity: what it may cost in rounding. Scores are powers of two: less.
-MOST_OF_VALUES, MOST_OF_KEYS = 32.0, 8.0
+MOST_OF_VALUES, MOST_OF_KEYS = 32.0, 16.0
 APART = 4  # rows between those that are tried
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from .builder import Builder
 
@@ -176,6 +178,10 @@ class LinearKernel(Kernel):
                     total = self.finish(b, p, sums[r * self.tile + c], column)
                     value = self.epilogue.apply(b, p, total, r, column)
                     b.store(p["out"], self.out.at(r, column), value)
+
+    def packed(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """Weights [k, width] as the kernel reads them: [tiles, k, tile]."""
+        return weight.reshape(len(weight), -1, self.tile).transpose(1, 0, 2)
 
     def start(self, b: Builder, p: dict[str, Any], column: Any) -> Any:
         """What a sum starts from."""

@@ -57,17 +57,26 @@ class PanelLinearKernel(LinearKernel):
 
     `bias` holds what a tile's 16 sums start from, as they lie (`starts`). Without one the result is added to a panel,
     or its sums start from columns of x, from `kept` on: the weights of those are the identity, and are not there.
+    Then the weights of what comes before these columns lie before those of what comes behind.
+    within: a GELU's table has all that its sums can be.
     """
 
     kept: int | None = None
+    within: bool = False
 
     @property
     def title(self) -> str:
-        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}"
+        within = "_within" if self.within else ""
+        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}{within}"
 
     @property
     def gelu(self) -> bool:
         return self.epilogue.steps == GELU
+
+    @property
+    def gelus(self) -> str:
+        """The function for it."""
+        return f"sp_k_panel_gelus{'_within' if self.within else ''}"
 
     @property
     def by_rows(self) -> bool:
@@ -103,13 +112,12 @@ class PanelLinearKernel(LinearKernel):
             else:
                 b.do("sp_k_panel_columns", residual, TILE, w, x, self.depth, tiles, rows, out)
         elif self.kept is not None:
-            with b.loop(tiles, "tile") as t:
-                self.kept_tile(b, p, t)
+            self.from_kept(b, p, self.kept)
         elif together and (self.gelu or not self.epilogue.steps):
             out = b.address(p["out"], 0)
             b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, out)
             if self.gelu:
-                b.do("sp_k_panel_gelus", out, self.width, b.address(p["table"], 0), rows)
+                b.do(self.gelus, out, self.width, b.address(p["table"], 0), rows)
         else:
             with b.loop(tiles, "tile") as t:
                 weights, start = b.address(p["w"], t * (self.depth * PANEL)), b.address(p["bias"], t * TILE)
@@ -119,30 +127,39 @@ class PanelLinearKernel(LinearKernel):
                 else:
                     self.any_epilogue(b, p, t, start, weights)
 
-    def kept_tile(self, b: Builder, p: dict[str, Any], t: Any) -> None:
-        """Four columns that start from columns of x: what comes before these is added, and then what comes behind."""
-        assert self.kept is not None
-        own = b.address(p["x"], t * TILE + self.kept * PANEL)
-        out = b.address(p["out"], t * (self.out.tile if self.by_rows else TILE))
-        before, behind = self.kept, self.steps - self.kept
-        parts = [(0, 0, before), (before, before + self.width, behind)]
+    def packed(self, weight: NDArray[Any]) -> NDArray[Any]:
+        if self.kept is None:
+            return super().packed(weight)
+        parts = [part for part in np.split(weight, [self.kept]) if len(part)]
+        return np.concatenate([super(PanelLinearKernel, self).packed(part).ravel() for part in parts])
+
+    def from_kept(self, b: Builder, p: dict[str, Any], kept: int) -> None:
+        """Start from columns of x: what comes before these is added, and then what comes behind."""
+        own, tiles, left = b.address(p["x"], kept * PANEL), self.width // PANEL, p["left"]
+        apart = self.out.tile if self.by_rows else TILE
         start = own
-        for weight_at, x_at, steps in parts:
+        for first, x_at, steps in ((0, 0, kept), (kept, kept + self.width, self.steps - kept)):
             if steps == 0:
                 continue
-            x, weights = b.address(p["x"], x_at * PANEL), b.address(p["w"], (t * self.steps + weight_at) * PANEL)
+            x, w, out = b.address(p["x"], x_at * PANEL), first * self.width, p["out"]
             if not self.by_rows:
-                b.do("sp_k_panel_columns", start, TILE, weights, x, steps, 1, p["left"], out)
-            else:
-                b.do("sp_k_panel_keep" if start is own else "sp_k_panel_rows", start, x, weights, steps, p["left"], out)
-            start = out
+                b.do("sp_k_panel_columns", start, TILE, b.address(p["w"], w), x, steps, tiles, left, b.address(out, 0))
+                start = b.address(out, 0)
+                continue
+            with b.loop(tiles, "tile") as t:
+                weights, to = b.address(p["w"], w + t * (steps * PANEL)), b.address(out, t * apart)
+                if start is own:
+                    b.do("sp_k_panel_keep", b.address(p["x"], kept * PANEL + t * TILE), x, weights, steps, left, to)
+                else:
+                    b.do("sp_k_panel_rows", to, x, weights, steps, left, to)
+            start = None
 
     def any_epilogue(self, b: Builder, p: dict[str, Any], t: Any, start: Any, weights: Any) -> None:
         sums = b.array(TILE, "sums")
         at = b.address(sums, 0)
         b.do("sp_k_panel_columns", start, TILE, weights, b.address(p["x"], 0), self.depth, 1, p["left"], at)
         if self.gelu:
-            b.do("sp_k_panel_gelus", at, PANEL, b.address(p["table"], 0), p["left"])
+            b.do(self.gelus, at, PANEL, b.address(p["table"], 0), p["left"])
         for c in range(PANEL):
             for r in range(PANEL):
                 column, value = t * PANEL + c, sums[c * PANEL + r]
@@ -268,14 +285,14 @@ class PanelScoresKernel(ScoresKernel):
 class PanelSoftmaxKernel(SoftmaxKernel):
     """scores[j][r] = 2^((scores[j][r] - max) / 8), times a number near one; those after `keys` become 0 in the end.
 
-    entries: of its table, which has no score beyond it, so that nothing need be taken from them; 0: they may be any.
+    within: no score is beyond 2^16, or its negative, so that nothing need be taken from them: 2^(scores[j][r] / 1024).
     """
 
-    entries: int = 0
+    within: bool = False
 
     @property
     def title(self) -> str:
-        return f"panel_{super().title}{f'_within_{self.entries}' if self.entries else ''}"
+        return f"panel_{super().title}{'_within' if self.within else ''}"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -287,8 +304,8 @@ class PanelSoftmaxKernel(SoftmaxKernel):
         total = b.array(PANEL, "total")
         spare = p["tiles"] * KEY_TILE - keys
         at, table, totals = b.address(scores, 0), b.address(p["table"], 0), b.address(total, 0)
-        if self.entries:
-            b.do("sp_k_panel_exp2_within", at, keys, table, self.entries, p["left"], totals)
+        if self.within:
+            b.do("sp_k_panel_exp2_within", at, keys, table, p["left"], totals)
         else:
             top = b.array(PANEL, "top")
             with b.loop(spare, "spare") as j:

@@ -35,7 +35,15 @@ from ..kernels.panel import (
     RowLinearKernel,
     started,
 )
-from ..kernels.tables import EXP2_STEPS, GELU_STEPS, exp2_table, gelu_table, powers_table
+from ..kernels.tables import (
+    EXP2_STEPS,
+    GELU_COLUMNS,
+    GELU_STEPS,
+    POWERS_STEPS,
+    exp2_table,
+    gelu_table,
+    powers_table,
+)
 from ..kernels.vector import VectorMixKernel
 from ..precision import Quant
 from ..targets import Target
@@ -43,7 +51,16 @@ from .groups import groups_of
 from .memory import Memory
 from .places import Places
 from .program import Arg, Buffer, Call, HeadLoop, Item, Stored
-from .select import block_rows, by_vectors, heads_in_panels, in_a_row, linear_kernel, powers_entries, tile_of
+from .select import (
+    block_rows,
+    by_vectors,
+    gelus_within,
+    heads_in_panels,
+    in_a_row,
+    linear_kernel,
+    scores_within,
+    tile_of,
+)
 
 
 class Calls:
@@ -65,9 +82,12 @@ class Calls:
     ) -> None:
         self.graph, self.target, self.memory, self.places = graph, target, memory, places
         self.in_panels, self.heads_in_panels = in_panels, heads_in_panels(graph, target)
-        self.entries = {} if target.integers else powers_entries(graph, (*in_panels, *self.heads_in_panels))
+        by_panels = () if target.integers else (*in_panels, *self.heads_in_panels)
+        self.within = scores_within(graph, by_panels)
         #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
-        self.factors = {node.q: EXP2_STEPS for node in (*in_panels, *self.heads_in_panels)}
+        self.factors = {n.q: POWERS_STEPS if n in self.within else EXP2_STEPS for n in by_panels}
+        #: Linears whose GELU's table has all that they can be, and the entries of either half.
+        self.within_gelu, self.gelu_half = gelus_within(graph)
         self.begin_phase()
 
     def rows(self, blocks: bool) -> int:
@@ -126,8 +146,8 @@ class Calls:
                 part, bias = part * self.gelu_factor, None if bias is None else bias * self.gelu_factor
             if isinstance(kernel, PanelLinearKernel):
                 kernel, part, bias = started(kernel, part, bias)
-            packed = part.reshape(part.shape[0], -1, step).transpose(1, 0, 2)
-            args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", packed)]
+                kernel = replace(kernel, within=kernel.gelu and node in self.within_gelu)
+            args = [x, self.memory.constant(f"{node.out.name}_weight{tail}", kernel.packed(part))]
             if node.quant is not None:
                 args.append(self.memory.constant(f"{node.out.name}_scale{tail}", node.quant.scale[start:stop] * factor))
             if bias is not None:
@@ -193,7 +213,9 @@ class Calls:
         return pack(quant.values), Int8LinearKernel
 
     def gelu_table(self) -> Arg:
-        return self.memory.constant("gelu_table", gelu_table())
+        """Its entry of zero."""
+        table = self.memory.constant("gelu_table", gelu_table(self.gelu_half))
+        return replace(table, offset=self.gelu_half * GELU_COLUMNS)
 
     def head_linear(self, node: HeadLinear, keep: Sequence[Value], blocks: bool) -> HeadLoop:
         heads, depth, width = node.weight.shape
@@ -357,10 +379,10 @@ class Calls:
         self, node: Attention, kernel: PanelScoresKernel, q: Arg, k: Arg, scores: Buffer, inverse: Buffer, left: Arg
     ) -> tuple[Call, Call]:
         """Scores and their softmax on panels."""
-        name, entries = node.out.name, self.entries.get(node, 0)
-        table = ("powers_table", powers_table(entries)) if entries else ("exp2_table", exp2_table())
+        name, within = node.out.name, node in self.within
+        table = ("powers_table", powers_table()) if within else ("exp2_table", exp2_table())
         keys, tiles = Arg(symbol="keys"), Arg(symbol="tiles")
-        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores, entries)
+        softmax = PanelSoftmaxKernel(kernel.rows, kernel.row_scores, within)
         args = (Arg(scores), self.memory.constant(*table), Arg(inverse), keys, tiles, left)
         return Call(kernel, (self.zeros(), q, k, Arg(scores), tiles, keys, left), name), Call(softmax, args, name)
 

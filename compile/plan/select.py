@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from ..graph.bounds import largest_score
-from ..graph.nodes import ALL, Attention, Graph, HeadLinear, Linear, demand
+from ..graph.bounds import largest_score, largest_sum
+from ..graph.nodes import ALL, Attention, Graph, HeadLinear, Linear, Map, demand
 from ..kernels.base import PANEL, Layout, LinearKernel
 from ..kernels.int8 import WeightLinearKernel
 from ..kernels.panel import COLUMNS as ROW_COLUMNS
 from ..kernels.panel import PanelLinearKernel, RowLinearKernel
-from ..kernels.tables import EXP2_STEPS
+from ..kernels.tables import GELU_HALF, GELU_MOST, GELU_STEPS, POWERS_OCTAVES
 from ..kernels.vector import COLUMNS, ROWS, VectorLinearKernel
 from ..targets import Target
-
-MOST_POWERS = 1024  # entries of a table: scores up to 2^64 and down to 2^-64
 
 
 def block_rows(target: Target, blocks: bool = True) -> int:
@@ -77,10 +76,18 @@ def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: i
     return VectorLinearKernel if by_vectors(target, blocks, tile) else LinearKernel
 
 
-def powers_entries(graph: Graph, attentions: Iterable[Attention]) -> dict[Attention, int]:
-    """Entries of the table of powers for attentions whose scores cannot lie beyond it: one table does for all."""
+def scores_within(graph: Graph, attentions: Iterable[Attention]) -> frozenset[Attention]:
+    """The attentions whose scores sp_k_panel_powers_within takes as they are, whatever the input."""
     largest = {node: largest_score(graph, node) for node in attentions}
-    reach = {n: EXP2_STEPS * most + 2 for n, most in largest.items() if most is not None}
-    fitting = {n: most for n, most in reach.items() if most < MOST_POWERS // 2}
-    entries = next((e for e in (MOST_POWERS // 2, MOST_POWERS) if max(fitting.values(), default=0) < e // 2), 0)
-    return dict.fromkeys(fitting, entries)
+    return frozenset(n for n, most in largest.items() if most is not None and most < POWERS_OCTAVES - 1)
+
+
+def gelus_within(graph: Graph) -> tuple[frozenset[Linear], int]:
+    """The linears whose GELU a table has in full, whatever the input, and how many entries either half of it needs."""
+    largest = dict[Linear, float]()
+    for node in graph.nodes:
+        linear = graph.producer(node.inputs[0]) if isinstance(node, Map) and node.op == "gelu" else None
+        most = largest_sum(graph, linear) if isinstance(linear, Linear) and linear.quant is None else None
+        if isinstance(linear, Linear) and most is not None and most < GELU_MOST:
+            largest[linear] = most
+    return frozenset(largest), max(GELU_HALF, math.ceil(GELU_STEPS * max(largest.values(), default=0)) + 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spedge.compile import find_target
 from spedge.compile.driver import generate, import_encoder
-from spedge.compile.graph.bounds import largest_score
+from spedge.compile.graph.bounds import largest_score, largest_sum
 from spedge.compile.graph.nodes import Array, Attention, Graph, Linear, Map, Node, Norm, Source, Value
 from spedge.compile.graph.rewrite import MOST_OF_KEYS, MOST_OF_VALUES, centre_rows, keep_columns, split_heads
 from spedge.compile.kernels.panel import kept_columns
@@ -203,6 +203,21 @@ def test_no_score_is_larger_than_its_bound(shared: bool) -> None:
         for a, b in zip(np.split(queries, heads, 1), np.split(others, heads, 1), strict=True)
     )
     assert most is not None and 0.4 * most < found <= most
+
+
+def test_the_sums_of_a_linear_of_normalised_rows_are_within_the_bound() -> None:
+    random = np.random.default_rng(5)
+    rows, norm, out = Value(16, "rows"), Value(16, "norm"), Value(8, "out")
+    weight: Array = random.normal(0, 1, (16, 8)).astype(np.float32)
+    linear = Linear(out, norm, weight, random.normal(0, 1, 8).astype(np.float32))
+    graph = Graph([Source(rows, np.zeros((1, 16), np.float32)), Norm(norm, rows, 0.0), linear], out, 0, 7, 1)
+    most = largest_sum(graph, linear)
+    assert linear.bias is not None and most is not None
+    for column, bias in zip(weight.T.astype(np.float64), linear.bias, strict=True):
+        worst = (column - column.mean()) / column.std() * (1 if bias > 0 else -1)  # of all rows
+        assert abs(worst @ column + bias) <= most
+    alone = Linear(out, rows, weight, None)
+    assert largest_sum(Graph([Source(rows, np.zeros((1, 16), np.float32)), alone], out, 0, 7, 1), alone) is None
 
 
 def test_scores_of_rows_that_are_not_normalised_have_no_bound() -> None:

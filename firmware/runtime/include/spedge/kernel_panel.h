@@ -19,12 +19,15 @@ extern "C" {
 #define SP_K_APART static inline
 #endif
 
-/* Tables of polynomials in the fraction that rounding leaves, four numbers each. */
+/* Tables: of polynomials in the fraction that rounding leaves, four numbers each, but for the powers. */
 enum {
     SP_K_EXP2_STEPS = 8, /* per octave: cubics, constant first, of 2^(i / 8), i = -255 .. 0, the first zero */
     SP_K_EXP2_ENTRIES = 256,
-    SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 */
-    SP_K_GELU_ENTRIES = 512
+    SP_K_POWERS_STEPS = 1024, /* per octave, of which there is one: sp_k_panel_powers_within */
+    SP_K_POWERS_BITS = 10,
+    SP_K_POWERS_MIDDLE = 1477, /* the whole number next to SP_K_POWERS_STEPS / log(2) */
+    SP_K_GELU_STEPS = 32, /* per unit: -i and a square, constant first, of gelu(i / 32), i = -256 .. 255 at least */
+    SP_K_GELU_HALF = 256
 };
 
 static inline void sp_k_panel_steps_c(float *s, const float *a, const float *b, int32_t steps, float *sums)
@@ -127,35 +130,50 @@ static inline void sp_k_panel_powers_c(float *scores, int32_t keys, const float 
     memcpy(total, sums, sizeof sums);
 }
 
-/* scores[j][r] = 2^(scores[j][r] / 8), relative error at most 2.5e-7; total[r]: their sum over `keys` keys. The scores
- * lie within a table of `entries` cubics, a power of two: entry i modulo `entries` is of 2^(i / 8). */
-static inline void sp_k_panel_powers_within_c(float *scores, int32_t keys, const float *table, int32_t entries,
-                                              float *total)
+/* scores[j][r] = 2^(scores[j][r] / 1024), relative error at most 2.5e-7, for scores up to 2^16 and their negatives; total[r]:
+ * their sum over `keys` keys.
+ *
+ * With n = 1024 q + i the whole number next to score - 1477, and f = score - n, it is 2^q 2^(i / 1024) 2^(f / 1024). f is
+ * within 0.82 of 1024 / log(2), where the tangent of 2^(f / 1024) goes through zero: c f, within 1.6e-7. Entry i of the table
+ * holds the bits of c 2^(i / 1024) less i << 13; n << 13 is q in a float's exponent and that i << 13. */
+static inline void sp_k_panel_powers_within_c(float *scores, int32_t keys, const float *table, float *total)
 {
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
         for (int r = 0; r < 4; ++r) {
-            const float rounded = scores[r] + SP_K_MAGIC, f = scores[r] - (rounded - SP_K_MAGIC);
-            uint32_t bits;
-            memcpy(&bits, &rounded, sizeof bits);
-            const float *const c = table + 4 * (bits & (uint32_t)(entries - 1));
-            const float p = SP_K_FMA(SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]), f, c[0]);
-            scores[r] = p;
-            sums[r] += p;
+            const float rounded = scores[r] + (SP_K_MAGIC - SP_K_POWERS_MIDDLE);
+            const float f = scores[r] - (rounded - SP_K_MAGIC);
+            uint32_t n, bits;
+            float power;
+            memcpy(&n, &rounded, sizeof n);
+            memcpy(&bits, &table[n & (SP_K_POWERS_STEPS - 1)], sizeof bits);
+            bits += n << (23 - SP_K_POWERS_BITS);
+            memcpy(&power, &bits, sizeof power);
+            scores[r] = power * f;
+            sums[r] += scores[r];
         }
     }
     memcpy(total, sums, sizeof sums);
 }
 
-/* x = gelu(x / 32) for four numbers, absolute error at most 2.5e-7 max(1, |x / 32|). */
-static inline void sp_k_panel_gelu_c(float *x, const float *table)
+/* x = gelu(x / 32) for four numbers, absolute error at most 2.5e-7 max(1, |x / 32|). zero: the table's entry of 0. */
+static inline void sp_k_panel_gelu_c(float *x, const float *zero)
 {
-    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
     for (int r = 0; r < 4; ++r) {
         const float limited = x[r] < -256.0f ? -256.0f : x[r] > 255.0f ? 255.0f : x[r];
         const float *const c = zero + 4 * (int32_t)((limited + SP_K_MAGIC) - SP_K_MAGIC);
         const float f = x[r] + c[0];
         x[r] = SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]);
+    }
+}
+
+/* Of whole columns where the table has all that they can be. */
+static inline void sp_k_panel_gelu_within_c(float *x, int32_t columns, const float *zero)
+{
+    for (int32_t i = 0; i < 4 * columns; ++i) {
+        const float *const c = zero + 4 * (int32_t)((x[i] + SP_K_MAGIC) - SP_K_MAGIC);
+        const float f = x[i] + c[0];
+        x[i] = SP_K_FMA(SP_K_FMA(c[3], f, c[2]), f, c[1]);
     }
 }
 
@@ -274,6 +292,7 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #define sp_k_panel_powers sp_k_panel_powers_c
 #define sp_k_panel_powers_within sp_k_panel_powers_within_c
 #define sp_k_panel_gelu sp_k_panel_gelu_c
+#define sp_k_panel_gelu_within sp_k_panel_gelu_within_c
 #define sp_k_panel_norm sp_k_panel_norm_c
 #define sp_k_panel_centre sp_k_panel_centre_c
 #define sp_k_panel_norm_centred sp_k_panel_norm_centred_c
@@ -306,10 +325,10 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
         sp_k_panel_plus(start, plus, w, x, steps, sums);
 }
 
-static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
+static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
 {
     for (; columns > 0; --columns, x += 4)
-        sp_k_panel_gelu(x, table);
+        sp_k_panel_gelu(x, zero);
 }
 
 static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x,
@@ -380,22 +399,32 @@ static inline void sp_k_panel_add(const float *start, const float *plus, const f
     sp_k_panel_few_tiles(sums, 16, w, x, steps, tiles, rows, sums);
 }
 
-SP_K_APART void sp_k_panel_gelu_of_one(float *x, const float *table)
+SP_K_APART void sp_k_panel_gelu_of_one(float *x, int32_t columns, const float *zero)
 {
-    float four[4] = {x[0], x[4], x[8], x[12]};
-    sp_k_panel_gelu(four, table);
-    for (int c = 0; c < 4; ++c)
-        x[4 * c] = four[c];
+    for (; columns > 0; columns -= 4, x += 16) {
+        float four[4] = {x[0], x[4], x[8], x[12]};
+        sp_k_panel_gelu(four, zero);
+        for (int c = 0; c < 4; ++c)
+            x[4 * c] = four[c];
+    }
 }
 
 /* gelu(x / 32) of a number of columns x[c][r] that is a multiple of four. */
-static inline void sp_k_panel_gelus(float *x, int32_t columns, const float *table, int32_t rows)
+static inline void sp_k_panel_gelus(float *x, int32_t columns, const float *zero, int32_t rows)
 {
     if (rows > 1)
-        sp_k_panel_gelu_of_all(x, columns, table);
+        sp_k_panel_gelu_of_all(x, columns, zero);
     else
-        for (int32_t c = 0; c < columns; c += 4)
-            sp_k_panel_gelu_of_one(x + 4 * c, table);
+        sp_k_panel_gelu_of_one(x, columns, zero);
+}
+
+/* The same where the table has all that they can be. */
+static inline void sp_k_panel_gelus_within(float *x, int32_t columns, const float *zero, int32_t rows)
+{
+    if (rows > 1)
+        sp_k_panel_gelu_within(x, columns, zero);
+    else
+        sp_k_panel_gelu_of_one(x, columns, zero);
 }
 
 /* Scores as large as this are brought near zero first: a whole number beside SP_K_MAGIC takes 23 bits. */
@@ -445,8 +474,7 @@ static inline void sp_k_panel_exp2(float *scores, int32_t keys, float *top, cons
         sp_k_panel_powers_of_one(scores, keys, shift[0], table, total);
 }
 
-SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, const float *table, int32_t entries,
-                                                float *total)
+SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, const float *table, float *total)
 {
     total[0] = 0.0f;
     total[1] = total[2] = total[3] = 1.0f; /* of nothing; they are divided by */
@@ -454,7 +482,7 @@ SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, con
         float four[4], part[4];
         for (int i = 0; i < 4; ++i)
             four[i] = j + i < keys ? scores[4 * i] : 0.0f;
-        sp_k_panel_powers_within(four, 1, table, entries, part);
+        sp_k_panel_powers_within(four, 1, table, part);
         for (int i = 0; i < 4 && j + i < keys; ++i) {
             scores[4 * i] = four[i];
             total[0] += four[i];
@@ -462,14 +490,13 @@ SP_K_APART void sp_k_panel_powers_within_of_one(float *scores, int32_t keys, con
     }
 }
 
-/* sp_k_panel_exp2 of scores that lie within the table of sp_k_panel_powers_within: nothing is taken from them. */
-static inline void sp_k_panel_exp2_within(float *scores, int32_t keys, const float *table, int32_t entries,
-                                          int32_t rows, float *total)
+/* sp_k_panel_powers_within of the rows that are wanted. */
+static inline void sp_k_panel_exp2_within(float *scores, int32_t keys, const float *table, int32_t rows, float *total)
 {
     if (rows > 1)
-        sp_k_panel_powers_within(scores, keys, table, entries, total);
+        sp_k_panel_powers_within(scores, keys, table, total);
     else
-        sp_k_panel_powers_within_of_one(scores, keys, table, entries, total);
+        sp_k_panel_powers_within_of_one(scores, keys, table, total);
 }
 
 #ifdef __cplusplus

@@ -65,7 +65,7 @@ extern "C" {
     "vldmia %[x], {s0-s15}\n\t" \
     "vldmia %[start], {s16-s31}\n\t" SP_K_FPU_EACH(SP_K_FPU_PLUS)
 
-/* A number of steps that the compiler knows, as of all linears: no tests, and sixteen steps a turn. */
+/* A number of steps that the compiler knows, as of all linears: no tests, and sixteen steps a turn or more. */
 #if defined(__OPTIMIZE__)
 #define SP_K_FPU_KNOWN_IN(steps, turn) (__builtin_constant_p(steps) && (steps) > 0 && (steps) % (turn) == 0)
 #else
@@ -153,7 +153,9 @@ static inline void sp_k_panel_tiles(const float *start, int32_t apart, const flo
 {
     if (tiles <= 0)
         return;
-    if (SP_K_FPU_SIXTEENS(steps) && apart == 16) {
+    if (SP_K_FPU_KNOWN_IN(steps, 32) && apart == 16) {
+        SP_K_FPU_LONG_TILES(SP_K_FPU_START_NEXT, SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5, [start] "+r"(start));
+    } else if (SP_K_FPU_SIXTEENS(steps) && apart == 16) {
         if (steps == 16)
             SP_K_FPU_SHORT_TILES(SP_K_FPU_START_NEXT, [start] "+r"(start));
         else
@@ -176,7 +178,9 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
 {
     if (tiles <= 0)
         return;
-    if (SP_K_FPU_SIXTEENS(steps)) {
+    if (SP_K_FPU_KNOWN_IN(steps, 32)) {
+        SP_K_FPU_LONG_TILES(SP_K_FPU_START_PLUS_NEXT, SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5, [start] "+r"(start), [x] "+r"(plus));
+    } else if (SP_K_FPU_SIXTEENS(steps)) {
         if (steps == 16)
             SP_K_FPU_SHORT_TILES(SP_K_FPU_START_PLUS_NEXT, [start] "+r"(start), [x] "+r"(plus));
         else

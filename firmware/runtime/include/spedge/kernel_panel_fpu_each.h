@@ -35,13 +35,13 @@ static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top
 #define sp_k_panel_top sp_k_panel_top_c
 #endif
 
-/* The rest of a key's turn, and of the loop: the cubics of the entries n0-n3, times `size`, in s4-s7, are added to s20-s23
- * and take their scores' places. */
-#define SP_K_FPU_POWERS(size) \
-    "add %[n0], %[zero], %[n0]" size "\n\t" \
-    "add %[n1], %[zero], %[n1]" size "\n\t" \
-    "add %[n2], %[zero], %[n2]" size "\n\t" \
-    "add %[n3], %[zero], %[n3]" size "\n\t" \
+/* The rest of a key's turn, and of the loop: the cubics of the entries n0-n3 in s4-s7 are added to s20-s23 and take their
+ * scores' places. */
+#define SP_K_FPU_POWERS \
+    "add %[n0], %[zero], %[n0], lsl #4\n\t" \
+    "add %[n1], %[zero], %[n1], lsl #4\n\t" \
+    "add %[n2], %[zero], %[n2], lsl #4\n\t" \
+    "add %[n3], %[zero], %[n3], lsl #4\n\t" \
     "vldmia %[n0], {s8-s11}\n\t" \
     "vldmia %[n1], {s12-s15}\n\t" \
     "vldmia %[n2], {s24-s27}\n\t" \
@@ -78,38 +78,80 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
                      "vmov %[n2], %[n3], s10, s11\n\t"
                      SP_K_FPU_FOUR("vsub.f32", 8, 9, 10, 11, 8, 9, 10, 11, 16, 17, 18, 19)
                      SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
-                     SP_K_FPU_POWERS(", lsl #4")
+                     SP_K_FPU_POWERS
                      : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
                        [n3] "=&r"(n3)
                      : [zero] "r"(zero), [shift] "r"(shift), [limit] "r"(&limit), [total] "r"(total)
                      : SP_K_FPU_ALL);
 }
 
-static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, int32_t entries,
-                                            float *total)
+/* An even and an odd column at a time, each with its own code in the loop; a last one alone. */
+#define SP_K_FPU_COLUMNS(start, one, two, end) \
+    start \
+    "lsrs %[left], #1\n\t" \
+    "bcc 1f\n\t" \
+    one \
+    "1:\n\t" \
+    "cmp %[left], #0\n\t" \
+    "beq 3f\n\t" \
+    "2:\n\t" \
+    "subs %[left], #1\n\t" \
+    two \
+    "bne 2b\n\t" \
+    "3:\n\t" \
+    end
+
+/* The scores x0.. of a key become powers; r0..: they plus s16, rounded. */
+#define SP_K_FPU_POWER_OF(n, i, rounded) \
+    "ubfx %[" #i "], %[" #n "], #0, #10\n\t" \
+    "vsub.f32 s" #rounded ", s" #rounded ", s17\n\t" \
+    "ldr %[" #i "], [%[table], %[" #i "], lsl #2]\n\t"
+#define SP_K_FPU_POWERS_OF_KEY(x0, x1, x2, x3, r0, r1, r2, r3) \
+    "vmov %[n0], %[n1], s" #r0 ", s" #r1 "\n\t" \
+    "vmov %[n2], %[n3], s" #r2 ", s" #r3 "\n\t" \
+    SP_K_FPU_POWER_OF(n0, i0, r0) SP_K_FPU_POWER_OF(n1, i1, r1) \
+    SP_K_FPU_POWER_OF(n2, i2, r2) SP_K_FPU_POWER_OF(n3, i3, r3) \
+    "add %[i0], %[i0], %[n0], lsl #13\n\t" \
+    "vsub.f32 s" #x0 ", s" #x0 ", s" #r0 "\n\t" \
+    "add %[i1], %[i1], %[n1], lsl #13\n\t" \
+    "vsub.f32 s" #x1 ", s" #x1 ", s" #r1 "\n\t" \
+    "add %[i2], %[i2], %[n2], lsl #13\n\t" \
+    "vsub.f32 s" #x2 ", s" #x2 ", s" #r2 "\n\t" \
+    "add %[i3], %[i3], %[n3], lsl #13\n\t" \
+    "vsub.f32 s" #x3 ", s" #x3 ", s" #r3 "\n\t" \
+    "vmov s" #r0 ", s" #r1 ", %[i0], %[i1]\n\t" \
+    "vmov s" #r2 ", s" #r3 ", %[i2], %[i3]\n\t" \
+    SP_K_FPU_FOUR("vmul.f32", x0, x1, x2, x3, x0, x1, x2, x3, r0, r1, r2, r3)
+#define SP_K_FPU_ADD_KEY(x0, x1, x2, x3) SP_K_FPU_FOUR("vadd.f32", 20, 21, 22, 23, 20, 21, 22, 23, x0, x1, x2, x3)
+
+static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, float *total)
 {
-    const float magic = SP_K_MAGIC;
-    int32_t n0, n1, n2, n3;
-    __asm__ volatile("vldr s16, [%[magic]]\n\t"
-                     "vsub.f32 s20, s16, s16\n\t"
-                     "vmov.f32 s21, s20\n\t"
-                     "vmov.f32 s22, s20\n\t"
-                     "vmov.f32 s23, s20\n\t"
-                     "1:\n\t"
-                     "vldmia %[scores], {s4-s7}\n\t"
-                     SP_K_FPU_FOUR("vadd.f32", 8, 9, 10, 11, 4, 5, 6, 7, 16, 16, 16, 16)
-                     "vmov %[n0], %[n1], s8, s9\n\t"
-                     "vmov %[n2], %[n3], s10, s11\n\t"
-                     SP_K_FPU_FOUR("vsub.f32", 8, 9, 10, 11, 8, 9, 10, 11, 16, 16, 16, 16)
-                     SP_K_FPU_FOUR("vsub.f32", 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
-                     "and %[n0], %[mask], %[n0], lsl #4\n\t"
-                     "and %[n1], %[mask], %[n1], lsl #4\n\t"
-                     "and %[n2], %[mask], %[n2], lsl #4\n\t"
-                     "and %[n3], %[mask], %[n3], lsl #4\n\t"
-                     SP_K_FPU_POWERS("")
-                     : [scores] "+r"(scores), [keys] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
-                       [n3] "=&r"(n3)
-                     : [zero] "r"(table), [mask] "r"((entries - 1) << 4), [magic] "r"(&magic), [total] "r"(total)
+    int32_t n0, n1, n2, n3, i0, i1, i2, i3;
+    total[0] = SP_K_MAGIC - SP_K_POWERS_MIDDLE;
+    total[1] = SP_K_MAGIC;
+    __asm__ volatile(SP_K_FPU_COLUMNS(
+                         "vldmia %[total], {s16-s17}\n\t"
+                         "vsub.f32 s20, s16, s16\n\t"
+                         "vmov.f32 s21, s20\n\t"
+                         "vmov.f32 s22, s20\n\t"
+                         "vmov.f32 s23, s20\n\t",
+                         "vldmia %[scores], {s0-s3}\n\t"
+                         SP_K_FPU_FOUR("vadd.f32", 8, 9, 10, 11, 0, 1, 2, 3, 16, 16, 16, 16)
+                         SP_K_FPU_POWERS_OF_KEY(0, 1, 2, 3, 8, 9, 10, 11)
+                         SP_K_FPU_ADD_KEY(0, 1, 2, 3)
+                         "vstmia %[scores]!, {s0-s3}\n\t",
+                         "vldmia %[scores], {s0-s7}\n\t"
+                         SP_K_FPU_FOUR("vadd.f32", 8, 9, 10, 11, 0, 1, 2, 3, 16, 16, 16, 16)
+                         SP_K_FPU_FOUR("vadd.f32", 12, 13, 14, 15, 4, 5, 6, 7, 16, 16, 16, 16)
+                         SP_K_FPU_POWERS_OF_KEY(0, 1, 2, 3, 8, 9, 10, 11)
+                         SP_K_FPU_POWERS_OF_KEY(4, 5, 6, 7, 12, 13, 14, 15)
+                         SP_K_FPU_ADD_KEY(0, 1, 2, 3)
+                         SP_K_FPU_ADD_KEY(4, 5, 6, 7)
+                         "vstmia %[scores]!, {s0-s7}\n\t",
+                         "vstmia %[total], {s20-s23}\n\t")
+                     : [scores] "+r"(scores), [left] "+r"(keys), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
+                       [n3] "=&r"(n3), [i0] "=&r"(i0), [i1] "=&r"(i1), [i2] "=&r"(i2), [i3] "=&r"(i3)
+                     : [table] "r"(table), [total] "r"(total)
                      : SP_K_FPU_ALL);
 }
 
@@ -160,66 +202,69 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
                      : SP_K_FPU_ALL);
 }
 
-/* s0-s3 plus the first numbers of the entries n0-n3, and the squares of that to s5, s9, s13, s17. */
-#define SP_K_FPU_SQUARES \
+/* Four numbers x0..: the squares of their entries, which are stored. What lies past the table's ends goes by the last of its
+ * entries if `limit` says so. */
+#define SP_K_FPU_GELU_LIMIT \
+    "ssat %[n0], #9, %[n0]\n\t" \
+    "ssat %[n1], #9, %[n1]\n\t" \
+    "ssat %[n2], #9, %[n2]\n\t" \
+    "ssat %[n3], #9, %[n3]\n\t"
+#define SP_K_FPU_GELU_FOUR(limit, x0, x1, x2, x3) \
+    SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 0, 1, 2, 3, x0, x1, x2, x3) \
+    "vmov %[n0], %[n1], s0, s1\n\t" \
+    "vmov %[n2], %[n3], s2, s3\n\t" \
+    limit \
     "add %[n0], %[zero], %[n0], lsl #4\n\t" \
     "add %[n1], %[zero], %[n1], lsl #4\n\t" \
     "add %[n2], %[zero], %[n2], lsl #4\n\t" \
     "add %[n3], %[zero], %[n3], lsl #4\n\t" \
-    "vldmia %[n0], {s4-s7}\n\t" \
-    "vldmia %[n1], {s8-s11}\n\t" \
-    "vldmia %[n2], {s12-s15}\n\t" \
-    "vldmia %[n3], {s16-s19}\n\t" \
-    SP_K_FPU_FOUR("vadd.f32", 0, 1, 2, 3, 0, 1, 2, 3, 4, 8, 12, 16) \
-    SP_K_FPU_FMA(6, 10, 14, 18, 7, 11, 15, 19, 0, 1, 2, 3) \
-    SP_K_FPU_FMA(5, 9, 13, 17, 6, 10, 14, 18, 0, 1, 2, 3)
+    "vldmia %[n0], {s0-s3}\n\t" \
+    "vldmia %[n1], {s4-s7}\n\t" \
+    "vldmia %[n2], {s8-s11}\n\t" \
+    "vldmia %[n3], {s12-s15}\n\t" \
+    SP_K_FPU_FOUR("vadd.f32", x0, x1, x2, x3, x0, x1, x2, x3, 0, 4, 8, 12) \
+    SP_K_FPU_FMA(2, 6, 10, 14, 3, 7, 11, 15, x0, x1, x2, x3) \
+    SP_K_FPU_FMA(1, 5, 9, 13, 2, 6, 10, 14, x0, x1, x2, x3) \
+    "vstmia %[x]!, {s1}\n\t" \
+    "vstmia %[x]!, {s5}\n\t" \
+    "vstmia %[x]!, {s9}\n\t" \
+    "vstmia %[x]!, {s13}\n\t"
+#define SP_K_FPU_GELUS(limit) \
+    do { \
+        int32_t n0, n1, n2, n3; \
+        __asm__ volatile(SP_K_FPU_COLUMNS( \
+                             "", \
+                             "vldmia %[x], {s16-s19}\n\t" \
+                             SP_K_FPU_GELU_FOUR(limit, 16, 17, 18, 19), \
+                             "vldmia %[x], {s16-s23}\n\t" \
+                             SP_K_FPU_GELU_FOUR(limit, 16, 17, 18, 19) \
+                             SP_K_FPU_GELU_FOUR(limit, 20, 21, 22, 23), \
+                             "") \
+                         : [x] "+r"(x), [left] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), \
+                           [n3] "=&r"(n3) \
+                         : [zero] "r"(zero) \
+                         : SP_K_FPU_ALL); \
+    } while (0)
 
-/* What lies past the table's ends goes by the last of its entries. */
-static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *table)
+static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
 {
-    const float *const zero = table + 4 * (SP_K_GELU_ENTRIES / 2);
+    SP_K_FPU_GELUS(SP_K_FPU_GELU_LIMIT);
+}
+
+static inline void sp_k_panel_gelu_within(float *x, int32_t columns, const float *zero)
+{
+    SP_K_FPU_GELUS("");
+}
+
+static inline void sp_k_panel_gelu(float *x, const float *zero)
+{
     int32_t n0, n1, n2, n3;
-    __asm__ volatile("1:\n\t"
-                     "vldmia %[x], {s0-s3}\n\t"
-                     "subs %[columns], #1\n\t"
-                     SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 4, 5, 6, 7, 0, 1, 2, 3)
-                     "vmov %[n0], %[n1], s4, s5\n\t"
-                     "vmov %[n2], %[n3], s6, s7\n\t"
-                     "ssat %[n0], #9, %[n0]\n\t"
-                     "ssat %[n1], #9, %[n1]\n\t"
-                     "ssat %[n2], #9, %[n2]\n\t"
-                     "ssat %[n3], #9, %[n3]\n\t"
-                     SP_K_FPU_SQUARES
-                     "vstmia %[x]!, {s5}\n\t"
-                     "vstmia %[x]!, {s9}\n\t"
-                     "vstmia %[x]!, {s13}\n\t"
-                     "vstmia %[x]!, {s17}\n\t"
-                     "bne 1b\n\t"
-                     : [x] "+r"(x), [columns] "+r"(columns), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2),
-                       [n3] "=&r"(n3)
+    __asm__ volatile("vldmia %[x], {s16-s19}\n\t"
+                     SP_K_FPU_GELU_FOUR(SP_K_FPU_GELU_LIMIT, 16, 17, 18, 19)
+                     : [x] "+r"(x), [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3)
                      : [zero] "r"(zero)
                      : SP_K_FPU_ALL);
 }
-
-static inline void sp_k_panel_gelu(float *x, const float *table)
-{
-    sp_k_panel_gelu_of_all(x, 1, table);
-}
-
-/* An even and an odd column at a time, each with its own code in the loop; a last one alone. */
-#define SP_K_FPU_COLUMNS(start, one, two, end) \
-    start \
-    "lsrs %[left], #1\n\t" \
-    "bcc 1f\n\t" \
-    one \
-    "1:\n\t" \
-    "cbz %[left], 3f\n\t" \
-    "2:\n\t" \
-    "subs %[left], #1\n\t" \
-    two \
-    "bne 2b\n\t" \
-    "3:\n\t" \
-    end
 
 static inline void sp_k_panel_norm(const float *x, int32_t width, float share, float epsilon, float *out)
 {
@@ -235,7 +280,7 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
                          SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 0, 1, 2, 3)
                          SP_K_FPU_FOUR("vadd.f32", 16, 17, 18, 19, 16, 17, 18, 19, 4, 5, 6, 7),
                          "vstmia %[sums], {s16-s19}\n\t")
-                     : [x] "+r"(at), [left] "+l"(left)
+                     : [x] "+r"(at), [left] "+r"(left)
                      : [sums] "r"(mean)
                      : SP_K_FPU_ALL);
     for (int r = 0; r < 4; ++r) {
@@ -257,7 +302,7 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
                          SP_K_FPU_FMA(16, 17, 18, 19, 0, 1, 2, 3, 0, 1, 2, 3)
                          SP_K_FPU_FMA(16, 17, 18, 19, 4, 5, 6, 7, 4, 5, 6, 7),
                          "vstmia %[sums], {s16-s19}\n\t")
-                     : [x] "+r"(at), [to] "+r"(to), [left] "+l"(left)
+                     : [x] "+r"(at), [to] "+r"(to), [left] "+r"(left)
                      : [mean] "r"(mean), [sums] "r"(scale)
                      : SP_K_FPU_ALL);
     for (int r = 0; r < 4; ++r) {
@@ -274,7 +319,7 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
                          SP_K_FPU_FOUR("vmul.f32", 4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19)
                          "vstmia %[out]!, {s0-s7}\n\t",
                          "")
-                     : [out] "+r"(out), [left] "+l"(left)
+                     : [out] "+r"(out), [left] "+r"(left)
                      : [scale] "r"(scale)
                      : SP_K_FPU_ALL);
 }

@@ -124,31 +124,44 @@ static inline void sp_k_panel_powers(float *scores, int32_t keys, const float *s
     sp_k_store(total, sums);
 }
 
-static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, int32_t entries,
-                                            float *total)
+static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const float *table, float *total)
 {
-    const uint32x4_t mask = vdupq_n_u32((uint32_t)(entries - 1));
+    const uint32x4_t mask = vdupq_n_u32(SP_K_POWERS_STEPS - 1);
     float32x4_t sums = vdupq_n_f32(0.0f);
     for (int32_t j = 0; j < keys; ++j, scores += 4) {
-        const float32x4_t four = sp_k_load(scores), rounded = vaddq_n_f32(four, SP_K_MAGIC);
+        const float32x4_t four = sp_k_load(scores), rounded = vaddq_n_f32(four, SP_K_MAGIC - SP_K_POWERS_MIDDLE);
         const float32x4_t f = vsubq_f32(four, vsubq_n_f32(rounded, SP_K_MAGIC));
-        const float32x4_t p = sp_k_mve_cubics(f, table, vandq_u32(vreinterpretq_u32_f32(rounded), mask));
+        const uint32x4_t n = vreinterpretq_u32_f32(rounded);
+        const uint32x4_t fraction = vldrwq_gather_shifted_offset_u32((const uint32_t *)table, vandq_u32(n, mask));
+        const uint32x4_t bits = vaddq_u32(fraction, vshlq_n_u32(n, 23 - SP_K_POWERS_BITS));
+        const float32x4_t p = vmulq_f32(vreinterpretq_f32_u32(bits), f);
         sp_k_store(scores, p);
         sums = vaddq_f32(sums, p);
     }
     sp_k_store(total, sums);
 }
 
-static inline void sp_k_panel_gelu(float *x, const float *table)
+/* The squares of the entries `at`, counted from that of 0. */
+static inline float32x4_t sp_k_mve_gelu(float32x4_t value, const float *zero, int32x4_t at)
+{
+    const uint32x4_t first = vreinterpretq_u32_s32(vshlq_n_s32(at, 4)); /* bytes */
+    const float32x4_t f = vaddq_f32(value, vldrwq_gather_offset_f32(zero, first));
+    float32x4_t p = vldrwq_gather_offset_f32(zero + 3, first);
+    p = vfmaq_f32(vldrwq_gather_offset_f32(zero + 2, first), p, f);
+    return vfmaq_f32(vldrwq_gather_offset_f32(zero + 1, first), p, f);
+}
+
+static inline void sp_k_panel_gelu(float *x, const float *zero)
 {
     const float32x4_t value = sp_k_load(x);
     const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(value, vdupq_n_f32(-256.0f)), vdupq_n_f32(255.0f));
-    const int32x4_t at = vaddq_n_s32(vcvtnq_s32_f32(limited), SP_K_GELU_ENTRIES / 2);
-    const uint32x4_t first = vreinterpretq_u32_s32(vshlq_n_s32(at, 2));
-    const float32x4_t f = vaddq_f32(value, vldrwq_gather_shifted_offset_f32(table, first));
-    float32x4_t p = vldrwq_gather_shifted_offset_f32(table + 3, first);
-    p = vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 2, first), p, f);
-    sp_k_store(x, vfmaq_f32(vldrwq_gather_shifted_offset_f32(table + 1, first), p, f));
+    sp_k_store(x, sp_k_mve_gelu(value, zero, vcvtnq_s32_f32(limited)));
+}
+
+static inline void sp_k_panel_gelu_within(float *x, int32_t columns, const float *zero)
+{
+    for (; columns > 0; --columns, x += 4)
+        sp_k_store(x, sp_k_mve_gelu(sp_k_load(x), zero, vcvtnq_s32_f32(sp_k_load(x))));
 }
 
 static inline void sp_k_panel_scale(float *sums, const float *by)
