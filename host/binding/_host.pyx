@@ -104,6 +104,24 @@ cdef Py_ssize_t take_records(sp_columns_t *c, object events) except -1:
     return n
 
 
+cdef object room_for(size_t count):
+    """A new array of so many records, to be shortened.
+
+    One that is given back at once comes first: glibc's malloc takes the next of this size from memory that it keeps. Else it
+    would map new pages for each, as those that were shortened do not teach it to.
+    """
+    np.empty(count, EVENT_DTYPE)
+    return np.empty(count, EVENT_DTYPE)
+
+
+cdef object shortened(records, Py_ssize_t count):
+    """The first count of them. If they are few the memory behind them is given back; they stay where they are."""
+    if 2 * count >= len(records):
+        return records[:count]
+    records.resize(count, refcheck=False)
+    return records
+
+
 cdef object copied(const uint8_t *records, Py_ssize_t count):
     cdef uint8_t *memory
     array = np.empty(count, EVENT_DTYPE)
@@ -189,7 +207,7 @@ cdef class Tokenizer:
             if n < FEW:
                 out = self.few(PACKED * room)
             else:
-                records = np.empty(room, EVENT_DTYPE)
+                records = room_for(room)
                 out = memory_of(records)
             with nogil:
                 end = sp_host_push(self.host, columns, n, self.last_t, &good, &tokens, out)
@@ -202,7 +220,7 @@ cdef class Tokenizer:
             if tokens.count == 0:
                 return None
             count = (end - out) // PACKED
-            return *token_arrays(&tokens, np), copied(out, count) if records is None else trimmed(records, count)
+            return *token_arrays(&tokens, np), copied(out, count) if records is None else shortened(records, count)
         finally:
             free(tokens.items)
             self.busy = False

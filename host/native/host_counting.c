@@ -1,24 +1,40 @@
 /* The loops of patches that count their events. */
 #include "host_state.h"
 
+/* A patch of the discrete kind has `threshold` events: it fires if they are of one duration. As at_limit. */
+SP_INLINE int fire_discrete(sp_host_t *h, size_t patch, uint64_t t)
+{
+    const room_t *room = &h->rooms[patch];
+    const int moved = room->first != room->base;
+
+    if (t - sp_load_u64(room->first) > h->config.duration_us) {
+        sp_patch_expire(h, patch, t);
+        return 0;
+    }
+    const int rc = sp_patch_fire(h, patch, t);
+    if (moved)
+        sp_patch_set_limit(h, patch);
+    return rc;
+}
+
 /* A patch has come to its limit, or its last event may be the first that is not weak: SP_TOKEN if it fired, 0 if not, or -1
  * without memory. */
 SP_INLINE int at_limit(sp_host_t *h, size_t patch, uint64_t t, loop_t loop)
 {
+    cell_t *cell = cell_of(h, patch);
+    if (!loop.discrete && !loop.weakens && h->first_records == h->fires_at) { /* no need to look at the room */
+        cell->at -= h->fires_at * SP_RECORD;
+        return sp_patch_hand_out(h, patch, cell->at, (size_t)h->fires_at, t);
+    }
     const room_t *room = &h->rooms[patch];
-    const uint8_t *at = cell_of(h, patch)->at;
     const uint64_t fires_at = loop.weakens ? sp_weak_fires_at(h, patch, t) : h->fires_at;
 
-    if ((uint64_t)(at - room->first) == fires_at * SP_RECORD) {
-        if (!loop.discrete)
-            return sp_patch_fire(h, patch, t);
-        if (sp_patch_expire(h, patch, t) == 0) {
-            const int rc = sp_patch_fire(h, patch, t);
-            sp_patch_clear(h, patch);
+    if ((uint64_t)(cell->at - room->first) == fires_at * SP_RECORD) {
+        const int rc = loop.discrete ? fire_discrete(h, patch, t) : sp_patch_fire(h, patch, t);
+        if (rc != 0)
             return rc;
-        }
     }
-    if (at != room->base + (uint64_t)room->records * SP_RECORD)
+    if (cell->at != room->base + (uint64_t)room->records * SP_RECORD)
         return 0;
     return sp_patch_make_room(h, patch);
 }
@@ -30,10 +46,12 @@ SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *so
 {
     cell_t *cells = (cell_t *)(void *)h->cells;
     const uint64_t *wake = h->wake, *weak_until = h->weak_until;
-    uint8_t *to[GROUP];
+    uint8_t nowhere[SP_RECORD_ROOM], *to[GROUP];
     size_t k = 0, dropped = 0;
     int special = 0;
 
+    for (size_t j = 0; j < GROUP; j++)
+        to[j] = nowhere;
     do {
         const size_t event = event_at(some, i + k), patch = b->patch[event];
         cell_t *cell = &cells[patch];
@@ -49,10 +67,7 @@ SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *so
         cell->at = next;
     } while (k < most && !SP_RARELY(special));
     *kept += k - dropped;
-    if (k == GROUP)
-        write_group(b, some, i, to, GROUP, loop);
-    else
-        write_group(b, some, i, to, k, loop);
+    write_group(b, some, i, to, most == GROUP ? GROUP : k, loop);
     if (SP_RARELY(special)) {
         const size_t event = event_at(some, i + k - 1u), patch = b->patch[event];
         const uint64_t t = time_of(b, event, loop);

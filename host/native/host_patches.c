@@ -75,7 +75,7 @@ int sp_patch_make_room(sp_host_t *h, size_t patch)
     return 0;
 }
 
-uint64_t sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t)
+void sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t)
 {
     room_t *room = &h->rooms[patch];
     const uint8_t *first = room->first;
@@ -86,5 +86,4 @@ uint64_t sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t)
     h->pending -= old;
     h->stats.discarded += old;
     sp_patch_set_limit(h, patch);
-    return old;
 }

@@ -13,6 +13,9 @@
 #define UNROLLED
 #endif
 
+#define WRITTEN_AHEAD 1024u /* bytes: the output's memory is called into the cache so long before it is written */
+
+#define LINE 64u /* of the cache */
 #define SLACK 8u /* bytes behind a patch's room: a record is stored as 16 */
 
 /* Where the next record of a patch goes, and where something has to happen: the patch fires or its room ends.
@@ -28,7 +31,6 @@ typedef struct room {
     uint8_t *first;
     uint64_t fires_at; /* so many records, where weak events are: if the patch is NOT_WEAK */
     uint32_t records;
-    uint16_t x, y; /* of the patch */
     enum { NOT_WEAK, WEAK, WEAK_FOR_GOOD } weak;
 } room_t;
 
@@ -124,26 +126,41 @@ void sp_patch_set_limit(const sp_host_t *h, size_t patch);
 /* The patch's room ends: move its records to the front, or to a larger room. 0, or -1 without memory. */
 int sp_patch_make_room(sp_host_t *h, size_t patch);
 
-/* A patch of the discrete kind has `threshold` events: those older than the duration go. How many that are. */
-uint64_t sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t);
+/* Of a patch of the discrete kind the events older than the duration go. */
+void sp_patch_expire(sp_host_t *h, size_t patch, uint64_t t);
+
+/* Hand out `count` records from `first` on as a token of the patch. SP_TOKEN, or -1 without memory. */
+SP_INLINE int sp_patch_hand_out(sp_host_t *h, size_t patch, const uint8_t *first, size_t count, uint64_t t)
+{
+    const uint32_t number = (uint32_t)patch, columns = h->grid.columns;
+    const size_t bytes = count * SP_RECORD;
+    const sp_token_t token = {.t = t,
+                              .x = (uint16_t)(number % columns),
+                              .y = (uint16_t)(number / columns),
+                              .n = (uint32_t)count};
+
+    if (sp_token_list_add(h->tokens, token) != 0)
+        return -1;
+    memcpy(h->out, first, bytes);
+    h->out += bytes;
+    for (size_t i = 0; i < bytes; i += LINE)
+        SP_PREFETCH_TO_WRITE(h->out, WRITTEN_AHEAD + i);
+    h->pending -= count;
+    h->stats.in_tokens += count;
+    h->stats.tokens++;
+    return SP_TOKEN;
+}
 
 /* Hand out the patch's events as a token, and empty it; its limit stays. SP_TOKEN, or -1 without memory. */
 SP_INLINE int sp_patch_fire(sp_host_t *h, size_t patch, uint64_t t)
 {
     room_t *room = &h->rooms[patch];
     cell_t *cell = cell_of(h, patch);
-    const size_t bytes = (size_t)(cell->at - room->first), count = bytes / SP_RECORD;
-    const sp_token_t token = {.t = t, .x = room->x, .y = room->y, .n = (uint32_t)count};
+    const uint8_t *first = room->first;
+    const size_t count = (size_t)(cell->at - first) / SP_RECORD;
 
-    if (sp_token_list_add(h->tokens, token) != 0)
-        return -1;
-    memcpy(h->out, room->first, bytes);
-    h->out += bytes;
-    h->pending -= count;
-    h->stats.in_tokens += count;
-    h->stats.tokens++;
     cell->at = room->first = room->base;
-    return SP_TOKEN;
+    return sp_patch_hand_out(h, patch, first, count, t);
 }
 
 /* A patch with an absolute refractory period has spiked. */
@@ -259,7 +276,8 @@ SP_INLINE some_t load(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
 
 /* The loops find the places of a few records before they write them: where a load of a cell follows a store to an address
  * that a cell gave, the processor waits for that address. An event that is dropped is written, too, where the patch's
- * next one will be. What happens to a patch (its limit, a spike) happens at the end of a group. */
+ * next one will be. What happens to a patch (its limit, a spike) happens at the end of a group. One that ends early is written
+ * whole, too, the rest of it to nowhere: how long it is could not be foreseen. */
 SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count,
                            loop_t loop)
 {

@@ -6,7 +6,6 @@
 #define FIRST_RECORDS 32u       /* room of a patch to begin with, */
 #define FIRST_REAL_RECORDS 128u /* at most */
 #define FIRST_BYTES (64u << 20) /* less room where that would be more than this in all */
-#define LINE 64u                /* of the cache */
 
 static uint64_t round_up(double v)
 {
@@ -39,10 +38,7 @@ static int take_memory(sp_host_t *h, int refractory, int weakens)
         return -1;
     h->cells = (uint8_t *)h->cells_memory + (LINE - (uintptr_t)h->cells_memory % LINE);
     for (size_t i = 0; i < h->patches; i++)
-        h->rooms[i] = (room_t){.base = h->slab + i * stride,
-                               .records = (uint32_t)h->first_records,
-                               .x = (uint16_t)(i % h->grid.columns),
-                               .y = (uint16_t)(i / h->grid.columns)};
+        h->rooms[i] = (room_t){.base = h->slab + i * stride, .records = (uint32_t)h->first_records};
     if (refractory) {
         h->wake = malloc(h->patches * sizeof *h->wake);
         h->last_spike = malloc(h->patches * sizeof *h->last_spike);

@@ -2,12 +2,16 @@
 #ifndef SP_HOST_INLINE_H_INCLUDED
 #define SP_HOST_INLINE_H_INCLUDED
 
+#include <stdint.h>
+
 #if defined(__GNUC__)
 #define SP_INLINE static inline __attribute__((always_inline, unused))
 #define SP_RARELY(condition) __builtin_expect(!!(condition), 0)
+#define SP_PREFETCH_TO_WRITE(from, bytes) __builtin_prefetch((const void *)((uintptr_t)(from) + (bytes)), 1)
 #else
 #define SP_INLINE static inline
 #define SP_RARELY(condition) (condition)
+#define SP_PREFETCH_TO_WRITE(from, bytes) ((void)(from), (void)(bytes))
 #endif
 
 #endif

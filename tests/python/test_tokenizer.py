@@ -305,6 +305,19 @@ def test_tokens_fired_later_leave_earlier_ones_alone() -> None:
     np.testing.assert_array_equal(first.events, copy)
 
 
+@pytest.mark.parametrize("count", [4096, 100_000])
+def test_few_events_of_many_hold_the_memory_of_few(count: int) -> None:
+    events = stream(count)
+    settings = {"width": 128, "height": 128, "threshold": 5, "absolute_refractory_us": int(events["t"][-1])}
+    tokens = spedge.Tokenizer("continuous", **settings).push(events)
+    assert 0 < 2 * len(tokens.events) < count
+    whole = tokens.events if tokens.events.base is None else tokens.events.base
+    assert whole.nbytes == tokens.events.nbytes
+    for i in range(len(tokens)):
+        assert (tokens.events_of(i)["x"] // 16 == tokens.x[i]).all()
+        assert tokens.events_of(i)["t"][-1] == tokens.t[i]
+
+
 def bad_events(**changes: Any) -> NDArray[np.void]:
     events = stream(10, 20, 20)
     events["t"] = np.arange(100, 110)
