@@ -77,8 +77,8 @@ SP_INLINE sp_event_t evt2_event(const sp_evt2_t *d, uint32_t word)
 
 SP_INLINE uint32_t evt2_load(const uint8_t *in)
 {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    uint32_t word; /* the same, and one load at any address where the core has that */
+#if defined(__ARM_FEATURE_UNALIGNED) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t word; /* the same: one load, also where the compiler would keep to bytes of which it needs one earlier */
     memcpy(&word, in, sizeof word);
     return word;
 #else
