@@ -39,10 +39,11 @@ SP_INLINE int at_limit(sp_host_t *h, size_t patch, uint64_t t, loop_t loop)
     return sp_patch_make_room(h, patch);
 }
 
-/* Take events from number i of some on, at most `most` (up to GROUP) and up to one that takes its patch to its limit.
+/* Take events from number i of some on, at most `most` (up to GROUP) and up to one that takes its patch to its limit. Of those
+ * behind it, some loses the ones that are known to be dropped then.
  * Returns how many, or 0 without memory. *kept is what add_kept was not told yet. */
-SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
-                             uint64_t *kept, loop_t loop)
+SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, some_t *some, size_t i, size_t most, uint64_t *kept,
+                             loop_t loop)
 {
     cell_t *cells = (cell_t *)(void *)h->cells;
     const uint64_t *wake = h->wake, *weak_until = h->weak_until;
@@ -76,6 +77,8 @@ SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *so
         const int rc = at_limit(h, patch, t, loop);
         if (rc == SP_TOKEN && loop.refractory)
             sp_patch_sleep(h, patch, t);
+        if (rc == SP_TOKEN && loop.filter)
+            leave_out(h, b, some, i + k, patch, loop);
         if (rc == SP_TOKEN && loop.weakens)
             sp_patch_weaken(h, patch, t);
         return rc < 0 ? 0 : k;
@@ -85,7 +88,7 @@ SP_INLINE size_t count_group(sp_host_t *h, const sp_batch_t *b, const some_t *so
 
 SP_INLINE int run_counting(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
 {
-    const some_t some = load(h, b, n, loop);
+    some_t some = load(h, b, n, loop);
     uint64_t kept = 0;
     for (size_t i = 0, taken; i < some.count; i += taken) {
         if (some.count - i >= GROUP)
