@@ -154,6 +154,7 @@ typedef struct sp_marking {
     uint32_t *bitmap;
     uint16_t *counts;
     uint32_t size, mask; /* of a patch; of a coordinate in it, where a corner has no bits */
+    uint32_t area;       /* of a patch */
     uint32_t polarity;   /* cells of one */
     uint32_t corner, high;
     uint32_t since;  /* t_last less the time above that in a slot */
@@ -165,18 +166,18 @@ typedef struct sp_marking {
 SP_INLINE void reach_bucket_of(sp_marking_t *m, uint32_t span_bits, uint32_t slot)
 {
     const uint32_t age = m->since - sp_slot_time(span_bits, slot);
-    uint32_t bucket = m->bucket;
+    uint32_t bucket = m->bucket, edge = UINT32_MAX;
 
     while (bucket > 0 && age >> (bucket - 1u) < AGE_UNIT)
         bucket--;
+    if (bucket > 0) {
+        const uint32_t last = m->since - (AGE_UNIT << (bucket - 1u)); /* of its times: this event has one */
+        if (last >> m->tok->time_bits == 0)
+            edge = sp_slot_high(span_bits, last);
+    }
     m->bucket = bucket;
-    m->plane = bucket * m->size * m->size;
-    m->edge = UINT32_MAX;
-    if (bucket == 0)
-        return;
-    const uint32_t last = m->since - (AGE_UNIT << (bucket - 1u)); /* of the bucket's times: this event has one */
-    if (last >> m->tok->time_bits == 0)
-        m->edge = sp_slot_high(span_bits, last);
+    m->plane = bucket * m->area;
+    m->edge = edge;
 }
 
 /* An event may be of another bucket than those before it. */
@@ -221,9 +222,10 @@ static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_t
         .counts = counts_in(config, scratch),
         .size = size,
         .mask = sp_is_power_of_two(size) ? span & (size - 1u) : span,
+        .area = size * size,
         .polarity = config->buckets * size * size,
         .corner = sp_corner(size, tok->ready.x, tok->ready.y),
-        .high = sp_slot_high(tok->span_bits, UINT32_MAX),
+        .high = tok->slot_high,
         .bucket = config->buckets - 1u,
     };
     const uint32_t *slots;

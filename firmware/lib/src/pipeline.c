@@ -421,10 +421,11 @@ uint32_t sp_pipeline_window(sp_pipeline_t *pipe, uint64_t since, float *out)
     const uint32_t window = pipe->config.window_tokens, hidden = pipe->config.embed.hidden;
     const uint32_t rows = rows_since(pipe, since);
     const uint64_t first = pipe->tokens - rows;
+    const uint64_t origin = rows > 0 ? pipe->times[row_of(pipe, first)] : 0;
 
     for (uint32_t i = 0; i < rows; i++) {
         const uint32_t at = row_of(pipe, first + i);
-        copy_row(pipe, at, pipe->times[row_of(pipe, first)], &out[(size_t)i * hidden]);
+        copy_row(pipe, at, origin, &out[(size_t)i * hidden]);
     }
     sp_embed_clear(&out[(size_t)rows * hidden], (size_t)(window - rows) * hidden);
     return rows;

@@ -161,6 +161,7 @@ int sp_tokenizer_init(sp_tokenizer_t **out, const sp_tokenizer_config_t *config,
     tok->reciprocal = sp_is_power_of_two(full.patch_size) ? 0 : UINT32_MAX / full.patch_size + 1u;
     tok->span_bits = span_bits(&full);
     tok->bin_word = UINT32_MAX;
+    tok->slot_high = sp_slot_high(tok->span_bits, UINT32_MAX);
     tok->time_bits = 31u - 2u * tok->span_bits;
     tok->fire_count = round_up(full.threshold);
     const uint64_t longest = UINT32_MAX - (UINT32_C(1) << tok->time_bits);

@@ -56,6 +56,7 @@ struct sp_tokenizer {
     uint32_t shift;      /* log2 of such a patch_size */
     uint32_t span_bits;  /* of a coordinate in the patch */
     uint32_t time_bits;  /* of the time in a slot */
+    uint32_t slot_high;  /* where a slot has all of these but the lowest EVT2_LOW_BITS */
     uint32_t fire_count; /* ceil(threshold) */
     uint32_t short_refractory_us; /* the absolute period if both are well below 2^32 us, else 0 */
     uint64_t last_t;              /* of the newest event in order */
