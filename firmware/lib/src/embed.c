@@ -11,7 +11,7 @@
 
 #define EVENTS_AT_ONCE 32u
 #define CELLS_PER_WORD 32u
-#define ROWS_AT_ONCE 64u
+#define ROWS_AT_ONCE 80u
 #define AGE_UNIT 1000u /* us; the second bucket begins here, every other one at twice the age of the one before */
 
 #if SP_EMBED_INTEGERS
@@ -230,9 +230,8 @@ static int mark_token(const sp_embed_config_t *config, void *scratch, const sp_t
     };
     const uint32_t *slots;
     uint64_t epoch, epoch_before = UINT64_MAX;
-    sp_token_cursor_t cursor;
+    sp_token_cursor_t cursor = sp_cursor_of(tok);
 
-    sp_token_cursor_init(&cursor, tok);
     if (cursor.left > UINT16_MAX)
         return 0;
     for (uint32_t n; (n = sp_token_cursor_run(&cursor, BLOCK_SLOTS, &slots, &epoch)) > 0;) {

@@ -237,7 +237,7 @@ static void embed(sp_pipeline_t *pipe, const sp_token_t *token)
 
 static void take_token(sp_pipeline_t *pipe)
 {
-    const sp_token_t *token = sp_tokenizer_token(pipe->tokenizer);
+    const sp_token_t *token = &pipe->tokenizer->ready;
 
     if (has_embedding(&pipe->config)) {
         const uint64_t start = now(pipe);

@@ -11,14 +11,6 @@ void sp_pool_reset(sp_tokenizer_t *tok)
     tok->ready_tail = BLOCK_NONE;
 }
 
-/* Give the blocks of a ring back. */
-void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail)
-{
-    const uint32_t head = tok->next_block[tail];
-    tok->next_block[tail] = tok->free_block;
-    tok->free_block = head;
-}
-
 /* Give the oldest of at least two blocks of a ring back. */
 void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail)
 {

@@ -94,7 +94,6 @@ struct sp_tokenizer {
 void sp_pool_reset(sp_tokenizer_t *tok);
 int sp_pool_evict_for(sp_tokenizer_t *tok, uint32_t asking);
 uint32_t sp_pool_discard(sp_tokenizer_t *tok, uint32_t patch);
-void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_release_oldest(sp_tokenizer_t *tok, uint32_t tail);
 void sp_pool_enter_epoch(sp_tokenizer_t *tok, uint64_t t);
 void sp_pool_count(const sp_tokenizer_t *tok, uint64_t *pending, uint32_t *blocks_used);
@@ -172,6 +171,14 @@ SP_INLINE uint32_t *sp_pool_next(const sp_tokenizer_t *tok, uint32_t patch)
 SP_INLINE uint32_t sp_pool_held(const sp_tokenizer_t *tok, uint32_t patch)
 {
     return HELD_WHEN_FULL(tok->held[patch]) - SLOTS_LEFT(*sp_pool_next(tok, patch));
+}
+
+/* Give the blocks of a ring back. */
+SP_INLINE void sp_pool_release(sp_tokenizer_t *tok, uint32_t tail)
+{
+    const uint32_t head = tok->next_block[tail];
+    tok->next_block[tail] = tok->free_block;
+    tok->free_block = head;
 }
 
 /* See to it that there is a block that is not in use. When the patch itself had to be evicted for it, it holds nothing.
@@ -288,6 +295,14 @@ SP_INLINE uint64_t sp_pool_time(const sp_tokenizer_t *tok, uint32_t at, uint32_t
 SP_INLINE uint32_t sp_first_slot(const sp_tokenizer_t *tok, uint32_t block)
 {
     return block * BLOCK_SLOTS + INFO_FIRST(tok->block_info[block]);
+}
+
+SP_INLINE sp_token_cursor_t sp_cursor_of(const sp_tokenizer_t *tok)
+{
+    const int ready = tok->ready_tail != BLOCK_NONE;
+    return (sp_token_cursor_t){.tokenizer = tok,
+                               .slot = ready ? sp_first_slot(tok, tok->next_block[tok->ready_tail]) : 0,
+                               .left = ready ? tok->ready.n : 0};
 }
 
 /* The next slots of a token that lie side by side, at most `most`: how many, where, and their epoch. */

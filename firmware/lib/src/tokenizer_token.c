@@ -28,10 +28,7 @@ const sp_token_t *sp_tokenizer_token(const sp_tokenizer_t *tok)
 
 void sp_token_cursor_init(sp_token_cursor_t *cursor, const sp_tokenizer_t *tok)
 {
-    const int ready = tok->ready_tail != BLOCK_NONE;
-    *cursor = (sp_token_cursor_t){.tokenizer = tok,
-                                  .slot = ready ? sp_first_slot(tok, tok->next_block[tok->ready_tail]) : 0,
-                                  .left = ready ? tok->ready.n : 0};
+    *cursor = sp_cursor_of(tok);
 }
 
 size_t sp_token_cursor_read(sp_token_cursor_t *cursor, sp_event_t *out, size_t capacity)
