@@ -199,12 +199,13 @@ class RowLinearKernel(LinearKernel):
         return (*front, *((Parameter("table", "in"),) if self.gelu else ()), out)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
+        apart = PANEL if self.x.panel else 1
         with b.loop(self.width // COLUMNS, "tile") as t:
             sums = b.array(COLUMNS, "sums")
             for c in range(COLUMNS):
                 b.store(sums, c, self.start(b, p, t * COLUMNS + c))
             weights = b.address(p["w"], t * (self.depth * COLUMNS))
-            b.do("sp_k_row", b.address(p["x"], 0), weights, self.depth, b.address(sums, 0))
+            b.do("sp_k_row", b.address(p["x"], 0), apart, weights, self.depth, b.address(sums, 0))
             for c in range(0, COLUMNS if self.gelu else 0, PANEL):
                 b.do("sp_k_panel_gelu", b.address(sums, c), b.address(p["table"], 0))
             for c in range(COLUMNS):

@@ -58,7 +58,7 @@ def heads_in_panels(graph: Graph, target: Target) -> frozenset[Attention]:
 
 def in_a_row(target: Target, x: Layout, blocks: bool, tile: int) -> bool:
     """Whether RowLinearKernel computes a tile of one row."""
-    return target.panels and not blocks and not x.panel and not x.tile and tile == ROW_COLUMNS
+    return target.panels and not blocks and not x.tile and tile == ROW_COLUMNS
 
 
 def by_vectors(target: Target, blocks: bool, tile: int) -> bool:

@@ -97,7 +97,7 @@ static inline void sp_embed_clear(float *out, size_t n)
     sp_embed_copy(out + first, out, n - first);
 }
 
-/* out[i] += row[i], eight at a time. */
+/* out[i] += row[i], eight or four at a time. */
 static inline void sp_embed_add(float *out, const float *row, uint32_t n)
 {
     for (; n >= 8; n -= 8)
@@ -115,6 +115,19 @@ static inline void sp_embed_add(float *out, const float *row, uint32_t n)
                          : [out] "+r"(out), [row] "+r"(row)
                          :
                          : EMBED_FPU_ALL, "memory");
+    if (n >= 4) {
+        __asm__ volatile("vldmia %[out], {s0-s3}\n\t"
+                         "vldmia %[row]!, {s8-s11}\n\t"
+                         "vadd.f32 s0, s0, s8\n\t"
+                         "vadd.f32 s1, s1, s9\n\t"
+                         "vadd.f32 s2, s2, s10\n\t"
+                         "vadd.f32 s3, s3, s11\n\t"
+                         "vstmia %[out]!, {s0-s3}"
+                         : [out] "+r"(out), [row] "+r"(row)
+                         :
+                         : EMBED_FPU_ALL, "memory");
+        n -= 4;
+    }
     for (; n > 0; n--)
         *out++ += *row++;
 }

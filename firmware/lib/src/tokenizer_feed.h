@@ -164,7 +164,7 @@ SP_INLINE int sp_take_word(sp_tokenizer_t *volatile *tok, const sp_feed_t *feed,
 
 /* Takes words up to one that needs a closer look or makes a patch fire. Returns where it stopped, *rc being what take
  * said last; the caller keeps the time of the newest event. Two words a turn: their times then take turns in two
- * registers. A single word at the end is left to the caller. */
+ * registers. */
 SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const uint8_t *at, const uint8_t *end, int *rc,
                                      sp_take_fn take, sp_patches_t patches)
 {
@@ -209,6 +209,15 @@ SP_INLINE const uint8_t *sp_feed_run(sp_tokenizer_t *tok, sp_evt2_t *d, const ui
             goto stop;
         }
         at += 8;
+    }
+    if (at == last) { /* as it was left above, or as a piece of a stream ends */
+        const uint32_t word = evt2_load(at);
+        if (!sp_passes(&gate, word, gate.low))
+            return at;
+        taken = sp_take_word(&on_stack, &feed, &gate, word, take, patches);
+        if (SP_RARELY(taken != SP_OK))
+            goto stop;
+        at += 4;
     }
     return at;
 

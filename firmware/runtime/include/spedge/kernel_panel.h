@@ -82,14 +82,15 @@ static inline void sp_k_panel_turned_c(const float *x, const float *a, const flo
     sp_k_panel_steps_c(s, a, b, steps, sums);
 }
 
-/* One row: sums[c] += x[0] w[0][c] + x[1] w[1][c] + ..., in this order, for eight columns. */
-static inline void sp_k_row_c(const float *x, const float *w, int32_t steps, float *sums)
+/* One row, whose numbers are `apart` floats apart: sums[c] += x[0] w[0][c] + x[1] w[1][c] + ..., in this order, for eight
+ * columns. */
+static inline void sp_k_row_c(const float *x, int32_t apart, const float *w, int32_t steps, float *sums)
 {
     float s[8];
     memcpy(s, sums, sizeof s);
     for (int32_t k = 0; k < steps; ++k)
         for (int c = 0; c < 8; ++c)
-            s[c] = SP_K_FMA(x[k], w[8 * k + c], s[c]);
+            s[c] = SP_K_FMA(x[k * apart], w[8 * k + c], s[c]);
     memcpy(sums, s, sizeof s);
 }
 

@@ -297,36 +297,46 @@ SP_K_APART void sp_k_panel_few_rows(const float *start, const float *w, const fl
 #define SP_K_FPU_ROW(x, w0, w1, w2, w3, w4, w5, w6, w7) \
     SP_K_FPU_FMA(0, 1, 2, 3, x, x, x, x, w0, w1, w2, w3) \
     SP_K_FPU_FMA(4, 5, 6, 7, x, x, x, x, w4, w5, w6, w7)
-#define SP_K_FPU_TWO_OF_ROW \
+#define SP_K_FPU_TWO_OF_ROW(x) \
     "vldmia %[w]!, {s8-s23}\n\t" \
-    "vldmia %[x]!, {s24-s25}\n\t" \
+    x \
     SP_K_FPU_ROW(24, 8, 9, 10, 11, 12, 13, 14, 15) \
     SP_K_FPU_ROW(25, 16, 17, 18, 19, 20, 21, 22, 23)
+#define SP_K_FPU_ROWS(one, two) \
+    do { \
+        int32_t blocks = steps >> 3, rest = steps & 7; \
+        __asm__ volatile("vldmia %[sums], {s0-s7}\n\t" \
+                         "cmp %[blocks], #0\n\t" \
+                         "beq 2f\n\t" \
+                         "1:\n\t" \
+                         "subs %[blocks], #1\n\t" \
+                         SP_K_FPU_TWO_OF_ROW(two) SP_K_FPU_TWO_OF_ROW(two) \
+                         SP_K_FPU_TWO_OF_ROW(two) SP_K_FPU_TWO_OF_ROW(two) \
+                         "bne 1b\n\t" \
+                         "2:\n\t" \
+                         "cmp %[rest], #0\n\t" \
+                         "beq 4f\n\t" \
+                         "3:\n\t" \
+                         "subs %[rest], #1\n\t" \
+                         "vldmia %[w]!, {s8-s15}\n\t" \
+                         one \
+                         SP_K_FPU_ROW(24, 8, 9, 10, 11, 12, 13, 14, 15) \
+                         "bne 3b\n\t" \
+                         "4:\n\t" \
+                         "vstmia %[sums], {s0-s7}\n\t" \
+                         : [x] "+r"(x), [w] "+r"(w), [blocks] "+r"(blocks), [rest] "+r"(rest) \
+                         : [sums] "r"(sums), [bytes] "r"(bytes) \
+                         : SP_K_FPU_ALL); \
+    } while (0)
+#define SP_K_FPU_NEXT_APART(x) "vldr s" #x ", [%[x]]\n\tadd %[x], %[bytes]\n\t"
 
-static inline void sp_k_row(const float *x, const float *w, int32_t steps, float *sums)
+static inline void sp_k_row(const float *x, int32_t apart, const float *w, int32_t steps, float *sums)
 {
-    int32_t blocks = steps >> 3, rest = steps & 7;
-    __asm__ volatile("vldmia %[sums], {s0-s7}\n\t"
-                     "cmp %[blocks], #0\n\t"
-                     "beq 2f\n\t"
-                     "1:\n\t"
-                     "subs %[blocks], #1\n\t"
-                     SP_K_FPU_TWO_OF_ROW SP_K_FPU_TWO_OF_ROW SP_K_FPU_TWO_OF_ROW SP_K_FPU_TWO_OF_ROW
-                     "bne 1b\n\t"
-                     "2:\n\t"
-                     "cmp %[rest], #0\n\t"
-                     "beq 4f\n\t"
-                     "3:\n\t"
-                     "subs %[rest], #1\n\t"
-                     "vldmia %[w]!, {s8-s15}\n\t"
-                     "vldmia %[x]!, {s24}\n\t"
-                     SP_K_FPU_ROW(24, 8, 9, 10, 11, 12, 13, 14, 15)
-                     "bne 3b\n\t"
-                     "4:\n\t"
-                     "vstmia %[sums], {s0-s7}\n\t"
-                     : [x] "+r"(x), [w] "+r"(w), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                     : [sums] "r"(sums)
-                     : SP_K_FPU_ALL);
+    const int32_t bytes = apart * (int32_t)sizeof *x;
+    if (apart == 1)
+        SP_K_FPU_ROWS("vldmia %[x]!, {s24}\n\t", "vldmia %[x]!, {s24-s25}\n\t");
+    else
+        SP_K_FPU_ROWS(SP_K_FPU_NEXT_APART(24), SP_K_FPU_NEXT_APART(24) SP_K_FPU_NEXT_APART(25));
 }
 /* clang-format on */
 

@@ -80,12 +80,12 @@ SP_K_APART void sp_k_panel_few(const float *w, const float *x, int32_t steps, in
     vstrwq_scatter_shifted_offset_f32(sums, columns, s0);
 }
 
-static inline void sp_k_row(const float *x, const float *w, int32_t steps, float *sums)
+static inline void sp_k_row(const float *x, int32_t apart, const float *w, int32_t steps, float *sums)
 {
     float32x4_t s0 = sp_k_load(sums), s1 = sp_k_load(sums + 4);
     for (int32_t k = 0; k < steps; ++k) {
-        s0 = vfmaq_n_f32(s0, sp_k_load(w + 8 * k), x[k]);
-        s1 = vfmaq_n_f32(s1, sp_k_load(w + 8 * k + 4), x[k]);
+        s0 = vfmaq_n_f32(s0, sp_k_load(w + 8 * k), x[k * apart]);
+        s1 = vfmaq_n_f32(s1, sp_k_load(w + 8 * k + 4), x[k * apart]);
     }
     sp_k_store(sums, s0);
     sp_k_store(sums + 4, s1);
