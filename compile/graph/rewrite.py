@@ -309,7 +309,7 @@ def centre_rows(graph: Graph) -> None:
 
 #: Largest weight where some rows are made the identity: what it may cost in rounding. Scores are powers of two: less.
 MOST_OF_VALUES, MOST_OF_KEYS = 32.0, 16.0
-APART = 4  # rows between those that are tried
+APART = 8, 4  # rows between those that are tried: first those that leave kernels whole turns of steps
 
 
 def keep_columns(graph: Graph) -> None:
@@ -354,8 +354,8 @@ def _kept_rows(weight: Array, most: float) -> tuple[Array, NDArray[np.float64]] 
     depth, width = weight.shape
     if width >= depth:
         return None
-    between = range(APART, depth - width, APART)
-    return _best_rows(weight, most, (0, depth - width)) or _best_rows(weight, most, between)
+    starts = (0, depth - width), *(range(step, depth - width, step) for step in APART)
+    return next(filter(None, (_best_rows(weight, most, some) for some in starts)), None)
 
 
 def _best_rows(weight: Array, most: float, starts: Iterable[int]) -> tuple[Array, NDArray[np.float64]] | None:

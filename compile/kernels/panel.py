@@ -66,17 +66,16 @@ class PanelLinearKernel(LinearKernel):
 
     @property
     def title(self) -> str:
-        within = "_within" if self.within else ""
-        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}{within}"
+        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}{self.limited}"
 
     @property
     def gelu(self) -> bool:
         return self.epilogue.steps == GELU
 
     @property
-    def gelus(self) -> str:
-        """The function for it."""
-        return f"sp_k_panel_gelus{'_within' if self.within else ''}"
+    def limited(self) -> str:
+        """The end of the names of what computes it."""
+        return "_within" if self.within else ""
 
     @property
     def by_rows(self) -> bool:
@@ -113,11 +112,11 @@ class PanelLinearKernel(LinearKernel):
                 b.do("sp_k_panel_columns", residual, TILE, w, x, self.depth, tiles, rows, out)
         elif self.kept is not None:
             self.from_kept(b, p, self.kept)
-        elif together and (self.gelu or not self.epilogue.steps):
-            out = b.address(p["out"], 0)
-            b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, out)
-            if self.gelu:
-                b.do(self.gelus, out, self.width, b.address(p["table"], 0), rows)
+        elif together and self.gelu:
+            out, table = b.address(p["out"], 0), b.address(p["table"], 0)
+            b.do(f"sp_k_panel_columns_gelu{self.limited}", start, w, x, self.depth, tiles, rows, table, out)
+        elif together and not self.epilogue.steps:
+            b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, b.address(p["out"], 0))
         else:
             with b.loop(tiles, "tile") as t:
                 weights, start = b.address(p["w"], t * (self.depth * PANEL)), b.address(p["bias"], t * TILE)
@@ -159,7 +158,7 @@ class PanelLinearKernel(LinearKernel):
         at = b.address(sums, 0)
         b.do("sp_k_panel_columns", start, TILE, weights, b.address(p["x"], 0), self.depth, 1, p["left"], at)
         if self.gelu:
-            b.do(self.gelus, at, PANEL, b.address(p["table"], 0), p["left"])
+            b.do(f"sp_k_panel_gelus{self.limited}", at, PANEL, b.address(p["table"], 0), p["left"])
         for c in range(PANEL):
             for r in range(PANEL):
                 column, value = t * PANEL + c, sums[c * PANEL + r]

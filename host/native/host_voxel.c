@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP 8u /* events whose records are written together */
+#define GROUP 8u           /* events whose records are written together */
+#define WRITTEN_AHEAD 256u /* bytes: a voxel's next memory is called into the cache so long before it is written */
 
 typedef struct voxels {
     const sp_voxel_config_t *config;
@@ -152,6 +153,7 @@ SP_INLINE void place_group(const sp_batch_t *b, const uint32_t *patch, uint8_t *
     for (size_t i = 0; i < count; i++) {
         uint8_t **end = &ends[patch[first + i]], *at = *end;
         to[i] = at;
+        SP_PREFETCH_TO_WRITE(at, WRITTEN_AHEAD);
         *end = at + SP_RECORD;
     }
     if (b->are_records)

@@ -75,6 +75,8 @@ static void few(int32_t steps)
     }
 }
 
+#define GELU_ZERO (gelu_table + 4 * 400)
+
 /* Steps that the compiler knows, as of linears. */
 #define KNOWN 16
 #define known(steps) \
@@ -136,6 +138,17 @@ static void sums(void)
     sp_k_panel_add(start, plus, weights[0], b, steps, 2, 4, ours); \
     sp_k_panel_plus_c(start, plus, weights[0], b, steps, theirs); \
     sp_k_panel_plus_c(start + 16, plus + 16, weights[0] + 4 * (steps), b, steps, theirs + 16); \
+    compare(ours, theirs, 32); \
+    sp_k_panel_sums_c(start, weights[0], b, steps, theirs); \
+    sp_k_panel_sums_c(start + 16, weights[0] + 4 * (steps), b, steps, theirs + 16); \
+    for (int c = 0; c < 8; ++c) \
+        sp_k_panel_gelu_c(theirs + 4 * c, GELU_ZERO); \
+    sp_k_panel_columns_gelu(start, weights[0], b, steps, 2, 4, GELU_ZERO, ours); \
+    compare(ours, theirs, 32); \
+    sp_k_panel_sums_c(start, weights[0], b, steps, theirs); \
+    sp_k_panel_sums_c(start + 16, weights[0] + 4 * (steps), b, steps, theirs + 16); \
+    sp_k_panel_gelu_within_c(theirs, 8, GELU_ZERO); \
+    sp_k_panel_columns_gelu_within(start, weights[0], b, steps, 2, 4, GELU_ZERO, ours); \
     compare(ours, theirs, 32)
 
 static void tiles(void)
@@ -261,24 +274,23 @@ static void softmax(void)
 
 static void gelu(void)
 {
-    const float *const zero = gelu_table + 4 * 400;
     for (uint32_t i = 0; i < 8000u; ++i) {
         const int32_t columns = 1 + (int32_t)(i % 3u);
         fill(ours, 4, i % 4u == 0 ? 1e9f : 320.0f);
         memcpy(theirs, ours, 16);
-        sp_k_panel_gelu(ours, zero);
-        sp_k_panel_gelu_c(theirs, zero);
+        sp_k_panel_gelu(ours, GELU_ZERO);
+        sp_k_panel_gelu_c(theirs, GELU_ZERO);
         compare(ours, theirs, 4);
         fill(ours, 4 * columns, i % 4u == 0 ? 1e9f : 320.0f);
         memcpy(theirs, ours, sizeof ours);
-        sp_k_panel_gelu_of_all(ours, columns, zero);
+        sp_k_panel_gelu_of_all(ours, columns, GELU_ZERO);
         for (int32_t c = 0; c < columns; ++c)
-            sp_k_panel_gelu_c(theirs + 4 * c, zero);
+            sp_k_panel_gelu_c(theirs + 4 * c, GELU_ZERO);
         compare(ours, theirs, 4 * columns);
         fill(ours, 4 * columns, 399.0f);
         memcpy(theirs, ours, sizeof ours);
-        sp_k_panel_gelu_within(ours, columns, zero);
-        sp_k_panel_gelu_within_c(theirs, columns, zero);
+        sp_k_panel_gelu_within(ours, columns, GELU_ZERO);
+        sp_k_panel_gelu_within_c(theirs, columns, GELU_ZERO);
         compare(ours, theirs, 4 * columns);
     }
 }

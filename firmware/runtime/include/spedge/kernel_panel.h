@@ -332,6 +332,20 @@ static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float
         sp_k_panel_gelu(x, zero);
 }
 
+static inline void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps,
+                                         int32_t tiles, const float *zero, float *sums)
+{
+    sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
+    sp_k_panel_gelu_of_all(sums, 4 * tiles, zero);
+}
+
+static inline void sp_k_panel_tiles_gelu_within(const float *start, const float *w, const float *x, int32_t steps,
+                                                int32_t tiles, const float *zero, float *sums)
+{
+    sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
+    sp_k_panel_gelu_within(sums, 4 * tiles, zero);
+}
+
 static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x,
                                         int32_t steps, int32_t tiles, int32_t rows, float *sums)
 {
@@ -426,6 +440,30 @@ static inline void sp_k_panel_gelus_within(float *x, int32_t columns, const floa
         sp_k_panel_gelu_within(x, columns, zero);
     else
         sp_k_panel_gelu_of_one(x, columns, zero);
+}
+
+/* sp_k_panel_columns, start[16 tiles], and the GELU of all sums. */
+static inline void sp_k_panel_columns_gelu(const float *start, const float *w, const float *x, int32_t steps,
+                                           int32_t tiles, int32_t rows, const float *zero, float *sums)
+{
+    if (rows > SP_K_PANEL_FEW) {
+        sp_k_panel_tiles_gelu(start, w, x, steps, tiles, zero, sums);
+    } else {
+        sp_k_panel_few_tiles(start, 16, w, x, steps, tiles, rows, sums);
+        sp_k_panel_gelus(sums, 4 * tiles, zero, rows);
+    }
+}
+
+/* The same where the table has all that they can be. */
+static inline void sp_k_panel_columns_gelu_within(const float *start, const float *w, const float *x, int32_t steps,
+                                                  int32_t tiles, int32_t rows, const float *zero, float *sums)
+{
+    if (rows > SP_K_PANEL_FEW) {
+        sp_k_panel_tiles_gelu_within(start, w, x, steps, tiles, zero, sums);
+    } else {
+        sp_k_panel_few_tiles(start, 16, w, x, steps, tiles, rows, sums);
+        sp_k_panel_gelus_within(sums, 4 * tiles, zero, rows);
+    }
 }
 
 /* Scores as large as this are brought near zero first: a whole number beside SP_K_MAGIC takes 23 bits. */

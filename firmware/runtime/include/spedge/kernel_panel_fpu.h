@@ -73,8 +73,8 @@ extern "C" {
 #endif
 #define SP_K_FPU_SIXTEENS(steps) SP_K_FPU_KNOWN_IN(steps, 16)
 #define SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS
-#define SP_K_FPU_KNOWN(start) \
-    start "1:\n\t" SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS \
+#define SP_K_FPU_KNOWN(start, turn) \
+    start "1:\n\t" turn \
     "subs %[blocks], #1\n\t" \
     "bne 1b\n\t" \
     "vstmia %[sums], {s0-s15}\n\t"
@@ -90,7 +90,12 @@ static inline void sp_k_panel_sums(const float *start, const float *a, const flo
                          : SP_K_FPU_ALL);
     } else if (SP_K_FPU_SIXTEENS(steps)) {
         blocks = steps >> 4;
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START)
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START, SP_K_FPU_SIXTEEN_STEPS)
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
+                         : [start] "r"(start), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    } else if (SP_K_FPU_KNOWN_IN(steps, 8)) {
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START, SP_K_FPU_EIGHT_STEPS)
                          : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
                          : [start] "r"(start), [sums] "r"(sums)
                          : SP_K_FPU_ALL);
@@ -108,7 +113,7 @@ static inline void sp_k_panel_plus(const float *start, const float *x, const flo
     int32_t blocks = steps >> 3, rest = steps & 7;
     if (SP_K_FPU_SIXTEENS(steps)) {
         blocks = steps >> 4;
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_PLUS)
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_PLUS, SP_K_FPU_SIXTEEN_STEPS)
                          : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
                          : [start] "r"(start), [x] "r"(x), [sums] "r"(sums)
                          : SP_K_FPU_ALL);
@@ -214,7 +219,12 @@ static inline void sp_k_panel_turned(const float *x, const float *a, const float
     int32_t blocks = steps >> 3, rest = steps & 7;
     if (SP_K_FPU_SIXTEENS(steps)) {
         blocks = steps >> 4;
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_TURNED)
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_TURNED, SP_K_FPU_SIXTEEN_STEPS)
+                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
+                         : [start] "r"(x), [sums] "r"(sums)
+                         : SP_K_FPU_ALL);
+    } else if (SP_K_FPU_KNOWN_IN(steps, 8)) {
+        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_TURNED, SP_K_FPU_EIGHT_STEPS)
                          : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
                          : [start] "r"(x), [sums] "r"(sums)
                          : SP_K_FPU_ALL);

@@ -209,26 +209,28 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
     "ssat %[n1], #9, %[n1]\n\t" \
     "ssat %[n2], #9, %[n2]\n\t" \
     "ssat %[n3], #9, %[n3]\n\t"
-#define SP_K_FPU_GELU_FOUR(limit, x0, x1, x2, x3) \
-    SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", 0, 1, 2, 3, x0, x1, x2, x3) \
-    "vmov %[n0], %[n1], s0, s1\n\t" \
-    "vmov %[n2], %[n3], s2, s3\n\t" \
+#define SP_K_FPU_GELU_OF(limit, to, x0, x1, x2, x3, a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3) \
+    SP_K_FPU_FOUR_OF_TWO("vcvtr.s32.f32", a0, a1, a2, a3, x0, x1, x2, x3) \
+    "vmov %[n0], %[n1], s" #a0 ", s" #a1 "\n\t" \
+    "vmov %[n2], %[n3], s" #a2 ", s" #a3 "\n\t" \
     limit \
     "add %[n0], %[zero], %[n0], lsl #4\n\t" \
     "add %[n1], %[zero], %[n1], lsl #4\n\t" \
     "add %[n2], %[zero], %[n2], lsl #4\n\t" \
     "add %[n3], %[zero], %[n3], lsl #4\n\t" \
-    "vldmia %[n0], {s0-s3}\n\t" \
-    "vldmia %[n1], {s4-s7}\n\t" \
-    "vldmia %[n2], {s8-s11}\n\t" \
-    "vldmia %[n3], {s12-s15}\n\t" \
-    SP_K_FPU_FOUR("vadd.f32", x0, x1, x2, x3, x0, x1, x2, x3, 0, 4, 8, 12) \
-    SP_K_FPU_FMA(2, 6, 10, 14, 3, 7, 11, 15, x0, x1, x2, x3) \
-    SP_K_FPU_FMA(1, 5, 9, 13, 2, 6, 10, 14, x0, x1, x2, x3) \
-    "vstmia %[x]!, {s1}\n\t" \
-    "vstmia %[x]!, {s5}\n\t" \
-    "vstmia %[x]!, {s9}\n\t" \
-    "vstmia %[x]!, {s13}\n\t"
+    "vldmia %[n0], {s" #a0 "-s" #a3 "}\n\t" \
+    "vldmia %[n1], {s" #b0 "-s" #b3 "}\n\t" \
+    "vldmia %[n2], {s" #c0 "-s" #c3 "}\n\t" \
+    "vldmia %[n3], {s" #d0 "-s" #d3 "}\n\t" \
+    SP_K_FPU_FOUR("vadd.f32", x0, x1, x2, x3, x0, x1, x2, x3, a0, b0, c0, d0) \
+    SP_K_FPU_FMA(a2, b2, c2, d2, a3, b3, c3, d3, x0, x1, x2, x3) \
+    SP_K_FPU_FMA(a1, b1, c1, d1, a2, b2, c2, d2, x0, x1, x2, x3) \
+    "vstmia %[" #to "]!, {s" #a1 "}\n\t" \
+    "vstmia %[" #to "]!, {s" #b1 "}\n\t" \
+    "vstmia %[" #to "]!, {s" #c1 "}\n\t" \
+    "vstmia %[" #to "]!, {s" #d1 "}\n\t"
+#define SP_K_FPU_GELU_FOUR(limit, x0, x1, x2, x3) \
+    SP_K_FPU_GELU_OF(limit, x, x0, x1, x2, x3, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #define SP_K_FPU_GELUS(limit) \
     do { \
         int32_t n0, n1, n2, n3; \
@@ -246,6 +248,27 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
                          : SP_K_FPU_ALL); \
     } while (0)
 
+/* Of a tile that lies in s0-s15, in the place of its sums. */
+#define SP_K_FPU_GELU_QUARTER(limit, x0, x1, x2, x3) \
+    SP_K_FPU_GELU_OF(limit, sums, x0, x1, x2, x3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)
+#define SP_K_FPU_GELU_TILES(limit, turn, turns) \
+    do { \
+        const float *at = x; \
+        int32_t blocks = turns, n0, n1, n2, n3; \
+        __asm__ volatile(SP_K_FPU_START_NEXT \
+                         "1:\n\t" turn \
+                         "subs %[blocks], #1\n\t" \
+                         "bne 1b\n\t" \
+                         SP_K_FPU_GELU_QUARTER(limit, 0, 1, 2, 3) \
+                         SP_K_FPU_GELU_QUARTER(limit, 4, 5, 6, 7) \
+                         SP_K_FPU_GELU_QUARTER(limit, 8, 9, 10, 11) \
+                         SP_K_FPU_GELU_QUARTER(limit, 12, 13, 14, 15) \
+                         : [sums] "+r"(sums), [a] "+r"(w), [b] "+r"(at), [blocks] "+r"(blocks), [start] "+r"(start), \
+                           [n0] "=&r"(n0), [n1] "=&r"(n1), [n2] "=&r"(n2), [n3] "=&r"(n3) \
+                         : [zero] "r"(zero) \
+                         : SP_K_FPU_ALL); \
+    } while (--tiles > 0)
+
 static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
 {
     SP_K_FPU_GELUS(SP_K_FPU_GELU_LIMIT);
@@ -254,6 +277,28 @@ static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float
 static inline void sp_k_panel_gelu_within(float *x, int32_t columns, const float *zero)
 {
     SP_K_FPU_GELUS("");
+}
+
+static inline void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps,
+                                         int32_t tiles, const float *zero, float *sums)
+{
+    if (tiles > 0 && SP_K_FPU_KNOWN_IN(steps, 32)) {
+        SP_K_FPU_GELU_TILES(SP_K_FPU_GELU_LIMIT, SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5);
+    } else {
+        sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
+        sp_k_panel_gelu_of_all(sums, 4 * tiles, zero);
+    }
+}
+
+static inline void sp_k_panel_tiles_gelu_within(const float *start, const float *w, const float *x, int32_t steps,
+                                                int32_t tiles, const float *zero, float *sums)
+{
+    if (tiles > 0 && SP_K_FPU_KNOWN_IN(steps, 32)) {
+        SP_K_FPU_GELU_TILES("", SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5);
+    } else {
+        sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
+        sp_k_panel_gelu_within(sums, 4 * tiles, zero);
+    }
 }
 
 static inline void sp_k_panel_gelu(float *x, const float *zero)
