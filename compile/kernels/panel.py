@@ -134,24 +134,21 @@ class PanelLinearKernel(LinearKernel):
 
     def from_kept(self, b: Builder, p: dict[str, Any], kept: int) -> None:
         """Start from columns of x: what comes before these is added, and then what comes behind."""
-        own, tiles, left = b.address(p["x"], kept * PANEL), self.width // PANEL, p["left"]
-        apart = self.out.tile if self.by_rows else TILE
-        start = own
+        tiles, left, out = self.width // PANEL, p["left"], p["out"]
         for first, x_at, steps in ((0, 0, kept), (kept, kept + self.width, self.steps - kept)):
             if steps == 0:
                 continue
-            x, w, out = b.address(p["x"], x_at * PANEL), first * self.width, p["out"]
+            x, w = b.address(p["x"], x_at * PANEL), first * self.width
             if not self.by_rows:
+                start = b.address(out, 0) if first else b.address(p["x"], kept * PANEL)
                 b.do("sp_k_panel_columns", start, TILE, b.address(p["w"], w), x, steps, tiles, left, b.address(out, 0))
-                start = b.address(out, 0)
                 continue
             with b.loop(tiles, "tile") as t:
-                weights, to = b.address(p["w"], w + t * (steps * PANEL)), b.address(out, t * apart)
-                if start is own:
-                    b.do("sp_k_panel_keep", b.address(p["x"], kept * PANEL + t * TILE), x, weights, steps, left, to)
-                else:
+                weights, to = b.address(p["w"], w + t * (steps * PANEL)), b.address(out, t * self.out.tile)
+                if first:
                     b.do("sp_k_panel_rows", to, x, weights, steps, left, to)
-            start = None
+                else:
+                    b.do("sp_k_panel_keep", b.address(p["x"], kept * PANEL + t * TILE), x, weights, steps, left, to)
 
     def any_epilogue(self, b: Builder, p: dict[str, Any], t: Any, start: Any, weights: Any) -> None:
         sums = b.array(TILE, "sums")
