@@ -87,7 +87,7 @@ class Calls:
         #: Values that are kept multiplied by a number: what those kernels' tables of powers of two want.
         self.factors = {n.q: POWERS_STEPS if n in self.within else EXP2_STEPS for n in by_panels}
         #: Linears whose GELU's table has all that they can be, and the entries of either half.
-        self.within_gelu, self.gelu_half = gelus_within(graph)
+        self.within_gelu, self.gelu_half = gelus_within(graph, target)
         self.begin_phase()
 
     def rows(self, blocks: bool) -> int:

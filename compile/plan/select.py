@@ -82,8 +82,10 @@ def scores_within(graph: Graph, attentions: Iterable[Attention]) -> frozenset[At
     return frozenset(n for n, most in largest.items() if most is not None and most < POWERS_OCTAVES - 1)
 
 
-def gelus_within(graph: Graph) -> tuple[frozenset[Linear], int]:
+def gelus_within(graph: Graph, target: Target) -> tuple[frozenset[Linear], int]:
     """The linears whose GELU a table has in full, whatever the input, and how many entries either half of it needs."""
+    if not target.panels or target.integers:
+        return frozenset(), GELU_HALF
     largest = dict[Linear, float]()
     for node in graph.nodes:
         linear = graph.producer(node.inputs[0]) if isinstance(node, Map) and node.op == "gelu" else None
