@@ -80,49 +80,44 @@ extern "C" {
     "vstmia %[sums], {s0-s15}\n\t"
 #define SP_K_FPU_SIXTEEN(start) start SP_K_FPU_EIGHT_STEPS SP_K_FPU_EIGHT_STEPS "vstmia %[sums], {s0-s15}\n\t"
 
+/* One tile: what comes before its steps, and the operands that this has. */
+#define SP_K_FPU_TILE(start_by, ...) \
+    do { \
+        int32_t blocks = steps >> 3, rest = steps & 7; \
+        if (SP_K_FPU_SIXTEENS(steps)) { \
+            blocks = steps >> 4; \
+            __asm__ volatile(SP_K_FPU_KNOWN(start_by, SP_K_FPU_SIXTEEN_STEPS) \
+                             : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks) \
+                             : __VA_ARGS__, [sums] "r"(sums) \
+                             : SP_K_FPU_ALL); \
+        } else if (SP_K_FPU_KNOWN_IN(steps, 8)) { \
+            __asm__ volatile(SP_K_FPU_KNOWN(start_by, SP_K_FPU_EIGHT_STEPS) \
+                             : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks) \
+                             : __VA_ARGS__, [sums] "r"(sums) \
+                             : SP_K_FPU_ALL); \
+        } else { \
+            __asm__ volatile(start_by SP_K_FPU_STEPS \
+                             : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest) \
+                             : __VA_ARGS__, [sums] "r"(sums) \
+                             : SP_K_FPU_ALL); \
+        } \
+    } while (0)
+
 static inline void sp_k_panel_sums(const float *start, const float *a, const float *b, int32_t steps, float *sums)
 {
-    int32_t blocks = steps >> 3, rest = steps & 7;
-    if (SP_K_FPU_SIXTEENS(steps) && steps == 16) {
+    if (SP_K_FPU_SIXTEENS(steps) && steps == 16)
         __asm__ volatile(SP_K_FPU_SIXTEEN(SP_K_FPU_START)
                          : [a] "+r"(a), [b] "+r"(b)
                          : [start] "r"(start), [sums] "r"(sums)
                          : SP_K_FPU_ALL);
-    } else if (SP_K_FPU_SIXTEENS(steps)) {
-        blocks = steps >> 4;
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START, SP_K_FPU_SIXTEEN_STEPS)
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
-                         : [start] "r"(start), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    } else if (SP_K_FPU_KNOWN_IN(steps, 8)) {
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START, SP_K_FPU_EIGHT_STEPS)
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
-                         : [start] "r"(start), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    } else {
-        __asm__ volatile(SP_K_FPU_START SP_K_FPU_STEPS
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                         : [start] "r"(start), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    }
+    else
+        SP_K_FPU_TILE(SP_K_FPU_START, [start] "r"(start));
 }
 
 static inline void sp_k_panel_plus(const float *start, const float *x, const float *a, const float *b, int32_t steps,
                                    float *sums)
 {
-    int32_t blocks = steps >> 3, rest = steps & 7;
-    if (SP_K_FPU_SIXTEENS(steps)) {
-        blocks = steps >> 4;
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_PLUS, SP_K_FPU_SIXTEEN_STEPS)
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
-                         : [start] "r"(start), [x] "r"(x), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    } else {
-        __asm__ volatile(SP_K_FPU_START_PLUS SP_K_FPU_STEPS
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                         : [start] "r"(start), [x] "r"(x), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    }
+    SP_K_FPU_TILE(SP_K_FPU_START_PLUS, [start] "r"(start), [x] "r"(x));
 }
 
 /* Tiles one after the other, whose numbers of steps the compiler knows. */
@@ -216,24 +211,7 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
 
 static inline void sp_k_panel_turned(const float *x, const float *a, const float *b, int32_t steps, float *sums)
 {
-    int32_t blocks = steps >> 3, rest = steps & 7;
-    if (SP_K_FPU_SIXTEENS(steps)) {
-        blocks = steps >> 4;
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_TURNED, SP_K_FPU_SIXTEEN_STEPS)
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
-                         : [start] "r"(x), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    } else if (SP_K_FPU_KNOWN_IN(steps, 8)) {
-        __asm__ volatile(SP_K_FPU_KNOWN(SP_K_FPU_START_TURNED, SP_K_FPU_EIGHT_STEPS)
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks)
-                         : [start] "r"(x), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    } else {
-        __asm__ volatile(SP_K_FPU_START_TURNED SP_K_FPU_STEPS
-                         : [a] "+r"(a), [b] "+r"(b), [blocks] "+r"(blocks), [rest] "+r"(rest)
-                         : [start] "r"(x), [sums] "r"(sums)
-                         : SP_K_FPU_ALL);
-    }
+    SP_K_FPU_TILE(SP_K_FPU_START_TURNED, [start] "r"(x));
 }
 
 /* Of the first row of a tile, of two and of three: in columns c they lie in s4c to s4c+2, in rows from s0, s4 and s8 on. */
