@@ -1,10 +1,12 @@
 #include "columns.h"
 
-/* The loops below are plain so that the compiler vectorises them; this adds a version for wider registers. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
+/* The loops below are plain so that the compiler vectorises them; this adds versions for wider registers. */
+#if !defined(__x86_64__) || !defined(__GNUC__) || defined(__clang__) || !defined(__gnu_linux__)
+#define WIDE
+#elif __GNUC__ < 12
 #define WIDE __attribute__((target_clones("avx2", "default")))
 #else
-#define WIDE
+#define WIDE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"))) /* v4: AVX-512 */
 #endif
 
 SP_INLINE uint16_t load_u16(const uint8_t *p)

@@ -8,96 +8,65 @@ static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
     neuron->last_spike = t;
     neuron->weak_us = h->config.absolute_refractory_us + h->config.relative_refractory_us; /* each less than 2^63 */
     neuron->u = neuron->decay_per_us = 0.0;
-    if (h->wake)
+    if (h->wake) {
         sp_patch_sleep(h, patch, t);
+        neuron->wake = h->wake[patch];
+    }
     return sp_patch_fire(h, patch, t) < 0 ? -1 : 0;
 }
 
-/* What the loop over neurons counts. */
-typedef struct held {
-    uint64_t pending; /* events, as the group begins; it grows but where a patch fires or decays */
-    uint64_t peak, lost, kept;
-} held_t;
-
-SP_INLINE void note_peak(held_t *held, uint64_t pending)
+/* The patch's potential is 0: its events go. */
+static void lose_events(sp_host_t *h, size_t patch)
 {
-    held->peak = pending > held->peak ? pending : held->peak;
+    cell_t *cell = cell_of(h, patch);
+    uint8_t *base = h->rooms[patch].base;
+    const uint64_t lost = (uint64_t)(cell->at - base) / SP_RECORD;
+
+    cell->at = base;
+    h->pending -= lost;
+    h->stats.discarded += lost;
 }
 
-/* As count_group. The method in full, in doubles; build without contraction: the order of the operations is part of it. */
-SP_INLINE size_t integrate_group(sp_host_t *h, const sp_batch_t *b, const some_t *some, size_t i, size_t most,
-                                 held_t *held, loop_t loop)
+/* One event after the other: in groups (host_counting.c) it takes longer. The method in full, in doubles; build without
+ * contraction: the order of the operations is part of it. */
+SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
 {
+    const some_t some = load(h, b, n, loop);
     neuron_t *neurons = (neuron_t *)(void *)h->cells;
-    const uint64_t *wake = h->wake;
     const double increases[2] = {1.0, h->config.relative_scale}, decay_per_us = h->config.decay_per_us;
-    uint8_t *to[GROUP];
-    size_t k = 0, dropped = 0;
-    int special = 0;
+    const double threshold = h->config.threshold;
+    uint64_t kept = 0; /* that add_kept was not told yet */
 
-    do {
-        const size_t event = event_at(some, i + k), patch = b->patch[event];
+    for (size_t i = 0; i < some.count; i++) {
+        const size_t event = event_at(&some, i), patch = b->patch[event];
         neuron_t *neuron = &neurons[patch];
         const uint64_t t = time_of(b, event, loop);
-        uint8_t *at = neuron->cell.at;
 
-        to[k++] = at;
-        if (loop.refractory && SP_RARELY(t < wake[patch])) {
-            dropped++;
+        if (loop.refractory && SP_RARELY(t < neuron->wake))
             continue;
-        }
         const double loss = neuron->decay_per_us * (double)(t - neuron->last_event);
         double u = neuron->u + (increases[t - neuron->last_spike < neuron->weak_us] - loss);
         neuron->last_event = t;
         neuron->decay_per_us = decay_per_us;
         if (SP_RARELY(u <= 0.0)) {
-            uint8_t *base = h->rooms[patch].base;
-            const uint64_t lost = (uint64_t)(at - base) / SP_RECORD;
             u = 0.0;
-            note_peak(held, held->pending + (k - 1u - dropped));
-            held->lost += lost;
-            held->pending -= lost;
-            to[k - 1u] = at = base;
+            add_kept(h, kept);
+            kept = 0;
+            lose_events(h, patch);
         }
-        at += SP_RECORD;
+        uint8_t *at = neuron->cell.at, *next = at + SP_RECORD;
+        sp_batch_write(b, event, at, loop.records);
         neuron->u = u;
-        neuron->cell.at = at;
-        special = (u >= h->config.threshold) | (at == neuron->cell.limit);
-    } while (k < most && !SP_RARELY(special));
-    if (k == GROUP)
-        write_group(b, some, i, to, GROUP, loop);
-    else
-        write_group(b, some, i, to, k, loop);
-    held->kept += k - dropped;
-    held->pending += k - dropped;
-    if (SP_RARELY(special)) {
-        const size_t event = event_at(some, i + k - 1u), patch = b->patch[event];
-        note_peak(held, held->pending);
-        h->pending = held->pending;
-        const int fires = neurons[patch].u >= h->config.threshold;
-        const int rc = fires ? fire_neuron(h, patch, time_of(b, event, loop)) : sp_patch_make_room(h, patch);
-        held->pending = h->pending;
-        return rc != 0 ? 0 : k;
+        neuron->cell.at = next;
+        kept++;
+        if (SP_RARELY(u >= threshold) || SP_RARELY(next == neuron->cell.limit)) {
+            add_kept(h, kept);
+            kept = 0;
+            if ((u >= threshold ? fire_neuron(h, patch, t) : sp_patch_make_room(h, patch)) != 0)
+                return -1;
+        }
     }
-    return k;
-}
-
-SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
-{
-    const some_t some = load(h, b, n, loop);
-    held_t held = {.pending = h->pending};
-    for (size_t i = 0, taken; i < some.count; i += taken) {
-        if (some.count - i >= GROUP)
-            taken = integrate_group(h, b, &some, i, GROUP, &held, loop);
-        else
-            taken = integrate_group(h, b, &some, i, some.count - i, &held, loop);
-        if (SP_RARELY(taken == 0))
-            return -1;
-    }
-    note_peak(&held, held.pending);
-    note_pending(h, held.pending, held.peak);
-    h->stats.discarded += held.lost;
-    h->kept += held.kept;
+    add_kept(h, kept);
     return 0;
 }
 

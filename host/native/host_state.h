@@ -6,7 +6,6 @@
 
 #include "host_tokenizer.h"
 
-#define GROUP 8u /* events whose records are written together */
 #if defined(__GNUC__) && !defined(__clang__)
 #define UNROLLED_TWICE _Pragma("GCC unroll 2")
 #else
@@ -43,7 +42,7 @@ typedef struct neuron {
     uint64_t last_event;
     double u;
     double decay_per_us; /* 0 where the patch is empty: its first event has none before it */
-    uint64_t unused;
+    uint64_t wake;       /* as in sp_host */
 } neuron_t;
 
 /* What weak events add up to (host_weak.c), as far as rooms go. */
@@ -299,17 +298,6 @@ SP_INLINE some_t load(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
     const some_t some = loop.filter ? awake(h, b, n, loop) : (some_t){NULL, n};
     sp_batch_tails(b, n, some.list, some.count);
     return some;
-}
-
-/* The loops find the places of a few records before they write them: where a load of a cell follows a store to an address
- * that a cell gave, the processor waits for that address. An event that is dropped is written, too, where the patch's
- * next one will be. What happens to a patch (its limit, a spike) happens at the end of a group. One that ends early is written
- * whole, too, the rest of it to nowhere: how long it is could not be foreseen. */
-SP_INLINE void write_group(const sp_batch_t *b, const some_t *some, size_t first, uint8_t *const *to, size_t count,
-                           loop_t loop)
-{
-    for (size_t i = 0; i < count; i++)
-        sp_batch_write(b, event_at(some, first + i), to[i], loop.records);
 }
 
 SP_INLINE void note_pending(sp_host_t *h, uint64_t pending, uint64_t peak)
