@@ -15,16 +15,26 @@ static int fire_neuron(sp_host_t *h, size_t patch, uint64_t t)
     return sp_patch_fire(h, patch, t) < 0 ? -1 : 0;
 }
 
-/* The patch's potential is 0: its events go. */
-static void lose_events(sp_host_t *h, size_t patch)
+/* The patch's potential is 0: its events go. `kept` is what add_kept was not told yet. */
+SP_APART static void lose_events(sp_host_t *h, size_t patch, uint64_t kept)
 {
     cell_t *cell = cell_of(h, patch);
     uint8_t *base = h->rooms[patch].base;
     const uint64_t lost = (uint64_t)(cell->at - base) / SP_RECORD;
 
+    add_kept(h, kept);
     cell->at = base;
     h->pending -= lost;
     h->stats.discarded += lost;
+}
+
+/* The patch fires, or its room ends. 0, or -1 without memory. */
+SP_APART static int at_limit(sp_host_t *h, size_t patch, uint64_t t, uint64_t kept)
+{
+    const neuron_t *neuron = (neuron_t *)(void *)cell_of(h, patch);
+
+    add_kept(h, kept);
+    return neuron->u >= h->config.threshold ? fire_neuron(h, patch, t) : sp_patch_make_room(h, patch);
 }
 
 /* One event after the other: in groups (host_counting.c) it takes longer. The method in full, in doubles; build without
@@ -50,9 +60,8 @@ SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
         neuron->decay_per_us = decay_per_us;
         if (SP_RARELY(u <= 0.0)) {
             u = 0.0;
-            add_kept(h, kept);
+            lose_events(h, patch, kept);
             kept = 0;
-            lose_events(h, patch);
         }
         uint8_t *at = neuron->cell.at, *next = at + SP_RECORD;
         sp_batch_write(b, event, at, loop.records);
@@ -60,10 +69,9 @@ SP_INLINE int integrate(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
         neuron->cell.at = next;
         kept++;
         if (SP_RARELY(u >= threshold) || SP_RARELY(next == neuron->cell.limit)) {
-            add_kept(h, kept);
-            kept = 0;
-            if ((u >= threshold ? fire_neuron(h, patch, t) : sp_patch_make_room(h, patch)) != 0)
+            if (at_limit(h, patch, t, kept) != 0)
                 return -1;
+            kept = 0;
         }
     }
     add_kept(h, kept);
