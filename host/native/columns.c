@@ -124,39 +124,82 @@ SP_INLINE void take_pixels(uint32_t *restrict xy, const uint8_t *restrict record
         xy[i] = load_u32(record + 8);
 }
 
-/* What any_bad_in_records gathers of a record. */
-#define GATHER(k, before) \
-    const uint64_t t##k = sp_load_u64(record + (k) * SP_RECORD); \
-    xy[i + (k)] = load_u32(record + (k) * SP_RECORD + 8); \
-    back += t##k < (before); \
-    p |= record[(k) * SP_RECORD + 12]
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
+#define HAVE_VECTORS
+#endif
+#endif
+
+/* What was found of records so far. */
+typedef struct found {
+    uint64_t before; /* time of the last one, which the next may not be older than */
+    int back;        /* one was older */
+    uint8_t p;       /* all polarities' bits */
+} found_t;
+
+#ifdef HAVE_VECTORS
+typedef int64_t pair_t __attribute__((vector_size(16)));
+typedef int64_t four_t __attribute__((vector_size(32)));
+typedef uint32_t pixels_t __attribute__((vector_size(16)));
+
+SP_INLINE pair_t record_and_3_bytes(const uint8_t *record)
+{
+    pair_t v;
+    memcpy(&v, record, sizeof v);
+    return v;
+}
+
+/* As many of n records as four at a time, with a record left behind them, where times are in signed numbers, which is what
+ * vector units compare. How many. */
+SP_INLINE size_t gather_fours(found_t *f, const uint8_t *record, size_t n, uint32_t *restrict xy)
+{
+    four_t before = {0, 0, 0, (int64_t)f->before}, back = {0}, bits = {0};
+    size_t i = 0;
+
+    for (; n - i > 4; i += 4, record += 4 * SP_RECORD) {
+        const pair_t a = record_and_3_bytes(record), b = record_and_3_bytes(record + SP_RECORD);
+        const pair_t c = record_and_3_bytes(record + 2 * SP_RECORD), d = record_and_3_bytes(record + 3 * SP_RECORD);
+        const four_t ac = __builtin_shufflevector(a, c, 0, 1, 2, 3), bd = __builtin_shufflevector(b, d, 0, 1, 2, 3);
+        const four_t t = __builtin_shufflevector(ac, bd, 0, 4, 2, 6);    /* of a, b, c, d */
+        const four_t tail = __builtin_shufflevector(ac, bd, 1, 5, 3, 7); /* x | y << 16 | p << 32 | 3 bytes */
+        const pixels_t pixels = __builtin_convertvector(tail, pixels_t);
+        memcpy(xy + i, &pixels, sizeof pixels);
+        back |= t < __builtin_shufflevector(before, t, 3, 4, 5, 6);
+        bits |= tail;
+        before = t;
+    }
+    f->before = (uint64_t)before[3];
+    f->back = (back[0] | back[1] | back[2] | back[3]) != 0;
+    f->p = (uint8_t)((bits[0] | bits[1] | bits[2] | bits[3]) >> 32);
+    return i;
+}
+#endif
 
 /* As for arrays. `before` is the time that the first may not be older than. xy gets the records' pixels, x | y << 16. */
 WIDE static int any_bad_in_records(const uint8_t *record, size_t n, uint64_t before, const limits_t *most,
                                    uint32_t *restrict xy)
 {
+    found_t f = {.before = before};
     uint32_t x_most = 0, y_most = 0;
-    uint64_t back = 0;
-    uint8_t p = 0;
     size_t i = 0;
 
-    for (; n - i >= 4; i += 4, record += 4 * SP_RECORD) {
-        GATHER(0, before);
-        GATHER(1, t0);
-        GATHER(2, t1);
-        GATHER(3, t2);
-        before = t3;
-    }
-    for (; i < n; i++, record += SP_RECORD) {
-        GATHER(0, before);
-        before = t0;
+#ifdef HAVE_VECTORS
+    if (before <= INT64_MAX)
+        i = gather_fours(&f, record, n, xy);
+#endif
+    for (record += i * SP_RECORD; i < n; i++, record += SP_RECORD) {
+        const uint64_t t = sp_load_u64(record);
+        f.back |= t < f.before;
+        f.before = t;
+        f.p |= record[12];
+        xy[i] = load_u32(record + 8);
     }
     for (i = 0; i < n; i++) {
         const uint32_t x = xy[i] & 0xffffu, y = xy[i] >> 16;
         x_most = x > x_most ? x : x_most;
         y_most = y > y_most ? y : y_most;
     }
-    return back || x_most >= most->x || y_most >= most->y || p > 1;
+    return f.back || x_most >= most->x || y_most >= most->y || f.p > 1;
 }
 
 /* Whether any of from .. to may be bad, at most CHECKED of them. */

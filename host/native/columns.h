@@ -74,18 +74,28 @@ void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid
 
 /* Where an event of the batch is, and its record to `to`, of which 16 bytes are written: 3 more than a record has. records:
  * whether the events are; a constant, so that loops are compiled for each. */
+SP_INLINE size_t sp_batch_step(int records)
+{
+    return records ? SP_RECORD : 8u;
+}
+
 SP_INLINE const uint8_t *sp_batch_place(const sp_batch_t *b, size_t event, int records)
 {
-    return b->t + event * (records ? SP_RECORD : 8u);
+    return b->t + event * sp_batch_step(records);
+}
+
+SP_INLINE void sp_batch_write_from(const sp_batch_t *b, size_t event, const uint8_t *place, uint8_t *to, int records)
+{
+    uint64_t whole[2];
+    memcpy(whole, place, records ? SP_RECORD_ROOM : 8);
+    if (!records)
+        memcpy(&whole[1], b->tails + 2u * event, 8);
+    memcpy(to, whole, SP_RECORD_ROOM);
 }
 
 SP_INLINE void sp_batch_write(const sp_batch_t *b, size_t event, uint8_t *to, int records)
 {
-    uint64_t whole[2];
-    memcpy(whole, sp_batch_place(b, event, records), records ? SP_RECORD_ROOM : 8);
-    if (!records)
-        memcpy(&whole[1], b->tails + 2u * event, 8);
-    memcpy(to, whole, SP_RECORD_ROOM);
+    sp_batch_write_from(b, event, sp_batch_place(b, event, records), to, records);
 }
 
 /* Fill b with the events first .. first + count (count at most SP_BATCH) of n good ones. The tails are for sp_batch_tails;

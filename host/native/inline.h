@@ -8,11 +8,13 @@
 #define SP_INLINE static inline __attribute__((always_inline, unused))
 #define SP_APART __attribute__((noinline)) /* a function whose work is to cost the loop that calls it nothing */
 #define SP_RARELY(condition) __builtin_expect(!!(condition), 0)
+#define SP_PREFETCH_TO_READ(from, bytes) __builtin_prefetch((const void *)((uintptr_t)(from) + (bytes)))
 #define SP_PREFETCH_TO_WRITE(from, bytes) __builtin_prefetch((const void *)((uintptr_t)(from) + (bytes)), 1)
 #else
 #define SP_INLINE static inline
 #define SP_APART
 #define SP_RARELY(condition) (condition)
+#define SP_PREFETCH_TO_READ(from, bytes) ((void)(from), (void)(bytes))
 #define SP_PREFETCH_TO_WRITE(from, bytes) ((void)(from), (void)(bytes))
 #endif
 
