@@ -85,6 +85,27 @@ def test_a_wrong_event_in_any_block_changes_nothing(settings: str, form: str, ta
     assert tokenizer.stats == expected.stats
 
 
+@pytest.mark.parametrize("form", ["records", "columns"])
+@pytest.mark.parametrize("first_t", [1, 2**63 - 500, 2**63 + 7])
+def test_every_wrong_field_is_found_at_every_place(first_t: int, form: str) -> None:
+    """Events are checked some at a time; times about 2^63 are not what signed numbers hold."""
+    n = 1100
+    good = np.zeros(n, spedge.EVENT_DTYPE)
+    good["t"] = np.uint64(first_t) + np.arange(n, dtype=np.uint64)
+    new("plain").push(in_form(good, form))  # none is wrong
+    for place in [*range(18), *range(1015, 1034), *range(n - 9, n)]:
+        wrong_ones = {"x": (WIDTH, 65535), "y": (HEIGHT, 65535), "p": (2, 255)}
+        if place:
+            wrong_ones["t"] = (int(good["t"][place]) - 2, 0)
+        for name, values in wrong_ones.items():
+            for value in values:
+                events = good.copy()
+                events[name][place] = value
+                with pytest.raises(spedge.InputError) as caught:
+                    new("plain").push(in_form(events, form))
+                assert_found(caught.value, place)
+
+
 @pytest.mark.parametrize("settings", ["voxel", "frames"])
 @pytest.mark.parametrize("form", ["records", "columns"])
 def test_bins_that_end_before_the_events_do(settings: str, form: str) -> None:
