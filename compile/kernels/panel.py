@@ -66,16 +66,12 @@ class PanelLinearKernel(LinearKernel):
 
     @property
     def title(self) -> str:
-        return f"panel_{'' if self.kept is None else 'kept_'}{super().title}{self.limited}"
+        kept, within = "" if self.kept is None else "kept_", "_within" if self.within else ""
+        return f"panel_{kept}{super().title}{within}"
 
     @property
     def gelu(self) -> bool:
         return self.epilogue.steps == GELU
-
-    @property
-    def limited(self) -> str:
-        """The end of the names of what computes it."""
-        return "_within" if self.within else ""
 
     @property
     def by_rows(self) -> bool:
@@ -114,7 +110,7 @@ class PanelLinearKernel(LinearKernel):
             self.from_kept(b, p, self.kept)
         elif together and self.gelu:
             out, table = b.address(p["out"], 0), b.address(p["table"], 0)
-            b.do(f"sp_k_panel_columns_gelu{self.limited}", start, w, x, self.depth, tiles, rows, table, out)
+            b.do("sp_k_panel_columns_gelu", start, w, x, self.depth, tiles, rows, table, int(self.within), out)
         elif together and not self.epilogue.steps:
             b.do("sp_k_panel_columns", start, TILE, w, x, self.depth, tiles, rows, b.address(p["out"], 0))
         else:
@@ -155,7 +151,7 @@ class PanelLinearKernel(LinearKernel):
         at = b.address(sums, 0)
         b.do("sp_k_panel_columns", start, TILE, weights, b.address(p["x"], 0), self.depth, 1, p["left"], at)
         if self.gelu:
-            b.do(f"sp_k_panel_gelus{self.limited}", at, PANEL, b.address(p["table"], 0), p["left"])
+            b.do("sp_k_panel_gelus", at, PANEL, b.address(p["table"], 0), int(self.within), p["left"])
         for c in range(PANEL):
             for r in range(PANEL):
                 column, value = t * PANEL + c, sums[c * PANEL + r]

@@ -143,12 +143,12 @@ static void sums(void)
     sp_k_panel_sums_c(start + 16, weights[0] + 4 * (steps), b, steps, theirs + 16); \
     for (int c = 0; c < 8; ++c) \
         sp_k_panel_gelu_c(theirs + 4 * c, GELU_ZERO); \
-    sp_k_panel_columns_gelu(start, weights[0], b, steps, 2, 4, GELU_ZERO, ours); \
+    sp_k_panel_columns_gelu(start, weights[0], b, steps, 2, 4, GELU_ZERO, 0, ours); \
     compare(ours, theirs, 32); \
     sp_k_panel_sums_c(start, weights[0], b, steps, theirs); \
     sp_k_panel_sums_c(start + 16, weights[0] + 4 * (steps), b, steps, theirs + 16); \
-    sp_k_panel_gelu_within_c(theirs, 8, GELU_ZERO); \
-    sp_k_panel_columns_gelu_within(start, weights[0], b, steps, 2, 4, GELU_ZERO, ours); \
+    sp_k_panel_gelu_columns_c(theirs, 8, GELU_ZERO, 1); \
+    sp_k_panel_columns_gelu(start, weights[0], b, steps, 2, 4, GELU_ZERO, 1, ours); \
     compare(ours, theirs, 32)
 
 static void tiles(void)
@@ -283,14 +283,13 @@ static void gelu(void)
         compare(ours, theirs, 4);
         fill(ours, 4 * columns, i % 4u == 0 ? 1e9f : 320.0f);
         memcpy(theirs, ours, sizeof ours);
-        sp_k_panel_gelu_of_all(ours, columns, GELU_ZERO);
-        for (int32_t c = 0; c < columns; ++c)
-            sp_k_panel_gelu_c(theirs + 4 * c, GELU_ZERO);
+        sp_k_panel_gelu_columns(ours, columns, GELU_ZERO, 0);
+        sp_k_panel_gelu_columns_c(theirs, columns, GELU_ZERO, 0);
         compare(ours, theirs, 4 * columns);
         fill(ours, 4 * columns, 399.0f);
         memcpy(theirs, ours, sizeof ours);
-        sp_k_panel_gelu_within(ours, columns, GELU_ZERO);
-        sp_k_panel_gelu_within_c(theirs, columns, GELU_ZERO);
+        sp_k_panel_gelu_columns(ours, columns, GELU_ZERO, 1);
+        sp_k_panel_gelu_columns_c(theirs, columns, GELU_ZERO, 1);
         compare(ours, theirs, 4 * columns);
     }
 }

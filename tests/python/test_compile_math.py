@@ -69,7 +69,7 @@ static float panel_gelu(float x)
 static float panel_gelu_within(float x)
 {
     float four[4] = {SP_K_GELU_STEPS * x, 0, 0, 0};
-    sp_k_panel_gelu_within_c(four, 1, gelu_table + 4 * 512);
+    sp_k_panel_gelu_columns_c(four, 1, gelu_table + 4 * 512, 1);
     return four[0];
 }
 

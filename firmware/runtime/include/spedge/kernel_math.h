@@ -28,6 +28,13 @@ extern "C" {
 
 #define SP_K_SQRT(x) __builtin_sqrtf(x)
 
+/* Of functions that become part of what calls them, so that what is constant there is one in them. */
+#if defined(__GNUC__)
+#define SP_K_INTO static inline __attribute__((always_inline))
+#else
+#define SP_K_INTO static inline
+#endif
+
 /* The float with these bits. */
 static inline float sp_k_bits(int32_t bits)
 {

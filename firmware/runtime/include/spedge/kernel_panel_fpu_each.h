@@ -269,35 +269,24 @@ static inline void sp_k_panel_mixtures(const float *weights, const float *values
                          : SP_K_FPU_ALL); \
     } while (--tiles > 0)
 
-static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
+SP_K_INTO void sp_k_panel_gelu_columns(float *x, int32_t columns, const float *zero, int within)
 {
-    SP_K_FPU_GELUS(SP_K_FPU_GELU_LIMIT);
+    if (within)
+        SP_K_FPU_GELUS("");
+    else
+        SP_K_FPU_GELUS(SP_K_FPU_GELU_LIMIT);
 }
 
-static inline void sp_k_panel_gelu_within(float *x, int32_t columns, const float *zero)
+SP_K_INTO void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps,
+                                         int32_t tiles, const float *zero, int within, float *sums)
 {
-    SP_K_FPU_GELUS("");
-}
-
-static inline void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps,
-                                         int32_t tiles, const float *zero, float *sums)
-{
-    if (tiles > 0 && SP_K_FPU_KNOWN_IN(steps, 32)) {
-        SP_K_FPU_GELU_TILES(SP_K_FPU_GELU_LIMIT, SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5);
-    } else {
+    if (tiles <= 0 || !SP_K_FPU_KNOWN_IN(steps, 32)) {
         sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
-        sp_k_panel_gelu_of_all(sums, 4 * tiles, zero);
-    }
-}
-
-static inline void sp_k_panel_tiles_gelu_within(const float *start, const float *w, const float *x, int32_t steps,
-                                                int32_t tiles, const float *zero, float *sums)
-{
-    if (tiles > 0 && SP_K_FPU_KNOWN_IN(steps, 32)) {
+        sp_k_panel_gelu_columns(sums, 4 * tiles, zero, within);
+    } else if (within) {
         SP_K_FPU_GELU_TILES("", SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5);
     } else {
-        sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
-        sp_k_panel_gelu_within(sums, 4 * tiles, zero);
+        SP_K_FPU_GELU_TILES(SP_K_FPU_GELU_LIMIT, SP_K_FPU_SIXTEEN_STEPS SP_K_FPU_SIXTEEN_STEPS, steps >> 5);
     }
 }
 

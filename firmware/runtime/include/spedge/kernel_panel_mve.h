@@ -141,10 +141,10 @@ static inline void sp_k_panel_powers_within(float *scores, int32_t keys, const f
     sp_k_store(total, sums);
 }
 
-/* The squares of the entries `at`, counted from that of 0. */
-static inline float32x4_t sp_k_mve_gelu(float32x4_t value, const float *zero, int32x4_t at)
+/* By the squares of a table that has entries for `limited`. */
+static inline float32x4_t sp_k_mve_gelu(float32x4_t value, float32x4_t limited, const float *zero)
 {
-    const uint32x4_t first = vreinterpretq_u32_s32(vshlq_n_s32(at, 4)); /* bytes */
+    const uint32x4_t first = vreinterpretq_u32_s32(vshlq_n_s32(vcvtnq_s32_f32(limited), 4)); /* bytes */
     const float32x4_t f = vaddq_f32(value, vldrwq_gather_offset_f32(zero, first));
     float32x4_t p = vldrwq_gather_offset_f32(zero + 3, first);
     p = vfmaq_f32(vldrwq_gather_offset_f32(zero + 2, first), p, f);
@@ -155,13 +155,16 @@ static inline void sp_k_panel_gelu(float *x, const float *zero)
 {
     const float32x4_t value = sp_k_load(x);
     const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(value, vdupq_n_f32(-256.0f)), vdupq_n_f32(255.0f));
-    sp_k_store(x, sp_k_mve_gelu(value, zero, vcvtnq_s32_f32(limited)));
+    sp_k_store(x, sp_k_mve_gelu(value, limited, zero));
 }
 
-static inline void sp_k_panel_gelu_within(float *x, int32_t columns, const float *zero)
+SP_K_INTO void sp_k_panel_gelu_columns(float *x, int32_t columns, const float *zero, int within)
 {
     for (; columns > 0; --columns, x += 4)
-        sp_k_store(x, sp_k_mve_gelu(sp_k_load(x), zero, vcvtnq_s32_f32(sp_k_load(x))));
+        if (within)
+            sp_k_store(x, sp_k_mve_gelu(sp_k_load(x), sp_k_load(x), zero));
+        else
+            sp_k_panel_gelu(x, zero);
 }
 
 static inline void sp_k_panel_scale(float *sums, const float *by)

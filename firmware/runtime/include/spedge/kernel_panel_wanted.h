@@ -25,24 +25,11 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
         sp_k_panel_plus(start, plus, w, x, steps, sums);
 }
 
-static inline void sp_k_panel_gelu_of_all(float *x, int32_t columns, const float *zero)
-{
-    for (; columns > 0; --columns, x += 4)
-        sp_k_panel_gelu(x, zero);
-}
-
-static inline void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps,
-                                         int32_t tiles, const float *zero, float *sums)
+SP_K_INTO void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps, int32_t tiles,
+                                     const float *zero, int within, float *sums)
 {
     sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
-    sp_k_panel_gelu_of_all(sums, 4 * tiles, zero);
-}
-
-static inline void sp_k_panel_tiles_gelu_within(const float *start, const float *w, const float *x, int32_t steps,
-                                                int32_t tiles, const float *zero, float *sums)
-{
-    sp_k_panel_tiles(start, 16, w, x, steps, tiles, sums);
-    sp_k_panel_gelu_within(sums, 4 * tiles, zero);
+    sp_k_panel_gelu_columns(sums, 4 * tiles, zero, within);
 }
 
 static inline void sp_k_panel_few_tiles(const float *start, int32_t apart, const float *w, const float *x,
@@ -123,45 +110,24 @@ SP_K_APART void sp_k_panel_gelu_of_one(float *x, int32_t columns, const float *z
     }
 }
 
-/* gelu(x / 32) of a number of columns x[c][r] that is a multiple of four. */
-static inline void sp_k_panel_gelus(float *x, int32_t columns, const float *zero, int32_t rows)
+/* sp_k_panel_gelu_columns of a number of columns that is a multiple of four. */
+SP_K_INTO void sp_k_panel_gelus(float *x, int32_t columns, const float *zero, int within, int32_t rows)
 {
     if (rows > 1)
-        sp_k_panel_gelu_of_all(x, columns, zero);
-    else
-        sp_k_panel_gelu_of_one(x, columns, zero);
-}
-
-/* The same where the table has all that they can be. */
-static inline void sp_k_panel_gelus_within(float *x, int32_t columns, const float *zero, int32_t rows)
-{
-    if (rows > 1)
-        sp_k_panel_gelu_within(x, columns, zero);
+        sp_k_panel_gelu_columns(x, columns, zero, within);
     else
         sp_k_panel_gelu_of_one(x, columns, zero);
 }
 
 /* sp_k_panel_columns, start[16 tiles], and the GELU of all sums. */
-static inline void sp_k_panel_columns_gelu(const float *start, const float *w, const float *x, int32_t steps,
-                                           int32_t tiles, int32_t rows, const float *zero, float *sums)
+SP_K_INTO void sp_k_panel_columns_gelu(const float *start, const float *w, const float *x, int32_t steps, int32_t tiles,
+                                       int32_t rows, const float *zero, int within, float *sums)
 {
     if (rows > SP_K_PANEL_FEW) {
-        sp_k_panel_tiles_gelu(start, w, x, steps, tiles, zero, sums);
+        sp_k_panel_tiles_gelu(start, w, x, steps, tiles, zero, within, sums);
     } else {
         sp_k_panel_few_tiles(start, 16, w, x, steps, tiles, rows, sums);
-        sp_k_panel_gelus(sums, 4 * tiles, zero, rows);
-    }
-}
-
-/* The same where the table has all that they can be. */
-static inline void sp_k_panel_columns_gelu_within(const float *start, const float *w, const float *x, int32_t steps,
-                                                  int32_t tiles, int32_t rows, const float *zero, float *sums)
-{
-    if (rows > SP_K_PANEL_FEW) {
-        sp_k_panel_tiles_gelu_within(start, w, x, steps, tiles, zero, sums);
-    } else {
-        sp_k_panel_few_tiles(start, 16, w, x, steps, tiles, rows, sums);
-        sp_k_panel_gelus_within(sums, 4 * tiles, zero, rows);
+        sp_k_panel_gelus(sums, 4 * tiles, zero, within, rows);
     }
 }
 

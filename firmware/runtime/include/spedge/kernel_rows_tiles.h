@@ -28,7 +28,6 @@ typedef int32_t sp_k_whole_lanes_t __attribute__((vector_size(4 * SP_K_LANES), a
 typedef int16_t sp_k_half_lanes_t __attribute__((vector_size(2 * SP_K_LANES), aligned(2), may_alias));
 typedef int8_t sp_k_byte_lanes_t __attribute__((vector_size(SP_K_LANES), aligned(1), may_alias));
 
-#define SP_K_INTO static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define SP_K_UNROLL _Pragma("clang loop unroll(full)")
 #else
