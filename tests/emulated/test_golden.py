@@ -29,7 +29,7 @@ from tests.python.test_tokenizer import (
 from tests.tiny import build_firmware, missing_for
 
 RECORDINGS = ("nmnist_34x34", "adversarial_46x37")
-BOARDS = ("mps2-an386", "mps2-an500")
+BOARDS = ("mps2-an386", "mps2-an500", "mps2-m0plus")
 
 
 @pytest.mark.parametrize("board", BOARDS)

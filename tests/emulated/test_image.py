@@ -27,7 +27,7 @@ def board_image(request: pytest.FixtureRequest) -> tuple[str, Path]:
     return request.param, build(load_board(request.param), None).path
 
 
-@pytest.mark.parametrize("board_image", BARE, indirect=True)
+@pytest.mark.parametrize("board_image", [*BARE, pytest.param("mps2-m0plus", marks=pytest.mark.long)], indirect=True)
 def test_a_chip_reads_its_image_from_its_flash(board_image: tuple[str, Path]) -> None:
     name, path = board_image
     with open_board(load_board(name), path) as device:
