@@ -9,28 +9,44 @@
 extern "C" {
 #endif
 
-/* 16 multiply-accumulates in six instructions. Written out, because compilers load the four scalars one by one. */
+/* Two steps, 32 multiply-accumulates, in eleven instructions. Written out, because compilers load the scalars one by one. */
+#define SP_K_MVE_FMAS(vector, s0, s1, s2, s3) \
+    "vfma.f32 %q[s0], " vector ", " s0 "\n\t" \
+    "vfma.f32 %q[s1], " vector ", " s1 "\n\t" \
+    "vfma.f32 %q[s2], " vector ", " s2 "\n\t" \
+    "vfma.f32 %q[s3], " vector ", " s3 "\n\t"
 #define SP_K_MVE_STEP \
     "vldrw.32 q4, [%[b]], #16\n\t" \
-    "ldmia.w %[a]!, {r4, r5, r6, r8}\n\t" \
-    "vfma.f32 %q[s0], q4, r4\n\t" \
-    "vfma.f32 %q[s1], q4, r5\n\t" \
-    "vfma.f32 %q[s2], q4, r6\n\t" \
-    "vfma.f32 %q[s3], q4, r8\n\t"
+    "ldmia.w %[a]!, {r4, r5, r6, r8}\n\t" SP_K_MVE_FMAS("q4", "r4", "r5", "r6", "r8")
+#define SP_K_MVE_2_STEPS \
+    "vldrw.32 q4, [%[b]], #16\n\t" \
+    "ldmia.w %[a]!, {r4, r5, r6, r8, r9, r10, r11, r12}\n\t" \
+    "vldrw.32 q5, [%[b]], #16\n\t" SP_K_MVE_FMAS("q4", "r4", "r5", "r6", "r8") \
+        SP_K_MVE_FMAS("q5", "r9", "r10", "r11", "r12")
+
+#define SP_K_MVE_8_STEPS SP_K_MVE_2_STEPS SP_K_MVE_2_STEPS SP_K_MVE_2_STEPS SP_K_MVE_2_STEPS
+#define SP_K_MVE_CHANGED [s0] "+w"(s0), [s1] "+w"(s1), [s2] "+w"(s2), [s3] "+w"(s3), [a] "+r"(a), [b] "+r"(b)
+#define SP_K_MVE_USED \
+    "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", \
+        "cc", "memory"
 
 static inline void sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2, float32x4_t s3, const float *a,
                                   const float *b, int32_t steps, float *sums)
 {
-    const int32_t blocks = steps >> 2, rest = steps & 3;
-    __asm__ volatile("wls lr, %[blocks], 2f\n\t"
-                     "1:\n\t" SP_K_MVE_STEP SP_K_MVE_STEP SP_K_MVE_STEP SP_K_MVE_STEP "le lr, 1b\n\t"
-                     "2:\n\t"
-                     "wls lr, %[rest], 4f\n\t"
-                     "3:\n\t" SP_K_MVE_STEP "le lr, 3b\n\t"
-                     "4:\n\t"
-                     : [s0] "+w"(s0), [s1] "+w"(s1), [s2] "+w"(s2), [s3] "+w"(s3), [a] "+r"(a), [b] "+r"(b)
-                     : [blocks] "r"(blocks), [rest] "r"(rest)
-                     : "r4", "r5", "r6", "r8", "lr", "s16", "s17", "s18", "s19", "cc", "memory");
+    if (__builtin_constant_p(steps) && steps == 16) {
+        __asm__ volatile(SP_K_MVE_8_STEPS SP_K_MVE_8_STEPS : SP_K_MVE_CHANGED : : SP_K_MVE_USED);
+    } else {
+        const int32_t blocks = steps >> 3, rest = steps & 7;
+        __asm__ volatile("wls lr, %[blocks], 2f\n\t"
+                         "1:\n\t" SP_K_MVE_8_STEPS "le lr, 1b\n\t"
+                         "2:\n\t"
+                         "wls lr, %[rest], 4f\n\t"
+                         "3:\n\t" SP_K_MVE_STEP "le lr, 3b\n\t"
+                         "4:\n\t"
+                         : SP_K_MVE_CHANGED
+                         : [blocks] "r"(blocks), [rest] "r"(rest)
+                         : SP_K_MVE_USED);
+    }
     sp_k_store(sums, s0);
     sp_k_store(sums + 4, s1);
     sp_k_store(sums + 8, s2);
