@@ -90,8 +90,17 @@ static void few(int32_t steps)
     sp_k_panel_turned_c(start, a, b, steps, theirs); \
     compare(ours, theirs, 16)
 
+#define row(apart, steps) \
+    memcpy(ours, start, 16 * sizeof *start); \
+    memcpy(theirs, start, 16 * sizeof *start); \
+    sp_k_row(a, apart, weights[0], steps, ours); \
+    sp_k_row_c(a, apart, weights[0], steps, theirs); \
+    compare(ours, theirs, 8)
+
 static void sums(void)
 {
+    volatile int32_t any = 3;
+    const int32_t apart = any; /* that the compiler does not know */
     for (int32_t steps = 0; steps <= STEPS; ++steps) {
         fill(a, 4 * STEPS, 2.0f);
         fill(b, 4 * STEPS, 2.0f);
@@ -107,13 +116,9 @@ static void sums(void)
         sp_k_panel_turned(start, a, b, steps, ours);
         sp_k_panel_turned_c(start, a, b, steps, theirs);
         compare(ours, theirs, 16);
-        for (int32_t apart = 1; apart <= 4; apart += 3) {
-            memcpy(ours, start, 16 * sizeof *start);
-            memcpy(theirs, start, 16 * sizeof *start);
-            sp_k_row(a, apart, weights[0], steps, ours);
-            sp_k_row_c(a, apart, weights[0], steps, theirs);
-            compare(ours, theirs, 8);
-        }
+        row(1, steps);
+        row(4, steps);
+        row(apart, steps);
         few(steps);
     }
     fill(a, 4 * STEPS, 2.0f);

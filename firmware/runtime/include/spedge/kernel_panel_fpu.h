@@ -121,6 +121,7 @@ static inline void sp_k_panel_plus(const float *start, const float *x, const flo
 }
 
 /* Tiles one after the other, whose numbers of steps the compiler knows. */
+#define SP_K_PANEL_TILES
 #define SP_K_PANEL_LOOPS
 #define SP_K_FPU_SHORT_TILES(start, ...) \
     do { \

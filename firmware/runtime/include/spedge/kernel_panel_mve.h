@@ -9,6 +9,12 @@
 extern "C" {
 #endif
 
+#if defined(__clang__)
+#define SP_K_MVE_NOT_UNROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define SP_K_MVE_NOT_UNROLLED _Pragma("GCC unroll 1")
+#endif
+
 /* Two steps, 32 multiply-accumulates, in eleven instructions. Written out, because compilers load the scalars one by one. */
 #define SP_K_MVE_FMAS(vector, s0, s1, s2, s3) \
     "vfma.f32 %q[s0], " vector ", " s0 "\n\t" \
@@ -30,11 +36,19 @@ extern "C" {
     "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", \
         "cc", "memory"
 
-static inline void sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2, float32x4_t s3, const float *a,
-                                  const float *b, int32_t steps, float *sums)
+/* Returns what is behind a's steps. */
+SP_K_INTO const float *sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2, float32x4_t s3, const float *a,
+                                      const float *b, int32_t steps, float *sums)
 {
-    if (__builtin_constant_p(steps) && steps == 16) {
+    const int known = __builtin_constant_p(steps) && steps > 0 && steps % 16 == 0;
+    if (known && steps == 16) {
         __asm__ volatile(SP_K_MVE_8_STEPS SP_K_MVE_8_STEPS : SP_K_MVE_CHANGED : : SP_K_MVE_USED);
+    } else if (known) {
+        __asm__ volatile("dls lr, %[blocks]\n\t"
+                         "1:\n\t" SP_K_MVE_8_STEPS SP_K_MVE_8_STEPS "le lr, 1b\n\t"
+                         : SP_K_MVE_CHANGED
+                         : [blocks] "r"(steps >> 4)
+                         : SP_K_MVE_USED);
     } else {
         const int32_t blocks = steps >> 3, rest = steps & 7;
         __asm__ volatile("wls lr, %[blocks], 2f\n\t"
@@ -51,20 +65,48 @@ static inline void sp_k_mve_steps(float32x4_t s0, float32x4_t s1, float32x4_t s2
     sp_k_store(sums + 4, s1);
     sp_k_store(sums + 8, s2);
     sp_k_store(sums + 12, s3);
+    return a;
+}
+
+SP_K_INTO const float *sp_k_mve_sums(const float *start, const float *a, const float *b, int32_t steps, float *sums)
+{
+    return sp_k_mve_steps(sp_k_load(start), sp_k_load(start + 4), sp_k_load(start + 8), sp_k_load(start + 12), a, b,
+                          steps, sums);
+}
+
+SP_K_INTO const float *sp_k_mve_plus(const float *start, const float *x, const float *a, const float *b, int32_t steps,
+                                     float *sums)
+{
+    return sp_k_mve_steps(vaddq_f32(sp_k_load(x), sp_k_load(start)), vaddq_f32(sp_k_load(x + 4), sp_k_load(start + 4)),
+                          vaddq_f32(sp_k_load(x + 8), sp_k_load(start + 8)),
+                          vaddq_f32(sp_k_load(x + 12), sp_k_load(start + 12)), a, b, steps, sums);
 }
 
 static inline void sp_k_panel_sums(const float *start, const float *a, const float *b, int32_t steps, float *sums)
 {
-    sp_k_mve_steps(sp_k_load(start), sp_k_load(start + 4), sp_k_load(start + 8), sp_k_load(start + 12), a, b, steps,
-                   sums);
+    sp_k_mve_sums(start, a, b, steps, sums);
 }
 
 static inline void sp_k_panel_plus(const float *start, const float *x, const float *a, const float *b, int32_t steps,
                                    float *sums)
 {
-    sp_k_mve_steps(vaddq_f32(sp_k_load(x), sp_k_load(start)), vaddq_f32(sp_k_load(x + 4), sp_k_load(start + 4)),
-                   vaddq_f32(sp_k_load(x + 8), sp_k_load(start + 8)),
-                   vaddq_f32(sp_k_load(x + 12), sp_k_load(start + 12)), a, b, steps, sums);
+    sp_k_mve_plus(start, x, a, b, steps, sums);
+}
+
+/* A tile's weights end where the next one's begin: one register less. */
+#define SP_K_PANEL_TILES
+static inline void sp_k_panel_tiles(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
+                                    int32_t tiles, float *sums)
+{
+    for (; tiles > 0; --tiles, start += apart, sums += 16)
+        w = sp_k_mve_sums(start, w, x, steps, sums);
+}
+
+static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, const float *w, const float *x,
+                                         int32_t steps, int32_t tiles, float *sums)
+{
+    for (; tiles > 0; --tiles, start += 16, plus += 16, sums += 16)
+        w = sp_k_mve_plus(start, plus, w, x, steps, sums);
 }
 
 static inline void sp_k_panel_turned(const float *x, const float *a, const float *b, int32_t steps, float *sums)
@@ -96,12 +138,34 @@ SP_K_APART void sp_k_panel_few(const float *w, const float *x, int32_t steps, in
     vstrwq_scatter_shifted_offset_f32(sums, columns, s0);
 }
 
-static inline void sp_k_row(const float *x, int32_t apart, const float *w, int32_t steps, float *sums)
+/* A step of a row by eight columns, of which the number is in `scalar`. */
+#define SP_K_MVE_ROW(scalar) \
+    "vldrw.32 q4, [%[w]], #16\n\t" \
+    "vldrw.32 q5, [%[w]], #16\n\t" \
+    "vfma.f32 %q[s0], q4, " scalar "\n\t" \
+    "vfma.f32 %q[s1], q5, " scalar "\n\t"
+#define SP_K_MVE_ROW_NEXT "ldr r4, [%[x]], %[next]\n\t" SP_K_MVE_ROW("r4")
+
+SP_K_INTO void sp_k_row(const float *x, int32_t apart, const float *w, int32_t steps, float *sums)
 {
     float32x4_t s0 = sp_k_load(sums), s1 = sp_k_load(sums + 4);
-    for (int32_t k = 0; k < steps; ++k) {
-        s0 = vfmaq_n_f32(s0, sp_k_load(w + 8 * k), x[k * apart]);
-        s1 = vfmaq_n_f32(s1, sp_k_load(w + 8 * k + 4), x[k * apart]);
+    if (__builtin_constant_p(apart) && apart < 64) { /* so far one load goes on */
+        const int32_t blocks = steps >> 2, rest = steps & 3;
+        __asm__ volatile("wls lr, %[blocks], 2f\n\t"
+                         "1:\n\t" SP_K_MVE_ROW_NEXT SP_K_MVE_ROW_NEXT SP_K_MVE_ROW_NEXT SP_K_MVE_ROW_NEXT
+                         "le lr, 1b\n\t"
+                         "2:\n\t"
+                         "wls lr, %[rest], 4f\n\t"
+                         "3:\n\t" SP_K_MVE_ROW_NEXT "le lr, 3b\n\t"
+                         "4:\n\t"
+                         : [s0] "+w"(s0), [s1] "+w"(s1), [x] "+r"(x), [w] "+r"(w)
+                         : [blocks] "r"(blocks), [rest] "r"(rest), [next] "i"(4 * apart)
+                         : "r4", "lr", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "cc", "memory");
+    } else {
+        for (int32_t k = 0; k < steps; ++k) {
+            s0 = vfmaq_n_f32(s0, sp_k_load(w + 8 * k), x[k * apart]);
+            s1 = vfmaq_n_f32(s1, sp_k_load(w + 8 * k + 4), x[k * apart]);
+        }
     }
     sp_k_store(sums, s0);
     sp_k_store(sums + 4, s1);
@@ -190,19 +254,26 @@ static inline void sp_k_panel_scale(float *sums, const float *by)
         sp_k_store(sums + i, vmulq_f32(sp_k_load(sums + i), four));
 }
 
-/* A vector holds the four heads. */
+/* A vector holds the four heads. Of a tile, eight scalars are taken by one load. */
+#define SP_K_MVE_KEY(even, odd) \
+    "vldrw.32 q4, [%[weights]], #16\n\t" \
+    "vfma.f32 %q[s0], q4, " even "\n\t" \
+    "vfma.f32 %q[s1], q4, " odd "\n\t"
+
 static inline void sp_k_panel_mixtures(const float *weights, const float *values, int32_t tiles, int32_t stride,
                                        float *sums)
 {
     const uint32x4_t heads = vidupq_n_u32(0, 2);
     float32x4_t s0 = vdupq_n_f32(0.0f), s1 = s0;
-    for (int32_t t = 0; t < tiles; ++t, weights += 16, values += stride) {
-        for (int j = 0; j < 4; ++j) {
-            const float32x4_t four = sp_k_load(weights + 4 * j);
-            s0 = vfmaq_n_f32(s0, four, values[j]);
-            s1 = vfmaq_n_f32(s1, four, values[4 + j]);
-        }
-    }
+    __asm__ volatile("wls lr, %[tiles], 2f\n\t"
+                     "1:\n\t"
+                     "ldmia.w %[values], {r4, r5, r6, r8, r9, r10, r11, r12}\n\t"
+                     "add %[values], %[values], %[bytes]\n\t" SP_K_MVE_KEY("r4", "r9") SP_K_MVE_KEY("r5", "r10")
+                         SP_K_MVE_KEY("r6", "r11") SP_K_MVE_KEY("r8", "r12") "le lr, 1b\n\t"
+                                                                             "2:\n\t"
+                     : [s0] "+w"(s0), [s1] "+w"(s1), [weights] "+r"(weights), [values] "+r"(values)
+                     : [tiles] "r"(tiles), [bytes] "r"(4 * stride)
+                     : SP_K_MVE_USED);
     vstrwq_scatter_shifted_offset_f32(sums, heads, s0);
     vstrwq_scatter_shifted_offset_f32(sums + 1, heads, s1);
 }
@@ -230,37 +301,39 @@ static inline void sp_k_panel_norm(const float *x, int32_t width, float share, f
 static inline void sp_k_panel_centre(float *x, int32_t width, float share)
 {
     float32x4_t even = vdupq_n_f32(0.0f), odd = even;
-    int32_t k = 0;
-    for (; k < (width & ~3); k += 2) {
-        even = vaddq_f32(even, sp_k_load(x + 4 * k));
-        odd = vaddq_f32(odd, sp_k_load(x + 4 * k + 4));
+    const float *at = x;
+    SP_K_MVE_NOT_UNROLLED
+    for (int32_t k = 0; k < width >> 2; ++k, at += 16) {
+        even = vaddq_f32(vaddq_f32(even, sp_k_load(at)), sp_k_load(at + 8));
+        odd = vaddq_f32(vaddq_f32(odd, sp_k_load(at + 4)), sp_k_load(at + 12));
     }
     even = vaddq_f32(even, odd);
-    for (; k < width; ++k)
-        even = vaddq_f32(even, sp_k_load(x + 4 * k));
+    for (int32_t k = 0; k < (width & 3); ++k, at += 4)
+        even = vaddq_f32(even, sp_k_load(at));
     even = vmulq_n_f32(even, share);
-    for (k = 0; k < width; ++k)
-        sp_k_store(x + 4 * k, vsubq_f32(sp_k_load(x + 4 * k), even));
+    for (int32_t k = 0; k < width; ++k, x += 4)
+        sp_k_store(x, vsubq_f32(sp_k_load(x), even));
 }
 
 static inline void sp_k_panel_norm_centred(const float *x, int32_t width, float share, float epsilon, float *out)
 {
     float32x4_t even = vdupq_n_f32(0.0f), odd = even;
+    const float *at = x;
     float scale[4];
-    int32_t k = 0;
-    for (; k < (width & ~3); k += 2) {
-        const float32x4_t first = sp_k_load(x + 4 * k), second = sp_k_load(x + 4 * k + 4);
-        even = vfmaq_f32(even, first, first);
-        odd = vfmaq_f32(odd, second, second);
+    SP_K_MVE_NOT_UNROLLED
+    for (int32_t k = 0; k < width >> 2; ++k, at += 16) {
+        const float32x4_t a = sp_k_load(at), b = sp_k_load(at + 4), c = sp_k_load(at + 8), d = sp_k_load(at + 12);
+        even = vfmaq_f32(vfmaq_f32(even, a, a), c, c);
+        odd = vfmaq_f32(vfmaq_f32(odd, b, b), d, d);
     }
     even = vaddq_f32(even, odd);
-    for (; k < width; ++k)
-        even = vfmaq_f32(even, sp_k_load(x + 4 * k), sp_k_load(x + 4 * k));
+    for (int32_t k = 0; k < (width & 3); ++k, at += 4)
+        even = vfmaq_f32(even, sp_k_load(at), sp_k_load(at));
     sp_k_store(scale, vaddq_n_f32(vmulq_n_f32(even, share), epsilon));
     for (int r = 0; r < 4; ++r)
         scale[r] = 1.0f / SP_K_SQRT(scale[r]);
     even = sp_k_load(scale);
-    for (k = 0; k < width; ++k)
+    for (int32_t k = 0; k < width; ++k)
         sp_k_store(out + 4 * k, vmulq_f32(sp_k_load(x + 4 * k), even));
 }
 

@@ -10,7 +10,7 @@ extern "C" {
 #define SP_K_PANEL_FEW 2
 #endif
 
-#ifndef SP_K_PANEL_LOOPS /* where the core's own file has none */
+#ifndef SP_K_PANEL_TILES /* where the core's own file has none */
 static inline void sp_k_panel_tiles(const float *start, int32_t apart, const float *w, const float *x, int32_t steps,
                                     int32_t tiles, float *sums)
 {
@@ -24,7 +24,9 @@ static inline void sp_k_panel_tiles_plus(const float *start, const float *plus, 
     for (; tiles > 0; --tiles, start += 16, plus += 16, w += 4 * steps, sums += 16)
         sp_k_panel_plus(start, plus, w, x, steps, sums);
 }
+#endif
 
+#ifndef SP_K_PANEL_LOOPS
 SP_K_INTO void sp_k_panel_tiles_gelu(const float *start, const float *w, const float *x, int32_t steps, int32_t tiles,
                                      const float *zero, int within, float *sums)
 {
