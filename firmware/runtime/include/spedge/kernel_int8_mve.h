@@ -9,32 +9,39 @@
 extern "C" {
 #endif
 
-/* Written out, because compilers load the rows ahead of the loop, and move them to the stack and back. */
-static inline void sp_k_dot16_mve_4(const int8_t *x, const int8_t *w, int32_t blocks, float scale, float bias,
-                                    float *out)
+/* Sixteen products of each of four rows: `dot` begins their sums, or adds to them. Written out, because compilers load the
+ * rows ahead of the loop, and move them to the stack and back. */
+#define SP_K_MVE_DOT(dot) \
+    "vldrb.8 q4, [%[w]], #16\n\t" \
+    "vldrb.8 q5, [%[x]], #16\n\t" \
+    "vldrb.8 q6, [%[x]], #16\n\t" dot " r4, q5, q4\n\t" \
+    "vldrb.8 q5, [%[x]], #16\n\t" dot " r6, q6, q4\n\t" \
+    "vldrb.8 q6, [%[x]], #16\n\t" dot " r8, q5, q4\n\t" dot " r10, q6, q4\n\t"
+#define SP_K_MVE_FIRST_DOT SP_K_MVE_DOT("vmladav.s8")
+#define SP_K_MVE_NEXT_DOT SP_K_MVE_DOT("vmladava.s8")
+#define SP_K_MVE_DOTS \
+    "vmov %q[sums][2], %q[sums][0], r4, r8\n\t" \
+    "vmov %q[sums][3], %q[sums][1], r6, r10\n\t"
+#define SP_K_MVE_DOT_USED \
+    "r4", "r6", "r8", "r10", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "cc", \
+        "memory"
+
+SP_K_INTO void sp_k_dot16_mve_4(const int8_t *x, const int8_t *w, int32_t blocks, float scale, float bias, float *out)
 {
-    register int32_t s0 __asm__("r4") = 0; /* vmladava adds to even registers */
-    register int32_t s1 __asm__("r6") = 0;
-    register int32_t s2 __asm__("r8") = 0;
-    register int32_t s3 __asm__("r10") = 0;
-    __asm__ volatile("wls lr, %[blocks], 2f\n\t"
-                     "1:\n\t"
-                     "vldrb.8 q4, [%[w]], #16\n\t"
-                     "vldrb.8 q5, [%[x]], #16\n\t"
-                     "vldrb.8 q6, [%[x]], #16\n\t"
-                     "vmladava.s8 %[s0], q5, q4\n\t"
-                     "vldrb.8 q5, [%[x]], #16\n\t"
-                     "vmladava.s8 %[s1], q6, q4\n\t"
-                     "vldrb.8 q6, [%[x]], #16\n\t"
-                     "vmladava.s8 %[s2], q5, q4\n\t"
-                     "vmladava.s8 %[s3], q6, q4\n\t"
-                     "le lr, 1b\n\t"
-                     "2:\n\t"
-                     : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [x] "+r"(x), [w] "+r"(w)
-                     : [blocks] "r"(blocks)
-                     : "lr", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "cc",
-                       "memory");
-    const int32x4_t sums = {s0, s1, s2, s3};
+    int32x4_t sums;
+    if (__builtin_constant_p(blocks) && blocks == 4) {
+        __asm__ volatile(SP_K_MVE_FIRST_DOT SP_K_MVE_NEXT_DOT SP_K_MVE_NEXT_DOT SP_K_MVE_NEXT_DOT SP_K_MVE_DOTS
+                         : [sums] "=w"(sums), [x] "+r"(x), [w] "+r"(w)
+                         :
+                         : SP_K_MVE_DOT_USED);
+    } else {
+        __asm__ volatile(SP_K_MVE_FIRST_DOT "wls lr, %[rest], 2f\n\t"
+                                            "1:\n\t" SP_K_MVE_NEXT_DOT "le lr, 1b\n\t"
+                                            "2:\n\t" SP_K_MVE_DOTS
+                         : [sums] "=w"(sums), [x] "+r"(x), [w] "+r"(w)
+                         : [rest] "r"(blocks - 1)
+                         : "lr", SP_K_MVE_DOT_USED);
+    }
     sp_k_store(out, vfmasq_n_f32(vcvtq_f32_s32(sums), vdupq_n_f32(scale), bias));
 }
 
