@@ -48,14 +48,27 @@ def _heads(graph: Graph, value: Value, heads: int) -> Heads | None:
     node = graph.producer(value)
     if isinstance(node, Norm):
         return [(np.eye(value.width), np.zeros(value.width))] if node.scale is None and heads == 1 else None
-    if not isinstance(node, Linear | HeadLinear) or node.quant is not None:
+    weight = _weight(graph, node) if isinstance(node, Linear | HeadLinear) else None
+    if weight is None or not isinstance(node, Linear | HeadLinear):
         return None
     before = _heads(graph, node.x, heads if isinstance(node, HeadLinear) else 1)
     if before is None:
         return None
     bias = np.zeros(value.width) if node.bias is None else node.bias.astype(np.float64)
     if isinstance(node, HeadLinear):
-        weights, parts = list(node.weight.astype(np.float64)), before
+        weights, parts = list(weight), before
     else:
-        weights, parts = np.split(node.weight.astype(np.float64), heads, axis=1), before * heads
+        weights, parts = np.split(weight, heads, axis=1), before * heads
     return [(a @ w, added @ w + b) for (a, added), w, b in zip(parts, weights, np.split(bias, heads), strict=True)]
+
+
+def _weight(graph: Graph, node: Linear | HeadLinear) -> NDArray[np.float64] | None:
+    """The weights with which a row cannot make more than it makes in 8 bits; None where that is not known.
+
+    Rounding to multiples of s moves none of a row's w numbers by more than s / 2, and limiting them to 8 bits makes
+    none larger: a normalised row becomes no longer than sqrt(w) (1 + s / 2).
+    """
+    weight = node.weight.astype(np.float64)
+    if node.quant is None or node.quant.x_scale is None:
+        return weight
+    return weight * (1 + node.quant.x_scale / 2) if isinstance(graph.producer(node.x), Norm) else None

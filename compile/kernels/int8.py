@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Epilogue, Kernel, Layout, LinearKernel, Parameter
+from .base import PANEL, Epilogue, Kernel, Layout, LinearKernel, Parameter
+from .panel import COLUMNS as ROW_COLUMNS
 from .panel import GELU
 
 if TYPE_CHECKING:
@@ -56,6 +57,24 @@ class WeightLinearKernel(LinearKernel):
 
     def finish(self, b: Builder, p: dict[str, Any], total: Any, column: Any) -> Any:
         return _scaled(b, p, total, column, self.bias)
+
+
+@dataclass(frozen=True)
+class RowWeightLinearKernel(WeightLinearKernel):
+    """WeightLinearKernel of one row with tiles of eight columns."""
+
+    def body(self, b: Builder, p: dict[str, Any]) -> None:
+        apart = PANEL if self.x.panel else 1
+        with b.loop(self.width // ROW_COLUMNS, "tile") as t:
+            sums = b.array(ROW_COLUMNS, "sums")
+            for c in range(ROW_COLUMNS):
+                b.store(sums, c, b.number(0))
+            weights = b.address(p["w"], t * (self.depth * ROW_COLUMNS))
+            b.do("sp_k_row_bytes", b.address(p["x"], 0), apart, weights, self.depth, b.address(sums, 0))
+            for c in range(ROW_COLUMNS):
+                column = t * ROW_COLUMNS + c
+                value = self.epilogue.apply(b, p, self.finish(b, p, sums[c], column), 0, column)
+                b.store(p["out"], self.out.at(0, column), value)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .base import PANEL, Parameter
 from .int8 import Int8LinearKernel, QuantiseKernel
+from .panel import adds
 
 if TYPE_CHECKING:
     from .builder import Builder
@@ -79,6 +80,7 @@ class Int8VectorLinearKernel(Int8LinearKernel):
     def body(self, b: Builder, p: dict[str, Any]) -> None:
         depth = padded(self.depth)
         alone = self.out.panel and (self.gelu or not self.epilogue.steps)
+        added = self.rows == PANEL and adds(self.epilogue, self.out)
         with b.loop(self.width, "column") as column:
             values = p["out"] if alone else b.array(self.rows, "values")
             at = b.address(values, column * PANEL if alone else 0)
@@ -88,6 +90,9 @@ class Int8VectorLinearKernel(Int8LinearKernel):
             b.do("sp_k_dot16", x, weights, depth // BLOCK, self.rows, p["scale"][column], bias, at)
             if self.gelu:
                 b.do("sp_k_panel_gelu", at, b.address(p["table"], 0))
-            for r in range(0 if alone else self.rows):
+            if added:
+                to = column * PANEL
+                b.do("sp_k_panel_add_column", b.address(p["x0"], to), at, b.address(p["out"], to))
+            for r in range(0 if alone or added else self.rows):
                 value = self.epilogue.apply(b, p, values[r], r, column)
                 b.store(p["out"], self.out.at(r, column), value)

@@ -22,7 +22,7 @@ from ..kernels.base import (
     SoftmaxKernel,
     Step,
 )
-from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, WeightLinearKernel, groups, pack
+from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, RowWeightLinearKernel, WeightLinearKernel, groups, pack
 from ..kernels.int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
 from ..kernels.panel import (
     HeadsMixKernel,
@@ -237,8 +237,11 @@ class Calls:
             args.append(Arg(symbol=bias.symbol, per_head=width))
         args.append(self.places.write(buffer, blocks, per_head=width))
         assert x.buffer is not None
-        row = RowLinearKernel if in_a_row(self.target, x.buffer.layout, blocks, tile) else LinearKernel
-        kind = row if node.quant is None else WeightLinearKernel
+        alone = in_a_row(self.target, x.buffer.layout, blocks, tile)
+        if node.quant is None:
+            kind = RowLinearKernel if alone else LinearKernel
+        else:
+            kind = RowWeightLinearKernel if alone else WeightLinearKernel
         kernel = kind(
             self.rows(blocks),
             depth,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..graph.bounds import largest_score, largest_sum
 from ..graph.nodes import ALL, Attention, Graph, HeadLinear, Linear, Map, demand
 from ..kernels.base import PANEL, Layout, LinearKernel
-from ..kernels.int8 import WeightLinearKernel
+from ..kernels.int8 import RowWeightLinearKernel, WeightLinearKernel
 from ..kernels.panel import COLUMNS as ROW_COLUMNS
 from ..kernels.panel import PanelLinearKernel, RowLinearKernel
 from ..kernels.tables import GELU_HALF, GELU_MOST, GELU_STEPS, POWERS_OCTAVES
@@ -68,7 +68,7 @@ def by_vectors(target: Target, blocks: bool, tile: int) -> bool:
 
 def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: int) -> type[LinearKernel]:
     if node.quant is not None:
-        return WeightLinearKernel
+        return RowWeightLinearKernel if in_a_row(target, x, blocks, tile) else WeightLinearKernel
     if blocks and x.panel and tile == PANEL:
         return PanelLinearKernel
     if in_a_row(target, x, blocks, tile):

@@ -95,10 +95,17 @@ static void few(int32_t steps)
     memcpy(theirs, start, 16 * sizeof *start); \
     sp_k_row(a, apart, weights[0], steps, ours); \
     sp_k_row_c(a, apart, weights[0], steps, theirs); \
+    compare(ours, theirs, 8); \
+    sp_k_row_bytes(a, apart, bytes, steps, ours); \
+    sp_k_row_bytes_c(a, apart, bytes, steps, theirs); \
     compare(ours, theirs, 8)
+
+static int8_t bytes[8 * STEPS];
 
 static void sums(void)
 {
+    for (int32_t i = 0; i < 8 * STEPS; ++i)
+        bytes[i] = (int8_t)(37 * i);
     volatile int32_t any = 3;
     const int32_t apart = any; /* that the compiler does not know */
     for (int32_t steps = 0; steps <= STEPS; ++steps) {
@@ -308,6 +315,9 @@ static void mixtures(void)
         sp_k_panel_mixtures_c(a, x, tiles, 16, theirs);
         compare(ours, theirs, 8);
         memcpy(theirs, ours, sizeof ours);
+        sp_k_panel_add_column(x, x + 8, ours);
+        sp_k_panel_add_column_c(x, x + 8, theirs);
+        compare(ours, theirs, 4);
         sp_k_panel_copy(x, 4 * tiles, ours + 16);
         compare(ours + 16, x, 4 * tiles);
         sp_k_panel_scale(ours, a);

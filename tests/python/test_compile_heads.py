@@ -12,10 +12,12 @@ from spedge.compile import find_target
 from spedge.compile.driver import generate, import_encoder
 from spedge.compile.graph.bounds import largest_score, largest_sum
 from spedge.compile.graph.nodes import Array, Attention, Graph, Linear, Map, Node, Norm, Source, Value
+from spedge.compile.graph.quantise import quantise_weight
 from spedge.compile.graph.rewrite import MOST_OF_KEYS, MOST_OF_VALUES, centre_rows, keep_columns, split_heads
 from spedge.compile.kernels.panel import kept_columns
 from spedge.compile.measure.inspection import inspect
 from spedge.compile.measure.synthetic import Shape, make_bundle, make_encoder
+from spedge.compile.precision import Quant
 from tests.needs import needs
 
 needs("tvm", "cc")
@@ -218,6 +220,30 @@ def test_the_sums_of_a_linear_of_normalised_rows_are_within_the_bound() -> None:
         assert abs(worst @ column + bias) <= most
     alone = Linear(out, rows, weight, None)
     assert largest_sum(Graph([Source(rows, np.zeros((1, 16), np.float32)), alone], out, 0, 7, 1), alone) is None
+
+
+def test_scores_in_8_bits_are_within_the_bound() -> None:
+    """Of rows that rounding makes as long as it can, in coarse steps; behind another linear they have none."""
+    random = np.random.default_rng(3)
+    rows, norm, q, k, out = (Value(16, name) for name in ("rows", "norm", "q", "k", "out"))
+    step = 0.7
+
+    def linear(value: Value, x: Value) -> Linear:
+        weight: Array = random.normal(0, 1, (16, 16)).astype(np.float32)
+        values, scale = quantise_weight(weight)
+        return Linear(value, x, values * scale, None, Quant(values, scale, step))
+
+    query, keys, attention = linear(q, norm), linear(k, norm), Attention(out, q, k, k, 1, 16, 16)
+    start = [Source(rows, np.zeros((1, 16), np.float32)), Norm(norm, rows, 0.0)]
+    most = largest_score(Graph([*start, query, keys, attention], out, 0, 7, 1), attention)
+    x = random.normal(0, 1, (3000, 16))
+    x = np.rint((x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True) / step) * step
+    assert np.linalg.norm(x, axis=1).max() > 4  # of 16 numbers
+    found = float(np.abs((x @ query.weight) @ (x @ keys.weight).T).max())
+    assert most is not None and 0.3 * most < found <= most
+    behind, after = Value(16, "behind"), Attention(out, q, k, k, 1, 16, 16)
+    late = Graph([*start, linear(behind, norm), linear(q, behind), keys, after], out, 0, 7, 1)
+    assert largest_score(late, after) is None
 
 
 def test_scores_of_rows_that_are_not_normalised_have_no_bound() -> None:

@@ -64,10 +64,12 @@ static inline void sp_k_quantise_panel(const float *x, float inverse, int32_t de
 {
     const uint32x4_t rows = vshlq_n_u32(vidupq_n_u32(0, 1), 4);
     const float32x4_t least = vdupq_n_f32(-128.0f), largest = vdupq_n_f32(127.0f);
-    for (int32_t k = 0; k < depth; ++k) {
-        const float32x4_t value = vmulq_n_f32(sp_k_load(x + 4 * k), inverse);
-        const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(value, least), largest);
-        vstrbq_scatter_offset_s32(out + (k & ~15) * 4 + (k & 15), rows, vcvtnq_s32_f32(limited));
+    for (; depth > 0; depth -= 16, out += 48) {
+        for (int32_t k = depth < 16 ? depth : 16; k > 0; --k, x += 4, ++out) {
+            const float32x4_t value = vmulq_n_f32(sp_k_load(x), inverse);
+            const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(value, least), largest);
+            vstrbq_scatter_offset_s32(out, rows, vcvtnq_s32_f32(limited));
+        }
     }
     __asm__ volatile("" ::: "memory"); /* out is written: see kernel_mve.h */
 }

@@ -94,6 +94,17 @@ static inline void sp_k_row_c(const float *x, int32_t apart, const float *w, int
     memcpy(sums, s, sizeof s);
 }
 
+/* The same with weights in 8 bits. */
+static inline void sp_k_row_bytes_c(const float *x, int32_t apart, const int8_t *w, int32_t steps, float *sums)
+{
+    float s[8];
+    memcpy(s, sums, sizeof s);
+    for (int32_t k = 0; k < steps; ++k)
+        for (int c = 0; c < 8; ++c)
+            s[c] = SP_K_FMA(x[k * apart], (float)w[8 * k + c], s[c]);
+    memcpy(sums, s, sizeof s);
+}
+
 /* The largest of each row's scores[4 tiles][4]. */
 static inline void sp_k_panel_top_c(const float *scores, int32_t tiles, float *top)
 {
@@ -256,6 +267,13 @@ static inline void sp_k_panel_mixtures_c(const float *weights, const float *valu
     memcpy(sums, s, sizeof s);
 }
 
+/* A column of each of two panels. */
+static inline void sp_k_panel_add_column_c(const float *x, const float *y, float *out)
+{
+    for (int r = 0; r < 4; ++r)
+        out[r] = x[r] + y[r];
+}
+
 /* A number of floats that is a multiple of four, to where none of them lie. */
 static inline void sp_k_panel_copy_c(const float *x, int32_t floats, float *out)
 {
@@ -280,12 +298,15 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #elif defined(__ARM_32BIT_STATE) && defined(__ARM_FEATURE_FMA) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN)
 #include "spedge/kernel_panel_fpu.h"
 #define sp_k_panel_few sp_k_panel_few_c
+#define sp_k_panel_add_column sp_k_panel_add_column_c
+#define sp_k_row_bytes sp_k_row_bytes_c
 #else
 #define sp_k_panel_sums sp_k_panel_sums_c
 #define sp_k_panel_plus sp_k_panel_plus_c
 #define sp_k_panel_turned sp_k_panel_turned_c
 #define sp_k_panel_few sp_k_panel_few_c
 #define sp_k_row sp_k_row_c
+#define sp_k_row_bytes sp_k_row_bytes_c
 #define sp_k_panel_top sp_k_panel_top_c
 #define sp_k_panel_powers sp_k_panel_powers_c
 #define sp_k_panel_powers_within sp_k_panel_powers_within_c
@@ -296,6 +317,7 @@ static inline void sp_k_panel_turn_c(const float *x, int32_t width, float *out)
 #define sp_k_panel_norm_centred sp_k_panel_norm_centred_c
 #define sp_k_panel_scale sp_k_panel_scale_c
 #define sp_k_panel_mixtures sp_k_panel_mixtures_c
+#define sp_k_panel_add_column sp_k_panel_add_column_c
 #define sp_k_panel_copy sp_k_panel_copy_c
 #define sp_k_panel_turn sp_k_panel_turn_c
 #endif

@@ -171,6 +171,17 @@ SP_K_INTO void sp_k_row(const float *x, int32_t apart, const float *w, int32_t s
     sp_k_store(sums + 4, s1);
 }
 
+static inline void sp_k_row_bytes(const float *x, int32_t apart, const int8_t *w, int32_t steps, float *sums)
+{
+    float32x4_t s0 = sp_k_load(sums), s1 = sp_k_load(sums + 4);
+    for (int32_t k = 0; k < steps; ++k, w += 8, x += apart) {
+        s0 = vfmaq_n_f32(s0, vcvtq_f32_s32(vldrbq_s32(w)), *x);
+        s1 = vfmaq_n_f32(s1, vcvtq_f32_s32(vldrbq_s32(w + 4)), *x);
+    }
+    sp_k_store(sums, s0);
+    sp_k_store(sums + 4, s1);
+}
+
 static inline void sp_k_panel_top(const float *scores, int32_t tiles, float *top)
 {
     float32x4_t largest = sp_k_load(scores);
@@ -231,11 +242,17 @@ static inline float32x4_t sp_k_mve_gelu(float32x4_t value, float32x4_t limited, 
     return vfmaq_f32(vldrwq_gather_offset_f32(zero + 1, first), p, f);
 }
 
+/* Of one column among other work: by addresses in a vector, which take one register in the place of four. */
 static inline void sp_k_panel_gelu(float *x, const float *zero)
 {
     const float32x4_t value = sp_k_load(x);
     const float32x4_t limited = vminnmq_f32(vmaxnmq_f32(value, vdupq_n_f32(-256.0f)), vdupq_n_f32(255.0f));
-    sp_k_store(x, sp_k_mve_gelu(value, limited, zero));
+    const uint32x4_t first = vreinterpretq_u32_s32(vshlq_n_s32(vcvtnq_s32_f32(limited), 4)); /* bytes */
+    const uint32x4_t entry = vaddq_n_u32(first, (uint32_t)(uintptr_t)zero);
+    const float32x4_t f = vaddq_f32(value, vldrwq_gather_base_f32(entry, 0));
+    float32x4_t p = vldrwq_gather_base_f32(entry, 12);
+    p = vfmaq_f32(vldrwq_gather_base_f32(entry, 8), p, f);
+    sp_k_store(x, vfmaq_f32(vldrwq_gather_base_f32(entry, 4), p, f));
 }
 
 SP_K_INTO void sp_k_panel_gelu_columns(float *x, int32_t columns, const float *zero, int within)
@@ -335,6 +352,11 @@ static inline void sp_k_panel_norm_centred(const float *x, int32_t width, float 
     even = sp_k_load(scale);
     for (int32_t k = 0; k < width; ++k)
         sp_k_store(out + 4 * k, vmulq_f32(sp_k_load(x + 4 * k), even));
+}
+
+static inline void sp_k_panel_add_column(const float *x, const float *y, float *out)
+{
+    sp_k_store(out, vaddq_f32(sp_k_load(x), sp_k_load(y)));
 }
 
 static inline void sp_k_panel_copy(const float *x, int32_t floats, float *out)
