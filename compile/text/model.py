@@ -20,7 +20,8 @@ from ..kernels.fixed import (
     FixedQuantiseKernel,
     FixedSharedKernel,
 )
-from ..kernels.int8_vector import VectorQuantiseKernel
+from ..kernels.int8 import RowWeightLinearKernel
+from ..kernels.int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel
 from ..kernels.lines import VectorSumsKernel
 from ..kernels.panel import PanelKernel, PanelLinearKernel, RowLinearKernel
 from ..kernels.rows import RowsAttentionKernel, RowsLinearKernel, RowsNormKernel
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _ROWS = RowsAttentionKernel | RowsLinearKernel | RowsNormKernel
 _FIXED = FixedAttentionKernel | FixedKernel | FixedNormKernel | FixedQuantiseKernel | FixedSharedKernel
+_PANELS = PanelKernel | PanelLinearKernel | RowLinearKernel | RowWeightLinearKernel | Int8VectorLinearKernel
 _VECTORS = VectorLinearKernel | VectorMixKernel | VectorSumsKernel
 
 
@@ -79,7 +81,7 @@ def kernel_headers(names: Names) -> list[str]:
     """The runtime's headers that the kernels include."""
     integers = any(p.dtype == "int16" for kernel in names.kernels for p in kernel.parameters)
     vectors = any(isinstance(kernel, _VECTORS) for kernel in names.kernels)
-    panels = any(isinstance(kernel, PanelKernel | PanelLinearKernel | RowLinearKernel) for kernel in names.kernels)
+    panels = any(isinstance(kernel, _PANELS) for kernel in names.kernels)
     blocks = any(isinstance(kernel, VectorQuantiseKernel) for kernel in names.kernels)
     graphs = any(isinstance(kernel, GraphKernel) for kernel in names.kernels)
     fixed = any(isinstance(kernel, _FIXED) for kernel in names.kernels)
