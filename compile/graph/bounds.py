@@ -48,11 +48,10 @@ def _heads(graph: Graph, value: Value, heads: int) -> Heads | None:
     node = graph.producer(value)
     if isinstance(node, Norm):
         return [(np.eye(value.width), np.zeros(value.width))] if node.scale is None and heads == 1 else None
-    weight = _weight(graph, node) if isinstance(node, Linear | HeadLinear) else None
-    if weight is None or not isinstance(node, Linear | HeadLinear):
+    if not isinstance(node, Linear | HeadLinear):
         return None
-    before = _heads(graph, node.x, heads if isinstance(node, HeadLinear) else 1)
-    if before is None:
+    weight, before = _weight(graph, node), _heads(graph, node.x, heads if isinstance(node, HeadLinear) else 1)
+    if weight is None or before is None:
         return None
     bias = np.zeros(value.width) if node.bias is None else node.bias.astype(np.float64)
     if isinstance(node, HeadLinear):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import PANEL, Epilogue, Kernel, Layout, LinearKernel, Parameter
+from .base import Epilogue, Kernel, Layout, LinearKernel, Parameter
 from .panel import COLUMNS as ROW_COLUMNS
-from .panel import GELU
+from .panel import GELU, row_sums
 
 if TYPE_CHECKING:
     from .builder import Builder
@@ -64,13 +64,8 @@ class RowWeightLinearKernel(WeightLinearKernel):
     """WeightLinearKernel of one row with tiles of eight columns."""
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        apart = PANEL if self.x.panel else 1
         with b.loop(self.width // ROW_COLUMNS, "tile") as t:
-            sums = b.array(ROW_COLUMNS, "sums")
-            for c in range(ROW_COLUMNS):
-                b.store(sums, c, b.number(0))
-            weights = b.address(p["w"], t * (self.depth * ROW_COLUMNS))
-            b.do("sp_k_row_bytes", b.address(p["x"], 0), apart, weights, self.depth, b.address(sums, 0))
+            sums = row_sums(self, b, p, t, "sp_k_row_bytes")
             for c in range(ROW_COLUMNS):
                 column = t * ROW_COLUMNS + c
                 value = self.epilogue.apply(b, p, self.finish(b, p, sums[c], column), 0, column)

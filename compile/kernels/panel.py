@@ -173,6 +173,16 @@ def started(
     return replace(kernel, bias=bias is not None), weight, None if bias is None else kernel.starts(bias)
 
 
+def row_sums(kernel: LinearKernel, b: Builder, p: dict[str, Any], t: Any, product: str) -> Any:
+    """The sums of tile t of one row, by a function of kernel_panel.h."""
+    sums = b.array(COLUMNS, "sums")
+    for c in range(COLUMNS):
+        b.store(sums, c, kernel.start(b, p, t * COLUMNS + c))
+    weights, apart = b.address(p["w"], t * (kernel.depth * COLUMNS)), PANEL if kernel.x.panel else 1
+    b.do(product, b.address(p["x"], 0), apart, weights, kernel.depth, b.address(sums, 0))
+    return sums
+
+
 @dataclass(frozen=True)
 class RowLinearKernel(LinearKernel):
     """LinearKernel of one row with tiles of eight columns."""
@@ -191,13 +201,8 @@ class RowLinearKernel(LinearKernel):
         return (*front, *((Parameter("table", "in"),) if self.gelu else ()), out)
 
     def body(self, b: Builder, p: dict[str, Any]) -> None:
-        apart = PANEL if self.x.panel else 1
         with b.loop(self.width // COLUMNS, "tile") as t:
-            sums = b.array(COLUMNS, "sums")
-            for c in range(COLUMNS):
-                b.store(sums, c, self.start(b, p, t * COLUMNS + c))
-            weights = b.address(p["w"], t * (self.depth * COLUMNS))
-            b.do("sp_k_row", b.address(p["x"], 0), apart, weights, self.depth, b.address(sums, 0))
+            sums = row_sums(self, b, p, t, "sp_k_row")
             for c in range(0, COLUMNS if self.gelu else 0, PANEL):
                 b.do("sp_k_panel_gelu", b.address(sums, c), b.address(p["table"], 0))
             for c in range(COLUMNS):

@@ -14,7 +14,6 @@ from ..kernels.base import (
     PANEL,
     Epilogue,
     Layout,
-    LinearKernel,
     MapKernel,
     MixKernel,
     NormKernel,
@@ -22,7 +21,7 @@ from ..kernels.base import (
     SoftmaxKernel,
     Step,
 )
-from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, RowWeightLinearKernel, WeightLinearKernel, groups, pack
+from ..kernels.int8 import Int8LinearKernel, QuantiseKernel, groups, pack
 from ..kernels.int8_vector import Int8VectorLinearKernel, VectorQuantiseKernel, pack_blocks, padded
 from ..kernels.panel import (
     HeadsMixKernel,
@@ -32,7 +31,6 @@ from ..kernels.panel import (
     PanelNormKernel,
     PanelScoresKernel,
     PanelSoftmaxKernel,
-    RowLinearKernel,
     started,
 )
 from ..kernels.tables import (
@@ -56,8 +54,8 @@ from .select import (
     by_vectors,
     gelus_within,
     heads_in_panels,
-    in_a_row,
     linear_kernel,
+    rows_kernel,
     scores_within,
     tile_of,
 )
@@ -237,12 +235,7 @@ class Calls:
             args.append(Arg(symbol=bias.symbol, per_head=width))
         args.append(self.places.write(buffer, blocks, per_head=width))
         assert x.buffer is not None
-        alone = in_a_row(self.target, x.buffer.layout, blocks, tile)
-        if node.quant is None:
-            kind = RowLinearKernel if alone else LinearKernel
-        else:
-            kind = RowWeightLinearKernel if alone else WeightLinearKernel
-        kernel = kind(
+        kernel = rows_kernel(self.target, node, x.buffer.layout, blocks, tile)(
             self.rows(blocks),
             depth,
             width,

@@ -66,14 +66,20 @@ def by_vectors(target: Target, blocks: bool, tile: int) -> bool:
     return target.vectors and (block_rows(target, blocks), tile) == (ROWS, COLUMNS)
 
 
-def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: int) -> type[LinearKernel]:
+def rows_kernel(target: Target, node: Linear | HeadLinear, x: Layout, blocks: bool, tile: int) -> type[LinearKernel]:
+    """Of one row alone, or of any."""
+    alone = in_a_row(target, x, blocks, tile)
     if node.quant is not None:
-        return RowWeightLinearKernel if in_a_row(target, x, blocks, tile) else WeightLinearKernel
-    if blocks and x.panel and tile == PANEL:
+        return RowWeightLinearKernel if alone else WeightLinearKernel
+    return RowLinearKernel if alone else LinearKernel
+
+
+def linear_kernel(target: Target, node: Linear, x: Layout, blocks: bool, tile: int) -> type[LinearKernel]:
+    if node.quant is None and blocks and x.panel and tile == PANEL:
         return PanelLinearKernel
-    if in_a_row(target, x, blocks, tile):
-        return RowLinearKernel
-    return VectorLinearKernel if by_vectors(target, blocks, tile) else LinearKernel
+    if node.quant is None and by_vectors(target, blocks, tile):
+        return VectorLinearKernel
+    return rows_kernel(target, node, x, blocks, tile)
 
 
 def scores_within(graph: Graph, attentions: Iterable[Attention]) -> frozenset[Attention]:

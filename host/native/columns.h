@@ -72,18 +72,19 @@ typedef struct sp_batch {
 void sp_patches_of(uint32_t *patch, const sp_columns_t *c, const sp_grid_t *grid, const sp_ahead_t *ahead, size_t first,
                    size_t count);
 
-/* Where an event of the batch is, and its record to `to`, of which 16 bytes are written: 3 more than a record has. records:
- * whether the events are; a constant, so that loops are compiled for each. */
+/* From an event of the batch to the next. records: whether the events are; a constant, so that loops are compiled for each. */
 SP_INLINE size_t sp_batch_step(int records)
 {
     return records ? SP_RECORD : 8u;
 }
 
+/* Where an event is. */
 SP_INLINE const uint8_t *sp_batch_place(const sp_batch_t *b, size_t event, int records)
 {
     return b->t + event * sp_batch_step(records);
 }
 
+/* The record of an event, which is at `place`, to `to`, of which 16 bytes are written: 3 more than a record has. */
 SP_INLINE void sp_batch_write_from(const sp_batch_t *b, size_t event, const uint8_t *place, uint8_t *to, int records)
 {
     uint64_t whole[2];

@@ -300,17 +300,12 @@ SP_INLINE some_t load(sp_host_t *h, sp_batch_t *b, size_t n, loop_t loop)
     return some;
 }
 
-SP_INLINE void note_pending(sp_host_t *h, uint64_t pending, uint64_t peak)
-{
-    h->pending = pending;
-    if (peak > h->stats.pending_peak)
-        h->stats.pending_peak = peak;
-}
-
 SP_INLINE void add_kept(sp_host_t *h, uint64_t kept)
 {
     h->kept += kept;
-    note_pending(h, h->pending + kept, h->pending + kept);
+    h->pending += kept;
+    if (h->pending > h->stats.pending_peak)
+        h->stats.pending_peak = h->pending;
 }
 
 #endif

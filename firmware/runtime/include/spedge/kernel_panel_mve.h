@@ -138,13 +138,13 @@ SP_K_APART void sp_k_panel_few(const float *w, const float *x, int32_t steps, in
     vstrwq_scatter_shifted_offset_f32(sums, columns, s0);
 }
 
-/* A step of a row by eight columns, of which the number is in `scalar`. */
-#define SP_K_MVE_ROW(scalar) \
+/* A step of a row by eight columns. */
+#define SP_K_MVE_ROW_NEXT \
+    "ldr r4, [%[x]], %[next]\n\t" \
     "vldrw.32 q4, [%[w]], #16\n\t" \
     "vldrw.32 q5, [%[w]], #16\n\t" \
-    "vfma.f32 %q[s0], q4, " scalar "\n\t" \
-    "vfma.f32 %q[s1], q5, " scalar "\n\t"
-#define SP_K_MVE_ROW_NEXT "ldr r4, [%[x]], %[next]\n\t" SP_K_MVE_ROW("r4")
+    "vfma.f32 %q[s0], q4, r4\n\t" \
+    "vfma.f32 %q[s1], q5, r4\n\t"
 
 SP_K_INTO void sp_k_row(const float *x, int32_t apart, const float *w, int32_t steps, float *sums)
 {
